@@ -1,0 +1,1 @@
+"""The gateway: one endpoint over both servers, with audit, error boundary, scope and retry."""

@@ -1,0 +1,1 @@
+"""The documents server: list, search and read, deterministic and without a language model."""

@@ -1,0 +1,1 @@
+"""Keyword and regex search over the library's texts."""

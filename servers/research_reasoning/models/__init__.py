@@ -1,0 +1,1 @@
+"""The protocol to a language model and its carriers."""

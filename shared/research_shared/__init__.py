@@ -1,0 +1,1 @@
+"""What the servers and the gateway share: errors, settings, roots, the document library, retry, logging."""

@@ -1,0 +1,147 @@
+"""What a document is: an entry of the listing, and its text as pages of lines.
+
+One locator everywhere: a place is `(path, page?, line range)`. Lines are 1-based and inclusive and are those that
+`read_document` shows; the lines of a PDF count through the whole document, its pages are 1-based.
+"""
+
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import PurePosixPath
+
+MEDIA_TYPES = {
+    ".pdf": "application/pdf",
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".txt": "text/plain",
+    ".text": "text/plain",
+}
+"""The suffixes (lower case) that make a file a document."""
+
+
+def media_type_of(path: str) -> str | None:
+    """The media type that a path's suffix stands for, or None when the file is no document."""
+    return MEDIA_TYPES.get(PurePosixPath(path).suffix.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a file was when it was looked at. Two equal identities mean the same content."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """One document of the listing.
+
+    `path` is the name that every tool takes and gives: relative to its root, with `/`, and led by the root's name
+    when there is more than one root.
+    """
+
+    path: str
+    root: str
+    media_type: str
+    identity: Identity
+
+    @property
+    def filename(self) -> str:
+        """The last component of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file in bytes."""
+        return self.identity.size
+
+    @property
+    def modified(self) -> datetime:
+        """The time of the last change, UTC, to the second."""
+        return datetime.fromtimestamp(self.identity.mtime_ns // 1_000_000_000, tz=UTC)
+
+
+@dataclass(frozen=True)
+class DocumentText:
+    r"""The text of one document.
+
+    `data` is UTF-8 in which `\n` alone separates lines (no `\r`). `page_starts` holds the 1-based first line of each
+    page and is empty for documents without pages. `digest` is the SHA-256 of the file's bytes and the engine's name,
+    because engines differ in where they break lines. `notes` are sentences for people: what was repaired or is missing.
+    """
+
+    path: str
+    media_type: str
+    identity: Identity
+    digest: str
+    engine: str
+    data: bytes = field(repr=False)
+    page_starts: tuple[int, ...] = ()
+    missing_pages: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def _line_starts(self) -> "array[int]":
+        starts = array("Q", [0]) if self.data else array("Q")
+        find, at = self.data.find, 0
+        last = len(self.data) - 1
+        while (at := find(b"\n", at)) != -1 and at < last:
+            at += 1
+            starts.append(at)
+        return starts
+
+    @property
+    def total_lines(self) -> int:
+        """How many lines the text has; a final line break does not open another one."""
+        return len(self._line_starts)
+
+    @property
+    def pages(self) -> int | None:
+        """How many pages the document has, or None for a document without pages."""
+        return len(self.page_starts) or None
+
+    @cached_property
+    def text(self) -> str:
+        """The whole text as a string."""
+        return self.data.decode("utf-8")
+
+    def offsets(self, start: int, stop: int) -> tuple[int, int]:
+        """The byte range of the lines `start` to `stop` (1-based, inclusive), without the last line's break."""
+        starts = self._line_starts
+        begin = starts[start - 1]
+        end = starts[stop] - 1 if stop < len(starts) else len(self.data)
+        if stop >= len(starts) and self.data.endswith(b"\n"):
+            end -= 1
+        return begin, end
+
+    def line(self, number: int) -> str:
+        """One line by its 1-based number, without its line break."""
+        begin, end = self.offsets(number, number)
+        return self.data[begin:end].decode("utf-8")
+
+    def lines(self, start: int, stop: int) -> list[str]:
+        """The lines `start` to `stop` (1-based, inclusive); whatever lies beyond the text is left out."""
+        start, stop = max(start, 1), min(stop, self.total_lines)
+        if start > stop:
+            return []
+        begin, end = self.offsets(start, stop)
+        return self.data[begin:end].decode("utf-8").split("\n")
+
+    def line_at(self, offset: int) -> int:
+        """The 1-based number of the line that holds the byte at `offset`."""
+        return bisect_right(self._line_starts, offset)
+
+    def page_of(self, line: int) -> int | None:
+        """The 1-based page that a line is on, or None for a document without pages."""
+        return bisect_right(self.page_starts, line) or None
+
+    def page_lines(self, page: int) -> tuple[int, int]:
+        """The first and the last line of a page; the last is before the first when the page has no text."""
+        first = self.page_starts[page - 1]
+        last = self.page_starts[page] - 1 if page < len(self.page_starts) else self.total_lines
+        return first, last

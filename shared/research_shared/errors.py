@@ -1,0 +1,200 @@
+"""Every error that a user of the tools can see.
+
+The tree (code in brackets, `*` marks the retryable ones)::
+
+    ResearchError
+    ├── ConfigurationError          [configuration_error]
+    ├── InvalidArguments            [invalid_arguments]
+    │   ├── InvalidPattern          [invalid_pattern]
+    │   └── InvalidCursor           [invalid_cursor]
+    ├── UnknownTool                 [unknown_tool]
+    ├── DocumentError
+    │   ├── DocumentNotFound        [document_not_found]
+    │   ├── DocumentUnreadable      [document_unreadable]
+    │   └── NoReadableDocuments     [no_readable_documents]
+    ├── RootUnavailable             [root_unavailable]     *
+    ├── ModelError
+    │   ├── ModelUnavailable        [model_unavailable]
+    │   ├── ModelFailed             [model_failed]         *
+    │   └── BudgetExceeded          [budget_exceeded]
+    ├── Overloaded                  [overloaded]           *
+    ├── DeadlineExceeded            [deadline_exceeded]    *
+    ├── BackendUnavailable          [backend_unavailable]  *
+    ├── AuditUnavailable            [audit_unavailable]    *
+    └── InternalError               [internal_error]
+
+An error is for the model that reads it first and the person behind it second: `message` says what is wrong in
+terms of what was asked, `hint` says what to do next, `retryable` says whether the same call can succeed later.
+None of them may carry an absolute path, a traceback, or the text of a document.
+"""
+
+import logging
+from typing import Any, ClassVar
+
+from fastmcp.exceptions import FastMCPError
+
+
+class ResearchError(FastMCPError):
+    """Base of all expected failures; subclasses fix `code`, `retryable` and a default `hint`."""
+
+    code: ClassVar[str] = "research_error"
+    retryable: ClassVar[bool] = False
+    default_hint: ClassVar[str] = "Read the message and change the call."
+
+    def __init__(self, message: str, *, hint: str | None = None, **details: Any) -> None:
+        super().__init__(message, log_level=logging.DEBUG)
+        self.message = message
+        self.hint = hint if hint is not None else self.default_hint
+        self.details = details
+
+    def payload(self) -> dict[str, Any]:
+        """The structured form that crosses the wire: `{"error": {code, message, hint, retryable, …}}`."""
+        return {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "hint": self.hint,
+                "retryable": self.retryable,
+                **self.details,
+            }
+        }
+
+
+class ConfigurationError(ResearchError):
+    """A setting is wrong; raised at start, before any request is served."""
+
+    code = "configuration_error"
+    default_hint = "Correct the named setting and start again."
+
+
+class InvalidArguments(ResearchError):
+    """The arguments do not fit the tool's input schema."""
+
+    code = "invalid_arguments"
+    default_hint = "Correct the named argument and call again."
+
+
+class InvalidPattern(InvalidArguments):
+    """A file pattern that is too long or cannot be compiled."""
+
+    code = "invalid_pattern"
+    default_hint = "Use a glob such as `*.pdf` or `reports/**/*.md`."
+
+
+class InvalidCursor(InvalidArguments):
+    """A cursor that this server did not hand out, or whose query has changed."""
+
+    code = "invalid_cursor"
+    default_hint = "Call again without a cursor to start from the first page."
+
+
+class UnknownTool(ResearchError):
+    """No tool of that name is served here."""
+
+    code = "unknown_tool"
+    default_hint = "Call tools/list to see the tools of this server."
+
+
+class DocumentError(ResearchError):
+    """A document cannot be used."""
+
+
+class DocumentNotFound(DocumentError):
+    """No such document within the scope. Says nothing about what lies outside."""
+
+    code = "document_not_found"
+    default_hint = "Call list_research_documents to see the available paths, then use one exactly as listed."
+
+
+class DocumentUnreadable(DocumentError):
+    """The document is there, but gives no text. `reason` is one a person understands."""
+
+    code = "document_unreadable"
+    default_hint = "Continue with other documents; this one needs attention by a person."
+
+    def __init__(self, message: str, *, reason: str, hint: str | None = None, **details: Any) -> None:
+        super().__init__(message, hint=hint, reason=reason, **details)
+        self.reason = reason
+
+
+class NoReadableDocuments(DocumentError):
+    """None of the requested documents could be read."""
+
+    code = "no_readable_documents"
+    default_hint = "Call list_research_documents to see the available paths, then call again with those."
+
+
+class RootUnavailable(ResearchError):
+    """A research folder is missing or unreadable at the moment."""
+
+    code = "root_unavailable"
+    retryable = True
+    default_hint = "The research folder is not reachable now. Try again later or tell the operator."
+
+
+class ModelError(ResearchError):
+    """A language model could not do its part."""
+
+
+class ModelUnavailable(ModelError):
+    """No route to a language model is open to this request."""
+
+    code = "model_unavailable"
+    default_hint = (
+        "Use a client that offers sampling, or have the operator set RESEARCH_PROVIDER, RESEARCH_PROVIDER_MODEL "
+        "and RESEARCH_PROVIDER_KEY (or RESEARCH_MODEL_ROUTE=extractive for summaries without a model)."
+    )
+
+
+class ModelFailed(ModelError):
+    """The model did not answer usefully in the allowed number of attempts."""
+
+    code = "model_failed"
+    retryable = True
+    default_hint = "Call again later. Searching and reading documents still works."
+
+
+class BudgetExceeded(ModelError):
+    """The request needs more model tokens, calls or rounds than are allowed."""
+
+    code = "budget_exceeded"
+    default_hint = "Ask for fewer documents or a shorter summary."
+
+
+class Overloaded(ResearchError):
+    """A limit on concurrency or rate is reached."""
+
+    code = "overloaded"
+    retryable = True
+    default_hint = "Wait a moment, then call again."
+
+
+class DeadlineExceeded(ResearchError):
+    """The work did not end within its time limit."""
+
+    code = "deadline_exceeded"
+    retryable = True
+    default_hint = "Ask for less in one call, or call again later."
+
+
+class BackendUnavailable(ResearchError):
+    """An upstream server behind the gateway does not answer."""
+
+    code = "backend_unavailable"
+    retryable = True
+    default_hint = "Wait a moment, then call again; other tools are not affected."
+
+
+class AuditUnavailable(ResearchError):
+    """The audit trail cannot be written and the policy is to refuse work in that case."""
+
+    code = "audit_unavailable"
+    retryable = True
+    default_hint = "Tell the operator that the audit log cannot be written."
+
+
+class InternalError(ResearchError):
+    """Anything unexpected; `error_id` finds the traceback in the server's log."""
+
+    code = "internal_error"
+    default_hint = "Report the error id to the operator; retrying the same call is unlikely to help."

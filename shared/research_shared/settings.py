@@ -1,0 +1,168 @@
+"""All settings, read from `RESEARCH_*` environment variables by the command line and nowhere else."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from research_shared.errors import ConfigurationError
+from research_shared.roots import Root
+
+PREFIX = "RESEARCH_"
+_ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MIB = 1024 * 1024
+
+
+def parse_roots(value: object) -> object:
+    """Turn an `os.pathsep` list of directories, each optionally `name=/dir`, into `Root`s."""
+    if not isinstance(value, str):
+        return value
+    roots: list[Root] = []
+    for entry in filter(None, value.split(os.pathsep)):
+        name, separator, directory = entry.partition("=")
+        if not separator or not _ROOT_NAME.fullmatch(name):
+            name, directory = "", entry
+        path = Path(os.path.abspath(Path(directory).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+        roots.append(Root(name or _default_name(path), path))
+    return tuple(roots)
+
+
+def _default_name(directory: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", directory.name).strip("-.") or "root"
+
+
+def _split_secrets(value: object) -> object:
+    return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
+
+
+Roots = Annotated[tuple[Root, ...], NoDecode, BeforeValidator(parse_roots)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secrets)]
+
+
+class Settings(BaseSettings):
+    """What an operator can decide. Every field `x` is the variable `RESEARCH_X`; units are in the names or texts."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    roots: Roots = Field(
+        default_factory=lambda: (Root("research", Path.home() / "research"),),
+        description="research folders: an os.pathsep list of directories, each optionally name=/dir",
+    )
+    include_hidden: bool = Field(
+        default=False, description="whether names with a leading dot are documents too"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # Reading
+    max_file_bytes: int = Field(default=256 * _MIB, ge=1024, description="a larger file is `too large`")
+    max_pages: int = Field(default=5_000, ge=1, description="pages read of one document")
+    max_text_bytes: int = Field(default=64 * _MIB, ge=1024, description="text kept of one document")
+    cache_bytes: int = Field(
+        default=1024 * _MIB, ge=_MIB, description="text kept in memory over all documents"
+    )
+    extract_workers: int = Field(default=2, ge=1, le=64, description="processes that read PDFs")
+    extract_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one document")
+    page_timeout_s: float = Field(default=20.0, gt=0, description="time limit for one page")
+    worker_memory_bytes: int = Field(
+        default=1024 * _MIB, ge=128 * _MIB, description="address space of one worker"
+    )
+
+    # Searching
+    index_dir: Path | None = Field(
+        default=None, description="directory that keeps text and index across restarts"
+    )
+    search_deadline_s: float = Field(default=5.0, gt=0, description="time limit for one search")
+    watch: bool = Field(default=True, description="whether file changes are watched for")
+    rescan_interval_s: float = Field(
+        default=30.0, gt=0, description="time between safety scans while watching"
+    )
+
+    # Reasoning
+    model_route: Literal["auto", "client", "provider", "extractive"] = "auto"
+    provider: Literal["anthropic", "openai"] | None = None
+    provider_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    provider_model: str | None = Field(default=None, min_length=1)
+    provider_key: SecretStr | None = None
+    retry_attempts: int = Field(default=3, ge=1, le=10, description="attempts for one model call")
+    retry_base_s: float = Field(default=1.0, ge=0, le=60, description="first back-off")
+    retry_deadline_s: float = Field(
+        default=120.0, gt=0, description="limit over all attempts and waits of one call"
+    )
+    model_concurrency: int = Field(default=8, ge=1, le=256, description="model calls under way at once")
+    state_keys: Secrets = Field(
+        default=(),
+        description="keys of at least 32 characters, first one seals: lets any replica take any round",
+    )
+
+    # Gateway
+    audit_log: Path | None = Field(default=None, description="audit file; stderr when not set")
+    client_roots: Literal["ignore", "narrow"] = "ignore"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("roots")
+    @classmethod
+    def _distinct(cls, roots: tuple[Root, ...]) -> tuple[Root, ...]:
+        if not roots:
+            raise ValueError("at least one directory")
+        names = [root.name for root in roots]
+        if len(set(names)) < len(names):
+            raise ValueError("root names must differ; name them as in name=/dir")
+        return roots
+
+    @field_validator("state_keys")
+    @classmethod
+    def _strong(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value().encode()) < 32 for key in keys):  # noqa: PLR2004  (the seal's own minimum)
+            raise ValueError("each key needs at least 32 bytes")
+        return keys
+
+    @model_validator(mode="after")
+    def _complete_provider(self) -> Self:
+        if self.model_route == "provider" and self.provider is None:
+            raise ValueError("RESEARCH_MODEL_ROUTE=provider needs RESEARCH_PROVIDER")
+        if self.provider is not None and self.provider_model is None:
+            raise ValueError("RESEARCH_PROVIDER needs RESEARCH_PROVIDER_MODEL")
+        return self
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Read the settings of an environment, `os.environ` by default; `overrides` win over it.
+
+        Raises:
+            ConfigurationError: one line that names the variable, its value and what is allowed. Keys are not shown.
+        """
+        if environ is not None:
+            raw = {k: v for k in cls.model_fields if (v := environ.get(PREFIX + k.upper()))}
+            overrides = {**raw, **overrides}
+        environ = os.environ if environ is None else environ
+        key = environ.get(PREFIX + "PROVIDER_KEY") or environ.get(
+            {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}.get(
+                environ.get(PREFIX + "PROVIDER", ""), ""
+            )
+        )
+        if key:
+            overrides.setdefault("provider_key", key)
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise ConfigurationError(_one_line(cls, error)) from None
+
+
+def _one_line(settings: type[Settings], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    field = settings.model_fields[name]
+    secret = "Secret" in str(field.annotation)
+    shown = "(hidden)" if secret else repr(problem["input"])
+    allowed = problem.get("ctx", {}).get("expected") or problem["msg"].removeprefix("Value error, ")
+    return f"{PREFIX}{name.upper()}={shown}: allowed: {allowed}"
