@@ -31,9 +31,7 @@ class Scope:
 
     def admits(self, path: str) -> bool:
         """Whether a document path lies within the scope."""
-        return any(
-            prefix == "" or path == prefix or path.startswith(prefix + "/") for prefix in self.prefixes
-        )
+        return any(prefix in {"", path} or path.startswith(prefix + "/") for prefix in self.prefixes)
 
     def narrowed(self, other: "Scope") -> "Scope":
         """The intersection of two scopes."""
