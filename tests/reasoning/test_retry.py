@@ -1,0 +1,175 @@
+import math
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+
+from research_shared.errors import DeadlineExceeded
+from research_shared.retry import RetryPolicy, retry_after
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def policy(clock: Clock, **changes: object) -> RetryPolicy:
+    defaults: dict[str, object] = {"clock": clock, "sleep": clock.sleep, "random": lambda: 1.0}
+    return RetryPolicy(**(defaults | changes))  # type: ignore[arg-type]
+
+
+def failing(times: int, error: Exception | None = None) -> tuple[Callable[[int], Awaitable[int]], list[int]]:
+    seen: list[int] = []
+
+    async def call(attempt: int) -> int:
+        seen.append(attempt)
+        if len(seen) <= times:
+            raise error or ConnectionError(f"attempt {attempt}")
+        return attempt
+
+    return call, seen
+
+
+async def test_three_attempts_wait_one_then_two_seconds_at_full_jitter_s_upper_end() -> None:
+    clock = Clock()
+    call, seen = failing(2)
+    told: list[tuple[int, float, str]] = []
+
+    async def before_retry(attempt: int, wait: float, error: Exception) -> None:
+        told.append((attempt, wait, str(error)))
+
+    assert await policy(clock).run(call, verdict=lambda _e: True, before_retry=before_retry) == 3
+    assert seen == [1, 2, 3]
+    assert clock.slept == [1.0, 2.0]
+    assert told == [(1, 1.0, "attempt 1"), (2, 2.0, "attempt 2")]
+
+
+async def test_the_last_failure_is_let_through_after_the_last_attempt() -> None:
+    clock = Clock()
+    call, seen = failing(9)
+    with pytest.raises(ConnectionError, match="attempt 3"):
+        await policy(clock).run(call, verdict=lambda _e: True)
+    assert seen == [1, 2, 3]
+    assert clock.slept == [1.0, 2.0]
+
+
+async def test_what_is_not_worth_retrying_is_tried_once() -> None:
+    clock = Clock()
+    call, seen = failing(9, ValueError())
+    with pytest.raises(ValueError, match="^$"):
+        await policy(clock).run(call, verdict=lambda e: isinstance(e, ConnectionError))
+    assert (seen, clock.slept) == ([1], [])
+
+
+def test_full_jitter_spreads_waits_between_zero_and_the_cap() -> None:
+    assert RetryPolicy(random=lambda: 0.0).delay(2) == 0.0
+    assert RetryPolicy(random=lambda: 0.5).delay(2) == 1.0
+    assert RetryPolicy(random=lambda: 1.0, cap_s=5.0).delay(9) == 5.0
+
+
+async def test_a_wait_that_the_server_asks_for_is_a_lower_bound() -> None:
+    clock = Clock()
+    call, _ = failing(2)
+    await policy(clock, random=lambda: 0.5).run(call, verdict=lambda _e: 0.75)
+    assert clock.slept == [0.75, 1.0]
+
+
+async def test_no_wait_goes_past_the_deadline() -> None:
+    clock = Clock()
+    call, seen = failing(9)
+    with pytest.raises(ConnectionError, match="attempt 2"):
+        await policy(clock, attempts=9, deadline_s=2.5).run(call, verdict=lambda _e: True)
+    assert (seen, clock.slept) == ([1, 2], [1.0])
+    with pytest.raises(ConnectionError):
+        await policy(clock, deadline_s=2.5).run(failing(9)[0], verdict=lambda _e: 600.0)
+    assert clock.slept == [1.0]
+
+
+async def test_an_attempt_that_outlasts_the_deadline_is_cut() -> None:
+    async def hang(_attempt: int) -> None:
+        await anyio.sleep_forever()
+
+    with pytest.raises(DeadlineExceeded):
+        await RetryPolicy(deadline_s=0.02).run(hang, verdict=lambda _e: True)
+
+
+async def test_an_earlier_failure_says_more_than_the_deadline() -> None:
+    async def fail_then_hang(attempt: int) -> None:
+        if attempt == 1:
+            raise ConnectionError("first")
+        await anyio.sleep_forever()
+
+    with pytest.raises(ConnectionError, match="first"):
+        await RetryPolicy(deadline_s=0.05, base_s=0.0).run(fail_then_hang, verdict=lambda _e: True)
+
+
+async def test_no_attempt_starts_after_the_deadline() -> None:
+    clock = Clock()
+    seen: list[int] = []
+
+    async def slow_failure(attempt: int) -> None:
+        seen.append(attempt)
+        clock.now += 1.0
+        raise ConnectionError(f"attempt {attempt}")
+
+    async def oversleep(seconds: float) -> None:
+        clock.now += seconds + 60.0
+
+    with pytest.raises(ConnectionError, match="attempt 1"):
+        await policy(clock, sleep=oversleep, deadline_s=10.0).run(slow_failure, verdict=lambda _e: True)
+    assert seen == [1]
+
+
+async def test_cancellation_is_never_retried() -> None:
+    seen: list[int] = []
+
+    async def hang(attempt: int) -> None:
+        seen.append(attempt)
+        await anyio.sleep_forever()
+
+    with anyio.move_on_after(0.02) as scope:
+        await RetryPolicy(base_s=0.0).run(hang, verdict=lambda _e: True)
+    assert scope.cancelled_caught
+    assert seen == [1]
+
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "Fri, 02 Jan 2026 03:04:35 GMT"}, 30.0),
+        ({"retry-after": "Fri, 02 Jan 2026 03:04:35 -0000"}, 30.0),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after": "Fri, 02 Jan 2026 03:04:00 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e9"}, None),
+        ({"retry-after": "86401"}, None),
+        ({"retry-after": "tomorrow"}, None),
+        ({"retry-after-ms": "-5"}, None),
+    ],
+)
+def test_retry_after_is_believed_only_when_it_makes_sense(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry_after(headers, NOW) == seconds
+    assert seconds is None or math.isfinite(seconds)
