@@ -1,0 +1,39 @@
+"""Opaque cursors: where a page ended and which question it belongs to, without any state on the server."""
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import Any
+
+from research_shared.errors import InvalidCursor
+
+MAX_CURSOR_LENGTH = 8_192
+
+
+def fingerprint(*question: object) -> str:
+    """A short digest of the question that a cursor continues."""
+    return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:16]
+
+
+def encode_cursor(question: str, position: Any) -> str:
+    """A cursor that continues the question of this fingerprint after `position` (any JSON value)."""
+    return base64.urlsafe_b64encode(json.dumps([question, position]).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, question: str) -> Any:
+    """The position in a cursor.
+
+    Raises:
+        InvalidCursor: it is no cursor of ours, or belongs to another question.
+    """
+    if len(cursor) > MAX_CURSOR_LENGTH:
+        raise InvalidCursor("the cursor is too long to be one of this server's")
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        decoded = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise InvalidCursor("the cursor is not one of this server's") from error
+    if not isinstance(decoded, list) or len(decoded) != 2 or decoded[0] != question:  # noqa: PLR2004  (question, position)
+        raise InvalidCursor("the cursor belongs to another call; keep the other arguments as they were")
+    return decoded[1]
