@@ -1,1 +1,6 @@
 """Keyword and regex search over the library's texts."""
+
+from research_documents.search.engine import SearchEngine
+from research_documents.search.outcome import EngineStats, Hit, SearchOutcome
+
+__all__ = ["EngineStats", "Hit", "SearchEngine", "SearchOutcome"]

@@ -1,0 +1,51 @@
+"""Lines as they are shown: whole, or cut around the match and marked."""
+
+from typing import Final
+
+MAX_LINE: Final = 500
+"""Characters of one shown line."""
+ELLIPSIS: Final = "…"
+
+
+def cut(line: str, at: int = 0) -> str:
+    """The line, or about `MAX_LINE` characters of it around the position `at`, with `…` where something is left out."""
+    if len(line) <= MAX_LINE:
+        return line
+    start = max(0, min(at - MAX_LINE // 4, len(line) - MAX_LINE))
+    stop = start + MAX_LINE
+    return (ELLIPSIS if start else "") + line[start:stop] + (ELLIPSIS if stop < len(line) else "")
+
+
+def cut_bytes(data: bytes, begin: int, end: int, at: int) -> str:
+    """The same for the bytes `begin:end` of UTF-8 text, without decoding much more than is shown."""
+    if end - begin <= MAX_LINE:
+        return data[begin:end].decode("utf-8")
+    reach = 4 * MAX_LINE
+    low, high = max(begin, at - reach), min(end, at + reach)
+    while low > begin and data[low] & 0xC0 == 0x80:
+        low -= 1
+    while high < end and data[high] & 0xC0 == 0x80:
+        high += 1
+    line = data[low:high].decode("utf-8")
+    shown = cut(line, len(data[low:at].decode("utf-8", "ignore")))
+    if low > begin and not shown.startswith(ELLIPSIS):
+        shown = ELLIPSIS + shown
+    return shown + ELLIPSIS if high < end and not shown.endswith(ELLIPSIS) else shown
+
+
+def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Up to `lines` lines before and after the line at the bytes `begin:end`."""
+    before: list[str] = []
+    edge = begin
+    while edge > 0 and len(before) < lines:
+        start = data.rfind(b"\n", 0, edge - 1) + 1
+        before.append(cut_bytes(data, start, edge - 1, start))
+        edge = start
+    after: list[str] = []
+    start = end + 1
+    while start < len(data) and len(after) < lines:
+        stop = data.find(b"\n", start)
+        stop = len(data) if stop < 0 else stop
+        after.append(cut_bytes(data, start, stop, start))
+        start = stop + 1
+    return tuple(reversed(before)), tuple(after)

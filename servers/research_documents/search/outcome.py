@@ -1,0 +1,56 @@
+"""What a search gives."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One place that a search found.
+
+    `line_number` is 1-based and `matched_text` is that line, cut around the match when it is long. `page` is 1-based and
+    None for documents without pages. `score` is the BM25 score, None in regex mode. `before` and `after` are the lines
+    around it, in the document's order. `start_line` and `end_line` are the passage that was ranked; in regex mode both
+    are the line itself.
+    """
+
+    document: str
+    line_number: int
+    matched_text: str
+    page: int | None = None
+    score: float | None = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    start_line: int = 0
+    end_line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOutcome:
+    """The answer to one search.
+
+    `total_documents` counts the documents within the scope that match the file pattern and that this search covered:
+    in keyword mode all that are indexed, in regex mode those it looked into before the limit or the deadline ended it.
+    `truncated` says that there is or may be more than `hits`; `next_cursor` then continues where they end, unless
+    the deadline passed before anything was found. `unreadable` holds (path, reason) of documents without text.
+    `indexing` is (done, total) while the index is still being built, otherwise None.
+    """
+
+    hits: tuple[Hit, ...]
+    total_documents: int
+    truncated: bool
+    unreadable: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    next_cursor: str | None = None
+    indexing: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """The state of the index, for health checks and metrics."""
+
+    documents: int
+    passages: int
+    text_bytes: int
+    unreadable: int
+    building: bool
+    watching: bool

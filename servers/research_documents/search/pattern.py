@@ -1,0 +1,225 @@
+r"""Regular expressions in the dialect of ripgrep, compiled for RE2.
+
+RE2's `\w`, `\d`, `\s` and `\b` know ASCII only, ripgrep's know Unicode. On text that is pure ASCII the two agree, so a
+pattern is compiled once as it is for such documents, and once translated for all others.
+"""
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any, Final
+
+MAX_PATTERN_LENGTH: Final = 1_000
+MAX_PROGRAM: Final = 20_000
+_MAX_MEMORY: Final = 32 * 1024 * 1024
+_KEPT: Final = 32
+
+# Unicode's definition of \w (UTS 18): Alphabetic, marks, decimal digits, connectors and joiners.
+_WORD: Final = (
+    r"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}"
+    r"\x{1F170}-\x{1F189}"
+)
+_NOT_WORD: Final = r"\p{Z}\p{Cc}\p{Co}\p{No}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\p{S}"
+_SPACE: Final = r"\t\n\v\f\r \x{85}\p{Z}"
+_NOT_SPACE: Final = (
+    r"\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027}"
+    r"\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF}"
+)
+_OUTSIDE: Final = {
+    "w": f"[{_WORD}]",
+    "W": f"[^{_WORD}]",
+    "d": r"\p{Nd}",
+    "D": r"\P{Nd}",
+    "s": f"[{_SPACE}]",
+    "S": f"[^{_SPACE}]",
+}
+_INSIDE: Final = {"w": _WORD, "W": _NOT_WORD, "d": r"\p{Nd}", "D": r"\P{Nd}", "s": _SPACE, "S": _NOT_SPACE}
+_AT_START: Final = f"(?:^|[^{_WORD}])"
+_AT_END: Final = f"(?:$|[^{_WORD}])"
+
+_REFUSED: Final = (
+    (re.compile(r"\(\?<?[=!]"), "look-around"),
+    (re.compile(r"\(\?>"), "an atomic group"),
+    (re.compile(r"\\[1-9]|\\k[<{']|\(\?P="), "a back-reference"),
+    (re.compile(r"\(\?[(|]"), "a conditional group"),
+)
+_PIECE: Final = re.compile(
+    r"""
+    \\(?:[pP](?:\{[^}]*\}|.) | x\{[0-9A-Fa-f]+\} | x[0-9A-Fa-f]{2} | [uU]\{[0-9A-Fa-f]+\} | u[0-9A-Fa-f]{4}
+        | U[0-9A-Fa-f]{8} | Q.*?(?:\\E|$) | . )
+  | \(\?P?<\w+> | \(\?[a-zA-Z-]*[:)] | \[\^?\]? | \[:\^?\w+:\] | \{\d+(?:,\d*)?\} | .
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class PatternRefused(ValueError):
+    """The pattern cannot be used; the message says which construct is why."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern, ready to search the bytes of documents; it matches within one line, as ripgrep does."""
+
+    source: str
+    ignore_case: bool
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def ascii(self) -> Any:
+        """The program for text that is pure ASCII."""
+        return _program(self.source, self.ignore_case)
+
+    @cached_property
+    def unicode(self) -> Any:
+        """The program for all other text."""
+        translated = _translated(self.source)
+        return self.ascii if translated == self.source else _program(translated, self.ignore_case)
+
+
+def _pieces(pattern: str) -> list[tuple[str, bool]]:
+    """The pattern in its syntactic pieces, each with whether it stands in a character class."""
+    found: list[tuple[str, bool]] = []
+    inside = False
+    for match in _PIECE.finditer(pattern):
+        piece = match[0]
+        if inside and piece.startswith("[") and not piece.startswith("[:"):
+            found += [(char, True) for char in piece]
+            inside = not piece.endswith("]")
+        elif piece.startswith("[") and not inside:
+            found.append((piece, False))
+            inside = True
+        elif inside and len(piece) > 1 and not piece.startswith(("\\", "[:")):
+            found += [(char, True) for char in piece]
+            inside = "]" not in piece
+        else:
+            found.append((piece, inside))
+            inside = inside and piece != "]"
+    return found
+
+
+def ignores_case(pattern: str) -> bool:
+    """Smart case, as `rg -S`: a pattern with a literal and without an upper-case one ignores case."""
+    literal = False
+    for piece, inside in _pieces(pattern):
+        char = _literal(piece, inside=inside)
+        if char and any(c.isupper() for c in char):
+            return False
+        literal = literal or bool(char)
+    return literal
+
+
+def _literal(piece: str, *, inside: bool) -> str:
+    if piece.startswith("\\"):
+        body = piece[1:]
+        if body.startswith("Q"):
+            return body[1:].removesuffix("\\E")
+        if body[0] in "xuU" and len(body) > 1:
+            return chr(min(int(body[1:].strip("{}"), 16), 0x10FFFF))
+        return body if not body[0].isalnum() else ""
+    if len(piece) > 1:
+        return ""
+    return piece if piece not in ("]^-" if inside else "^$.|?*+()[]{}") else ""
+
+
+def _translated(pattern: str) -> str:
+    r"""The pattern with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it."""
+    pieces = _pieces(pattern)
+    out: list[str] = []
+    for index, (piece, inside) in enumerate(pieces):
+        kind = piece[1:] if piece.startswith("\\") else ""
+        if inside:
+            out.append(_INSIDE.get(kind, _escaped(piece)))
+        elif kind == "b":
+            out.append(_boundary(pieces, index))
+        else:
+            out.append(_OUTSIDE.get(kind, _escaped(piece)))
+    return "".join(out)
+
+
+def _escaped(piece: str) -> str:
+    if piece[:2] in {"\\u", "\\U"} and piece[2:]:
+        return "\\x{" + piece[2:].strip("{}") + "}"
+    return piece
+
+
+def _boundary(pieces: list[tuple[str, bool]], index: int) -> str:
+    before = pieces[index - 1][0] if index else "|"
+    after = pieces[index + 1][0] if index + 1 < len(pieces) else "|"
+    top_level = _depth(pieces, index) == 0
+    if top_level and before == "|" and _begins_word(after):
+        return _AT_START
+    if top_level and after == "|" and _begins_word(before):
+        return _AT_END
+    return "\\b"
+
+
+def _depth(pieces: list[tuple[str, bool]], index: int) -> int:
+    opened = sum(
+        1
+        for piece, inside in pieces[:index]
+        if not inside and piece.startswith("(") and not piece.endswith(")")
+    )
+    return opened - sum(1 for piece, inside in pieces[:index] if not inside and piece == ")")
+
+
+def _begins_word(piece: str) -> bool:
+    return piece in {"\\w", "\\d"} or (len(piece) == 1 and (piece.isalnum() or piece == "_"))
+
+
+def _program(pattern: str, ignore_case: bool) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    options.never_nl = True
+    options.case_sensitive = not ignore_case
+    options.max_mem = _MAX_MEMORY
+    try:
+        program = re2.compile(("(?m)" + pattern).encode("utf-8", "surrogatepass"), options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else b"invalid"
+        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise PatternRefused(f"the regular expression is not valid: {text.replace('(?m)', '')}") from error
+    if program.programsize > MAX_PROGRAM:
+        raise PatternRefused("the regular expression is too large; use smaller repetition counts")
+    return program
+
+
+def compiled(source: str) -> Pattern:
+    """Compile a pattern.
+
+    Raises:
+        PatternRefused: it is malformed, too long or too large, or uses what a linear-time engine cannot offer.
+    """
+    import re2
+
+    if len(source) > MAX_PATTERN_LENGTH:
+        raise PatternRefused(f"the regular expression has more than {MAX_PATTERN_LENGTH} characters")
+    with _lock:
+        if (pattern := _recent.get(source)) is not None:
+            _recent.move_to_end(source)
+            return pattern
+    bare = "".join("" if inside else piece for piece, inside in _pieces(source))
+    for construct, name in _REFUSED:
+        if construct.search(bare):
+            raise PatternRefused(f"the regular expression uses {name}, which this engine does not support")
+    warnings = (
+        ("a regular expression is matched within one line, so \\n never matches",) if "\\n" in bare else ()
+    )
+    pattern = Pattern(source, ignores_case(source), warnings)
+    pattern.ascii, pattern.unicode  # noqa: B018  (compiled here, so that a bad pattern fails here)
+    with _lock:
+        _recent[source] = pattern
+        if len(_recent) > _KEPT:
+            _recent.popitem(last=False)
+            # re2 keeps programs too, by number instead of by size.
+            re2.purge()
+    return pattern
+
+
+_recent: OrderedDict[str, Pattern] = OrderedDict()
+_lock = Lock()

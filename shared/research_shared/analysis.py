@@ -1,0 +1,143 @@
+"""How text becomes terms, the same for indexing, for queries and for finding the line of a hit.
+
+Words are runs of letters and digits, lower-cased, without accents on Latin letters. Scripts that put no space between
+words (Chinese, Japanese, Thai, …) become one term a character, so that a run of them is searched as a phrase. A word
+that is hyphenated at a line end is one word.
+"""
+
+import re
+import unicodedata
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tantivy import Index, TextAnalyzer
+
+EXACT: Final = "exact_words"
+STEMMED: Final = "english_stems"
+MAX_TERM_BYTES: Final = 120
+
+# Where words are not separated by spaces: Thai to Myanmar, Khmer, Kana, Han, Hangul and their extensions.
+_UNSPACED: Final = (
+    (0x0E00, 0x0EFF),
+    (0x1000, 0x109F),
+    (0x1100, 0x11FF),
+    (0x1780, 0x17FF),
+    (0x3040, 0x30FF),
+    (0x3130, 0x318F),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xA960, 0xA97F),
+    (0xAC00, 0xD7FF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+)
+_HYPHENATED: Final = re.compile("([^\\W\\d_])[-\u00ad\u2010]\n[ \t]*([^\\W\\d_]+)")
+
+STOP_WORDS: Final = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "for",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "such",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "was",
+        "will",
+        "with",
+    ]
+)
+"""English words too common to rank by (Lucene's list); phrases and required words still use them."""
+
+
+def unspaced(char: str) -> bool:
+    """Whether a character belongs to a script that does not separate its words."""
+    point = ord(char)
+    return point >= _UNSPACED[0][0] and any(low <= point <= high for low, high in _UNSPACED)
+
+
+class _Folding(dict[int, str]):
+    """A translation table that decides each character once."""
+
+    def __missing__(self, point: int) -> str:
+        char = chr(point)
+        if unicodedata.combining(char) or (unicodedata.category(char) == "Cf" and char != "\u00ad"):
+            folded = ""
+        elif unspaced(char):
+            folded = f" {char} "
+        else:
+            folded = char
+        self[point] = folded
+        return folded
+
+
+_FOLDING: Final = _Folding({0xAD: "", 0x0A: "\n"})
+
+
+def folded(text: str) -> str:
+    """The text with joined line-end hyphens and spelled-apart unspaced scripts; it has the same number of lines."""
+    if "-\n" in text or "\u00ad\n" in text or "\u2010\n" in text:
+        text = _HYPHENATED.sub("\\1\\2\n", text)
+    return text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_FOLDING)
+
+
+def line_end_hyphens(text: str) -> str:
+    """What `folded` joined, once more as separate words, so that `well-` / `known` is found as `well known` too."""
+    if "-\n" not in text and "\u2010\n" not in text:
+        return ""
+    return " . ".join(
+        text[max(match.start() - 60, 0) : match.end() + 60].replace("-\n", " ").replace("\u2010\n", " ")
+        for match in _HYPHENATED.finditer(text)
+        if text[match.start() + 1] != "\u00ad"
+    )
+
+
+@cache
+def analyzer(name: str) -> "TextAnalyzer":
+    """The term filter chain of that name (`EXACT` or `STEMMED`); give it folded text."""
+    from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
+
+    builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.remove_long(MAX_TERM_BYTES))
+    builder = builder.filter(Filter.lowercase()).filter(Filter.ascii_fold())
+    return (builder.filter(Filter.stemmer("english")) if name == STEMMED else builder).build()
+
+
+def register(index: "Index") -> None:
+    """Make both analyzers known to an index."""
+    for name in (EXACT, STEMMED):
+        index.register_tokenizer(name, analyzer(name))
+
+
+def exact_terms(text: str) -> list[str]:
+    """The words of a text, unstemmed."""
+    return list(analyzer(EXACT).analyze(folded(text)))
+
+
+def stems(text: str) -> list[str]:
+    """The words of a text, reduced to their English stems."""
+    return list(analyzer(STEMMED).analyze(folded(text)))

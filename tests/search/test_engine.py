@@ -1,0 +1,63 @@
+"""The search engine over a folder, without a server around it."""
+
+from pathlib import Path
+
+import pytest
+
+from research_documents.search import SearchEngine
+from research_shared.errors import InvalidCursor
+from research_shared.library import Library
+from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+
+
+def engine_of(folder: Path) -> SearchEngine:
+    return SearchEngine(Library(RootsPolicy([Root("research", folder)])), watch=False)
+
+
+async def test_a_keyword_hit_names_the_document_and_its_best_line(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(
+        "# Bees\n\nfirst line\nthe honey bee dances\nlast line\n", encoding="utf-8"
+    )
+    outcome = await engine_of(tmp_path).search("honey dancing", mode="keyword", limit=5, context_lines=1)
+    (hit,) = outcome.hits
+    assert (hit.document, hit.line_number, hit.matched_text) == ("a.md", 4, "the honey bee dances")
+    assert (hit.before, hit.after) == (("first line",), ("last line",))
+    assert (outcome.total_documents, outcome.truncated) == (1, False)
+
+
+async def test_regex_hits_come_in_the_order_of_path_and_line_and_page_on_with_the_cursor(
+    tmp_path: Path,
+) -> None:
+    for name in ("b.md", "a.txt"):
+        (tmp_path / name).write_text("one 1\nnone\ntwo 2\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    first = await engine.search(r"\d", mode="regex", limit=3)
+    rest = await engine.search(r"\d", mode="regex", limit=3, cursor=first.next_cursor)
+    found = [(hit.document, hit.line_number) for hit in first.hits + rest.hits]
+    assert found == [("a.txt", 1), ("a.txt", 3), ("b.md", 1), ("b.md", 3)]
+    assert (first.truncated, rest.truncated, rest.next_cursor) == (True, False, None)
+
+
+async def test_an_invalid_expression_gives_no_hits_and_a_warning_that_names_the_construct(
+    tmp_path: Path,
+) -> None:
+    outcome = await engine_of(tmp_path).search("a(?=b)", mode="regex", limit=3)
+    assert outcome.hits == ()
+    assert "look-around" in outcome.warnings[0]
+
+
+async def test_a_scope_hides_what_lies_outside(tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text("secret word\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    for mode in ("keyword", "regex"):
+        with narrowed_scope(Scope(("in",))):
+            outcome = await engine.search("secret", mode=mode, limit=5)
+        assert [hit.document for hit in outcome.hits] == ["in/a.md"]
+        assert outcome.total_documents == 1
+
+
+async def test_a_foreign_cursor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCursor):
+        await engine_of(tmp_path).search("a", mode="regex", limit=1, cursor="bm9uc2Vuc2U")
