@@ -9,7 +9,6 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import PurePosixPath
 
 MEDIA_TYPES = {
     ".pdf": "application/pdf",
@@ -23,7 +22,8 @@ MEDIA_TYPES = {
 
 def media_type_of(path: str) -> str | None:
     """The media type that a path's suffix stands for, or None when the file is no document."""
-    return MEDIA_TYPES.get(PurePosixPath(path).suffix.lower())
+    stem, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return MEDIA_TYPES.get(dot + suffix.lower()) if stem.strip(".") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,9 @@ class DocumentText:
         """How many pages the document has, or None for a document without pages."""
         return len(self.page_starts) or None
 
-    @cached_property
+    @property
     def text(self) -> str:
-        """The whole text as a string."""
+        """The whole text as a string, decoded anew each time so that a cached document is not kept twice."""
         return self.data.decode("utf-8")
 
     def offsets(self, start: int, stop: int) -> tuple[int, int]:

@@ -1,10 +1,17 @@
-"""File patterns: `*` within a component, `**` across, `?`, `[…]`, `{a,b}`; without a slash at any depth."""
+"""File patterns: `*` within a component, `**` across, `?`, `[…]`, `{a,b}`; without a slash at any depth.
+
+A pattern is matched against public paths and never against the file system: whatever is in it, it cannot name
+anything that a listing would not. It is compiled to an automaton, so no pattern is slow. A backslash is an ordinary
+character, as public paths contain it; `[*]` stands for a star. A path also matches itself, whatever it contains.
+"""
 
 from collections.abc import Callable
 
 from research_shared.errors import InvalidPattern
 
 MAX_PATTERN_LENGTH = 1_000
+MAX_PROGRAM_BYTES = 8 * 1024 * 1024
+_CLASS_SPECIAL = frozenset("\\[]^-")
 
 
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
@@ -17,27 +24,129 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
 
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise InvalidPattern(f"the file pattern has more than {MAX_PATTERN_LENGTH} characters")
-    if pattern in {"*", "**"}:
+    if pattern in {"*", "**", "**/*"}:
         return lambda _path: True
-    anchored = "/" in pattern
-    out: list[str] = []
+    options = re2.Options()
+    options.log_errors = False
+    options.dot_nl = True
+    options.max_mem = MAX_PROGRAM_BYTES
+    prefix = "" if "/" in pattern else "(?:.*/)?"
+    try:
+        compiled = re2.compile(prefix + _Translation(pattern).expression(), options)
+    except (re2.error, UnicodeEncodeError) as error:
+        raise InvalidPattern("the file pattern cannot be compiled") from error
+    suffix = pattern if "/" in pattern else "/" + pattern
+
+    def matches(path: str) -> bool:
+        if compiled.fullmatch(path) is not None:
+            return True
+        return path == pattern or ("/" not in pattern and path.endswith(suffix))
+
+    return matches
+
+
+class _Translation:
+    """A pattern on its way to a regular expression."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._at = 0
+        self._closing = _closing_braces(pattern)
+        self._open: list[int] = []
+
+    def expression(self) -> str:
+        """The expression that a whole path must match."""
+        out: list[str] = []
+        while self._at < len(self._pattern):
+            piece = self._next()
+            # `**/**/**/` says nothing that `**/` does not.
+            if not (piece in {_ACROSS, _ANY} and out and out[-1] == piece):
+                out.append(piece)
+        return "".join(out)
+
+    def _next(self) -> str:
+        import re2
+
+        pattern, at = self._pattern, self._at
+        character = pattern[at]
+        self._at += 1
+        if pattern.startswith("**/", at) and (at == 0 or pattern[at - 1] in "/{,"):
+            self._at = at + 3
+            return _ACROSS
+        if character == "*":
+            while self._at < len(pattern) and pattern[self._at] == "*":
+                self._at += 1
+            return _ANY if self._at - at > 1 else "[^/]*"
+        if character == "?":
+            return "[^/]"
+        if character == "[" and (end := _class_end(pattern, at)) is not None:
+            self._at = end + 1
+            return _character_class(pattern[at + 1 : end])
+        if character == "{" and at in self._closing:
+            self._open.append(self._closing[at])
+            return "(?:"
+        if self._open and at == self._open[-1]:
+            self._open.pop()
+            return ")"
+        if character == "," and self._open:
+            return "|"
+        return str(re2.escape(character))
+
+
+_ACROSS = "(?:.*/)?"
+_ANY = ".*"
+_NOTHING = r"[^\x00-\x{10FFFF}]"
+
+
+def _closing_braces(pattern: str) -> dict[int, int]:
+    """Where each brace that is closed is closed; one that is not stands for itself."""
+    pairs: dict[int, int] = {}
+    stack: list[int] = []
     at = 0
     while at < len(pattern):
-        if pattern.startswith("**/", at):
-            out.append("(?:.*/)?")
-            at += 3
-        elif pattern.startswith("**", at):
-            out.append(".*")
+        if pattern[at] == "[" and (end := _class_end(pattern, at)) is not None:
+            at = end
+        elif pattern[at] == "{":
+            stack.append(at)
+        elif pattern[at] == "}" and stack:
+            pairs[stack.pop()] = at
+        at += 1
+    return pairs
+
+
+def _class_end(pattern: str, start: int) -> int | None:
+    """The bracket that closes a class; one right behind the opening (and `!`) belongs to the class."""
+    first = start + 1
+    if pattern[first : first + 1] in {"!", "^"}:
+        first += 1
+    end = pattern.find("]", first + 1)
+    return None if end == -1 else end
+
+
+def _character_class(content: str) -> str:
+    negated = content[:1] in {"!", "^"}
+    out: list[str] = ["/"] if negated else []
+    at = 1 if negated else 0
+    while at < len(content):
+        low = high = content[at]
+        if content[at + 1 : at + 2] == "-" and at + 2 < len(content):
+            high = content[at + 2]
             at += 2
-        elif pattern[at] == "*":
-            out.append("[^/]*")
-            at += 1
-        elif pattern[at] == "?":
-            out.append("[^/]")
-            at += 1
+        at += 1
+        if negated:
+            out += _range(low, high)
         else:
-            out.append(re2.escape(pattern[at]))
-            at += 1
-    prefix = "" if anchored else "(?:.*/)?"
-    compiled = re2.compile(prefix + "".join(out))
-    return lambda path: compiled.fullmatch(path) is not None
+            # A class never matches a separator, even when a range goes across it.
+            out += [*_range(low, min(high, ".")), *_range(max(low, "0"), high)]
+    if negated:
+        return f"[^{''.join(out)}]"
+    return f"[{''.join(out)}]" if out else _NOTHING
+
+
+def _range(low: str, high: str) -> list[str]:
+    """A range of a class; one that ends before it starts has no character in it."""
+    return [f"{_in_class(low)}-{_in_class(high)}"] if low <= high else []
+
+
+def _in_class(character: str) -> str:
+    return "\\" + character if character in _CLASS_SPECIAL else character

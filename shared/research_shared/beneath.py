@@ -1,0 +1,163 @@
+"""Opening files beneath a directory, without a moment in which something could be swapped for a way out.
+
+`open_unlinked` asks the kernel (`openat2`, Linux 5.6 and later) to resolve a path beneath a directory and to refuse
+every link on it. `open_walking` takes the path a component at a time, never lets the kernel follow a link, and
+follows relative links itself as long as they stay beneath. Where there is no `openat2`, the second does all the work.
+"""
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+
+Admits = Callable[[Sequence[bytes]], bool]
+"""Whether a path beneath the root, with every link resolved, may be opened or passed through."""
+
+FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Open for reading without ever waiting: a FIFO or a device must not hold the server up."""
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
+PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+
+MAX_LINKS = 40
+"""Links on one path, as in the Linux kernel (`MAXSYMLINKS`)."""
+MAX_STEPS = 4_096
+"""Components that a path may come to after its links are put in; a bound on the work for crafted links."""
+
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+_ATTEMPTS = 16
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+@cache
+def _syscall() -> Callable[..., int]:
+    function = ctypes.CDLL(None, use_errno=True).syscall
+    function.restype = ctypes.c_long
+    function.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+    return function
+
+
+def _openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
+    how = _OpenHow(flags, 0, resolve)
+    for _ in range(_ATTEMPTS):
+        fd = _syscall()(_SYS_OPENAT2, directory, path, ctypes.byref(how), ctypes.sizeof(how))
+        if fd >= 0:
+            return fd
+        number = ctypes.get_errno()
+        # EAGAIN: something above was renamed while the kernel looked; it asks to be called again.
+        if number not in {errno.EAGAIN, errno.EINTR}:
+            break
+    raise OSError(number, os.strerror(number))
+
+
+@cache
+def has_openat2() -> bool:
+    """Whether this kernel has `openat2` and lets us call it (some container profiles do not)."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(_openat2(-100, b".", PASSAGE, _RESOLVE_BENEATH))  # -100 is AT_FDCWD
+    except OSError:
+        return False
+    return True
+
+
+def open_unlinked(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
+    """Open a path beneath `root_fd` that has no link on it, in one call to the kernel.
+
+    Raises:
+        OSError: `ELOOP` when there is a link, else what the kernel says.
+    """
+    return _openat2(
+        root_fd,
+        b"/".join(parts) or b".",
+        flags | os.O_CLOEXEC,
+        _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS,
+    )
+
+
+def open_walking(
+    root_fd: int, parts: Sequence[bytes], flags: int, admits: Admits, *, max_links: int = MAX_LINKS
+) -> int:
+    """Open a path beneath `root_fd` a component at a time, following relative links that stay beneath it.
+
+    `admits` is asked for each step of the resolved path, so that a link cannot lead to what may not be named.
+
+    Raises:
+        OSError: `EXDEV` for a link that leaves or is absolute, `ELOOP` for too many links, `ENOENT` for what is not
+            admitted, else what the kernel says.
+    """
+    held = [os.dup(root_fd)]
+    names: list[bytes] = []
+    todo = list(reversed(parts))
+    links = 0
+    try:
+        while todo:
+            part = todo.pop()
+            if part in {b"", b"."}:
+                continue
+            if part == b"..":
+                if not names:
+                    raise _failure(errno.EXDEV)
+                os.close(held.pop())
+                names.pop()
+                continue
+            if not admits((*names, part)):
+                raise _failure(errno.ENOENT)
+            child = _open_component(held[-1], part, flags if not todo else PASSAGE)
+            if isinstance(child, bytes):
+                links += 1
+                if links > max_links or len(todo) > MAX_STEPS:
+                    raise _failure(errno.ELOOP)
+                if child.startswith(b"/"):
+                    raise _failure(errno.EXDEV)
+                todo.extend(reversed(child.split(b"/")))
+                continue
+            if not todo:
+                return child
+            held.append(child)
+            names.append(part)
+        return os.open(b".", flags | os.O_CLOEXEC, dir_fd=held[-1])
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+def _open_component(directory: int, name: bytes, flags: int) -> int | bytes:
+    """A descriptor of the entry, or the target when the entry is a link."""
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as refused:
+        # Linux says ELOOP for a link, ENOTDIR when a directory was asked for; BSD says EMLINK or ENOTDIR.
+        if refused.errno not in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
+            raise
+        try:
+            return os.readlink(name, dir_fd=directory)
+        except OSError:
+            raise refused from None
+
+
+def open_absolute(directory: bytes, flags: int, *, openat2: bool) -> int:
+    """Open an absolute path that has no link on it.
+
+    Raises:
+        OSError: `ELOOP` or `ENOTDIR` when there is a link, else what the kernel says.
+    """
+    if openat2:
+        return _openat2(-100, directory, flags | os.O_CLOEXEC, _RESOLVE_NO_SYMLINKS)
+    root = os.open(b"/", PASSAGE)
+    try:
+        return open_walking(root, directory.split(b"/"), flags, lambda _parts: True, max_links=0)
+    finally:
+        os.close(root)
+
+
+def _failure(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

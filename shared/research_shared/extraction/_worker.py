@@ -1,0 +1,283 @@
+"""The program of a worker process: reads PDFs that are handed to it as open files, and sends back their pages.
+
+It is started as a script, by its path, with an empty environment, and imports nothing but the standard library and
+the two PDF readers, so that it starts quickly and holds nothing worth taking. It cannot write files; its memory and
+its time are limited by the system, and it ends when the process that started it ends.
+
+A request is a length and a JSON object, with the file as an ancillary descriptor. The answer is a series of frames:
+a kind (one byte), a length (four bytes, network order) and that many bytes. `START` opens the pages of one engine,
+each page is a `PAGE` (its text, UTF-8) or a `MISSING`, and `END` tells how it went.
+"""
+
+import contextlib
+import gc
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+READY, START, PAGE, MISSING, CUT, END = range(6)
+FRAME = struct.Struct("!BI")
+REQUEST = struct.Struct("!I")
+CHUNK = 4 * 1024 * 1024
+PROBE = 32
+"""Pages that the second reader looks at before it believes the first one that there is no text."""
+GRACE_S = 5
+
+ENCRYPTED = "encrypted"
+DAMAGED = "damaged"
+NOT_A_PDF = "not a PDF"
+NO_TEXT = "no text (scanned?)"
+TOO_LARGE = "too large"
+
+_HEADER_WITHIN = 1024  # readers accept up to this much before `%PDF-`
+_WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
+# pdfium drops a hyphen at a line's end together with the line break, and leaves one of these in its place.
+_HYPHEN = re.compile("(?<=\\w)[\x02\ufffe](?:\r\n|\r|\n|(?=\\w)|$)")
+_LINE_BREAK = re.compile("\r\n|\r|\f")
+_CONTROLS = {code: 0xFFFD for code in (*range(32), 127) if chr(code) not in "\t\n"}
+
+
+class Refused(Exception):
+    """A reader cannot open the document."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Job(NamedTuple):
+    """What is asked for: which readers to try, from which page on, and how much at most."""
+
+    engines: list[str]
+    first_page: int
+    max_pages: int
+    max_text_bytes: int
+    timeout_s: float
+
+
+class Pages(NamedTuple):
+    """An opened document: its reader, how many pages it has, and the text of each from the first wanted one on."""
+
+    engine: str
+    total: int
+    texts: Iterator[str | None]
+
+
+Send = Callable[[int, bytes], None]
+
+
+def tidy(text: str) -> bytes:
+    r"""The lines of a page as UTF-8: `\n` between lines, hyphenated line ends restored, no other control character."""
+    text = _HYPHEN.sub("-\n", text)
+    text = _LINE_BREAK.sub("\n", text).translate(_CONTROLS)
+    text = "" if text.isspace() else text.rstrip("\n")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Halves of a surrogate pair may arrive apart: join those that fit, and show the others as U+FFFD.
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
+    """Open with the fast reader."""
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        wrong_password = getattr(error, "err_code", None) == _WRONG_PASSWORD
+        raise Refused(ENCRYPTED if wrong_password else DAMAGED) from error
+    total = len(document)
+
+    def texts() -> Iterator[str | None]:
+        with contextlib.closing(document):
+            for index in range(first - 1, min(total, last)):
+                try:
+                    with (
+                        contextlib.closing(document[index]) as page,
+                        contextlib.closing(page.get_textpage()) as text,
+                    ):
+                        # Bounded text keeps indices on their line; it is empty when a page's box makes no sense.
+                        yield text.get_text_bounded() or text.get_text_range()
+                except (pypdfium2.PdfiumError, AssertionError, ValueError):
+                    yield None
+
+    return Pages(f"pypdfium2 {pypdfium2.version.PYPDFIUM_INFO.version}", total, texts())
+
+
+def open_with_pypdf(data: bytes, first: int, last: int) -> Pages:
+    """Open with the patient reader. It raises anything at all on damaged files, hence the broad handlers."""
+    import pypdf
+
+    logging.disable()
+    try:
+        document = pypdf.PdfReader(io.BytesIO(data))
+        locked = document.is_encrypted and not document.decrypt("")
+        total = 0 if locked else len(document.pages)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Refused(DAMAGED) from error
+    if locked:
+        raise Refused(ENCRYPTED)
+
+    def texts() -> Iterator[str | None]:
+        for index in range(first - 1, min(total, last)):
+            try:
+                yield document.pages[index].extract_text()
+            except MemoryError:
+                raise
+            except Exception:  # noqa: BLE001  (one bad page must not take the others)
+                yield None
+
+    return Pages(f"pypdf {pypdf.__version__}", total, texts())
+
+
+ENGINES: dict[str, Callable[[bytes, int, int], Pages]] = {
+    "pypdfium2": open_with_pypdfium2,
+    "pypdf": open_with_pypdf,
+}
+
+
+def extract(job: Job, data: bytes, send: Send) -> str | None:
+    """Send the pages of a document; gives the reason when there is no text."""
+    digest = hashlib.sha256(data).hexdigest()
+    reason: str | None = NOT_A_PDF
+    for position, engine in enumerate(job.engines):
+        try:
+            pages = ENGINES[engine](data, job.first_page, job.max_pages)
+        except Refused as refusal:
+            reason = NO_TEXT if reason == NO_TEXT else refusal.reason
+            if reason == ENCRYPTED:
+                break
+            continue
+        header = {"engine": pages.engine, "pages": pages.total, "digest": digest}
+        send(START, json.dumps(header).encode())
+        if send_pages(pages.texts, job, send, probe=PROBE if position else None):
+            return None
+        reason = NO_TEXT if pages.total else DAMAGED
+    if reason == DAMAGED and b"%PDF-" not in data[:_HEADER_WITHIN]:
+        return NOT_A_PDF
+    return reason
+
+
+def send_pages(texts: Iterator[str | None], job: Job, send: Send, probe: int | None) -> bool:
+    """Send the pages until the text limit; True when there is text. Gives up after `probe` pages without any."""
+    room = job.max_text_bytes
+    found = False
+    for number, text in enumerate(texts, start=1):
+        if text is None:
+            send(MISSING, b"")
+        else:
+            data = tidy(text)
+            if len(data) > room:
+                send(PAGE, data[:room].decode("utf-8", "ignore").encode())
+                send(CUT, b"")
+                return True
+            found = found or bool(data)
+            room -= len(data) + 1
+            send(PAGE, data)
+        if not found and number == probe:
+            return False
+    return found
+
+
+def read_all(fd: int) -> bytes:
+    """The whole file, whatever the position of the descriptor."""
+    chunks: list[bytes] = []
+    at = 0
+    while chunk := os.pread(fd, CHUNK, at):
+        chunks.append(chunk)
+        at += len(chunk)
+    return b"".join(chunks)
+
+
+def receive(channel: socket.socket) -> tuple[Job, int] | None:
+    """The next request and its open file, or None when the other side has gone."""
+    message, fds, _flags, _address = socket.recv_fds(channel, 65_536, 1)
+    if not message:
+        return None
+    (length,) = REQUEST.unpack_from(message)
+    while len(message) < REQUEST.size + length:
+        message += channel.recv(65_536)
+    return Job(**json.loads(message[REQUEST.size :])), fds[0]
+
+
+def serve(channel: socket.socket, retire_above: int) -> None:
+    """Answer requests until the other side goes, or until this process has grown above so many bytes."""
+
+    def send(kind: int, payload: bytes) -> None:
+        channel.sendall(FRAME.pack(kind, len(payload)) + payload)
+
+    send(READY, b"")
+    while (request := receive(channel)) is not None:
+        job, fd = request
+        # Ends this process even in the middle of native code, should nobody be left to do it.
+        signal.setitimer(signal.ITIMER_REAL, job.timeout_s + GRACE_S)
+        try:
+            reason = extract(job, read_all(fd), send)
+        except MemoryError:
+            reason = TOO_LARGE
+        finally:
+            os.close(fd)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.collect()
+        retire = peak_memory() > retire_above
+        answer: dict[str, Any] = {"reason": reason, "retire": retire}
+        send(END, json.dumps(answer).encode())
+        if retire:
+            return
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def limit(memory_bytes: int) -> None:
+    """Give up what reading a document does not need: memory, writing files, core dumps."""
+    for kind, value in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 32),
+    ):
+        # Not every system enforces each of these; the deadlines hold regardless.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (value, value))
+
+
+def end_with_parent(lifeline: int) -> None:
+    """Wait until the other end of a pipe is closed, which also happens when its process is killed, then exit."""
+    while os.read(lifeline, 1):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    """`_worker.py CHANNEL_FD MEMORY_BYTES PACKAGE_DIRECTORY…`, with a pipe as standard input."""
+    channel_fd, memory, *packages = sys.argv[1:]
+    sys.path.extend(packages)
+    limit(int(memory))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
+    threading.Thread(target=end_with_parent, args=(0,), daemon=True).start()
+    import pypdfium2  # noqa: F401  (loaded before the first request's time runs)
+
+    with socket.socket(fileno=int(channel_fd)) as channel, contextlib.suppress(BrokenPipeError):
+        serve(channel, retire_above=int(memory) // 4)
+
+
+if __name__ == "__main__":
+    main()

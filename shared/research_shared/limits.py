@@ -1,0 +1,41 @@
+"""How much of a document is read, how long that may take, and how much of it is kept."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from research_shared.settings import Settings
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on reading. The defaults are those of the settings.
+
+    Sizes are bytes and times are seconds. `max_pages` and `max_text_bytes` cut a document and leave a note in its
+    text; `max_file_bytes` refuses it as `too large`.
+    """
+
+    max_file_bytes: int = 256 * _MIB
+    max_pages: int = 5_000
+    max_text_bytes: int = 64 * _MIB
+    cache_bytes: int = 1024 * _MIB
+    workers: int = 2
+    document_timeout_s: float = 60.0
+    page_timeout_s: float = 20.0
+    worker_memory_bytes: int = 1024 * _MIB
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """The limits that an operator has set."""
+        return cls(
+            max_file_bytes=settings.max_file_bytes,
+            max_pages=settings.max_pages,
+            max_text_bytes=settings.max_text_bytes,
+            cache_bytes=settings.cache_bytes,
+            workers=settings.extract_workers,
+            document_timeout_s=settings.extract_timeout_s,
+            page_timeout_s=settings.page_timeout_s,
+            worker_memory_bytes=settings.worker_memory_bytes,
+        )

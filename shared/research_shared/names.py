@@ -1,0 +1,61 @@
+r"""Names of files as text: reversible, printable, and never more than one text for a name.
+
+A file name is bytes. Its public form is its UTF-8 text, in which every byte that is not UTF-8 and every control or
+format character is shown as `\xHH` and a backslash as `\\`. Nothing else is ever encoded or decoded: no
+percent-encoding, no `~`, no variables, no Unicode normalisation.
+"""
+
+import re
+import unicodedata
+
+MAX_PATH_BYTES = 4_095
+"""What Linux allows for a path; a longer one cannot be opened, so it is neither listed nor looked up."""
+
+_MAX_PUBLIC = 4 * MAX_PATH_BYTES  # every byte escaped
+_ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp"})
+
+
+def shown(raw: bytes) -> str:
+    r"""The public form of a name, or of a path of names.
+
+    >>> shown(b"caf\xe9\n.md")
+    'caf\\xe9\\x0a.md'
+    """
+    name = raw.decode("utf-8", "surrogateescape")
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(map(_shown_character, name))
+
+
+def _shown_character(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    surrogate = "\ud800" <= character <= "\udfff"
+    if surrogate or unicodedata.category(character) in _HIDDEN_CATEGORIES:
+        return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+    return character
+
+
+def actual(public: str) -> bytes | None:
+    """The bytes of the name or path that a public form stands for, or None when it is not one that `shown` gives.
+
+    Only the canonical form is accepted, so that a document has exactly one public path and no escape can smuggle in
+    a separator, a dot or a NUL.
+    """
+    if len(public) > _MAX_PUBLIC:
+        return None
+    try:
+        raw = public.encode("utf-8")
+    except UnicodeEncodeError:
+        return None
+    if b"\\" in raw:
+        raw = _ESCAPE.sub(_unescaped, raw)
+    if b"\0" in raw or len(raw) > MAX_PATH_BYTES or shown(raw) != public:
+        return None
+    return raw
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    escape = match[1]
+    return escape if escape == b"\\" else bytes.fromhex(escape[1:].decode("ascii"))
