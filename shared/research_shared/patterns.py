@@ -65,32 +65,36 @@ class _Translation:
         return "".join(out)
 
     def _next(self) -> str:
-        import re2
-
         pattern, at = self._pattern, self._at
-        character = pattern[at]
         self._at += 1
-        if pattern.startswith("**/", at) and (at == 0 or pattern[at - 1] in "/{,"):
-            self._at = at + 3
-            return _ACROSS
+        character = pattern[at]
         if character == "*":
-            while self._at < len(pattern) and pattern[self._at] == "*":
-                self._at += 1
-            return _ANY if self._at - at > 1 else "[^/]*"
+            return self._stars(at)
         if character == "?":
             return "[^/]"
         if character == "[" and (end := _class_end(pattern, at)) is not None:
             self._at = end + 1
             return _character_class(pattern[at + 1 : end])
+        return self._alternatives(character, at)
+
+    def _stars(self, at: int) -> str:
+        if self._pattern.startswith("**/", at) and (at == 0 or self._pattern[at - 1] in "/{,"):
+            self._at = at + 3
+            return _ACROSS
+        while self._pattern.startswith("*", self._at):
+            self._at += 1
+        return _ANY if self._at - at > 1 else "[^/]*"
+
+    def _alternatives(self, character: str, at: int) -> str:
+        import re2
+
         if character == "{" and at in self._closing:
             self._open.append(self._closing[at])
             return "(?:"
         if self._open and at == self._open[-1]:
             self._open.pop()
             return ")"
-        if character == "," and self._open:
-            return "|"
-        return str(re2.escape(character))
+        return "|" if character == "," and self._open else str(re2.escape(character))
 
 
 _ACROSS = "(?:.*/)?"
