@@ -14,13 +14,16 @@ _facts: ContextVar[dict[str, Any] | None] = ContextVar("research_facts", default
 
 @contextmanager
 def collecting() -> Iterator[dict[str, Any]]:
-    """Collect what the enclosed work records, tasks that it starts included."""
+    """Collect what the enclosed work records, tasks that it starts included; an outer collector gets it as well."""
     facts: dict[str, Any] = {}
+    outer = _facts.get()
     token = _facts.set(facts)
     try:
         yield facts
     finally:
         _facts.reset(token)
+        if outer is not None:
+            outer.update(facts)
 
 
 def record(**facts: Any) -> None:

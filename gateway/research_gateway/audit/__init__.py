@@ -1,1 +1,7 @@
-"""The audit trail."""
+"""The audit trail: one start and one end record for each request, in a log that shows when it was tampered with."""
+
+from research_gateway.audit.middleware import AuditMiddleware, current_call_id
+from research_gateway.audit.options import AuditOptions
+from research_gateway.audit.trail import AuditTrail
+
+__all__ = ["AuditMiddleware", "AuditOptions", "AuditTrail", "current_call_id"]

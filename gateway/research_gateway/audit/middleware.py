@@ -1,0 +1,154 @@
+"""The audit of one server: a record before each request and one after it, whatever happens in between."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from mcp import MCPError
+from mcp_types import INTERNAL_ERROR
+
+from research_gateway.audit.chain import to_json
+from research_gateway.audit.events import Event, timestamp
+from research_gateway.audit.outcome import Outcome, facts_shown, judged, of_exception, of_result, size_of
+from research_gateway.audit.record import capped, describe, params_of, trace_of
+from research_gateway.audit.rounds import Rounds, asked_state, state_digest
+from research_gateway.audit.trail import AuditTrail
+from research_gateway.audit.writer import Entry
+from research_shared.boundary import error_result
+from research_shared.errors import AuditUnavailable
+from research_shared.roots import Root
+from research_shared.telemetry import collecting
+
+UNAUDITED = frozenset({"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"})
+"""Requests that keep a connection going and touch nothing: they are not recorded."""
+
+Observer = Callable[[Mapping[str, Any]], None]
+_current: ContextVar[str | None] = ContextVar("research_audit_call", default=None)
+
+
+def current_call_id() -> str | None:
+    """The id under which the call that is being served is in the audit trail."""
+    return _current.get()
+
+
+class AuditMiddleware(Middleware):
+    """Records every request to a server in a trail. Add it first, so that it is the outermost one.
+
+    `roots` name the documents' roots in the records. `observers` are given the fields of each record as it is handed
+    over, for metrics; they must be quick and must not raise.
+    """
+
+    def __init__(
+        self, trail: AuditTrail, *, roots: Sequence[Root] | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
+        self.trail = trail
+        self.roots = tuple(trail.options.roots if roots is None else roots)
+        self._observers = tuple(observers)
+        self.rounds = Rounds()
+
+    async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Record the request, serve it, and record how it ended."""
+        if context.method in UNAUDITED:
+            return await call_next(context)
+        call = _Call(self, context)
+        token = _current.set(call.call_id)
+        try:
+            return await self._audited(call, context, call_next)
+        except AuditUnavailable as refusal:
+            if context.method == "tools/call":
+                return error_result(refusal)
+            raise MCPError(code=INTERNAL_ERROR, message=refusal.message, data=refusal.payload()) from refusal
+        finally:
+            _current.reset(token)
+
+    async def _audited(
+        self, call: "_Call", context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
+    ) -> Any:
+        start = call.begin()
+        with collecting() as facts:
+            try:
+                await self.trail.written(start)
+                result = await call_next(context)
+            except BaseException as error:
+                end = call.end(of_exception(error, call.method), facts, start)
+                if isinstance(error, Exception) and not isinstance(error, AuditUnavailable):
+                    await self.trail.written(end)
+                raise
+        outcome = of_result(result, modern=call.fields.get("era") != "handshake")
+        await self.trail.written(call.end(outcome, facts, start, result))
+        return result
+
+    def hand_over(self, phase: Any, call_id: str, fields: dict[str, Any], start: Entry | None = None) -> Any:
+        """Give an event to the trail and to the observers."""
+        for observer in self._observers:
+            observer(fields)
+        return self.trail.submit(Event(to_json(fields), call_id, phase), follows=start)
+
+
+class _Call:
+    """One request on its way through the middleware."""
+
+    def __init__(self, audit: AuditMiddleware, context: MiddlewareContext[Any]) -> None:
+        self._audit = audit
+        self._parent = _current.get()
+        self._begun = time.perf_counter()
+        options = audit.trail.options
+        self.method = context.method or ""
+        self.call_id = secrets.token_hex(12)
+        self.fields = describe(context, roots=audit.roots, level=options.level, key=options.key)
+        server = context.fastmcp_context.fastmcp.name if context.fastmcp_context is not None else ""
+        self.fields["server"] = capped(server, 128)
+        self._continue(context)
+
+    def _continue(self, context: MiddlewareContext[Any]) -> None:
+        params = params_of(context.message)
+        state = state_digest(params.get("request_state") or params.get("requestState"))
+        answers = params.get("input_responses") or params.get("inputResponses")
+        resumed = self._audit.rounds.resume(self.fields, state, answered=bool(answers))
+        self.logical_call_id, self._round = resumed or (self.call_id, 1)
+        if state is not None:
+            self.fields["state"] = state
+        if isinstance(answers, Mapping):
+            self.fields["answers"] = len(answers)
+
+    def _event(self, kind: str) -> dict[str, Any]:
+        fields = {
+            "event": kind,
+            "time": timestamp(self._audit.trail.clock()),
+            "call_id": self.call_id,
+            "logical_call_id": self.logical_call_id,
+            "round": self._round,
+        }
+        if self._parent is not None:
+            fields["parent_call_id"] = self._parent
+        return fields
+
+    def begin(self) -> Entry | None:
+        fields = {**self._event("start"), **self.fields, **trace_of(self.call_id)}
+        entry: Entry | None = self._audit.hand_over("start", self.call_id, fields)
+        return entry
+
+    def end(
+        self, outcome: Outcome, facts: Mapping[str, Any], start: Entry | None, result: object = None
+    ) -> Entry | None:
+        outcome = judged(outcome, self.fields, facts)
+        fields = self._event("end")
+        for name in ("server", "method", "tool", "prompt", "uri"):
+            if name in self.fields:
+                fields[name] = self.fields[name]
+        fields |= {"outcome": outcome.kind, "decision": outcome.decision, "reason": outcome.reason}
+        if outcome.error_id is not None:
+            fields["error_id"] = outcome.error_id
+        fields["duration_ms"] = round((time.perf_counter() - self._begun) * 1000, 3)
+        fields |= size_of(result)
+        fields |= facts_shown(facts, self._audit.roots)
+        if outcome.kind == "input_required":
+            state = asked_state(result)
+            self._audit.rounds.wait(self.fields, state, self.logical_call_id, self._round + 1)
+            if state is not None:
+                fields["state"] = state
+        entry: Entry | None = self._audit.hand_over("end", self.call_id, fields, start)
+        return entry

@@ -1,0 +1,51 @@
+"""What an operator decides about the audit trail."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from research_shared.roots import Root
+from research_shared.settings import Settings
+
+Level = Literal["metadata", "arguments"]
+Fsync = Literal["always", "interval", "never"]
+OnFailure = Literal["closed", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    """Where the trail goes and how careful it is. Without a `path` it goes to standard error.
+
+    `key` signs checkpoints and the head file. `head` keeps the head file somewhere else than beside the log, best on
+    another machine's storage. No file of the trail may lie inside one of the `roots`.
+    """
+
+    path: Path | None = None
+    head: Path | None = None
+    key: bytes | None = None
+    level: Level = "metadata"
+    fsync: Fsync = "interval"
+    fsync_interval_s: float = 1.0
+    on_failure: OnFailure = "closed"
+    max_bytes: int = 64 * 1024 * 1024
+    max_age_s: float = 7 * 86_400.0
+    checkpoint_every: int = 256
+    timeout_s: float = 10.0
+    roots: tuple[Root, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The options that the settings ask for."""
+        return cls(
+            path=settings.audit_log,
+            head=settings.audit_head,
+            key=settings.audit_key.get_secret_value().encode() if settings.audit_key else None,
+            level=settings.audit_level,
+            fsync=settings.audit_fsync,
+            fsync_interval_s=settings.audit_fsync_interval_s,
+            on_failure=settings.audit_on_failure,
+            max_bytes=settings.audit_max_bytes,
+            max_age_s=settings.audit_max_age_s,
+            timeout_s=settings.audit_timeout_s,
+            roots=settings.roots,
+        )

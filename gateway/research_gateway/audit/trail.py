@@ -1,0 +1,140 @@
+"""The audit trail of one process: opened with the server, written by a thread of its own."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from research_gateway.audit.events import Chain, Event
+from research_gateway.audit.filelog import open_log
+from research_gateway.audit.log import Log, StreamLog
+from research_gateway.audit.options import AuditOptions
+from research_gateway.audit.writer import Entry, Status, Writer
+from research_shared.errors import AuditUnavailable
+from research_shared.settings import Settings
+
+_logger = structlog.get_logger("research.audit")
+_STDERR = 2
+
+
+def _version() -> str:
+    try:
+        return version("research-assistant-mcp")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class AuditTrail:
+    """Writes events and says when they are written. An asynchronous context manager that can be entered again.
+
+    Entering it while it is open is counted, so that servers may share one.
+    """
+
+    def __init__(
+        self,
+        options: AuditOptions | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        stream: int = _STDERR,
+    ) -> None:
+        self.options = options or AuditOptions()
+        self.clock = clock
+        self._stream = stream
+        self._writer: Writer | None = None
+        self._last: Status | None = None
+        self._users = 0
+        self._refused = 0
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, /, **options: Any) -> Self:
+        """A trail as the settings say, or with the given `AuditOptions`; enter it to begin."""
+        return cls(AuditOptions.of(settings) if settings is not None else AuditOptions(**options))
+
+    async def __aenter__(self) -> Self:
+        async with self._lock:
+            if self._users == 0:
+                self._writer = await asyncio.to_thread(self._start)
+            self._users += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        async with self._lock:
+            self._users -= 1
+            writer = self._writer
+            if self._users == 0 and writer is not None:
+                self._writer = None
+                await asyncio.shield(asyncio.to_thread(writer.stop))
+                self._last = writer.status()
+
+    def _start(self) -> Writer:
+        options = self.options
+        chain = Chain(options.key, options.checkpoint_every, self.clock)
+        origin: Mapping[str, Any] = {
+            "version": _version(),
+            "pid": os.getpid(),
+            "level": options.level,
+            "fsync": options.fsync,
+        }
+        log: Log = (
+            StreamLog(self._stream, chain, origin)
+            if options.path is None
+            else open_log(options, chain, origin)
+        )
+        writer = Writer(log, options, self.clock)
+        writer.start()
+        return writer
+
+    def submit(self, event: Event, *, follows: Entry | None = None) -> Entry | None:
+        """Hand an event over without waiting; None when the trail is not open."""
+        return self._writer.submit(event, follows=follows) if self._writer is not None else None
+
+    async def written(self, entry: Entry | None) -> bool:
+        """Wait until an entry is in the log. False when it is not and the policy is to go on all the same.
+
+        Raises:
+            AuditUnavailable: it is not, and the policy is to refuse work.
+        """
+        failed = True
+        if entry is not None:
+            try:
+                async with asyncio.timeout(self.options.timeout_s):
+                    failed = await entry.done is not None
+            except TimeoutError:
+                _logger.error("the audit log does not answer", seconds=self.options.timeout_s)  # noqa: TRY400
+        if not failed:
+            return True
+        if self.options.on_failure == "closed":
+            self._refused += 1
+            raise AuditUnavailable("the audit log cannot be written, so that this call is refused")
+        return False
+
+    @property
+    def refused(self) -> int:
+        """How many calls were refused because the log could not be written."""
+        return self._refused
+
+    def status(self) -> Status:
+        """How the trail is doing, for health checks and metrics."""
+        if self._writer is not None:
+            return self._writer.status()
+        if self._last is not None:
+            return self._last
+        return Status(
+            writable=False,
+            written=0,
+            lost=0,
+            pending=0,
+            lag_s=0.0,
+            name="",
+            chain="",
+            sequence=-1,
+            failure="not open",
+        )

@@ -1,0 +1,208 @@
+"""The thread that owns the log: many callers wait for one write, and none of them blocks the event loop."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from research_gateway.audit.events import Event
+from research_gateway.audit.log import Log
+from research_gateway.audit.options import AuditOptions
+
+MAX_BATCH = 512
+_IDLE_S = 3_600.0
+_logger = structlog.get_logger("research.audit")
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """An event on its way to the log. `done` gives None once it is written, else why it is not.
+
+    The end of a call `follows` its start: it is left out when its start was not written.
+    """
+
+    event: Event
+    loop: asyncio.AbstractEventLoop
+    done: "asyncio.Future[OSError | None]"
+    follows: "Entry | None" = None
+    failure: OSError | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the trail is doing. Times are in seconds."""
+
+    writable: bool
+    written: int
+    lost: int
+    pending: int
+    lag_s: float
+    name: str
+    chain: str
+    sequence: int
+    failure: str | None
+
+
+class Writer:
+    """Takes entries from any thread and writes them in order."""
+
+    def __init__(self, log: Log, options: AuditOptions, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._options = options
+        self._clock = clock
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+        self._unsynced = False
+        self._sync_at = 0.0
+        self._sync_failure: OSError | None = None
+        self._failure: OSError | None = None
+        self._written = 0
+        self._lost = 0
+        self._unreported = 0
+        self._oldest: float | None = None
+        self._submitted = 0
+        self._settled = 0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def submit(self, event: Event, *, follows: Entry | None = None) -> Entry:
+        """Hand an event over; returns at once. Call it on the event loop that will wait for it."""
+        loop = asyncio.get_running_loop()
+        entry = Entry(event, loop, loop.create_future(), follows)
+        self._submitted += 1
+        self._queue.put(entry)
+        return entry
+
+    def stop(self) -> None:
+        """Write what was handed over, end the log and wait for the thread. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def status(self) -> Status:
+        """A snapshot; reading it takes no lock."""
+        oldest, failure = self._oldest, self._failure or self._sync_failure
+        return Status(
+            writable=failure is None,
+            written=self._written,
+            lost=self._lost,
+            pending=self._submitted - self._settled,
+            lag_s=0.0 if oldest is None else max(0.0, time.monotonic() - oldest),
+            name=self._log.name,
+            chain=self._log.at.chain,
+            sequence=self._log.at.sequence,
+            failure=None if failure is None else failure.strerror or str(failure),
+        )
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            batch: list[Entry] = []
+            try:
+                item = self._queue.get(timeout=self._patience())
+                while item is not None and len(batch) < MAX_BATCH:
+                    batch.append(item)
+                    item = self._queue.get_nowait()
+                open_ = item is not None
+                if item is not None:
+                    batch.append(item)
+            except queue.Empty:
+                pass
+            if batch:
+                self._oldest = batch[0].since
+                self._write(batch)
+                self._oldest = None
+            self._sync_if_due(final=not open_)
+        self._close()
+
+    def _patience(self) -> float:
+        if not self._unsynced:
+            return _IDLE_S
+        return max(0.0, self._sync_at - time.monotonic())
+
+    def _write(self, batch: list[Entry]) -> None:
+        wanted: list[Entry] = []
+        for entry in batch:
+            start = entry.follows
+            # a start of the same batch shares the batch's fate, so only those of earlier batches matter here
+            if start is not None and start.failure is not None:
+                entry.failure = start.failure
+            else:
+                wanted.append(entry)
+        failure = self._append(wanted) if wanted else None
+        for entry in wanted:
+            entry.failure = failure
+        lost = sum(entry.failure is not None for entry in batch)
+        self._written += len(batch) - lost
+        self._lost += lost
+        self._unreported += lost
+        self._settled += len(batch)
+        by_loop: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
+        for entry in batch:
+            by_loop.setdefault(entry.loop, []).append(entry)
+        for loop, entries in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_settle, entries)
+            except RuntimeError:  # the loop has been closed: nobody waits any more
+                continue
+
+    def _append(self, entries: list[Entry]) -> OSError | None:
+        events = [entry.event for entry in entries]
+        try:
+            if self._sync_failure is not None:
+                self._log.sync()
+                self._sync_failure = None
+            if self._unreported:
+                events.insert(0, Event.of("gap", self._clock(), lost=self._unreported))
+            self._log.append(events)
+        except OSError as error:
+            self._report(error)
+            return error
+        except Exception as error:
+            # whatever it is, the callers must learn that nothing was written
+            self._report(failure := OSError(f"unexpected {type(error).__name__}"))
+            _logger.exception("the audit log failed unexpectedly")
+            return failure
+        self._unreported = 0
+        if self._failure is not None:
+            _logger.warning("the audit log can be written again", lost=self._lost)
+            self._failure = None
+        if self._options.fsync == "interval" and not self._unsynced:
+            self._unsynced = True
+            self._sync_at = time.monotonic() + self._options.fsync_interval_s
+        return None
+
+    def _report(self, error: OSError) -> None:
+        if self._failure is None:
+            _logger.error(
+                "the audit log cannot be written", reason=error.strerror or str(error), errno=error.errno
+            )
+        self._failure = error
+
+    def _sync_if_due(self, *, final: bool) -> None:
+        if not self._unsynced or not (final or self._patience() <= 0):
+            return
+        try:
+            self._log.sync()
+        except OSError as error:
+            self._sync_failure = error
+            self._report(error)
+        self._unsynced = False
+
+    def _close(self) -> None:
+        try:
+            self._log.close()
+        except OSError as error:
+            self._report(error)
+
+
+def _settle(entries: list[Entry]) -> None:
+    for entry in entries:
+        if not entry.done.done():
+            entry.done.set_result(entry.failure)
