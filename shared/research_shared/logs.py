@@ -17,7 +17,7 @@ def configure_logging(level: str = "info") -> None:
     `level` is one of debug, info, warning, error. Colours appear on a terminal, plain logfmt lines elsewhere.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -1,0 +1,5 @@
+"""`python -m research_documents`."""
+
+from research_documents.cli import main
+
+main()
