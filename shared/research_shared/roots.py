@@ -343,7 +343,7 @@ def identity_of(status: os.stat_result) -> Identity:
 
 
 def _real_directory(root: Root) -> bytes:
-    if not root.name or "/" in root.name or shown(root.name.encode()) != root.name:
+    if not root.name or "/" in root.name or actual(root.name) != root.name.encode("utf-8", "replace"):
         raise ConfigurationError(f"{root.name!r} cannot be the name of a research folder")
     try:
         real = os.path.realpath(os.fsencode(root.directory), strict=True)

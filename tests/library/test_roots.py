@@ -1,0 +1,561 @@
+"""The door to the documents: what it opens and lists, and what it does not."""
+
+import ctypes
+import errno
+import os
+import resource
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from library.conftest import Policy
+from research_shared import beneath
+from research_shared.errors import (
+    ConfigurationError,
+    DocumentNotFound,
+    DocumentUnreadable,
+    Overloaded,
+    RootUnavailable,
+)
+from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.settings import Settings
+
+NOBODY = 65534
+
+
+def read(policy: RootsPolicy, path: str) -> bytes:
+    document = policy.open(path)
+    with os.fdopen(document.fd, "rb") as file:
+        return file.read()
+
+
+def listed(policy: RootsPolicy) -> list[str]:
+    return sorted(info.path for info in policy.walk())
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@contextmanager
+def as_ordinary_user(*owned: Path) -> Iterator[None]:
+    """Permissions mean nothing to root, so become somebody to whom they do."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in owned:
+        os.chown(path, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that an ordinary user can get to, unlike pytest's own temporary ones when root makes them."""
+    base = Path(tempfile.mkdtemp(prefix="research-test-"))
+    base.chmod(0o755)
+    (base / "research").mkdir()
+    yield base / "research"
+    shutil.rmtree(base)
+
+
+def test_a_document_is_listed_and_opened_by_its_path_beneath_the_root(policy: Policy, folder: Path) -> None:
+    (folder / "reports").mkdir()
+    (folder / "reports" / "q3.md").write_text("text")
+    (folder / "reports" / "photo.png").write_bytes(b"png")
+    doors = policy()
+    assert listed(doors) == ["reports/q3.md"]
+    assert read(doors, "reports/q3.md") == b"text"
+    info = doors.stat("reports/q3.md")
+    assert (info.path, info.filename, info.root, info.media_type, info.size_bytes) == (
+        "reports/q3.md",
+        "q3.md",
+        "research",
+        "text/markdown",
+        4,
+    )
+    assert info in list(doors.walk())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        ".",
+        "..",
+        "../outside.md",
+        "reports/../a.md",
+        "./a.md",
+        "a.md/",
+        "//a.md",
+        "reports//a.md",
+        "a.md\0",
+        "\0",
+        "photo.png",
+        "reports",
+        "missing.md",
+        "a.md/b.md",
+        "n" * 300 + ".md",
+        "d/" * 3000 + "a.md",
+    ],
+)
+def test_a_path_that_is_not_a_document_is_not_found(policy: Policy, folder: Path, path: str) -> None:
+    (folder / "a.md").write_text("text")
+    (folder / "reports").mkdir()
+    (folder / "reports" / "a.md").write_text("text")
+    (folder / "photo.png").write_bytes(b"png")
+    (folder.parent / "outside.md").write_text("secret")
+    with pytest.raises(DocumentNotFound):
+        policy().open(path)
+
+
+def test_a_relative_link_that_stays_beneath_the_root_is_followed(policy: Policy, folder: Path) -> None:
+    (folder / "2024" / "deep").mkdir(parents=True)
+    (folder / "2024" / "a.md").write_text("text")
+    (folder / "2024" / "deep" / "up.md").symlink_to("../../2024/./a.md")
+    (folder / "latest").symlink_to("2024/")
+    (folder / "chain.md").symlink_to("latest/deep/up.md")
+    doors = policy()
+    for path in ("latest/a.md", "chain.md", "latest/deep/up.md", "2024/deep/up.md"):
+        assert read(doors, path) == b"text"
+    # A linked file is a document of its own; what a linked directory holds is listed where it is.
+    assert listed(doors) == ["2024/a.md", "2024/deep/up.md", "chain.md"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "../outside.md",
+        "../research/../outside.md",
+        "sub/../../outside.md",
+        "{absolute_inside}",
+        "{absolute_outside}",
+        "/proc/self/root{absolute_outside}",
+        "/proc/self/cwd",
+        "loop.md",
+        "dangling.md",
+        ".",
+        "sub",
+        ".hidden.md",
+        ".git/config.md",
+    ],
+)
+def test_a_link_that_leads_anywhere_else_is_no_document(policy: Policy, folder: Path, target: str) -> None:
+    (folder / "sub").mkdir()
+    (folder / ".git").mkdir()
+    for file in (folder / "a.md", folder / ".hidden.md", folder / ".git" / "config.md"):
+        file.write_text("text")
+    (folder.parent / "outside.md").write_text("secret")
+    (folder / "loop.md").symlink_to("loop2.md")
+    (folder / "loop2.md").symlink_to("loop.md")
+    (folder / "link.md").symlink_to(
+        target.format(absolute_inside=folder / "a.md", absolute_outside=folder.parent / "outside.md")
+    )
+    doors = policy()
+    with pytest.raises(DocumentNotFound):
+        doors.open("link.md")
+    assert listed(doors) == ["a.md"]
+
+
+def test_chains_of_links_end_in_a_bounded_refusal(policy: Policy, folder: Path) -> None:
+    (folder / "l0.md").write_text("text")
+    for number in range(1, 60):
+        (folder / f"l{number}.md").symlink_to(f"l{number - 1}.md")
+    (folder / "d0").mkdir()
+    for number in range(1, 12):  # each of these links goes twice through the one before: 2^11 steps
+        (folder / f"d{number}").symlink_to(f"d{number - 1}/../d{number - 1}")
+    doors = policy()
+    assert read(doors, f"l{beneath.MAX_LINKS}.md") == b"text"
+    for path in (f"l{beneath.MAX_LINKS + 1}.md", "l59.md", "d11/a.md"):
+        with pytest.raises(DocumentNotFound):
+            doors.open(path)
+
+
+def test_links_whose_targets_pile_up_are_refused(policy: Policy, folder: Path) -> None:
+    (folder / "a.md").write_text("text")
+    for number in range(1, 5):
+        (folder / f"s{number}").symlink_to(f"s{number + 1}" + "/." * 2000)
+    (folder / "s5").symlink_to(".")
+    doors = policy()
+    assert read(doors, "s4/a.md") == b"text"
+    with pytest.raises(DocumentNotFound):
+        doors.open("s1/a.md")
+
+
+def test_hidden_names_are_neither_listed_nor_opened_unless_configured(policy: Policy, folder: Path) -> None:
+    (folder / ".git").mkdir()
+    paths = [".git/a.md", ".notes.md"]
+    for path in paths:
+        (folder / path).write_text("text")
+    doors = policy()
+    assert listed(doors) == []
+    for path in paths:
+        with pytest.raises(DocumentNotFound):
+            doors.open(path)
+    assert listed(policy(include_hidden=True)) == paths
+    assert read(policy(include_hidden=True), ".git/a.md") == b"text"
+
+
+def test_a_name_that_is_not_utf8_is_listed_in_a_form_that_opens_it(policy: Policy, folder: Path) -> None:
+    for raw in (b"caf\xe9.md", b"two\nlines.md", b"back\\slash.md", b"\xff\xfe/\x80.md"):
+        target = os.fsencode(folder) + b"/" + raw
+        Path(os.fsdecode(target)).parent.mkdir(exist_ok=True)
+        Path(os.fsdecode(target)).write_bytes(raw)
+    doors = policy()
+    assert listed(doors) == [r"\xff\xfe/\x80.md", r"back\\slash.md", r"caf\xe9.md", r"two\x0alines.md"]
+    assert {read(doors, path) for path in listed(doors)} == {
+        b"\xff\xfe/\x80.md",
+        b"back\\slash.md",
+        b"caf\xe9.md",
+        b"two\nlines.md",
+    }
+
+
+def test_special_files_are_refused_without_waiting(policy: Policy, folder: Path) -> None:
+    os.mkfifo(folder / "fifo.md")
+    (folder / "link.md").symlink_to("fifo.md")
+    with socket.socket(socket.AF_UNIX) as listening:
+        before = Path.cwd()
+        os.chdir(folder)  # a socket's path is limited to about 100 bytes
+        try:
+            listening.bind("socket.md")
+        finally:
+            os.chdir(before)
+        (folder / "directory.md").mkdir()
+        doors = policy()
+        assert listed(doors) == []
+        for name in ("fifo.md", "link.md", "socket.md", "directory.md"):
+            with pytest.raises(DocumentNotFound):
+                doors.open(name)
+
+
+def test_several_roots_lead_their_documents_paths_with_their_names(policy: Policy, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text(name)
+    doors = policy(Root("1", tmp_path / "one"), Root("2", tmp_path / "two"))
+    assert listed(doors) == ["1/a.md", "2/a.md"]
+    assert read(doors, "2/a.md") == b"two"
+    for path in ("a.md", "3/a.md", "1", "1/../2/a.md", "one/a.md"):
+        with pytest.raises(DocumentNotFound):
+            doors.open(path)
+
+
+def test_a_root_within_a_root_keeps_its_documents_to_itself(policy: Policy, tmp_path: Path) -> None:
+    outer, inner = tmp_path / "all", tmp_path / "all" / "clients" / "acme"
+    inner.mkdir(parents=True)
+    (outer / "a.md").write_text("outer")
+    (inner / "a.md").write_text("inner")
+    (outer / "link.md").symlink_to("clients/acme/a.md")
+    doors = policy(Root("all", outer), Root("acme", inner))
+    assert listed(doors) == ["acme/a.md", "all/a.md"]
+    for path in ("all/clients/acme/a.md", "all/link.md"):
+        with pytest.raises(DocumentNotFound):
+            doors.open(path)
+
+
+def test_a_scope_narrows_opening_listing_and_links(policy: Policy, folder: Path) -> None:
+    for team in ("a", "b"):
+        (folder / team).mkdir()
+        (folder / team / "plan.md").write_text(team)
+    (folder / "a" / "other.md").symlink_to("../b/plan.md")
+    (folder / "a" / "same.md").symlink_to("plan.md")
+    doors = policy()
+    assert listed(doors) == ["a/other.md", "a/plan.md", "a/same.md", "b/plan.md"]
+    with narrowed_scope(Scope(("a",))):
+        assert listed(doors) == ["a/plan.md", "a/same.md"]
+        assert read(doors, "a/same.md") == b"a"
+        for path in ("b/plan.md", "a/other.md"):
+            with pytest.raises(DocumentNotFound):
+                doors.open(path)
+        with narrowed_scope(Scope(("b",))):
+            assert listed(doors) == []
+    with narrowed_scope(Scope(("a/plan.md",))):
+        assert listed(doors) == ["a/plan.md"]
+
+
+def test_a_scope_leaves_out_whole_roots(policy: Policy, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text(name)
+    doors = policy(Root("one", tmp_path / "one"), Root("two", tmp_path / "two"))
+    (tmp_path / "two").rename(tmp_path / "gone")
+    with narrowed_scope(Scope(("one",))):
+        assert listed(doors) == ["one/a.md"]
+    with pytest.raises(RootUnavailable):
+        listed(doors)
+
+
+@pytest.mark.parametrize(
+    "directory", ["/", "//", "/proc/self/root", "/proc", "/sys", "/dev", "/proc/self/fd"]
+)
+def test_a_directory_of_the_system_cannot_be_a_root(policy: Policy, directory: str) -> None:
+    with pytest.raises(ConfigurationError):
+        policy(Root("research", Path(directory)))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\nb", "\ud800"])
+def test_a_root_needs_a_printable_name(policy: Policy, folder: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        policy(Root(name, folder))
+
+
+def test_roots_that_cannot_be_served_are_refused_at_start(policy: Policy, folder: Path) -> None:
+    (folder / "file.md").write_text("text")
+    (folder / "link").symlink_to("../research")
+    for roots in (
+        [Root("research", folder / "missing")],
+        [Root("research", folder / "file.md")],
+        [Root("one", folder), Root("two", folder / "link")],
+        [Root("one", folder), Root("one", folder.parent)],
+    ):
+        with pytest.raises(ConfigurationError):
+            policy(*roots)
+    with pytest.raises(ConfigurationError):
+        RootsPolicy([])
+
+
+def test_a_root_that_goes_away_fails_closed_and_recovers(policy: Policy, folder: Path) -> None:
+    (folder / "a.md").write_text("text")
+    doors = policy()
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    for _ in range(2):
+        with pytest.raises(RootUnavailable):
+            doors.open("a.md")
+        with pytest.raises(RootUnavailable):
+            listed(doors)
+        folder.write_text("a file in its place") if not folder.exists() else None
+    folder.unlink()
+    folder.mkdir()
+    (folder / "b.md").write_text("new")
+    assert listed(doors) == ["b.md"]
+    shutil.rmtree(folder)
+    aside.rename(folder)
+    assert read(doors, "a.md") == b"text"
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "{absolute}"])
+def test_a_link_put_in_the_place_of_a_root_is_not_followed(policy: Policy, folder: Path, target: str) -> None:
+    elsewhere = folder.with_name("elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "a.md").write_text("secret")
+    doors = policy()
+    folder.rmdir()
+    folder.symlink_to(target.format(absolute=elsewhere))
+    with pytest.raises(RootUnavailable):
+        doors.open("a.md")
+    with pytest.raises(RootUnavailable):
+        listed(doors)
+
+
+def test_a_root_that_is_a_link_is_served_until_it_points_elsewhere(policy: Policy, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text(name)
+    link = tmp_path / "current"
+    link.symlink_to("first")
+    doors = policy(Root("research", link))
+    assert read(doors, "a.md") == b"first"
+    link.unlink()
+    with pytest.raises(RootUnavailable):
+        doors.open("a.md")
+    link.symlink_to("second")
+    with pytest.raises(RootUnavailable):
+        doors.open("a.md")
+    link.unlink()
+    link.symlink_to("first")
+    assert listed(doors) == ["a.md"]
+
+
+def test_an_unreadable_root_fails_closed_and_recovers(policy: Policy, public_folder: Path) -> None:
+    (public_folder / "a.md").write_text("text")
+    doors = policy(Root("research", public_folder))
+    with as_ordinary_user(public_folder):
+        for mode in (0o000, 0o444, 0o111):
+            public_folder.chmod(mode)
+            with pytest.raises(RootUnavailable):
+                doors.open("a.md")
+            with pytest.raises(RootUnavailable):
+                listed(doors)
+        with pytest.raises(ConfigurationError):
+            policy(Root("research", public_folder))
+        public_folder.chmod(0o755)
+        assert read(doors, "a.md") == b"text"
+
+
+def test_a_document_that_the_server_may_not_read_says_so(policy: Policy, public_folder: Path) -> None:
+    closed, shut = public_folder / "closed.md", public_folder / "shut"
+    closed.write_text("secret")
+    shut.mkdir()
+    (shut / "a.md").write_text("secret")
+    (public_folder / "link.md").symlink_to("closed.md")
+    doors = policy(Root("research", public_folder))
+    with as_ordinary_user(public_folder, closed, shut, shut / "a.md"):
+        closed.chmod(0o000)
+        shut.chmod(0o000)
+        assert listed(doors) == ["closed.md"]
+        with pytest.raises(DocumentUnreadable) as refusal:
+            doors.open("closed.md")
+        assert refusal.value.reason == "not permitted"
+        for path in ("shut/a.md", "shut/missing.md", "link.md"):
+            with pytest.raises(DocumentNotFound):
+                doors.open(path)
+        shut.chmod(0o755)
+
+
+def _take_every_descriptor() -> list[int]:
+    held: list[int] = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        return held
+
+
+def test_running_out_of_descriptors_is_overload_not_absence(policy: Policy, folder: Path) -> None:
+    (folder / "a.md").write_text("text")
+    doors = policy()
+    doors.stat("a.md")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        held = _take_every_descriptor()
+        with pytest.raises(Overloaded):
+            doors.open("a.md")  # not even the root can be opened
+        os.close(held.pop())
+        with pytest.raises(Overloaded):
+            doors.open("a.md")  # the root can, the document cannot
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert read(doors, "a.md") == b"text"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EIO, RootUnavailable),
+        (errno.ESTALE, RootUnavailable),
+        (errno.ENFILE, Overloaded),
+        (errno.ENXIO, DocumentNotFound),
+    ],
+)
+def test_a_failing_file_system_is_told_apart_from_a_missing_document(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
+) -> None:
+    (folder / "a.md").write_text("text")
+    doors = RootsPolicy([Root("research", folder)])
+
+    def fail(*_args: object, **_kwargs: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(beneath, "open_unlinked", fail)
+    monkeypatch.setattr(beneath, "open_walking", fail)
+    with pytest.raises(expected):
+        doors.open("a.md")
+
+
+def test_directories_that_cannot_be_opened_are_passed_over(policy: Policy, public_folder: Path) -> None:
+    shut = public_folder / "shut"
+    shut.mkdir()
+    (public_folder / "a.md").write_text("text")
+    doors = policy(Root("research", public_folder))
+    with as_ordinary_user(public_folder, shut):
+        shut.chmod(0o000)
+        assert listed(doors) == ["a.md"]
+        shut.chmod(0o444)  # names can be read, but nothing behind them
+        assert listed(doors) == ["a.md"]
+        shut.chmod(0o755)
+
+
+def test_a_listing_stops_when_it_is_told_to(policy: Policy, folder: Path) -> None:
+    (folder / "a.md").write_text("text")
+    assert list(policy().walk(lambda: True)) == []
+
+
+def test_paths_too_long_to_open_are_not_listed(policy: Policy, folder: Path) -> None:
+    before = os.open(".", os.O_RDONLY)
+    os.chdir(folder)
+    try:
+        for _ in range(25):
+            Path("d" * 200).mkdir()
+            os.chdir("d" * 200)
+            Path("a.md").write_text("text")
+    finally:
+        os.chdir(before)
+        os.close(before)
+    doors = policy()
+    paths = listed(doors)
+    assert 15 <= len(paths) <= 20
+    assert all(read(doors, path) == b"text" for path in paths)
+
+
+def test_no_descriptor_is_left_open(policy: Policy, folder: Path) -> None:
+    (folder / "a.md").write_text("text")
+    (folder / "sub").mkdir()
+    (folder / "link.md").symlink_to("sub/../a.md")
+    (folder / "out.md").symlink_to("../../out.md")
+    os.mkfifo(folder / "fifo.md")
+    doors = policy()
+    before = open_descriptors()
+    for path in ("a.md", "link.md", "out.md", "fifo.md", "sub", "none.md", "sub/none.md"):
+        try:
+            read(doors, path)
+        except DocumentNotFound:
+            continue
+    assert listed(doors) == ["a.md", "link.md"]
+    next(iter(doors.walk()))
+    assert open_descriptors() == before
+
+
+def test_the_portable_way_is_taken_where_the_kernel_has_no_openat2(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.md").write_text("text")
+
+    def refuse(*_args: object) -> int:
+        raise PermissionError(errno.EPERM, "not in this container")
+
+    beneath.has_openat2.cache_clear()
+    monkeypatch.setattr(beneath, "_openat2", refuse)
+    try:
+        assert read(RootsPolicy([Root("research", folder)]), "a.md") == b"text"
+        beneath.has_openat2.cache_clear()
+        monkeypatch.setattr("sys.platform", "darwin")
+        assert read(RootsPolicy([Root("research", folder)]), "a.md") == b"text"
+    finally:
+        beneath.has_openat2.cache_clear()
+
+
+def test_the_kernel_is_asked_again_when_something_moved_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [errno.EAGAIN, errno.EINTR, 0]
+
+    def syscall(*_args: object) -> int:
+        number = answers.pop(0)
+        if not number:
+            return 7
+        ctypes.set_errno(number)
+        return -1
+
+    monkeypatch.setattr(beneath, "_syscall", lambda: syscall)
+    assert beneath.open_unlinked(3, [b"a.md"], beneath.FILE) == 7
+
+
+def test_the_settings_make_the_ceiling(folder: Path) -> None:
+    (folder / ".a.md").write_text("text")
+    doors = RootsPolicy.from_settings(Settings(roots=(Root("research", folder),), include_hidden=True))
+    assert listed(doors) == [".a.md"]
