@@ -3,7 +3,6 @@
 import secrets
 from typing import Any
 
-import structlog
 from fastmcp.exceptions import DisabledError, NotFoundError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
@@ -12,8 +11,9 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolRequestParams
 from pydantic import ValidationError as PydanticValidationError
 
 from research_shared.errors import InternalError, InvalidArguments, ResearchError, UnknownTool
+from research_shared.logs import get_logger
 
-log = structlog.get_logger("research.boundary")
+log = get_logger("research.boundary")
 MAX_PROBLEMS = 5
 
 

@@ -3,12 +3,43 @@
 import logging
 import sys
 import warnings
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 from mcp.shared.exceptions import MCPDeprecationWarning
 
 QUIET = {"uvicorn.access": logging.WARNING, "watchfiles": logging.WARNING, "httpx": logging.WARNING}
 """Libraries whose informational lines would drown ours, or would print addresses with secrets in them."""
+
+
+RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+def _without_reserved_names(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    kept = {"event", "exc_info", "stack_info"}
+    return {f"{k}_" if k in RESERVED and k not in kept else k: v for k, v in event.items()}
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A structured logger on top of the standard library's of that name.
+
+    It does not depend on anybody's set-up: in a host that configured nothing, warnings go to stderr and nothing goes to
+    stdout, where structlog's own default would write.
+    """
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            _without_reserved_names,
+            structlog.stdlib.render_to_log_kwargs,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return logger
 
 
 def configure_logging(level: str = "info") -> None:
@@ -18,21 +49,15 @@ def configure_logging(level: str = "info") -> None:
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer()
         if sys.stderr.isatty()
         else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"])
-    )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

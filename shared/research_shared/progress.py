@@ -5,11 +5,12 @@ from hashlib import sha256
 from typing import Any, Literal
 
 import anyio
-import structlog
 from fastmcp import Context
 from mcp import MCPError
 
-log = structlog.get_logger("research.client")
+from research_shared.logs import get_logger
+
+log = get_logger("research.client")
 GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError, OSError)
 """What sending raises when nobody listens any more."""
 
