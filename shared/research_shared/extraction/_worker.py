@@ -81,7 +81,9 @@ def tidy(text: str) -> bytes:
     r"""The lines of a page as UTF-8: `\n` between lines, hyphenated line ends restored, no other control character."""
     text = _HYPHEN.sub("-\n", text)
     text = _LINE_BREAK.sub("\n", text).translate(_CONTROLS)
-    text = "" if text.isspace() else text.rstrip("\n")
+    if not text.replace("\ufffd", "").strip():
+        return b""
+    text = text.rstrip("\n")
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -158,39 +160,46 @@ def extract(job: Job, data: bytes, send: Send) -> str | None:
         try:
             pages = ENGINES[engine](data, job.first_page, job.max_pages)
         except Refused as refusal:
-            reason = NO_TEXT if reason == NO_TEXT else refusal.reason
+            if reason != NO_TEXT:
+                reason = refusal.reason
             if reason == ENCRYPTED:
                 break
             continue
         header = {"engine": pages.engine, "pages": pages.total, "digest": digest}
         send(START, json.dumps(header).encode())
-        if send_pages(pages.texts, job, send, probe=PROBE if position else None):
+        found, looked_at = send_pages(pages.texts, job, send, probe=PROBE if position else None)
+        if found:
             return None
-        reason = NO_TEXT if pages.total else DAMAGED
+        if reason != NO_TEXT:
+            reason = NO_TEXT if looked_at else DAMAGED
     if reason == DAMAGED and b"%PDF-" not in data[:_HEADER_WITHIN]:
         return NOT_A_PDF
     return reason
 
 
-def send_pages(texts: Iterator[str | None], job: Job, send: Send, probe: int | None) -> bool:
-    """Send the pages until the text limit; True when there is text. Gives up after `probe` pages without any."""
+def send_pages(texts: Iterator[str | None], job: Job, send: Send, probe: int | None) -> tuple[bool, bool]:
+    """Send the pages until the text limit. Says whether there was text, and whether any page could be looked at.
+
+    Gives up after `probe` pages without text.
+    """
     room = job.max_text_bytes
-    found = False
+    found = looked_at = False
     for number, text in enumerate(texts, start=1):
         if text is None:
             send(MISSING, b"")
         else:
+            looked_at = True
             data = tidy(text)
             if len(data) > room:
                 send(PAGE, data[:room].decode("utf-8", "ignore").encode())
                 send(CUT, b"")
-                return True
+                return True, True
             found = found or bool(data)
             room -= len(data) + 1
             send(PAGE, data)
         if not found and number == probe:
-            return False
-    return found
+            break
+    return found, looked_at
 
 
 def read_all(fd: int) -> bytes:
@@ -233,17 +242,22 @@ def serve(channel: socket.socket, retire_above: int) -> None:
             os.close(fd)
             signal.setitimer(signal.ITIMER_REAL, 0)
         gc.collect()
-        retire = peak_memory() > retire_above
+        retire = memory_held() > retire_above
         answer: dict[str, Any] = {"reason": reason, "retire": retire}
         send(END, json.dumps(answer).encode())
         if retire:
             return
 
 
-def peak_memory() -> int:
-    """The most memory that this process has held, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def memory_held() -> int:
+    """The memory that this process holds now, in bytes; the most it has held where that is all that can be known."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            # Not `ru_maxrss`: on Linux it starts at what the parent held when it started this process.
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except FileNotFoundError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def limit(memory_bytes: int) -> None:

@@ -78,8 +78,9 @@ class _Reading:
                 self._reason = await self._attempt(engines, deadline)
             except TimeoutError:
                 self._reason = TIMED_OUT
-            except (WorkerLost, OSError):
-                self._reason = DAMAGED
+            except (WorkerLost, OSError) as error:
+                out_of_memory = isinstance(error, WorkerLost) and error.out_of_memory
+                self._reason = TOO_LARGE if out_of_memory else DAMAGED
             else:
                 return
             if clock() >= deadline:
@@ -90,7 +91,7 @@ class _Reading:
                 if len(self._progress.pages) >= min(self._progress.total, self._limits.max_pages):
                     return
                 engines = (self._progress.engine.partition(" ")[0],)
-            elif self._reason == DAMAGED and len(engines) > 1:
+            elif self._reason != TIMED_OUT and len(engines) > 1:
                 engines = engines[1:]
             else:
                 return

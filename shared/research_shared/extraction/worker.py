@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,10 @@ _RECEIVE = 256 * 1024
 
 class WorkerLost(Exception):
     """The process has ended, or said something that it cannot have meant."""
+
+    def __init__(self, message: str = "it does not listen", *, out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.out_of_memory = out_of_memory
 
 
 @cache
@@ -131,11 +136,18 @@ class Worker:
             except OSError as error:
                 raise WorkerLost from error
             if not chunk:
-                raise WorkerLost("it has ended")
+                raise WorkerLost("it has ended", out_of_memory=await self._ended() == -signal.SIGABRT)
             self._received += chunk
         taken = bytes(self._received[:count])
         del self._received[:count]
         return taken
+
+    async def _ended(self) -> int | None:
+        """The exit status; negative for a signal. Native code that gets no memory aborts."""
+        try:
+            return await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
 
     def kill(self) -> None:
         """End the process at once. It is waited for in the background."""
