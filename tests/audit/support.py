@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import mcp_types as mt
 from fastmcp import Context, FastMCP
 from fastmcp.exceptions import AuthorizationError, ToolError
 
-from research_gateway.audit import AuditMiddleware, AuditTrail
+from research_gateway.audit import AuditMiddleware, AuditOptions, AuditTrail
+from research_gateway.audit.events import Chain, Event
+from research_gateway.audit.filelog import open_log
+from research_gateway.audit.verify import Report, collect, verify
+from research_gateway.audit.walk import Expectations
 from research_shared.boundary import ErrorBoundary
 from research_shared.errors import DocumentNotFound, Overloaded
 from research_shared.roots import Root
@@ -117,3 +122,27 @@ class Hall:
         @server.completion
         async def complete(_ref: Any, _argument: Any, _context: Any) -> list[str]:
             return ["a.md", "b.md"]
+
+
+def write_log(options: AuditOptions, events: int = 20, *, clock: Any = time.time, end: bool = True) -> None:
+    """Write a log with so many events, one batch each, as a process does that starts and ends."""
+    chain = Chain(options.key, options.checkpoint_every, clock)
+    log = open_log(options, chain, {"pid": 1})
+    for number in range(events):
+        log.append([Event.of("note", clock(), number=number)])
+    if end:
+        log.close()
+    else:
+        log.abandon()
+
+
+def check(path: Path, **expected: Any) -> Report:
+    """Verify the log of a path."""
+    (log,) = collect([path])
+    return verify(log, Expectations(**expected))
+
+
+def found(path: Path, **expected: Any) -> tuple[str, int | None] | None:
+    """Code and sequence number of the first bad record."""
+    problem = check(path, **expected).problem
+    return (problem.code, problem.sequence) if problem is not None else None

@@ -10,7 +10,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 SCHEMA = 1
@@ -101,26 +101,34 @@ def key_id(key: bytes) -> str:
 class Head:
     """What the head file says: how far the log had come when it was last written.
 
-    A log that is shorter than its head has lost records. `count` numbers the writes; `segment` is the number of the
-    file that held the last record.
+    A log that is shorter than its head has lost records; one that is longer than `pending`, the end of the batch that
+    was about to be written, has been added to. `count` numbers the writes; `segment` is the number of the file that
+    held the last record.
     """
 
     position: Position
     segment: int
     count: int
+    pending: Position | None = None
     mac: str | None = None
 
     def signed(self, key: bytes | None) -> Self:
         """The same head with its signature."""
-        return type(self)(self.position, self.segment, self.count, self._sign(key) if key else None)
+        return replace(self, mac=self._sign(key) if key else None)
 
     def is_signed_by(self, key: bytes) -> bool:
         """Whether the signature is the key's."""
         return self.mac is not None and hmac.compare_digest(self.mac, self._sign(key))
 
     def _sign(self, key: bytes) -> str:
-        at = self.position
-        return sign(key, "head", at.chain, at.sequence, at.digest, self.segment, self.count)
+        at, to = self.position, self.pending
+        after = (to.sequence, to.digest) if to is not None else ()
+        return sign(key, "head", at.chain, at.sequence, at.digest, self.segment, self.count, *after)
+
+    @property
+    def limit(self) -> int:
+        """The sequence number that no record can be beyond."""
+        return self.position.sequence if self.pending is None else self.pending.sequence
 
     def encode(self) -> bytes:
         """A slot of the head file: fixed in size, so that writing it replaces the older one in place."""
@@ -133,6 +141,7 @@ class Head:
                 "hash": at.digest,
                 "segment": self.segment,
                 "count": self.count,
+                "pending": [self.pending.sequence, self.pending.digest] if self.pending else None,
                 "mac": self.mac,
             }
         )
@@ -148,7 +157,8 @@ def decode_slot(slot: bytes) -> Head | None:
     try:
         fields = json.loads(body)
         at = Position(fields["chain"], int(fields["seq"]), fields["hash"])
-        return Head(at, int(fields["segment"]), int(fields["count"]), fields["mac"])
+        to = Position(at.chain, *fields["pending"]) if fields["pending"] else None
+        return Head(at, int(fields["segment"]), int(fields["count"]), to, fields["mac"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -140,7 +140,9 @@ class FileLog:
         last, known = found.last.position, head.position
         if last.chain != known.chain or (last.sequence == known.sequence and last.digest != known.digest):
             return "replaced"
-        return "shortened" if last.sequence < known.sequence else None
+        if last.sequence < known.sequence:
+            return "shortened"
+        return "added_to" if last.sequence > head.limit else None
 
     def _adopt(self, fd: int, found: _Contents) -> None:
         first, last = found.first, found.last
@@ -193,7 +195,7 @@ class FileLog:
         self, head: Head | None, reason: str | None, *, aside: bool = False, torn: int = 0
     ) -> None:
         segments = self._names.segments()
-        number = max([*segments, head.segment if head else 0, 0])
+        number = max([*segments, 0 if aside or head is None else head.segment, 0])
         if aside:
             number += 1
             self._names.path.rename(self._names.segment(number))
@@ -298,6 +300,7 @@ class FileLog:
         fd = self._file
         data, at = self._chain.encode(self.at, events, final=final)
         try:
+            self._write_head(self.at, pending=at)
             write_all(fd, data)
             if self._options.fsync == "always":
                 _sync_data(fd)
@@ -311,9 +314,9 @@ class FileLog:
         self.at = at
         self._size += len(data)
 
-    def _write_head(self, at: Position) -> None:
+    def _write_head(self, at: Position, *, pending: Position | None = None) -> None:
         count = self._head_count + 1
-        head = Head(at, self._segment, count).signed(self._options.key)
+        head = Head(at, self._segment, count, pending).signed(self._options.key)
         if os.pwrite(self._head_fd, head.encode(), count % 2 * SLOT_BYTES) != SLOT_BYTES:
             raise OSError(errno.ENOSPC, "the head file cannot be written")
         self._head_count = count

@@ -8,17 +8,16 @@ from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
 
-import structlog
-
 from research_gateway.audit.events import Chain, Event
 from research_gateway.audit.filelog import open_log
 from research_gateway.audit.log import Log, StreamLog
 from research_gateway.audit.options import AuditOptions
 from research_gateway.audit.writer import Entry, Status, Writer
 from research_shared.errors import AuditUnavailable
+from research_shared.logs import get_logger
 from research_shared.settings import Settings
 
-_logger = structlog.get_logger("research.audit")
+_logger = get_logger("research.audit")
 _STDERR = 2
 
 

@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 from research_gateway.audit.events import Event
 from research_gateway.audit.log import Log
 from research_gateway.audit.options import AuditOptions
+from research_shared.logs import get_logger
 
 MAX_BATCH = 512
 _IDLE_S = 3_600.0
-_logger = structlog.get_logger("research.audit")
+_logger = get_logger("research.audit")
 
 
 @dataclass(eq=False, slots=True)
