@@ -33,11 +33,10 @@ class LogName:
     @classmethod
     def of(cls, path: Path, head: Path | None = None, process: int = 1) -> "LogName":
         """The names for the `process`-th process that writes to `path` at the same time."""
-        head = head or path.with_name(path.name + ".head")
         if process > 1:
             path = path.with_name(f"{path.stem}-{process}{path.suffix}")
-            head = head.with_name(f"{head.stem}-{process}{head.suffix}")
-        return cls(path, head)
+            head = head and head.with_name(f"{head.stem}-{process}{head.suffix}")
+        return cls(path, head or path.with_name(path.name + ".head"))
 
     def segment(self, number: int) -> Path:
         """The name that the `number`-th file of the log gets when it is full."""

@@ -134,13 +134,14 @@ class Writer:
                 entry.failure = start.failure
             else:
                 wanted.append(entry)
+        self._lose(len(batch) - len(wanted))
         failure = self._append(wanted) if wanted else None
         for entry in wanted:
             entry.failure = failure
-        lost = sum(entry.failure is not None for entry in batch)
-        self._written += len(batch) - lost
-        self._lost += lost
-        self._unreported += lost
+        if failure is None:
+            self._written += len(wanted)
+        else:
+            self._lose(len(wanted))
         self._settled += len(batch)
         by_loop: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
         for entry in batch:
@@ -150,6 +151,10 @@ class Writer:
                 loop.call_soon_threadsafe(_settle, entries)
             except RuntimeError:  # the loop has been closed: nobody waits any more
                 continue
+
+    def _lose(self, count: int) -> None:
+        self._lost += count
+        self._unreported += count
 
     def _append(self, entries: list[Entry]) -> OSError | None:
         events = [entry.event for entry in entries]

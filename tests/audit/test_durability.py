@@ -1,0 +1,599 @@
+"""What is acknowledged is in the log: through kill -9, full disks, files that vanish, and several processes."""
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from fastmcp import Client
+from mcp import MCPError
+
+from audit.support import KEY, Hall, check, found, records, write_log
+from research_gateway.audit import AuditOptions, AuditTrail
+from research_gateway.audit.events import Event
+from research_gateway.audit.filelog import open_log
+from research_gateway.audit.files import refuse_inside_roots
+from research_shared.errors import ConfigurationError
+from research_shared.roots import Root
+
+FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
+ADD = {"a": 1, "b": 2}
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from research_gateway.audit import AuditOptions, AuditTrail
+from research_gateway.audit.events import Event
+from research_gateway.audit.chain import to_json
+
+async def call(trail, worker):
+    for number in range(1_000_000):
+        call_id = f"{worker}-{number}"
+        start = trail.submit(Event(to_json({"event": "start", "time": "t", "call_id": call_id}), call_id, "start"))
+        await trail.written(start)
+        end = trail.submit(
+            Event(to_json({"event": "end", "time": "t", "call_id": call_id}), call_id, "end"), follows=start
+        )
+        await trail.written(end)
+        sys.stdout.write(call_id + "\\n")
+        sys.stdout.flush()
+
+async def main():
+    options = AuditOptions(
+        path=Path(sys.argv[1]), fsync=sys.argv[2], max_bytes=int(sys.argv[3]), key=b"k" * 32, checkpoint_every=50
+    )
+    async with AuditTrail(options) as trail:
+        await asyncio.gather(*(call(trail, worker) for worker in range(20)))
+
+asyncio.run(main())
+"""
+
+
+def killed_under_load(log: Path, fsync: str, max_bytes: int, acknowledged: int) -> list[str]:
+    """Kill a process that writes a log, once it has acknowledged so many calls; gives those it did."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(log), fsync, str(max_bytes)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    done = [line.strip() for line in itertools.islice(child.stdout, acknowledged)]
+    child.send_signal(signal.SIGKILL)
+    # what still stands in the pipe was acknowledged before the kill; a line cut short was not
+    rest = child.stdout.read().split("\n")[:-1]
+    child.stdout.close()
+    assert child.wait(10) == -signal.SIGKILL
+    return done + rest
+
+
+@pytest.mark.parametrize(
+    ("fsync", "max_bytes"), [("never", 1 << 30), ("interval", 20_000), ("always", 60_000)]
+)
+def test_kill_9_under_load_loses_nothing_acknowledged(fsync: str, max_bytes: int, log: Path) -> None:
+    key = b"k" * 32
+    done: list[str] = []
+    for round_ in range(20 if FULL else 2):
+        done = killed_under_load(log, fsync, max_bytes, 100 + 37 * round_)
+        files = [*log.parent.glob("audit.0*.jsonl"), *([log] if log.exists() else [])]
+        ended = {
+            json.loads(line)["call_id"]
+            for file in files
+            for line in file.read_bytes().splitlines()
+            if b'"event":"end"' in line and line.endswith(b'"}')
+        }
+        assert ended.issuperset(done)
+        assert found(log, key=key) is None
+    write_log(AuditOptions(path=log, key=key, checkpoint_every=50), 1)
+    report = check(log, key=key)
+    assert report.intact
+    assert report.unfinished == 0
+    kept = [item for file in (*log.parent.glob("audit.0*.jsonl"), log) for item in records(file, "end")]
+    recovered = [item for item in kept if item.get("recovered")]
+    assert all(item["reason"] == "process_ended" for item in recovered)
+
+
+def test_a_torn_last_line_is_cut_off_and_the_log_says_so(options: AuditOptions, log: Path) -> None:
+    write_log(options, 5, end=False)
+    with log.open("ab") as file:
+        file.write(b'{"schema":1,"chain":"')
+    assert found(log) is None
+    write_log(options, 1)
+    assert found(log) is None
+    assert [item["torn_bytes"] for item in records(log, "repaired")] == [21]
+    assert [item["event"] for item in records(log)][-4:] == ["repaired", "opened", "note", "closed"]
+
+
+def test_calls_that_a_killed_process_left_open_are_ended_by_the_next_one(
+    options: AuditOptions, log: Path
+) -> None:
+    small = replace(options, max_bytes=900)
+    first = open_log_at(small)
+    for call in ("one", "two", "three"):
+        first.append([call_event("start", call)])
+    first.append([call_event("end", "two")])
+    first.append([Event.of("note", 0)])
+    first.abandon()
+    write_log(small, 1)
+    everything = [
+        item for file in (*sorted(log.parent.glob("audit.0*.jsonl")), log) for item in records(file, "end")
+    ]
+    assert [(item["call_id"], item.get("reason")) for item in everything] == [
+        ("two", None),
+        ("one", "process_ended"),
+        ("three", "process_ended"),
+    ]
+    assert check(log).unfinished == 0
+
+
+def call_event(phase: Any, call_id: str) -> Event:
+    return Event(json.dumps({"event": phase, "time": "t", "call_id": call_id}), call_id, phase)
+
+
+def open_log_at(options: AuditOptions) -> Any:
+    from research_gateway.audit.events import Chain
+
+    return open_log(options, Chain(options.key, options.checkpoint_every, time.time), {"pid": 1})
+
+
+def test_a_crash_between_two_files_is_not_a_gap(options: AuditOptions, log: Path) -> None:
+    write_log(options, 5, end=False)
+    log.rename(log.with_name("audit.000001.jsonl"))
+    assert found(log) is None
+    write_log(options, 5)
+    assert found(log) is None
+    assert [item["event"] for item in records(log)][:2] == ["continued", "opened"]
+
+
+def test_a_crash_before_the_first_record_is_an_ordinary_start(options: AuditOptions, log: Path) -> None:
+    write_log(options, 0, end=False)
+    head = log.with_name("audit.jsonl.head")
+    log.write_bytes(b'{"schema":1,')
+    head.write_bytes(b"")
+    write_log(options, 3)
+    assert found(log) is None
+    assert [item["event"] for item in records(log)][:2] == ["genesis", "repaired"]
+
+
+# Failure
+
+
+class Disk:
+    """Makes writes to the log fail, as a full or broken disk does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: int | None = None
+        self.accepts = 0
+        real = os.write
+
+        def write(fd: int, data: Any) -> int:
+            if self.error is not None and len(data) > 1:
+                if self.accepts > 0:
+                    taken, self.accepts = self.accepts, 0
+                    return real(fd, bytes(data)[:taken])
+                raise OSError(self.error, os.strerror(self.error))
+            return real(fd, data)
+
+        monkeypatch.setattr("research_gateway.audit.files.os.write", write)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+async def code_of(client: Client[Any], tool: str = "add") -> str | None:
+    result = await client.call_tool_mcp(tool, ADD if tool == "add" else {})
+    return (
+        result.structured_content["error"]["code"] if result.is_error and result.structured_content else None
+    )
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO])
+async def test_fail_closed_refuses_calls_until_the_log_can_be_written_again(
+    error: int, options: AuditOptions, log: Path, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AuditTrail(options) as trail:
+        hall = Hall(trail)
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            assert await code_of(client) is None
+            disk.error = error
+            disk.accepts = 25
+            assert [await code_of(client) for _ in range(3)] == ["audit_unavailable"] * 3
+            assert hall.calls == 1
+            with pytest.raises(MCPError) as refused:
+                await client.read_resource("research://documents/here/a.md")
+            assert refused.value.error.data["error"]["code"] == "audit_unavailable"
+            status = trail.status()
+            assert not status.writable
+            assert status.failure == os.strerror(error)
+            assert trail.refused == 4
+            disk.error = None
+            assert await code_of(client) is None
+            assert trail.status().writable
+    assert found(log) is None
+    assert [item["lost"] for item in records(log, "gap")] == [8] == [trail.status().lost]
+    assert check(log).unfinished == 0
+    assert [item.message for item in caplog.records if item.name == "research.audit"] == [
+        "the audit log cannot be written",
+        "the audit log can be written again",
+    ]
+
+
+async def test_fail_open_serves_calls_and_counts_what_is_lost(
+    options: AuditOptions, log: Path, disk: Disk
+) -> None:
+    async with AuditTrail(replace(options, on_failure="open")) as trail:
+        hall = Hall(trail)
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            disk.error = errno.ENOSPC
+            assert [await code_of(client) for _ in range(3)] == [None] * 3
+            assert hall.calls == 3
+            assert trail.status().lost == 6
+            assert not trail.status().writable
+            disk.error = None
+            assert await code_of(client) is None
+    assert found(log) is None
+    assert check(log).lost == 6
+    assert [item["event"] for item in records(log)][3:] == ["gap", "start", "end", "closed"]
+
+
+async def test_a_result_is_withheld_when_its_end_cannot_be_recorded(
+    options: AuditOptions, log: Path, disk: Disk
+) -> None:
+    async with AuditTrail(options) as trail:
+        hall = Hall(trail)
+
+        @hall.server.tool
+        def fill_the_disk() -> str:
+            disk.error = errno.ENOSPC
+            return "done"
+
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            assert await code_of(client, "fill_the_disk") == "audit_unavailable"
+            disk.error = None
+            assert await code_of(client) is None
+    assert found(log) is None
+    assert check(log).unfinished == 1
+
+
+@pytest.mark.parametrize("gone", ["log", "head", "directory", "replaced", "grown"])
+async def test_a_log_that_is_taken_away_is_noticed(gone: str, options: AuditOptions, tmp_path: Path) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    log = directory / "audit.jsonl"
+    head = directory / "audit.jsonl.head"
+    async with AuditTrail(replace(options, path=log)) as trail:
+        hall = Hall(trail)
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            moved = tmp_path / "moved"
+            match gone:
+                case "log":
+                    log.rename(moved)
+                case "head":
+                    head.rename(moved)
+                case "directory":
+                    directory.rename(moved)
+                case "replaced":
+                    log.rename(moved)
+                    log.write_bytes(moved.read_bytes())
+                case "grown":
+                    with log.open("ab") as file:
+                        file.write(b"x\n")
+            assert await code_of(client) == "audit_unavailable"
+            assert not trail.status().writable
+            match gone:
+                case "log" | "replaced":
+                    moved.rename(log)
+                case "head":
+                    moved.rename(head)
+                case "directory":
+                    moved.rename(directory)
+                case "grown":
+                    os.truncate(log, log.stat().st_size - 2)
+            assert await code_of(client) is None
+    assert found(log) is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB where mounting is allowed; otherwise a limit on the size of files."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = (
+        sys.platform == "linux"
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+    if mounted:
+        yield place
+        subprocess.run(["umount", "-l", str(place)], check=True)
+    else:
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, before[1]))
+        yield place
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+async def test_a_disk_that_is_really_full_loses_no_acknowledged_call(
+    options: AuditOptions, small_disk: Path
+) -> None:
+    log = small_disk / "audit.jsonl"
+    done = 0
+    async with AuditTrail(replace(options, path=log)) as trail:
+        hall = Hall(trail)
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            for _ in range(500):
+                if await code_of(client) is not None:
+                    break
+                done += 1
+            assert 20 < done < 200
+            assert [await code_of(client) for _ in range(3)] == ["audit_unavailable"] * 3
+    assert found(log) is None
+    ended = [item for item in records(log, "end") if item["method"] == "tools/call"]
+    assert len(ended) == done
+
+
+async def test_a_log_that_does_not_answer_counts_as_not_written(
+    options: AuditOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    async with AuditTrail(replace(options, timeout_s=0.05)) as trail:
+        hall = Hall(trail)
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            real = os.write
+
+            def hang(fd: int, data: Any) -> int:
+                if len(data) > 1:
+                    release.wait(10)
+                return real(fd, data)
+
+            monkeypatch.setattr("research_gateway.audit.files.os.write", hang)
+            began = time.perf_counter()
+            assert await code_of(client) == "audit_unavailable"
+            assert time.perf_counter() - began < 5
+            assert trail.status().pending > 0
+            assert trail.status().lag_s > 0
+            release.set()
+        assert hall.calls == 0
+    assert options.path is not None
+    assert check(options.path).unfinished == 0
+
+
+async def test_a_slow_disk_does_not_stall_the_event_loop(
+    options: AuditOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+
+    def slow(fd: int, data: Any) -> int:
+        if len(data) > 1:
+            time.sleep(0.1)
+        return real(fd, data)
+
+    async with AuditTrail(options) as trail:
+        monkeypatch.setattr("research_gateway.audit.files.os.write", slow)
+        call = asyncio.create_task(trail.written(trail.submit(Event.of("note", 0))))
+        turns = 0
+        while not call.done():
+            await asyncio.sleep(0)
+            turns += 1
+    assert turns > 100
+
+
+async def test_many_calls_share_one_write(options: AuditOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = 0
+    real = os.fdatasync
+
+    def count(fd: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        real(fd)
+
+    monkeypatch.setattr("research_gateway.audit.filelog._sync_data", count)
+    async with AuditTrail(replace(options, fsync="always")) as trail:
+        before = syncs
+        entries = [trail.submit(Event.of("note", 0, number=number)) for number in range(400)]
+        assert all([await trail.written(entry) for entry in entries])
+        assert 1 <= syncs - before <= 40
+
+
+@pytest.mark.parametrize("fsync", ["always", "interval", "never"])
+async def test_the_policy_decides_when_the_disk_is_made_sure(
+    fsync: Any, options: AuditOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = threading.Event()
+    monkeypatch.setattr("research_gateway.audit.filelog._sync_data", lambda _fd: synced.set())
+    async with AuditTrail(replace(options, fsync=fsync, fsync_interval_s=0.01)) as trail:
+        synced.clear()
+        await trail.written(trail.submit(Event.of("note", 0)))
+        if fsync == "always":
+            assert synced.is_set()
+        assert await asyncio.to_thread(synced.wait, 0.5 if fsync == "never" else 10) == (fsync != "never")
+
+
+async def test_a_disk_that_cannot_be_made_sure_is_a_failure(
+    options: AuditOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = threading.Event()
+    failed = threading.Event()
+
+    def sync(_fd: int) -> None:
+        if failing.is_set():
+            failed.set()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("research_gateway.audit.filelog._sync_data", sync)
+    async with AuditTrail(replace(options, fsync="interval", fsync_interval_s=0.01)) as trail:
+        hall = Hall(trail)
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            failing.set()
+            assert await code_of(client) is None
+            assert await asyncio.to_thread(failed.wait, 10)
+            with anyio.fail_after(10):
+                while trail.status().writable:  # noqa: ASYNC110  (the thread has no event to wait for)
+                    await asyncio.sleep(0)
+            assert await code_of(client) == "audit_unavailable"
+            failing.clear()
+            assert await code_of(client) is None
+
+
+# Files
+
+
+async def test_two_processes_write_two_chains(options: AuditOptions, log: Path) -> None:
+    async with AuditTrail(options) as first, AuditTrail(options) as second:
+        for trail in (first, second, first, second):
+            await trail.written(trail.submit(Event.of("note", 0)))
+        assert (first.status().name, second.status().name) == ("audit.jsonl", "audit-2.jsonl")
+    other = log.with_name("audit-2.jsonl")
+    assert found(log) is None
+    assert found(other) is None
+    assert records(log)[0]["chain"] != records(other)[0]["chain"]
+
+
+def test_a_second_process_gets_a_chain_of_its_own(log: Path) -> None:
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(log), "never", str(1 << 30)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    )
+    for child in (first, second):
+        assert child.stdout is not None
+        assert len(list(itertools.islice(child.stdout, 50))) == 50
+    for child in (first, second):
+        child.kill()
+        child.wait(10)
+        assert child.stdout is not None
+        child.stdout.close()
+    assert found(log, key=b"k" * 32) is None
+    assert found(log.with_name("audit-2.jsonl"), key=b"k" * 32) is None
+
+
+def test_only_the_owner_can_read_the_files(options: AuditOptions, log: Path) -> None:
+    write_log(replace(options, max_bytes=1500), 30)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in log.parent.iterdir()}
+    assert set(modes.values()) == {0o600}
+    log.chmod(0o644)
+    write_log(options, 1)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink", "fifo", "directory", "head symlink"])
+def test_anything_but_a_plain_file_is_refused(
+    kind: str, options: AuditOptions, log: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious", encoding="ascii")
+    match kind:
+        case "symlink":
+            log.symlink_to(target)
+        case "hardlink":
+            log.hardlink_to(target)
+        case "fifo":
+            os.mkfifo(log)
+        case "directory":
+            log.mkdir()
+        case "head symlink":
+            log.with_name("audit.jsonl.head").symlink_to(target)
+    with pytest.raises(ConfigurationError):
+        open_log_at(options)
+    assert target.read_text(encoding="ascii") == "precious"
+
+
+@pytest.mark.parametrize("way", ["inside", "below", "through a link", "head"])
+def test_a_log_inside_a_root_is_refused(way: str, options: AuditOptions, tmp_path: Path) -> None:
+    root = tmp_path / "research"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(root)
+    roots = (Root("research", root), Root("gone", tmp_path / "gone"))
+    paths: dict[str, dict[str, Any]] = {
+        "inside": {"path": root / "audit.jsonl"},
+        "below": {"path": root / "sub" / "audit.jsonl"},
+        "through a link": {"path": tmp_path / "link" / "sub" / "audit.jsonl"},
+        "head": {"head": root / "audit.head"},
+    }
+    with pytest.raises(ConfigurationError, match="inside a research folder"):
+        open_log_at(replace(options, roots=roots, **paths[way]))
+    assert [path.name for path in root.rglob("*")] == ["sub"]
+
+
+def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        refuse_inside_roots(tmp_path / "nowhere" / "audit.jsonl", ())
+
+
+async def test_without_a_path_the_trail_goes_to_a_stream_as_a_chain_of_its_own() -> None:
+    reader, writer = os.pipe()
+    async with AuditTrail(AuditOptions(key=KEY), stream=writer) as trail:
+        await trail.written(trail.submit(Event.of("note", 0)))
+    os.close(writer)
+    with os.fdopen(reader, encoding="ascii") as stream:
+        lines = [json.loads(line) for line in stream]
+    assert [line["event"] for line in lines] == ["genesis", "note", "closed", "checkpoint"]
+    assert [line["prev"] for line in lines[1:]] == [line["hash"] for line in lines[:-1]]
+
+
+async def test_a_stream_that_is_gone_is_a_failure() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    async with AuditTrail(AuditOptions(on_failure="open"), stream=writer) as trail:
+        assert not await trail.written(trail.submit(Event.of("note", 0)))
+        assert not trail.status().writable
+    os.close(writer)
+
+
+async def test_a_trail_can_be_entered_by_several_and_again(options: AuditOptions, log: Path) -> None:
+    trail = AuditTrail.open(path=log, fsync="never")
+    assert not trail.status().writable
+    async with trail:
+        async with trail:
+            await trail.written(trail.submit(Event.of("note", 0)))
+        assert await trail.written(trail.submit(Event.of("note", 0)))
+    assert trail.status().written == 2
+    async with trail:
+        await trail.written(trail.submit(Event.of("note", 0)))
+    assert [item["event"] for item in records(log)] == [
+        "genesis",
+        "note",
+        "note",
+        "closed",
+        "opened",
+        "note",
+        "closed",
+    ]
+    assert found(log) is None
+
+
+async def test_a_trail_that_is_not_open_refuses_calls(options: AuditOptions) -> None:
+    hall = Hall(AuditTrail(options))
+    async with Client(hall.server) as client:
+        with contextlib.suppress(MCPError):
+            await client.list_tools()
+        result = await client.session.call_tool("add", ADD)
+        assert hall.calls == 0
+        assert "audit" in result.content[0].text
