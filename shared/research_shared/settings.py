@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     include_hidden: bool = Field(
         default=False, description="whether names with a leading dot are documents too"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="how much the server process logs to stderr"
+    )
 
     # Reading
     max_file_bytes: int = Field(default=256 * _MIB, ge=1024, description="a larger file is `too large`")
@@ -82,17 +84,28 @@ class Settings(BaseSettings):
     )
 
     # Reasoning
-    model_route: Literal["auto", "client", "provider", "extractive"] = "auto"
-    provider: Literal["anthropic", "openai"] | None = None
-    provider_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
-    provider_model: str | None = Field(default=None, min_length=1)
-    provider_key: SecretStr | None = None
+    model_route: Literal["auto", "client", "provider", "extractive"] = Field(
+        default="auto", description="whose model is used; `auto` takes the client's, else the provider's"
+    )
+    provider: Literal["anthropic", "openai"] | None = Field(default=None, description="wire format of the provider")
+    provider_url: str | None = Field(
+        default=None, pattern=r"^https?://[^\s]+$", description="base URL of the provider; its public one when not set"
+    )
+    provider_model: str | None = Field(default=None, min_length=1, description="name of the provider's model")
+    provider_key: SecretStr | None = Field(default=None, description="key of the provider")
     retry_attempts: int = Field(default=3, ge=1, le=10, description="attempts for one model call")
     retry_base_s: float = Field(default=1.0, ge=0, le=60, description="first back-off")
     retry_deadline_s: float = Field(
         default=120.0, gt=0, description="limit over all attempts and waits of one call"
     )
     model_concurrency: int = Field(default=8, ge=1, le=256, description="model calls under way at once")
+    model_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one attempt at a provider")
+    model_call_tokens: int = Field(
+        default=24_000, ge=2_000, description="estimated input tokens of one model call at most"
+    )
+    model_request_tokens: int = Field(
+        default=300_000, ge=4_000, description="estimated input tokens over all model calls of a request at most"
+    )
     state_keys: Secrets = Field(
         default=(),
         description="keys of at least 32 characters, first one seals: lets any replica take any round",
@@ -106,11 +119,15 @@ class Settings(BaseSettings):
     audit_key: SecretStr | None = Field(
         default=None, description="signs the checkpoints and the head of the audit log; at least 32 bytes"
     )
-    audit_level: Literal["metadata", "arguments"] = "metadata"
+    audit_level: Literal["metadata", "arguments"] = Field(
+        default="metadata", description="whether audit records hold the arguments of calls, or only their digest"
+    )
     audit_on_failure: Literal["closed", "open"] = Field(
         default="closed", description="refuse or serve calls while the audit log cannot be written"
     )
-    audit_fsync: Literal["always", "interval", "never"] = "interval"
+    audit_fsync: Literal["always", "interval", "never"] = Field(
+        default="interval", description="when audit records are forced to the disk"
+    )
     audit_fsync_interval_s: float = Field(
         default=1.0, gt=0, description="time between syncs when audit_fsync is interval"
     )
@@ -120,7 +137,9 @@ class Settings(BaseSettings):
     audit_max_bytes: int = Field(default=64 * _MIB, ge=4096, description="a larger audit file is rotated")
     audit_max_age_s: float = Field(default=7 * 86_400.0, gt=0, description="an older audit file is rotated")
     metrics: bool = Field(default=False, description="whether GET /metrics is served over HTTP")
-    client_roots: Literal["ignore", "narrow"] = "ignore"
+    client_roots: Literal["ignore", "narrow"] = Field(
+        default="ignore", description="whether the roots that a client declares narrow what it can see"
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod

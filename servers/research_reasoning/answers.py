@@ -1,0 +1,100 @@
+"""Reading the JSON that a model was asked for, strictly enough that nothing else passes for it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+MAX_CLAIM: Final = 600
+MAX_QUOTES: Final = 3
+MAX_QUOTE_CHARS: Final = 1_200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a document says, in the model's words, and the quotes it gave for it."""
+
+    claim: str
+    quotes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """An answer over all documents; an insight is a claim and the marks of its findings."""
+
+    answered: bool
+    synthesis: str
+    insights: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def json_object(answer: str) -> Mapping[str, Any] | None:
+    """The JSON object in an answer, which may stand in a code fence or between words; None when there is none."""
+    decoder = json.JSONDecoder(strict=False)
+    for match in re.finditer(r"\{", answer[:200_000]):
+        try:
+            value, _ = decoder.raw_decode(answer, match.start())
+        except (ValueError, RecursionError):
+            if match.start() > answer.index("{") + _MAX_PREFACE:
+                return None
+            continue
+        return value if isinstance(value, dict) else None
+    return None
+
+
+_MAX_PREFACE: Final = 2_000
+"""How far behind the first brace the object may begin; bounds the work on an answer full of braces."""
+
+
+def findings(answer: str, most: int) -> list[Finding] | None:
+    """The findings in an answer about one document; None when it is not the JSON that was asked for."""
+    value = json_object(answer)
+    if value is None or not isinstance(value.get("findings"), list):
+        return None
+    found: list[Finding] = []
+    for item in value["findings"][:most]:
+        if not isinstance(item, dict) or not isinstance(item.get("claim"), str) or not item["claim"].strip():
+            return None
+        quotes = item.get("quotes", [])
+        quotes = [quotes] if isinstance(quotes, str) else quotes
+        if not isinstance(quotes, list) or not all(isinstance(quote, str) for quote in quotes):
+            return None
+        kept = tuple(quote[:MAX_QUOTE_CHARS] for quote in quotes[:MAX_QUOTES] if quote.strip())
+        found.append(Finding(" ".join(item["claim"].split())[:MAX_CLAIM], kept))
+    return found
+
+
+def combined(answer: str, most: int) -> Combined | None:
+    """The combination in an answer; None when it is not the JSON that was asked for."""
+    value = json_object(answer)
+    if value is None or not isinstance(value.get("synthesis"), str) or not value["synthesis"].strip():
+        return None
+    insights = value.get("insights")
+    if not isinstance(insights, list) or not isinstance(value.get("answered", True), bool):
+        return None
+    kept: list[tuple[str, tuple[str, ...]]] = []
+    for item in insights[:most]:
+        if not isinstance(item, dict) or not isinstance(item.get("claim"), str) or not item["claim"].strip():
+            return None
+        marks = item.get("evidence", [])
+        if not isinstance(marks, list):
+            return None
+        texts = tuple(str(mark).strip(" []") for mark in marks)
+        kept.append((" ".join(item["claim"].split())[:MAX_CLAIM], texts))
+    return Combined(value.get("answered", True), value["synthesis"].strip(), tuple(kept))
+
+
+_CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\](?!\()")
+
+
+def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:
+    """The text without citations of sources that are not there, and the numbers that were taken out."""
+    wrong: list[int] = []
+
+    def keep(match: re.Match[str]) -> str:
+        numbers = [int(number) for number in re.findall(r"\d+", match[1])]
+        wrong.extend(number for number in numbers if number not in citable)
+        right = [number for number in numbers if number in citable]
+        return f"[{', '.join(map(str, right))}]" if right else ""
+
+    return _CITATION.sub(keep, text), wrong

@@ -1,0 +1,77 @@
+"""How many tokens a request may spend, and how they are shared out. All counts are estimated tokens."""
+
+from dataclasses import dataclass
+
+from research_reasoning.results import Depth, SummaryLength
+from research_shared.errors import BudgetExceeded
+
+OVERHEAD = 420
+"""Instructions around the material of one prompt."""
+
+MIN_SHARE = 150
+"""Less of a document than this says nothing about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The operator's ceilings: input of one model call, input of one request."""
+
+    call_tokens: int = 24_000
+    request_tokens: int = 300_000
+
+    @property
+    def material(self) -> int:
+        """What one prompt can hold besides its instructions."""
+        return self.call_tokens - OVERHEAD
+
+    def share(self, documents: int, wanted: int) -> int:
+        """What each of so many documents may show, with a call's worth kept back for the combination.
+
+        Raises:
+            BudgetExceeded: it would be too little to say anything.
+        """
+        room = (self.request_tokens - self.call_tokens) // max(documents, 1) - OVERHEAD
+        share = min(wanted, self.material, room)
+        if share < MIN_SHARE:
+            most = (self.request_tokens - self.call_tokens) // (MIN_SHARE + OVERHEAD)
+            raise BudgetExceeded(
+                f"{documents} documents are too many for one request",
+                hint=f"Ask about at most {most} documents at a time, or narrow the list with search_documents.",
+                limit=most,
+            )
+        return share
+
+
+@dataclass(frozen=True, slots=True)
+class DepthPlan:
+    """What a depth means: material shown and findings asked for per document, and limits on answers."""
+
+    share: int
+    findings: int
+    evidence_tokens: int
+    insights: int
+    paragraphs: str
+    combine_tokens: int
+
+
+DEPTHS: dict[Depth, DepthPlan] = {
+    "overview": DepthPlan(3_000, 3, 900, 5, "one or two paragraphs", 1_600),
+    "detailed": DepthPlan(10_000, 6, 1_800, 10, "four to six paragraphs", 3_500),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LengthPlan:
+    """What a summary's length means."""
+
+    paragraphs: int
+    instruction: str
+    max_tokens: int
+    notes_tokens: int
+
+
+LENGTHS: dict[SummaryLength, LengthPlan] = {
+    "brief": LengthPlan(1, "exactly one paragraph of at most 120 words", 500, 300),
+    "standard": LengthPlan(3, "exactly three paragraphs", 1_200, 600),
+    "detailed": LengthPlan(5, "five or more paragraphs", 3_000, 1_000),
+}

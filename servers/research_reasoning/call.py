@@ -1,0 +1,128 @@
+"""One tool call (or one round of it): everything the reasoning needs, whichever route answers."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from research_reasoning.budget import Budget
+from research_reasoning.models.protocol import Completion, Model, Outcome, Prompt
+from research_reasoning.models.state import Ledger
+from research_reasoning.results import Usage
+from research_shared.documents import DocumentText
+from research_shared.errors import ModelError, ModelUnavailable
+from research_shared.library import Library
+from research_shared.progress import ClientLog, Progress
+from research_shared.telemetry import record
+from research_shared.tokens import Estimator
+
+Tell = Callable[[int, Outcome], Awaitable[None]]
+
+
+@dataclass
+class Call:
+    """The parts of one call."""
+
+    library: Library
+    model: Model
+    ledger: Ledger
+    client: ClientLog
+    progress: Progress
+    budget: Budget
+    estimate: Estimator
+
+    @property
+    def boundary(self) -> str:
+        """The mark around untrusted text: 128 random bits, the same in all rounds of a call."""
+        return self.ledger.boundary
+
+    async def read(self, path: str) -> DocumentText:
+        """The text of a document."""
+        return await self.library.read(path)
+
+    async def announce(self, what: str, prompts: Sequence[Prompt]) -> None:
+        """Log what a step is expected to cost before it starts."""
+        if not prompts:
+            return
+        expected = sum(prompt.expected_tokens for prompt in prompts)
+        out = sum(prompt.max_tokens for prompt in prompts)
+        await self.client.info(
+            f"{what}: {len(prompts)} model call{'s' * (len(prompts) != 1)} in parallel, about {expected} tokens in, "
+            f"at most {out} out",
+            once=True,
+            calls=len(prompts),
+            input_tokens=expected,
+            output_tokens=out,
+        )
+
+    async def ask(
+        self, prompts: Sequence[Prompt], *, reserve: int = 0, tell: Tell | None = None
+    ) -> list[Outcome]:
+        """The outcomes of prompts, asked all at once; each is logged and counted once in all rounds.
+
+        `tell` hears of each outcome as soon as it is known, `reserve` is the number of rounds later steps need.
+
+        Raises:
+            ModelUnavailable: the model cannot be reached at all.
+        """
+
+        async def done(index: int, outcome: Outcome) -> None:
+            await self._account(prompts[index], outcome)
+            if tell is not None:
+                await tell(index, outcome)
+
+        outcomes = await self.model.complete(prompts, done, reserve=reserve)
+        for outcome in outcomes:
+            if isinstance(outcome, ModelUnavailable):
+                raise outcome
+        return outcomes
+
+    async def _account(self, prompt: Prompt, outcome: Outcome) -> None:
+        ledger = self.ledger
+        if prompt.key in ledger.counted:
+            return
+        ledger.counted.add(prompt.key)
+        usage = ledger.usage
+        usage.model_calls += 1
+        if isinstance(outcome, ModelError):
+            usage.attempts += int(outcome.details.get("attempts", 1))
+            record(model_error=outcome.details.get("reason", outcome.code))
+            await self.client.error(outcome.message)
+            return
+        usage.attempts += outcome.attempts
+        usage.input_tokens += outcome.input_tokens
+        usage.output_tokens += outcome.output_tokens
+        if outcome.model not in ledger.models:
+            ledger.models.append(outcome.model)
+        await self.client.info(
+            f"the model answered for {prompt.label}: about {outcome.output_tokens} tokens out",
+            model=outcome.model,
+            output_tokens=outcome.output_tokens,
+        )
+        if outcome.cut:
+            await self.client.warning(f"the model's answer for {prompt.label} was cut at its length limit")
+
+    def usage(self) -> Usage:
+        """What the call has cost up to now."""
+        spent = self.ledger.usage
+        return Usage(
+            model_calls=spent.model_calls,
+            attempts=spent.attempts,
+            rounds=self.ledger.rounds,
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+        )
+
+    @property
+    def model_name(self) -> str:
+        """The models that answered, in the order of their first answers."""
+        return ", ".join(self.ledger.models) or "none"
+
+
+def completed(outcome: Outcome) -> Completion:
+    """The answer, or its error raised.
+
+    Raises:
+        ModelError: there is no answer.
+    """
+    if isinstance(outcome, ModelError):
+        raise outcome
+    return outcome

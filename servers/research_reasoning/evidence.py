@@ -1,0 +1,218 @@
+"""What each document says about the question: asked of a model, one prompt a document, and checked by the server."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from research_reasoning import answers, prompts
+from research_reasoning.budget import OVERHEAD, DepthPlan
+from research_reasoning.call import Call
+from research_reasoning.coverage import coverage
+from research_reasoning.models.protocol import Body, Extract, Outcome, Prompt, key_of
+from research_reasoning.quotes import QuoteFinder
+from research_reasoning.results import Coverage
+from research_reasoning.selection import Shown, clip, select
+from research_reasoning.untrusted import quoted
+from research_shared.documents import DocumentText
+from research_shared.errors import ModelError
+
+NOTES_TOKENS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A quote with its place, or without one when it was not found."""
+
+    text: str
+    start_line: int | None
+    end_line: int | None
+    page: int | None
+
+    @property
+    def verified(self) -> bool:
+        """Whether the document holds it."""
+        return self.start_line is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFinding:
+    """A finding whose quotes have been looked for."""
+
+    claim: str
+    quotes: tuple[Quote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentEvidence:
+    """What one document gave. `notes` is an answer that was no JSON, as prose; `failure` says why there is none."""
+
+    path: str
+    findings: tuple[CheckedFinding, ...] = ()
+    notes: str = ""
+    covered: Coverage | None = None
+    failure: str | None = None
+
+    def packed(self) -> dict[str, Any]:
+        """The evidence as JSON."""
+        kept = asdict(self)
+        kept["covered"] = self.covered.model_dump(mode="json") if self.covered else None
+        return kept
+
+    @classmethod
+    def unpacked(cls, kept: dict[str, Any]) -> "DocumentEvidence":
+        """The evidence that `packed` made."""
+        found = tuple(
+            CheckedFinding(item["claim"], tuple(Quote(**quote) for quote in item["quotes"]))
+            for item in kept["findings"]
+        )
+        covered = Coverage.model_validate(kept["covered"]) if kept["covered"] else None
+        return cls(kept["path"], found, kept["notes"], covered, kept["failure"])
+
+
+class EvidenceTask:
+    """The question put to one document."""
+
+    def __init__(self, call: Call, text: DocumentText, question: str, plan: DepthPlan, share: int) -> None:
+        self.text = text
+        self.label = f"the evidence in {quoted(text.path)}"
+        self.question = question
+        self.plan = plan
+        self._call = call
+        self._share = share
+        self._selected: tuple[Shown, str] | None = None
+        self.key = key_of(
+            prompts.VERSION, "evidence", text.path, text.digest, question, plan, share, call.boundary
+        )
+
+    async def selected(self) -> tuple[Shown, str]:
+        """What the model is shown, and the outline of the rest. The same in every round."""
+        if self._selected is None:
+            self._selected = await asyncio.to_thread(
+                select, self.text, self.question, self._share, self._call.estimate
+            )
+        return self._selected
+
+    def prompt(self) -> Prompt:
+        """The prompt for what the document says."""
+
+        async def build() -> Body:
+            shown, headings = await self.selected()
+            return prompts.evidence(
+                path=self.text.path,
+                question=self.question,
+                outline=headings,
+                material=shown.text,
+                whole=not headings and coverage(self.text, shown.ranges, shown.clipped).complete,
+                plan=self.plan,
+                boundary=self._call.boundary,
+            )
+
+        size = min(self._share, len(self.text.data) // 3)
+        return Prompt(self.key, self.label, self.plan.evidence_tokens, build, self._extract, size + OVERHEAD)
+
+    async def _extract(self) -> Extract:
+        shown, _ = await self.selected()
+        return Extract("evidence", tuple(shown.text.split("\n")), self.question, self.plan.findings)
+
+    def repair(self, answer: str) -> Prompt:
+        """The prompt that asks to correct an answer."""
+        kept = clip(answer, self._call.budget.material, self._call.estimate)
+        return repair_prompt(
+            self._call, self.key, self.label, kept, prompts.EVIDENCE_SHAPE, self.plan.evidence_tokens
+        )
+
+    async def checked(self, found: Sequence[answers.Finding], notes: str = "") -> DocumentEvidence:
+        """The evidence, each quote looked for in the whole document."""
+        shown, _ = await self.selected()
+        checked = await asyncio.to_thread(self._check, found)
+        covered = coverage(self.text, shown.ranges, shown.clipped)
+        return DocumentEvidence(self.text.path, checked, notes, covered)
+
+    def _check(self, found: Sequence[answers.Finding]) -> tuple[CheckedFinding, ...]:
+        finder = QuoteFinder(self.text)
+        return tuple(
+            CheckedFinding(finding.claim, tuple(_looked_for(finder, quote) for quote in finding.quotes))
+            for finding in found
+        )
+
+
+def _looked_for(finder: QuoteFinder, quote: str) -> Quote:
+    place = finder.find(quote)
+    if place is None:
+        return Quote(quote, None, None, None)
+    return Quote(quote, place.start_line, place.end_line, place.page)
+
+
+def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max_tokens: int) -> Prompt:
+    """The prompt that asks for an answer again as the JSON it should have been."""
+
+    async def build() -> Body:
+        return prompts.repair(answer=answer, shape=shape, boundary=call.boundary)
+
+    async def nothing_to_extract() -> Extract:
+        raise AssertionError("the extractive route writes valid JSON")
+
+    return Prompt(
+        key_of("repair", key),
+        f"{label} in the right format",
+        max_tokens,
+        build,
+        nothing_to_extract,
+        call.estimate(answer) + OVERHEAD,
+    )
+
+
+async def gather(call: Call, tasks: Sequence[EvidenceTask]) -> list[DocumentEvidence]:
+    """The evidence of all documents, asked at once, one step of progress each; a failed one carries its reason."""
+    results: dict[str, DocumentEvidence] = {}
+    for task in tasks:
+        kept = call.ledger.recall(f"evidence:{task.key}")
+        if kept is not None:
+            results[task.key] = DocumentEvidence.unpacked(kept)
+    open_tasks = [task for task in tasks if task.key not in results]
+    asked = [task.prompt() for task in open_tasks]
+    await call.announce("collecting evidence", asked)
+
+    broken: dict[int, str] = {}
+
+    async def tell(index: int, outcome: Outcome) -> None:
+        # At once, not when all are in: in a call of several rounds the answer need not be carried any further.
+        task = open_tasks[index]
+        if isinstance(outcome, ModelError):
+            results[task.key] = DocumentEvidence(task.text.path, failure=outcome.message)
+        elif (found := answers.findings(outcome.text, task.plan.findings)) is None:
+            broken[index] = outcome.text
+        else:
+            results[task.key] = _keep(call, task, await task.checked(found))
+        await call.progress.step(f"evidence from {quoted(task.text.path)}")
+
+    await call.ask(asked, reserve=3, tell=tell)
+    await _repair(call, [(open_tasks[index], broken[index]) for index in sorted(broken)], results)
+    return [results[task.key] for task in tasks]
+
+
+def _keep(call: Call, task: EvidenceTask, found: DocumentEvidence) -> DocumentEvidence:
+    used = [task.key, key_of("repair", task.key)]
+    call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
+    return found
+
+
+async def _repair(
+    call: Call, broken: Sequence[tuple[EvidenceTask, str]], results: dict[str, DocumentEvidence]
+) -> None:
+    """Ask once more for what was no JSON; what still is none is kept as prose."""
+    if not broken:
+        return
+    outcomes = await call.ask([task.repair(answer) for task, answer in broken], reserve=2)
+    for (task, answer), outcome in zip(broken, outcomes, strict=True):
+        found = (
+            None if isinstance(outcome, ModelError) else answers.findings(outcome.text, task.plan.findings)
+        )
+        notes = clip(answer, NOTES_TOKENS, call.estimate) if found is None else ""
+        if found is None:
+            await call.client.warning(
+                f"{quoted(task.text.path)}: the model did not keep to the format; its prose is kept without evidence",
+                once=True,
+            )
+        results[task.key] = _keep(call, task, await task.checked(found or (), notes))

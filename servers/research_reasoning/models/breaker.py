@@ -1,0 +1,48 @@
+"""A circuit breaker: a provider that keeps failing is left alone for a while."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class CircuitBreaker:
+    """Opens after `threshold` failures in a row; `rest_s` seconds later it lets one call through to probe.
+
+    Only what says something about the provider's health counts as a failure: no connection, a time-out, an
+    overload, a server error. Not thread-safe: it belongs to one event loop.
+    """
+
+    threshold: int = 8
+    rest_s: float = 30.0
+    clock: Callable[[], float] = time.monotonic
+    _failures: int = field(default=0, init=False)
+    _opened_at: float | None = field(default=None, init=False)
+    _probing: bool = field(default=False, init=False)
+
+    def admit(self) -> float:
+        """0 when a call may go out; otherwise the seconds until it is worth asking again."""
+        if self._opened_at is None:
+            return 0.0
+        left = self._opened_at + self.rest_s - self.clock()
+        if left > 0:
+            return left
+        if self._probing:
+            return self.rest_s
+        self._probing = True
+        return 0.0
+
+    def succeeded(self) -> None:
+        """The provider answered."""
+        self._failures, self._opened_at, self._probing = 0, None, False
+
+    def failed(self) -> None:
+        """The provider did not answer, or answered that it cannot."""
+        self._failures += 1
+        self._probing = False
+        if self._failures >= self.threshold:
+            self._opened_at = self.clock()
+
+    def abandoned(self) -> None:
+        """A call ended without a word about the provider's health (it was cancelled)."""
+        self._probing = False

@@ -1,0 +1,171 @@
+"""No model at all: sentences are chosen from the material by the words they share with it and with the question.
+
+Deterministic, offline, and labelled as what it is. It answers in the same formats as a model, so everything behind it
+(quotes, citations, coverage) runs as it does for one.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+
+from research_reasoning.models.protocol import Completion, Done, Extract, Outcome, Prompt, Route
+from research_shared.analysis import STOP_WORDS, stems
+from research_shared.tokens import Estimator
+
+MODEL_NAME: Final = "extractive"
+
+_SENTENCE_END: Final = re.compile(
+    r"(?<=[.!?])[\"')\]”\u2019]?\s+(?=[\"'(\[“\u2018]?[A-Z0-9])|(?<=[\u3002\uff01\uff1f])"
+)
+_MARKUP: Final = re.compile(r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~)")
+_MIN_LETTERS: Final = 30
+_MAX_CHARS: Final = 420
+_COMMON: Final = (
+    "about after all also any because been before between both can could did do does each from had has "
+    "have how its may more most only other our over same should so some than them those through under up "
+    "use used using we were what when where which while who why would you your"
+)
+"""Question words and other common words beyond the index's stop words."""
+
+
+@cache
+def _stop() -> frozenset[str]:
+    return frozenset(stems(f"{_COMMON} {' '.join(sorted(STOP_WORDS))}"))
+
+
+def _terms(text: str) -> list[str]:
+    common = _stop()
+    return [term for term in stems(text) if term not in common]
+
+
+def sentences(lines: Sequence[str]) -> list[str]:
+    """Sentences of running text; headings, lists, code and tables are passed over."""
+    found: list[str] = []
+    block: list[str] = []
+    code = False
+
+    def close() -> None:
+        found.extend(
+            sentence.strip()
+            for sentence in _SENTENCE_END.split("\n".join(block))
+            if _is_prose(sentence.strip())
+        )
+        block.clear()
+
+    for line in lines:
+        if line.lstrip().startswith(("```", "~~~")):
+            code = not code
+        if code or not line.strip() or _MARKUP.match(line):
+            close()
+        else:
+            block.append(line)
+    close()
+    return found
+
+
+def _is_prose(sentence: str) -> bool:
+    letters = sum(char.isalpha() for char in sentence)
+    return letters >= _MIN_LETTERS and len(sentence) <= _MAX_CHARS and letters > 0.6 * len(sentence)
+
+
+def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
+    """The sentences that say most about the question, or about the material itself when there is no question.
+
+    A sentence scores the sum of its terms' weights (rarity with a question, frequency without one) over the square
+    root of its length; a sentence that mostly repeats a chosen one is passed over. In the material's order.
+    """
+    candidates = sentences(lines)
+    terms = [set(_terms(sentence)) for sentence in candidates]
+    spread = Counter(term for found in terms for term in found)
+    asked = set(_terms(question))
+    if question:
+        weights = {term: 1.0 + math.log(1 + len(terms) / spread[term]) for term in asked if spread[term]}
+    else:
+        weights = {term: math.log(1 + count) for term, count in spread.items() if count > 1}
+
+    def score(index: int) -> float:
+        found = terms[index]
+        early = 1.0 + 0.3 / (1 + index / 10)
+        total = sum(weights.get(term, 0.0) for term in sorted(found))
+        return total * early / math.sqrt(len(found) + 4)
+
+    order = sorted(range(len(candidates)), key=lambda index: (-score(index), index))
+    chosen: list[int] = []
+    for index in order:
+        if len(chosen) == amount or not weights or score(index) <= 0:
+            break
+        if all(len(terms[index] & terms[other]) < 0.7 * len(terms[index]) for other in chosen):
+            chosen.append(index)
+    return [candidates[index] for index in sorted(chosen)]
+
+
+def one_line(sentence: str) -> str:
+    """A sentence as running text: line breaks gone, hyphenation at line ends undone."""
+    return " ".join(re.sub(r"(?<=\w)-\n(?=[a-z])", "", sentence).split())
+
+
+def _evidence(material: Extract) -> str:
+    chosen = best(material.lines, material.question, material.amount)
+    findings = [{"claim": one_line(sentence), "quotes": [sentence]} for sentence in chosen]
+    return json.dumps({"relevant": bool(findings), "findings": findings}, ensure_ascii=False)
+
+
+def _combine(material: Extract) -> str:
+    ranked = _ranked(material.findings, material.question)
+    insights = [{"claim": claim, "evidence": [mark]} for mark, claim in ranked[: material.amount]]
+    said = [f"{claim} [{mark.partition('.')[0]}]" for mark, claim in ranked[: material.amount + 2]]
+    count = len({mark.partition(".")[0] for mark, _ in material.findings})
+    lead = (
+        f"No model was used. These sentences from {count} document{'s' * (count != 1)} fit the question best."
+    )
+    text = lead + "\n\n" + "\n\n".join(said) if said else "No sentence in the documents fits the question."
+    return json.dumps({"answered": bool(said), "synthesis": text, "insights": insights}, ensure_ascii=False)
+
+
+def _ranked(findings: Sequence[tuple[str, str]], question: str) -> list[tuple[str, str]]:
+    """Findings, those with most of the question's terms first, each source's best before any source's second."""
+    asked = set(_terms(question))
+    rank: Counter[str] = Counter()
+    ranked: list[tuple[int, int, int, tuple[str, str]]] = []
+    by_fit = sorted(enumerate(findings), key=lambda item: (-len(asked & set(_terms(item[1][1]))), item[0]))
+    for index, (mark, claim) in by_fit:
+        source = mark.partition(".")[0]
+        ranked.append((rank[source], -len(asked & set(_terms(claim))), index, (mark, claim)))
+        rank[source] += 1
+    return [finding for *_, finding in sorted(ranked)]
+
+
+def _summary(material: Extract) -> str:
+    """Paragraphs of three sentences each."""
+    chosen = [one_line(sentence) for sentence in best(material.lines, "", 3 * material.amount)]
+    if not chosen:
+        chosen = [one_line(line) for line in material.lines if line.strip()][:3]
+    size = max(1, math.ceil(len(chosen) / material.amount))
+    return "\n\n".join(" ".join(chosen[at : at + size]) for at in range(0, len(chosen), size))
+
+
+_ANSWERS = {"evidence": _evidence, "combine": _combine, "summary": _summary}
+
+
+class ExtractiveModel:
+    """Answers at once, from the material."""
+
+    route: Route = "extractive"
+
+    def __init__(self, estimate: Estimator) -> None:
+        self._estimate = estimate
+
+    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+        """Answers to all prompts."""
+        del reserve
+        outcomes: list[Outcome] = []
+        for index, prompt in enumerate(prompts):
+            material = await prompt.extract()
+            text = _ANSWERS[material.kind](material)
+            outcomes.append(Completion(text, MODEL_NAME, output_tokens=self._estimate(text)))
+            await done(index, outcomes[-1])
+        return outcomes

@@ -1,0 +1,144 @@
+"""The one protocol between the reasoning and whatever answers its prompts."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal, Protocol
+
+from research_shared.errors import ModelError
+
+Route = Literal["client", "provider", "extractive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent to a model for one prompt."""
+
+    system: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """The material of a prompt, for the route that has no model and answers from the material itself."""
+
+    kind: Literal["evidence", "summary", "combine"]
+    lines: tuple[str, ...] = ()
+    question: str = ""
+    amount: int = 3
+    findings: tuple[tuple[str, str], ...] = ()
+    """For `combine`: evidence mark and claim, in the order of the sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question to a model.
+
+    `key` identifies it by content: the digests of everything that `build` derives its body from. The body is built
+    only when it is needed, because a round that finds the answer already given does not need it.
+    """
+
+    key: str
+    label: str
+    max_tokens: int
+    build: Callable[[], Awaitable[Body]]
+    extract: Callable[[], Awaitable[Extract]]
+    expected_tokens: int = 0
+    """The estimate of the body's size that the pre-flight log uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A usable answer.
+
+    `cut` says that the model stopped at its length limit. Token counts are estimates when the carrier reports none.
+    """
+
+    text: str
+    model: str
+    cut: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    attempts: int = 1
+
+
+Outcome = Completion | ModelError
+"""An answer, or the error that stands in its place after the last attempt."""
+
+Done = Callable[[int, Outcome], Awaitable[None]]
+"""Told the index and the outcome of each prompt as soon as it is known."""
+
+
+class Model(Protocol):
+    """Answers prompts, as many at once as its limits allow."""
+
+    @property
+    def route(self) -> Route:
+        """Which way the answers come."""
+        ...
+
+    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+        """The outcomes, in the order of the prompts. `reserve` is the number of rounds that later steps need."""
+        ...
+
+
+def key_of(*parts: object) -> str:
+    """A short digest of everything that determines a prompt."""
+    joined = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return sha256(joined).hexdigest()[:24]
+
+
+class AttemptFailed(Exception):
+    """One attempt gave nothing usable. `retry` is False, True, or the seconds to wait at least."""
+
+    def __init__(self, reason: str, message: str, *, retry: bool | float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.retry = retry
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """What a carrier received, before it is judged. `blocks` are the types of its content blocks."""
+
+    text: str
+    model: str
+    stop_reason: str | None
+    blocks: tuple[str, ...] = ("text",)
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+MAX_ANSWER_CHARS = 200_000
+_LENGTH = {"maxTokens", "max_tokens", "length", "model_context_window_exceeded"}
+_TOOL = {"toolUse", "tool_use", "tool_calls", "function_call"}
+_REFUSED = {"refusal", "content_filter", "safety"}
+
+
+def judge(answer: RawAnswer) -> RawAnswer:
+    """The answer again, if it can be used.
+
+    Raises:
+        AttemptFailed: names what is wrong: `refused`, `tool_use`, `wrong_shape`, `oversized`, `truncated` or `empty`.
+    """
+    if answer.stop_reason in _REFUSED:
+        raise AttemptFailed("refused", "the model refused to answer", retry=False)
+    if answer.stop_reason in _TOOL or "tool_use" in answer.blocks:
+        raise AttemptFailed("tool_use", "the model asked for a tool although none was offered", retry=True)
+    if any(block != "text" for block in answer.blocks):
+        raise AttemptFailed("wrong_shape", "the model did not answer with text", retry=True)
+    if len(answer.text) > MAX_ANSWER_CHARS:
+        raise AttemptFailed("oversized", "the model's answer is far longer than was asked for", retry=True)
+    if not answer.text.strip():
+        if was_cut(answer):
+            raise AttemptFailed(
+                "truncated", "the model reached its length limit without an answer", retry=True
+            )
+        raise AttemptFailed("empty", "the model's answer was empty", retry=True)
+    return answer
+
+
+def was_cut(answer: RawAnswer) -> bool:
+    """Whether the model stopped at its length limit."""
+    return answer.stop_reason in _LENGTH

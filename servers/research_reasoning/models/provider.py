@@ -1,0 +1,170 @@
+"""A provider's model over HTTP, with the operator's key."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import httpx
+from pydantic import SecretStr
+
+from research_reasoning.models import wire
+from research_reasoning.models.breaker import CircuitBreaker
+from research_reasoning.models.concurrent import Unavailable, complete_concurrently
+from research_reasoning.models.protocol import AttemptFailed, Body, Done, Outcome, Prompt, RawAnswer, Route
+from research_shared.progress import ClientLog
+from research_shared.retry import RetryPolicy, retry_after
+from research_shared.tokens import Estimator
+
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+"""A response is read to here and no further."""
+
+_OVERLOADED = {408, 429, 500, 502, 503, 504, 529}
+_SERVER_ERROR = 500
+
+
+@dataclass
+class Provider:
+    """Where completions come from. One instance serves all requests of a server; it holds nothing about any call."""
+
+    kind: wire.Provider
+    model: str
+    key: SecretStr | None = None
+    base_url: str | None = None
+    concurrency: int = 8
+    attempt_timeout_s: float = 60.0
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    new_client: Callable[[], httpx.AsyncClient] | None = None
+    _client: httpx.AsyncClient | None = field(default=None, init=False)
+    _limiter: anyio.CapacityLimiter | None = field(default=None, init=False)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep connections open for as long as the server runs."""
+        build = self.new_client or self._default_client
+        async with build() as client:
+            self._client, self._limiter = client, anyio.CapacityLimiter(self.concurrency)
+            try:
+                yield
+            finally:
+                self._client = self._limiter = None
+
+    def _default_client(self) -> httpx.AsyncClient:
+        # A redirect would carry the documents' text, and perhaps the key, to a host that nobody configured.
+        return httpx.AsyncClient(
+            follow_redirects=False,
+            timeout=httpx.Timeout(self.attempt_timeout_s, connect=10.0),
+            limits=httpx.Limits(max_connections=self.concurrency),
+        )
+
+    @property
+    def limiter(self) -> anyio.CapacityLimiter:
+        """Bounds the calls under way over all requests."""
+        if self._limiter is None:
+            raise RuntimeError("the provider is used outside `running()`")
+        return self._limiter
+
+    async def call(self, body: Body, max_tokens: int) -> RawAnswer:
+        """One attempt.
+
+        Raises:
+            AttemptFailed: it gave nothing usable.
+            Unavailable: the provider refuses this server's key or request, so no attempt will do.
+        """
+        if wait := self.breaker.admit():
+            raise AttemptFailed(
+                "circuit_open", "the provider has failed repeatedly and is left alone", retry=wait
+            )
+        told = False
+        try:
+            with anyio.fail_after(self.attempt_timeout_s):
+                status, headers, data = await self._post(body, max_tokens)
+            told = True
+            self._note(status)
+        except (httpx.HTTPError, TimeoutError) as error:
+            told = True
+            self.breaker.failed()
+            slow = isinstance(error, TimeoutError | httpx.TimeoutException)
+            reason, what = (
+                ("timeout", "did not answer in time") if slow else ("connection", "broke the connection")
+            )
+            raise AttemptFailed(reason, f"the provider {what}", retry=True) from error
+        finally:
+            if not told:
+                self.breaker.abandoned()
+        return self._read(status, headers, data)
+
+    def _note(self, status: int) -> None:
+        if status in _OVERLOADED or status >= _SERVER_ERROR:
+            self.breaker.failed()
+        else:
+            self.breaker.succeeded()
+
+    async def _post(self, body: Body, max_tokens: int) -> tuple[int, httpx.Headers, bytes]:
+        if self._client is None:
+            raise RuntimeError("the provider is used outside `running()`")
+        secret = self.key.get_secret_value() if self.key is not None else None
+        async with self._client.stream(
+            "POST",
+            wire.endpoint(self.kind, self.base_url),
+            json=wire.request(self.kind, self.model, body, max_tokens),
+            headers=wire.headers(self.kind, secret),
+        ) as response:
+            data = bytearray()
+            async for chunk in response.aiter_bytes():
+                data += chunk
+                if len(data) > MAX_RESPONSE_BYTES:
+                    raise AttemptFailed("oversized", "the provider's response is too large", retry=False)
+            return response.status_code, response.headers, bytes(data)
+
+    def _read(self, status: int, headers: httpx.Headers, data: bytes) -> RawAnswer:
+        payload = _json(data)
+        if status == httpx.codes.OK:
+            if payload is None:
+                raise AttemptFailed("garbage", "the provider's answer is not JSON", retry=True)
+            return wire.response(self.kind, payload)
+        code = wire.error_code(payload)
+        if code in wire.QUOTA_CODES:
+            raise Unavailable("the provider's quota is used up")
+        if status in {401, 403}:
+            raise Unavailable("the provider does not accept RESEARCH_PROVIDER_KEY")
+        message = f"the provider answered with status {status}"
+        if status in _OVERLOADED or status >= _SERVER_ERROR:
+            wait = retry_after(headers)
+            raise AttemptFailed(f"http_{status}", message, retry=True if wait is None else wait)
+        raise AttemptFailed(f"http_{status}", message, retry=False)
+
+
+def _json(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+class ProviderModel:
+    """A provider in the service of one call."""
+
+    route: Route = "provider"
+
+    def __init__(
+        self, provider: Provider, *, client: ClientLog, retry: RetryPolicy, estimate: Estimator
+    ) -> None:
+        self._provider = provider
+        self._listener = client
+        self._retry = retry
+        self._estimate = estimate
+
+    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+        """Ask all prompts at once, within the provider's limit on concurrency."""
+        del reserve
+        return await complete_concurrently(
+            prompts,
+            self._provider.call,
+            done,
+            limiter=self._provider.limiter,
+            retry=self._retry,
+            client=self._listener,
+            estimate=self._estimate,
+        )

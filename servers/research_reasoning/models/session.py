@@ -1,0 +1,95 @@
+"""The caller's model over the session of a client that speaks a protocol version before 2026-07-28."""
+
+from collections.abc import Sequence
+
+import anyio
+from fastmcp import Context
+from mcp import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp_types import (
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    CreateMessageRequest,
+    CreateMessageRequestParams,
+    CreateMessageResult,
+    CreateMessageResultWithTools,
+    SamplingMessage,
+    TextContent,
+)
+from pydantic import ValidationError
+
+from research_reasoning.models.concurrent import Unavailable, complete_concurrently
+from research_reasoning.models.protocol import AttemptFailed, Body, Done, Outcome, Prompt, RawAnswer, Route
+from research_shared.progress import ClientLog
+from research_shared.retry import RetryPolicy
+from research_shared.tokens import Estimator
+
+USER_REJECTED = -1
+"""The code of a sampling request that the user declined (MCP specification, client/sampling, error handling)."""
+
+
+class SessionModel:
+    """Asks with `sampling/createMessage`, related to the request that is being served."""
+
+    route: Route = "client"
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        client: ClientLog,
+        retry: RetryPolicy,
+        concurrency: int,
+        estimate: Estimator,
+    ) -> None:
+        self._context = context
+        self._client = client
+        self._retry = retry
+        self._limiter = anyio.CapacityLimiter(concurrency)
+        self._estimate = estimate
+
+    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+        """Ask all prompts at once, within the limit on concurrency."""
+        del reserve
+        return await complete_concurrently(
+            prompts,
+            self._call,
+            done,
+            limiter=self._limiter,
+            retry=self._retry,
+            client=self._client,
+            estimate=self._estimate,
+        )
+
+    async def _call(self, body: Body, max_tokens: int) -> RawAnswer:
+        related = ServerMessageMetadata(related_request_id=self._context.request_id)
+        try:
+            answer = await self._context.session.send_request(
+                sampling_request(body, max_tokens), CreateMessageResult, metadata=related
+            )
+        except MCPError as error:
+            if error.code in {METHOD_NOT_FOUND, INVALID_REQUEST}:
+                raise Unavailable("the client declared sampling but does not answer it") from error
+            if error.code == USER_REJECTED:
+                raise AttemptFailed("refused", "the user declined the request", retry=False) from error
+            raise AttemptFailed("client_error", "the client could not answer", retry=True) from error
+        except ValidationError as error:
+            raise AttemptFailed("wrong_shape", "the client's answer is malformed", retry=True) from error
+        return from_sampling(answer)
+
+
+def sampling_request(body: Body, max_tokens: int) -> CreateMessageRequest:
+    """The request for the caller's model: one user message, no tools, no context of the client's."""
+    message = SamplingMessage(role="user", content=TextContent(type="text", text=body.text))
+    return CreateMessageRequest(
+        params=CreateMessageRequestParams(
+            messages=[message], system_prompt=body.system, max_tokens=max_tokens, temperature=0.0
+        )
+    )
+
+
+def from_sampling(answer: CreateMessageResult | CreateMessageResultWithTools) -> RawAnswer:
+    """What a client's model answered."""
+    content = answer.content if isinstance(answer.content, list) else [answer.content]
+    text = "".join(block.text for block in content if isinstance(block, TextContent))
+    return RawAnswer(text, answer.model, answer.stop_reason, tuple(block.type for block in content))

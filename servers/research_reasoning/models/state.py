@@ -1,0 +1,125 @@
+"""What a call of several rounds carries through the client, sealed on the way (see `research_shared.sealing`)."""
+
+import base64
+import binascii
+import json
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from research_reasoning.models.protocol import Completion
+from research_shared.errors import InvalidArguments
+
+VERSION = 1
+MAX_STATE_BYTES = 8 * 1024 * 1024
+"""The largest state that is unpacked. The seal already proves that a server of ours packed it."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a call has cost so far."""
+
+    model_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Everything that outlives a round. Outside the multi-round route it lives as long as the call.
+
+    `results` holds what finished steps came to, `answers` the model's answers that no finished step has used up.
+    Both are keyed by the content that they were made from, and what a round does not touch is not carried on: that
+    is how answers go once they are digested, and how everything that stems from a changed document goes too.
+    """
+
+    call: str = field(default_factory=lambda: secrets.token_hex(16))
+    boundary: str = field(default_factory=lambda: secrets.token_hex(16))
+    rounds: int = 0
+    progress: float = 0.0
+    logged: list[str] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    answers: dict[str, Completion] = field(default_factory=dict)
+    failures: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+    """The open prompts of the last round, with how often each was asked."""
+    attempts: dict[str, int] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
+    """The prompts whose outcome is in `usage` and in the client's log already."""
+    usage: Usage = field(default_factory=Usage)
+    models: list[str] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+
+    def recall(self, key: str) -> Any:
+        """What a finished step came to, or None."""
+        if key in self.results:
+            self.touched.add(key)
+        return self.results.get(key)
+
+    def remember(self, key: str, result: Any, *, instead_of: list[str]) -> None:
+        """Keep what a step came to (JSON) instead of the answers it came from."""
+        self.results[key] = result
+        self.touched.add(key)
+        self.touched.difference_update(instead_of)
+
+    def pack(self) -> str:
+        """The state as printable ASCII."""
+        kept = {
+            "v": VERSION,
+            "call": self.call,
+            "boundary": self.boundary,
+            "rounds": self.rounds,
+            "progress": self.progress,
+            "logged": self.logged,
+            "results": {key: value for key, value in self.results.items() if key in self.touched},
+            "answers": {key: asdict(value) for key, value in self.answers.items() if key in self.touched},
+            "failures": {key: value for key, value in self.failures.items() if key in self.touched},
+            "attempts": {key: value for key, value in self.attempts.items() if key in self.touched},
+            "asked": self.asked,
+            "counted": sorted(self.counted & self.touched),
+            "usage": asdict(self.usage),
+            "models": self.models,
+        }
+        data = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        return base64.b85encode(zlib.compress(data, 6)).decode("ascii")
+
+    @classmethod
+    def unpack(cls, packed: str) -> Self:
+        """The state that `pack` made.
+
+        Raises:
+            InvalidArguments: it is of another version of this server, or was not made by `pack`.
+        """
+        try:
+            inflate = zlib.decompressobj()
+            data = inflate.decompress(base64.b85decode(packed), MAX_STATE_BYTES)
+            kept: Mapping[str, Any] = json.loads(data.decode("utf-8", "surrogatepass"))
+            if inflate.unconsumed_tail or kept["v"] != VERSION:
+                raise _foreign()
+            return cls(
+                call=kept["call"],
+                boundary=kept["boundary"],
+                rounds=kept["rounds"],
+                progress=kept["progress"],
+                logged=kept["logged"],
+                results=kept["results"],
+                answers={key: Completion(**value) for key, value in kept["answers"].items()},
+                failures={key: tuple(value) for key, value in kept["failures"].items()},
+                asked=kept["asked"],
+                attempts=kept["attempts"],
+                counted=set(kept["counted"]),
+                usage=Usage(**kept["usage"]),
+                models=kept["models"],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error) as error:
+            raise _foreign() from error
+
+
+def _foreign() -> InvalidArguments:
+    return InvalidArguments(
+        "the request state is not one that this version of the server made",
+        hint="Call the tool again from the start, without a request state.",
+    )

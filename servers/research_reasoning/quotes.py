@@ -1,0 +1,188 @@
+"""Finding a quote again: is what the model calls a quote in the document, word for word, and where.
+
+Folded on both sides: runs of white space, line and page breaks, hyphenation at line ends, ligatures, curly quotes,
+invisible characters. Nothing else is: letters, digits, punctuation and case must agree, and a quote begins and ends
+at the border of a word or number, because "able to" in "unable to" shows nothing.
+"""
+
+import re
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from research_reasoning.untrusted import visible
+from research_shared.documents import DocumentText
+
+MIN_WEIGHT: Final = 12
+"""Letters and digits that a quote needs to show anything; a Chinese, Japanese or Korean character counts three."""
+
+MAX_QUOTE: Final = 2_000
+"""Characters of the longest quote that is looked for."""
+
+_SOFT: Final = "\x00"
+"""Stands in the folded text for a hyphen at a line's end, which may belong to the word or only to the line."""
+
+_FOLDS: Final = str.maketrans(
+    {
+        "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "ft", "ﬆ": "st",
+        "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201b": "'",
+        "“": '"', "”": '"', "„": '"', "‟": '"',
+        "\u2010": "-", "\u2011": "-", "\x00": None,
+    }
+)  # fmt: skip
+_WIDE: Final = "\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\u3000-\u303f"
+_SPACE: Final = re.compile(r"\s+")
+_WIDE_SPACE: Final = re.compile(rf"(?<=[{_WIDE}]) (?=[{_WIDE}])")
+_ENDS_HYPHENATED: Final = re.compile(r"\w-$")
+_LINE_END_HYPHEN: Final = re.compile(r"(?<=\w)-[ \t]*[\n\r\f]\s*(?=\w)")
+_SPACED_HYPHEN: Final = re.compile(r"(?<=\w)- (?=\w)")
+_WEIGHTS: Final = re.compile(rf"(?P<wide>[{_WIDE}])|[^\W_]")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a quote is: lines are 1-based and inclusive, `page` is that of the first one."""
+
+    start_line: int
+    end_line: int
+    page: int | None
+
+
+def _folded_line(line: str) -> str:
+    return _SPACE.sub(" ", visible(line).translate(_FOLDS)).strip()
+
+
+def folded_quote(quote: str) -> str:
+    """A quote as it is compared: one line, without what folding removes and without surrounding quotation marks.
+
+    A hyphen at the end of one of its own lines becomes the mark that line-end hyphens have in the folded document.
+    """
+    text = visible(quote.replace("\x00", "")).translate(_FOLDS).strip()
+    text = _SPACE.sub(" ", _LINE_END_HYPHEN.sub(_SOFT, text))
+    text = _WIDE_SPACE.sub("", text)
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return text
+
+
+def weight(folded: str) -> int:
+    """How much a folded quote says, in letters and digits."""
+    return sum(3 if match["wide"] else 1 for match in _WEIGHTS.finditer(folded))
+
+
+class QuoteFinder:
+    """One document, folded once, in which quotes are looked for."""
+
+    def __init__(self, text: DocumentText) -> None:
+        self._document = text
+
+    @cached_property
+    def _folded(self) -> tuple[str, "array[int]"]:
+        """The folded text, and where each line begins in it."""
+        parts: list[str] = []
+        starts = array("Q")
+        at = 0
+        joint = ""
+        for line in self._document.text.split("\n"):
+            folded = _folded_line(line)
+            if folded and joint:
+                if joint == _SOFT and not folded[0].isalnum():
+                    joint = "- "
+                parts.append(joint)
+                at += len(joint)
+                joint = ""
+            starts.append(at)
+            if not folded:
+                continue
+            hyphenated = _ENDS_HYPHENATED.search(folded) is not None
+            kept = folded[:-1] if hyphenated else folded
+            parts.append(kept)
+            at += len(kept)
+            joint = _SOFT if hyphenated else " "
+        if joint == _SOFT:
+            parts.append("-")
+        return self._without_wide_spaces("".join(parts), starts)
+
+    @staticmethod
+    def _without_wide_spaces(text: str, starts: "array[int]") -> tuple[str, "array[int]"]:
+        removed = [match.start() for match in _WIDE_SPACE.finditer(text)]
+        if not removed:
+            return text, starts
+        moved = array("Q", (start - bisect_right(removed, start - 1) for start in starts))
+        return _WIDE_SPACE.sub("", text), moved
+
+    @cached_property
+    def _bare(self) -> tuple[str, "array[int]"]:
+        """The folded text without any hyphen, and where in it hyphens are missing."""
+        text, _ = self._folded
+        gaps = array(
+            "Q", (match.start() - index for index, match in enumerate(re.finditer(f"[-{_SOFT}]", text)))
+        )
+        return text.replace("-", "").replace(_SOFT, ""), gaps
+
+    def find(self, quote: str) -> Found | None:
+        """The first place that holds the quote, or None when no place does or the quote is too short to show anything."""
+        wanted = folded_quote(quote)
+        if weight(wanted) < MIN_WEIGHT or len(wanted) > MAX_QUOTE:
+            return None
+        # A model that copies `exam-⏎ple` on one line writes `exam- ple`.
+        return self._find(wanted) or self._find(_SPACED_HYPHEN.sub(_SOFT, wanted))
+
+    def _find(self, wanted: str) -> Found | None:
+        bare_wanted = wanted.replace("-", "").replace(_SOFT, "")
+        text, starts = self._folded
+        bare, gaps = self._bare
+        at = bare.find(bare_wanted)
+        while at != -1:
+            begin = at + bisect_right(gaps, at)
+            span = self._aligned(text, begin, wanted)
+            if span is not None:
+                first, last = (bisect_right(starts, offset) for offset in (span[0], span[1] - 1))
+                return Found(first, last, self._document.page_of(first))
+            at = bare.find(bare_wanted, at + 1)
+        return None
+
+    @staticmethod
+    def _aligned(text: str, begin: int, wanted: str) -> tuple[int, int] | None:
+        """The span of `wanted` in `text` near `begin`, hyphens compared exactly except at line ends."""
+        if wanted[0] == "-":
+            begin -= 1
+        at = begin
+        for char in wanted:
+            if at < len(text) and text[at] == _SOFT:
+                at += 1
+                if char in {"-", _SOFT}:
+                    continue
+            if at >= len(text) or text[at] != char:
+                return None
+            at += 1
+        return (begin, at) if begin >= 0 and _on_borders(text, begin, at) else None
+
+
+def _on_borders(text: str, begin: int, end: int) -> bool:
+    """Whether a span starts and ends at the border of a word and of a number."""
+    before, first, last, after = (
+        text[max(0, begin - 2) : begin],
+        text[begin],
+        text[end - 1],
+        text[end : end + 2],
+    )
+    if before and _is_joined(before[-1], first):
+        return False
+    if after and _is_joined(last, after[0]):
+        return False
+    if first.isdigit() and before:
+        decimal = before[-1] in ".," and before[0].isdigit() and len(before) > 1
+        signed = before[-1] in "-\u2212" and not (len(before) > 1 and before[0].isalnum())
+        if decimal or signed:
+            return False
+    return not (last.isdigit() and len(after) > 1 and after[0] in ".," and after[1].isdigit())
+
+
+def _is_joined(left: str, right: str) -> bool:
+    if _SOFT in {left, right}:
+        return True
+    wide = re.match(f"[{_WIDE}]", left) and re.match(f"[{_WIDE}]", right)
+    return not wide and (left.isalnum() or left == "_") and (right.isalnum() or right == "_")

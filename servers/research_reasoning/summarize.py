@@ -1,0 +1,236 @@
+"""`summarize_document`: a short document in one call, a long one by map and reduce along its headings and pages."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from research_reasoning import prompts
+from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
+from research_reasoning.call import Call, completed
+from research_reasoning.coverage import coverage
+from research_reasoning.models.protocol import Body, Extract, Outcome, Prompt, key_of
+from research_reasoning.results import Summary, SummaryLength
+from research_reasoning.selection import Shown, clip, parts
+from research_reasoning.untrusted import neutralised, quoted
+from research_shared.documents import DocumentText
+from research_shared.errors import DocumentUnreadable
+
+STEPS = 3
+_LOADED, _PREPARED = 1, 2
+_PAIR = 2
+
+
+async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
+    """The summary of one document.
+
+    Raises:
+        DocumentNotFound, DocumentUnreadable: there is nothing to summarize.
+        ModelError: the model did not answer, after its retries.
+    """
+    plan = LENGTHS[length]
+    name = quoted(path)
+    await call.client.info(f"reading {name}", once=True)
+    text = await call.read(path)
+    await call.progress.to(_LOADED, f"read {name}: {text.total_lines} lines")
+    for note in text.notes:
+        await call.client.warning(f"{name}: {note}", once=True)
+    budget = call.budget
+    ceiling = budget.request_tokens - budget.call_tokens
+    shown = await asyncio.to_thread(parts, text, budget.material, ceiling, call.estimate)
+    if not shown:
+        raise DocumentUnreadable(f"{path} holds no text", reason="no text")
+    covered = coverage(text, [span for part in shown for span in part.ranges], sum(p.clipped for p in shown))
+    await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)} for the model")
+    warnings = list(text.notes)
+    if not covered.complete:
+        left_out = f"{covered.lines_shown} of {covered.lines_total} lines were shown to the model; the rest did not fit"
+        warnings.append(left_out)
+        await call.client.warning(f"{name}: {left_out}", once=True)
+    summary = await _Summarizer(call, text, length, plan).run(shown)
+    paragraphs, problem = shaped(summary, plan)
+    if problem:
+        warnings.append(problem)
+        await call.client.warning(problem, once=True)
+    await call.progress.to(STEPS, "summarized")
+    return Summary(
+        document_path=path,
+        summary=paragraphs,
+        word_count=len(paragraphs.split()),
+        token_estimate=call.estimate(paragraphs),
+        model=call.model_name,
+        route=call.model.route,
+        summary_length=length,
+        coverage=covered,
+        warnings=warnings,
+        usage=call.usage(),
+    )
+
+
+class _Summarizer:
+    def __init__(self, call: Call, text: DocumentText, length: SummaryLength, plan: LengthPlan) -> None:
+        self._call = call
+        self._text = text
+        self._plan = plan
+        self._label = quoted(text.path)
+        budget = call.budget
+        self._identity = (
+            prompts.VERSION,
+            text.path,
+            text.digest,
+            length,
+            budget.call_tokens,
+            budget.request_tokens,
+            call.boundary,
+        )
+
+    async def run(self, shown: Sequence[Shown]) -> str:
+        """The summary as the model wrote it."""
+        if len(shown) == 1:
+            prompt = self._whole(shown[0])
+            await self._call.announce(f"summarizing {self._label}", [prompt])
+            return completed((await self._call.ask([prompt]))[0]).text
+        notes = await self._mapped(shown)
+        level = 0
+        while len(notes) > 1 and sum(map(self._call.estimate, notes)) > self._call.budget.material:
+            level += 1
+            notes = await self._merged(notes, level)
+        prompt = self._last(notes)
+        return completed((await self._call.ask([prompt]))[0]).text
+
+    async def _mapped(self, shown: Sequence[Shown]) -> list[str]:
+        key = key_of("map", *self._identity)
+        asked = [self._part(part, number, len(shown)) for number, part in enumerate(shown, 1)]
+        await self._call.announce(f"summarizing {self._label} in parts", [*asked, self._last([])])
+        return await self._step(key, asked, 0.0, 0.8)
+
+    async def _merged(self, notes: Sequence[str], level: int) -> list[str]:
+        groups = grouped(notes, self._call.budget.material, self._call)
+        key = key_of("merge", level, *self._identity)
+        asked = [self._merge(group, level, number) for number, group in enumerate(groups, 1)]
+        return await self._step(key, asked, 0.8, 0.9)
+
+    async def _step(self, key: str, asked: Sequence[Prompt], begin: float, end: float) -> list[str]:
+        """The answers to all prompts, kept in the ledger in place of the single answers."""
+        call = self._call
+        kept = call.ledger.recall(key)
+        if kept is not None:
+            return list(kept)
+        known = 0
+
+        async def tell(_index: int, _outcome: Outcome) -> None:
+            nonlocal known
+            known += 1
+            reached = _PREPARED + begin + (end - begin) * known / len(asked)
+            await call.progress.to(reached, f"part {known} of {len(asked)} of {self._label}")
+
+        outcomes = await call.ask(asked, reserve=2, tell=tell)
+        answers = [completed(outcome).text for outcome in outcomes]
+        call.ledger.remember(key, answers, instead_of=[prompt.key for prompt in asked])
+        return answers
+
+    def _material(self, text: str) -> Callable[[], Awaitable[Extract]]:
+        async def extract() -> Extract:
+            return Extract("summary", tuple(text.split("\n")), amount=self._plan.paragraphs)
+
+        return extract
+
+    def _whole(self, shown: Shown) -> Prompt:
+        async def build() -> Body:
+            return prompts.summary(
+                path=self._text.path, material=shown.text, plan=self._plan, boundary=self._call.boundary
+            )
+
+        return Prompt(
+            key_of("summary", *self._identity),
+            f"the summary of {self._label}",
+            self._plan.max_tokens,
+            build,
+            self._material(shown.text),
+            shown.tokens + OVERHEAD,
+        )
+
+    def _part(self, shown: Shown, number: int, count: int) -> Prompt:
+        async def build() -> Body:
+            return prompts.part(
+                path=self._text.path,
+                number=number,
+                count=count,
+                material=shown.text,
+                plan=self._plan,
+                boundary=self._call.boundary,
+            )
+
+        return Prompt(
+            key_of("part", number, count, *self._identity),
+            f"part {number} of {count} of {self._label}",
+            self._plan.notes_tokens,
+            build,
+            self._material(shown.text),
+            shown.tokens + OVERHEAD,
+        )
+
+    def _merge(self, notes: Sequence[str], level: int, number: int) -> Prompt:
+        joined = "\n\n".join(notes)
+
+        async def build() -> Body:
+            return prompts.merge(
+                path=self._text.path, notes=joined, plan=self._plan, boundary=self._call.boundary
+            )
+
+        return Prompt(
+            key_of("merge", level, number, *self._identity),
+            f"merged notes {number} of {self._label}",
+            self._plan.notes_tokens,
+            build,
+            self._material(joined),
+            self._call.estimate(joined) + OVERHEAD,
+        )
+
+    def _last(self, notes: Sequence[str]) -> Prompt:
+        joined = clip("\n\n".join(notes), self._call.budget.material, self._call.estimate)
+
+        async def build() -> Body:
+            return prompts.reduce(
+                path=self._text.path, notes=joined, plan=self._plan, boundary=self._call.boundary
+            )
+
+        return Prompt(
+            key_of("reduce", *self._identity),
+            f"the summary of {self._label}",
+            self._plan.max_tokens,
+            build,
+            self._material(joined),
+            self._call.estimate(joined) + OVERHEAD,
+        )
+
+
+def grouped(notes: Sequence[str], limit: int, call: Call) -> list[list[str]]:
+    """Consecutive notes in groups that fit one prompt: pairs at least, so that every level has half as many."""
+    groups: list[list[str]] = [[]]
+    used = 0
+    for note in (clip(note, limit // _PAIR, call.estimate) for note in notes):
+        size = call.estimate(note)
+        if len(groups[-1]) >= _PAIR and used + size > limit:
+            groups.append([])
+            used = 0
+        groups[-1].append(note)
+        used += size
+    return groups
+
+
+def shaped(answer: str, plan: LengthPlan) -> tuple[str, str | None]:
+    """An answer as the paragraphs that were asked for, and what is wrong with it if it cannot be made so.
+
+    Surplus paragraphs are joined to the last one; missing ones are not invented.
+    """
+    paragraphs = [
+        " ".join(block.split()) for block in re.split(r"\n\s*\n", neutralised(answer)) if block.strip()
+    ]
+    wanted = plan.paragraphs
+    open_ended = wanted >= LENGTHS["detailed"].paragraphs
+    if len(paragraphs) > wanted and not open_ended:
+        paragraphs = [*paragraphs[: wanted - 1], " ".join(paragraphs[wanted - 1 :])]
+    text = "\n\n".join(paragraphs)
+    if len(paragraphs) < wanted:
+        return text, f"the model wrote {len(paragraphs)} paragraphs where {wanted} were asked for"
+    return text, None

@@ -1,0 +1,85 @@
+"""A model of a few lines: it quotes what it is shown, unless its script says otherwise."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp_types import CreateMessageRequestParams, CreateMessageResult, SamplingMessage, TextContent
+
+MODEL = "scripted-1"
+
+
+@dataclass(frozen=True)
+class Reply:
+    text: str
+    stop: str = "endTurn"
+
+
+Answer = Reply | Exception
+
+
+def kind_of(system: str) -> str:
+    starts = {
+        "Find what": "evidence",
+        "Answer the": "combine",
+        "Below is one": "part",
+        "Below are notes on con": "merge",
+    }
+    starts |= {"Below are notes on all": "reduce", "Summarize": "summary", "The user's message": "repair"}
+    return next(kind for start, kind in starts.items() if system.startswith(start))
+
+
+def material(text: str) -> str:
+    return re.search(r"<<<UNTRUSTED \w+\n(.*)\nUNTRUSTED", text, re.DOTALL)[1]  # type: ignore[index]
+
+
+def honest(kind: str, text: str) -> str:
+    shown = material(text)
+    sentences = re.findall(r"[A-Z][^.\n]{20,}(?:\n[^.\n]+)?\.", shown)
+    if kind == "evidence":
+        found = [{"claim": f"It says: {' '.join(s.split())[:60]}", "quotes": [s]} for s in sentences[:2]]
+        return json.dumps({"relevant": bool(found), "findings": found})
+    if kind == "combine":
+        marks = re.findall(r"^(\d+\.\d+) ", shown, re.MULTILINE)
+        cited = " ".join(f"[{m.split('.')[0]}]" for m in marks if m.endswith(".1"))
+        insights = [{"claim": f"Finding {m} matters", "evidence": [m]} for m in marks[:3]]
+        return json.dumps(
+            {"answered": True, "synthesis": f"The sources agree {cited}.", "insights": insights}
+        )
+    words = " ".join(shown.split()[:30])
+    return "\n\n".join(f"Paragraph {n} on {words}" for n in range(1, 7))
+
+
+@dataclass
+class ScriptedModel:
+    """`script` maps a kind of prompt, or a text within it, to answers that come before the honest one."""
+
+    script: dict[str, list[Answer]] = field(default_factory=dict)
+    always: Callable[[str, str], Answer | None] = lambda _kind, _text: None
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def answer(self, system: str, text: str) -> Reply:
+        kind = kind_of(system)
+        self.calls.append((kind, system, text))
+        self.counts[kind] += 1
+        reply: Answer | None = self.always(kind, text)
+        for trigger, queue in self.script.items():
+            if reply is None and queue and (trigger == kind or trigger in text):
+                reply = queue.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply or Reply(honest(kind, text))
+
+    async def sample(
+        self, messages: list[SamplingMessage], params: CreateMessageRequestParams, _context: Any
+    ) -> CreateMessageResult:
+        (content,) = messages[0].content_as_list
+        assert isinstance(content, TextContent)
+        assert params.tools is None
+        reply = self.answer(params.system_prompt or "", content.text)
+        block = TextContent(type="text", text=reply.text)
+        return CreateMessageResult(role="assistant", content=block, model=MODEL, stop_reason=reply.stop)
