@@ -24,6 +24,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 READY, START, PAGE, MISSING, CUT, END = range(6)
@@ -252,9 +253,8 @@ def serve(channel: socket.socket, retire_above: int) -> None:
 def memory_held() -> int:
     """The memory that this process holds now, in bytes; the most it has held where that is all that can be known."""
     try:
-        with open("/proc/self/statm", "rb") as file:
-            # Not `ru_maxrss`: on Linux it starts at what the parent held when it started this process.
-            return int(file.read().split()[1]) * resource.getpagesize()
+        # Not `ru_maxrss`: on Linux it starts at what the parent held when it started this process.
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
     except FileNotFoundError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024

@@ -88,7 +88,7 @@ class _Reading:
             if self._progress is not None:
                 # Go on behind the page that did it.
                 self._progress.pages.append(None)
-                if len(self._progress.pages) >= min(self._progress.total, self._limits.max_pages):
+                if len(self._progress.pages) >= self._wanted(self._progress):
                     return
                 engines = (self._progress.engine.partition(" ")[0],)
             elif self._reason != TIMED_OUT and len(engines) > 1:
@@ -123,13 +123,16 @@ class _Reading:
             raise
         return answer["reason"] if answer["reason"] in _REASONS else None
 
+    def _wanted(self, progress: _Progress) -> int:
+        return min(progress.total, self._limits.max_pages)
+
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == _worker.START:
             header = json.loads(payload)
             if self._progress is None or self._progress.engine != header["engine"]:
                 self._progress = _Progress(str(header["engine"]), int(header["pages"]), str(header["digest"]))
             return
-        if self._progress is None or len(self._progress.pages) >= self._limits.max_pages:
+        if self._progress is None or len(self._progress.pages) >= self._wanted(self._progress):
             raise WorkerLost("it sent a page out of turn")
         if kind == _worker.PAGE:
             payload.decode("utf-8")
@@ -144,8 +147,10 @@ class _Reading:
         progress = self._progress
         if progress is None or not progress.has_text:
             raise Unreadable(self._reason or NO_TEXT)
-        known = min(progress.total, self._limits.max_pages)
-        pages = progress.pages if progress.cut else progress.pages + [None] * (known - len(progress.pages))
+        pages = progress.pages
+        if not progress.cut:
+            wanted = self._wanted(progress)
+            pages = (pages + [None] * (wanted - len(pages)))[:wanted]
         starts: list[int] = []
         line = 1
         for page in pages:

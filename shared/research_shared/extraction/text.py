@@ -22,6 +22,7 @@ _BOMS = (
 _NAMES = {"utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-32-le": "UTF-32", "utf-32-be": "UTF-32"}
 _CONTROLS = bytes(code for code in range(32) if chr(code) not in "\t\n\r\f\x1b")
 _MAX_CONTROLS = 0.05
+_FEW_CONTROLS = 8
 _NUL_SHARE = 0.8
 
 
@@ -69,7 +70,8 @@ def _encoding(sample: bytes) -> tuple[str, int]:
         if low > _NUL_SHARE and high < 1 - _NUL_SHARE:
             return "utf-16-be", 0
         raise Unreadable(BINARY)
-    if len(sample) - len(sample.translate(None, _CONTROLS)) > _MAX_CONTROLS * len(sample):
+    controls = len(sample) - len(sample.translate(None, _CONTROLS))
+    if controls > max(_MAX_CONTROLS * len(sample), _FEW_CONTROLS):
         raise Unreadable(BINARY)
     return "utf-8", 0
 
