@@ -5,47 +5,80 @@ import contextvars
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeVar
 
-from research_documents.search.cursor import Position, open_cursor, seal_cursor
-from research_documents.search.excerpt import context, cut
-from research_documents.search.keyword import KeywordIndex, Needles, Scored, best_line, match_position
+from research_documents.search.catalog import Catalog, Entry, Selection
+from research_documents.search.cursor import MAX_RANK, Position, open_cursor, seal_cursor
+from research_documents.search.excerpt import bounded
+from research_documents.search.index import PassageIndex
+from research_documents.search.keeper import Keeper, same_file
+from research_documents.search.keyword import build
 from research_documents.search.outcome import EngineStats, Hit, SearchOutcome
 from research_documents.search.pattern import PatternRefused, compiled
-from research_documents.search.query import parse
-from research_documents.search.regex import Scan, Source
-from research_shared.documents import DocumentInfo, DocumentText
-from research_shared.errors import DocumentNotFound, DocumentUnreadable
+from research_documents.search.query import Query, parse
+from research_documents.search.ranked import Ranker, Ranking
+from research_documents.search.regex import Scan
+from research_documents.search.store import MemoryStore
+from research_documents.search.watcher import Watcher
+from research_shared.documents import DocumentText
+from research_shared.errors import ResearchError
 from research_shared.library import Library
-from research_shared.patterns import compile_pattern
 from research_shared.roots import current_scope
 
+T = TypeVar("T")
+Lane = Literal["ranking", "quick", "long"]
 Mode = Literal["keyword", "regex"]
 OnProgress = Callable[[int, int], Awaitable[None]]
 
-_TURN_S: Final = 0.02
+TURN_S: Final = 0.02
 """How long one regex search works before the next one has its turn."""
-_BUILD_WAIT_S: Final = 1.0
-"""How long a search waits for an index that is being built."""
+QUICK_TURNS: Final = 5
+"""After so many turns a search shares one thread with all other long ones."""
+BUILD_WAIT_S: Final = 1.0
+"""How long a search waits for an index that is being built in the background."""
+ATTEMPTS: Final = 3
+"""How often a search is run when documents change under it."""
+MANY_DOCUMENTS: Final = 1_000
+"""From so many documents on, one scan is cheaper than looking at each."""
+MAX_UNREADABLE: Final = 100
+MAX_RESPONSE_BYTES: Final = 256 * 1024
+TEXT_BUDGET: Final = 1024 * 1024 * 1024
+THREADS: Final[dict[Lane, int]] = {"ranking": 2, "quick": 2, "long": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    id: int
-    info: DocumentInfo
-    text: DocumentText | None
-    reason: str = ""
-    is_ascii: bool = False
-    passages: int = 0
+class _Request:
+    query: str
+    mode: Mode
+    limit: int
+    file_pattern: str
+    context_lines: int
+    start: Position
+    deadline: float
+    on_progress: OnProgress | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The hits of one run, and the versions of the documents that they are from."""
+
+    hits: list[Hit] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    covered: int = 0
+    truncated: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class SearchEngine:
     """Searches the documents of a library; one instance serves all requests and scopes of a process.
 
-    Entering it starts to build the index in the background; a search without entering builds it when it is needed.
+    Entering it (as often as there are users) starts to build the index in the background and to watch the folder; a
+    search without entering looks at the folder itself and builds what is missing. `deadline_s` limits one search,
+    `index_dir` keeps text and index across restarts, `rescan_interval_s` is the time between the scans that find what
+    watching missed, `text_budget` bounds the bytes of text held in memory and `max_response_bytes` those of one answer.
     """
 
     def __init__(
@@ -56,56 +89,63 @@ class SearchEngine:
         index_dir: Path | None = None,
         watch: bool = True,
         rescan_interval_s: float = 30.0,
+        text_budget: int = TEXT_BUDGET,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self._library = library
         self._deadline_s = deadline_s
-        self._index_dir = index_dir
         self._watch = watch
         self._rescan_interval_s = rescan_interval_s
-        self._index: KeywordIndex | None = None
-        self._entries: dict[str, _Entry] = {}
-        self._by_id: dict[int, _Entry] = {}
-        self._sorted: list[_Entry] | None = None
-        self._next_id = 0
-        self._done, self._total = 0, 0
-        self._sync_task: asyncio.Task[None] | None = None
+        self._max_response_bytes = max_response_bytes
+        self._catalog = Catalog(text_budget)
+        self._keeper = Keeper(library, self._catalog, MemoryStore())
+        self._watcher: Watcher | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._users = 0
-        self._pool: ThreadPoolExecutor | None = None
+        self._complete = False
+        self._lanes: dict[Lane, ThreadPoolExecutor] = {}
 
     async def __aenter__(self) -> Self:
         self._users += 1
-        self._start_sync()
+        if self._users == 1:
+            if self._watch:
+                self._watcher = Watcher(self._library.roots.roots, self._keeper.touch, self._unclear)
+            self._rescan()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._users -= 1
-        if self._users == 0:
-            if self._sync_task is not None:
-                self._sync_task.cancel()
-                await asyncio.wait([self._sync_task])
-            if self._pool is not None:
-                self._pool.shutdown()
-                self._pool = None
+        if self._users:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watcher is not None:
+            await self._watcher.stop()
+            self._watcher = None
+        await self._keeper.stop()
+        self._complete = False
+        while self._lanes:
+            await asyncio.to_thread(self._lanes.popitem()[1].shutdown)
 
     @property
     def indexing(self) -> tuple[int, int] | None:
-        """(done, total) documents while the index is being built, otherwise None."""
-        building = self._sync_task is not None and not self._sync_task.done()
-        return (self._done, self._total) if building else None
+        """(documents done, all of them) while the index is being built or brought up to date, otherwise None."""
+        return self._keeper.progress
 
     @property
     def stats(self) -> EngineStats:
         """What the index holds at the moment."""
-        readable = [entry for entry in self._entries.values() if entry.text is not None]
+        entries = list(self._catalog.entries.values())
+        readable = [entry for entry in entries if not entry.reason]
         return EngineStats(
             documents=len(readable),
             passages=sum(entry.passages for entry in readable),
-            text_bytes=sum(len(entry.text.data) for entry in readable if entry.text),
-            unreadable=len(self._entries) - len(readable),
+            text_bytes=self._catalog.text_bytes,
+            unreadable=len(entries) - len(readable),
             building=self.indexing is not None,
-            watching=False,
+            watching=self._watching,
         )
 
     async def search(
@@ -119,198 +159,212 @@ class SearchEngine:
         cursor: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> SearchOutcome:
-        """Search the documents of the current scope.
+        """Search the documents of the current scope whose path matches `file_pattern`.
+
+        Hits come by score, path and line in keyword mode, by path and line in regex mode. An expression that cannot be
+        used gives no hits and a warning that names what is wrong with it.
 
         Raises:
             InvalidPattern: the file pattern is malformed.
             InvalidCursor: the cursor was not made by this search.
+            RootUnavailable: the research folder is gone.
         """
-        deadline = time.monotonic() + self._deadline_s
-        start = open_cursor(cursor, query, mode, file_pattern)
-        matches, scope = compile_pattern(file_pattern), current_scope()
-        await self._refresh(deadline, on_progress)
-        entries = [e for e in self._ordered() if scope.admits(e.info.path) and matches(e.info.path)]
-        readable = [e for e in entries if e.text is not None]
-        run = self._keyword if mode == "keyword" else self._regex
-        outcome, position = await run(query, readable, limit, context_lines, start, deadline)
-        return replace(
-            outcome,
-            unreadable=tuple((e.info.path, e.reason) for e in entries if e.text is None),
-            next_cursor=seal_cursor(position, query, mode, file_pattern) if position else None,
+        request = _Request(
+            query,
+            mode,
+            limit,
+            file_pattern,
+            context_lines,
+            open_cursor(cursor, query, mode, file_pattern),
+            time.monotonic() + self._deadline_s,
+            on_progress,
+        )
+        self._catalog.select(file_pattern, current_scope())
+        await self._refresh(request.deadline)
+        read_since = self._catalog.new_id()
+        run = self._search_keyword if mode == "keyword" else self._search_regex
+        for attempt in range(1, ATTEMPTS + 1):
+            selection = self._catalog.select(file_pattern, current_scope())
+            found = await run(request, selection)
+            stale = await self._stale(found, read_since)
+            if not stale:
+                break
+            if attempt == ATTEMPTS or time.monotonic() >= request.deadline:
+                kept = [hit for hit in found.hits if hit.document not in stale]
+                found = replace(found, hits=kept, truncated=True)
+                break
+            await self._wait(self._keeper.touch(stale), request.deadline)
+        return self._finished(found, selection, request)
+
+    def _finished(self, found: _Found, selection: Selection, request: _Request) -> SearchOutcome:
+        hits = bounded(found.hits, self._max_response_bytes)
+        truncated = found.truncated or len(hits) < len(found.hits)
+        warnings = found.warnings
+        if len(selection.unreadable) > MAX_UNREADABLE:
+            warnings += (
+                f"{len(selection.unreadable)} documents give no text; the first {MAX_UNREADABLE} are named",
+            )
+        cursor = None
+        if truncated and hits:
+            end = Position(hits[-1].document, hits[-1].line_number)
+            if request.mode == "keyword":
+                end = Position(rank=min(request.start.rank + len(hits), MAX_RANK))
+            cursor = seal_cursor(end, request.query, request.mode, request.file_pattern)
+        return SearchOutcome(
+            tuple(hits),
+            found.covered,
+            truncated=truncated,
+            unreadable=selection.unreadable[:MAX_UNREADABLE],
+            warnings=warnings,
+            next_cursor=cursor,
             indexing=self.indexing,
         )
 
-    # Keeping the index up to date
+    # Staying fresh
 
-    def _start_sync(self) -> asyncio.Task[None]:
-        if self._sync_task is None or self._sync_task.done():
-            # An empty context: the index serves every scope, so it is built outside of any.
-            self._sync_task = asyncio.create_task(self._sync(), context=contextvars.Context())
-        return self._sync_task
+    @property
+    def _watching(self) -> bool:
+        return self._watcher is not None and self._watcher.live
 
-    async def _refresh(self, deadline: float, on_progress: OnProgress | None) -> None:
-        task = self._start_sync()
-        until = min(deadline, time.monotonic() + (_BUILD_WAIT_S if self._users else self._deadline_s))
-        while not task.done() and (left := until - time.monotonic()) > 0:
-            await asyncio.wait([task], timeout=min(left, 0.25))
-            if on_progress is not None:
-                await on_progress(self._done, self._total)
-        if task.done():
-            task.result()
+    def _rescan(self) -> None:
+        """Scan now and again in a while; what goes wrong is seen by the search that needs it."""
+        self._keeper.scan().add_done_callback(self._scanned)
+        self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
-    async def _sync(self) -> None:
-        infos = await self._library.documents("*")
-        index = self._index = self._index or KeywordIndex()
-        known = {info.path: info for info in infos}
-        for path in [path for path in self._entries if path not in known]:
-            self._forget(index, path)
-        changed = [i for i in infos if i.path not in self._entries or self._entries[i.path].info != i]
-        self._done, self._total = len(infos) - len(changed), len(infos)
-        for info in changed:
-            self._forget(index, info.path)
-            await self._add(index, info)
-            self._done += 1
-        await asyncio.to_thread(index.commit)
+    def _scanned(self, scan: "asyncio.Future[None]") -> None:
+        self._complete = not scan.cancelled() and scan.exception() is None
 
-    def _forget(self, index: KeywordIndex, path: str) -> None:
-        if (entry := self._entries.pop(path, None)) is not None:
-            del self._by_id[entry.id]
-            index.remove(entry.id)
-            self._sorted = None
+    def _unclear(self) -> None:
+        """Something changed that a scan must find; the scans of a burst of such changes are a pause apart."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._keeper.scan().add_done_callback(self._scanned)
+        self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
-    async def _add(self, index: KeywordIndex, info: DocumentInfo) -> None:
-        self._next_id += 1
-        try:
-            text = await self._library.read(info.path)
-        except DocumentNotFound:
+    async def _refresh(self, deadline: float) -> None:
+        """Bring the index up to date as far as there is time."""
+        if self._watching and self._complete:
             return
-        except DocumentUnreadable as error:
-            entry = _Entry(self._next_id, info, None, error.reason)
-        else:
-            passages = await asyncio.to_thread(index.add, self._next_id, text)
-            info = replace(info, identity=text.identity)
-            entry = _Entry(self._next_id, info, text, "", text.data.isascii(), passages)
-        self._entries[info.path] = self._by_id[entry.id] = entry
-        self._sorted = None
+        until = min(deadline, time.monotonic() + BUILD_WAIT_S) if self._users else deadline
+        await self._wait(self._keeper.scan(), until)
 
-    def _ordered(self) -> list[_Entry]:
-        if self._sorted is None:
-            self._sorted = sorted(self._entries.values(), key=lambda entry: entry.info.path)
-        return self._sorted
+    async def _wait(self, future: "asyncio.Future[None]", until: float) -> None:
+        done, _ = await asyncio.wait([future], timeout=max(until - time.monotonic(), 0))
+        if done:
+            future.result()
+
+    async def _stale(self, found: _Found, read_since: int) -> set[str]:
+        """The documents of the hits that are not any more what was searched."""
+        current = self._catalog.entries
+        used = {hit.document: found.entries[hit.document] for hit in found.hits}
+        stale = {path for path, entry in used.items() if path not in current or current[path].id != entry.id}
+        stale |= {
+            path
+            for path, entry in current.items()
+            if path in used and not entry.settled and entry.checked < read_since
+        }
+        entries = [entry for path, entry in used.items() if path not in stale]
+        if len(entries) > MANY_DOCUMENTS:
+            listed = {info.path: info.identity for info in await self._library.documents("*")}
+            return stale | {
+                e.path
+                for e in entries
+                if e.path not in listed or not same_file(e.info.identity, listed[e.path])
+            }
+        if not entries:
+            return stale
+        return stale | await self._run("ranking", lambda: {e.path for e in entries if self._has_changed(e)})
+
+    def _has_changed(self, entry: Entry) -> bool:
+        try:
+            now = self._library.roots.stat(entry.path)
+        except ResearchError:
+            return True
+        return not same_file(now.identity, entry.info.identity)
 
     # Searching
 
-    async def _regex(
-        self,
-        query: str,
-        entries: list[_Entry],
-        limit: int,
-        context_lines: int,
-        start: Position,
-        deadline: float,
-    ) -> tuple[SearchOutcome, Position | None]:
+    async def _search_regex(self, request: _Request, selection: Selection) -> _Found:
         try:
-            pattern = compiled(query)
+            pattern = await self._run("ranking", lambda: compiled(request.query))
         except PatternRefused as refusal:
-            return SearchOutcome((), 0, truncated=False, warnings=(str(refusal),)), None
-        sources = [Source(e.info.path, e.text, e.is_ascii) for e in entries if e.text]
-        if start.path:
-            sources = [source for source in sources if source.path >= start.path]
-        scan = Scan(sources, pattern, limit + 1, context_lines, (start.path, start.line))
-        loop = asyncio.get_running_loop()
-        while not scan.done and (now := time.monotonic()) < deadline:
-            await loop.run_in_executor(self._threads(), scan.advance, min(now + _TURN_S, deadline))
-        hits = tuple(scan.hits[:limit])
-        truncated = len(scan.hits) > limit or not scan.done
-        position = Position(path=hits[-1].document, line=hits[-1].line_number) if truncated and hits else None
-        covered = min(scan.covered + 1, len(sources)) if not scan.done or truncated else scan.covered
+            return _Found(warnings=(str(refusal),))
+        start, limit = request.start, request.limit
+        entries = [entry for entry in selection.readable if entry.path >= start.path]
+        scan = Scan(
+            entries, pattern, limit + 1, request.context_lines, (start.path, start.line), request.deadline
+        )
+        turns = 0
+        while not (scan.done or scan.expired):
+            turns += 1
+            lane: Lane = "quick" if turns <= QUICK_TURNS else "long"
+            await self._run(lane, lambda: scan.advance(time.monotonic() + TURN_S))
+            if scan.missing is not None:
+                scan.supply(await self._text(scan.missing))
+            if request.on_progress is not None:
+                await request.on_progress(scan.covered, len(entries))
+        ended_early = scan.expired or len(scan.hits) > limit
         warnings = pattern.warnings
-        if not scan.done:
+        if scan.expired:
             warnings += (f"the search ended at its time limit of {self._deadline_s:g} s",)
-        return SearchOutcome(hits, covered, truncated, warnings=warnings), position
-
-    async def _keyword(
-        self,
-        query: str,
-        entries: list[_Entry],
-        limit: int,
-        context_lines: int,
-        start: Position,
-        deadline: float,
-    ) -> tuple[SearchOutcome, Position | None]:
-        parsed = parse(query)
-        index = self._index
-        if index is None:
-            return SearchOutcome((), 0, truncated=False, warnings=parsed.warnings), None
-        built, needles = index.query(parsed.group)
-        if built is None:
-            warnings = (*parsed.warnings, "the query has no word to search for")
-            return SearchOutcome((), len(entries), truncated=False, warnings=warnings), None
-        allowed = {entry.id for entry in entries} if len(entries) < len(self._by_id) else None
-        loop = asyncio.get_running_loop()
-        hits, more = await loop.run_in_executor(
-            self._threads(), self._ranked, built, needles, allowed, start.rank, limit, context_lines
+        return _Found(
+            scan.hits[:limit],
+            {entry.path: entry for entry in entries[: scan.covered + 1]},
+            covered=min(scan.covered + 1, len(entries)) if ended_early else scan.covered,
+            truncated=ended_early,
+            warnings=warnings,
         )
-        position = Position(rank=start.rank + limit) if more else None
-        return SearchOutcome(tuple(hits), len(entries), truncated=more, warnings=parsed.warnings), position
 
-    def _ranked(
-        self,
-        query: object,
-        needles: Needles,
-        allowed: set[int] | None,
-        first: int,
-        limit: int,
-        context_lines: int,
-    ) -> tuple[list[Hit], bool]:
-        index = self._index
+    async def _search_keyword(self, request: _Request, selection: Selection) -> _Found:
+        parsed = parse(request.query)
+        index = self._keeper.index
         if index is None:
-            return [], False
-        last, fetch = first + limit, first + limit + 8
-        scored = index.search(query, fetch, allowed)
-        # Ties must fall by path and line, so all that equal the last wanted score are needed.
-        while len(scored) == fetch and scored[last].score == scored[-1].score and fetch < 65_536:
-            fetch *= 4
-            scored = index.search(query, fetch, allowed)
-        seen: dict[tuple[str, int], Hit] = {}
-        ordered = sorted(scored, key=lambda s: (-s.score, self._path(s), s.begin))
-        for candidate in ordered:
-            if (hit := self._hit(candidate, needles, context_lines)) is not None:
-                seen.setdefault((hit.document, hit.line_number), hit)
-                if len(seen) > last:
-                    break
-        hits = list(seen.values())
-        return hits[first:last], len(hits) > last
+            return _Found(truncated=True, warnings=parsed.warnings)
+        covered = len(selection.readable)
+        allowed = None if selection.everything else selection.ids
+        texts: dict[int, DocumentText] = {}
+        while True:
+            ranking = await self._run("ranking", lambda: self._rank(request, parsed, index, allowed, texts))
+            if ranking is None:
+                warnings = (*parsed.warnings, "the query has no word to search for")
+                return _Found(covered=covered, warnings=warnings)
+            if not ranking.missing:
+                break
+            for entry in ranking.missing:
+                text = await self._text(entry)
+                if text is None:
+                    await self._wait(self._keeper.touch({entry.path}), request.deadline)
+                else:
+                    texts[entry.id] = text
+        return _Found(
+            ranking.hits, ranking.entries, covered, truncated=ranking.more, warnings=parsed.warnings
+        )
 
-    def _path(self, scored: Scored) -> str:
-        entry = self._by_id.get(scored.document)
-        return entry.info.path if entry else ""
-
-    def _hit(self, scored: Scored, needles: Needles, context_lines: int) -> Hit | None:
-        entry = self._by_id.get(scored.document)
-        if entry is None or entry.text is None:
+    def _rank(
+        self,
+        request: _Request,
+        parsed: Query,
+        index: PassageIndex,
+        allowed: frozenset[int] | None,
+        texts: dict[int, DocumentText],
+    ) -> Ranking | None:
+        query, needles = build(parsed.group, index)
+        if query is None:
             return None
-        text = entry.text
-        passage = text.data[scored.begin : scored.end].decode("utf-8")
-        offset = best_line(passage, needles)
-        lines = passage.split("\n")
-        number = scored.line + offset
-        line = lines[offset]
-        begin = scored.begin + sum(len(before.encode()) + 1 for before in lines[:offset])
-        before, after = context(text.data, begin, begin + len(line.encode()), context_lines)
-        return Hit(
-            entry.info.path,
-            number,
-            cut(line, match_position(line, needles)),
-            text.page_of(number),
-            scored.score,
-            before,
-            after,
-            scored.line,
-            scored.line + len(lines) - 1,
-        )
+        ranker = Ranker(query, needles, index, self._catalog.by_id, allowed, request.context_lines)
+        return ranker.rank(request.start.rank, request.limit, texts)
 
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(4, thread_name_prefix="search")
-        return self._pool
+    async def _text(self, entry: Entry) -> DocumentText | None:
+        """The text of a document that is not held in memory; None when it is no longer that version."""
+        try:
+            text = await self._library.read(entry.path)
+        except ResearchError:
+            return None
+        return text if text.digest == entry.digest else None
+
+    async def _run(self, lane: Lane, work: Callable[[], T]) -> T:
+        """Run something in the threads of a lane, within the scope of the request."""
+        if lane not in self._lanes:
+            self._lanes[lane] = ThreadPoolExecutor(THREADS[lane], thread_name_prefix=f"search-{lane}")
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._lanes[lane], context.run, work)

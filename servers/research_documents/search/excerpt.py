@@ -1,10 +1,15 @@
 """Lines as they are shown: whole, or cut around the match and marked."""
 
+from collections.abc import Sequence
 from typing import Final
+
+from research_documents.search.outcome import Hit
 
 MAX_LINE: Final = 500
 """Characters of one shown line."""
 ELLIPSIS: Final = "…"
+_FIELD_BYTES: Final = 150
+"""What the names and numbers of one hit take as JSON."""
 
 
 def cut(line: str, at: int = 0) -> str:
@@ -22,15 +27,20 @@ def cut_bytes(data: bytes, begin: int, end: int, at: int) -> str:
         return data[begin:end].decode("utf-8")
     reach = 4 * MAX_LINE
     low, high = max(begin, at - reach), min(end, at + reach)
-    while low > begin and data[low] & 0xC0 == 0x80:
+    while low > begin and _continues(data[low]):
         low -= 1
-    while high < end and data[high] & 0xC0 == 0x80:
+    while high < end and _continues(data[high]):
         high += 1
     line = data[low:high].decode("utf-8")
     shown = cut(line, len(data[low:at].decode("utf-8", "ignore")))
     if low > begin and not shown.startswith(ELLIPSIS):
         shown = ELLIPSIS + shown
     return shown + ELLIPSIS if high < end and not shown.endswith(ELLIPSIS) else shown
+
+
+def _continues(byte: int) -> bool:
+    """Whether a byte of UTF-8 is not the first one of its character."""
+    return byte & 0b1100_0000 == 0b1000_0000  # noqa: PLR2004
 
 
 def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -49,3 +59,19 @@ def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, .
         after.append(cut_bytes(data, start, stop, start))
         start = stop + 1
     return tuple(reversed(before)), tuple(after)
+
+
+def bounded(hits: Sequence[Hit], most_bytes: int) -> list[Hit]:
+    """The first hits whose texts come to at most so many bytes, but at least one."""
+    kept: list[Hit] = []
+    for hit in hits:
+        shown = (hit.document, hit.matched_text, *hit.before, *hit.after)
+        most_bytes -= sum(map(_encoded_size, shown)) + _FIELD_BYTES
+        if kept and most_bytes < 0:
+            break
+        kept.append(hit)
+    return kept
+
+
+def _encoded_size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

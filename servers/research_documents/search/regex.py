@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from research_documents.search.catalog import Entry
 from research_documents.search.excerpt import context, cut_bytes
 from research_documents.search.outcome import Hit
 from research_documents.search.pattern import Pattern
@@ -17,30 +18,27 @@ _FAST_S: Final = 0.002
 _SLOW_S: Final = 0.010
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A document's text as the scan needs it."""
-
-    path: str
-    text: DocumentText
-    is_ascii: bool
-
-
 @dataclass(slots=True)
 class Scan:
     """A search under way: `advance` it until `done`. `hits` come in the order of path and line.
 
-    `wanted` hits end it; `after` skips hits up to and including that (path, line).
+    `wanted` hits end it; hits up to and including the (path, line) of `after` are passed over. When `missing` names a
+    document whose text is not in memory, `supply` it before the next `advance`.
     """
 
-    sources: Sequence[Source]
+    entries: Sequence[Entry]
     pattern: Pattern
     wanted: int
     context_lines: int = 0
     after: tuple[str, int] = ("", 0)
+    deadline: float = float("inf")
     hits: list[Hit] = field(default_factory=list)
-    done: bool = False
     covered: int = 0
+    done: bool = False
+    expired: bool = False
+    missing: Entry | None = None
+    _text: DocumentText | None = None
+    _is_ascii: bool = False
     _offset: int = 0
     _line: int = 1
     _counted: int = 0
@@ -48,59 +46,77 @@ class Scan:
 
     def advance(self, until: float) -> None:
         """Work until the end or until that moment of the monotonic clock; at least one slice."""
-        while not self.done:
-            if self.covered == len(self.sources):
+        while not self.done and self.missing is None:
+            if self.covered == len(self.entries):
                 self.done = True
-                return
-            source = self.sources[self.covered]
-            if self._scan_slice(source):
-                self.covered += 1
-                self._offset, self._line, self._counted = 0, 1, 0
-            if time.monotonic() >= until:
+            elif self._text is None:
+                self._begin(self.entries[self.covered])
+            elif self._scan_slice(self._text):
+                self._next()
+            if (now := time.monotonic()) >= until or now >= self.deadline:
+                self.expired = not self.done and now >= self.deadline
                 return
 
-    def _scan_slice(self, source: Source) -> bool:
-        """Scan the next slice of a document; whether the document is finished."""
-        data = source.text.data
+    def supply(self, text: DocumentText | None) -> None:
+        """Give the text of the `missing` document, or None when it is gone."""
+        entry, self.missing = self.missing, None
+        if text is None or entry is None:
+            self._next()
+        else:
+            self._text, self._is_ascii = text, text.data.isascii()
+
+    def _begin(self, entry: Entry) -> None:
+        if entry.text is None:
+            self.missing = entry
+        else:
+            self._text, self._is_ascii = entry.text, entry.is_ascii
+
+    def _next(self) -> None:
+        self.covered += 1
+        self._text = None
+        self._offset, self._line, self._counted = 0, 1, 0
+
+    def _scan_slice(self, text: DocumentText) -> bool:
+        """Scan the next slice of a document, which ends at a line's end; whether the document is finished."""
+        data = text.data
         size = len(data)
         end = size
         if size - self._offset > self._slice:
             end = data.find(b"\n", self._offset + self._slice)
             end = size if end < 0 else end
+        search = (self.pattern.ascii if self._is_ascii else self.pattern.unicode).search
         started = time.perf_counter()
-        search = (self.pattern.ascii if source.is_ascii else self.pattern.unicode).search
         while self._offset < size:
             match = search(data, self._offset, end)
             if match is None:
                 self._offset = end + 1
                 break
-            if self._take(source, match):
+            self._take(text, match)
+            if self.done:
                 return False
             if self._offset > end:
                 break
-        self._adapt(time.perf_counter() - started)
+        took = time.perf_counter() - started
+        if took < _FAST_S:
+            self._slice = min(self._slice * 2, MAX_SLICE)
+        elif took > _SLOW_S:
+            self._slice = max(self._slice // 2, MIN_SLICE)
         return self._offset >= size
 
-    def _take(self, source: Source, match: Any) -> bool:
-        """Keep a match as a hit and step over its line; whether this was the last one wanted."""
-        data, (start, end) = source.text.data, match.span()
+    def _take(self, text: DocumentText, match: Any) -> None:
+        """Keep a match as a hit and step over its line."""
+        data, (start, end) = text.data, match.span()
         begin = data.rfind(b"\n", 0, start) + 1
         stop = data.find(b"\n", end)
         stop = len(data) if stop < 0 else stop
         self._offset = stop + 1
         self._line += data.count(b"\n", self._counted, begin)
         self._counted = begin
-        if begin == len(data) or (source.path, self._line) <= self.after:
-            return False
+        path, line = self.entries[self.covered].path, self._line
+        if begin == len(data) or (path, line) <= self.after:
+            return
         before, after = context(data, begin, stop, self.context_lines) if self.context_lines else ((), ())
-        line, page = self._line, source.text.page_of(self._line)
+        page = text.page_of(line) if text.page_starts else None
         shown = cut_bytes(data, begin, stop, start)
-        self.hits.append(Hit(source.path, line, shown, page, None, before, after, line, line))
+        self.hits.append(Hit(path, line, shown, page, None, before, after, line, line))
         self.done = len(self.hits) >= self.wanted
-        return self.done
-
-    def _adapt(self, took: float) -> None:
-        if took < _FAST_S:
-            self._slice = min(self._slice * 2, MAX_SLICE)
-        elif took > _SLOW_S:
-            self._slice = max(self._slice // 2, MIN_SLICE)

@@ -1,0 +1,132 @@
+"""What is known of each document: its identity, its text, its place in the index."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.patterns import compile_pattern
+from research_shared.roots import Scope
+
+_SELECTIONS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document that was read, as version `id` of it.
+
+    `text` is None when it gives none (then `reason` says why) and when texts take more memory than they may (then it is
+    read again when it is needed). `settled` is False when the file was so young that it can have changed since
+    without its time stamps showing it. `read_at` is a time of the monotonic clock, `checked` the id of the last reading.
+    """
+
+    id: int
+    info: DocumentInfo
+    text: DocumentText | None = None
+    reason: str = ""
+    digest: str = ""
+    text_bytes: int = 0
+    is_ascii: bool = False
+    passages: int = 0
+    settled: bool = True
+    read_at: float = 0.0
+    checked: int = 0
+
+    @property
+    def path(self) -> str:
+        """The public path."""
+        return self.info.path
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The documents of one file pattern and scope, sorted by path."""
+
+    readable: tuple[Entry, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    everything: bool
+
+    @cached_property
+    def ids(self) -> frozenset[int]:
+        """The ids of the readable ones."""
+        return frozenset(entry.id for entry in self.readable)
+
+
+class Catalog:
+    """All known documents. Changed by one task, read by many."""
+
+    def __init__(self, text_budget: int) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.by_id: dict[int, Entry] = {}
+        self.text_bytes = 0
+        self._budget = text_budget
+        self._held_bytes = 0
+        self._last_id = 0
+        self._selections: OrderedDict[tuple[str, tuple[str, ...]], Selection] = OrderedDict()
+
+    def new_id(self) -> int:
+        """An id that was never used."""
+        self._last_id += 1
+        return self._last_id
+
+    def reserve_ids(self, last: int) -> None:
+        """Count on from `last`: ids up to it are in use."""
+        self._last_id = max(self._last_id, last)
+
+    def room_for(self, size: int) -> bool:
+        """Whether a text of that size may be kept in memory."""
+        return self._held_bytes + size <= self._budget
+
+    def clear(self) -> None:
+        """Know nothing any more; ids are not used again all the same."""
+        self.entries, self.by_id = {}, {}
+        self.text_bytes = self._held_bytes = 0
+        self._selections.clear()
+
+    def put(self, entry: Entry) -> None:
+        """Make this the current version of its document. The one before stays known by its id until `forget`."""
+        self._uncount(self.entries.get(entry.path))
+        self.entries[entry.path] = self.by_id[entry.id] = entry
+        self.text_bytes += entry.text_bytes
+        self._held_bytes += len(entry.text.data) if entry.text else 0
+        self._selections.clear()
+
+    def remove(self, path: str) -> None:
+        """Take a document out. It stays known by its id until `forget`."""
+        self._uncount(self.entries.pop(path, None))
+        self._selections.clear()
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """Drop versions that the index holds no more."""
+        for number in ids:
+            self.by_id.pop(number, None)
+
+    def _uncount(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self.text_bytes -= entry.text_bytes
+            self._held_bytes -= len(entry.text.data) if entry.text else 0
+
+    def select(self, pattern: str, scope: Scope) -> Selection:
+        """The documents that a file pattern matches within a scope.
+
+        Raises:
+            InvalidPattern: the pattern is malformed.
+        """
+        key = (pattern, scope.prefixes)
+        if (known := self._selections.get(key)) is not None:
+            self._selections.move_to_end(key)
+            return known
+        matches = compile_pattern(pattern)
+        chosen = [e for path, e in self.entries.items() if scope.admits(path) and matches(path)]
+        chosen.sort(key=lambda entry: entry.path)
+        selection = Selection(
+            tuple(entry for entry in chosen if not entry.reason),
+            tuple((entry.path, entry.reason) for entry in chosen if entry.reason),
+            len(chosen) == len(self.entries),
+        )
+        self._selections[key] = selection
+        if len(self._selections) > _SELECTIONS:
+            self._selections.popitem(last=False)
+        return selection

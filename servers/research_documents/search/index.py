@@ -1,0 +1,135 @@
+"""The passages of documents in tantivy: what is stored of each, and how it gets in and out."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from research_shared.analysis import EXACT, STEMMED, folded, line_end_hyphens, register
+from research_shared.documents import DocumentText
+from research_shared.passages import spans
+
+HEAP_BYTES: Final = 40_000_000
+SCHEMA: Final = "1"
+"""Changes whenever fields, analyzers or passages change."""
+_TAIL_WORDS: Final = 12
+_TAIL_BYTES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A passage that matches: the document's id, the byte range, its first line and the BM25 score."""
+
+    document: int
+    begin: int
+    end: int
+    line: int
+    score: float
+
+
+def _schema() -> Any:
+    from tantivy import SchemaBuilder
+
+    builder = SchemaBuilder()
+    builder.add_text_field("stem", tokenizer_name=STEMMED, index_option="freq")
+    builder.add_text_field("exact", tokenizer_name=EXACT, index_option="position")
+    builder.add_text_field("title", tokenizer_name=STEMMED, index_option="freq")
+    builder.add_text_field("path", tokenizer_name=EXACT, index_option="position")
+    builder.add_unsigned_field("document", indexed=True, fast=True)
+    for name in ("begin", "end", "line"):
+        builder.add_unsigned_field(name, fast=True)
+    return builder.build()
+
+
+class PassageIndex:
+    """Passages of documents by the document's id. One thread writes, any number search meanwhile."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        from tantivy import Index
+
+        self.schema = _schema()
+        self._index = Index(self.schema, path=str(directory) if directory else None)
+        # Reloading by hand: tantivy's own reload contends for a file lock with ours, at 100 ms a time.
+        self._index.config_reader("manual")
+        register(self._index)
+        self._writer = self._index.writer(HEAP_BYTES, 1)
+        self._searcher = self._index.searcher()
+
+    @property
+    def searcher(self) -> Any:
+        """The state of the last commit."""
+        return self._searcher
+
+    def add(self, document: int, text: DocumentText) -> int:
+        """Index a document's passages; gives their number. Visible after `commit`."""
+        from tantivy import Document
+
+        found = spans(text)
+        path = folded(text.path)
+        for number, span in enumerate(found):
+            content = text.data[span.begin : span.end].decode("utf-8")
+            body = folded(content)
+            following = found[number + 1].begin if number + 1 < len(found) else None
+            fields = {
+                "stem": body,
+                "exact": body + _tail(text.data, content, following),
+                "title": folded(span.heading),
+                "path": path,
+                "document": document,
+                "begin": span.begin,
+                "end": span.end,
+                "line": span.start_line,
+            }
+            self._writer.add_document(Document.from_dict(fields, self.schema))
+        return len(found)
+
+    def remove(self, document: int) -> None:
+        """Take a document out. Visible after `commit`."""
+        self._writer.delete_documents_by_term("document", document)
+
+    def commit(self) -> int:
+        """Make all changes visible to the searches that start after it; gives the number of the commit."""
+        stamp = int(self._writer.commit())
+        self._index.reload()
+        self._searcher = self._index.searcher()
+        return stamp
+
+    @property
+    def stamp(self) -> int:
+        """The number of the last commit."""
+        return int(self._writer.commit_opstamp)
+
+    def close(self) -> None:
+        """Wait for merges to end and let go of the directory."""
+        self._writer.wait_merging_threads()
+
+    def search(self, query: Any, limit: int, documents: Collection[int] | None = None) -> list[Scored]:
+        """The best `limit` passages, within `documents` if given; equal scores are in no particular order."""
+        from tantivy import Occur, Query
+
+        if documents is not None:
+            within = Query.const_score_query(
+                Query.term_set_query(self.schema, "document", list(documents)), 0.0
+            )
+            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, within)])
+        searcher = self._searcher
+        hits = searcher.search(query, limit, count=False).hits
+        addresses = [address for _, address in hits]
+        columns = [
+            searcher.fast_field_values(name, addresses) for name in ("document", "begin", "end", "line")
+        ]
+        return [
+            Scored(document, begin, end, line, score)
+            for (score, _), document, begin, end, line in zip(hits, *columns, strict=True)
+        ]
+
+
+def _tail(data: bytes, content: str, following: int | None) -> str:
+    """What a phrase may run on into: the beginning of the next passage; and words split at line ends, once more apart."""
+    parts = [""]
+    if following is not None:
+        after = data[following : following + _TAIL_BYTES].decode("utf-8", "ignore")
+        parts += folded(after).split()[:_TAIL_WORDS]
+    if apart := line_end_hyphens(content):
+        parts += [".", folded(apart)]
+    return " ".join(parts)

@@ -1,0 +1,370 @@
+"""Keeps catalog and index equal to the folder: scans, changed paths, and the order in which they are worked on."""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from research_documents.search.catalog import Catalog, Entry
+from research_documents.search.index import PassageIndex
+from research_documents.search.store import Store
+from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.errors import DocumentNotFound, ResearchError
+from research_shared.library import Library
+from research_shared.logs import get_logger
+
+log = get_logger("research.search")
+T = TypeVar("T")
+
+READERS: Final = 4
+BATCH_DOCUMENTS: Final = 128
+BATCH_BYTES: Final = 1024 * 1024
+FIRST_COMMIT_S: Final = 0.3
+COMMIT_EVERY_S: Final = 2.0
+MANY_TOUCHES: Final = 256
+RETRY_UNREADABLE_S: Final = 60.0
+SETTLED_NS: Final = 20_000_000
+"""A file changed more recently than this may change again without its time stamps showing it."""
+
+
+@dataclass(slots=True)
+class _Touch:
+    """Paths that somebody waits for."""
+
+    future: "asyncio.Future[None]"
+    paths: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What reading a path gave, as its version `id`; without `info` the path is gone."""
+
+    id: int
+    path: str
+    info: DocumentInfo | None = None
+    text: DocumentText | None = None
+    reason: str = ""
+    settled: bool = True
+    touch: _Touch | None = None
+
+
+class Keeper:
+    """One worker task, alive only while there is something to do, is the only one that changes catalog and index."""
+
+    def __init__(self, library: Library, catalog: Catalog, store: Store) -> None:
+        self.index: PassageIndex | None = None
+        self._library = library
+        self._catalog = catalog
+        self._store = store
+        self._worker: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._scans: list[asyncio.Future[None]] = []
+        self._listed: list[asyncio.Future[None]] = []
+        self._touches: list[_Touch] = []
+        self._queue: dict[str, DocumentInfo] = {}
+        self._results: list[_Read] = []
+        self._reading = self._lanes = 0
+        self._total = 0
+        self._removed: dict[str, int] = {}
+        self._outdated: list[int] = []
+        self._uncommitted = False
+        self._commit_at = 0.0
+        self._thread: ThreadPoolExecutor | None = None
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """(documents that are indexed, all of them) while some are not yet, otherwise None."""
+        if not self.working:
+            return None
+        left = len(self._queue) + self._lanes + len(self._results)
+        return (self._total - left, self._total) if left or self.index is None else None
+
+    @property
+    def working(self) -> bool:
+        """Whether the worker is at work."""
+        return self._worker is not None and not self._worker.done()
+
+    def scan(self) -> "asyncio.Future[None]":
+        """Look at the whole folder; the future is done when the index shows what it held at a time after this call."""
+        future: asyncio.Future[None] = self._wake().create_future()
+        self._scans.append(future)
+        return future
+
+    def touch(self, paths: Iterable[str]) -> "asyncio.Future[None]":
+        """Look at these paths, before anything else; the future is done when the index shows them."""
+        wanted = set(paths)
+        if len(wanted) > MANY_TOUCHES:
+            return self.scan()
+        future: asyncio.Future[None] = self._wake().create_future()
+        self._touches.append(_Touch(future, wanted))
+        return future
+
+    async def stop(self) -> None:
+        """End the work, wherever it is, and save what there is."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker])
+        if self.index is not None:
+            await self._in_thread(self._store.close)
+        self.index = None
+        self._catalog.clear()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown)
+            self._thread = None
+
+    def _wake(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._worker is not None and self._worker.get_loop() is not loop:
+            self._reset()
+        if self._worker is None or self._worker.done():
+            # An empty context: the index serves every scope, so it is built outside of any.
+            self._worker = loop.create_task(self._work(), name="keep index", context=contextvars.Context())
+        self._news.set()
+        return loop
+
+    def _reset(self) -> None:
+        """Forget work that was under way, as in another event loop or after a failure."""
+        self._worker = None
+        self._news = asyncio.Event()
+        self._scans, self._listed, self._touches = [], [], []
+        self._queue, self._results = {}, []
+        self._reading = self._lanes = 0
+
+    async def _work(self) -> None:
+        try:
+            index = self.index
+            if index is None:
+                index = self.index = await self._in_thread(self._open)
+            async with asyncio.TaskGroup() as readers:
+                while await self._step(index, readers):
+                    pass
+        except BaseException as error:
+            waiting = [*self._scans, *self._listed, *(touch.future for touch in self._touches)]
+            self._reset()
+            cause = _cause(error)
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(cause)
+                    future.exception()  # seen, even when nobody waits for it any more
+            if not isinstance(error, Exception):
+                raise
+            if not isinstance(cause, ResearchError):
+                log.exception("keeping the search index failed", exc_info=cause)
+
+    async def _step(self, index: PassageIndex, readers: asyncio.TaskGroup) -> bool:
+        """Do the next thing; whether there may be more."""
+        self._news.clear()
+        while self._touches:
+            touch = self._touches.pop()
+            for path in sorted(touch.paths):
+                self._reading += 1
+                readers.create_task(self._read_touched(path, touch))
+        if self._scans:
+            self._listed += self._scans
+            self._scans = []
+            await self._list()
+        while self._lanes < READERS and self._lanes < len(self._queue) and not self._is_behind():
+            self._lanes += 1
+            readers.create_task(self._read_queue())
+        if self._results:
+            await self._apply(index)
+        elif self._lanes or self._reading:
+            await self._news.wait()
+        elif self._uncommitted:
+            await self._commit(index, [])
+        else:
+            listed, self._listed = self._listed, []
+            self._removed.clear()
+            _settle(listed)
+            return bool(self._scans or self._touches)
+        return True
+
+    def _open(self) -> PassageIndex:
+        index, entries = self._store.open()
+        for entry in entries:
+            self._catalog.put(entry)
+            self._catalog.reserve_ids(entry.id)
+        return index
+
+    async def _list(self) -> None:
+        """Queue what is new in the folder, documents that are quick to read first."""
+        number = self._catalog.new_id()
+        infos = await self._library.documents("*")
+        known = dict(self._catalog.entries)
+        now = time.monotonic()
+
+        def compared() -> tuple[dict[str, DocumentInfo], list[str]]:
+            news = [info for info in infos if _is_news(known.get(info.path), info, now)]
+            news.sort(key=lambda info: (info.media_type == "application/pdf", info.path))
+            present = {info.path for info in infos}
+            return {info.path: info for info in news}, [path for path in known if path not in present]
+
+        self._queue, gone = await asyncio.to_thread(compared)
+        self._results += [_Read(number, path) for path in gone]
+        self._total = len(infos)
+        self._commit_at = now + FIRST_COMMIT_S
+
+    # Reading
+
+    def _is_behind(self) -> bool:
+        return len(self._results) > 2 * BATCH_DOCUMENTS
+
+    async def _read_queue(self) -> None:
+        """Read what is queued, without running far ahead of the indexing."""
+        try:
+            while self._queue and not self._is_behind():
+                path = next(iter(self._queue))
+                result = await self._read(path, self._queue.pop(path))
+                self._results.append(result)  # not before the wait: the list may be another one by then
+                self._news.set()
+        finally:
+            self._lanes -= 1
+            self._news.set()
+
+    async def _read_touched(self, path: str, touch: _Touch) -> None:
+        try:
+            result = await self._read(path, None)
+            self._results.insert(0, replace(result, touch=touch))
+        finally:
+            self._reading -= 1
+            self._news.set()
+
+    async def _read(self, path: str, info: DocumentInfo | None) -> _Read:
+        number = self._catalog.new_id()
+        try:
+            info = info or await self._library.stat(path)
+            started = time.time_ns()
+            text = await self._library.read(path)
+        except DocumentNotFound:
+            return _Read(number, path)
+        except ResearchError as error:
+            if info is None:
+                raise
+            return _Read(number, path, info, reason=getattr(error, "reason", error.code))
+        info = replace(info, identity=text.identity)
+        return _Read(number, path, info, text, settled=started - text.identity.ctime_ns > SETTLED_NS)
+
+    # Writing
+
+    async def _apply(self, index: PassageIndex) -> None:
+        """Bring a batch of what was read into the catalog and the index."""
+        batch = self._next_batch()
+        current = self._catalog.entries
+        fresh = self._latest(batch)
+        renewed = [r for r in fresh if r.text and r.text.digest == _digest(current.get(r.path))]
+        for result in renewed:
+            known = current[result.path]
+            self._catalog.put(
+                replace(known, info=result.info or known.info, settled=result.settled, checked=result.id)
+            )
+        unchanged = {r.id for r in renewed}
+        changed = [r for r in fresh if r.id not in unchanged]
+        outdated = [current[r.path].id for r in changed if r.path in current]
+
+        def write() -> list[Entry]:
+            for number in outdated:
+                index.remove(number)
+            entries = [self._entry(r, r.info, index) for r in changed if r.info]
+            self._store.save(entries, [r.path for r in changed])
+            return entries
+
+        entries: list[Entry] = await self._in_thread(write)
+        for result in changed:
+            self._catalog.remove(result.path)
+            if result.info is None:
+                self._removed[result.path] = result.id
+        for entry in entries:
+            self._catalog.put(entry)
+        self._outdated += outdated
+        self._uncommitted = self._uncommitted or bool(changed)
+        urgent = [(r.touch, r.path) for r in batch if r.touch]
+        if urgent or time.monotonic() > self._commit_at:
+            await self._commit(index, urgent)
+            self._commit_at = time.monotonic() + COMMIT_EVERY_S
+
+    def _next_batch(self) -> list[_Read]:
+        """The next results, not more than is indexed in about a tenth of a second."""
+        size = count = 0
+        for result in self._results:
+            count += 1
+            size += len(result.text.data) if result.text else 0
+            if count == BATCH_DOCUMENTS or size > BATCH_BYTES:
+                break
+        batch, self._results = self._results[:count], self._results[count:]
+        return batch
+
+    def _latest(self, batch: list[_Read]) -> list[_Read]:
+        """Those that are newer than what is known of their path."""
+        latest = {
+            path: entry.id for path in (r.path for r in batch) if (entry := self._catalog.entries.get(path))
+        }
+        for result in batch:
+            newest = max(latest.get(result.path, 0), self._removed.get(result.path, 0), result.id)
+            latest[result.path] = newest
+        return [r for r in batch if latest[r.path] == r.id]
+
+    def _entry(self, result: _Read, info: DocumentInfo, index: PassageIndex) -> Entry:
+        text = result.text
+        if text is None:
+            return Entry(
+                result.id, info, reason=result.reason, settled=result.settled, read_at=time.monotonic()
+            )
+        return Entry(
+            result.id,
+            info,
+            text if self._catalog.room_for(len(text.data)) else None,
+            digest=text.digest,
+            text_bytes=len(text.data),
+            is_ascii=text.data.isascii(),
+            passages=index.add(result.id, text),
+            settled=result.settled,
+            read_at=time.monotonic(),
+            checked=result.id,
+        )
+
+    async def _commit(self, index: PassageIndex, urgent: list[tuple[_Touch, str]]) -> None:
+        if self._uncommitted:
+            outdated, self._outdated = self._outdated, []
+            await self._in_thread(lambda: self._store.commit(index))
+            self._uncommitted = False
+            self._catalog.forget(outdated)
+        for touch, path in urgent:
+            touch.paths.discard(path)
+            if not touch.paths:
+                _settle([touch.future])
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+def same_file(one: Identity, other: Identity) -> bool:
+    """Whether two identities mean the same content. Device numbers may differ: they change when a file system is mounted."""
+    return replace(one, device=other.device) == other
+
+
+def _is_news(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
+    if entry is None or not entry.settled or not same_file(entry.info.identity, info.identity):
+        return True
+    return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
+
+
+def _digest(entry: Entry | None) -> str | None:
+    return entry.digest if entry is not None else None
+
+
+def _settle(futures: Iterable["asyncio.Future[None]"]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first of the failures that a task group gathered."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,98 @@
+"""Keyword search over the passages: the ranked hits from one rank to another, each at its best line."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from research_documents.search.catalog import Entry
+from research_documents.search.excerpt import context, cut
+from research_documents.search.index import PassageIndex, Scored
+from research_documents.search.lines import Needles, best_line, match_position
+from research_documents.search.outcome import Hit
+from research_shared.documents import DocumentText
+
+_SPARE: Final = 6
+_MOST_TIES: Final = 50_000
+
+
+@dataclass(slots=True)
+class Ranking:
+    """What a ranked search found.
+
+    `entries` are the versions of the documents that the hits are from. `missing` are documents whose text is needed and
+    not in memory: then there are no hits, and the search is to be run again with their `texts`. `outdated` says that
+    the index held versions which are known no more: then it is to be run again too.
+    """
+
+    hits: list[Hit] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    more: bool = False
+    missing: list[Entry] = field(default_factory=list)
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """A built query and where its hits' texts are."""
+
+    query: Any
+    needles: Needles
+    index: PassageIndex
+    by_id: Mapping[int, Entry]
+    documents: Collection[int] | None = None
+    context_lines: int = 0
+
+    def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
+        """The hits `first` to `first + limit` in the order of score, path and line; a line is one hit."""
+        last = first + limit
+        found = Ranking()
+        scored = self._at_least(last + 1)
+        known = [(s, entry) for s in scored if (entry := self.by_id.get(s.document)) is not None]
+        found.outdated = len(known) < len(scored)
+        known.sort(key=lambda pair: (-pair[0].score, pair[1].path, pair[0].begin))
+        hits: dict[tuple[str, int], Hit] = {}
+        for passage, entry in known:
+            text = entry.text or texts.get(entry.id)
+            if text is None:
+                found.missing.append(entry)
+            elif not found.missing:
+                hit = self._hit(passage, text)
+                hits.setdefault((hit.document, hit.line_number), hit)
+                found.entries[hit.document] = entry
+            if len(hits) + len(found.missing) > last:
+                break
+        found.hits = list(hits.values())[first:last]
+        found.more = len(hits) > last
+        return found
+
+    def _at_least(self, wanted: int) -> list[Scored]:
+        """The best passages, `wanted` of them if there are so many, and all that are equal to the last of these."""
+        fetch = wanted + _SPARE
+        scored = self.index.search(self.query, fetch, self.documents)
+        # Which of equals come first is for path and line to say, so all of them are needed.
+        while len(scored) == fetch and scored[wanted - 1].score == scored[-1].score and fetch < _MOST_TIES:
+            fetch *= 4
+            scored = self.index.search(self.query, fetch, self.documents)
+        return scored
+
+    def _hit(self, passage: Scored, text: DocumentText) -> Hit:
+        data = text.data
+        lines = data[passage.begin : passage.end].decode("utf-8").split("\n")
+        best = best_line(lines, self.needles)
+        number = passage.line + best
+        before: tuple[str, ...] = ()
+        after: tuple[str, ...] = ()
+        if self.context_lines:
+            begin = passage.begin + sum(len(line.encode()) + 1 for line in lines[:best])
+            before, after = context(data, begin, begin + len(lines[best].encode()), self.context_lines)
+        return Hit(
+            text.path,
+            number,
+            cut(lines[best], match_position(lines[best], self.needles)),
+            text.page_of(number) if text.page_starts else None,
+            passage.score,
+            before,
+            after,
+            passage.line,
+            passage.line + len(lines) - 1,
+        )
