@@ -47,6 +47,8 @@ async def pool() -> AsyncIterator[WorkerPool]:
 
 
 Read = Callable[..., Any]
+UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+"""For processes that are killed, or cannot write: they would leave broken coverage data behind."""
 
 
 @pytest.fixture
@@ -256,7 +258,9 @@ async def test_processes_end_when_the_server_is_killed(tmp_path: Path) -> None:
         "    await read_pdf(pool, fd, Limits())\n"
         "asyncio.run(main())\n"
     )
-    server = subprocess.Popen([sys.executable, "-c", script, slow], stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
+    server = subprocess.Popen(
+        [sys.executable, "-c", script, slow], stdout=subprocess.PIPE, text=True, env=UNMEASURED
+    )  # noqa: ASYNC220
     assert server.stdout is not None
     pid = int(await asyncio.to_thread(server.stdout.readline))
     server.kill()
@@ -509,7 +513,9 @@ def test_a_process_gives_up_what_it_does_not_need() -> None:
         "except MemoryError:\n"
         "    print('bounded')\n"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True, env=UNMEASURED
+    )
     assert done.stdout.splitlines() == [f"[{MEMORY}, 0, 0, 32]", "bounded"]
 
 

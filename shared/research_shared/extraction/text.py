@@ -24,6 +24,7 @@ _CONTROLS = bytes(code for code in range(32) if chr(code) not in "\t\n\r\f\x1b")
 _MAX_CONTROLS = 0.05
 _FEW_CONTROLS = 8
 _NUL_SHARE = 0.8
+_FEW_PAIRS = 4
 
 
 def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = lambda: False) -> Extracted:
@@ -63,7 +64,9 @@ def _encoding(sample: bytes) -> tuple[str, int]:
             return encoding, len(mark)
     if b"\0" in sample:
         # Western text in UTF-16 without a mark: nearly every other byte is NUL.
-        pairs = max(len(sample) // 2, 1)
+        pairs = len(sample) // 2
+        if pairs < _FEW_PAIRS:
+            raise Unreadable(BINARY)
         low, high = sample[0::2].count(0) / pairs, sample[1::2].count(0) / pairs
         if high > _NUL_SHARE and low < 1 - _NUL_SHARE:
             return "utf-16-le", 0
