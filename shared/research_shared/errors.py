@@ -6,7 +6,10 @@ The tree (code in brackets, `*` marks the retryable ones)::
     ├── ConfigurationError          [configuration_error]
     ├── InvalidArguments            [invalid_arguments]
     │   ├── InvalidPattern          [invalid_pattern]
-    │   └── InvalidCursor           [invalid_cursor]
+    │   ├── InvalidCursor           [invalid_cursor]
+    │   └── RequestTooLarge         [request_too_large]
+    ├── ResponseTooLarge            [response_too_large]
+    ├── ScopeEmpty                  [scope_empty]
     ├── UnknownTool                 [unknown_tool]
     ├── DocumentError
     │   ├── DocumentNotFound        [document_not_found]
@@ -18,6 +21,7 @@ The tree (code in brackets, `*` marks the retryable ones)::
     │   ├── ModelFailed             [model_failed]         *
     │   └── BudgetExceeded          [budget_exceeded]
     ├── Overloaded                  [overloaded]           *
+    │   └── ShuttingDown            [shutting_down]        *
     ├── DeadlineExceeded            [deadline_exceeded]    *
     ├── BackendUnavailable          [backend_unavailable]  *
     ├── AuditUnavailable            [audit_unavailable]    *
@@ -86,6 +90,27 @@ class InvalidCursor(InvalidArguments):
 
     code = "invalid_cursor"
     default_hint = "Call again without a cursor to start from the first page."
+
+
+class RequestTooLarge(InvalidArguments):
+    """The arguments of a call are larger than the server takes."""
+
+    code = "request_too_large"
+    default_hint = "Send less in one call."
+
+
+class ResponseTooLarge(ResearchError):
+    """The result of a call is larger than the server gives."""
+
+    code = "response_too_large"
+    default_hint = "Ask for less: a smaller limit, fewer lines, or one page at a time."
+
+
+class ScopeEmpty(ResearchError):
+    """The roots that the client declares and the research folders have nothing in common."""
+
+    code = "scope_empty"
+    default_hint = "Have the client declare a root that holds, or lies in, a research folder; see research://scope."
 
 
 class UnknownTool(ResearchError):
@@ -167,6 +192,13 @@ class Overloaded(ResearchError):
     code = "overloaded"
     retryable = True
     default_hint = "Wait a moment, then call again."
+
+
+class ShuttingDown(Overloaded):
+    """The server finishes what is under way and takes no new work."""
+
+    code = "shutting_down"
+    default_hint = "Call again in a few seconds, when the server is back."
 
 
 class DeadlineExceeded(ResearchError):

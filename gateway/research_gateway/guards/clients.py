@@ -1,0 +1,34 @@
+"""Whom a limit counts against, and which requests are work that can be refused."""
+
+from typing import Any
+
+from fastmcp.server.dependencies import get_access_token
+from fastmcp.server.middleware import MiddlewareContext
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+WORK = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
+"""The requests that limits apply to.
+
+Listings are none: a client may list the tools to check the result that it has just received, and would lose that
+result if the listing were refused. What keeps a connection going is never refused either.
+"""
+
+LOCAL = "local"
+"""The one client of a server that talks over pipes."""
+
+
+def client_key(context: MiddlewareContext[Any]) -> str:
+    """Who is asking: the authenticated principal, else the session, else the network address, else `local`.
+
+    Since 2026-07-28 a connection lasts for one request, so a session says something on older connections only.
+    """
+    token = get_access_token()
+    if token is not None:
+        return f"principal:{token.client_id}"
+    request = context.fastmcp_context.request_context if context.fastmcp_context is not None else None
+    if request is None or context.fastmcp_context is None:
+        return LOCAL
+    if request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        return f"session:{context.fastmcp_context.session_id}"
+    peer = request.request.client if request.request is not None else None
+    return f"address:{peer.host}" if peer is not None else LOCAL

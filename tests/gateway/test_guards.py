@@ -1,0 +1,211 @@
+"""Limits: what is refused, what is not, and how the refusal reads."""
+
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from fastmcp import Client, Context, FastMCP
+from fastmcp.server.middleware import Middleware
+from mcp import MCPError
+
+from research_gateway.guards import ConcurrencyLimit, Drain, RateLimit, SizeLimit, TimeLimit
+from research_shared.boundary import ErrorBoundary
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Stage:
+    """A server whose tool waits until it is let go."""
+
+    def __init__(self, *middleware: Middleware) -> None:
+        self.started = 0
+        self.cancelled = 0
+        self.release = anyio.Event()
+        self.server: FastMCP[Any] = FastMCP("stage", middleware=[ErrorBoundary(), *middleware])
+        self.server.tool(self.wait, name="wait")
+        self.server.tool(self.work, name="work")
+        self.server.tool(self.echo, name="echo")
+        self.server.resource("text://long")(self.long)
+        self.server.prompt(self.brief, name="brief")
+
+    async def wait(self) -> str:
+        self.started += 1
+        try:
+            await self.release.wait()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled += 1
+            raise
+        return "done"
+
+    async def work(self, ctx: Context, steps: int, pause: float) -> str:
+        for step in range(steps):
+            await anyio.sleep(pause)
+            await ctx.report_progress(step + 1, steps)
+        return "worked"
+
+    async def echo(self, text: str) -> str:
+        return text
+
+    async def long(self) -> str:
+        return "x" * 5_000
+
+    async def brief(self, text: str) -> str:
+        return text
+
+    async def begun(self, count: int) -> None:
+        with anyio.fail_after(5):
+            while self.started < count:
+                await anyio.lowlevel.checkpoint()
+
+
+async def code_of(client: Client[Any], tool: str, **arguments: Any) -> str:
+    result = await client.call_tool(tool, arguments, raise_on_error=False)
+    if not result.is_error:
+        return "ok"
+    assert result.structured_content is not None
+    code: str = result.structured_content["error"]["code"]
+    return code
+
+
+@pytest.mark.parametrize(("per_client", "total"), [(2, 10), (10, 2)])
+async def test_a_call_beyond_the_concurrency_limit_is_refused_and_room_is_given_back(
+    per_client: int, total: int
+) -> None:
+    limit = ConcurrencyLimit(per_client=per_client, total=total)
+    stage = Stage(limit)
+    async with Client(stage.server) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(code_of, client, "wait")
+        tasks.start_soon(code_of, client, "wait")
+        await stage.begun(2)
+        assert limit.under_way == 2
+        refused = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
+        assert refused.structured_content is not None
+        assert refused.structured_content["error"]["code"] == "overloaded"
+        assert refused.structured_content["error"]["retryable"] is True
+        assert refused.structured_content["error"]["retry_after_s"] > 0
+        assert await client.list_tools()
+        stage.release.set()
+    async with Client(stage.server) as client:
+        assert await code_of(client, "echo", text="a") == "ok"
+    assert limit.under_way == 0
+
+
+async def test_a_refused_reading_is_a_protocol_error_with_the_same_structure_and_listings_pass() -> None:
+    async with Client(Stage(ConcurrencyLimit(per_client=0, total=1)).server) as client:
+        assert await client.list_tools()
+        with pytest.raises(MCPError) as refusal:
+            await client.read_resource("text://long")
+    assert refusal.value.error.data["error"]["code"] == "overloaded"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_client_that_asks_too_often_is_told_when_the_next_call_fits(mode: Any) -> None:
+    clock = Clock()
+    stage = Stage(RateLimit(per_second=2.0, burst=3, clock=clock))
+    async with Client(stage.server, mode=mode) as client:
+        assert [await code_of(client, "echo", text="a") for _ in range(4)] == ["ok", "ok", "ok", "overloaded"]
+        refused = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
+        assert refused.structured_content is not None
+        assert refused.structured_content["error"]["retry_after_s"] == 0.5
+        clock.now += 0.5
+        assert [await code_of(client, "echo", text="a") for _ in range(2)] == ["ok", "overloaded"]
+
+
+async def test_sessions_of_the_handshake_era_have_a_bucket_each() -> None:
+    stage = Stage(RateLimit(per_second=1.0, burst=1, clock=Clock()))
+    for _ in range(2):
+        async with Client(stage.server, mode="legacy") as client:
+            assert [await code_of(client, "echo", text="a") for _ in range(2)] == ["ok", "overloaded"]
+
+
+async def test_only_so_many_clients_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("research_gateway.guards.rate.MAX_CLIENTS", 2)
+    limit = RateLimit(per_second=1.0, burst=1, clock=Clock())
+    stage = Stage(limit)
+    for _ in range(3):
+        async with Client(stage.server, mode="legacy") as client:
+            await code_of(client, "echo", text="a")
+    assert len(limit._buckets) == 2
+
+
+async def test_arguments_and_answers_that_are_too_large_are_refused() -> None:
+    stage = Stage(SizeLimit(request_bytes=1_000, response_bytes=600))
+    async with Client(stage.server) as client:
+        assert await code_of(client, "echo", text="a" * 200) == "ok"
+        assert await code_of(client, "echo", text="a" * 1_000) == "request_too_large"
+        assert await code_of(client, "echo", text="é" * 400) == "response_too_large"
+        with pytest.raises(MCPError) as refusal:
+            await client.read_resource("text://long")
+        assert refusal.value.error.data["error"]["code"] == "response_too_large"
+        assert (await client.get_prompt("brief", {"text": "short"})).messages
+        with pytest.raises(MCPError) as refusal:
+            await client.get_prompt("brief", {"text": "x" * 700})
+        assert refusal.value.error.data["error"]["code"] == "response_too_large"
+
+
+async def test_a_tool_that_shows_no_progress_is_cut_off_and_cancelled() -> None:
+    stage = Stage(TimeLimit(default_s=30, ceiling_s=60, limits={"wait": 0.05}))
+    async with Client(stage.server) as client:
+        assert await code_of(client, "wait") == "deadline_exceeded"
+    assert stage.cancelled == 1
+
+
+@pytest.mark.parametrize("asks_for_progress", [True, False])
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_progress_gives_a_tool_its_time_again_also_when_it_is_mounted(
+    mode: Any, asks_for_progress: bool
+) -> None:
+    stage = Stage()
+    host: FastMCP[Any] = FastMCP("host", middleware=[ErrorBoundary(), TimeLimit(default_s=0.3, ceiling_s=60)])
+    host.mount(stage.server)
+    told: list[float] = []
+
+    async def on_progress(progress: float, _total: float | None, _message: str | None) -> None:
+        told.append(progress)
+
+    async with Client(host, mode=mode) as client:
+        result = await client.call_tool(
+            "work", {"steps": 5, "pause": 0.1}, progress_handler=on_progress if asks_for_progress else None
+        )
+    assert result.data == "worked"
+    if asks_for_progress:
+        assert told == [1, 2, 3, 4, 5]
+
+
+async def test_progress_cannot_extend_a_call_beyond_the_ceiling() -> None:
+    stage = Stage(TimeLimit(default_s=0.2, ceiling_s=0.25))
+    async with Client(stage.server) as client:
+        assert await code_of(client, "work", steps=50, pause=0.02) == "deadline_exceeded"
+
+
+async def test_draining_finishes_what_is_under_way_and_refuses_what_is_new() -> None:
+    drain = Drain()
+    stage = Stage(drain)
+    ended: list[str] = []
+    async with Client(stage.server) as client, anyio.create_task_group() as tasks:
+
+        async def call() -> None:
+            ended.append(await code_of(client, "wait"))
+
+        tasks.start_soon(call)
+        await stage.begun(1)
+        drain.begin()
+        assert drain.under_way == 1
+        assert await code_of(client, "echo", text="a") == "shutting_down"
+        assert await drain.idle(0.01) is False
+        stage.release.set()
+        assert await drain.idle(5) is True
+    assert ended == ["ok"]
+
+
+async def test_a_server_without_work_is_idle_as_soon_as_it_drains() -> None:
+    drain = Drain()
+    drain.begin()
+    assert await drain.idle(0) is True
