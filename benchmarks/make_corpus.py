@@ -58,7 +58,7 @@ def main() -> None:
                 parts.append("## " + " ".join(chance.sample(words, 3)))
             parts.append(changed(chance.choice(pool), words, chance))
             held += len(parts[-1])
-        folder = options.target / f"area-{number % 37:02d}" / f"topic-{number % 101:03d}"
+        folder = options.target / f"area-{number % 37:02d}" / f"topic-{number % 11:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         data = ("\n\n".join(parts) + "\n").encode()
         (folder / f"note-{number:05d}.md").write_bytes(data)

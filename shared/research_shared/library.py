@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from research_shared.documents import DocumentInfo, DocumentText, Identity
-from research_shared.errors import DocumentUnreadable
+from research_shared.errors import DocumentUnreadable, ResearchError
 from research_shared.extraction import (
     EXPLANATIONS,
     Extracted,
@@ -221,17 +222,7 @@ class Library:
             if problem.reason != UNAVAILABLE and self._settled(info.identity):
                 self._remember_failure((info.identity, info.media_type), problem.reason)
             raise problem
-        text = DocumentText(
-            path=info.path,
-            media_type=info.media_type,
-            identity=info.identity,
-            digest=hashlib.sha256(f"{extracted.file_digest} {extracted.engine}".encode()).hexdigest(),
-            engine=extracted.engine,
-            data=extracted.data,
-            page_starts=extracted.page_starts,
-            missing_pages=extracted.missing_pages,
-            notes=extracted.notes,
-        )
+        text = _document(info, extracted)
         if self._settled(info.identity):
             self._texts.put((info.identity, info.media_type), text)
         return text
@@ -245,6 +236,45 @@ class Library:
             return await _read_text_in_thread(fd, info.size_bytes, self.limits)
         except OSError as error:
             raise Unreadable(UNAVAILABLE) from error
+
+    async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
+        """The texts of those of these documents that are plain text and readable at once, in one thread.
+
+        Many times faster than `read` for many small files. What is missing from the result is for `read`, which says
+        what is wrong with it.
+        """
+        stop = threading.Event()
+
+        def work() -> dict[str, DocumentText]:
+            found: dict[str, DocumentText] = {}
+            for path in paths:
+                if stop.is_set():
+                    break
+                with suppress(ResearchError, Unreadable, OSError):
+                    if (text := self._read_plain(path, stop.is_set)) is not None:
+                        found[path] = text
+            return found
+
+        try:
+            found = await asyncio.to_thread(work)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+        for text in found.values():
+            if self._settled(text.identity):
+                self._texts.put((text.identity, text.media_type), text)
+        return found
+
+    def _read_plain(self, path: str, stopped: Callable[[], bool]) -> DocumentText | None:
+        document = self.roots.open(path)
+        try:
+            info = document.info
+            if info.media_type == "application/pdf":
+                return None
+            extracted = read_text(document.fd, info.size_bytes, self.limits, stopped)
+            return _document(info, extracted) if identity_of(os.fstat(document.fd)) == info.identity else None
+        finally:
+            os.close(document.fd)
 
     def _settled(self, identity: Identity) -> bool:
         return abs(self._wall_ns() - identity.ctime_ns) > SETTLED_NS
@@ -262,6 +292,20 @@ class Library:
             del self._failures[key]
             return
         raise _unreadable(path, reason)
+
+
+def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
+    return DocumentText(
+        path=info.path,
+        media_type=info.media_type,
+        identity=info.identity,
+        digest=hashlib.sha256(f"{extracted.file_digest} {extracted.engine}".encode()).hexdigest(),
+        engine=extracted.engine,
+        data=extracted.data,
+        page_starts=extracted.page_starts,
+        missing_pages=extracted.missing_pages,
+        notes=extracted.notes,
+    )
 
 
 class _Texts:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, TypeVar
 
 from research_documents.search.catalog import Catalog, Entry
@@ -19,7 +20,9 @@ from research_shared.logs import get_logger
 log = get_logger("research.search")
 T = TypeVar("T")
 
-READERS: Final = 4
+READERS: Final = 3
+READ_TOGETHER: Final = 64
+PDF: Final = "application/pdf"
 BATCH_DOCUMENTS: Final = 128
 BATCH_BYTES: Final = 1024 * 1024
 FIRST_COMMIT_S: Final = 0.3
@@ -66,7 +69,7 @@ class Keeper:
         self._touches: list[_Touch] = []
         self._queue: dict[str, DocumentInfo] = {}
         self._results: list[_Read] = []
-        self._reading = self._lanes = 0
+        self._reading = self._lanes = self._taken = 0
         self._total = 0
         self._removed: dict[str, int] = {}
         self._outdated: list[int] = []
@@ -79,7 +82,7 @@ class Keeper:
         """(documents that are indexed, all of them) while some are not yet, otherwise None."""
         if not self.working:
             return None
-        left = len(self._queue) + self._lanes + len(self._results)
+        left = len(self._queue) + self._taken + len(self._results)
         return (self._total - left, self._total) if left or self.index is None else None
 
     @property
@@ -131,7 +134,7 @@ class Keeper:
         self._news = asyncio.Event()
         self._scans, self._listed, self._touches = [], [], []
         self._queue, self._results = {}, []
-        self._reading = self._lanes = 0
+        self._reading = self._lanes = self._taken = 0
 
     async def _work(self) -> None:
         try:
@@ -198,7 +201,7 @@ class Keeper:
 
         def compared() -> tuple[dict[str, DocumentInfo], list[str]]:
             news = [info for info in infos if _is_news(known.get(info.path), info, now)]
-            news.sort(key=lambda info: (info.media_type == "application/pdf", info.path))
+            news.sort(key=lambda info: (info.media_type == PDF, info.path))
             present = {info.path for info in infos}
             return {info.path: info for info in news}, [path for path in known if path not in present]
 
@@ -216,13 +219,39 @@ class Keeper:
         """Read what is queued, without running far ahead of the indexing."""
         try:
             while self._queue and not self._is_behind():
-                path = next(iter(self._queue))
-                result = await self._read(path, self._queue.pop(path))
-                self._results.append(result)  # not before the wait: the list may be another one by then
+                results = await self._read_some(self._take_some())
+                self._results += results
                 self._news.set()
         finally:
             self._lanes -= 1
             self._news.set()
+
+    def _take_some(self) -> dict[str, DocumentInfo]:
+        """The next few plain texts of the queue, or one document of another kind."""
+        first = next(iter(self._queue))
+        taken = {first: self._queue.pop(first)}
+        if taken[first].media_type != PDF:
+            for path in list(islice(self._queue, READ_TOGETHER - 1)):
+                if self._queue[path].media_type == PDF:
+                    break
+                taken[path] = self._queue.pop(path)
+        self._taken += len(taken)
+        return taken
+
+    async def _read_some(self, infos: dict[str, DocumentInfo]) -> list[_Read]:
+        try:
+            numbers, started = {path: self._catalog.new_id() for path in infos}, time.time_ns()
+            plain = await self._library.read_plain(
+                [path for path, info in infos.items() if info.media_type != PDF]
+            )
+            return [
+                _read_result(numbers[path], infos[path], started, text)
+                if (text := plain.get(path))
+                else await self._read(path, infos[path])
+                for path in infos
+            ]
+        finally:
+            self._taken -= len(infos)
 
     async def _read_touched(self, path: str, touch: _Touch) -> None:
         try:
@@ -244,8 +273,7 @@ class Keeper:
             if info is None:
                 raise
             return _Read(number, path, info, reason=getattr(error, "reason", error.code))
-        info = replace(info, identity=text.identity)
-        return _Read(number, path, info, text, settled=started - text.identity.ctime_ns > SETTLED_NS)
+        return _read_result(number, info, started, text)
 
     # Writing
 
@@ -351,6 +379,11 @@ def _is_news(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
     if entry is None or not entry.settled or not same_file(entry.info.identity, info.identity):
         return True
     return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
+
+
+def _read_result(number: int, info: DocumentInfo, started_ns: int, text: DocumentText) -> _Read:
+    settled = started_ns - text.identity.ctime_ns > SETTLED_NS
+    return _Read(number, text.path, replace(info, identity=text.identity), text, settled=settled)
 
 
 def _digest(entry: Entry | None) -> str | None:
