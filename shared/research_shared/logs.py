@@ -9,7 +9,12 @@ from typing import Any
 import structlog
 from mcp.shared.exceptions import MCPDeprecationWarning
 
-QUIET = {"uvicorn.access": logging.WARNING, "watchfiles": logging.WARNING, "httpx": logging.WARNING}
+QUIET = {
+    "fastmcp.server.context.to_client": logging.WARNING,
+    "httpx": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+    "watchfiles": logging.WARNING,
+}
 """Libraries whose informational lines would drown ours, or would print addresses with secrets in them."""
 
 

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     retry_deadline_s: float = Field(
         default=120.0, gt=0, description="limit over all attempts and waits of one call"
     )
-    model_concurrency: int = Field(default=8, ge=1, le=256, description="model calls under way at once")
+    model_concurrency: int = Field(default=32, ge=1, le=256, description="model calls under way at once")
     model_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one attempt at a provider")
     model_call_tokens: int = Field(
         default=24_000, ge=2_000, description="estimated input tokens of one model call at most"

@@ -1,0 +1,63 @@
+"""Write `docs/configuration.md` from the settings: `python docs/make_configuration.py`."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic_core import PydanticUndefined
+
+from research_shared.settings import PREFIX, Settings
+
+TARGET = Path(__file__).with_name("configuration.md")
+HEAD = """# Configuration
+
+Every setting is an environment variable; the command line's `--root` wins over `RESEARCH_ROOTS`. A wrong value ends the
+start with one line that names the variable, the value and what is allowed; keys are never shown. Sizes are in bytes,
+times in seconds, lists are separated by commas (`RESEARCH_ROOTS` by `:` as in `PATH`).
+
+| variable | default | allowed | what it decides |
+|---|---|---|---|
+"""
+TAIL = """
+Without `RESEARCH_PROVIDER_KEY`, `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` is taken, after the provider.
+`RESEARCH_PROVIDER_URL` is a base URL as the provider's own SDK takes it: `…/` + `v1/messages` for Anthropic,
+`…/v1/` + `chat/completions` for OpenAI-compatible servers.
+"""
+
+
+def default_of(name: str, field: Any) -> str:
+    """The default as a person would write it."""
+    if name == "roots":
+        return "`~/research`"
+    if field.default is PydanticUndefined or field.default in (None, ()):
+        return ""
+    value = field.default
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def allowed_of(field: Any) -> str:
+    """The choices or bounds of a setting."""
+    choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
+    choices += [c for a in get_args(field.annotation) for c in get_args(a) if isinstance(c, str)]
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(m, name)}"
+        for m in field.metadata
+        for name, sign in signs.items()
+        if hasattr(m, name)
+    ]
+    return ", ".join(bounds) or ("`true`, `false`" if field.annotation is bool else "")
+
+
+def document() -> str:
+    """The whole page."""
+    rows = [
+        f"| `{PREFIX}{name.upper()}` | {default_of(name, field)} | {allowed_of(field)} | {field.description or ''} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return HEAD + "\n".join(rows) + "\n" + TAIL
+
+
+if __name__ == "__main__":
+    TARGET.write_text(document(), encoding="utf-8")

@@ -1,0 +1,5 @@
+"""`python -m research_gateway`."""
+
+from research_gateway.cli import main
+
+main()

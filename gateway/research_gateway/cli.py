@@ -1,0 +1,47 @@
+"""`research-assistant`: the gateway, its demonstration and its audit tools."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from research_shared.serving import HostOption, PortOption, RootOption, TransportOption, load_settings
+from research_shared.serving import serve as run_server
+
+app = App(name="research-assistant", help="A research folder for any MCP client, behind one endpoint.")
+
+app.command("research_gateway.audit.cli:audit_app", name="audit", help="Check and read audit logs.")
+
+
+@app.command
+def serve(
+    *,
+    root: RootOption = None,
+    transport: TransportOption = "stdio",
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+) -> None:
+    """Serve all tools over stdio or Streamable HTTP (at /mcp, health at /healthz)."""
+    from research_gateway.app import build_gateway
+
+    run_server(build_gateway, load_settings(root), transport=transport, host=host, port=port)
+
+
+@app.command
+def demo(
+    *,
+    root: RootOption = None,
+    question: Annotated[str | None, Parameter(help="What to synthesize an answer to.")] = None,
+) -> None:
+    """Show a listing, a search, a summary and a synthesis, through a real client over HTTP on this machine.
+
+    Without --root it uses sample documents that come with the package.
+    """
+    from research_gateway.demo import DEFAULT_QUESTION, SAMPLES, show
+
+    roots = root or [f"samples={SAMPLES}"]
+    show(load_settings(roots), question=question or DEFAULT_QUESTION, samples=root is None)
+
+
+def main() -> None:
+    """Entry point of the `research-assistant` command."""
+    app()

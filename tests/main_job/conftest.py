@@ -1,0 +1,25 @@
+"""Fixtures of the main job's tests."""
+
+from pathlib import Path
+
+import pytest
+
+from main_job.clients import SAMPLES, Observer
+from research_shared.roots import Root
+from research_shared.settings import Settings
+
+
+@pytest.fixture
+def observer() -> Observer:
+    return Observer()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        roots=(Root("samples", SAMPLES),),
+        audit_log=tmp_path / "audit.jsonl",
+        watch=False,
+        extract_workers=1,
+        retry_base_s=0.0,
+    )

@@ -1,0 +1,139 @@
+"""The commands, as a person or a client starts them."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from fastmcp import Client
+from fastmcp.client.transports import StdioTransport
+
+BIN = Path(sys.executable).parent
+SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RESEARCH_", "ANTHROPIC_", "OPENAI_"))}
+    return kept | extra
+
+
+def run(*command: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("RESEARCH_MODEL_ROUTE", "magic", "'auto', 'client', 'provider' or 'extractive'"),
+        ("RESEARCH_PROVIDER", "acme", "'anthropic' or 'openai'"),
+        ("RESEARCH_CLIENT_ROOTS", "widen", "'ignore' or 'narrow'"),
+        ("RESEARCH_RETRY_ATTEMPTS", "0", "greater than or equal to 1"),
+        ("RESEARCH_RETRY_BASE_S", "soon", "number"),
+        ("RESEARCH_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("RESEARCH_PROVIDER_URL", "ftp://x", "https?"),
+        ("RESEARCH_ROOTS", "/nonexistent-research-folder", "not a directory"),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_line(variable: str, value: str, allowed: str) -> None:
+    result = run("research-assistant", "serve", **{variable: value})
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.strip().splitlines()
+    assert variable in line
+    assert value in line
+    assert allowed in line
+
+
+def test_a_key_is_never_printed() -> None:
+    result = run("research-documents", "serve", "--root", str(SAMPLES), RESEARCH_STATE_KEYS="short-secret")
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert "RESEARCH_STATE_KEYS" in line
+    assert "short-secret" not in line
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("command", ["research-assistant", "research-documents"])
+async def test_a_client_over_stdio_lists_and_searches(command: str, mode: str) -> None:
+    transport = StdioTransport(
+        str(BIN / command), ["serve", "--root", str(SAMPLES)], env=environment(), keep_alive=False
+    )
+    async with Client(transport, mode=mode) as client:
+        listing = await client.call_tool("list_research_documents", {})
+        found = await client.call_tool(
+            "search_documents", {"query": "burnout score", "file_pattern": "*.pdf"}
+        )
+    assert listing.structured_content is not None
+    assert listing.structured_content["total"] == 5
+    assert found.structured_content is not None
+    assert found.structured_content["matches"][0]["document"] == "results-report.pdf"
+
+
+@contextmanager
+def served(command: str, *arguments: str) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [str(BIN / command), "serve", "--transport", "http", "--port", str(port), *arguments],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "running on" in line:
+                break
+        assert process.poll() is None
+        yield port
+    finally:
+        process.terminate()
+        _, rest = process.communicate(timeout=30)
+    assert process.returncode in {0, -15}, rest
+
+
+@pytest.mark.parametrize("command", ["research-assistant", "research-documents"])
+async def test_http_serves_mcp_and_a_health_check_and_stops_on_sigterm(command: str, tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "cost-analysis.pdf", tmp_path)
+    with served(command, "--root", f"one={SAMPLES}", "--root", f"two={tmp_path}") as port:
+        async with httpx.AsyncClient() as http:
+            response = await http.get(f"http://127.0.0.1:{port}/healthz")
+        assert response.json()["status"] == "ok"
+        async with Client(f"http://127.0.0.1:{port}/mcp") as client:
+            listing = await client.call_tool("list_research_documents", {"file_pattern": "two/*.pdf"})
+    assert listing.structured_content is not None
+    paths = [document["path"] for document in listing.structured_content["documents"]]
+    assert paths == ["two/cost-analysis.pdf"]
+
+
+def test_the_demo_shows_the_main_job_and_says_that_no_model_was_used() -> None:
+    result = run("research-assistant", "demo", COLUMNS="160")
+    assert result.returncode == 0, result.stderr
+    assert "extractive" in result.stdout
+    for tool in ("list_research_documents", "search_documents", "summarize_document", "synthesize_research"):
+        assert tool in result.stdout
+    assert re.search(r"results-report\.pdf\s+│\s+\d+\s+│\s+\d+ │", result.stdout)
+    assert re.search(r"client-impact\.md\s+│\s+│\s+\d+ │", result.stdout)
+    assert re.search(r"synthesize_research.*5/5", result.stdout)
+    assert "Traceback" not in result.stderr
+
+
+def test_the_demo_of_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> None:
+    result = run("research-assistant", "demo", "--root", str(tmp_path), COLUMNS="160")
+    assert result.returncode == 0, result.stderr
+    assert "no PDF, Markdown or text document" in result.stdout
