@@ -26,8 +26,13 @@ SECRET_TEXT = "the text of a confidential document"
 
 def records(path: Path, *events: str) -> list[dict[str, Any]]:
     """The records of a log file, of some kinds or of all."""
-    lines = path.read_bytes().decode("ascii").splitlines()
+    lines = text_of(path).splitlines()
     return [item for line in lines if (item := json.loads(line))["event"] in events or not events]
+
+
+def text_of(path: Path) -> str:
+    """A log file as it is; every byte of it is ASCII."""
+    return path.read_bytes().decode("ascii")
 
 
 def ask(name: str, state: str | None = None) -> mt.InputRequiredResult:

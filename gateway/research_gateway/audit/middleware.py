@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -25,7 +25,6 @@ from research_shared.telemetry import collecting
 UNAUDITED = frozenset({"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"})
 """Requests that keep a connection going and touch nothing: they are not recorded."""
 
-Observer = Callable[[Mapping[str, Any]], None]
 _current: ContextVar[str | None] = ContextVar("research_audit_call", default=None)
 
 
@@ -37,16 +36,12 @@ def current_call_id() -> str | None:
 class AuditMiddleware(Middleware):
     """Records every request to a server in a trail. Add it first, so that it is the outermost one.
 
-    `roots` name the documents' roots in the records. `observers` are given the fields of each record as it is handed
-    over, for metrics; they must be quick and must not raise.
+    `roots` name the documents' roots in the records; they are those of the trail's options by default.
     """
 
-    def __init__(
-        self, trail: AuditTrail, *, roots: Sequence[Root] | None = None, observers: Sequence[Observer] = ()
-    ) -> None:
+    def __init__(self, trail: AuditTrail, *, roots: Sequence[Root] | None = None) -> None:
         self.trail = trail
         self.roots = tuple(trail.options.roots if roots is None else roots)
-        self._observers = tuple(observers)
         self.rounds = Rounds()
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
@@ -80,12 +75,6 @@ class AuditMiddleware(Middleware):
         outcome = of_result(result, modern=call.fields.get("era") != "handshake")
         await self.trail.written(call.end(outcome, facts, start, result))
         return result
-
-    def hand_over(self, phase: Any, call_id: str, fields: dict[str, Any], start: Entry | None = None) -> Any:
-        """Give an event to the trail and to the observers."""
-        for observer in self._observers:
-            observer(fields)
-        return self.trail.submit(Event(to_json(fields), call_id, phase), follows=start)
 
 
 class _Call:
@@ -128,8 +117,7 @@ class _Call:
 
     def begin(self) -> Entry | None:
         fields = {**self._event("start"), **self.fields, **trace_of(self.call_id)}
-        entry: Entry | None = self._audit.hand_over("start", self.call_id, fields)
-        return entry
+        return self._audit.trail.submit(Event(to_json(fields), self.call_id, "start"))
 
     def end(
         self, outcome: Outcome, facts: Mapping[str, Any], start: Entry | None, result: object = None
@@ -150,5 +138,4 @@ class _Call:
             self._audit.rounds.wait(self.fields, state, self.logical_call_id, self._round + 1)
             if state is not None:
                 fields["state"] = state
-        entry: Entry | None = self._audit.hand_over("end", self.call_id, fields, start)
-        return entry
+        return self._audit.trail.submit(Event(to_json(fields), self.call_id, "end"), follows=start)

@@ -175,17 +175,17 @@ def _length(value: object) -> int:
             return 0
 
 
-_STRINGS = ("route", "model", "stop_reason", "upstream", "phase")
+_STRINGS = ("route", "model", "stop_reason", "model_error", "upstream")
 _NUMBERS = (
     "attempts",
     "retries",
     "model_calls",
-    "rounds",
-    "round",
     "input_tokens",
     "output_tokens",
     "cache_hits",
     "cache_misses",
+    "sources_used",
+    "sources_skipped",
 )
 
 
@@ -198,8 +198,11 @@ def facts_shown(facts: Mapping[str, Any], roots: Sequence[Root]) -> dict[str, An
     for name in _NUMBERS:
         if isinstance(value := facts.get(name), int | float) and not isinstance(value, bool):
             shown[name] = value
-    if isinstance(tokens := facts.get("tokens"), int):
-        shown["tokens"] = tokens
+    if isinstance(partial := facts.get("partial"), bool):
+        shown["partial"] = partial
+    if isinstance(call := facts.get("call"), str):
+        # the tool's own id of a call of several rounds: the same whichever replica serves a round
+        shown["tool_call"] = capped(call, 64)
     if isinstance(scope := facts.get("scope"), list | tuple):
         shown["scope"] = listed(scope)
     if isinstance(documents := facts.get("documents"), list | tuple) and documents:

@@ -1,0 +1,189 @@
+"""Figures for Prometheus: what a server is asked for, how that ends and how long it takes."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastmcp import FastMCP
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from research_gateway.audit.middleware import UNAUDITED
+from research_gateway.audit.outcome import Outcome, of_exception, of_result
+from research_gateway.audit.record import capped, params_of
+from research_gateway.audit.trail import AuditTrail
+from research_shared.telemetry import collecting
+
+METRICS_PATH = "/metrics"
+MAX_NAMES = 200
+"""Values of one label that are told apart; the names that come after them share `other`."""
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class _Names:
+    """Keeps a label from growing without end, whatever clients and upstreams send."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def __call__(self, name: object) -> str:
+        text = capped(name, 128)
+        if text not in self._known:
+            if len(self._known) >= MAX_NAMES:
+                return "other"
+            self._known.add(text)
+        return text
+
+
+class _Read(Collector):
+    """A counter that is kept elsewhere and read when somebody asks."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> list[Metric]:
+        return [CounterMetricFamily(self._name, self._text, value=self._read())]
+
+    def describe(self) -> list[Metric]:
+        return [CounterMetricFamily(self._name, self._text)]
+
+
+class Metrics:
+    """The figures of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._methods, self._targets, self._reasons, self._models = (_Names() for _ in range(4))
+        self.in_flight = Gauge(
+            "research_calls_in_flight", "Requests under way.", ["method"], registry=self.registry
+        )
+        self.calls = Counter(
+            "research_calls", "Requests that ended.", ["method", "target", "outcome"], registry=self.registry
+        )
+        self.errors = Counter(
+            "research_errors",
+            "Requests that did not end well.",
+            ["method", "target", "reason"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "research_call_seconds",
+            "How long requests take.",
+            ["method", "target"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.model_calls = Counter(
+            "research_model_calls", "Calls of a language model.", ["route", "model"], registry=self.registry
+        )
+        self.tokens = Counter(
+            "research_model_tokens", "Tokens of those calls.", ["model", "direction"], registry=self.registry
+        )
+        self.retries = Counter(
+            "research_retries", "Repeated attempts, by what was repeated.", ["target"], registry=self.registry
+        )
+
+    def method(self, name: str | None) -> str:
+        """A request's method as a label."""
+        return self._methods(name or "")
+
+    def observe(
+        self, method: str, target: str | None, outcome: Outcome, seconds: float, facts: Mapping[str, Any]
+    ) -> None:
+        """Count a request that ended. `facts` are those that its tool recorded."""
+        method = self.method(method)
+        # a name that nothing is served under is the client's invention and no label
+        known = outcome.kind != "unknown_tool" and outcome.reason not in {
+            "unknown_resource",
+            "unknown_prompt",
+        }
+        label = self._targets(target) if known and target else ""
+        self.calls.labels(method, label, outcome.kind).inc()
+        self.seconds.labels(method, label).observe(seconds)
+        if outcome.kind not in {"ok", "input_required"}:
+            self.errors.labels(method, label, self._reasons(outcome.reason)).inc()
+        if outcome.kind != "input_required":
+            # what a call of several rounds records are totals: its last round holds them all
+            self._observe_model(label, facts)
+
+    def _observe_model(self, label: str, facts: Mapping[str, Any]) -> None:
+        model = self._models(facts.get("model") or "")
+        calls = _amount(facts, "model_calls")
+        if calls:
+            self.model_calls.labels(self._reasons(facts.get("route") or ""), model).inc(calls)
+        for direction in ("input", "output"):
+            if tokens := _amount(facts, f"{direction}_tokens"):
+                self.tokens.labels(model, direction).inc(tokens)
+        repeated = max(0.0, _amount(facts, "attempts") - calls) if calls else 0.0
+        if retries := repeated + _amount(facts, "retries"):
+            self.retries.labels(label).inc(retries)
+
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Show a figure that goes up and down and is read when somebody asks, such as the size of an index."""
+        Gauge(name, text, registry=self.registry).set_function(read)
+
+    def watch_total(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Show a figure that only grows and is kept elsewhere, such as the hits of a cache."""
+        self.registry.register(_Read(name, text, read))
+
+    def watch_trail(self, trail: AuditTrail) -> None:
+        """Show how the audit trail is doing."""
+        watch, total = self.watch, self.watch_total
+        watch("research_audit_writable", "1 while the log can be written.", lambda: trail.status().writable)
+        watch("research_audit_lag_seconds", "How long the oldest record waits.", lambda: trail.status().lag_s)
+        watch("research_audit_pending", "Records that wait.", lambda: trail.status().pending)
+        total("research_audit_records", "Records written.", lambda: trail.status().written)
+        total("research_audit_lost", "Records that could not be written.", lambda: trail.status().lost)
+        total("research_audit_refused", "Calls refused for want of a log.", lambda: trail.refused)
+
+    def render(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return exposition.generate_latest(self.registry)
+
+
+def _amount(facts: Mapping[str, Any], name: str) -> float:
+    value = facts.get(name)
+    return value if isinstance(value, int | float) and value > 0 else 0
+
+
+class MetricsMiddleware(Middleware):
+    """Counts and times every request to a server. Add it first, so that it sees what others refuse."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Serve the request and count it."""
+        method = context.method or ""
+        if method in UNAUDITED:
+            return await call_next(context)
+        params = params_of(context.message)
+        # resources are not told apart: there are as many as documents
+        target = params.get("name") if method in {"tools/call", "prompts/get"} else None
+        in_flight = self._metrics.in_flight.labels(self._metrics.method(method))
+        in_flight.inc()
+        begun = time.perf_counter()
+        outcome = Outcome("error", "process_ending")
+        with collecting() as facts:
+            try:
+                result = await call_next(context)
+                outcome = of_result(result)
+            except BaseException as error:
+                outcome = of_exception(error, method)
+                raise
+            finally:
+                in_flight.dec()
+                self._metrics.observe(method, target, outcome, time.perf_counter() - begun, facts)
+        return result
+
+
+def add_metrics(server: FastMCP[Any], metrics: Metrics) -> None:
+    """Answer `GET /metrics` on a server that is reached over HTTP. The route itself asks for no credentials."""
+
+    @server.custom_route(METRICS_PATH, methods=["GET"], include_in_schema=False)
+    async def figures(_request: Request) -> Response:
+        return Response(metrics.render(), media_type=exposition.CONTENT_TYPE_PLAIN_0_0_4)
