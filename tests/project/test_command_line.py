@@ -15,6 +15,8 @@ import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
+from research_gateway.cli import app
+
 BIN = Path(sys.executable).parent
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
 
@@ -49,11 +51,20 @@ def run(*command: str, **extra: str) -> subprocess.CompletedProcess[str]:
         ("RESEARCH_ROOTS", "/nonexistent-research-folder", "not a directory"),
     ],
 )
-def test_a_wrong_setting_ends_the_start_with_one_line(variable: str, value: str, allowed: str) -> None:
-    result = run("research-assistant", "serve", **{variable: value})
-    assert result.returncode == 2
-    assert result.stdout == ""
-    (line,) = result.stderr.strip().splitlines()
+def test_a_wrong_setting_ends_the_start_with_one_line(
+    variable: str,
+    value: str,
+    allowed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as end:
+        app(["serve"])
+    assert end.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.strip().splitlines()
     assert variable in line
     assert value in line
     assert allowed in line
