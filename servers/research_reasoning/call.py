@@ -1,20 +1,43 @@
 """One tool call (or one round of it): everything the reasoning needs, whichever route answers."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from research_reasoning.budget import Budget
 from research_reasoning.models.protocol import Completion, Model, Outcome, Prompt
+from research_reasoning.models.rounds import MAX_ROUND_BYTES
 from research_reasoning.models.state import Ledger
 from research_reasoning.results import Usage
+from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.errors import ModelError, ModelUnavailable
+from research_shared.errors import ModelError
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
 from research_shared.telemetry import record
 from research_shared.tokens import Estimator
 
+_DIGEST = 12
+"""Characters of a digest that tell two versions of a document apart."""
+
+_BYTES_PER_TOKEN = 4.5
+"""Of a prompt on the wire, for the estimate of rounds."""
+
 Tell = Callable[[int, Outcome], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one model call is expected to cost."""
+
+    input_tokens: int
+    output_tokens: int
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> Self:
+        """The cost of a prompt."""
+        return cls(prompt.expected_tokens, prompt.max_tokens)
 
 
 @dataclass
@@ -35,20 +58,29 @@ class Call:
         return self.ledger.boundary
 
     async def read(self, path: str) -> DocumentText:
-        """The text of a document."""
-        return await self.library.read(path)
+        """The text of a document. A change since an earlier round is told, because what rests on it starts again."""
+        text = await self.library.read(path)
+        digest = text.digest[:_DIGEST]
+        if self.ledger.digests.get(path, digest) != digest:
+            await self.client.warning(f"{quoted(path)} changed during the call; its part starts again")
+        self.ledger.digests[path] = digest
+        return text
 
-    async def announce(self, what: str, prompts: Sequence[Prompt]) -> None:
-        """Log what a step is expected to cost before it starts."""
-        if not prompts:
-            return
-        expected = sum(prompt.expected_tokens for prompt in prompts)
-        out = sum(prompt.max_tokens for prompt in prompts)
+    async def announce(self, steps: Sequence[Sequence[Cost]]) -> None:
+        """Log what the call is expected to cost, before its first model call. Each step waits for the one before."""
+        costs = [cost for step in steps for cost in step]
+        rounds = sum(
+            max(1, math.ceil(sum(cost.input_tokens for cost in step) * _BYTES_PER_TOKEN / MAX_ROUND_BYTES))
+            for step in steps
+        )
+        expected = sum(cost.input_tokens for cost in costs)
+        out = sum(cost.output_tokens for cost in costs)
         await self.client.info(
-            f"{what}: {len(prompts)} model call{'s' * (len(prompts) != 1)} in parallel, about {expected} tokens in, "
-            f"at most {out} out",
+            f"planned: {len(costs)} model call{'s' * (len(costs) != 1)} in {rounds} round{'s' * (rounds != 1)}, "
+            f"about {expected} tokens in, at most {out} out",
             once=True,
-            calls=len(prompts),
+            calls=len(costs),
+            rounds=rounds,
             input_tokens=expected,
             output_tokens=out,
         )
@@ -59,9 +91,6 @@ class Call:
         """The outcomes of prompts, asked all at once; each is logged and counted once in all rounds.
 
         `tell` hears of each outcome as soon as it is known, `reserve` is the number of rounds later steps need.
-
-        Raises:
-            ModelUnavailable: the model cannot be reached at all.
         """
 
         async def done(index: int, outcome: Outcome) -> None:
@@ -69,11 +98,7 @@ class Call:
             if tell is not None:
                 await tell(index, outcome)
 
-        outcomes = await self.model.complete(prompts, done, reserve=reserve)
-        for outcome in outcomes:
-            if isinstance(outcome, ModelUnavailable):
-                raise outcome
-        return outcomes
+        return await self.model.complete(prompts, done, reserve=reserve)
 
     async def _account(self, prompt: Prompt, outcome: Outcome) -> None:
         ledger = self.ledger

@@ -15,7 +15,7 @@ from research_reasoning.results import Coverage
 from research_reasoning.selection import Shown, clip, select
 from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.errors import ModelError
+from research_shared.errors import ModelError, ModelUnavailable
 
 NOTES_TOKENS = 400
 
@@ -164,7 +164,11 @@ def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max
 
 
 async def gather(call: Call, tasks: Sequence[EvidenceTask]) -> list[DocumentEvidence]:
-    """The evidence of all documents, asked at once, one step of progress each; a failed one carries its reason."""
+    """The evidence of all documents, asked at once, one step of progress each; a failed one carries its reason.
+
+    Raises:
+        ModelUnavailable: nothing was answered because the model cannot be reached at all.
+    """
     results: dict[str, DocumentEvidence] = {}
     for task in tasks:
         kept = call.ledger.recall(f"evidence:{task.key}")
@@ -172,8 +176,6 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask]) -> list[DocumentEvid
             results[task.key] = DocumentEvidence.unpacked(kept)
     open_tasks = [task for task in tasks if task.key not in results]
     asked = [task.prompt() for task in open_tasks]
-    await call.announce("collecting evidence", asked)
-
     broken: dict[int, str] = {}
 
     async def tell(index: int, outcome: Outcome) -> None:
@@ -187,7 +189,9 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask]) -> list[DocumentEvid
             results[task.key] = _keep(call, task, await task.checked(found))
         await call.progress.step(f"evidence from {quoted(task.text.path)}")
 
-    await call.ask(asked, reserve=3, tell=tell)
+    for outcome in await call.ask(asked, reserve=3, tell=tell):
+        if isinstance(outcome, ModelUnavailable) and all(found.failure for found in results.values()):
+            raise outcome
     await _repair(call, [(open_tasks[index], broken[index]) for index in sorted(broken)], results)
     return [results[task.key] for task in tasks]
 

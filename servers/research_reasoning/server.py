@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastmcp import Context, FastMCP
 from mcp_types import InputRequiredResult, ToolAnnotations
+from mcp_types.jsonrpc import MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
@@ -131,7 +132,11 @@ class _Service:
             return ProviderModel(self.provider, client=client, retry=self.retry, estimate=self.estimate)
         if route == "extractive":
             return ExtractiveModel(self.estimate)
-        raise ModelUnavailable("this client offers no sampling, and the server has no model of its own")
+        raise ModelUnavailable(
+            "this client offers no sampling, and the server has no model of its own",
+            mcp_code=MISSING_REQUIRED_CLIENT_CAPABILITY,
+            required_capabilities={"sampling": {}},
+        )
 
 
 def _record(ledger: Ledger, route: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from research_reasoning import prompts
 from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
-from research_reasoning.call import Call, completed
+from research_reasoning.call import Call, Cost, completed
 from research_reasoning.coverage import coverage
 from research_reasoning.models.protocol import Body, Extract, Outcome, Prompt, key_of
 from research_reasoning.results import Summary, SummaryLength
@@ -87,7 +87,7 @@ class _Summarizer:
         """The summary as the model wrote it."""
         if len(shown) == 1:
             prompt = self._whole(shown[0])
-            await self._call.announce(f"summarizing {self._label}", [prompt])
+            await self._call.announce([[Cost.of(prompt)]])
             return completed((await self._call.ask([prompt]))[0]).text
         notes = await self._mapped(shown)
         level = 0
@@ -100,7 +100,8 @@ class _Summarizer:
     async def _mapped(self, shown: Sequence[Shown]) -> list[str]:
         key = key_of("map", *self._identity)
         asked = [self._part(part, number, len(shown)) for number, part in enumerate(shown, 1)]
-        await self._call.announce(f"summarizing {self._label} in parts", [*asked, self._last([])])
+        last = Cost(len(asked) * self._plan.notes_tokens + OVERHEAD, self._plan.max_tokens)
+        await self._call.announce([[Cost.of(prompt) for prompt in asked], [last]])
         return await self._step(key, asked, 0.0, 0.8)
 
     async def _merged(self, notes: Sequence[str], level: int) -> list[str]:

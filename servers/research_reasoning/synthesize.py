@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from research_reasoning import answers, prompts
 from research_reasoning.budget import DEPTHS, OVERHEAD, DepthPlan
-from research_reasoning.call import Call
+from research_reasoning.call import Call, Cost
 from research_reasoning.evidence import (
     CheckedFinding,
     DocumentEvidence,
@@ -48,6 +48,9 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
         for text in texts.values()
         if isinstance(text, DocumentText)
     ]
+    material = min(call.budget.material, len(tasks) * plan.evidence_tokens)
+    combination = Cost(material + OVERHEAD, plan.combine_tokens)
+    await call.announce([[Cost.of(task.prompt()) for task in tasks], [combination]])
     gathered = {found.path: found for found in await gather(call, tasks)}
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]
@@ -160,7 +163,6 @@ class _Combination:
         if not self._by_mark and not any(found.notes for _, found in self._usable):
             return _Answer(NOTHING_FOUND, (), answered=False)
         prompt = self._prompt()
-        await self._call.announce("combining the evidence", [prompt])
         (outcome,) = await self._call.ask([prompt], reserve=1)
         if isinstance(outcome, ModelError):
             self._warnings.append(f"the combination failed, findings per document follow: {outcome.message}")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +98,13 @@ async def served(server: FastMCP[Any]) -> AsyncIterator[str]:
             await task
     finally:
         sock.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, for at most five seconds."""
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+            await anyio.sleep(0.01)
 
 
 def no_wait(**changes: Any) -> RetryPolicy:

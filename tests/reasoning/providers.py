@@ -1,6 +1,7 @@
 """A provider over a real socket: speaks both wire formats, and misbehaves on request."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -72,7 +73,7 @@ class FakeProvider:
                 self.open_now += 1
                 self.most_open = max(self.most_open, self.open_now)
                 try:
-                    await self._respond(path, body, writer)
+                    await self._respond(path, body, reader, writer)
                 finally:
                     self.open_now -= 1
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -80,12 +81,20 @@ class FakeProvider:
         finally:
             writer.close()
 
-    async def _respond(self, path: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    async def _wait(self, reader: asyncio.StreamReader) -> None:
+        """Think for a while, unless the caller hangs up."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(reader.read(1), self.delay_s)
+            raise ConnectionResetError
+
+    async def _respond(
+        self, path: str, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         if self.faults:
             await _misbehave(self.faults.pop(0), writer)
             return
         if self.delay_s:
-            await asyncio.sleep(self.delay_s)
+            await self._wait(reader)
         try:
             answer = self._answer(path, body)
         except Exception:  # noqa: BLE001  (a scripted failure is a failing server)

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Opens after `threshold` failures in a row; `rest_s` seconds later it lets one call through to probe.
+    """Opens after `threshold` failures in a row that span `patience_s` seconds; `rest_s` later it lets one call probe.
 
-    Only what says something about the provider's health counts as a failure: no connection, a time-out, an
-    overload, a server error. Not thread-safe: it belongs to one event loop.
+    The span is there because calls are made at once: one bad moment fails all of them together and means nothing yet.
+    Only what says something about the provider's health counts as a failure: no connection, a time-out, an overload,
+    a server error. Not thread-safe: it belongs to one event loop.
     """
 
     threshold: int = 8
+    patience_s: float = 10.0
     rest_s: float = 30.0
     clock: Callable[[], float] = time.monotonic
     _failures: int = field(default=0, init=False)
+    _since: float = field(default=0.0, init=False)
     _opened_at: float | None = field(default=None, init=False)
     _probing: bool = field(default=False, init=False)
 
@@ -25,10 +28,8 @@ class CircuitBreaker:
         if self._opened_at is None:
             return 0.0
         left = self._opened_at + self.rest_s - self.clock()
-        if left > 0:
-            return left
-        if self._probing:
-            return self.rest_s
+        if left > 0 or self._probing:
+            return max(left, 1.0)
         self._probing = True
         return 0.0
 
@@ -38,10 +39,13 @@ class CircuitBreaker:
 
     def failed(self) -> None:
         """The provider did not answer, or answered that it cannot."""
+        now = self.clock()
+        if not self._failures:
+            self._since = now
         self._failures += 1
+        if self._probing or (self._failures >= self.threshold and now - self._since >= self.patience_s):
+            self._opened_at = now
         self._probing = False
-        if self._failures >= self.threshold:
-            self._opened_at = self.clock()
 
     def abandoned(self) -> None:
         """A call ended without a word about the provider's health (it was cancelled)."""

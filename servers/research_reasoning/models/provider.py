@@ -32,7 +32,7 @@ class Provider:
     model: str
     key: SecretStr | None = None
     base_url: str | None = None
-    concurrency: int = 8
+    concurrency: int = 32
     attempt_timeout_s: float = 60.0
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     new_client: Callable[[], httpx.AsyncClient] | None = None
@@ -74,7 +74,7 @@ class Provider:
         """
         if wait := self.breaker.admit():
             raise AttemptFailed(
-                "circuit_open", "the provider has failed repeatedly and is left alone", retry=wait
+                "circuit_open", f"the provider kept failing and is left alone for {wait:.0f} s", retry=False
             )
         told = False
         try:

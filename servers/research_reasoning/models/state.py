@@ -51,6 +51,8 @@ class Ledger:
     """The prompts whose outcome is in `usage` and in the client's log already."""
     usage: Usage = field(default_factory=Usage)
     models: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    """The documents that the call is about, as they were when they were last read."""
     touched: set[str] = field(default_factory=set)
 
     def recall(self, key: str) -> Any:
@@ -82,6 +84,7 @@ class Ledger:
             "counted": sorted(self.counted & self.touched),
             "usage": asdict(self.usage),
             "models": self.models,
+            "digests": self.digests,
         }
         data = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         return base64.b85encode(zlib.compress(data, 6)).decode("ascii")
@@ -113,6 +116,7 @@ class Ledger:
                 counted=set(kept["counted"]),
                 usage=Usage(**kept["usage"]),
                 models=kept["models"],
+                digests=kept["digests"],
             )
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error) as error:
             raise _foreign() from error

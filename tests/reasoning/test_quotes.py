@@ -1,0 +1,204 @@
+"""A quote is found word for word or not at all."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research_reasoning.quotes import QuoteFinder, folded_quote
+from research_shared.documents import DocumentText, Identity
+
+IDENTITY = Identity(0, 0, 0, 0, 0)
+
+
+def document(text: str, page_starts: tuple[int, ...] = ()) -> DocumentText:
+    return DocumentText("d", "text/plain", IDENTITY, "0", "text", text.encode(), page_starts)
+
+
+def place(text: str, quote: str, page_starts: tuple[int, ...] = ()) -> tuple[int, int, int | None] | None:
+    found = QuoteFinder(document(text, page_starts)).find(quote)
+    return None if found is None else (found.start_line, found.end_line, found.page)
+
+
+TEXT = """
+The quick brown fox
+jumps over the lazy dog.
+
+State-of-the-art meth-
+ods rely on multi-
+layer en-
+cryption and on well-known ideas.
+The efﬁcient “ﬂow” isn\u2019t unable to cope
+with 0.5 percent or 1,000 cases at -5 degrees.
+"""
+
+
+@pytest.mark.parametrize(
+    ("quote", "lines"),
+    [
+        ("The quick brown fox jumps", (2, 3)),
+        ("The  quick\n brown\tfox", (2, 2)),
+        ('"jumps over the lazy dog."', (3, 3)),
+        ("State-of-the-art methods rely", (5, 6)),
+        ("State-of-the-art meth-\nods rely", (5, 6)),
+        ("State-of-the-art meth- ods rely", (5, 6)),
+        ("rely on multi-layer encryption", (6, 8)),
+        ("rely on multilayer encryption", (6, 8)),
+        ("en\u00adcryption and on well-known", (7, 8)),
+        ('The efficient "flow" isn\'t unable', (9, 9)),
+        ("The ef\u200bficient “flow” isn\u2019t unable", (9, 9)),
+    ],
+)
+def test_what_differs_in_layout_only_is_found_with_its_lines(quote: str, lines: tuple[int, int]) -> None:
+    assert place(TEXT, quote) == (*lines, None)
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "The quick brown foxes",
+        "the quick brown fox",
+        "The quick brown, fox",
+        "he quick brown fox",
+        "The quick brown fo",
+        "The quick ... lazy dog.",
+        "Stateof-the-art methods rely",
+        "and on wellknown ideas",
+        "isn't able to cope with",
+        "able to cope with 0.5",
+        "5 percent or 1,000 cases",
+        "0.5 percent or 1,000 cases at 5 degrees",
+        "5 degrees and nothing",
+        "percent or 1",
+        "the lazy dog",
+        "",
+        "fox",
+        "x" * 3_000,
+        "-",
+        "---------------",
+    ],
+)
+def test_what_differs_in_words_marks_or_case_is_not(quote: str) -> None:
+    if quote == "the lazy dog":
+        assert place(TEXT.replace("the lazy dog", "the lazy dogs"), quote) is None
+    else:
+        assert place(TEXT, quote) is None
+
+
+def test_a_quote_is_located_by_page_and_may_cross_one() -> None:
+    text = "First page says little.\nIts last sentence runs\non to the second page.\nAnd ends there."
+    assert place(text, "sentence runs on to the second", (1, 3)) == (2, 3, 1)
+    assert place(text, "on to the second page.", (1, 3)) == (3, 3, 2)
+
+
+def test_the_first_of_equal_places_counts() -> None:
+    assert place("a b c\nthe same words here\nthe same words here\n", "the same words here") == (2, 2, None)
+
+
+def test_a_place_that_fails_at_its_border_does_not_hide_a_later_one() -> None:
+    assert place("unable to follow them\nable to follow them\n", "able to follow them") == (2, 2, None)
+
+
+def test_scripts_without_spaces_ignore_line_breaks() -> None:
+    text = "洋葱路由隐藏了谁与\n谁通信的事实。\n"
+    assert place(text, "隐藏了谁与谁通信") == (1, 2, None)
+    assert place(text, "隐藏了我与谁通信") is None
+
+
+def test_a_hyphen_before_something_that_is_no_word_stays_one() -> None:
+    assert place("the cost - say pre-\n(and post-) war years", "the cost - say pre- (and post-) war") == (
+        1,
+        2,
+        None,
+    )
+    assert place("something ends here with a hyphen-", "ends here with a hyphen-") == (1, 1, None)
+
+
+WORDS = st.text("abcdefgh", min_size=2, max_size=7)
+
+
+@given(st.lists(st.lists(WORDS, min_size=3, max_size=9), min_size=2, max_size=8), st.data())
+@settings(max_examples=150, deadline=None)
+def test_every_run_of_whole_words_of_a_document_is_found_however_it_is_wrapped(
+    rows: list[list[str]], data: st.DataObject
+) -> None:
+    words = [word for row in rows for word in row]
+    first = data.draw(st.integers(0, len(words) - 3))
+    last = data.draw(st.integers(first + 3, len(words)))
+    quote = data.draw(st.sampled_from([" ", "\n", "  \n\t"])).join(words[first:last])
+    text = "\n".join(" ".join(row) for row in rows)
+    found = QuoteFinder(document(text)).find(quote)
+    if sum(map(len, words[first:last])) < 12:
+        assert found is None
+        return
+    assert found is not None
+    shown = " ".join(document(text).lines(found.start_line, found.end_line))
+    assert " ".join(words[first:last]) in shown
+
+
+def near_miss(sentence: str, rng: random.Random) -> str:
+    """A sentence changed in one place, in a way that a person could overlook."""
+    words = sentence.split()
+    at = rng.randrange(1, len(words) - 1)
+    change = rng.randrange(9)
+    if change == 0:
+        words[at] = words[at][:-1] or "x"
+    elif change == 1:
+        words[at] += rng.choice("sdn")
+    elif change == 2:
+        words.insert(at, rng.choice(["not", "never", "un", "0"]))
+    elif change == 3:
+        del words[at]
+    elif change == 4:
+        words[at], words[at - 1] = words[at - 1], words[at]
+    elif change == 5:
+        words[at] = words[at].swapcase()
+    elif change == 6:
+        words[at] += ","
+    elif change == 7:
+        words[at - 1 : at + 1] = [words[at - 1] + words[at]]
+    else:
+        words[0] = words[0][1:] or "y"
+    return " ".join(words)
+
+
+def test_a_thousand_near_misses_are_never_verified() -> None:
+    rng = random.Random(20260728)
+    vocabulary = [
+        "".join(rng.choice("bcdfglmnprst") + rng.choice("aeiou") for _ in range(rng.randrange(1, 5)))
+        for _ in range(400)
+    ]
+    sentences = [" ".join(rng.choices(vocabulary, k=rng.randrange(8, 20))) for _ in range(300)]
+    lines, column = [], ""
+    for word in " ".join(sentences).split():
+        if len(column) + len(word) > 60:
+            cut = rng.randrange(2, len(word)) if len(word) > 4 and rng.random() < 0.4 else 0
+            lines.append(f"{column} {word[:cut]}-" if cut else column)
+            column = word[cut:]
+        else:
+            column = f"{column} {word}".strip()
+    finder = QuoteFinder(document("\n".join([*lines, column])))
+    plain = f" {' '.join(sentences)} "
+    misses = 0
+    while misses < 1_000:
+        sentence = rng.choice(sentences)
+        assert finder.find(sentence) is not None
+        quote = near_miss(sentence, rng)
+        if f" {quote} " in plain:
+            continue
+        misses += 1
+        assert finder.find(quote) is None, (quote, sentence)
+
+
+def test_folding_a_quote_changes_nothing_but_its_layout() -> None:
+    assert folded_quote(" “Pre-\n  war ﬁgures, 10² ” ") == "Pre\x00war figures, 10²"
+    assert folded_quote("a\x00b") == "ab"
+
+
+def test_a_large_document_is_searched_quickly(tmp_path: Path) -> None:
+    text = "\n".join(f"Line {n} of a long docu-\nment that says nothing new." for n in range(20_000))
+    finder = QuoteFinder(document(text))
+    assert finder.find("Line 19999 of a long document that says") is not None
+    assert all(finder.find(f"Line {n} of a short document") is None for n in range(20))
