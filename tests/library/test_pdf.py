@@ -258,9 +258,9 @@ async def test_processes_end_when_the_server_is_killed(tmp_path: Path) -> None:
         "    await read_pdf(pool, fd, Limits())\n"
         "asyncio.run(main())\n"
     )
-    server = subprocess.Popen(
+    server = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", script, slow], stdout=subprocess.PIPE, text=True, env=UNMEASURED
-    )  # noqa: ASYNC220
+    )
     assert server.stdout is not None
     pid = int(await asyncio.to_thread(server.stdout.readline))
     server.kill()

@@ -1,0 +1,222 @@
+"""Things that change under the server's hands while it looks at them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fastmcp import Client
+
+from attacks.world import CANARY
+from research_documents.server import build_documents_server
+from research_shared.errors import DocumentNotFound, DocumentUnreadable, RootUnavailable
+from research_shared.library import Library
+from research_shared.limits import Limits
+from research_shared.roots import Root, RootsPolicy
+from research_shared.settings import Settings
+
+FULL = bool(os.environ.get("RESEARCH_TEST_FULL"))
+OPERATIONS = 50_000 if FULL else 12_000
+SERVER_OPERATIONS = 600 if FULL else 40
+LIMIT_S = 240.0 if FULL else 60.0
+INSIDE = "wombat inside\n"
+
+REFUSALS = (DocumentNotFound, DocumentUnreadable, RootUnavailable)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder in which `dir` and `leaf.md` have doubles that lead outside."""
+    outside, folder = tmp_path / "outside", tmp_path / "research"
+    outside.mkdir()
+    (folder / "dir").mkdir(parents=True)
+    for name in ("a.md", "leaf.md"):
+        (outside / name).write_text(CANARY, encoding="utf-8")
+    (folder / "dir" / "a.md").write_text(INSIDE, encoding="utf-8")
+    (folder / "leaf.md").write_text(INSIDE, encoding="utf-8")
+    (tmp_path / "dir-link").symlink_to(outside)
+    (tmp_path / "relative-link").symlink_to("../outside")
+    (tmp_path / "leaf-link.md").symlink_to(outside / "leaf.md")
+    return folder
+
+
+@contextmanager
+def swapping(*pairs: tuple[Path, Path]) -> Iterator[Callable[[], int]]:
+    """Exchange these names without pause, in a process of its own; afterwards, gives how often that was."""
+    script = Path(__file__).with_name("swapper.py")
+    arguments = [str(path) for pair in pairs for path in pair]
+    process = subprocess.Popen(
+        [sys.executable, "-I", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}
+    )
+    output = b""
+    try:
+        yield lambda: int(output)
+    finally:
+        output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def doubles(folder: Path) -> tuple[tuple[Path, Path], ...]:
+    """What is inside, and what takes its place and leads outside."""
+    base = folder.parent
+    return (
+        (folder / "dir", base / "dir-link"),
+        (folder / "leaf.md", base / "leaf-link.md"),
+        (folder / "dir", base / "relative-link"),
+    )
+
+
+def read(policy: RootsPolicy, path: str) -> bytes:
+    document = policy.open(path)
+    try:
+        return os.read(document.fd, 1000)
+    finally:
+        os.close(document.fd)
+
+
+def test_this_race_is_lost_by_looking_before_opening(folder: Path) -> None:
+    """What the others show is worth something only if the usual way of checking a path does leak here."""
+    leaf = folder / "leaf.md"
+    with swapping(*doubles(folder)):
+        for _ in range(200_000):
+            try:
+                leaked = leaf.resolve(strict=True).is_relative_to(folder) and CANARY in leaf.read_text(
+                    "utf-8"
+                )
+            except OSError:
+                continue
+            if leaked:
+                return
+    pytest.fail("nothing leaked: names are not swapped fast enough to show anything")
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["openat2", "walk"])
+def test_nothing_leaks_while_a_directory_and_a_leaf_are_swapped(folder: Path, openat2: bool) -> None:
+    policy = RootsPolicy([Root("research", folder)], openat2=openat2)
+    size = (folder / "leaf.md").stat().st_size
+    done = inside = refused = 0
+    deadline = time.monotonic() + LIMIT_S
+    with swapping(*doubles(folder)) as swaps:
+        while done < OPERATIONS and time.monotonic() < deadline:
+            for path in ("dir/a.md", "leaf.md"):
+                try:
+                    content = read(policy, path)
+                except REFUSALS:
+                    refused += 1
+                else:
+                    assert content == INSIDE.encode()
+                    inside += 1
+            for info in policy.walk():
+                # The size in a listing would tell about what is outside, too.
+                assert info.size_bytes == size
+            done += 3
+    assert done >= OPERATIONS
+    assert inside > done // 100
+    assert refused > done // 100
+    assert swaps() > 1000
+
+
+async def test_nothing_leaks_from_the_library_while_names_are_swapped(folder: Path) -> None:
+    library = Library(RootsPolicy([Root("research", folder)]), Limits(workers=1))
+    seen = set()
+    with swapping(*doubles(folder)):
+        for _ in range(OPERATIONS // 60):
+            replies = await asyncio.gather(
+                *(library.read(path) for path in ("dir/a.md", "leaf.md") * 5), return_exceptions=True
+            )
+            for reply in replies:
+                assert not isinstance(reply, BaseException) or isinstance(reply, REFUSALS)
+                seen.add(reply.text if not isinstance(reply, BaseException) else "refused")
+    assert seen <= {INSIDE, "refused"}
+    assert INSIDE in seen
+
+
+async def test_nothing_leaks_from_the_server_while_names_are_swapped(folder: Path) -> None:
+    settings = Settings(roots=(Root("research", folder),), watch=False, extract_workers=1)
+    async with Client(build_documents_server(settings)) as client:
+        with swapping(*doubles(folder)):
+            for number in range(SERVER_OPERATIONS):
+                mode = "regex" if number % 2 else "keyword"
+                for tool, arguments in (
+                    ("read_document", {"document_path": "dir/a.md"}),
+                    ("read_document", {"document_path": "leaf.md"}),
+                    ("list_research_documents", {}),
+                    ("search_documents", {"query": "wombat", "mode": mode}),
+                    ("search_documents", {"query": CANARY.replace("-", "."), "mode": "regex"}),
+                ):
+                    result = await client.call_tool(tool, arguments, raise_on_error=False)
+                    assert CANARY not in repr(result)
+                    if result.is_error:
+                        assert result.structured_content is not None
+                        assert result.structured_content["error"]["code"] in {
+                            "document_not_found",
+                            "document_unreadable",
+                        }
+        found = await client.call_tool("search_documents", {"query": "wombat"})
+        assert found.structured_content is not None
+        assert {match["document"] for match in found.structured_content["matches"]} <= {"dir/a.md", "leaf.md"}
+
+
+def test_a_root_that_is_swapped_for_a_link_never_leads_outside(folder: Path) -> None:
+    (folder.parent / "outside" / "dir").mkdir()
+    (folder.parent / "outside" / "dir" / "a.md").write_text(CANARY, encoding="utf-8")
+    link = folder.parent / "root-link"
+    link.symlink_to(folder.parent / "outside")
+    policy = RootsPolicy([Root("research", folder)])
+    unavailable = 0
+    with swapping((folder, link)):
+        for _ in range(OPERATIONS // 10):
+            try:
+                assert read(policy, "dir/a.md") == INSIDE.encode()
+                assert {info.path for info in policy.walk()} <= {"dir/a.md", "leaf.md"}
+            except RootUnavailable:
+                unavailable += 1
+    assert unavailable
+
+
+async def test_files_that_change_all_the_time_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A file grows, shrinks, is replaced and vanishes; each text that is given was there at one moment."""
+    folder = tmp_path / "research"
+    folder.mkdir()
+    file = folder / "a.md"
+    stop = threading.Event()
+
+    def run() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            letter = "abcdefgh"[number % 8]
+            if number % 3:
+                fresh = tmp_path / "fresh"
+                fresh.write_text(letter * (1000 * (number % 7 + 1)), encoding="utf-8")
+                fresh.rename(file)
+            else:
+                file.unlink(missing_ok=True)
+
+    thread = threading.Thread(target=run)
+    library = Library(RootsPolicy([Root("research", folder)]), Limits(workers=1))
+    thread.start()
+    seen = set()
+    try:
+        for _ in range(OPERATIONS // 20):
+            try:
+                text = (await library.read("a.md")).text
+            except DocumentNotFound:
+                seen.add("missing")
+                continue
+            except DocumentUnreadable as refusal:
+                assert refusal.reason == "changed while being read"  # noqa: PT017
+                continue
+            assert len(set(text)) == 1
+            assert len(text) % 1000 == 0
+            seen.add("whole")
+    finally:
+        stop.set()
+        thread.join()
+    assert seen == {"missing", "whole"}
