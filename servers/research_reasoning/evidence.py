@@ -84,6 +84,7 @@ class EvidenceTask:
         self.key = key_of(
             prompts.VERSION, "evidence", text.path, text.digest, question, plan, share, call.boundary
         )
+        self.shown_key = f"shown:{self.key}"
 
     async def selected(self) -> tuple[Shown, str]:
         """What the model is shown, and the outline of the rest. The same in every round."""
@@ -98,12 +99,14 @@ class EvidenceTask:
 
         async def build() -> Body:
             shown, headings = await self.selected()
+            covered = coverage(self.text, shown.ranges, shown.clipped)
+            self._call.ledger.remember(self.shown_key, covered.model_dump(mode="json"), instead_of=[])
             return prompts.evidence(
                 path=self.text.path,
                 question=self.question,
                 outline=headings,
                 material=shown.text,
-                whole=not headings and coverage(self.text, shown.ranges, shown.clipped).complete,
+                whole=covered.complete,
                 plan=self.plan,
                 boundary=self._call.boundary,
             )
@@ -124,10 +127,16 @@ class EvidenceTask:
 
     async def checked(self, found: Sequence[answers.Finding], notes: str = "") -> DocumentEvidence:
         """The evidence, each quote looked for in the whole document."""
-        shown, _ = await self.selected()
         checked = await asyncio.to_thread(self._check, found)
-        covered = coverage(self.text, shown.ranges, shown.clipped)
-        return DocumentEvidence(self.text.path, checked, notes, covered)
+        return DocumentEvidence(self.text.path, checked, notes, await self._covered())
+
+    async def _covered(self) -> Coverage:
+        """What the model was shown: as it was written down when it was asked, perhaps rounds ago."""
+        kept = self._call.ledger.recall(self.shown_key)
+        if kept is not None:
+            return Coverage.model_validate(kept)
+        shown, _ = await self.selected()
+        return coverage(self.text, shown.ranges, shown.clipped)
 
     def _check(self, found: Sequence[answers.Finding]) -> tuple[CheckedFinding, ...]:
         finder = QuoteFinder(self.text)
@@ -197,7 +206,7 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask]) -> list[DocumentEvid
 
 
 def _keep(call: Call, task: EvidenceTask, found: DocumentEvidence) -> DocumentEvidence:
-    used = [task.key, key_of("repair", task.key)]
+    used = [task.key, key_of("repair", task.key), task.shown_key]
     call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
     return found
 

@@ -1,0 +1,100 @@
+"""Long documents: what is shown is counted, and what is not shown is said."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reasoning.carriers import connected
+from reasoning.pdfs import pdf
+from reasoning.scripted import ScriptedModel
+from research_reasoning.models.rounds import MAX_ROUNDS
+
+FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
+LINES = 60
+
+
+def book(pages: int) -> bytes:
+    sentence = "Relay {n} removes one layer of encryption and learns its neighbours only, said volume {p}."
+    return pdf([[sentence.format(n=n, p=page) for n in range(LINES)] for page in range(1, pages + 1)])
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
+async def test_a_book_of_500_pages_is_summarized_within_the_limits(folder: Path, carrier: str) -> None:
+    pages = 500 if FULL or carrier == "modern-memory" else 120
+    (folder / "book.pdf").write_bytes(book(pages))
+    async with connected(carrier, folder, ScriptedModel(), model_request_tokens=200_000) as session:
+        result = await session.call("summarize_document", document_path="book.pdf")
+    coverage = result["coverage"]
+    assert (coverage["pages_total"], coverage["lines_total"]) == (pages, pages * LINES)
+    assert result["usage"]["rounds"] <= MAX_ROUNDS
+    assert result["usage"]["input_tokens"] <= 200_000
+    shown = sum(last - first + 1 for first, last in coverage["ranges"])
+    assert shown == coverage["lines_shown"]
+    assert coverage["complete"] is (shown == coverage["lines_total"])
+    told = any(f"{shown} of {pages * LINES} lines" in warning for warning in result["warnings"])
+    assert told is (pages == 500)
+    assert coverage["pages_shown"] >= pages * 0.3
+
+
+async def test_a_document_over_its_share_is_read_where_it_bears_on_the_question(folder: Path) -> None:
+    filler = "Weather over the northern sea stayed calm and grey for many days in a row. " * 6
+    chapters = [f"# Chapter {number}\n\n{filler}" for number in range(150)]
+    needle = "The lighthouse keeper counted exactly forty migrating penguins near Tromso."
+    chapters[110] += f"\n\n{needle}\n"
+    (folder / "sea.md").write_text("\n\n".join(chapters), encoding="utf-8")
+    async with connected("modern-memory", folder) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["sea.md"], research_question="How many migrating penguins?"
+        )
+    (prompt,) = [text for kind, _, text in session.model.calls if kind == "evidence"]
+    assert needle in prompt
+    assert "# Chapter 0" in prompt
+    assert "Headings: Chapter 0 · Chapter 1" in prompt
+    coverage = result["sources"][0]["coverage"]
+    assert not coverage["complete"]
+    shown = {line for first, last in coverage["ranges"] for line in range(first, last + 1)}
+    lines = (folder / "sea.md").read_text("utf-8").split("\n")
+    assert lines.index(needle) + 1 in shown
+    assert all(line in prompt for number, line in enumerate(lines, 1) if number in shown)
+
+
+async def test_a_single_endless_line_is_cut_and_counted(folder: Path) -> None:
+    (folder / "line.txt").write_text("word " * 40_000, encoding="utf-8")
+    async with connected("modern-memory", folder) as session:
+        summary = await session.call("summarize_document", document_path="line.txt")
+        synthesis = await session.call(
+            "synthesize_research", document_paths=["line.txt"], research_question="Which words are there?"
+        )
+    for coverage in (summary["coverage"], synthesis["sources"][0]["coverage"]):
+        assert coverage["ranges"] == [[1, 1]]
+        assert (coverage["clipped_lines"], coverage["complete"]) == (1, False)
+
+
+async def test_notes_that_do_not_fit_one_prompt_are_merged_first(folder: Path) -> None:
+    sections = [f"# Part {n}\n\n" + f"Relay {n} removes one layer of encryption. " * 40 for n in range(60)]
+    (folder / "long.md").write_text("\n\n".join(sections), encoding="utf-8")
+    async with connected("modern-memory", folder, model_call_tokens=2_000) as session:
+        result = await session.call("summarize_document", document_path="long.md", summary_length="detailed")
+        assert session.model.counts["merge"] >= 2
+        assert session.model.counts["reduce"] == 1
+    assert result["usage"]["rounds"] <= MAX_ROUNDS
+    values = [value for value, _ in session.progress]
+    assert values == sorted(set(values))
+
+
+async def test_findings_that_do_not_fit_the_combination_are_counted(folder: Path) -> None:
+    names = [f"n{number}.md" for number in range(40)]
+    for name in names:
+        text = "Relay nodes remove one layer of encryption each and learn only their neighbours. " * 2
+        (folder / name).write_text(f"{text}\nThey also never keep any record of what has passed.", "utf-8")
+    async with connected("provider-openai", folder, model_call_tokens=2_000) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=names, research_question="What is kept?"
+        )
+    assert result["sources_used"] == 40
+    assert any("findings did not fit the combination" in warning for warning in result["warnings"])
+    (prompt,) = [text for kind, _, text in session.model.calls if kind == "combine"]
+    firsts = sum(f"\n{number}.1 " in prompt for number in range(1, 41))
+    seconds = sum(f"\n{number}.2 " in prompt for number in range(1, 41))
+    assert firsts > seconds
