@@ -24,6 +24,7 @@ The tree (code in brackets, `*` marks the retryable ones)::
     │   └── ShuttingDown            [shutting_down]        *
     ├── DeadlineExceeded            [deadline_exceeded]    *
     ├── BackendUnavailable          [backend_unavailable]  *
+    ├── BackendRefused              [backend_refused]
     ├── AuditUnavailable            [audit_unavailable]    *
     └── InternalError               [internal_error]
 
@@ -215,6 +216,13 @@ class BackendUnavailable(ResearchError):
     code = "backend_unavailable"
     retryable = True
     default_hint = "Wait a moment, then call again; other tools are not affected."
+
+
+class BackendRefused(ResearchError):
+    """An upstream server behind the gateway answered with a protocol error."""
+
+    code = "backend_refused"
+    default_hint = "Read the message of that server and change the call."
 
 
 class AuditUnavailable(ResearchError):

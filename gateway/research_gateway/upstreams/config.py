@@ -1,0 +1,55 @@
+"""Which upstreams there are: the remote servers of ours, and those of an `mcpServers` file."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastmcp.client.transports import StreamableHttpTransport
+from fastmcp.mcp_config import MCPConfig
+from pydantic import ValidationError
+
+from research_gateway.upstreams.sessions import Upstream
+from research_gateway.upstreams.transport import pooled
+from research_shared.errors import ConfigurationError
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignServer:
+    """A server of an `mcpServers` file, under the name that leads its tools' names."""
+
+    namespace: str
+    upstream: Upstream
+
+
+def remote(name: str, url: str, token: str | None = None) -> Upstream:
+    """A remote server of ours; `token` is the bearer token that it wants."""
+    return Upstream(name, pooled(StreamableHttpTransport(url, auth=token)), ours=True)
+
+
+def load_servers(path: Path) -> Sequence[ForeignServer]:
+    """The servers of an `mcpServers` file, in its order.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is no such file, or a name cannot lead a tool's name.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        config = MCPConfig.model_validate(raw if isinstance(raw, dict) else {})
+    except (OSError, ValueError) as error:
+        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: {problem}") from error
+    if not config.mcpServers:
+        raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: no server under 'mcpServers'")
+    for name in config.mcpServers:
+        if not _NAMESPACE.fullmatch(name):
+            raise ConfigurationError(
+                f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: allowed: up to 32 of A-Z a-z 0-9 _ -"
+            )
+    return [
+        ForeignServer(name, Upstream(name, pooled(server.to_transport())))
+        for name, server in config.mcpServers.items()
+    ]

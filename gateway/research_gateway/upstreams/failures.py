@@ -1,0 +1,76 @@
+"""What goes wrong between the gateway and an upstream, in our own terms."""
+
+import httpx2
+from mcp import MCPError
+from mcp_types import (
+    CONNECTION_CLOSED,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    REQUEST_TIMEOUT,
+    UNSUPPORTED_PROTOCOL_VERSION,
+)
+
+from research_gateway.retry import TRANSPORT_FAILURES, UpstreamFailure, causes
+from research_gateway.upstreams.transport import OVERLOADED
+from research_shared.errors import BackendRefused, ResearchError
+from research_shared.retry import retry_after
+
+_SESSION_GONE = frozenset({"Session terminated", "Session not found"})
+"""What the SDK's transport and its servers say when a session is not known any more: the request was not served."""
+
+
+def is_session_gone(error: BaseException) -> bool:
+    """Whether the upstream has forgotten the session, so that a new one is all that is needed."""
+    return any(
+        isinstance(cause, MCPError) and cause.code == INVALID_REQUEST and cause.error.message in _SESSION_GONE
+        for cause in causes(error)
+    )
+
+
+def is_changed(error: BaseException) -> bool:
+    """Whether what answers at the upstream's address may be another version of it, or nothing at all."""
+    return any(
+        isinstance(cause, httpx2.ConnectError | ConnectionRefusedError)
+        or (isinstance(cause, MCPError) and cause.code in {METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION})
+        for cause in causes(error)
+    )
+
+
+def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
+    """The error that a relayed call ends with: a failure to reach the upstream, its refusal, or what it was.
+
+    A client that lacks a capability must be told so by the protocol's own error, which is let through.
+    """
+    chain = list(causes(error))
+    if any(isinstance(cause, ResearchError) for cause in chain):
+        return error
+    status = next((c for c in chain if isinstance(c, httpx2.HTTPStatusError)), None)
+    if status is not None:
+        return UpstreamFailure(
+            f"the server {upstream!r} is not available",
+            upstream=upstream,
+            transient=status.response.status_code in OVERLOADED,
+            partial=partial,
+            retry_after_s=retry_after(status.response.headers),
+        )
+    refusal = next((c for c in chain if isinstance(c, MCPError)), None)
+    if refusal is not None:
+        if refusal.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
+            return refusal
+        if refusal.code not in {CONNECTION_CLOSED, REQUEST_TIMEOUT} and not is_session_gone(refusal):
+            return BackendRefused(refusal.error.message, upstream=upstream, protocol_code=refusal.code)
+    broken = any(isinstance(cause, TRANSPORT_FAILURES) for cause in chain)
+    closed = refusal is not None and refusal.code != REQUEST_TIMEOUT
+    if (
+        refusal is None
+        and not broken
+        and not any(isinstance(c, RuntimeError | OSError | httpx2.HTTPError) for c in chain)
+    ):
+        return error
+    return UpstreamFailure(
+        f"the server {upstream!r} does not answer",
+        upstream=upstream,
+        transient=broken or closed,
+        partial=partial,
+    )

@@ -1,0 +1,77 @@
+"""How upstream servers are reached: over HTTP with one pool of connections for each of them, or over pipes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from fastmcp.client.transports import ClientTransport, StreamableHttpTransport
+from fastmcp.client.transports.base import TransportOptions
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 300.0
+OVERLOADED = frozenset({429, 502, 503, 504, 529})
+"""Statuses that come from in front of a server, or from one that does not want the request now."""
+
+
+class PooledHttpTransport(ClientTransport):
+    """Streamable HTTP over connections that all sessions of one upstream share.
+
+    Nothing of a client's own request goes upstream with it: neither its credentials nor its headers.
+    """
+
+    def __init__(self, transport: StreamableHttpTransport) -> None:
+        self.url = transport.url
+        self._auth = transport.auth
+        self._headers = transport.headers
+        self._client: httpx2.AsyncClient | None = None
+
+    def _shared(self) -> httpx2.AsyncClient:
+        if self._client is None or self._client.is_closed:
+            self._client = httpx2.AsyncClient(
+                headers=self._headers,
+                auth=self._auth,
+                follow_redirects=True,
+                timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                # Each session of before 2026-07-28 keeps a stream open: a cap on connections would be one on clients.
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+                event_hooks={"response": [_raise_if_unavailable]},
+            )
+        return self._client
+
+    @asynccontextmanager
+    async def connect_session(
+        self, *, transport_options: TransportOptions | None = None, **session_kwargs: Any
+    ) -> AsyncIterator[ClientSession]:
+        """Open a session over the shared connections."""
+        options = transport_options or TransportOptions()
+        async with (
+            streamable_http_client(self.url, http_client=self._shared()) as (read, write),
+            options.session_class(read, write, **session_kwargs) as session,
+        ):
+            yield session
+
+    async def close_pool(self) -> None:
+        """Close the connections; the next session opens new ones."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+
+async def _raise_if_unavailable(response: httpx2.Response) -> None:
+    """Let a refusal keep its status: the SDK's transport would make a nameless protocol error of it."""
+    if response.status_code in OVERLOADED:
+        response.raise_for_status()
+
+
+def pooled(transport: ClientTransport) -> ClientTransport:
+    """The transport with shared connections, where it is one over Streamable HTTP."""
+    if (
+        type(transport) is StreamableHttpTransport
+        and transport.httpx_client_factory is None
+        and transport.verify is None
+    ):
+        return PooledHttpTransport(transport)
+    return transport

@@ -1,0 +1,589 @@
+"""Servers behind the gateway: what passes through, how sessions are reused, and what happens when one is down."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types
+import pytest
+from fastmcp import Client, Context, FastMCP
+from fastmcp.client.elicitation import ElicitResult
+from fastmcp.client.logging import LogMessage
+from mcp import MCPError
+from mcp_types import (
+    CreateMessageRequest,
+    CreateMessageRequestParams,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    InputRequiredResult,
+    SamplingMessage,
+    TextContent,
+    ToolAnnotations,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from research_gateway.retry import RetryUpstream
+from research_gateway.upstreams import UpstreamProvider, load_servers, remote
+from research_gateway.upstreams.sessions import Upstream
+from research_shared.boundary import ErrorBoundary
+from research_shared.errors import ConfigurationError
+from research_shared.retry import RetryPolicy
+from research_shared.scope_meta import SCOPE_META_KEY
+from serving_support import Served, serving
+
+ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
+READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+FORM = {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]}
+
+
+class Behind:
+    """The upstream server: what it offers, and what it has seen."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.cancelled = anyio.Event()
+        self.hanging = anyio.Event()
+
+    def build(self) -> FastMCP[Any]:  # noqa: C901  (one tool for each thing that passes through)
+        server: FastMCP[Any] = FastMCP("behind")
+
+        @server.tool(annotations=READ_ONLY)
+        async def echo(text: str) -> str:
+            self.calls.append("echo")
+            return text
+
+        @server.tool
+        async def change(text: str) -> str:
+            self.calls.append("change")
+            return text
+
+        @server.tool
+        async def fail() -> str:
+            raise ValueError("broken")
+
+        @server.tool
+        async def about(ctx: Context) -> dict[str, Any]:
+            """Who the upstream thinks it talks to."""
+            session = ctx.session
+            declared = session.client_capabilities
+            return {
+                "modern": session.protocol_version in MODERN_PROTOCOL_VERSIONS,
+                "name": session.client_params.client_info.name if session.client_params else None,
+                "declares": sorted(declared.model_dump(exclude_none=True)) if declared else [],
+                "meta": {
+                    k: v
+                    for k, v in (ctx.request_context.meta or {}).items()  # type: ignore[union-attr]
+                    if k.startswith(("test/", "io.github"))
+                },
+                "session": ctx.session_id,
+            }
+
+        @server.tool
+        async def talk(ctx: Context) -> str:
+            await ctx.report_progress(1, 2, "half")
+            await ctx.warning("a line", logger_name="behind", extra={"n": 1})
+            await ctx.session.send_log_message(
+                "error", ["any", "json"], "raw", related_request_id=ctx.request_id
+            )
+            await ctx.report_progress(2, 2, "whole")
+            return "said"
+
+        @server.tool
+        async def ask(ctx: Context) -> str | InputRequiredResult:
+            """Asks its client's model and its user, in the way of the era."""
+            params = CreateMessageRequestParams(
+                messages=[SamplingMessage(role="user", content=TextContent(type="text", text="think"))],
+                max_tokens=7,
+                temperature=0.5,
+            )
+            form = ElicitRequestFormParams(message="sure?", requested_schema=FORM)
+            if ctx.session.protocol_version in MODERN_PROTOCOL_VERSIONS:
+                answers = ctx.input_responses
+                if answers is None:
+                    requests: dict[str, Any] = {
+                        "model": CreateMessageRequest(params=params),
+                        "user": ElicitRequest(params=form),
+                        "roots": mcp_types.ListRootsRequest(),
+                    }
+                    return InputRequiredResult(input_requests=requests, request_state="carried")
+                assert ctx.request_state == "carried"
+                model, user, roots = answers["model"], answers["user"], answers["roots"]
+            else:
+                model = await ctx.session.create_message(params.messages, max_tokens=7, temperature=0.5)
+                user = await ctx.session.elicit(form.message, form.requested_schema, ctx.request_id)
+                roots = await ctx.session.list_roots()
+            assert isinstance(model, mcp_types.CreateMessageResult)
+            assert isinstance(user, mcp_types.ElicitResult)
+            assert isinstance(roots, mcp_types.ListRootsResult)
+            return f"{model.model} {model.stop_reason} {user.content} {roots.roots[0].uri}"
+
+        @server.tool
+        async def hang() -> str:
+            self.hanging.set()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.cancelled.set()
+            raise AssertionError
+
+        @server.resource("note://all")
+        async def note() -> str:
+            return "everything"
+
+        @server.resource("note://{name}")
+        async def named(name: str) -> str:
+            if name == "missing":
+                raise FileNotFoundError(name)
+            return f"note {name}"
+
+        @server.prompt(name="brief")
+        async def brief(topic: str) -> str:
+            return f"about {topic}"
+
+        @server.completion
+        async def complete(ref: Any, argument: Any, _context: Any) -> list[str]:
+            return [f"{type(ref).__name__}:{argument.value}{end}" for end in ("a", "b")]
+
+        return server
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Gateway:
+    """A server in front of an upstream, with the parts that matter here."""
+
+    def __init__(self, upstream: Upstream, *, namespace: str = "", **options: Any) -> None:
+        self.clock = Clock()
+        self.upstream = upstream
+        options.setdefault("watch", False)
+        self.provider = UpstreamProvider(upstream, clock=self.clock, namespaced=bool(namespace), **options)
+        self.policy = RetryPolicy(attempts=3, base_s=0.001, cap_s=0.001, deadline_s=5)
+        self.server: FastMCP[Any] = FastMCP(
+            "gateway", middleware=[ErrorBoundary(), RetryUpstream(self.policy)], mask_error_details=True
+        )
+        self.server.add_provider(self.provider, namespace=namespace)
+
+        @self.server.tool
+        async def local() -> str:
+            return "here"
+
+    @classmethod
+    def before(cls, served: Served, **options: Any) -> "Gateway":
+        return cls(remote("behind", served.url), **options)
+
+
+async def code_of(client: Client[Any], tool: str, **arguments: Any) -> str:
+    result = await client.call_tool(tool, arguments, raise_on_error=False)
+    error = (result.structured_content or {}).get("error", {})
+    return str(error.get("code", "error")) if result.is_error else "ok"
+
+
+async def sample(
+    messages: Any, params: CreateMessageRequestParams, _context: Any
+) -> mcp_types.CreateMessageResult:
+    assert messages[0].content.text == "think"
+    assert (params.max_tokens, params.temperature) == (7, 0.5)
+    content = TextContent(type="text", text="thought")
+    return mcp_types.CreateMessageResult(
+        role="assistant", content=content, model="the-model", stop_reason="endTurn"
+    )
+
+
+async def elicit(*_: Any) -> ElicitResult[Any]:
+    return ElicitResult(action="accept", content={"value": "yes"})
+
+
+@ERAS
+async def test_components_of_an_upstream_work_as_if_they_were_the_gateways_own(mode: Any) -> None:
+    async with (
+        serving(Behind().build()) as served,
+        Client(Gateway.before(served).server, mode=mode) as client,
+    ):
+        assert {t.name for t in await client.list_tools()} >= {"echo", "talk", "local"}
+        assert (await client.call_tool("echo", {"text": "hé"})).data == "hé"
+        assert (await client.call_tool("local")).data == "here"
+        failed = await client.call_tool("fail", raise_on_error=False)
+        assert failed.is_error
+        assert "broken" in failed.content[0].text
+        assert [str(r.uri) for r in await client.list_resources()] == ["note://all"]
+        assert (await client.read_resource("note://all"))[0].text == "everything"
+        assert [t.uri_template for t in await client.list_resource_templates()] == ["note://{name}"]
+        assert (await client.read_resource("note://x"))[0].text == "note x"
+        assert [p.name for p in await client.list_prompts()] == ["brief"]
+        prompt = await client.get_prompt("brief", {"topic": "owls"})
+        assert prompt.messages[0].content.text == "about owls"
+        with pytest.raises(MCPError) as failure:
+            await client.read_resource("note://missing")
+        assert failure.value.error.data["error"]["code"] == "backend_refused"
+
+
+@ERAS
+@pytest.mark.parametrize("handlers", [{}, {"sampling_handler": sample}, {"roots": ["file:///r"]}])
+async def test_the_upstream_is_told_what_the_client_declared(mode: Any, handlers: dict[str, Any]) -> None:
+    info = mcp_types.Implementation(name="reader", version="3")
+    async with serving(Behind().build()) as served:
+        front = Gateway.before(served).server
+        async with Client(front, mode=mode, client_info=info, **handlers) as client:
+            seen = (await client.call_tool("about", meta={"test/a": 1, SCOPE_META_KEY: ["x"]})).data
+    expected = {"sampling_handler": ["sampling"], "roots": ["roots"]}
+    assert seen["declares"] == [name for key in handlers for name in expected[key]]
+    assert (seen["modern"], seen["name"]) == (mode == "auto", "reader")
+    assert seen["meta"] == {"test/a": 1, SCOPE_META_KEY: ["x"]}
+
+
+async def test_the_scope_is_kept_from_servers_of_other_people() -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        gateway.upstream.ours = False
+        async with Client(gateway.server) as client:
+            seen = (await client.call_tool("about", meta={"test/a": 1, SCOPE_META_KEY: ["x"]})).data
+    assert seen["meta"] == {"test/a": 1}
+
+
+@ERAS
+async def test_progress_and_logs_arrive_unchanged(mode: Any) -> None:
+    logs: list[tuple[str, str | None, Any]] = []
+    progress: list[tuple[float, float | None, str | None]] = []
+
+    async def on_log(message: LogMessage) -> None:
+        logs.append((message.level, message.logger, message.data))
+
+    async def on_progress(*report: Any) -> None:
+        progress.append(report)
+
+    async with serving(Behind().build()) as served:
+        front = Gateway.before(served).server
+        async with Client(front, mode=mode, log_handler=on_log, progress_handler=on_progress) as client:
+            assert (await client.call_tool("talk")).data == "said"
+    assert progress == [(1, 2, "half"), (2, 2, "whole")]
+    assert logs == [
+        ("warning", "behind", {"msg": "a line", "extra": {"n": 1}}),
+        ("error", "raw", ["any", "json"]),
+    ]
+
+
+@ERAS
+async def test_questions_of_the_upstream_reach_the_client_and_its_answers_come_back_whole(mode: Any) -> None:
+    async with serving(Behind().build()) as served:
+        front = Gateway.before(served).server
+        handlers: dict[str, Any] = {"sampling_handler": sample, "elicitation_handler": elicit}
+        async with Client(front, mode=mode, roots=["file:///r"], **handlers) as client:
+            said = (await client.call_tool("ask")).data
+    assert said == "the-model endTurn {'value': 'yes'} file:///r"
+
+
+@ERAS
+async def test_a_client_that_refuses_is_reported_to_the_upstream(mode: Any) -> None:
+    async def refuse(*_: Any) -> Any:
+        raise RuntimeError("no")
+
+    async with serving(Behind().build()) as served:
+        front = Gateway.before(served).server
+        async with Client(front, mode=mode, sampling_handler=refuse) as client:
+            with pytest.raises(Exception):  # noqa: B017, PT011  (the client's own failure differs by era)
+                await client.call_tool("ask")
+
+
+async def test_cancelling_reaches_the_upstream() -> None:
+    behind = Behind()
+    async with serving(behind.build()) as served, Client(Gateway.before(served).server) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.call_tool, "hang")
+            with anyio.fail_after(5):
+                await behind.hanging.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(5):
+            await behind.cancelled.wait()
+        assert (await client.call_tool("echo", {"text": "on"})).data == "on"
+
+
+async def test_sessions_are_reused_one_request_at_a_time() -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        async with Client(gateway.server) as client:
+            for _ in range(10):
+                await client.call_tool("echo", {"text": "a"})
+            assert gateway.upstream.sessions_opened == 1
+            posts = served.requests
+            await client.call_tool("echo", {"text": "a"})
+            assert served.requests == posts + 1
+        async with Client(gateway.server, sampling_handler=sample) as other:
+            assert (await other.call_tool("about")).data["declares"] == ["sampling"]
+        assert gateway.upstream.sessions_opened == 2
+
+
+async def test_each_session_of_the_handshake_era_has_a_session_of_its_own_upstream() -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        async with Client(gateway.server, mode="legacy") as one, Client(gateway.server, mode="legacy") as two:
+            mine = [(await one.call_tool("about")).data["session"] for _ in range(2)]
+            yours = (await two.call_tool("about")).data["session"]
+            assert mine[0] == mine[1] != yours
+            assert len(gateway.upstream._bound) == 2
+        assert len(gateway.upstream._bound) == 0
+
+
+@ERAS
+async def test_concurrent_calls_of_many_clients_get_their_own_progress_and_answers(mode: Any) -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        heard: dict[int, list[Any]] = {n: [] for n in range(8)}
+
+        async def one(number: int) -> None:
+            async def on_progress(*report: Any) -> None:
+                heard[number].append(report)
+
+            async with Client(gateway.server, mode=mode) as client:
+                for _ in range(3):
+                    await client.call_tool("talk", progress_handler=on_progress)
+                    assert (await client.call_tool("echo", {"text": str(number)})).data == str(number)
+
+        async with anyio.create_task_group() as tasks:
+            for number in heard:
+                tasks.start_soon(one, number)
+    assert all(len(reports) == 6 for reports in heard.values())
+
+
+@ERAS
+async def test_completion_works_through_the_gateway(mode: Any) -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        gateway.server.add_completion_handler(gateway.provider.complete)
+        async with Client(gateway.server, mode=mode) as client:
+            template = mcp_types.ResourceTemplateReference(uri="note://{name}")
+            prompt = mcp_types.PromptReference(name="brief")
+            argument = {"name": "name", "value": "x"}
+            assert (await client.complete(template, argument)).values == [
+                "ResourceTemplateReference:xa",
+                "ResourceTemplateReference:xb",
+            ]
+            assert (await client.complete(prompt, argument)).values[0] == "PromptReference:xa"
+            other = mcp_types.PromptReference(name="other")
+            assert (await client.complete(other, argument)).values == []
+
+
+@ERAS
+async def test_an_upstream_that_is_down_takes_nothing_with_it_and_comes_back_by_itself(mode: Any) -> None:
+    behind = Behind()
+    async with serving(behind.build) as served:
+        gateway = Gateway.before(served)
+        async with Client(gateway.server, mode=mode) as client:
+            assert (await client.call_tool("echo", {"text": "a"})).data == "a"
+            assert (await client.read_resource("note://x"))[0].text == "note x"
+            tools = {t.name for t in await client.list_tools()}
+            await served.stop()
+            gateway.clock.now += 60
+            assert {t.name for t in await client.list_tools()} == tools
+            assert gateway.provider.available is False
+            result = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
+            assert result.structured_content is not None
+            assert result.structured_content["error"]["code"] == "backend_unavailable"
+            assert result.structured_content["error"]["retryable"] is True
+            assert (await client.call_tool("local")).data == "here"
+            with pytest.raises(MCPError) as failure:
+                await client.read_resource("note://x")
+            assert failure.value.error.data["error"]["code"] == "backend_unavailable"
+            assert served._tasks is not None
+            await served.start(served._tasks)
+            assert (await client.call_tool("echo", {"text": "b"})).data == "b"
+            gateway.clock.now += 60
+            assert {t.name for t in await client.list_tools()} == tools
+            assert gateway.provider.available is True
+
+
+async def test_what_an_upstream_offers_is_learnt_as_soon_as_it_can_be_reached() -> None:
+    async with serving(Behind().build) as served:
+        await served.stop()
+        gateway = Gateway.before(served, watch=True)
+        gateway.provider._clock = anyio.current_time
+        async with Client(gateway.server) as client:
+            assert [t.name for t in await client.list_tools()] == ["local"]
+            assert served._tasks is not None
+            await served.start(served._tasks)
+            with anyio.fail_after(5):
+                while len(gateway.provider._known) < 4:  # noqa: ASYNC110
+                    await anyio.sleep(0.05)
+            await served.stop()
+            assert await code_of(client, "echo", text="a") == "backend_unavailable"
+
+
+@ERAS
+async def test_a_restart_between_two_calls_goes_unnoticed(mode: Any) -> None:
+    behind = Behind()
+    async with serving(behind.build) as served:
+        front = Gateway.before(served).server
+        async with Client(front, mode=mode) as client:
+            assert (await client.call_tool("echo", {"text": "a"})).data == "a"
+            await served.stop()
+            assert served._tasks is not None
+            await served.start(served._tasks)
+            assert (await client.call_tool("echo", {"text": "b"})).data == "b"
+    assert behind.calls == ["echo", "echo"]
+
+
+async def test_an_upstream_that_never_answered_is_named_by_the_calls_of_its_tools() -> None:
+    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp"), namespace="gone")
+    async with Client(gateway.server) as client:
+        assert [t.name for t in await client.list_tools()] == ["local"]
+        assert await code_of(client, "gone_echo") == "backend_unavailable"
+        assert await code_of(client, "nothing") == "unknown_tool"
+
+
+async def test_tools_that_are_known_beforehand_are_listed_although_the_upstream_never_answered() -> None:
+    async def seed() -> list[mcp_types.Tool]:
+        return [mcp_types.Tool(name="echo", input_schema={"type": "object"}, annotations=READ_ONLY)]
+
+    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp"), seed=seed)
+    async with Client(gateway.server) as client:
+        assert {t.name for t in await client.list_tools()} == {"echo", "local"}
+        assert await code_of(client, "echo") == "backend_unavailable"
+
+
+async def test_a_down_upstream_is_asked_for_its_lists_less_and_less_often() -> None:
+    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp"))
+    asked: list[float] = []
+    async with Client(gateway.server) as client:
+        for _ in range(200):
+            before = gateway.provider._ask_again_at
+            await client.list_tools()
+            if gateway.provider._ask_again_at != before:
+                asked.append(gateway.clock.now)
+            gateway.clock.now += 0.5
+    assert asked[:5] == [0.0, 1.0, 3.0, 7.0, 15.0]
+    assert len(asked) <= 8
+
+
+def refusing(status: int, headers: dict[str, str] | None = None) -> Callable[..., Any]:
+    async def answer(_app: Any, _scope: Any, _receive: Any, send: Any) -> None:
+        raw = [(k.encode(), v.encode()) for k, v in (headers or {}).items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": b"<html>"})
+
+    return answer
+
+
+async def reset(_app: Any, _scope: Any, _receive: Any, send: Any) -> None:
+    """Begin an answer and break off before its first event."""
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+    )
+    raise ConnectionError("reset")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "requests"),
+    [
+        pytest.param(refusing(503), "backend_unavailable", 3, id="503"),
+        pytest.param(
+            refusing(429, {"retry-after": "60"}), "backend_unavailable", 1, id="429, come back later"
+        ),
+        pytest.param(
+            refusing(502, {"retry-after": "0"}), "backend_unavailable", 3, id="502, come back at once"
+        ),
+        pytest.param(refusing(500), "backend_refused", 1, id="500"),
+        pytest.param(refusing(401), "backend_refused", 1, id="401"),
+        pytest.param(refusing(404), "backend_refused", 1, id="404"),
+        pytest.param(refusing(302, {"location": "http://elsewhere/"}), "backend_refused", 1, id="a redirect"),
+        pytest.param(refusing(200, {"content-type": "text/html"}), "backend_refused", 1, id="HTML"),
+        pytest.param(refusing(200, {"content-type": "application/json"}), "backend_refused", 1, id="garbage"),
+        pytest.param(reset, "backend_unavailable", 3, id="broken off"),
+    ],
+)
+async def test_requests_upstream_under_each_fault(fault: Any, code: str, requests: int) -> None:
+    async with serving(Behind().build()) as served, Client(Gateway.before(served).server) as client:
+        await client.call_tool("echo", {"text": "a"})
+        served.answer = fault
+        for tool, expected in (("echo", requests), ("change", 1)):
+            before = served.requests
+            assert await code_of(client, tool, text="a") == code
+            assert served.requests - before == expected
+        served.answer = None
+        assert await code_of(client, "echo", text="a") == "ok"
+
+
+async def test_a_call_that_has_told_its_client_something_is_not_sent_again() -> None:
+    behind = Behind()
+    build = behind.build
+
+    def with_progress() -> FastMCP[Any]:
+        server = build()
+
+        @server.tool(annotations=READ_ONLY)
+        async def begin(ctx: Context) -> str:
+            behind.calls.append("begin")
+            await ctx.report_progress(1, 2)
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        return server
+
+    told = anyio.Event()
+
+    async def on_progress(*_: Any) -> None:
+        told.set()
+
+    async with serving(with_progress) as served, Client(Gateway.before(served).server) as client:
+        codes: list[str] = []
+
+        async def call() -> None:
+            result = await client.call_tool("begin", progress_handler=on_progress, raise_on_error=False)
+            codes.append((result.structured_content or {})["error"]["code"])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            with anyio.fail_after(5):
+                await told.wait()
+            await served.stop()
+    assert codes == ["backend_unavailable"]
+    assert behind.calls == ["begin"]
+
+
+async def test_credentials_of_a_client_are_not_handed_on() -> None:
+    async with serving(Behind().build()) as served:
+        front = Gateway(remote("behind", served.url, token="upstream-token")).server
+        async with serving(front) as gateway, Client(gateway.url, auth="client-token") as client:
+            await client.call_tool("echo", {"text": "a"})
+            assert gateway.headers[-1]["authorization"] == "Bearer client-token"
+        assert {h["authorization"] for h in served.headers} == {"Bearer upstream-token"}
+
+
+def config(path: Path, content: Any) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_servers_come_from_an_mcp_servers_file(tmp_path: Path) -> None:
+    servers = {"wiki": {"url": "http://w/mcp", "headers": {"x-key": "k"}}, "git": {"command": "git-mcp"}}
+    loaded = load_servers(config(tmp_path / "mcp.json", {"mcpServers": servers}))
+    assert [server.namespace for server in loaded] == ["wiki", "git"]
+    assert not any(server.upstream.ours for server in loaded)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        {"mcpServers": {}},
+        {"mcpServers": {"a b": {"url": "http://x"}}},
+        {"mcpServers": {"a": {}}},
+    ],
+)
+def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path, content: Any) -> None:
+    path = config(tmp_path / "mcp.json", content)
+    with pytest.raises(ConfigurationError, match="RESEARCH_MCP_CONFIG"):
+        load_servers(path)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="RESEARCH_MCP_CONFIG"):
+        load_servers(tmp_path / "none.json")
