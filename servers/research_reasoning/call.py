@@ -109,12 +109,13 @@ class Call:
         usage.model_calls += 1
         if isinstance(outcome, ModelError):
             usage.attempts += int(outcome.details.get("attempts", 1))
-            record(model_error=outcome.details.get("reason", outcome.code))
+            record(stop_reason=outcome.details.get("reason", outcome.code))
             await self.client.error(outcome.message)
             return
         usage.attempts += outcome.attempts
         usage.input_tokens += outcome.input_tokens
         usage.output_tokens += outcome.output_tokens
+        record(stop_reason="length" if outcome.cut else "end")
         if outcome.model not in ledger.models:
             ledger.models.append(outcome.model)
         await self.client.info(

@@ -5,11 +5,10 @@ the request's `_meta`. What is said there can only take away: claiming sampling 
 declare it has no effect, so nothing is gained by forging it.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from fastmcp import Context
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
-from mcp_types import RequestParamsMeta
 
 SAMPLING_META_KEY = "research-assistant/client-sampling"
 
@@ -33,7 +32,5 @@ class TellUpstreamSampling(Middleware):
         current = context.fastmcp_context
         request = current.request_context if current is not None else None
         if current is not None and request is not None:
-            raw = request._srctx  # noqa: SLF001  (FastMCP forwards this mapping, and offers no other door to it)
-            said: dict[str, Any] = {**(raw.meta or {}), SAMPLING_META_KEY: client_samples(current)}
-            raw.meta = cast("RequestParamsMeta", said)
+            request.meta = {**(request.meta or {}), SAMPLING_META_KEY: client_samples(current)}
         return await call_next(context)
