@@ -26,6 +26,7 @@ from research_shared.extraction.result import CHANGING, TIMED_OUT, TOO_LARGE, UN
 from research_shared.limits import Limits
 from research_shared.patterns import compile_pattern
 from research_shared.roots import OpenDocument, RootsPolicy, identity_of
+from research_shared.text_cache import Key, TextCache
 from research_shared.threads import in_thread
 
 if TYPE_CHECKING:
@@ -41,9 +42,6 @@ SETTLED_NS = 20_000_000
 """A file changed more recently than this may change again without its time stamps showing it: kernels stamp files
 with the time of the last clock tick, up to 10 ms ago."""
 MAX_FAILURES = 100_000
-_ENTRY_BYTES = 1024
-
-Key = tuple[Identity, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Library:
         self.roots = roots
         self.limits = limits
         self._pool = WorkerPool(limits.workers, limits.worker_memory_bytes)
-        self._texts = _Texts(limits.cache_bytes)
+        self._texts = TextCache(limits.cache_bytes)
         self._failures: OrderedDict[Key, tuple[str, float]] = OrderedDict()
         self._flights: dict[Key, _Flight] = {}
         self._clock = clock
@@ -306,39 +304,6 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         missing_pages=extracted.missing_pages,
         notes=extracted.notes,
     )
-
-
-class _Texts:
-    """Texts by key, the least recently used one going first when they come to more than so many bytes."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._texts: OrderedDict[Key, tuple[DocumentText, int]] = OrderedDict()
-        self.held_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def get(self, key: Key) -> DocumentText | None:
-        if key not in self._texts:
-            return None
-        self._texts.move_to_end(key)
-        return self._texts[key][0]
-
-    def put(self, key: Key, text: DocumentText) -> None:
-        # The array of line starts that the text makes for itself is counted too.
-        size = len(text.data) + 8 * text.data.count(b"\n") + 8 * len(text.page_starts) + _ENTRY_BYTES
-        if size > self._most:
-            return
-        self.held_bytes -= self._texts.pop(key, (None, 0))[1]
-        while self.held_bytes + size > self._most:
-            self.held_bytes -= self._texts.popitem(last=False)[1][1]
-        self._texts[key] = (text, size)
-        self.held_bytes += size
-
-    def clear(self) -> None:
-        self._texts.clear()
-        self.held_bytes = 0
 
 
 def _being_cancelled() -> bool:

@@ -11,6 +11,7 @@ import pytest
 from fastmcp import Client
 from fastmcp.client.logging import LogMessage
 
+from attacks.cases import Case
 from attacks.world import CANARY, World, build
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
@@ -39,14 +40,22 @@ class Target:
     audit: Path
     said: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
+    audited: int = 0
 
     async def log(self, message: LogMessage) -> None:
         self.said.append(json.dumps(message.model_dump(mode="json"), ensure_ascii=False))
 
-    def shows(self, secret: str) -> list[str]:
-        """Whatever was said or logged so far that has this in it."""
-        audit = self.audit.read_text(encoding="utf-8").splitlines() if self.audit.exists() else []
-        return [line for line in (*self.said, *self.logged, *audit) if secret in line]
+    def fresh(self) -> list[str]:
+        """Whatever was said, logged or audited since this was last asked."""
+        if self.audit.exists():
+            with self.audit.open(encoding="utf-8") as trail:
+                trail.seek(self.audited)
+                self.logged += trail.read().splitlines()
+                self.audited = trail.tell()
+        lines = [*self.said, *self.logged]
+        self.said.clear()
+        self.logged.clear()
+        return lines
 
 
 class _Records(logging.Handler):
@@ -85,12 +94,25 @@ async def target(
             yield target
     finally:
         logging.getLogger().removeHandler(handler)
-    assert target.shows(CANARY) == []
+    assert [line for line in target.fresh() if CANARY in line] == []
 
 
 @pytest.fixture(autouse=True)
 def _nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No line of any log or of the audit trail has the canary, or a directory of the server that was not sent to it."""
     yield
-    if "target" in request.fixturenames:
-        target: Target = request.getfixturevalue("target")
-        assert target.shows(CANARY) == []
+    if "target" not in request.fixturenames:
+        return
+    target: Target = request.getfixturevalue("target")
+    lines = target.fresh()
+    assert [line for line in lines if CANARY in line] == []
+    params = request.node.callspec.params
+    if "case" in params and not asks_for_a_directory(params["case"]):
+        assert [line for line in lines if str(target.world.base) in line] == []
+
+
+def asks_for_a_directory(case: Case) -> bool:
+    """Whether the client names a directory of the server itself; its own words may be recorded."""
+    return isinstance(case.input, str) and any(
+        name in case.input for name in ("{folder}", "{outside}", "{stripped}")
+    )

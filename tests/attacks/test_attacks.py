@@ -163,20 +163,6 @@ async def test_what_is_listed_is_exactly_what_can_be_read(target: Target) -> Non
         )
 
 
-async def test_no_log_or_audit_line_names_a_directory_of_the_server(target: Target) -> None:
-    for case in CASES:
-        asks_for_it = isinstance(case.input, str) and ("{outside}" in case.input or "{folder}" in case.input)
-        if not asks_for_it and case.operation in {cases.READ, cases.LIST} and "megabyte" not in case.id:
-            await ask(target, case)
-    named = target.shows(str(target.world.base))
-    # What a client sends may be recorded as sent; it learns nothing from that.
-    assert [
-        line
-        for line in named
-        if str(target.world.outside) not in line and str(target.world.folder) not in line
-    ] == []
-
-
 def test_there_are_enough_attacks() -> None:
     assert len(CASES) >= 150
     assert len({case.id for case in CASES}) == len(CASES)

@@ -382,6 +382,40 @@ async def test_a_disk_that_fails_is_a_passing_reason(
     assert (await library.read("a.md")).text == "text"
 
 
+async def test_many_small_texts_are_read_in_one_go(make: Make, folder: Path) -> None:
+    for name, content in (("a.md", b"one"), ("b.txt", b"two"), ("bad.md", b"\0"), ("c.pdf", b"%PDF")):
+        (folder / name).write_bytes(content)
+    library = make()
+    texts = await library.read_plain(["a.md", "b.txt", "bad.md", "c.pdf", "none.md", "../a.md"])
+    assert {path: text.text for path, text in texts.items()} == {"a.md": "one", "b.txt": "two"}
+    assert library.stats.documents == 2
+    assert await library.read("a.md") is texts["a.md"]
+
+
+async def test_cancelling_a_read_of_many_ends_it(make: Make, folder: Path) -> None:
+    (folder / "a.md").write_text("text")
+    library = make()
+    entered, go, opened = threading.Event(), threading.Event(), 0
+    original = library.roots.open
+
+    def slow(path: str) -> Any:
+        nonlocal opened
+        opened += 1
+        entered.set()
+        go.wait(10)
+        return original(path)
+
+    library.roots.open = slow  # type: ignore[method-assign]
+    reader = asyncio.create_task(library.read_plain(["a.md"] * 1000))
+    await until(entered.is_set)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    go.set()
+    await asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 0.01)
+    assert opened < 1000
+
+
 async def test_a_file_above_the_limit_is_too_large(make: Make, folder: Path) -> None:
     for name in ("a.md", "a.pdf"):
         with (folder / name).open("wb") as out:

@@ -1,0 +1,154 @@
+"""A folder in which most files are out to hurt their reader."""
+
+import asyncio
+import gc
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+
+from attacks.pdf_files import HOSTILE, plain_pdf
+from research_documents.server import build_documents_server
+from research_shared.library import Library
+from research_shared.roots import Root
+from research_shared.settings import Settings
+
+MIB = 1024 * 1024
+REASONS = {"encrypted", "damaged", "not a PDF", "no text (scanned?)", "too large", "timed out"}
+DOCUMENT_TIMEOUT_S = 3.0
+SLACK_S = 2.0
+GOOD = {"good-1.pdf": "wombat one", "good-2.pdf": "wombat two", "zz-good.pdf": "wombat three"}
+ODD_PDFS = os.environ.get("RESEARCH_ODD_PDFS")
+"""A directory of PDFs found elsewhere, to be read as well."""
+
+
+def own_memory() -> int:
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def workers() -> list[int]:
+    """The child processes that read documents, as the system sees them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if parent == os.getpid() and b"_worker.py" in command:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("research")
+    for name, make in HOSTILE.items():
+        (folder / f"{name}.pdf").write_bytes(make())
+    for name, text in GOOD.items():
+        (folder / name).write_bytes(plain_pdf(text))
+    if ODD_PDFS:
+        for file in Path(ODD_PDFS).glob("*.pdf"):
+            (folder / f"odd-{file.name}").write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture
+async def client(folder: Path) -> AsyncIterator[Client[Any]]:
+    settings = Settings(
+        roots=(Root("research", folder),),
+        watch=False,
+        extract_timeout_s=DOCUMENT_TIMEOUT_S,
+        page_timeout_s=DOCUMENT_TIMEOUT_S / 2,
+        worker_memory_bytes=384 * MIB,
+        max_text_bytes=4 * MIB,
+        search_deadline_s=3600,
+    )
+    before = workers()
+    async with Client(build_documents_server(settings, library=Library.from_settings(settings))) as client:
+        yield client
+        await at_most(settings.extract_workers, before)
+    await at_most(0, before)
+
+
+async def at_most(number: int, before: list[int]) -> None:
+    """Wait until there are no more worker processes than that; one that was killed takes a moment to go."""
+    async with asyncio.timeout(10):
+        while len(set(workers()) - set(before)) > number:  # noqa: ASYNC110  (processes raise no event)
+            await asyncio.sleep(0.01)
+
+
+async def test_every_request_is_answered_and_the_good_files_are_found(client: Client[Any]) -> None:
+    assert len(HOSTILE) >= 20
+    listing = (await client.call_tool("list_research_documents", {"limit": 1000})).structured_content
+    assert listing is not None
+    paths = [document["path"] for document in listing["documents"]]
+    assert {*GOOD, *(f"{name}.pdf" for name in HOSTILE)} <= set(paths)
+    gc.collect()
+    before = own_memory()
+    unreadable: dict[str, str] = {}
+    for path in paths:
+        started = time.perf_counter()
+        result = await client.call_tool("read_document", {"document_path": path}, raise_on_error=False)
+        assert time.perf_counter() - started < DOCUMENT_TIMEOUT_S + SLACK_S, path
+        assert result.structured_content is not None
+        if result.is_error:
+            error = result.structured_content["error"]
+            assert error["code"] == "document_unreadable", path
+            unreadable[path] = error["reason"]
+        else:
+            assert result.structured_content["total_lines"] > 0, path
+    assert set(unreadable.values()) <= REASONS
+    assert not set(unreadable) & set(GOOD)
+
+    for arguments in ({"query": "wombat"}, {"query": "wombat", "mode": "regex"}):
+        result = await client.call_tool("search_documents", {**arguments, "limit": 1000})
+        assert result.structured_content is not None
+        found = {match["document"]: match["matched_text"] for match in result.structured_content["matches"]}
+        assert found == GOOD
+        reported = {item["path"]: item["reason"] for item in result.structured_content["unreadable"]}
+        assert reported == unreadable
+        assert "Traceback" not in json.dumps(result.structured_content)
+    gc.collect()
+    assert own_memory() - before < 100 * MIB
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("flate_bomb", "too large"),
+        ("nested_flate_bomb", "too large"),
+        ("encryption_nobody_knows", "damaged"),
+        ("truncated", "damaged"),
+        ("page_tree_that_holds_itself", "damaged"),
+        ("header_alone", "damaged"),
+        ("nothing", "not a PDF"),
+        ("another_format", "not a PDF"),
+    ],
+)
+async def test_what_is_wrong_with_a_file_is_told(client: Client[Any], name: str, reason: str) -> None:
+    result = await client.call_tool("read_document", {"document_path": f"{name}.pdf"}, raise_on_error=False)
+    assert result.structured_content is not None
+    assert result.structured_content["error"]["reason"] == reason
+
+
+async def test_a_good_file_is_read_while_bad_ones_keep_the_workers_busy(client: Client[Any]) -> None:
+    slow = [
+        asyncio.create_task(
+            client.call_tool("read_document", {"document_path": f"{name}.pdf"}, raise_on_error=False)
+        )
+        for name in ("many_pages_that_share_a_stream", "forms_that_multiply", "a_page_of_a_million_texts")
+    ]
+    started = time.perf_counter()
+    result = await client.call_tool("read_document", {"document_path": "good-1.pdf"})
+    assert result.structured_content is not None
+    assert result.structured_content["lines"][0]["text"] == GOOD["good-1.pdf"]
+    assert time.perf_counter() - started < DOCUMENT_TIMEOUT_S + SLACK_S
+    await asyncio.gather(*slow)

@@ -1,0 +1,90 @@
+"""Documents are opened and listed by `RootsPolicy` alone: nothing else in the code base touches a file of the folder."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PACKAGES = (
+    "shared/research_shared",
+    "servers/research_documents",
+    "servers/research_reasoning",
+    "gateway/research_gateway",
+)
+OPENERS = {
+    "open", "open_code", "fdopen", "openat", "FileIO", "read_text", "read_bytes", "pread", "preadv", "mmap",
+    "scandir", "listdir", "iterdir", "walk", "fwalk", "glob", "iglob", "rglob", "copyfile", "copytree", "copy2",
+    "loadtxt", "PdfReader", "PdfDocument",
+}  # fmt: skip
+"""Names of functions and methods that open or list files, whatever they are called on."""
+
+THE_DOOR = r"(self\._library|self|library|documents|doors)\.roots\.(open|walk)"
+ALLOWED: dict[str, tuple[str, str]] = {
+    "shared/research_shared/roots.py": (r"self\.open|os\.scandir", "this is the door"),
+    "shared/research_shared/beneath.py": (r"os\.open", "what the door opens with"),
+    "shared/research_shared/extraction/text.py": (r"os\.pread", "reads what the door has opened"),
+    "shared/research_shared/extraction/_worker.py": (
+        r"os\.pread|pypdfium2\.PdfDocument|pypdf\.PdfReader|Path\('/proc/self/statm'\)\.read_bytes",
+        "reads what the door has opened and handed over, from memory; and how much memory it holds itself",
+    ),
+    "servers/research_documents/search/": (r"self\._store\.open", "the index in RESEARCH_INDEX_DIR"),
+    "gateway/research_gateway/audit/": (
+        r"os\.(open|fdopen|pread)|path\.(open|read_bytes)|self\.path\.parent\.iterdir|AuditTrail\.open|\w+\.open",
+        "the audit log, which the operator names and which may not be in a research folder",
+    ),
+    "gateway/research_gateway/app.py": (r"AuditTrail\.open", "the audit log"),
+    "gateway/research_gateway/upstreams/config.py": (r"path\.read_text", "the operator's list of servers"),
+}
+"""Which calls stand where, and why they open no document."""
+
+
+def openings(source: str) -> list[str]:
+    """The calls in a module that open or list something, as they are written."""
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return [
+        ast.unparse(function)
+        for function in calls
+        if (isinstance(function, ast.Name) and function.id in OPENERS - {"read_text"})
+        or (isinstance(function, ast.Attribute) and function.attr in OPENERS)
+    ]
+
+
+def allowed(module: str, call: str) -> bool:
+    if call == "ast.walk" or re.fullmatch(THE_DOOR, call):
+        return True
+    return any(
+        module.startswith(place) and re.fullmatch(pattern, call) for place, (pattern, _) in ALLOWED.items()
+    )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_else_opens_a_document(package: str) -> None:
+    found = {
+        (module, call)
+        for file in (PROJECT / package).rglob("*.py")
+        for module in [file.relative_to(PROJECT).as_posix()]
+        for call in openings(file.read_text(encoding="utf-8"))
+    }
+    assert sorted(item for item in found if not allowed(*item)) == []
+
+
+def test_the_places_that_are_allowed_are_there() -> None:
+    assert [place for place in ALLOWED if not (PROJECT / place).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "open(path)",
+        "Path(path).read_text()",
+        "os.open(path, 0)",
+        "io.open(path)",
+        "root.rglob('*')",
+        "pypdf.PdfReader(path)",
+    ],
+)
+def test_an_opening_anywhere_else_is_seen(source: str) -> None:
+    (call,) = [call for call in openings(source) if call != "Path"]
+    assert not allowed("servers/research_documents/server.py", call)
