@@ -112,6 +112,10 @@ class Library:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._pool.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let all texts go that are kept in memory, and what is known about unreadable documents."""
         self._texts.clear()
         self._failures.clear()
 

@@ -151,6 +151,14 @@ class RootsPolicy:
         """The ceiling that an operator has set."""
         return cls(settings.roots, include_hidden=settings.include_hidden)
 
+    def available(self, root: Root) -> bool:
+        """Whether a root is there and can be read at the moment."""
+        try:
+            os.close(self._open_root(next(place for place in self._places if place.root == root)))
+        except RootUnavailable:
+            return False
+        return True
+
     def open(self, path: str) -> OpenDocument:
         """Open the document of this public path.
 

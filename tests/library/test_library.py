@@ -158,7 +158,7 @@ async def test_when_the_last_reader_leaves_the_work_ends_and_the_worker_is_free(
     with pytest.raises(asyncio.CancelledError):
         await reader
     await until(lambda: not is_alive(pid))
-    library._texts.clear()
+    library.forget()
     assert (await library.read("good.pdf")).text == TEXT
     await until(lambda: fds() == before)
 
@@ -474,7 +474,7 @@ def test_a_library_serves_one_event_loop_after_another(folder: Path) -> None:
     async def both() -> None:
         texts = await asyncio.gather(library.read("a.pdf"), library.read("b.pdf"))
         assert [text.text for text in texts] == [TEXT, TEXT]
-        library._texts.clear()
+        library.forget()
 
     for _ in range(3):
         asyncio.run(both())

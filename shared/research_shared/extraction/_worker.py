@@ -123,7 +123,6 @@ def open_with_pypdf(data: bytes, first: int, last: int) -> Pages:
     """Open with the patient reader. It raises anything at all on damaged files, hence the broad handlers."""
     import pypdf
 
-    logging.disable()
     try:
         document = pypdf.PdfReader(io.BytesIO(data))
         locked = document.is_encrypted and not document.decrypt("")
@@ -285,6 +284,7 @@ def main() -> None:
     channel_fd, memory, *packages = sys.argv[1:]
     sys.path.extend(packages)
     limit(int(memory))
+    logging.disable()  # nobody would read it, and it may hold text of the document
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     threading.Thread(target=end_with_parent, args=(0,), daemon=True).start()
     import pypdfium2  # noqa: F401  (loaded before the first request's time runs)
