@@ -1,17 +1,30 @@
-"""The gateway: both servers behind one endpoint."""
+"""The gateway: both servers behind one endpoint, under one policy and with one audit trail."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
+import mcp_types
 from fastmcp import FastMCP
+from fastmcp.server.middleware import Middleware
 
 from research_documents.completion import path_completion
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
+from research_gateway.completions import Handler, first_of, within
+from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
+from research_gateway.health import Check, add_readiness, audit_check, roots_check, upstream_check
+from research_gateway.retry import RetryUpstream
+from research_gateway.scope import ScopeFromClientRoots, add_scope_resource
+from research_gateway.upstreams import ForeignServer, UpstreamProvider, load_servers, remote
 from research_reasoning.server import build_reasoning_server
 from research_shared.boundary import ErrorBoundary
 from research_shared.library import Library
+from research_shared.retry import RetryPolicy
+from research_shared.roots import Root
 from research_shared.sealing import request_state_security
 from research_shared.settings import Settings
 
@@ -23,11 +36,38 @@ INSTRUCTIONS = (
     "that listing and search gave, and prefer a few well-chosen documents to many."
 )
 
+Build = Callable[..., FastMCP[Any]]
+
+
+def policy(settings: Settings, *, foreign: Sequence[ForeignServer] = ()) -> list[Middleware]:
+    """What every request passes behind the audit and the error boundary, outermost first."""
+    limits: list[Middleware] = [
+        ConcurrencyLimit(per_client=settings.client_concurrency, total=settings.total_concurrency)
+    ]
+    if settings.client_rate:
+        limits.append(RateLimit(per_second=settings.client_rate, burst=settings.client_burst))
+    limits += [
+        SizeLimit(request_bytes=settings.max_request_bytes, response_bytes=settings.max_response_bytes),
+        TimeLimit(default_s=settings.tool_timeout_s, ceiling_s=settings.tool_ceiling_s),
+    ]
+    if settings.client_roots == "narrow":
+        exempt = tuple(f"{server.namespace}_" for server in foreign)
+        limits.append(ScopeFromClientRoots(settings.roots, exempt=exempt))
+    retry = RetryPolicy(attempts=3, base_s=0.2, cap_s=2.0, deadline_s=settings.tool_timeout_s)
+    return [*limits, RetryUpstream(retry)]
+
 
 def build_gateway(settings: Settings, *, library: Library | None = None) -> FastMCP[Any]:
-    """One endpoint over the documents and the reasoning server, which share one library."""
-    documents = library or Library.from_settings(settings)
+    """One endpoint over the documents and the reasoning server, which share one library.
+
+    Servers that the settings name as remote take the place of those in this process; the servers of an `mcpServers`
+    file are added, namespaced.
+
+    Raises:
+        ConfigurationError: a research folder, the audit log or the file of further servers cannot be used.
+    """
     trail = AuditTrail.open(settings)
+    foreign = load_servers(settings.mcp_config) if settings.mcp_config is not None else ()
 
     @asynccontextmanager
     async def lifespan(_gateway: FastMCP[Any]) -> AsyncIterator[dict[str, Any]]:
@@ -38,16 +78,68 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
         NAME,
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        middleware=[AuditMiddleware(trail), ErrorBoundary()],
+        middleware=[AuditMiddleware(trail), ErrorBoundary(), *policy(settings, foreign=foreign)],
         mask_error_details=True,
         on_duplicate="error",
         request_state_security=request_state_security(settings),
     )
-    gateway.mount(build_documents_server(settings, library=documents))
-    gateway.mount(build_reasoning_server(settings, library=documents))
-    # A mounted server's own completion handler is not reachable through its parent.
-    gateway.add_completion_handler(path_completion(documents))
+    add_scope_resource(gateway, settings.roots)
+    parts = _Parts(gateway)
+    parts.checks["audit"] = audit_check(trail)
+    _add_servers(parts, settings, library)
+    for server in foreign:
+        parts.add_foreign(server)
+    gateway.add_completion_handler(first_of(parts.completions))
+    add_readiness(gateway, parts.checks)
     return gateway
+
+
+class _Parts:
+    """What the servers behind the gateway contribute to it."""
+
+    def __init__(self, gateway: FastMCP[Any]) -> None:
+        self.gateway = gateway
+        self.completions: list[Handler] = []
+        self.checks: dict[str, Check] = {}
+
+    def add_remote(self, name: str, url: str, settings: Settings, build: Build) -> None:
+        """Put a remote server of ours behind the gateway, in place of the one that `build` builds."""
+        token = settings.upstream_token.get_secret_value() if settings.upstream_token else None
+        provider = UpstreamProvider(remote(name, url, token), seed=partial(_described, build, settings))
+        self.gateway.add_provider(provider)
+        self.completions.append(provider.complete)
+        self.checks[f"upstream:{name}"] = upstream_check(provider, required=True)
+
+    def add_foreign(self, server: ForeignServer) -> None:
+        """Put a server of somebody else behind the gateway, under its namespace."""
+        provider = UpstreamProvider(server.upstream, namespaced=True)
+        self.gateway.add_provider(provider, namespace=server.namespace)
+        self.completions.append(within(server.namespace, provider.complete))
+        self.checks[f"upstream:{server.namespace}"] = upstream_check(provider, required=False)
+
+
+def _add_servers(parts: _Parts, settings: Settings, library: Library | None) -> None:
+    """Mount the documents and the reasoning server, or put their remote counterparts behind the gateway."""
+    if settings.documents_url is None or settings.reasoning_url is None:
+        library = library or Library.from_settings(settings)
+        parts.checks["roots"] = roots_check(library.roots)
+    if settings.documents_url is not None:
+        parts.add_remote("documents", settings.documents_url, settings, build_documents_server)
+    else:
+        assert library is not None  # noqa: S101  (made above)
+        parts.gateway.mount(build_documents_server(settings, library=library))
+        parts.completions.append(path_completion(library))
+    if settings.reasoning_url is not None:
+        parts.add_remote("reasoning", settings.reasoning_url, settings, build_reasoning_server)
+    else:
+        parts.gateway.mount(build_reasoning_server(settings, library=library))
+
+
+async def _described(build: Build, settings: Settings) -> list[mcp_types.Tool]:
+    """The tools of a server of ours, which are the same wherever it runs; it is built to be asked, not to serve."""
+    nowhere = settings.model_copy(update={"roots": (Root("research", Path(gettempdir())),)})
+    server = build(nowhere, library=Library.from_settings(nowhere))
+    return [tool.to_mcp_tool(name=tool.name) for tool in await server.list_tools(run_middleware=False)]
 
 
 def create_server() -> FastMCP[Any]:

@@ -24,6 +24,7 @@ from research_documents.search import SearchEngine, SearchOutcome
 from research_shared.boundary import ErrorBoundary
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
+from research_shared.scope_meta import ScopeFromRequest
 from research_shared.settings import Settings
 from research_shared.telemetry import record
 
@@ -83,7 +84,7 @@ def build_documents_server(
         NAME,
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        middleware=[ErrorBoundary()],
+        middleware=[ErrorBoundary(), ScopeFromRequest()],
         mask_error_details=True,
         on_duplicate="error",
     )

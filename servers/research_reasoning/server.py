@@ -29,6 +29,7 @@ from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
 from research_shared.retry import RetryPolicy
 from research_shared.roots import RootsPolicy
+from research_shared.scope_meta import ScopeFromRequest
 from research_shared.sealing import request_state_security
 from research_shared.settings import Settings
 from research_shared.telemetry import record
@@ -202,7 +203,7 @@ def build_reasoning_server(
         NAME,
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        middleware=[ErrorBoundary()],
+        middleware=[ErrorBoundary(), ScopeFromRequest()],
         mask_error_details=True,
         on_duplicate="error",
         request_state_security=request_state_security(settings),

@@ -1,16 +1,24 @@
 """How a server is run from the command line: its options, its transports, its health check."""
 
 import asyncio
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal
 
+import structlog
+import uvicorn
 from cyclopts import Parameter
 from fastmcp import FastMCP
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from research_shared.auth import auth_provider, check_exposure, is_loopback
+from research_shared.drain import Drain
 from research_shared.errors import ConfigurationError
 from research_shared.logs import configure_logging
 from research_shared.settings import Settings, parse_roots
@@ -27,7 +35,11 @@ TransportOption = Annotated[
 HostOption = Annotated[str, Parameter(name="--host", help="Address to listen on (http).")]
 PortOption = Annotated[int, Parameter(name="--port", help="Port to listen on (http); 0 picks a free one.")]
 
+log = structlog.get_logger("research.serving")
+
 MCP_PATH = "/mcp"
+STOP_TIMEOUT_S = 2
+"""How long uvicorn waits for connections after the calls have ended: for clients that keep an event stream open."""
 HEALTH_PATH = "/healthz"
 
 
@@ -40,7 +52,8 @@ def load_settings(roots: list[str] | None = None, **overrides: Any) -> Settings:
         if roots:
             overrides["roots"] = tuple(root for given in roots for root in _as_roots(given))
         settings = Settings.load(**overrides)
-        check_roots(settings)
+        if settings.documents_url is None or settings.reasoning_url is None:
+            check_roots(settings)
     except ConfigurationError as error:
         sys.exit(_fail(error.message))
     return settings
@@ -89,14 +102,112 @@ def serve(
     configure_logging(settings.log_level)
     try:
         server = build(settings)
+        if transport == "http":
+            server.auth = server.auth or auth_provider(settings)
+            check_exposure(settings, host, authenticated=server.auth is not None)
     except ConfigurationError as error:
         sys.exit(_fail(error.message))
+    drain = Drain()
+    server.add_middleware(drain)
     if transport == "stdio":
-        asyncio.run(server.run_stdio_async(show_banner=False))
+        asyncio.run(_run_stdio(server, drain, settings.drain_s))
         return
     add_health(server)
-    asyncio.run(
-        server.run_http_async(
-            show_banner=False, host=host, port=port, path=MCP_PATH, uvicorn_config={"log_config": None}
-        )
+    uvicorn_server = http_server(server, settings, drain, host=host, port=port)
+    asyncio.run(uvicorn_server.serve())
+
+
+class DrainingServer(uvicorn.Server):
+    """A uvicorn that is told to stop only when nothing is under way any more, or the time for that is over.
+
+    uvicorn stops listening and ends event streams at once, answers under way included. Until then, clients that
+    call are told that the server is about to stop. A second signal ends everything at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, within_s: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._within_s = within_s
+        self._draining: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; stop at a second signal."""
+        if self._drain.draining:
+            super().handle_exit(sig, frame)
+            return
+        self._drain.begin()
+        self._draining = asyncio.get_running_loop().create_task(self._stop_when_idle(sig))
+
+    async def _stop_when_idle(self, sig: int) -> None:
+        if not await self._drain.idle(self._within_s):
+            log.warning("calls are cut off: the time to finish them is over", calls=self._drain.under_way)
+        super().handle_exit(sig, None)
+
+
+def http_server(
+    server: FastMCP[Any], settings: Settings, drain: Drain, *, host: str, port: int
+) -> DrainingServer:
+    """The HTTP server of an MCP server, with Host and Origin checked: always where only this machine can connect."""
+    app = server.http_app(
+        path=MCP_PATH,
+        host_origin_protection=True if is_loopback(host) else "auto",
+        allowed_hosts=[*settings.allowed_hosts] or None,
+        allowed_origins=[*settings.allowed_origins] or None,
     )
+    config = uvicorn.Config(
+        drain.counting(app),
+        host=host,
+        port=port,
+        lifespan="on",
+        log_config=None,
+        ws="none",
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+    )
+    return DrainingServer(config, drain, settings.drain_s)
+
+
+async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> None:
+    """Serve over stdio until the client hangs up, or until SIGTERM and the end of what is under way."""
+    hang_up = _detachable_stdin()
+    stopping: list[asyncio.Task[None]] = []
+
+    async def stop() -> None:
+        drain.begin()
+        await drain.idle(within_s)
+        hang_up()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, lambda: stopping.append(loop.create_task(stop())))
+    try:
+        await server.run_stdio_async(show_banner=False)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _detachable_stdin() -> Callable[[], None]:
+    """Put a pipe in front of standard input; what is returned ends the input as if the client had hung up.
+
+    A read of standard input cannot be interrupted, and it would keep the process from ending in order.
+    """
+    source = os.dup(0)
+    end, entry = os.pipe()
+    os.dup2(end, 0)
+    os.close(end)
+    closing = threading.Lock()
+
+    def hang_up() -> None:
+        if closing.acquire(blocking=False):
+            os.close(entry)
+
+    def copy() -> None:
+        try:
+            while data := os.read(source, 65_536):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(entry, view) :]
+        except OSError as error:
+            log.debug("standard input has ended", error=str(error))
+        hang_up()
+
+    threading.Thread(target=copy, name="stdin", daemon=True).start()
+    return hang_up

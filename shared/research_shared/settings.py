@@ -15,6 +15,7 @@ from research_shared.roots import Root
 PREFIX = "RESEARCH_"
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MIB = 1024 * 1024
+_URL = r"^https?://[^\s]+$"
 
 
 def parse_roots(value: object) -> object:
@@ -40,6 +41,13 @@ def _split_secrets(value: object) -> object:
 
 
 Roots = Annotated[tuple[Root, ...], NoDecode, BeforeValidator(parse_roots)]
+
+
+def _split_names(value: object) -> object:
+    return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secrets)]
 
 
@@ -87,9 +95,11 @@ class Settings(BaseSettings):
     model_route: Literal["auto", "client", "provider", "extractive"] = Field(
         default="auto", description="whose model is used; `auto` takes the client's, else the provider's"
     )
-    provider: Literal["anthropic", "openai"] | None = Field(default=None, description="wire format of the provider")
+    provider: Literal["anthropic", "openai"] | None = Field(
+        default=None, description="wire format of the provider"
+    )
     provider_url: str | None = Field(
-        default=None, pattern=r"^https?://[^\s]+$", description="base URL of the provider; its public one when not set"
+        default=None, pattern=_URL, description="base URL of the provider; its public one when not set"
     )
     provider_model: str | None = Field(default=None, min_length=1, description="name of the provider's model")
     provider_key: SecretStr | None = Field(default=None, description="key of the provider")
@@ -104,7 +114,9 @@ class Settings(BaseSettings):
         default=24_000, ge=2_000, description="estimated input tokens of one model call at most"
     )
     model_request_tokens: int = Field(
-        default=300_000, ge=4_000, description="estimated input tokens over all model calls of a request at most"
+        default=300_000,
+        ge=4_000,
+        description="estimated input tokens over all model calls of a request at most",
     )
     state_keys: Secrets = Field(
         default=(),
@@ -120,7 +132,8 @@ class Settings(BaseSettings):
         default=None, description="signs the checkpoints and the head of the audit log; at least 32 bytes"
     )
     audit_level: Literal["metadata", "arguments"] = Field(
-        default="metadata", description="whether audit records hold the arguments of calls, or only their digest"
+        default="metadata",
+        description="whether audit records hold the arguments of calls, or only their digest",
     )
     audit_on_failure: Literal["closed", "open"] = Field(
         default="closed", description="refuse or serve calls while the audit log cannot be written"
@@ -139,6 +152,51 @@ class Settings(BaseSettings):
     metrics: bool = Field(default=False, description="whether GET /metrics is served over HTTP")
     client_roots: Literal["ignore", "narrow"] = Field(
         default="ignore", description="whether the roots that a client declares narrow what it can see"
+    )
+
+    documents_url: str | None = Field(
+        default=None, pattern=_URL, description="a remote documents server instead of one in this process"
+    )
+    reasoning_url: str | None = Field(
+        default=None, pattern=_URL, description="a remote reasoning server instead of one in this process"
+    )
+    upstream_token: SecretStr | None = Field(
+        default=None, description="bearer token for the two remote servers"
+    )
+    mcp_config: Path | None = Field(
+        default=None, description="JSON file with `mcpServers` to put behind the gateway, namespaced by name"
+    )
+    client_concurrency: int = Field(default=256, ge=1, description="requests of one client under way at once")
+    total_concurrency: int = Field(default=1024, ge=1, description="requests under way at once")
+    client_rate: float = Field(
+        default=0, ge=0, description="requests a second that one client may send on average; 0 for no limit"
+    )
+    client_burst: int = Field(default=100, ge=1, description="requests that one client may send at once")
+    max_request_bytes: int = Field(default=_MIB, ge=1024, description="arguments of one call at most")
+    max_response_bytes: int = Field(default=_MIB, ge=1024, description="answer of one call at most")
+    tool_timeout_s: float = Field(
+        default=120.0, gt=0, description="time that a tool may take without showing progress"
+    )
+    tool_ceiling_s: float = Field(default=900.0, gt=0, description="time that a tool may take in all")
+
+    # Serving over HTTP
+    auth_tokens: Secrets = Field(default=(), description="bearer tokens of at least 16 characters")
+    auth_jwks_url: str | None = Field(
+        default=None, pattern=_URL, description="where the keys are that sign the JWTs to be accepted"
+    )
+    auth_public_key: Path | None = Field(
+        default=None, description="PEM file with the key that signs the JWTs to be accepted"
+    )
+    auth_algorithm: str = Field(default="RS256", description="algorithm of those JWTs")
+    auth_issuer: str | None = Field(default=None, description="issuer of those JWTs")
+    auth_audience: str | None = Field(default=None, description="audience of those JWTs: this server")
+    allow_unauthenticated: bool = Field(
+        default=False, description="whether other machines may connect although nobody has to authenticate"
+    )
+    allowed_hosts: Names = Field(default=(), description="names by which clients may address the server")
+    allowed_origins: Names = Field(default=(), description="web origins whose pages may call the server")
+    drain_s: float = Field(
+        default=20.0, ge=0, description="time for calls under way to end when the server is told to stop"
     )
 
     @field_validator("log_level", mode="before")
@@ -169,6 +227,24 @@ class Settings(BaseSettings):
         if key is not None and len(key.get_secret_value().encode()) < 32:  # noqa: PLR2004  (as long as the hash)
             raise ValueError("at least 32 bytes")
         return key
+
+    @field_validator("auth_tokens")
+    @classmethod
+    def _long(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(token.get_secret_value()) < 16 for token in tokens):  # noqa: PLR2004  (nothing to be guessed)
+            raise ValueError("each token needs at least 16 characters")
+        return tokens
+
+    @model_validator(mode="after")
+    def _one_way_to_authenticate(self) -> Self:
+        jwt = (self.auth_jwks_url is not None) + (self.auth_public_key is not None)
+        if jwt + bool(self.auth_tokens) > 1:
+            raise ValueError(
+                "only one of RESEARCH_AUTH_TOKENS, RESEARCH_AUTH_JWKS_URL and RESEARCH_AUTH_PUBLIC_KEY can be set"
+            )
+        if jwt and (self.auth_issuer is None or self.auth_audience is None):
+            raise ValueError("JWTs need RESEARCH_AUTH_ISSUER and RESEARCH_AUTH_AUDIENCE")
+        return self
 
     @model_validator(mode="after")
     def _complete_provider(self) -> Self:

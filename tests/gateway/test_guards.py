@@ -9,8 +9,9 @@ from fastmcp import Client, Context, FastMCP
 from fastmcp.server.middleware import Middleware
 from mcp import MCPError
 
-from research_gateway.guards import ConcurrencyLimit, Drain, RateLimit, SizeLimit, TimeLimit
+from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
 from research_shared.boundary import ErrorBoundary
+from research_shared.drain import Drain
 
 
 class Clock:

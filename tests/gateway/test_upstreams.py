@@ -497,15 +497,16 @@ async def reset(_app: Any, _scope: Any, _receive: Any, send: Any) -> None:
     ],
 )
 async def test_requests_upstream_under_each_fault(fault: Any, code: str, requests: int) -> None:
-    async with serving(Behind().build()) as served, Client(Gateway.before(served).server) as client:
-        await client.call_tool("echo", {"text": "a"})
-        served.answer = fault
+    async with serving(Behind().build()) as served:
         for tool, expected in (("echo", requests), ("change", 1)):
-            before = served.requests
-            assert await code_of(client, tool, text="a") == code
-            assert served.requests - before == expected
-        served.answer = None
-        assert await code_of(client, "echo", text="a") == "ok"
+            async with Client(Gateway.before(served).server) as client:
+                await client.call_tool("echo", {"text": "a"})
+                served.answer = fault
+                before = served.requests
+                assert await code_of(client, tool, text="a") == code
+                assert served.requests - before == expected
+                served.answer = None
+                assert await code_of(client, "echo", text="a") == "ok"
 
 
 async def test_a_call_that_has_told_its_client_something_is_not_sent_again() -> None:

@@ -1,9 +1,8 @@
 """Limits on what clients may ask: how much at once, how often, how large, and how long it may take."""
 
 from research_gateway.guards.concurrency import ConcurrencyLimit
-from research_gateway.guards.drain import Drain
 from research_gateway.guards.rate import RateLimit
 from research_gateway.guards.size import SizeLimit
 from research_gateway.guards.time_limit import TimeLimit
 
-__all__ = ["ConcurrencyLimit", "Drain", "RateLimit", "SizeLimit", "TimeLimit"]
+__all__ = ["ConcurrencyLimit", "RateLimit", "SizeLimit", "TimeLimit"]

@@ -1,17 +1,10 @@
-"""Whom a limit counts against, and which requests are work that can be refused."""
+"""Whom a limit counts against."""
 
 from typing import Any
 
 from fastmcp.server.dependencies import get_access_token
 from fastmcp.server.middleware import MiddlewareContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-
-WORK = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
-"""The requests that limits apply to.
-
-Listings are none: a client may list the tools to check the result that it has just received, and would lose that
-result if the listing were refused. What keeps a connection going is never refused either.
-"""
 
 LOCAL = "local"
 """The one client of a server that talks over pipes."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
-from research_gateway.guards.clients import WORK, client_key
+from research_gateway.guards.clients import client_key
+from research_shared.drain import WORK
 from research_shared.errors import Overloaded
 
 RETRY_AFTER_S = 1.0

@@ -7,7 +7,8 @@ from typing import Any
 
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
-from research_gateway.guards.clients import WORK, client_key
+from research_gateway.guards.clients import client_key
+from research_shared.drain import WORK
 from research_shared.errors import Overloaded
 
 MAX_CLIENTS = 10_000

@@ -1,0 +1,54 @@
+"""Completion of arguments through the gateway: a server's own handler is not reachable through one that mounts it."""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from mcp_types import (
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+
+Reference = PromptReference | ResourceTemplateReference
+Handler = Callable[[Reference, CompletionArgument, CompletionContext | None], Awaitable[Completion | None]]
+
+
+def first_of(handlers: Iterable[Handler]) -> Handler:
+    """A handler that answers as the first of `handlers` that knows the reference."""
+    chain = tuple(handlers)
+
+    async def complete(
+        ref: Reference, argument: CompletionArgument, context: CompletionContext | None
+    ) -> Completion | None:
+        for handler in chain:
+            completion = await handler(ref, argument, context)
+            if completion is not None:
+                return completion
+        return None
+
+    return complete
+
+
+def within(namespace: str, handler: Handler) -> Handler:
+    """A handler for the components of a server that is mounted under a namespace."""
+
+    async def complete(
+        ref: Reference, argument: CompletionArgument, context: CompletionContext | None
+    ) -> Completion | None:
+        own = _without(ref, namespace)
+        return await handler(own, argument, context) if own is not None else None
+
+    return complete
+
+
+def _without(ref: Reference, namespace: str) -> Reference | None:
+    """The reference as the mounted server knows it: `ns_name` is `name`, `scheme://ns/path` is `scheme://path`."""
+    if isinstance(ref, PromptReference):
+        if not ref.name.startswith(f"{namespace}_"):
+            return None
+        return ref.model_copy(update={"name": ref.name.removeprefix(f"{namespace}_")})
+    scheme, separator, path = ref.uri.partition("://")
+    if not separator or not path.startswith(f"{namespace}/"):
+        return None
+    return ref.model_copy(update={"uri": f"{scheme}://{path.removeprefix(namespace + '/')}"})

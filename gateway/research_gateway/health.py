@@ -1,0 +1,120 @@
+"""Whether the gateway can do its work: `GET /readyz`. That it is alive says `/healthz`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import structlog
+from fastmcp import FastMCP
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from research_gateway.audit import AuditTrail
+from research_gateway.upstreams import UpstreamProvider
+from research_shared.errors import ResearchError
+from research_shared.roots import RootsPolicy
+
+log = structlog.get_logger("research.health")
+
+READY_PATH = "/readyz"
+TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found. Only what is `required` makes the gateway unready; the rest is shown."""
+
+    ok: bool
+    detail: Mapping[str, Any]
+    required: bool = True
+
+
+Check = Callable[[], Awaitable[Finding]]
+
+
+def roots_check(policy: RootsPolicy) -> Check:
+    """Whether each research folder can be read."""
+
+    def readable() -> dict[str, bool]:
+        return {root.name: policy.available(root) for root in policy.roots}
+
+    async def check() -> Finding:
+        found = await asyncio.to_thread(readable)
+        return Finding(all(found.values()), found)
+
+    return check
+
+
+def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
+    """How far the index is; searches work while it is being built."""
+
+    async def check() -> Finding:
+        progress = indexing()
+        if progress is None:
+            return Finding(ok=True, detail={"state": "complete"}, required=False)
+        done, total = progress
+        return Finding(ok=True, detail={"state": "building", "done": done, "total": total}, required=False)
+
+    return check
+
+
+def audit_check(trail: AuditTrail) -> Check:
+    """Whether the audit log can be written; that is required when calls are refused without it."""
+
+    async def check() -> Finding:
+        status = trail.status()
+        detail = {"writable": status.writable, "pending": status.pending, "lost": status.lost}
+        return Finding(status.writable, detail, required=trail.options.on_failure == "closed")
+
+    return check
+
+
+def upstream_check(provider: UpstreamProvider, *, required: bool) -> Check:
+    """Whether an upstream answered when it was last asked; None before that."""
+
+    async def check() -> Finding:
+        return Finding(provider.available is True, {"available": provider.available}, required=required)
+
+    return check
+
+
+async def readiness(
+    checks: Mapping[str, Check], *, timeout_s: float = TIMEOUT_S
+) -> tuple[bool, dict[str, Any]]:
+    """Whether all required checks pass, and what each found. A check that fails or takes too long did not pass."""
+    findings: dict[str, Finding] = {}
+
+    async def run(name: str, check: Check) -> None:
+        findings[name] = Finding(ok=False, detail={"error": "timeout"})
+        try:
+            with anyio.move_on_after(timeout_s):
+                findings[name] = await check()
+        except (ResearchError, OSError, RuntimeError) as error:
+            log.warning("a health check failed", check=name, error=repr(error))
+            findings[name] = Finding(ok=False, detail={"error": type(error).__name__})
+
+    async with anyio.create_task_group() as tasks:
+        for name, check in checks.items():
+            tasks.start_soon(run, name, check)
+    shown = {name: {"ok": findings[name].ok, **findings[name].detail} for name in checks}
+    return all(finding.ok or not finding.required for finding in findings.values()), shown
+
+
+def add_readiness(
+    server: FastMCP[Any], checks: Mapping[str, Check], *, draining: Sequence[Callable[[], bool]] = ()
+) -> None:
+    """Answer `GET /readyz` with 200, or with 503 while a required check fails or the server is about to stop.
+
+    It asks for no credentials, so it shows names of research folders and upstreams, and nothing else.
+    """
+
+    @server.custom_route(READY_PATH, methods=["GET"], include_in_schema=False)
+    async def readyz(_request: Request) -> Response:
+        ready, found = await readiness(checks)
+        stopping = any(drains() for drains in draining)
+        status = "stopping" if stopping else "ready" if ready else "unready"
+        return JSONResponse(
+            {"status": status, "checks": found}, status_code=200 if status == "ready" else 503
+        )
