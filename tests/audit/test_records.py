@@ -394,19 +394,26 @@ def test_calls_that_wait_for_their_client_are_forgotten_in_the_end() -> None:
     assert rounds.resume({"tool": "1"}, None, answered=True) is None
 
 
-async def test_a_cancelled_call_that_waits_for_its_record_has_an_end_as_well(
+async def test_calls_that_are_cancelled_while_they_wait_for_their_record_have_an_end_as_well(
     options: AuditOptions, log: Path
 ) -> None:
     async with AuditTrail(options) as trail:
         audit = AuditMiddleware(trail)
 
-        async def never(context: MiddlewareContext[Any]) -> None:
-            raise AssertionError("the call was cancelled before it ran")
+        async def hang(context: MiddlewareContext[Any]) -> None:
+            await asyncio.sleep(30)
 
         context: MiddlewareContext[Any] = MiddlewareContext(message=None, method="tools/list")
-        task = asyncio.create_task(audit.on_request(context, never))
+        # enough at once that this one has to wait for its turn
+        tasks = [asyncio.create_task(audit.on_request(context, hang)) for _ in range(50)]
         await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert [item.get("outcome") for item in records(log, "start", "end")] == [None, "cancelled"]
+        for task in tasks:
+            task.cancel()
+        assert all(
+            isinstance(end, asyncio.CancelledError)
+            for end in await asyncio.gather(*tasks, return_exceptions=True)
+        )
+    assert [item.get("outcome") for item in records(log, "start", "end")] == [
+        *[None] * 50,
+        *["cancelled"] * 50,
+    ]

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -17,6 +18,8 @@ SCHEMA = 1
 """The version of the records' form; it changes when a field changes its meaning or is removed."""
 NO_HASH = "0" * 64
 SLOT_BYTES = 512
+MAX_BATCH_RECORDS = 256
+"""More records than these are not written at once, those that the log adds by itself included."""
 _HASH_FIELD = b',"hash":"'
 _TAIL_BYTES = len(_HASH_FIELD) + 64 + len(b'"}')
 
@@ -101,15 +104,15 @@ def key_id(key: bytes) -> str:
 class Head:
     """What the head file says: how far the log had come when it was last written.
 
-    A log that is shorter than its head has lost records; one that is longer than `pending`, the end of the batch that
-    was about to be written, has been added to. `count` numbers the writes; `segment` is the number of the file that
-    held the last record.
+    A log that is shorter than its head has lost records; one that is longer has been added to, except that while the
+    log is `in_use` one batch may have been written that the head does not know yet. `count` numbers the writes;
+    `segment` is the number of the file that held the last record.
     """
 
     position: Position
     segment: int
     count: int
-    pending: Position | None = None
+    in_use: bool = False
     mac: str | None = None
 
     def signed(self, key: bytes | None) -> Self:
@@ -121,44 +124,34 @@ class Head:
         return self.mac is not None and hmac.compare_digest(self.mac, self._sign(key))
 
     def _sign(self, key: bytes) -> str:
-        at, to = self.position, self.pending
-        after = (to.sequence, to.digest) if to is not None else ()
-        return sign(key, "head", at.chain, at.sequence, at.digest, self.segment, self.count, *after)
+        at = self.position
+        return sign(key, "head", at.chain, at.sequence, at.digest, self.segment, self.count, self.in_use)
 
     @property
     def limit(self) -> int:
         """The sequence number that no record can be beyond."""
-        return self.position.sequence if self.pending is None else self.pending.sequence
+        return self.position.sequence + (MAX_BATCH_RECORDS if self.in_use else 0)
 
     def encode(self) -> bytes:
         """A slot of the head file: fixed in size, so that writing it replaces the older one in place."""
-        at = self.position
-        body = to_json(
-            {
-                "schema": SCHEMA,
-                "chain": at.chain,
-                "seq": at.sequence,
-                "hash": at.digest,
-                "segment": self.segment,
-                "count": self.count,
-                "pending": [self.pending.sequence, self.pending.digest] if self.pending else None,
-                "mac": self.mac,
-            }
-        )
-        check = hashlib.sha256(body.encode()).hexdigest()[:16]
-        return f"{check} {body}".encode().ljust(SLOT_BYTES - 1) + b"\n"
+        at, mac = self.position, f'"{self.mac}"' if self.mac else "null"
+        # written for every batch, of hexadecimal and numbers only: no need for a general encoder
+        body = (
+            f'{{"schema":{SCHEMA},"chain":"{at.chain}","seq":{at.sequence},"hash":"{at.digest}",'
+            f'"segment":{self.segment},"count":{self.count},"in_use":{str(self.in_use).lower()},"mac":{mac}}}'
+        ).encode("ascii")
+        return (b"%08x %b" % (zlib.crc32(body), body)).ljust(SLOT_BYTES - 1) + b"\n"
 
 
 def decode_slot(slot: bytes) -> Head | None:
     """The head of one slot, or None for a slot that is empty or torn."""
     check, _, body = slot.strip().partition(b" ")
-    if hashlib.sha256(body).hexdigest()[:16].encode() != check:
+    if b"%08x" % zlib.crc32(body) != check:
         return None
     try:
         fields = json.loads(body)
         at = Position(fields["chain"], int(fields["seq"]), fields["hash"])
-        to = Position(at.chain, *fields["pending"]) if fields["pending"] else None
-        return Head(at, int(fields["segment"]), int(fields["count"]), to, fields["mac"])
+        return Head(at, int(fields["segment"]), int(fields["count"]), bool(fields["in_use"]), fields["mac"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from research_gateway.audit.files import (
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import ConfigurationError
 
+PLACE_CHECK_S = 0.1
+"""How long a log that was moved away may go unnoticed, in seconds."""
+_GREETING = 100
 _EDGE_BYTES = 1024 * 1024
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
@@ -97,6 +101,7 @@ class FileLog:
         self._fd: int | None = None
         self._size = 0
         self._dirty = False
+        self._place_known_until = 0.0
         self._segment = 0
         self._since = chain.clock()
         self._calls: dict[str, None] = {}
@@ -126,7 +131,7 @@ class FileLog:
             os.close(fd)
             self._begin_chain(head, reason, aside=True)
         else:
-            self._adopt(fd, found)
+            self._adopt(fd, found, head)
         return True
 
     def _objection(self, found: _Contents, head: Head | None) -> str | None:
@@ -144,16 +149,16 @@ class FileLog:
             return "shortened"
         return "added_to" if last.sequence > head.limit else None
 
-    def _adopt(self, fd: int, found: _Contents) -> None:
+    def _adopt(self, fd: int, found: _Contents, head: Head | None) -> None:
         first, last = found.first, found.last
-        if first is None or last is None:
-            raise AssertionError("a file without records is not adopted")
+        if first is None or last is None or head is None:
+            raise AssertionError("only a log without objections is adopted")
         if found.torn:
             os.ftruncate(fd, found.end)
         self._fd, self._size, self.at = fd, found.end, last.position
         self._segment = first.fields["segment"]
         self._since = seconds_of(first.fields["time"])
-        if last.event not in {"closed", "checkpoint"}:
+        if head.in_use:
             with os.fdopen(os.dup(fd), "rb") as file:
                 file.seek(0)
                 self._calls = _open_calls(file)
@@ -253,8 +258,8 @@ class FileLog:
         for call_id in self._calls:
             body = {"call_id": call_id, "outcome": "error", "reason": "process_ended", "recovered": True}
             events.append(Event.of("end", now, **body))
-        if events:
-            self._commit(events)
+        for first in range(0, len(events), _GREETING):
+            self._commit(events[first : first + _GREETING])
         self._calls.clear()
 
     # Writing
@@ -288,23 +293,29 @@ class FileLog:
         return self._fd
 
     def _check_place(self, fd: int) -> None:
-        if not is_named(fd, self._names.path) or not is_named(self._head_fd, self._names.head):
-            raise OSError(errno.ENOENT, "the audit log or its head file is no longer where it was")
         if self._dirty:
             os.ftruncate(fd, self._size)
             self._dirty = False
-        if os.fstat(fd).st_size != self._size:
+        status = os.fstat(fd)
+        if status.st_size != self._size:
             raise OSError(errno.EIO, "the audit log has been changed by another program")
+        # a file that was deleted shows at once; one that was only moved goes on to hold what is written to it
+        now = time.monotonic()
+        if status.st_nlink == 1 and now < self._place_known_until:
+            return
+        self._place_known_until = 0.0
+        if not is_named(fd, self._names.path) or not is_named(self._head_fd, self._names.head):
+            raise OSError(errno.ENOENT, "the audit log or its head file is no longer where it was")
+        self._place_known_until = now + PLACE_CHECK_S
 
     def _commit(self, events: list[Event], *, final: bool = False) -> None:
         fd = self._file
         data, at = self._chain.encode(self.at, events, final=final)
         try:
-            self._write_head(self.at, pending=at)
             write_all(fd, data)
             if self._options.fsync == "always":
                 _sync_data(fd)
-            self._write_head(at)
+            self._write_head(at, in_use=not final)
         except OSError:
             self._dirty = True
             with suppress(OSError):
@@ -314,9 +325,9 @@ class FileLog:
         self.at = at
         self._size += len(data)
 
-    def _write_head(self, at: Position, *, pending: Position | None = None) -> None:
+    def _write_head(self, at: Position, *, in_use: bool = True) -> None:
         count = self._head_count + 1
-        head = Head(at, self._segment, count, pending).signed(self._options.key)
+        head = Head(at, self._segment, count, in_use).signed(self._options.key)
         if os.pwrite(self._head_fd, head.encode(), count % 2 * SLOT_BYTES) != SLOT_BYTES:
             raise OSError(errno.ENOSPC, "the head file cannot be written")
         self._head_count = count

@@ -87,13 +87,13 @@ class _Call:
         options = audit.trail.options
         self.method = context.method or ""
         self.call_id = secrets.token_hex(12)
-        self.fields = describe(context, roots=audit.roots, level=options.level, key=options.key)
+        params = params_of(context.message)
+        self.fields = describe(context, params, roots=audit.roots, level=options.level, key=options.key)
         server = context.fastmcp_context.fastmcp.name if context.fastmcp_context is not None else ""
         self.fields["server"] = capped(server, 128)
-        self._continue(context)
+        self._continue(params)
 
-    def _continue(self, context: MiddlewareContext[Any]) -> None:
-        params = params_of(context.message)
+    def _continue(self, params: Mapping[str, Any]) -> None:
         state = state_digest(params.get("request_state") or params.get("requestState"))
         answers = params.get("input_responses") or params.get("inputResponses")
         resumed = self._audit.rounds.resume(self.fields, state, answered=bool(answers))

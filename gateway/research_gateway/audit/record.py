@@ -191,11 +191,15 @@ def trace_of(call_id: str) -> dict[str, Any]:
 
 
 def describe(
-    context: MiddlewareContext[Any], *, roots: Sequence[Root], level: Level, key: bytes | None
+    context: MiddlewareContext[Any],
+    params: Mapping[str, Any],
+    *,
+    roots: Sequence[Root],
+    level: Level,
+    key: bytes | None,
 ) -> dict[str, Any]:
-    """Everything that is known about a request before it runs."""
+    """Everything that is known about a request and its parameters before it runs."""
     method = context.method or ""
-    params = params_of(context.message)
     fields: dict[str, Any] = {"method": capped(method, 64), **target_of(method, params)}
     fields.update(caller_of(context.fastmcp_context))
     if documents := documents_of(method, params, roots):

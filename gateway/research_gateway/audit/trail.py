@@ -102,10 +102,11 @@ class AuditTrail:
             AuditUnavailable: it is not, and the policy is to refuse work.
         """
         failed = True
-        if entry is not None:
+        if entry is not None and self._writer is not None:
             try:
                 async with asyncio.timeout(self.options.timeout_s):
-                    failed = await entry.done is not None
+                    await self._writer.settled(entry)
+                failed = entry.failure is not None
             except TimeoutError:
                 _logger.error("the audit log does not answer", seconds=self.options.timeout_s)  # noqa: TRY400
         if not failed:

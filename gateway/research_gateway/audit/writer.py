@@ -5,31 +5,66 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from research_gateway.audit.events import Event
 from research_gateway.audit.log import Log
 from research_gateway.audit.options import AuditOptions
 from research_shared.logs import get_logger
 
-MAX_BATCH = 512
+MAX_BATCH = 100
 _IDLE_S = 3_600.0
 _logger = get_logger("research.audit")
 
 
-@dataclass(eq=False, slots=True)
+GLANCE_S = 0.0005
+"""How long a lone caller looks for its record to be written before it leaves the event loop to others.
+
+Passing a record to the thread and back through the event loop costs more than the write itself. A disk that misses
+this limit once is not looked after again for `BLINK_S`.
+"""
+BLINK_S = 1.0
+
+
 class Entry:
-    """An event on its way to the log. `done` gives None once it is written, else why it is not.
+    """An event on its way to the log. `failure` says, once it is settled, why it is not written.
 
     The end of a call `follows` its start: it is left out when its start was not written.
     """
 
-    event: Event
-    loop: asyncio.AbstractEventLoop
-    done: "asyncio.Future[OSError | None]"
-    follows: "Entry | None" = None
-    failure: OSError | None = None
-    since: float = field(default_factory=time.monotonic)
+    __slots__ = ("_guard", "_loop", "_settled", "_waiter", "event", "failure", "follows", "since")
+
+    def __init__(self, event: Event, follows: "Entry | None" = None) -> None:
+        self.event = event
+        self.follows = follows
+        self.failure: OSError | None = None
+        self.since = time.monotonic()
+        self._guard = threading.Lock()
+        self._settled = threading.Lock()
+        self._settled.acquire()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def settle(self) -> tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"] | None:
+        """Called by the writer when the entry's fate is known; gives whoever has to be woken up."""
+        with self._guard:
+            self._settled.release()
+            if self._loop is None or self._waiter is None:
+                return None
+            return self._loop, self._waiter
+
+    def is_settled_within(self, seconds: float) -> bool:
+        """Wait for a moment, blocking."""
+        return self._settled.acquire(timeout=seconds)
+
+    async def settled(self) -> None:
+        """Wait without blocking."""
+        with self._guard:
+            if not self._settled.locked():
+                return
+            self._loop = asyncio.get_running_loop()
+            self._waiter = self._loop.create_future()
+        await self._waiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +100,7 @@ class Writer:
         self._unreported = 0
         self._oldest: float | None = None
         self._submitted = 0
+        self._glance_from = 0.0
         self._settled = 0
 
     def start(self) -> None:
@@ -72,12 +108,19 @@ class Writer:
         self._thread.start()
 
     def submit(self, event: Event, *, follows: Entry | None = None) -> Entry:
-        """Hand an event over; returns at once. Call it on the event loop that will wait for it."""
-        loop = asyncio.get_running_loop()
-        entry = Entry(event, loop, loop.create_future(), follows)
+        """Hand an event over; returns at once."""
+        entry = Entry(event, follows)
         self._submitted += 1
         self._queue.put(entry)
         return entry
+
+    async def settled(self, entry: Entry) -> None:
+        """Wait until the fate of an entry is known."""
+        if self._submitted - self._settled <= 1 and time.monotonic() >= self._glance_from:
+            if entry.is_settled_within(GLANCE_S):
+                return
+            self._glance_from = time.monotonic() + BLINK_S
+        await entry.settled()
 
     def stop(self) -> None:
         """Write what was handed over, end the log and wait for the thread. Blocks."""
@@ -143,12 +186,13 @@ class Writer:
         else:
             self._lose(len(wanted))
         self._settled += len(batch)
-        by_loop: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for entry in batch:
-            by_loop.setdefault(entry.loop, []).append(entry)
-        for loop, entries in by_loop.items():
+            if (waiting := entry.settle()) is not None:
+                by_loop.setdefault(waiting[0], []).append(waiting[1])
+        for loop, waiters in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_settle, entries)
+                loop.call_soon_threadsafe(_wake, waiters)
             except RuntimeError:  # the loop has been closed: nobody waits any more
                 continue
 
@@ -206,7 +250,7 @@ class Writer:
             self._report(error)
 
 
-def _settle(entries: list[Entry]) -> None:
-    for entry in entries:
-        if not entry.done.done():
-            entry.done.set_result(entry.failure)
+def _wake(waiters: "list[asyncio.Future[None]]") -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
