@@ -39,7 +39,7 @@ def _chosen(files: list[Path] | None, settings: Settings) -> list[Path]:
 
 
 def _files_of(files: list[Path] | None) -> list[Path]:
-    return [path for log in collect(_chosen(files, _settings())) for _, path in log.files]
+    return [path for log in collect(_chosen(files, _settings())) for path in log.files]
 
 
 @audit_app.command(name="verify")

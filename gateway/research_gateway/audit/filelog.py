@@ -270,6 +270,8 @@ class FileLog:
         Raises:
             OSError: they are not written; the log is as it was before.
         """
+        if self._head_fd < 0:
+            raise OSError(errno.EBADF, "the audit log is closed")
         if self._fd is None:
             self._continue()
         self._check_place(self._file)

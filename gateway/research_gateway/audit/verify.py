@@ -1,15 +1,18 @@
 """Reading a log back and finding the first record that is not what was written."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from research_gateway.audit.chain import Head, Position, Record, decode_head, parse
 from research_gateway.audit.files import LogName, split_name
 from research_gateway.audit.walk import Bad, Expectations, Problem, Walk
 
 MAX_LINE_BYTES = 1024 * 1024
+SNAPSHOT_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +37,64 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class LogFiles:
-    """The files of one log in the order in which they were written; `live` is the one without a number."""
+    """The files of one log that are meant: those with a number, and, when it is `live`, whatever else it has."""
 
     names: LogName
-    segments: tuple[tuple[int, Path], ...]
+    segments: Mapping[int, Path]
     live: bool
 
     @property
-    def files(self) -> list[tuple[int | None, Path]]:
-        """Number and path of each file that is there."""
-        found: list[tuple[int | None, Path]] = list(self.segments)
-        if self.live and self.names.path.exists():
-            found.append((None, self.names.path))
-        return found
+    def files(self) -> list[Path]:
+        """The files that are there, in the order in which they were written."""
+        with self.opened() as parts:
+            return [part.path for part in parts]
+
+    @contextmanager
+    def opened(self) -> Iterator[list["Part"]]:
+        """The files as they are at one moment, although the log may be rotated in the meantime."""
+        if not self.live:
+            yield [Part(number, path) for number, path in sorted(self.segments.items())]
+            return
+        for _ in range(SNAPSHOT_ATTEMPTS):
+            before = self.names.segments()
+            current = _open(self.names.path)
+            if self.names.segments().keys() == before.keys():
+                break
+            if current is not None:
+                current.close()
+        else:
+            raise OSError(errno.EAGAIN, "the log is rotated too fast to be read", str(self.names.path))
+        parts = [Part(number, path) for number, path in sorted({**self.segments, **before}.items())]
+        if current is None:
+            yield parts
+            return
+        with current:
+            yield [*parts, Part(None, self.names.path, current)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a log; the one that is being written has no number and is open already."""
+
+    number: int | None
+    path: Path
+    file: BinaryIO | None = None
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Its lines with their numbers, each cut at a length that no record has."""
+        with self.path.open("rb") if self.file is None else nullcontext(self.file) as file:
+            file.seek(0)
+            number = 0
+            while line := file.readline(MAX_LINE_BYTES):
+                number += 1
+                yield number, line
+
+
+def _open(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
 
 
 def collect(paths: Sequence[Path]) -> list[LogFiles]:
@@ -62,19 +110,11 @@ def collect(paths: Sequence[Path]) -> list[LogFiles]:
         if number is None:
             if not path.exists() and not names.head.exists():
                 raise FileNotFoundError(path)
-            segments, live = segments | names.segments(), True
+            live = True
         else:
             segments[number] = path
         given[names] = (segments, live)
-    return [LogFiles(names, tuple(sorted(seen.items())), live) for names, (seen, live) in given.items()]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES):
-            number += 1
-            yield number, line
+    return [LogFiles(names, segments, live) for names, (segments, live) in given.items()]
 
 
 def _read(line: bytes, sequence: int) -> Record:
@@ -86,19 +126,21 @@ def _read(line: bytes, sequence: int) -> Record:
         raise Bad("changed", str(error), sequence) from None
 
 
-def _walk_file(walk: Walk, number: int | None, path: Path, *, last: bool) -> Problem | None:
+def _walk_part(walk: Walk, part: Part, *, last: bool) -> Problem | None:
     line_number = 0
-    for line_number, line in _lines(path):
+    for line_number, line in part.lines():
         if last and not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
-            walk.notes.append(f"{path.name}: an incomplete last line, as a crash leaves it, was not counted")
+            walk.notes.append(
+                f"{part.path.name}: an incomplete last line, as a crash leaves it, was not counted"
+            )
             break
         try:
             expected = walk.at.sequence + 1 if walk.at is not None else 0
-            walk.take(_read(line, expected), number, first_of_file=line_number == 1)
+            walk.take(_read(line, expected), part.number, first_of_file=line_number == 1)
         except Bad as bad:
-            return Problem(bad.code, bad.message, path.name, line_number, bad.sequence)
+            return Problem(bad.code, bad.message, part.path.name, line_number, bad.sequence)
     if line_number == 0 and not last:
-        return Problem("head_truncated", "the file is empty", path.name)
+        return Problem("head_truncated", "the file is empty", part.path.name)
     return None
 
 
@@ -109,19 +151,10 @@ def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
         OSError: a file cannot be read.
     """
     expected = expected or Expectations()
-    files = log.files
     head = _head_of(log, expected)
     walk = Walk(expected, head, whole=log.live)
-    problem: Problem | None = None
-    before: int | None = None
-    for index, (number, path) in list(enumerate(files))[_begin(files, expected) :]:
-        if number is not None and before is not None and number != before + 1:
-            problem = Problem("missing", f"part {before + 1} of the log is missing before it", path.name)
-            break
-        before = number
-        problem = _walk_file(walk, number, path, last=log.live and index == len(files) - 1)
-        if problem is not None:
-            break
+    with log.opened() as parts:
+        problem = _walk(walk, parts[_begin(parts, expected) :], live=log.live)
     if problem is None and log.live:
         try:
             # read again, because a log in use may have grown while it was read
@@ -137,7 +170,7 @@ def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
         walk.notes.append("the log is signed, but the signatures were not checked: no key is set")
     return Report(
         log=log.names.path.name,
-        files=len(files),
+        files=len(parts),
         records=walk.records,
         calls=walk.calls,
         unfinished=len(walk.underway),
@@ -148,12 +181,23 @@ def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
     )
 
 
-def _begin(files: Sequence[tuple[int | None, Path]], expected: Expectations) -> int:
+def _walk(walk: Walk, parts: Sequence[Part], *, live: bool) -> Problem | None:
+    before: int | None = None
+    for part in parts:
+        if part.number is not None and before is not None and part.number != before + 1:
+            return Problem("missing", f"part {before + 1} of the log is missing before it", part.path.name)
+        before = part.number
+        if problem := _walk_part(walk, part, last=live and part is parts[-1]):
+            return problem
+    return None
+
+
+def _begin(parts: Sequence[Part], expected: Expectations) -> int:
     """The file with which an acknowledged chain begins; what came before it has been looked into."""
     begin = 0
-    for index, (_, path) in enumerate(files if expected.acknowledged else ()):
+    for index, part in enumerate(parts if expected.acknowledged else ()):
         with suppress(ValueError, StopIteration):
-            record = parse(next(_lines(path))[1].rstrip(b"\n"))
+            record = parse(next(part.lines())[1].rstrip(b"\n"))
             if record.event == "genesis" and record.position.chain in expected.acknowledged:
                 begin = index
     return begin
