@@ -38,7 +38,9 @@ def changed(text: str, words: list[str], chance: random.Random) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("target", type=Path)
     parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("--files", type=int, default=14_300)

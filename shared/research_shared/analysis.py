@@ -33,7 +33,10 @@ _UNSPACED: Final = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3FFFF),
 )
-_HYPHENATED: Final = re.compile("([^\\W\\d_])[-\u00ad\u2010]\n[ \t]*([^\\W\\d_]+)")
+# The hyphen comes first, so that the search is one for a character.
+_HYPHENATED: Final = re.compile("[-\u00ad\u2010](?<=[^\\W\\d_].)\n[ \t]*([^\\W\\d_]+)")
+# What is not common in European text and may need folding or setting apart.
+_UNCOMMON: Final = re.compile("[^\0-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2027\u2030-\u205e\u2070-\u2fff]")
 
 STOP_WORDS: Final = frozenset(
     [
@@ -102,8 +105,11 @@ _FOLDING: Final = _Folding({0xAD: "", 0x0A: "\n"})
 def folded(text: str) -> str:
     """The text with joined line-end hyphens and spelled-apart unspaced scripts; it has the same number of lines."""
     if "-\n" in text or "\u00ad\n" in text or "\u2010\n" in text:
-        text = _HYPHENATED.sub("\\1\\2\n", text)
-    return text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_FOLDING)
+        text = _HYPHENATED.sub("\\1\n", text)
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKC", text)
+    return text.translate(_FOLDING) if _UNCOMMON.search(text) else text
 
 
 def line_end_hyphens(text: str) -> str:
@@ -113,7 +119,7 @@ def line_end_hyphens(text: str) -> str:
     return " . ".join(
         text[max(match.start() - 60, 0) : match.end() + 60].replace("-\n", " ").replace("\u2010\n", " ")
         for match in _HYPHENATED.finditer(text)
-        if text[match.start() + 1] != "\u00ad"
+        if match[0][0] != "\u00ad"
     )
 
 

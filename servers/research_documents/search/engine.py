@@ -2,9 +2,11 @@
 
 import asyncio
 import contextvars
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +28,7 @@ from research_documents.search.watcher import Watcher
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.library import Library
-from research_shared.roots import current_scope
+from research_shared.roots import current_scope, identity_of
 
 T = TypeVar("T")
 Lane = Literal["ranking", "quick", "long"]
@@ -39,10 +41,10 @@ QUICK_TURNS: Final = 5
 """After so many turns a search shares one thread with all other long ones."""
 BUILD_WAIT_S: Final = 1.0
 """How long a search waits for an index that is being built in the background."""
+FEW_DOCUMENTS: Final = 200
+"""With no more than so many documents left to read, a search waits for them until its deadline instead."""
 ATTEMPTS: Final = 3
 """How often a search is run when documents change under it."""
-MANY_DOCUMENTS: Final = 1_000
-"""From so many documents on, one scan is cheaper than looking at each."""
 MAX_UNREADABLE: Final = 100
 MAX_RESPONSE_BYTES: Final = 256 * 1024
 TEXT_BUDGET: Final = 1024 * 1024 * 1024
@@ -70,6 +72,8 @@ class _Found:
     covered: int = 0
     truncated: bool = False
     warnings: tuple[str, ...] = ()
+    stale: frozenset[str] = frozenset()
+    again: bool = False
 
 
 class SearchEngine:
@@ -186,8 +190,8 @@ class SearchEngine:
         for attempt in range(1, ATTEMPTS + 1):
             selection = self._catalog.select(file_pattern, current_scope())
             found = await run(request, selection)
-            stale = await self._stale(found, read_since)
-            if not stale:
+            stale = self._stale(found, read_since)
+            if not stale and not found.again:
                 break
             if attempt == ATTEMPTS or time.monotonic() >= request.deadline:
                 kept = [hit for hit in found.hits if hit.document not in stale]
@@ -245,37 +249,47 @@ class SearchEngine:
         """Bring the index up to date as far as there is time."""
         if self._watching and self._complete:
             return
-        until = min(deadline, time.monotonic() + BUILD_WAIT_S) if self._users else deadline
-        await self._wait(self._keeper.scan(), until)
+        scan = self._keeper.scan()
+        if self._users:
+            await self._wait(scan, min(deadline, time.monotonic() + BUILD_WAIT_S))
+            done, total = self.indexing or (0, 0)
+            if total - done > FEW_DOCUMENTS:
+                return
+        await self._wait(scan, deadline)
 
     async def _wait(self, future: "asyncio.Future[None]", until: float) -> None:
         done, _ = await asyncio.wait([future], timeout=max(until - time.monotonic(), 0))
         if done:
             future.result()
 
-    async def _stale(self, found: _Found, read_since: int) -> set[str]:
+    def _stale(self, found: _Found, read_since: int) -> set[str]:
         """The documents of the hits that are not any more what was searched."""
         current = self._catalog.entries
         used = {hit.document: found.entries[hit.document] for hit in found.hits}
-        stale = {path for path, entry in used.items() if path not in current or current[path].id != entry.id}
-        stale |= {
-            path
-            for path, entry in current.items()
-            if path in used and not entry.settled and entry.checked < read_since
-        }
-        entries = [entry for path, entry in used.items() if path not in stale]
-        if len(entries) > MANY_DOCUMENTS:
-            listed = {info.path: info.identity for info in await self._library.documents("*")}
-            return stale | {
-                e.path
-                for e in entries
-                if e.path not in listed or not same_file(e.info.identity, listed[e.path])
-            }
-        if not entries:
-            return stale
-        return stale | await self._run("ranking", lambda: {e.path for e in entries if self._has_changed(e)})
+        stale = set(found.stale)
+        stale |= {path for path, entry in used.items() if path not in current or current[path].id != entry.id}
+        young = [path for path in used if path not in stale and not current[path].settled]
+        stale |= {path for path in young if current[path].checked < read_since}
+        return stale
+
+    def _changed(self, hits: Iterable[Hit], entries: Mapping[str, Entry]) -> frozenset[str]:
+        """The documents of these hits whose files have changed or gone since they were read."""
+        return frozenset(path for path in {hit.document for hit in hits} if self._has_changed(entries[path]))
 
     def _has_changed(self, entry: Entry) -> bool:
+        """Whether a document's file is not the one that was read.
+
+        A plain look at the path is enough to see that nothing changed, and reads nothing; only when it does not show
+        that, the one door to the files is asked.
+        """
+        for root in self._library.roots.roots:
+            if root.name == entry.info.root:
+                inside = (
+                    entry.path if len(self._library.roots.roots) == 1 else entry.path[len(root.name) + 1 :]
+                )
+                with suppress(OSError, ValueError):
+                    if same_file(identity_of(os.lstat(f"{root.directory}/{inside}")), entry.info.identity):
+                        return False
         try:
             now = self._library.roots.stat(entry.path)
         except ResearchError:
@@ -307,12 +321,15 @@ class SearchEngine:
         warnings = pattern.warnings
         if scan.expired:
             warnings += (f"the search ended at its time limit of {self._deadline_s:g} s",)
+        hits = scan.hits[:limit]
+        versions = {entry.path: entry for entry in entries[: scan.covered + 1]}
         return _Found(
-            scan.hits[:limit],
-            {entry.path: entry for entry in entries[: scan.covered + 1]},
+            hits,
+            versions,
             covered=min(scan.covered + 1, len(entries)) if ended_early else scan.covered,
             truncated=ended_early,
             warnings=warnings,
+            stale=await self._run("ranking", lambda: self._changed(hits, versions)) if hits else frozenset(),
         )
 
     async def _search_keyword(self, request: _Request, selection: Selection) -> _Found:
@@ -323,21 +340,29 @@ class SearchEngine:
         covered = len(selection.readable)
         allowed = None if selection.everything else selection.ids
         texts: dict[int, DocumentText] = {}
-        while True:
-            ranking = await self._run("ranking", lambda: self._rank(request, parsed, index, allowed, texts))
-            if ranking is None:
-                warnings = (*parsed.warnings, "the query has no word to search for")
-                return _Found(covered=covered, warnings=warnings)
-            if not ranking.missing:
-                break
+        gone: set[str] = set()
+        ranking, stale = await self._run(
+            "ranking", lambda: self._rank(request, parsed, index, allowed, texts)
+        )
+        if ranking is not None and ranking.missing:
             for entry in ranking.missing:
-                text = await self._text(entry)
-                if text is None:
-                    await self._wait(self._keeper.touch({entry.path}), request.deadline)
-                else:
+                if (text := await self._text(entry)) is not None:
                     texts[entry.id] = text
+                else:
+                    gone.add(entry.path)
+            ranking, stale = await self._run(
+                "ranking", lambda: self._rank(request, parsed, index, allowed, texts)
+            )
+        if ranking is None:
+            return _Found(covered=covered, warnings=(*parsed.warnings, "the query has no word to search for"))
         return _Found(
-            ranking.hits, ranking.entries, covered, truncated=ranking.more, warnings=parsed.warnings
+            ranking.hits,
+            ranking.entries,
+            covered,
+            truncated=ranking.more,
+            warnings=parsed.warnings,
+            stale=stale | gone,
+            again=ranking.outdated,
         )
 
     def _rank(
@@ -347,12 +372,13 @@ class SearchEngine:
         index: PassageIndex,
         allowed: frozenset[int] | None,
         texts: dict[int, DocumentText],
-    ) -> Ranking | None:
+    ) -> tuple[Ranking | None, frozenset[str]]:
         query, needles = build(parsed.group, index)
         if query is None:
-            return None
+            return None, frozenset()
         ranker = Ranker(query, needles, index, self._catalog.by_id, allowed, request.context_lines)
-        return ranker.rank(request.start.rank, request.limit, texts)
+        ranking = ranker.rank(request.start.rank, request.limit, texts)
+        return ranking, self._changed(ranking.hits, ranking.entries)
 
     async def _text(self, entry: Entry) -> DocumentText | None:
         """The text of a document that is not held in memory; None when it is no longer that version."""

@@ -70,10 +70,12 @@ class PassageIndex:
             content = text.data[span.begin : span.end].decode("utf-8")
             body = folded(content)
             following = found[number + 1].begin if number + 1 < len(found) else None
+            # What a section is about counts for all its passages, not only for the one that holds the heading.
+            heading = folded(span.heading)
             fields = {
-                "stem": body,
+                "stem": body if heading in body[: len(heading) + 8] else f"{heading}\n{body}",
                 "exact": body + _tail(text.data, content, following),
-                "title": folded(span.heading),
+                "title": heading,
                 "path": path,
                 "document": document,
                 "begin": span.begin,

@@ -69,7 +69,7 @@ class Keeper:
         self._touches: list[_Touch] = []
         self._queue: dict[str, DocumentInfo] = {}
         self._results: list[_Read] = []
-        self._reading = self._lanes = self._taken = 0
+        self._reading = self._lanes = self._taken = self._applying = 0
         self._total = 0
         self._removed: dict[str, int] = {}
         self._outdated: list[int] = []
@@ -82,7 +82,7 @@ class Keeper:
         """(documents that are indexed, all of them) while some are not yet, otherwise None."""
         if not self.working:
             return None
-        left = len(self._queue) + self._taken + len(self._results)
+        left = len(self._queue) + self._taken + len(self._results) + self._applying
         return (self._total - left, self._total) if left or self.index is None else None
 
     @property
@@ -102,7 +102,10 @@ class Keeper:
         if len(wanted) > MANY_TOUCHES:
             return self.scan()
         future: asyncio.Future[None] = self._wake().create_future()
-        self._touches.append(_Touch(future, wanted))
+        if wanted:
+            self._touches.append(_Touch(future, wanted))
+        else:
+            future.set_result(None)
         return future
 
     async def stop(self) -> None:
@@ -134,7 +137,7 @@ class Keeper:
         self._news = asyncio.Event()
         self._scans, self._listed, self._touches = [], [], []
         self._queue, self._results = {}, []
-        self._reading = self._lanes = self._taken = 0
+        self._reading = self._lanes = self._taken = self._applying = 0
 
     async def _work(self) -> None:
         try:
@@ -299,6 +302,7 @@ class Keeper:
             self._store.save(entries, [r.path for r in changed])
             return entries
 
+        self._applying = len(batch)
         entries: list[Entry] = await self._in_thread(write)
         for result in changed:
             self._catalog.remove(result.path)
@@ -306,6 +310,7 @@ class Keeper:
                 self._removed[result.path] = result.id
         for entry in entries:
             self._catalog.put(entry)
+        self._applying = 0
         self._outdated += outdated
         self._uncommitted = self._uncommitted or bool(changed)
         urgent = [(r.touch, r.path) for r in batch if r.touch]
@@ -372,7 +377,12 @@ class Keeper:
 
 def same_file(one: Identity, other: Identity) -> bool:
     """Whether two identities mean the same content. Device numbers may differ: they change when a file system is mounted."""
-    return replace(one, device=other.device) == other
+    return (
+        one.inode == other.inode
+        and one.size == other.size
+        and one.mtime_ns == other.mtime_ns
+        and one.ctime_ns == other.ctime_ns
+    )
 
 
 def _is_news(entry: Entry | None, info: DocumentInfo, now: float) -> bool:

@@ -9,7 +9,6 @@ from research_documents.search.index import PassageIndex
 from research_documents.search.lines import Needles
 from research_shared.analysis import STOP_WORDS, exact_terms, stems, unspaced
 
-_TITLE_BOOST: Final = 0.5
 _EXPANSIONS: Final = 64
 """How many words of a prefix are ranked by."""
 
@@ -76,12 +75,10 @@ class _Builder:
         )
 
     def _word(self, stem: str, *, wanted: bool = True) -> Any:
-        from tantivy import Occur, Query
+        from tantivy import Query
 
         self.stems |= {stem} if wanted else set()
-        in_text = Query.term_query(self._schema, "stem", stem, "freq")
-        in_title = Query.boost_query(Query.term_query(self._schema, "title", stem, "freq"), _TITLE_BOOST)
-        return Query.boolean_query([(Occur.Should, in_text), (Occur.Should, in_title)])
+        return Query.term_query(self._schema, "stem", stem, "freq")
 
     def _compound(self, text: str, words: list[str]) -> Any:
         """`state-of-the-art`, `foo.bar` or a run of an unspaced script: together is best, in part will do."""

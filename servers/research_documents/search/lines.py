@@ -1,5 +1,7 @@
 """Which line of a passage a hit is, and where in a long line."""
 
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +11,11 @@ from research_shared.analysis import EXACT, STEMMED, analyzer, exact_terms, fold
 
 _BREAK: Final = "0qzx0"
 """A term that stands for a line break while a passage is searched for its best line."""
+
+
+_ACCENTED: Final = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
+_MARKS: Final = re.compile("[\u0300-\u036f]+")
+_SHORT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,35 @@ class Needles:
 
 def best_line(passage: Sequence[str], needles: Needles) -> int:
     """The index of the line that holds the most of what was searched for; the first one of equals."""
+    if (
+        not needles.phrases
+        and not needles.prefixes
+        and (found := _best_by_stems(passage, needles.stems)) is not None
+    ):
+        return found
+    score = _scores(passage, needles)
+    return max(score, key=lambda number: (score[number], -number), default=0)
+
+
+def _best_by_stems(passage: Sequence[str], wanted: frozenset[str]) -> int | None:
+    """The same for stems alone, looking closely at few lines; None when none of these shows a word."""
+    text = folded("\n".join(passage))
+    lines = text.split("\n")
+    plain = _MARKS.sub("", unicodedata.normalize("NFKD", text)) if _ACCENTED.search(text) else text
+    # A stem is how its words begin, but for a final letter that the stemmer puts in place of another.
+    heads = [stem[:-1] if len(stem) > _SHORT else stem for stem in wanted]
+    most = [(-sum([head in line for head in heads]), at) for at, line in enumerate(plain.lower().split("\n"))]
+    best, found = 0, None
+    for negative, at in sorted(most):
+        if -negative < max(best, 1):
+            break
+        score = len(wanted.intersection(analyzer(STEMMED).analyze(lines[at])))
+        if score > best or (score == best and found is not None and at < found):
+            best, found = score, at
+    return found
+
+
+def _scores(passage: Sequence[str], needles: Needles) -> dict[int, int]:
     lines = folded("\n".join(passage)).replace("\n", f"\n{_BREAK}\n")
     score: dict[int, int] = {}
     if needles.stems:
@@ -35,7 +71,7 @@ def best_line(passage: Sequence[str], needles: Needles) -> int:
         for phrase in needles.phrases:
             for number in _phrase_lines(exact, phrase):
                 score[number] = score.get(number, 0) + len(phrase) + 1
-    return max(score, key=lambda number: (score[number], -number), default=0)
+    return score
 
 
 def _by_line(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -6,13 +6,15 @@ pattern is compiled once as it is for such documents, and once translated for al
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
 from typing import Any, Final
 
 MAX_PATTERN_LENGTH: Final = 1_000
 MAX_PROGRAM: Final = 20_000
+MAX_UNICODE_PROGRAM: Final = 150_000
+"""Instructions. Unicode classes are large, but on real text only a small part of them is ever visited."""
 _MAX_MEMORY: Final = 32 * 1024 * 1024
 _KEPT: Final = 32
 
@@ -70,13 +72,18 @@ class Pattern:
     @cached_property
     def ascii(self) -> Any:
         """The program for text that is pure ASCII."""
-        return _program(self.source, self.ignore_case)
+        return _program(self.source, self.ignore_case, MAX_PROGRAM)
 
     @cached_property
     def unicode(self) -> Any:
-        """The program for all other text."""
+        """The program for all other text; None when it would be too large."""
         translated = _translated(self.source)
-        return self.ascii if translated == self.source else _program(translated, self.ignore_case)
+        if translated == self.source:
+            return self.ascii
+        try:
+            return _program(translated, self.ignore_case, MAX_UNICODE_PROGRAM)
+        except PatternRefused:
+            return None
 
 
 def _pieces(pattern: str) -> list[tuple[str, bool]]:
@@ -169,7 +176,7 @@ def _begins_word(piece: str) -> bool:
     return piece in {"\\w", "\\d"} or (len(piece) == 1 and (piece.isalnum() or piece == "_"))
 
 
-def _program(pattern: str, ignore_case: bool) -> Any:
+def _program(pattern: str, ignore_case: bool, most: int) -> Any:
     import re2
 
     options = re2.Options()
@@ -179,12 +186,14 @@ def _program(pattern: str, ignore_case: bool) -> Any:
     options.case_sensitive = not ignore_case
     options.max_mem = _MAX_MEMORY
     try:
-        program = re2.compile(("(?m)" + pattern).encode("utf-8", "surrogatepass"), options)
+        re2.compile(pattern.encode("utf-8", "surrogatepass"), options)
+        # With the rest of the line, so that a line is matched once.
+        program = re2.compile(f"(?m)(?:{pattern}).*".encode("utf-8", "surrogatepass"), options)
     except re2.error as error:
         reason = error.args[0] if error.args else b"invalid"
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise PatternRefused(f"the regular expression is not valid: {text.replace('(?m)', '')}") from error
-    if program.programsize > MAX_PROGRAM:
+        raise PatternRefused(f"the regular expression is not valid: {text}") from error
+    if program.programsize > most:
         raise PatternRefused("the regular expression is too large; use smaller repetition counts")
     return program
 
@@ -211,7 +220,10 @@ def compiled(source: str) -> Pattern:
         ("a regular expression is matched within one line, so \\n never matches",) if "\\n" in bare else ()
     )
     pattern = Pattern(source, ignores_case(source), warnings)
-    pattern.ascii, pattern.unicode  # noqa: B018  (compiled here, so that a bad pattern fails here)
+    if pattern.ascii and pattern.unicode is None:  # compiled here, so that a bad pattern fails here
+        pattern = replace(
+            pattern, warnings=(*warnings, "the pattern is large, so \\w, \\d, \\s and \\b know ASCII only")
+        )
     with _lock:
         _recent[source] = pattern
         if len(_recent) > _KEPT:

@@ -20,8 +20,8 @@ class Ranking:
     """What a ranked search found.
 
     `entries` are the versions of the documents that the hits are from. `missing` are documents whose text is needed and
-    not in memory: then there are no hits, and the search is to be run again with their `texts`. `outdated` says that
-    the index held versions which are known no more: then it is to be run again too.
+    not in memory: the search is to be run again with their `texts`. `outdated` says that the index held versions which
+    are known no more: then it is to be run again too.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -55,15 +55,20 @@ class Ranker:
             text = entry.text or texts.get(entry.id)
             if text is None:
                 found.missing.append(entry)
-            elif not found.missing:
+            else:
                 hit = self._hit(passage, text)
                 hits.setdefault((hit.document, hit.line_number), hit)
                 found.entries[hit.document] = entry
-            if len(hits) + len(found.missing) > last:
+            if len(hits) + len(found.missing) > last or (len(hits) == last and not self._may_repeat):
                 break
         found.hits = list(hits.values())[first:last]
-        found.more = len(hits) > last
+        found.more = len(hits) > last or (not self._may_repeat and len(known) > last)
         return found
+
+    @property
+    def _may_repeat(self) -> bool:
+        """Whether two passages can have their best hit on one line: what is searched exactly runs on into the next."""
+        return bool(self.needles.phrases or self.needles.prefixes)
 
     def _at_least(self, wanted: int) -> list[Scored]:
         """The best passages, `wanted` of them if there are so many, and all that are equal to the last of these."""

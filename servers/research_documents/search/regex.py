@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from research_documents.search.catalog import Entry
-from research_documents.search.excerpt import context, cut_bytes
+from research_documents.search.excerpt import MAX_LINE, context, cut_bytes
 from research_documents.search.outcome import Hit
 from research_documents.search.pattern import Pattern
 from research_shared.documents import DocumentText
@@ -79,23 +79,18 @@ class Scan:
     def _scan_slice(self, text: DocumentText) -> bool:
         """Scan the next slice of a document, which ends at a line's end; whether the document is finished."""
         data = text.data
-        size = len(data)
-        end = size
+        end = size = len(data)
         if size - self._offset > self._slice:
             end = data.find(b"\n", self._offset + self._slice)
             end = size if end < 0 else end
-        search = (self.pattern.ascii if self._is_ascii else self.pattern.unicode).search
+        program = self.pattern.ascii if self._is_ascii else self.pattern.unicode or self.pattern.ascii
         started = time.perf_counter()
-        while self._offset < size:
-            match = search(data, self._offset, end)
-            if match is None:
-                self._offset = end + 1
-                break
-            self._take(text, match)
+        # A match takes the rest of its line, so the next one is on another line.
+        for match in program.finditer(data, self._offset, end):
+            self._take(text, *match.span())
             if self.done:
                 return False
-            if self._offset > end:
-                break
+        self._offset = end + 1
         took = time.perf_counter() - started
         if took < _FAST_S:
             self._slice = min(self._slice * 2, MAX_SLICE)
@@ -103,20 +98,21 @@ class Scan:
             self._slice = max(self._slice // 2, MIN_SLICE)
         return self._offset >= size
 
-    def _take(self, text: DocumentText, match: Any) -> None:
-        """Keep a match as a hit and step over its line."""
-        data, (start, end) = text.data, match.span()
+    def _take(self, text: DocumentText, start: int, end: int) -> None:
+        """Keep a match, which ends where its line does, as a hit."""
+        data = text.data
         begin = data.rfind(b"\n", 0, start) + 1
-        stop = data.find(b"\n", end)
-        stop = len(data) if stop < 0 else stop
-        self._offset = stop + 1
         self._line += data.count(b"\n", self._counted, begin)
         self._counted = begin
-        path, line = self.entries[self.covered].path, self._line
-        if begin == len(data) or (path, line) <= self.after:
+        line, path = self._line, text.path
+        # Behind the last line break there is no other line.
+        if (begin == len(data)) or (path == self.after[0] and line <= self.after[1]):
             return
-        before, after = context(data, begin, stop, self.context_lines) if self.context_lines else ((), ())
+        before: tuple[str, ...] = ()
+        after: tuple[str, ...] = ()
+        if self.context_lines:
+            before, after = context(data, begin, end, self.context_lines)
         page = text.page_of(line) if text.page_starts else None
-        shown = cut_bytes(data, begin, stop, start)
+        shown = data[begin:end].decode() if end - begin <= MAX_LINE else cut_bytes(data, begin, end, start)
         self.hits.append(Hit(path, line, shown, page, None, before, after, line, line))
         self.done = len(self.hits) >= self.wanted

@@ -1,0 +1,279 @@
+"""Compare the search engine with ripgrep, raw tantivy and SQLite FTS5 on one folder.
+
+    python benchmarks/search.py CORPUS [--only build,keyword,regex,fresh,adversarial] [--rounds 5]
+
+Prints, all from one run: build speed and memory, the first answer after start, keyword latency for 1, 2 and 4 terms
+and phrases, regex against `rg`, how soon a changed file is found, and what hostile patterns do to others.
+A folder to run it on is made by `make_corpus.py`.
+"""
+
+import argparse
+import asyncio
+import gc
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from research_documents.search import SearchEngine
+from research_documents.search.index import HEAP_BYTES, PassageIndex
+from research_shared.analysis import STEMMED, folded, register, stems
+from research_shared.library import Library, Limits
+from research_shared.passages import spans
+from research_shared.roots import Root, RootsPolicy
+
+EVERYTHING = 10**7
+KEYWORD = {
+    "1 term": ["cell", "ownership", "receptor", "thread", "mutation", "compiler", "insulin", "trait"],
+    "2 terms": ["gene expression", "borrow checker", "immune response", "error handling", "risk factors", "blood pressure"],
+    "4 terms": ["gene expression cancer mutation", "thread pool graceful shutdown", "randomized trial blood pressure",
+                "trait object dynamic dispatch"],
+    "phrase": ['"gene expression"', '"error handling"', '"blood pressure"', '"pattern matching"'],
+}  # fmt: skip
+REGEX = [
+    ("rare literal", r"k1234\d*"),
+    ("common literal", r"receptor"),
+    ("very common literal", r"the"),
+    ("ignoring case", r"(?i)OWNERSHIP"),
+    ("word", r"\bcells?\b"),
+    ("alternation", r"mutex|ownership|carcinoma"),
+    ("two inflections", r"\w+ing\s+\w+ed"),
+    ("anchored", r"^#+ .*ing"),
+    ("no literal", r"[0-9]{4}-[0-9]{2}"),
+    ("three words", r"\w{5}\s+\w{5}\s+\w{5}"),
+    ("line end", r"\.$"),
+    ("no hit", r"zzzqqq"),
+]
+HOSTILE = [r"(a+)+$", r"(.*a){20}", r"((x*)*)*y", r"(\w+\s?)+:$"]
+COSTLY = r"(.{0,200}e){4}zzz"
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+def p(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)] * 1e3
+
+
+def timed(call: Callable[[], object], rounds: int) -> list[float]:
+    found = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - started)
+    return found
+
+
+async def settled(engine: SearchEngine) -> None:
+    """Wait until the index is complete and watching has begun."""
+    while not engine.stats.watching or engine.stats.building or not engine.stats.documents:
+        await asyncio.sleep(0.02)
+
+
+def raw_tantivy(texts: list[Any]) -> tuple[Any, Any, float, float]:
+    """Indexes of the same passages by nothing but tantivy: with our fields, and with one stemmed field."""
+    import tantivy
+
+    fields = PassageIndex().schema
+    rows = []
+    for number, text in enumerate(texts):
+        for span in spans(text):
+            body = folded(text.data[span.begin : span.end].decode())
+            rows.append({"stem": body, "exact": body, "title": span.heading, "path": text.path, "document": number,
+                         "begin": span.begin, "end": span.end, "line": span.start_line})  # fmt: skip
+    took = []
+    one = tantivy.SchemaBuilder().add_text_field("stem", tokenizer_name=STEMMED).build()
+    index = None
+    for schema, keep in ((fields, None), (one, {"stem"})):
+        index = tantivy.Index(schema)
+        register(index)
+        writer = index.writer(HEAP_BYTES, 1)
+        started = time.perf_counter()
+        for row in rows:
+            kept = row if keep is None else {"stem": row["stem"]}
+            writer.add_document(tantivy.Document.from_dict(kept, schema))
+        writer.commit()
+        took.append(time.perf_counter() - started)
+    index.reload()
+    return index, one, took[0], took[1]
+
+
+def fts5(texts: list[Any]) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE VIRTUAL TABLE passage USING fts5(body, tokenize='porter unicode61')")
+    rows = ((text.data[span.begin : span.end].decode(),) for text in texts for span in spans(text))
+    connection.executemany("INSERT INTO passage VALUES (?)", rows)
+    return connection
+
+
+async def build(corpus: Path) -> tuple[SearchEngine, list[Any]]:
+    gc.collect()
+    before = resident()
+    library = Library(RootsPolicy([Root("research", corpus)]), Limits())
+    engine = SearchEngine(library, max_response_bytes=1 << 40)
+    started = time.perf_counter()
+    await engine.__aenter__()
+    outcome = await engine.search("the method of this study", limit=10)
+    print(
+        f"first answer: {time.perf_counter() - started:.2f} s after start, {len(outcome.hits)} hits, indexing {outcome.indexing}"
+    )
+    await settled(engine)
+    took = time.perf_counter() - started
+    stats = engine.stats
+    size = stats.text_bytes / 1e6
+    memory = (resident() - before) / stats.text_bytes
+    print(
+        f"build: {stats.documents} documents, {size:.1f} MB, {stats.passages} passages in {took:.1f} s = {size / took:.1f} MB/s"
+    )
+    print(f"memory: {memory:.2f} x the text")
+    texts = [await library.read(info.path) for info in await library.documents()]
+    return engine, texts
+
+
+async def keyword(
+    engine: SearchEngine, index: Any, schema: Any, tables: sqlite3.Connection, rounds: int
+) -> None:
+    import tantivy
+
+    print(
+        f"\n{'keyword (ms)':14}{'ours p50':>10}{'p95':>8}{'tantivy p50':>13}{'p95':>8}{'FTS5 p50':>10}{'p95':>8}"
+    )
+    searcher = index.searcher()
+    for kind, queries in KEYWORD.items():
+        ours: list[float] = []
+        raw: list[float] = []
+        other: list[float] = []
+        for query in queries:
+            words = stems(query)
+            if kind == "phrase":
+                built = tantivy.Query.phrase_query(schema, "stem", words)
+                match = query
+            else:
+                terms = [tantivy.Query.term_query(schema, "stem", word) for word in words]
+                built = tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
+                match = " OR ".join(query.split())
+            await engine.search(query, limit=10)
+            for _ in range(rounds * 4):
+                started = time.perf_counter()
+                await engine.search(query, limit=10)
+                ours.append(time.perf_counter() - started)
+            raw += timed(lambda q=built: searcher.search(q, 10), rounds * 4)
+            select = "SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY rank LIMIT 10"
+            other += timed(lambda m=match: tables.execute(select, (m,)).fetchall(), rounds)
+        numbers = [p(ours, 0.5), p(ours, 0.95), p(raw, 0.5), p(raw, 0.95), p(other, 0.5), p(other, 0.95)]
+        print(f"{kind:14}{numbers[0]:10.2f}{numbers[1]:8.2f}{numbers[2]:13.2f}{numbers[3]:8.2f}{numbers[4]:10.1f}{numbers[5]:8.1f}"
+              f"   p95/tantivy {numbers[1] / numbers[3]:.1f}, FTS5/p50 {numbers[4] / numbers[0]:.0f}")  # fmt: skip
+
+
+async def regex(engine: SearchEngine, corpus: Path, rounds: int) -> None:
+    rg = shutil.which("rg")
+    if rg is None:
+        print("\nregex: ripgrep (rg) is not installed, nothing to compare with")
+        return
+    print(
+        f"\n{'regex (ms)':20}{'hits':>8}{'rg hits':>8}{'rg':>8}{'first 10':>10}{'all':>8}   first/rg  all/rg"
+    )
+    for name, pattern in REGEX:
+        command = [rg, "-nS", "--no-heading", "--sort", "none", pattern, str(corpus)]
+        counted = subprocess.run(command, capture_output=True, check=False).stdout.count(b"\n")
+        reference = timed(lambda c=command: subprocess.run(c, stdout=subprocess.DEVNULL, check=False), rounds)
+        first: list[float] = []
+        full: list[float] = []
+        hits = 0
+        for _ in range(rounds):
+            started = time.perf_counter()
+            await engine.search(pattern, mode="regex", limit=10)
+            first.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            outcome = await engine.search(pattern, mode="regex", limit=EVERYTHING)
+            full.append(time.perf_counter() - started)
+            hits = len(outcome.hits)
+            del outcome
+        a, b, c = p(reference, 0.5), p(first, 0.5), p(full, 0.5)
+        print(f"{name:20}{hits:8}{counted:8}{a:8.0f}{b:10.1f}{c:8.0f}   {b / a:8.2f}{c / a:8.2f}")
+
+
+async def fresh(engine: SearchEngine, corpus: Path, rounds: int) -> None:
+    path = corpus / "freshness-probe.md"
+    seen = []
+    for number in range(rounds):
+        word = f"quokka{number}x{time.time_ns()}"
+        started = time.perf_counter()
+        path.write_text(f"one {word} here\n", encoding="utf-8")
+        while not (await engine.search(word, limit=1)).hits:
+            await asyncio.sleep(0.001)
+        seen.append(time.perf_counter() - started)
+    path.unlink()
+    print(f"\na changed file is found after {p(seen, 0.5):.0f} ms (p50), {max(seen) * 1e3:.0f} ms (worst)")
+
+
+async def adversarial(engine: SearchEngine, rounds: int) -> None:
+    print()
+    for pattern in HOSTILE:
+        started = time.perf_counter()
+        outcome = await engine.search(pattern, mode="regex", limit=10)
+        print(
+            f"hostile {pattern:14} {1e3 * (time.perf_counter() - started):7.1f} ms, {len(outcome.hits)} hits"
+        )
+
+    async def others() -> list[float]:
+        found = []
+        for _ in range(rounds * 10):
+            for query, mode in (("gene expression", "keyword"), ("receptor", "regex")):
+                started = time.perf_counter()
+                await engine.search(query, mode=mode, limit=10)  # type: ignore[arg-type]
+                found.append(time.perf_counter() - started)
+        return found
+
+    alone = await others()
+    started = time.perf_counter()
+    costly = [asyncio.create_task(engine.search(COSTLY, mode="regex", limit=10)) for _ in range(4)]
+    await asyncio.sleep(0.3)
+    beside = await others()
+    outcomes = await asyncio.gather(*costly)
+    print(
+        f"4 costly searches ended after {time.perf_counter() - started:.2f} s, truncated: {[o.truncated for o in outcomes]}"
+    )
+    print(
+        f"other searches: p50 {p(alone, 0.5):.1f} ms alone, {p(beside, 0.5):.1f} ms beside them (p95 {p(beside, 0.95):.1f})"
+    )
+
+
+async def run(corpus: Path, only: set[str], rounds: int) -> None:
+    engine, texts = await build(corpus)
+    size = engine.stats.text_bytes / 1e6
+    if only & {"build", "keyword"}:
+        index, schema, ours, one = await asyncio.to_thread(raw_tantivy, texts)
+        print(
+            f"raw tantivy: {size / ours:.1f} MB/s with the same fields, {size / one:.1f} MB/s with one field"
+        )
+        if "keyword" in only:
+            tables = fts5(texts)
+            await keyword(engine, index, schema, tables, rounds)
+        del index
+    if "regex" in only:
+        await regex(engine, corpus, rounds)
+    if "fresh" in only:
+        await fresh(engine, corpus, rounds)
+    if "adversarial" in only:
+        await adversarial(engine, rounds)
+    await engine.__aexit__(None, None, None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--only", default="build,keyword,regex,fresh,adversarial")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    asyncio.run(run(options.corpus.absolute(), set(options.only.split(",")), options.rounds))
+
+
+if __name__ == "__main__":
+    main()
