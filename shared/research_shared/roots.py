@@ -8,10 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from research_shared import beneath
@@ -24,64 +21,25 @@ from research_shared.errors import (
     RootUnavailable,
 )
 from research_shared.names import MAX_PATH_BYTES, actual, shown
+from research_shared.places import Place, Root, find_places
+from research_shared.scope import EVERYTHING, Scope, current_scope, narrowed_scope
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
 
-_SYSTEM_DIRECTORIES = ("/", "/proc", "/sys", "/dev")
+__all__ = [
+    "EVERYTHING",
+    "OpenDocument",
+    "Root",
+    "RootsPolicy",
+    "Scope",
+    "current_scope",
+    "identity_of",
+    "narrowed_scope",
+]
+
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A named directory. The name is public, the directory is not."""
-
-    name: str
-    directory: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which part of the ceiling a request may see: directory prefixes, as public paths without a final slash.
-
-    An empty prefix stands for everything; no prefix at all stands for nothing. Scopes only ever narrow.
-    """
-
-    prefixes: tuple[str, ...] = ("",)
-
-    def admits(self, path: str) -> bool:
-        """Whether a document path lies within the scope."""
-        return any(prefix in {"", path} or path.startswith(prefix + "/") for prefix in self.prefixes)
-
-    def leads_to(self, directory: str) -> bool:
-        """Whether something beneath this directory can lie within the scope."""
-        return self.admits(directory) or any(p.startswith(directory + "/") for p in self.prefixes)
-
-    def narrowed(self, other: "Scope") -> "Scope":
-        """The intersection of two scopes."""
-        kept = {p for p in self.prefixes if other.admits(p)} | {p for p in other.prefixes if self.admits(p)}
-        return Scope(tuple(sorted(kept)))
-
-
-EVERYTHING = Scope()
-_scope: ContextVar[Scope] = ContextVar("research_scope", default=EVERYTHING)
-
-
-def current_scope() -> Scope:
-    """The scope of the request that is being served."""
-    return _scope.get()
-
-
-@contextmanager
-def narrowed_scope(scope: Scope) -> Iterator[Scope]:
-    """Serve the enclosed work within `scope`, on top of whatever narrows it already."""
-    effective = current_scope().narrowed(scope)
-    token = _scope.set(effective)
-    try:
-        yield effective
-    finally:
-        _scope.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +48,6 @@ class OpenDocument:
 
     info: DocumentInfo
     fd: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A root as it was found at start: where it really is, and which directories in it are roots of their own."""
-
-    root: Root
-    configured: Path
-    real: bytes
-    prefix: str
-    nested: tuple[tuple[bytes, ...], ...]
 
 
 class RootsPolicy:
@@ -115,29 +62,10 @@ class RootsPolicy:
     def __init__(
         self, roots: Sequence[Root], *, include_hidden: bool = False, openat2: bool | None = None
     ) -> None:
-        if not roots:
-            raise ConfigurationError("no research folder is configured")
+        self._places = find_places(roots)
         self.roots = tuple(roots)
         self.include_hidden = include_hidden
         self._openat2 = beneath.has_openat2() if openat2 is None else openat2
-        reals = [_real_directory(root) for root in self.roots]
-        names = [root.name for root in self.roots]
-        if len(set(reals)) < len(reals) or len(set(names)) < len(names):
-            raise ConfigurationError("two research folders have the same name or are the same directory")
-        self._places = tuple(
-            _Place(
-                root=root,
-                configured=Path(os.path.abspath(root.directory)),  # noqa: PTH100  (resolve() follows links)
-                real=real,
-                prefix="" if len(self.roots) == 1 else root.name + "/",
-                nested=tuple(
-                    tuple(other[len(real) + 1 :].split(b"/"))
-                    for other in reals
-                    if other.startswith(real + b"/")
-                ),
-            )
-            for root, real in zip(self.roots, reals, strict=True)
-        )
         for place in self._places:
             try:
                 os.close(self._open_root(place))
@@ -205,30 +133,33 @@ class RootsPolicy:
             if not place.prefix or scope.leads_to(place.root.name):
                 yield from self._walk_root(place, scope, stopped)
 
-    def _walk_root(self, place: _Place, scope: Scope, stopped: Callable[[], bool]) -> Iterator[DocumentInfo]:
+    def _walk_root(self, place: Place, scope: Scope, stopped: Callable[[], bool]) -> Iterator[DocumentInfo]:
         root_fd = self._open_root(place)
         try:
             todo: list[tuple[bytes, ...]] = [()]
             while todo and not stopped():
                 parts = todo.pop()
-                for name, status in self._scan(place, root_fd, parts):
-                    inner = (*parts, name)
-                    public = place.prefix + shown(b"/".join(inner))
-                    if stat.S_ISDIR(status.st_mode):
+                base = place.prefix + "".join(shown(part) + "/" for part in parts)
+                for entry, name in self._scan(place, root_fd, parts):
+                    public = base + shown(name)
+                    if entry.is_dir(follow_symlinks=False):
                         if scope.leads_to(public):
-                            todo.append(inner)
+                            todo.append((*parts, name))
                     elif (media_type := media_type_of(public)) is not None and scope.admits(public):
-                        yield DocumentInfo(public, place.root.name, media_type, identity_of(status))
+                        status = self._status(place, root_fd, (*parts, name), entry)
+                        if status is not None:
+                            yield DocumentInfo(public, place.root.name, media_type, identity_of(status))
         finally:
             os.close(root_fd)
 
     def _scan(
-        self, place: _Place, root_fd: int, parts: tuple[bytes, ...]
-    ) -> Iterator[tuple[bytes, os.stat_result]]:
-        """The directories and regular files of a directory; a link stands for the file that it leads to."""
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...]
+    ) -> Iterator[tuple["os.DirEntry[str]", bytes]]:
+        """The entries of a directory that may be named, with their names."""
         try:
             fd = self._open_beneath(place, root_fd, parts, beneath.DIRECTORY, links=False)
-        except OSError:
+        except OSError as error:
+            self._raise_unless_passed_over(error, place)
             if not parts:
                 raise _unavailable(place.root) from None
             return
@@ -237,38 +168,43 @@ class RootsPolicy:
             with os.scandir(fd) as entries:
                 for entry in entries:
                     name = os.fsencode(entry.name)
-                    if len(name) > room or not self._admits(place, (*parts, name)):
-                        continue
-                    status = self._status(place, root_fd, (*parts, name), entry)
-                    if status is not None and stat.S_IFMT(status.st_mode) in {stat.S_IFDIR, stat.S_IFREG}:
-                        yield name, status
+                    if len(name) <= room and self._admits(place, (*parts, name)):
+                        yield entry, name
         finally:
             os.close(fd)
 
     def _status(
-        self, place: _Place, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
     ) -> os.stat_result | None:
+        """What a regular file is now; a link stands for the file that it leads to. None for anything else."""
         try:
-            if not entry.is_symlink():
-                return entry.stat(follow_symlinks=False)
-            if media_type_of(entry.name) is None:
-                return None
-            fd = self._open_beneath(place, root_fd, parts, beneath.FILE)
-        except OSError:
+            if entry.is_symlink():
+                fd = self._open_beneath(place, root_fd, parts, beneath.FILE)
+                try:
+                    status = os.fstat(fd)
+                finally:
+                    os.close(fd)
+            else:
+                status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            self._raise_unless_passed_over(error, place)
             return None
-        try:
-            status = os.fstat(fd)
-        finally:
-            os.close(fd)
         # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
         return status if stat.S_ISREG(status.st_mode) else None
 
-    def _locate(self, path: str) -> tuple[_Place, tuple[bytes, ...]]:
+    def _raise_unless_passed_over(self, error: OSError, place: Place) -> None:
+        """A listing may leave out what cannot be read, but not what could not be read just now."""
+        if error.errno in _BUSY:
+            raise _overloaded() from error
+        if error.errno in _BROKEN:
+            raise _unavailable(place.root) from error
+
+    def _locate(self, path: str) -> tuple[Place, tuple[bytes, ...]]:
         raw = actual(path)
         if raw is None:
             raise _not_found()
         parts = tuple(raw.split(b"/"))
-        place: _Place | None = self._places[0]
+        place: Place | None = self._places[0]
         if len(self._places) > 1:
             place = next((p for p in self._places if p.root.name.encode() == parts[0]), None)
             parts = parts[1:]
@@ -278,11 +214,11 @@ class RootsPolicy:
             raise _not_found()
         return place, parts
 
-    def _admits(self, place: _Place, parts: Sequence[bytes]) -> bool:
+    def _admits(self, place: Place, parts: Sequence[bytes]) -> bool:
         """Whether the last step of a resolved path is neither hidden nor a root of its own."""
         return (self.include_hidden or not parts[-1].startswith(b".")) and tuple(parts) not in place.nested
 
-    def _open_root(self, place: _Place) -> int:
+    def _open_root(self, place: Place) -> int:
         """The root, for one operation. It must still be where it was at start, and be searchable."""
         fd = -1
         try:
@@ -300,7 +236,7 @@ class RootsPolicy:
         return fd
 
     def _open_beneath(
-        self, place: _Place, root_fd: int, parts: tuple[bytes, ...], flags: int, *, links: bool = True
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...], flags: int, *, links: bool = True
     ) -> int:
         if self._openat2:
             try:
@@ -319,7 +255,7 @@ class RootsPolicy:
         )
 
     def _explained(
-        self, error: OSError, place: _Place, root_fd: int, parts: tuple[bytes, ...], path: str
+        self, error: OSError, place: Place, root_fd: int, parts: tuple[bytes, ...], path: str
     ) -> Exception:
         if error.errno in _BUSY:
             return _overloaded()
@@ -331,7 +267,7 @@ class RootsPolicy:
             )
         return _not_found()
 
-    def _is_listed(self, place: _Place, root_fd: int, parts: tuple[bytes, ...]) -> bool:
+    def _is_listed(self, place: Place, root_fd: int, parts: tuple[bytes, ...]) -> bool:
         """Whether a file that cannot be opened is one that the listing shows anyway."""
         try:
             fd = self._open_beneath(place, root_fd, parts[:-1], beneath.PASSAGE)
@@ -348,34 +284,6 @@ class RootsPolicy:
 def identity_of(status: os.stat_result) -> Identity:
     """The identity that a stat result stands for."""
     return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _real_directory(root: Root) -> bytes:
-    if not root.name or "/" in root.name or actual(root.name) != root.name.encode("utf-8", "replace"):
-        raise ConfigurationError(f"{root.name!r} cannot be the name of a research folder")
-    try:
-        real = os.path.realpath(os.fsencode(root.directory), strict=True)
-        status = Path(os.fsdecode(real)).stat()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the research folder {root.directory} cannot be opened: {error.strerror}",
-            hint="Create the directory, or set RESEARCH_ROOTS to the one that holds the documents.",
-        ) from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise ConfigurationError(f"the research folder {root.directory} is not a directory")
-    text = os.fsdecode(real)
-    if any(_same_place(status, system) for system in _SYSTEM_DIRECTORIES) or text.startswith(
-        ("/proc/", "/sys/", "/dev/fd")
-    ):
-        raise ConfigurationError(f"{root.directory} is a directory of the system, not a research folder")
-    return real
-
-
-def _same_place(status: os.stat_result, system: str) -> bool:
-    try:
-        return os.path.samestat(status, Path(system).stat())
-    except OSError:
-        return False
 
 
 def _not_found() -> DocumentNotFound:

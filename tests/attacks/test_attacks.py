@@ -19,7 +19,13 @@ from attacks.world import CANARY, READABLE
 LIMIT_S = 1.0
 CASES = all_cases()
 REASONING = {cases.SUMMARIZE, cases.SYNTHESIZE}
-ERROR_CODES = {"document_not_found", "invalid_arguments", "invalid_pattern", "no_readable_documents"}
+ERROR_CODES = {
+    "document_not_found",
+    "invalid_arguments",
+    "invalid_pattern",
+    "no_readable_documents",
+    "request_too_large",
+}
 
 
 def filled(value: Any, target: Target) -> Any:
@@ -93,7 +99,7 @@ def check(case: Case, reply: dict[str, Any]) -> None:
         assert set(reply["values"]) <= READABLE
         assert reply["total"] <= len(READABLE)
     elif case.expectation == cases.INVALID:
-        assert code in {"invalid_arguments", "invalid_pattern", "protocol"}
+        assert code in {"invalid_arguments", "invalid_pattern", "request_too_large", "protocol"}
     elif case.operation in REASONING:
         assert code in ERROR_CODES or (reply.get("sources_used") == 0)
     elif case.expectation == cases.NOT_FOUND:

@@ -1,5 +1,6 @@
 """How large arguments and results may be."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,14 +10,20 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams, GetPromptRequestParams, ReadResourceRequestParams
 from pydantic import BaseModel
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from research_shared.errors import RequestTooLarge, ResponseTooLarge
 
 
 def json_size(value: Any) -> int:
     """The bytes that a value takes as JSON."""
-    return len(to_json(value, fallback=str)) if value is not None else 0
+    if value is None:
+        return 0
+    try:
+        return len(to_json(value, fallback=str))
+    except PydanticSerializationError:
+        # Half of a surrogate pair has no UTF-8. Whoever uses the text refuses it; here it only has a size.
+        return len(json.dumps(to_jsonable_python(value, fallback=str)))
 
 
 def _content_size(blocks: Iterable[Any]) -> int:
