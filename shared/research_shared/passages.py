@@ -1,11 +1,13 @@
 """A document as passages with exact line ranges: what search indexes and what a model is shown."""
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from research_shared.analysis import STEMMED, STOP_WORDS, folded, register, stems
+from research_shared.analysis import STOP_WORDS, stems
 from research_shared.documents import DocumentText
 
 TARGET_BYTES: Final = 1_200
@@ -122,34 +124,35 @@ def _passage(text: DocumentText, span: Span) -> Passage:
     return Passage(span.start_line, last, text.page_of(span.start_line), span.heading, body.decode("utf-8"))
 
 
+K1: Final = 1.2
+B: Final = 0.75
+"""The usual constants of BM25 (Robertson and Zaragoza, 2009): how soon repetition saturates, how much length counts."""
+
+
 def rank(text: DocumentText, question: str, limit: int) -> list[Passage]:
     """The passages of one document that answer a question best (BM25 over English stems), best first.
 
-    Passages that share no term with the question are left out, and equal ones keep the document's order.
+    Passages that share no term with the question are left out, and equal ones keep the document's order. Scored here
+    and not in an index of its own: for the few hundred passages of one document building an index takes longer.
     """
-    from tantivy import Document, Index, Occur, Query, SchemaBuilder
-
     words = set(stems(question))
     words = {word for word in words if word not in STOP_WORDS} or words
     found = passages(text)
     if not words or not found or limit < 1:
         return []
-    builder = SchemaBuilder()
-    builder.add_text_field("text", tokenizer_name=STEMMED, index_option="freq")
-    builder.add_unsigned_field("ordinal", fast=True)
-    schema = builder.build()
-    index = Index(schema)
-    register(index)
-    writer = index.writer(15_000_000, 1)
-    for ordinal, passage in enumerate(found):
-        content = folded(f"{passage.heading}\n{passage.text}")
-        writer.add_document(Document.from_dict({"text": content, "ordinal": ordinal}, schema))
-    writer.commit()
-    index.reload()
-    searcher = index.searcher()
-    clauses = [(Occur.Should, Query.term_query(schema, "text", word)) for word in sorted(words)]
-    # All of them, because ties at the limit must fall by their place in the document.
-    hits = searcher.search(Query.boolean_query(clauses), len(found)).hits
-    ordinals = searcher.fast_field_values("ordinal", [address for _, address in hits])
-    order = sorted((-score, int(ordinal or 0)) for (score, _), ordinal in zip(hits, ordinals, strict=True))
-    return [found[ordinal] for _, ordinal in order[:limit]]
+    counts: list[Counter[str]] = []
+    sizes: list[int] = []
+    for passage in found:
+        terms = stems(f"{passage.heading}\n{passage.text}")
+        counts.append(Counter(term for term in terms if term in words))
+        sizes.append(len(terms))
+    average = sum(sizes) / len(sizes)
+    spread = Counter(term for count in counts for term in count)
+    weights = {term: math.log1p((len(found) - n + 0.5) / (n + 0.5)) for term, n in spread.items()}
+
+    def score(ordinal: int) -> float:
+        norm = K1 * (1 - B + B * sizes[ordinal] / average)
+        return sum(weights[term] * n * (K1 + 1) / (n + norm) for term, n in sorted(counts[ordinal].items()))
+
+    matching = [ordinal for ordinal, count in enumerate(counts) if count]
+    return [found[ordinal] for ordinal in sorted(matching, key=lambda at: (-score(at), at))[:limit]]
