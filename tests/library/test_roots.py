@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import importlib
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,7 @@ def as_ordinary_user(*owned: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+        importlib.invalidate_caches()  # whoever could not read the interpreter's own files should not be believed
 
 
 @pytest.fixture
@@ -478,6 +481,40 @@ def test_directories_that_cannot_be_opened_are_passed_over(policy: Policy, publi
         shut.chmod(0o444)  # names can be read, but nothing behind them
         assert listed(doors) == ["a.md"]
         shut.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.EMFILE, Overloaded), (errno.EIO, RootUnavailable), (errno.EACCES, None)]
+)
+@pytest.mark.parametrize("what", ["sub", "link.md"])
+def test_a_listing_leaves_nothing_out_for_a_passing_reason(
+    policy: Policy,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    number: int,
+    expected: type[Exception] | None,
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "a.md").write_text("text")
+    (folder / "link.md").symlink_to("a.md")
+    doors = policy()
+    for name in ("open_unlinked", "open_walking"):
+        original = getattr(beneath, name)
+
+        def fail(
+            root_fd: int, parts: tuple[bytes, ...], *rest: Any, original: Any = original, **more: Any
+        ) -> int:
+            if parts and os.fsdecode(parts[-1]) == what:
+                raise OSError(number, os.strerror(number))
+            return int(original(root_fd, parts, *rest, **more))
+
+        monkeypatch.setattr(beneath, name, fail)
+    if expected is None:
+        assert listed(doors) == (["a.md"] if what == "link.md" else ["a.md", "link.md"])
+    else:
+        with pytest.raises(expected):
+            listed(doors)
 
 
 def test_a_listing_stops_when_it_is_told_to(policy: Policy, folder: Path) -> None:
