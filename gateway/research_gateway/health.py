@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import structlog
 from fastmcp import FastMCP
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,9 +13,10 @@ from starlette.responses import JSONResponse, Response
 from research_gateway.audit import AuditTrail
 from research_gateway.upstreams import UpstreamProvider
 from research_shared.errors import ResearchError
+from research_shared.logs import get_logger
 from research_shared.roots import RootsPolicy
 
-log = structlog.get_logger("research.health")
+log = get_logger("research.health")
 
 READY_PATH = "/readyz"
 TIMEOUT_S = 5.0

@@ -10,7 +10,6 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import anyio.to_thread
 import mcp_types
-import structlog
 from fastmcp import Context, FastMCP
 from fastmcp.prompts.base import InputRequiredPromptResult, PromptResult
 from fastmcp.resources.base import InputRequiredResourceResult, ResourceResult
@@ -22,12 +21,13 @@ from mcp.shared.exceptions import NoBackChannelError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from research_shared.errors import ScopeEmpty
+from research_shared.logs import get_logger
 from research_shared.names import shown
 from research_shared.roots import EVERYTHING, Root, Scope, current_scope, narrowed_scope
 from research_shared.scope_meta import SCOPE_META_KEY
 from research_shared.telemetry import record
 
-log = structlog.get_logger("research.scope")
+log = get_logger("research.scope")
 
 NOTHING = Scope(())
 SCOPE_URI = "research://scope"

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
 
-import structlog
 import uvicorn
 from cyclopts import Parameter
 from fastmcp import FastMCP
@@ -20,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from research_shared.auth import auth_provider, check_exposure, is_loopback
 from research_shared.drain import Drain
 from research_shared.errors import ConfigurationError
-from research_shared.logs import configure_logging
+from research_shared.logs import configure_logging, get_logger
 from research_shared.settings import Settings, parse_roots
 
 RootOption = Annotated[
@@ -35,7 +34,7 @@ TransportOption = Annotated[
 HostOption = Annotated[str, Parameter(name="--host", help="Address to listen on (http).")]
 PortOption = Annotated[int, Parameter(name="--port", help="Port to listen on (http); 0 picks a free one.")]
 
-log = structlog.get_logger("research.serving")
+log = get_logger("research.serving")
 
 MCP_PATH = "/mcp"
 STOP_TIMEOUT_S = 2
@@ -136,12 +135,12 @@ class DrainingServer(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._drain.begin()
-        self._draining = asyncio.get_running_loop().create_task(self._stop_when_idle(sig))
+        self._draining = asyncio.get_running_loop().create_task(self._stop_when_idle())
 
-    async def _stop_when_idle(self, sig: int) -> None:
+    async def _stop_when_idle(self) -> None:
         if not await self._drain.idle(self._within_s):
             log.warning("calls are cut off: the time to finish them is over", calls=self._drain.under_way)
-        super().handle_exit(sig, None)
+        self.should_exit = True
 
 
 def http_server(

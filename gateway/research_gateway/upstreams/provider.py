@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 
 import anyio
 import mcp_types
-import structlog
 from fastmcp import Context
 from fastmcp.client import Client
 from fastmcp.prompts import Prompt, PromptResult
@@ -38,9 +37,10 @@ from research_gateway.upstreams.failures import is_session_gone, translated
 from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.errors import BackendRefused
+from research_shared.logs import get_logger
 from research_shared.scope_meta import SCOPE_META_KEY
 
-log = structlog.get_logger("research.upstreams")
+log = get_logger("research.upstreams")
 
 T = TypeVar("T")
 LIST_TIMEOUT_S = 5.0

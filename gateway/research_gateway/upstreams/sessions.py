@@ -18,7 +18,6 @@ from weakref import WeakKeyDictionary
 
 import anyio
 import mcp_types
-import structlog
 from fastmcp import Client
 from fastmcp.client.transports import ClientTransport
 from fastmcp.client.transports.base import TransportOptions
@@ -28,8 +27,9 @@ from mcp.client.session import ClientRequestContext, ElicitationFnT, ListRootsFn
 from research_gateway.upstreams.failures import is_changed, is_session_gone
 from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.transport import PooledHttpTransport
+from research_shared.logs import get_logger
 
-log = structlog.get_logger("research.upstreams")
+log = get_logger("research.upstreams")
 
 MAX_IDLE_SESSIONS = 128
 INIT_TIMEOUT_S = 10.0

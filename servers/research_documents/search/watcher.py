@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from research_shared.documents import media_type_of
+from research_shared.logs import get_logger
 from research_shared.roots import Root
 
-log = structlog.get_logger("research.search")
+log = get_logger("research.search")
 
 STEP_MS: Final = 10
 DEBOUNCE_MS: Final = 100
