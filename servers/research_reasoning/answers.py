@@ -10,6 +10,8 @@ MAX_CLAIM: Final = 600
 MAX_QUOTES: Final = 3
 MAX_QUOTE_CHARS: Final = 1_200
 
+_CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\](?!\()")
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -60,7 +62,9 @@ def findings(answer: str, most: int) -> list[Finding] | None:
         if not isinstance(quotes, list) or not all(isinstance(quote, str) for quote in quotes):
             return None
         kept = tuple(quote[:MAX_QUOTE_CHARS] for quote in quotes[:MAX_QUOTES] if quote.strip())
-        found.append(Finding(" ".join(item["claim"].split())[:MAX_CLAIM], kept))
+        # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
+        claim = _CITATION.sub("", item["claim"])
+        found.append(Finding(" ".join(claim.split()).replace(" ,", ",").replace(" .", ".")[:MAX_CLAIM], kept))
     return found
 
 
@@ -82,9 +86,6 @@ def combined(answer: str, most: int) -> Combined | None:
         texts = tuple(str(mark).strip(" []") for mark in marks)
         kept.append((" ".join(item["claim"].split())[:MAX_CLAIM], texts))
     return Combined(value.get("answered", True), value["synthesis"].strip(), tuple(kept))
-
-
-_CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\](?!\()")
 
 
 def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:

@@ -37,6 +37,12 @@ def test_anything_else_is_not_taken_for_findings(answer: str) -> None:
     assert findings(answer, 3) is None
 
 
+def test_a_document_s_own_references_do_not_become_citations() -> None:
+    found = findings('{"findings": [{"claim": "Shown by Chaum [1], and later [2, 3].", "quotes": []}]}', 3)
+    assert found is not None
+    assert found[0].claim == "Shown by Chaum, and later."
+
+
 def test_more_than_was_asked_for_is_left_out() -> None:
     many = '{"findings": [' + ",".join(['{"claim": "c", "quotes": ["a", "b", "c", "d", " "]}'] * 9) + "]}"
     found = findings(many, 2)

@@ -22,7 +22,11 @@ _SENTENCE_END: Final = re.compile(
     r"(?<=[.!?])[\"')\]”\u2019]?\s+(?=[\"'(\[“\u2018]?[A-Z0-9])|(?<=[\u3002\uff01\uff1f])"
 )
 _MARKUP: Final = re.compile(r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~)")
+_WHOLE: Final = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\]”\u2019]*$")
 _MIN_LETTERS: Final = 30
+_FEWEST, _MOST = 2, 3
+"""Half of a question's terms make a sentence bear on it, within these bounds."""
+
 _MAX_CHARS: Final = 420
 _COMMON: Final = (
     "about after all also any because been before between both can could did do does each from had has "
@@ -68,20 +72,24 @@ def sentences(lines: Sequence[str]) -> list[str]:
 
 
 def _is_prose(sentence: str) -> bool:
+    """Whether it is a whole sentence of words: one that a page or a table has not cut."""
     letters = sum(char.isalpha() for char in sentence)
-    return letters >= _MIN_LETTERS and len(sentence) <= _MAX_CHARS and letters > 0.6 * len(sentence)
+    whole = _WHOLE.search(sentence) is not None and not sentence[:1].islower()
+    return whole and letters >= _MIN_LETTERS and len(sentence) <= _MAX_CHARS and letters > 0.6 * len(sentence)
 
 
 def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
     """The sentences that say most about the question, or about the material itself when there is no question.
 
     A sentence scores the sum of its terms' weights (rarity with a question, frequency without one) over the square
-    root of its length; a sentence that mostly repeats a chosen one is passed over. In the material's order.
+    root of its length, and more the more of the question it meets; one that mostly repeats a chosen one is passed
+    over. In the material's order.
     """
     candidates = sentences(lines)
     terms = [set(_terms(sentence)) for sentence in candidates]
     spread = Counter(term for found in terms for term in found)
     asked = set(_terms(question))
+    enough = min(len(asked), max(_FEWEST, min(_MOST, len(asked) // 2))) if question else 0
     if question:
         weights = {term: 1.0 + math.log(1 + len(terms) / spread[term]) for term in asked if spread[term]}
     else:
@@ -89,9 +97,12 @@ def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
 
     def score(index: int) -> float:
         found = terms[index]
+        matched = sorted(found & weights.keys())
+        if len(matched) < enough:
+            return 0.0
         early = 1.0 + 0.3 / (1 + index / 10)
-        total = sum(weights.get(term, 0.0) for term in sorted(found))
-        return total * early / math.sqrt(len(found) + 4)
+        breadth = len(matched) if question else 1
+        return sum(weights[term] for term in matched) * breadth * early / math.sqrt(len(found) + 4)
 
     order = sorted(range(len(candidates)), key=lambda index: (-score(index), index))
     chosen: list[int] = []
@@ -127,14 +138,14 @@ def _combine(material: Extract) -> str:
 
 
 def _ranked(findings: Sequence[tuple[str, str]], question: str) -> list[tuple[str, str]]:
-    """Findings, those with most of the question's terms first, each source's best before any source's second."""
+    """Findings, those with most of the question's terms first; each earlier finding of a source costs it a term."""
     asked = set(_terms(question))
     rank: Counter[str] = Counter()
-    ranked: list[tuple[int, int, int, tuple[str, str]]] = []
+    ranked: list[tuple[int, int, tuple[str, str]]] = []
     by_fit = sorted(enumerate(findings), key=lambda item: (-len(asked & set(_terms(item[1][1]))), item[0]))
     for index, (mark, claim) in by_fit:
         source = mark.partition(".")[0]
-        ranked.append((rank[source], -len(asked & set(_terms(claim))), index, (mark, claim)))
+        ranked.append((rank[source] - len(asked & set(_terms(claim))), index, (mark, claim)))
         rank[source] += 1
     return [finding for *_, finding in sorted(ranked)]
 
