@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.patterns import compile_pattern
@@ -33,6 +33,23 @@ class Entry:
     settled: bool = True
     read_at: float = 0.0
     checked: int = 0
+
+    @classmethod
+    def of(
+        cls, number: int, info: DocumentInfo, text: DocumentText, passages: int, *, settled: bool = True
+    ) -> Self:
+        """The version of a document that gives text."""
+        return cls(
+            number,
+            info,
+            text,
+            digest=text.digest,
+            text_bytes=len(text.data),
+            is_ascii=text.data.isascii(),
+            passages=passages,
+            settled=settled,
+            checked=number,
+        )
 
     @property
     def path(self) -> str:
@@ -75,10 +92,6 @@ class Catalog:
         """Count on from `last`: ids up to it are in use."""
         self._last_id = max(self._last_id, last)
 
-    def room_for(self, size: int) -> bool:
-        """Whether a text of that size may be kept in memory."""
-        return self._held_bytes + size <= self._budget
-
     def clear(self) -> None:
         """Know nothing any more; ids are not used again all the same."""
         self.entries, self.by_id = {}, {}
@@ -88,6 +101,8 @@ class Catalog:
     def put(self, entry: Entry) -> None:
         """Make this the current version of its document. The one before stays known by its id until `forget`."""
         self._uncount(self.entries.get(entry.path))
+        if entry.text is not None and self._held_bytes + entry.text_bytes > self._budget:
+            entry = replace(entry, text=None)
         self.entries[entry.path] = self.by_id[entry.id] = entry
         self.text_bytes += entry.text_bytes
         self._held_bytes += len(entry.text.data) if entry.text else 0

@@ -23,7 +23,7 @@ from research_documents.search.pattern import PatternRefused, compiled
 from research_documents.search.query import Query, parse
 from research_documents.search.ranked import Ranker, Ranking
 from research_documents.search.regex import Scan
-from research_documents.search.store import MemoryStore
+from research_documents.search.store import DiskStore, MemoryStore
 from research_documents.search.watcher import Watcher
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
@@ -102,7 +102,8 @@ class SearchEngine:
         self._rescan_interval_s = rescan_interval_s
         self._max_response_bytes = max_response_bytes
         self._catalog = Catalog(text_budget)
-        self._keeper = Keeper(library, self._catalog, MemoryStore())
+        store = MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots)
+        self._keeper = Keeper(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._users = 0

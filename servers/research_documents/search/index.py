@@ -97,6 +97,11 @@ class PassageIndex:
         return stamp
 
     @property
+    def passages(self) -> int:
+        """How many passages the index holds."""
+        return int(self._searcher.num_docs)
+
+    @property
     def stamp(self) -> int:
         """The number of the last commit."""
         return int(self._writer.commit_opstamp)

@@ -72,6 +72,7 @@ class Keeper:
         self._reading = self._lanes = self._taken = self._applying = 0
         self._total = 0
         self._removed: dict[str, int] = {}
+        self._kept: dict[str, tuple[DocumentInfo, DocumentText]] = {}
         self._outdated: list[int] = []
         self._uncommitted = False
         self._commit_at = 0.0
@@ -113,8 +114,8 @@ class Keeper:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        if self.index is not None:
-            await self._in_thread(self._store.close)
+        if (index := self.index) is not None:
+            await self._in_thread(lambda: self._store.close(index))
         self.index = None
         self._catalog.clear()
         if self._thread is not None:
@@ -182,18 +183,23 @@ class Keeper:
         elif self._uncommitted:
             await self._commit(index, [])
         else:
+            await self._in_thread(lambda: self._store.rest(index))
+            if self._scans or self._touches:
+                return True
             listed, self._listed = self._listed, []
+            self._kept = {}
             self._removed.clear()
             _settle(listed)
             return bool(self._scans or self._touches)
         return True
 
     def _open(self) -> PassageIndex:
-        index, entries = self._store.open()
-        for entry in entries:
+        opened = self._store.open()
+        self._kept = opened.texts
+        for entry in opened.indexed:
             self._catalog.put(entry)
             self._catalog.reserve_ids(entry.id)
-        return index
+        return opened.index
 
     async def _list(self) -> None:
         """Queue what is new in the folder, documents that are quick to read first."""
@@ -241,12 +247,17 @@ class Keeper:
         self._taken += len(taken)
         return taken
 
+    def _kept_texts(self, infos: dict[str, DocumentInfo]) -> dict[str, DocumentText]:
+        """What is kept from before of documents that have not changed since."""
+        kept = {path: self._kept.pop(path) for path in infos if path in self._kept}
+        return {p: text for p, (info, text) in kept.items() if same_file(info.identity, infos[p].identity)}
+
     async def _read_some(self, infos: dict[str, DocumentInfo]) -> list[_Read]:
         try:
             numbers, started = {path: self._catalog.new_id() for path in infos}, time.time_ns()
-            plain = await self._library.read_plain(
-                [path for path, info in infos.items() if info.media_type != PDF]
-            )
+            plain = self._kept_texts(infos)
+            new = [path for path, info in infos.items() if info.media_type != PDF and path not in plain]
+            plain |= await self._library.read_plain(new) if new else {}
             return [
                 _read_result(numbers[path], infos[path], started, text)
                 if (text := plain.get(path))
@@ -286,11 +297,9 @@ class Keeper:
         current = self._catalog.entries
         fresh = self._latest(batch)
         renewed = [r for r in fresh if r.text and r.text.digest == _digest(current.get(r.path))]
-        for result in renewed:
-            known = current[result.path]
-            self._catalog.put(
-                replace(known, info=result.info or known.info, settled=result.settled, checked=result.id)
-            )
+        again = [
+            replace(current[r.path], info=r.info, settled=r.settled, checked=r.id) for r in renewed if r.info
+        ]
         unchanged = {r.id for r in renewed}
         changed = [r for r in fresh if r.id not in unchanged]
         outdated = [current[r.path].id for r in changed if r.path in current]
@@ -299,7 +308,7 @@ class Keeper:
             for number in outdated:
                 index.remove(number)
             entries = [self._entry(r, r.info, index) for r in changed if r.info]
-            self._store.save(entries, [r.path for r in changed])
+            self._store.save([*entries, *again], [r.path for r in changed])
             return entries
 
         self._applying = len(batch)
@@ -308,7 +317,7 @@ class Keeper:
             self._catalog.remove(result.path)
             if result.info is None:
                 self._removed[result.path] = result.id
-        for entry in entries:
+        for entry in [*entries, *again]:
             self._catalog.put(entry)
         self._applying = 0
         self._outdated += outdated
@@ -345,18 +354,7 @@ class Keeper:
             return Entry(
                 result.id, info, reason=result.reason, settled=result.settled, read_at=time.monotonic()
             )
-        return Entry(
-            result.id,
-            info,
-            text if self._catalog.room_for(len(text.data)) else None,
-            digest=text.digest,
-            text_bytes=len(text.data),
-            is_ascii=text.data.isascii(),
-            passages=index.add(result.id, text),
-            settled=result.settled,
-            read_at=time.monotonic(),
-            checked=result.id,
-        )
+        return Entry.of(result.id, info, text, index.add(result.id, text), settled=result.settled)
 
     async def _commit(self, index: PassageIndex, urgent: list[tuple[_Touch, str]]) -> None:
         if self._uncommitted:
