@@ -233,5 +233,6 @@ def shaped(answer: str, plan: LengthPlan) -> tuple[str, str | None]:
         paragraphs = [*paragraphs[: wanted - 1], " ".join(paragraphs[wanted - 1 :])]
     text = "\n\n".join(paragraphs)
     if len(paragraphs) < wanted:
-        return text, f"the model wrote {len(paragraphs)} paragraphs where {wanted} were asked for"
+        some = f"{len(paragraphs)} paragraph{'s' * (len(paragraphs) != 1)}"
+        return text, f"the model wrote {some} where {wanted} were asked for"
     return text, None

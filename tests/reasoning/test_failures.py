@@ -1,0 +1,158 @@
+"""What happens when a client's model or a provider does not do its part."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+from mcp_types import INTERNAL_ERROR, CreateMessageResult, ErrorData, ImageContent, TextContent
+from pydantic import SecretStr
+
+from reasoning.carriers import connected, no_wait, settings
+from reasoning.providers import error, fake_provider
+from reasoning.scripted import Reply, ScriptedModel
+from research_reasoning import build_reasoning_server
+from research_reasoning.models.breaker import CircuitBreaker
+from research_reasoning.models.protocol import Body
+from research_reasoning.models.provider import Provider
+
+QUESTION = {"document_paths": ["tor.md", "cache.md"], "research_question": "Who talks to whom?"}
+IMAGE = CreateMessageResult(
+    role="assistant", content=ImageContent(type="image", data="AA==", mime_type="image/png"), model="m"
+)
+GOOD = CreateMessageResult(
+    role="assistant", content=TextContent(type="text", text="A.\n\nB.\n\nC."), model="m"
+)
+
+
+async def summary_with(folder: Path, replies: list[Any]) -> tuple[Any, int]:
+    """A handshake client whose raw sampling callback gives these replies in turn."""
+    asked = 0
+
+    async def callback(_context: Any, _params: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return replies[min(asked, len(replies)) - 1]
+
+    async def unused(*_args: object) -> str:
+        raise AssertionError("the raw callback answers")
+
+    server = build_reasoning_server(settings(folder), retry=no_wait())
+    client = Client(server, mode="legacy", sampling_handler=unused)
+    client._session_kwargs["sampling_callback"] = callback
+    async with client:
+        result = await client.call_tool(
+            "summarize_document", {"document_path": "tor.md"}, raise_on_error=False
+        )
+    return result.structured_content, asked
+
+
+@pytest.mark.parametrize(
+    ("replies", "attempts"),
+    [
+        ([ErrorData(code=INTERNAL_ERROR, message="busy"), GOOD], 2),
+        ([ErrorData(code=INTERNAL_ERROR, message="busy")] * 2 + [GOOD], 3),
+        ([IMAGE, GOOD], 2),
+    ],
+)
+async def test_a_client_s_passing_failure_is_tried_again(
+    folder: Path, replies: list[Any], attempts: int
+) -> None:
+    content, asked = await summary_with(folder, replies)
+    assert (content["usage"]["attempts"], asked) == (attempts, attempts)
+
+
+@pytest.mark.parametrize(
+    ("reply", "asked", "code", "reason"),
+    [
+        (ErrorData(code=INTERNAL_ERROR, message="secret /etc"), 3, "model_failed", "client_error"),
+        (ErrorData(code=-1, message="the user said no"), 1, "model_failed", "refused"),
+        (ErrorData(code=-32601, message="no such method"), 1, "model_unavailable", None),
+        (IMAGE, 3, "model_failed", "wrong_shape"),
+    ],
+)
+async def test_a_client_s_lasting_failure_is_named(
+    folder: Path, reply: Any, asked: int, code: str, reason: str | None
+) -> None:
+    content, made = await summary_with(folder, [reply])
+    assert made == asked
+    assert (content["error"]["code"], content["error"].get("reason")) == (code, reason)
+    assert "secret" not in str(content)
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
+async def test_a_model_that_fails_for_every_document_is_an_error(folder: Path, carrier: str) -> None:
+    model = ScriptedModel(always=lambda _kind, _text: Reply(""))
+    async with connected(carrier, folder, model) as session:
+        failed = await session.fail("synthesize_research", **QUESTION)
+    assert (failed["code"], failed["retryable"], failed["documents"]) == ("model_failed", True, 2)
+    assert model.counts == {"evidence": 6}
+
+
+async def test_a_used_up_quota_ends_a_synthesis_without_asking_three_times(folder: Path) -> None:
+    async with connected("provider-anthropic", folder) as session:
+        assert session.provider is not None
+        session.provider.faults = [error(429, "insufficient_quota")] * 6
+        failed = await session.fail("synthesize_research", **QUESTION)
+        assert len(session.provider.requests) == 2
+    assert failed["code"] == "model_unavailable"
+
+
+async def test_a_quota_that_ends_half_way_leaves_the_findings(folder: Path) -> None:
+    async with connected("provider-anthropic", folder) as session:
+        provider = session.provider
+        assert provider is not None
+
+        def then_no_more(kind: str, _text: str) -> Reply | None:
+            if session.model.counts["evidence"] == 2:
+                provider.faults = [error(429, "insufficient_quota")]
+            return None
+
+        session.model.always = then_no_more
+        result = await session.call("synthesize_research", **QUESTION)
+    assert (result["partial"], result["sources_used"]) == (True, 2)
+    assert result["key_insights"]
+    assert all(insight["verified"] for insight in result["key_insights"])
+
+
+async def test_a_summary_with_too_few_paragraphs_says_so(folder: Path) -> None:
+    model = ScriptedModel(always=lambda _kind, _text: Reply("One paragraph only."))
+    async with connected("handshake-memory", folder, model) as session:
+        result = await session.call("summarize_document", document_path="tor.md", summary_length="standard")
+    assert result["summary"] == "One paragraph only."
+    assert result["warnings"] == ["the model wrote 1 paragraph where 3 were asked for"]
+
+
+async def test_an_answer_cut_at_its_limit_is_used_and_told(folder: Path) -> None:
+    model = ScriptedModel(always=lambda _kind, _text: Reply("One.\n\nTwo.\n\nThr", "maxTokens"))
+    async with connected("provider-openai", folder, model) as session:
+        result = await session.call("summarize_document", document_path="tor.md", summary_length="standard")
+    assert result["summary"].endswith("Thr")
+    assert any("cut at its length limit" in message for message in session.levels("warning"))
+
+
+async def test_a_provider_that_keeps_failing_is_left_alone(folder: Path) -> None:
+    async with fake_provider(ScriptedModel()) as fake:
+        breaker = CircuitBreaker(threshold=3, patience_s=0.0)
+        provider = Provider("openai", "m", SecretStr("k"), fake.base_url("openai"), breaker=breaker)
+        server = build_reasoning_server(
+            settings(folder, model_route="provider", provider="openai", provider_model="m"),
+            provider=provider,
+            retry=no_wait(),
+        )
+        fake.faults = [error(503, "down")] * 9
+        async with Client(server) as client:
+            for _ in range(3):
+                result = await client.call_tool(
+                    "summarize_document", {"document_path": "tor.md"}, raise_on_error=False
+                )
+        assert len(fake.requests) == 3
+    assert (result.structured_content or {})["error"]["reason"] == "circuit_open"
+
+
+async def test_a_provider_outside_its_server_s_life_is_a_mistake_of_ours() -> None:
+    provider = Provider("openai", "m")
+    with pytest.raises(RuntimeError):
+        await provider.call(Body("s", "t"), 10)
+    with pytest.raises(RuntimeError):
+        provider.limiter.statistics()
