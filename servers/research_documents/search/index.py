@@ -54,6 +54,8 @@ class PassageIndex:
         register(self._index)
         self._writer = self._index.writer(HEAP_BYTES, 1)
         self._searcher = self._index.searcher()
+        self.stamp = int(self._writer.commit_opstamp)
+        """The number of the last commit."""
 
     @property
     def searcher(self) -> Any:
@@ -89,22 +91,16 @@ class PassageIndex:
         """Take a document out. Visible after `commit`."""
         self._writer.delete_documents_by_term("document", document)
 
-    def commit(self) -> int:
-        """Make all changes visible to the searches that start after it; gives the number of the commit."""
-        stamp = int(self._writer.commit())
+    def commit(self) -> None:
+        """Make all changes visible to the searches that start after it."""
+        self.stamp = int(self._writer.commit())
         self._index.reload()
         self._searcher = self._index.searcher()
-        return stamp
 
     @property
     def passages(self) -> int:
         """How many passages the index holds."""
         return int(self._searcher.num_docs)
-
-    @property
-    def stamp(self) -> int:
-        """The number of the last commit."""
-        return int(self._writer.commit_opstamp)
 
     def close(self) -> None:
         """Wait for merges to end and let go of the directory."""

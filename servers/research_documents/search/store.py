@@ -104,7 +104,8 @@ class DiskStore:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _locked(self.directory / "lock")
             if self._lock is None:
-                return Opened(PassageIndex(), texts=_texts(self._rows(self._connect(read_only=True))))
+                kept = self._kept(self._connect(read_only=True))
+                return Opened(PassageIndex(), texts={info.path: (info, text) for _, info, text, _ in kept})
             return self._open_own()
         except (OSError, sqlite3.Error, ValueError) as error:
             log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
@@ -114,8 +115,9 @@ class DiskStore:
     def _open_own(self) -> Opened:
         try:
             self._database = self._connect()
-            rows = self._rows(self._database)
-            texts, entries = _texts(rows), _entries(rows)
+            kept = self._kept(self._database)
+            texts = {info.path: (info, text) for _, info, text, _ in kept}
+            entries = [Entry.of(number, info, text, passages) for number, info, text, passages in kept]
             if (index := self._checked_index(entries)) is not None:
                 return Opened(index, entries)
         except (sqlite3.Error, ValueError) as error:
@@ -137,10 +139,12 @@ class DiskStore:
         database.executescript(_TABLES)
         return database
 
-    def _rows(self, database: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
-        """The rows whose checksum is right."""
-        rows = database.execute("SELECT id, head, data, sum FROM document").fetchall()
-        return [(number, head, data) for number, head, data, kept in rows if kept == _sum(head, data)]
+    def _kept(self, database: sqlite3.Connection) -> list[tuple[int, DocumentInfo, DocumentText, int]]:
+        """The documents whose checksum is right: id, entry of the listing, text and number of passages."""
+        rows = database.execute("SELECT id, head, data, sum FROM document")
+        return [
+            (number, *_restored(head, data)) for number, head, data, kept in rows if kept == _sum(head, data)
+        ]
 
     def _throw_away(self, names: str) -> None:
         for path in self.directory.glob(names):
@@ -254,16 +258,3 @@ def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
         path, media_type, info.identity, digest, engine, data, tuple(starts), tuple(missing), tuple(notes)
     )
     return info, text, kept["passages"]
-
-
-def _texts(rows: list[tuple[int, str, bytes]]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
-    restored = [_restored(head, data) for _, head, data in rows]
-    return {info.path: (info, text) for info, text, _ in restored}
-
-
-def _entries(rows: list[tuple[int, str, bytes]]) -> list[Entry]:
-    found = []
-    for number, head, data in rows:
-        info, text, passages = _restored(head, data)
-        found.append(Entry.of(number, info, text, passages))
-    return found
