@@ -11,6 +11,13 @@ from fastmcp import FastMCP
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
+async def until(condition: Callable[[], bool], within_s: float = 10) -> None:
+    """Wait until something that cannot be awaited has come true."""
+    with anyio.fail_after(within_s):
+        while not condition():  # noqa: ASYNC110  (that is what this is for)
+            await anyio.sleep(0.01)
+
+
 class Served:
     """A server at a fixed address that can be stopped and started again."""
 
@@ -57,9 +64,7 @@ class Served:
             stopped.set()
 
         tasks.start_soon(serve)
-        with anyio.fail_after(10):
-            while not server.started:  # noqa: ASYNC110  (uvicorn offers nothing to wait for)
-                await anyio.sleep(0.005)
+        await until(lambda: server.started)
 
     async def stop(self) -> None:
         """Close the socket and every connection at once."""

@@ -37,6 +37,8 @@ PortOption = Annotated[int, Parameter(name="--port", help="Port to listen on (ht
 log = get_logger("research.serving")
 
 MCP_PATH = "/mcp"
+FLUSH_S = 0.25
+"""How long the last answer may take from the server to the pipe; nothing tells when it is through."""
 STOP_TIMEOUT_S = 2
 """How long uvicorn waits for connections after the calls have ended: for clients that keep an event stream open."""
 HEALTH_PATH = "/healthz"
@@ -173,6 +175,7 @@ async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> Non
     async def stop() -> None:
         drain.begin()
         await drain.idle(within_s)
+        await asyncio.sleep(FLUSH_S)
         hang_up()
 
     loop = asyncio.get_running_loop()

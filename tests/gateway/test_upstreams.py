@@ -31,7 +31,7 @@ from research_shared.boundary import ErrorBoundary
 from research_shared.errors import ConfigurationError
 from research_shared.retry import RetryPolicy
 from research_shared.scope_meta import SCOPE_META_KEY
-from serving_support import Served, serving
+from serving_support import Served, serving, until
 
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
@@ -407,9 +407,7 @@ async def test_what_an_upstream_offers_is_learnt_as_soon_as_it_can_be_reached() 
             assert [t.name for t in await client.list_tools()] == ["local"]
             assert served._tasks is not None
             await served.start(served._tasks)
-            with anyio.fail_after(5):
-                while len(gateway.provider._known) < 4:  # noqa: ASYNC110
-                    await anyio.sleep(0.05)
+            await until(lambda: len(gateway.provider._known) == 4)
             await served.stop()
             assert await code_of(client, "echo", text="a") == "backend_unavailable"
 

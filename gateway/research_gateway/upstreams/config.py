@@ -11,7 +11,7 @@ from fastmcp.mcp_config import MCPConfig
 from pydantic import ValidationError
 
 from research_gateway.upstreams.sessions import Upstream
-from research_gateway.upstreams.transport import pooled
+from research_gateway.upstreams.transport import PooledHttpTransport, transport_of
 from research_shared.errors import ConfigurationError
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -27,7 +27,7 @@ class ForeignServer:
 
 def remote(name: str, url: str, token: str | None = None) -> Upstream:
     """A remote server of ours; `token` is the bearer token that it wants."""
-    return Upstream(name, pooled(StreamableHttpTransport(url, auth=token)), ours=True)
+    return Upstream(name, PooledHttpTransport(StreamableHttpTransport(url, auth=token)), ours=True)
 
 
 def load_servers(path: Path) -> Sequence[ForeignServer]:
@@ -50,6 +50,6 @@ def load_servers(path: Path) -> Sequence[ForeignServer]:
                 f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: allowed: up to 32 of A-Z a-z 0-9 _ -"
             )
     return [
-        ForeignServer(name, Upstream(name, pooled(server.to_transport())))
+        ForeignServer(name, Upstream(name, transport_of(server)))
         for name, server in config.mcpServers.items()
     ]

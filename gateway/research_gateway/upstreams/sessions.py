@@ -160,15 +160,21 @@ class Lease:
 
 
 class Upstream:
-    """A server behind the gateway: its transport and the sessions that are open with it.
+    """A server behind the gateway: how it is reached and the sessions that are open with it.
 
+    `transport` is shared by all sessions, or makes one for each: a process that talks over pipes has one session.
     `ours` says that it serves research documents and so is told the scope of each request.
     """
 
-    def __init__(self, name: str, transport: ClientTransport, *, ours: bool = False) -> None:
+    def __init__(
+        self, name: str, transport: ClientTransport | Callable[[], ClientTransport], *, ours: bool = False
+    ) -> None:
         self.name = name
         self.ours = ours
-        self._transport = transport
+        self._pool = transport if isinstance(transport, PooledHttpTransport) else None
+        self._new_transport: Callable[[], ClientTransport] = (
+            (lambda: transport) if isinstance(transport, ClientTransport) else transport
+        )
         self._idle: defaultdict[Key, list[UpstreamClient]] = defaultdict(list)
         self._keys: dict[int, Key] = {}
         self._bound: dict[Any, UpstreamClient] = {}
@@ -215,7 +221,7 @@ class Upstream:
 
     def _new_client(self, front: Front | None, mode: Any, *, silent: bool) -> UpstreamClient:
         return UpstreamClient(
-            self._transport,
+            self._new_transport(),
             declares=mcp_types.ClientCapabilities() if front is None or silent else front.capabilities,
             client_info=front.client_info if front is not None else None,
             mode=mode,
@@ -252,7 +258,7 @@ class Upstream:
                 await self._unbind(front.connection, client)
             return
         key = self._keys.get(id(client))
-        one_time = self._handshake_only and isinstance(self._transport, PooledHttpTransport)
+        one_time = self._handshake_only and self._pool is not None
         room = sum(map(len, self._idle.values())) < MAX_IDLE_SESSIONS
         if error is None and key is not None and room and not one_time and _alive(client):
             self._idle[key].append(client)
@@ -273,10 +279,8 @@ class Upstream:
         self._idle.clear()
         for client in clients:
             await self._close(client)
-        if isinstance(self._transport, PooledHttpTransport):
-            await self._transport.close_pool()
-        else:
-            await self._transport.close()  # type: ignore[no-untyped-call]
+        if self._pool is not None:
+            await self._pool.close_pool()
 
 
 def _alive(client: UpstreamClient) -> bool:

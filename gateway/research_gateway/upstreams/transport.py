@@ -1,12 +1,13 @@
 """How upstream servers are reached: over HTTP with one pool of connections for each of them, or over pipes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-from fastmcp.client.transports import ClientTransport, StreamableHttpTransport
+from fastmcp.client.transports import ClientTransport, StdioTransport, StreamableHttpTransport
 from fastmcp.client.transports.base import TransportOptions
+from fastmcp.mcp_config import MCPServerTypes
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
@@ -66,12 +67,16 @@ async def _raise_if_unavailable(response: httpx2.Response) -> None:
         response.raise_for_status()
 
 
-def pooled(transport: ClientTransport) -> ClientTransport:
-    """The transport with shared connections, where it is one over Streamable HTTP."""
-    if (
-        type(transport) is StreamableHttpTransport
-        and transport.httpx_client_factory is None
-        and transport.verify is None
-    ):
+def transport_of(server: MCPServerTypes) -> ClientTransport | Callable[[], ClientTransport]:
+    """How a configured server is reached: over shared connections where it speaks Streamable HTTP, else anew each time."""
+    transport = server.to_transport()
+    if type(transport) is StreamableHttpTransport:
         return PooledHttpTransport(transport)
-    return transport
+
+    def fresh() -> ClientTransport:
+        made = server.to_transport()
+        if isinstance(made, StdioTransport):
+            made.keep_alive = False
+        return made
+
+    return fresh
