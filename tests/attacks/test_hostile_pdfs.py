@@ -21,8 +21,17 @@ from research_shared.settings import Settings
 MIB = 1024 * 1024
 REASONS = {"encrypted", "damaged", "not a PDF", "no text (scanned?)", "too large", "timed out"}
 DOCUMENT_TIMEOUT_S = 3.0
-SLACK_S = 2.0
+SLACK_S = 3.0
 GOOD = {"good-1.pdf": "wombat one", "good-2.pdf": "wombat two", "zz-good.pdf": "wombat three"}
+EXPECTED = {
+    "encryption_nobody_knows.pdf": "damaged",
+    "truncated.pdf": "damaged",
+    "page_tree_that_holds_itself.pdf": "damaged",
+    "header_alone.pdf": "damaged",
+    "nothing.pdf": "not a PDF",
+    "another_format.pdf": "not a PDF",
+}
+BOMBS = ("flate_bomb.pdf", "nested_flate_bomb.pdf")
 ODD_PDFS = os.environ.get("RESEARCH_ODD_PDFS")
 """A directory of PDFs found elsewhere, to be read as well."""
 
@@ -106,6 +115,9 @@ async def test_every_request_is_answered_and_the_good_files_are_found(client: Cl
         else:
             assert result.structured_content["total_lines"] > 0, path
     assert set(unreadable.values()) <= REASONS
+    assert {path: unreadable.get(path) for path in EXPECTED} == EXPECTED
+    # On a slow machine, time runs out before memory does.
+    assert {unreadable[path] for path in BOMBS} <= {"too large", "timed out"}
     assert not set(unreadable) & set(GOOD)
 
     for arguments in ({"query": "wombat"}, {"query": "wombat", "mode": "regex"}):
@@ -118,25 +130,6 @@ async def test_every_request_is_answered_and_the_good_files_are_found(client: Cl
         assert "Traceback" not in json.dumps(result.structured_content)
     gc.collect()
     assert own_memory() - before < 100 * MIB
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("flate_bomb", "too large"),
-        ("nested_flate_bomb", "too large"),
-        ("encryption_nobody_knows", "damaged"),
-        ("truncated", "damaged"),
-        ("page_tree_that_holds_itself", "damaged"),
-        ("header_alone", "damaged"),
-        ("nothing", "not a PDF"),
-        ("another_format", "not a PDF"),
-    ],
-)
-async def test_what_is_wrong_with_a_file_is_told(client: Client[Any], name: str, reason: str) -> None:
-    result = await client.call_tool("read_document", {"document_path": f"{name}.pdf"}, raise_on_error=False)
-    assert result.structured_content is not None
-    assert result.structured_content["error"]["reason"] == reason
 
 
 async def test_a_good_file_is_read_while_bad_ones_keep_the_workers_busy(client: Client[Any]) -> None:
