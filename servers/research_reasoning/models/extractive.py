@@ -22,12 +22,14 @@ _SENTENCE_END: Final = re.compile(
     r"(?<=[.!?])[\"')\]”\u2019]?\s+(?=[\"'(\[“\u2018]?[A-Z0-9])|(?<=[\u3002\uff01\uff1f])"
 )
 _MARKUP: Final = re.compile(r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~)")
-_WHOLE: Final = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\]”\u2019]*$")
+_WHOLE: Final = re.compile(r"[.!\u3002\uff01][\"')\]”\u2019]*$")
 _MIN_LETTERS: Final = 30
 _FEWEST, _MOST = 2, 3
 """Half of a question's terms make a sentence bear on it, within these bounds."""
 
 _MAX_CHARS: Final = 420
+_HEADING_WIDTH: Final = 0.7
+"""A heading is at most so wide as a part of the line below it."""
 _COMMON: Final = (
     "about after all also any because been before between both can could did do does each from had has "
     "have how its may more most only other our over same should so some than them those through under up "
@@ -65,14 +67,28 @@ def sentences(lines: Sequence[str]) -> list[str]:
             code = not code
         if code or not line.strip() or _MARKUP.match(line):
             close()
-        else:
-            block.append(line)
+            continue
+        if block and _looks_like_heading(block[-1], line):
+            close()
+        block.append(line)
     close()
     return found
 
 
+def _looks_like_heading(line: str, following: str) -> bool:
+    """Whether a line of running text stands above the next one: short, without an end, and a new beginning follows.
+
+    In the text of a PDF nothing else tells headings apart.
+    """
+    return (
+        len(line) < _HEADING_WIDTH * len(following)
+        and line.rstrip()[-1:].isalnum()
+        and following.lstrip()[:1].isupper()
+    )
+
+
 def _is_prose(sentence: str) -> bool:
-    """Whether it is a whole sentence of words: one that a page or a table has not cut."""
+    """Whether it is a whole statement of words: no question, and one that a page or a table has not cut."""
     letters = sum(char.isalpha() for char in sentence)
     whole = _WHOLE.search(sentence) is not None and not sentence[:1].islower()
     return whole and letters >= _MIN_LETTERS and len(sentence) <= _MAX_CHARS and letters > 0.6 * len(sentence)
