@@ -51,7 +51,7 @@ def read(folder: Path) -> Verdicts:
     """Scenario/check → its verdicts in order, from the suite's result files."""
     found: dict[str, list[str]] = {}
     for file in sorted(folder.rglob("checks.json")):
-        scenario = re.sub(r"-\d{4}-\d\d-\d\dT.*$", "", file.parent.name)
+        scenario = re.sub(r"-\d{4}-\d\d-\d\dT.*$", "", file.parent.name).removeprefix("server-")
         for check in json.loads(file.read_text(encoding="utf-8")):
             # INFO only tells what crossed the wire
             if check["status"] != "INFO":
