@@ -91,12 +91,10 @@ class Child:
 @pytest.mark.parametrize(
     ("fsync", "max_bytes"), [("never", 1 << 30), ("interval", 20_000), ("always", 60_000)]
 )
-def test_kill_9_of_two_processes_under_load_loses_nothing_acknowledged(
-    fsync: str, max_bytes: int, log: Path
-) -> None:
+def test_kill_9_under_load_loses_nothing_acknowledged(fsync: str, max_bytes: int, log: Path) -> None:
     key = b"k" * 32
     done: list[str] = []
-    for round_ in range(20 if FULL else 1):
+    for round_ in range(12 if FULL else 1):
         children = [Child(log, fsync, max_bytes) for _ in range(2)]
         for child in children:
             done += child.acknowledged(100 + 37 * round_)

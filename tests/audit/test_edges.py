@@ -26,6 +26,11 @@ def opened(options: AuditOptions, clock: Any = time.time) -> FileLog:
     return open_log(options, Chain(options.key, options.checkpoint_every, clock), {"pid": 1})
 
 
+def fill(writer: FileLog) -> None:
+    for number in range(9):
+        writer.append([note(number)])
+
+
 def take_away(path: Path) -> None:
     path.unlink()
 
@@ -52,6 +57,27 @@ def test_a_log_can_be_verified_while_it_is_written_and_rotated(options: AuditOpt
         writer.close()
     assert set(seen) == {None}
     assert check(log, key=KEY).files > 1
+
+
+def test_a_crash_right_after_a_rotation_is_no_tampering(
+    options: AuditOptions, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = opened(replace(options, key=KEY, max_bytes=900))
+    real = FileLog._write_head
+
+    def crash(self: FileLog, at: Position, *, in_use: bool = True) -> None:
+        if records(log)[0]["event"] == "continued":
+            raise KeyboardInterrupt
+        real(self, at, in_use=in_use)
+
+    monkeypatch.setattr(FileLog, "_write_head", crash)
+    with pytest.raises(KeyboardInterrupt):
+        fill(writer)
+    writer.abandon()
+    assert found(log, key=KEY) is None
+    monkeypatch.undo()
+    write_log(replace(options, key=KEY), 1)
+    assert found(log, key=KEY) is None
 
 
 def test_a_log_that_is_rotated_too_fast_cannot_be_told(

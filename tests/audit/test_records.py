@@ -345,6 +345,9 @@ def test_shown_arguments_are_small() -> None:
     deep: Any = {"a": {"b": {"c": {"d": {"e": 1}}}}}
     assert shown_arguments(deep) == {"a": {"b": {"c": {"d": "(not shown)"}}}}
     assert shown_arguments([1, True, None, 1.5, math.inf, b"x"]) == [1, True, None, 1.5, "inf", "(not shown)"]
+    private = ("provider_key", "Authorization", "prompt", "Text", "messages")
+    assert shown_arguments(dict.fromkeys(private, "x")) == dict.fromkeys(private, "(hidden)")
+    assert shown_arguments({"context_lines": 2, "query": "q"}) == {"context_lines": 2, "query": "q"}
     assert len(json.dumps(shown_arguments(["x" * 10_000] * 10_000))) < 20_000
     assert capped("abc", 3) == "abc"
     assert capped("abcd", 3) == "ab…"

@@ -310,14 +310,14 @@ class FileLog:
             raise OSError(errno.ENOENT, "the audit log or its head file is no longer where it was")
         self._place_known_until = now + PLACE_CHECK_S
 
-    def _commit(self, events: list[Event], *, final: bool = False) -> None:
+    def _commit(self, events: list[Event], *, final: bool = False, in_use: bool = True) -> None:
         fd = self._file
         data, at = self._chain.encode(self.at, events, final=final)
         try:
             write_all(fd, data)
             if self._options.fsync == "always":
                 _sync_data(fd)
-            self._write_head(at, in_use=not final)
+            self._write_head(at, in_use=in_use)
         except OSError:
             self._dirty = True
             with suppress(OSError):
@@ -363,7 +363,7 @@ class FileLog:
         try:
             if self._fd is not None:
                 self._check_place(self._fd)
-                self._commit([Event.of("closed", self._chain.clock())], final=True)
+                self._commit([Event.of("closed", self._chain.clock())], final=True, in_use=False)
                 if self._options.fsync != "never":
                     self.sync()
         finally:

@@ -23,6 +23,10 @@ MAX_DOCUMENTS = 100
 MAX_ARGUMENTS = 50
 MAX_DEPTH = 4
 _SECRET = re.compile(r"key|token|secret|passw|authorization|credential|cookie", re.IGNORECASE)
+_TEXTS = frozenset(
+    {"body", "completion", "content", "contents", "data", "document", "message", "messages", "prompt", "text"}
+)
+"""Names of arguments of other people's tools that may hold text which a trail must not hold."""
 _DOCUMENT_URI = "research://documents/"
 
 
@@ -84,8 +88,12 @@ def documents_of(
     return [locate(path, roots) for path in paths]
 
 
+def _is_private(name: str) -> bool:
+    return name.lower() in _TEXTS or _SECRET.search(name) is not None
+
+
 def shown_arguments(value: object, depth: int = 0) -> object:
-    """Arguments as the level `arguments` shows them: strings and lists capped, whatever is called a secret left out."""
+    """Arguments as the level `arguments` shows them: strings and lists capped, secrets and texts left out."""
     match value:
         case None | bool() | int():
             return value
@@ -96,9 +104,7 @@ def shown_arguments(value: object, depth: int = 0) -> object:
         case Mapping() if depth < MAX_DEPTH:
             items = list(value.items())[:MAX_ARGUMENTS]
             return {
-                capped(name, 64): "(hidden)"
-                if _SECRET.search(str(name))
-                else shown_arguments(item, depth + 1)
+                capped(name, 64): "(hidden)" if _is_private(str(name)) else shown_arguments(item, depth + 1)
                 for name, item in items
             }
         case list() | tuple() if depth < MAX_DEPTH:

@@ -55,7 +55,10 @@ class Entry:
 
     def is_settled_within(self, seconds: float) -> bool:
         """Wait for a moment, blocking."""
-        return self._settled.acquire(timeout=seconds)
+        if not self._settled.acquire(timeout=seconds):
+            return False
+        self._settled.release()
+        return True
 
     async def settled(self) -> None:
         """Wait without blocking."""
