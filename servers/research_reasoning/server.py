@@ -107,7 +107,8 @@ class _Service:
         return result
 
     def _budget(self) -> Budget:
-        return Budget(self.settings.model_call_tokens, self.settings.model_request_tokens)
+        request = self.settings.model_request_tokens
+        return Budget(min(self.settings.model_call_tokens, request // 2), request)
 
     def _model(self, context: Context, ledger: Ledger, client: ClientLog) -> Model:
         """The first route that applies, in the order client, provider, extractive.

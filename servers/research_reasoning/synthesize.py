@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import anyio
+
 from research_reasoning import answers, prompts
 from research_reasoning.budget import DEPTHS, OVERHEAD, DepthPlan
 from research_reasoning.call import Call, Cost
@@ -20,6 +22,9 @@ from research_reasoning.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelError, ModelFailed, NoReadableDocuments, ResearchError
 from research_shared.telemetry import record
+
+READERS = 8
+"""Documents read at once; the library has its own limit on processes."""
 
 NOTHING_FOUND = "None of the documents says anything about the question."
 
@@ -87,16 +92,26 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
 
 async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | ResearchError]:
     """The texts of the documents, or why there is none. A skipped document is a step done."""
-    texts: dict[str, DocumentText | ResearchError] = {}
-    for path in paths:
-        await call.client.info(f"reading {quoted(path)}", once=True)
-        try:
-            text = await call.read(path)
-        except ResearchError as error:
-            texts[path] = error
-        else:
-            empty = not text.text.strip()
-            texts[path] = NoReadableDocuments("the document holds no text") if empty else text
+    found: dict[str, DocumentText | ResearchError] = {}
+    limiter = anyio.CapacityLimiter(READERS)
+
+    async def one(path: str) -> None:
+        async with limiter:
+            await call.client.info(f"reading {quoted(path)}", once=True)
+            try:
+                text = await call.read(path)
+            except ResearchError as error:
+                found[path] = error
+            else:
+                empty = not text.text.strip()
+                found[path] = NoReadableDocuments("the document holds no text") if empty else text
+
+    async with anyio.create_task_group() as group:
+        for path in paths:
+            group.start_soon(one, path)
+    texts = {path: found[path] for path in paths}
+    for path, text in texts.items():
+        if isinstance(text, DocumentText):
             for note in text.notes:
                 await call.client.warning(f"{quoted(path)}: {note}", once=True)
     failed = {path: text for path, text in texts.items() if isinstance(text, ResearchError)}

@@ -39,7 +39,8 @@ async def summary_with(folder: Path, replies: list[Any]) -> tuple[Any, int]:
 
     server = build_reasoning_server(settings(folder), retry=no_wait())
     client = Client(server, mode="legacy", sampling_handler=unused)
-    client._session_kwargs["sampling_callback"] = callback
+    raw: Any = client._session_kwargs
+    raw["sampling_callback"] = callback
     async with client:
         result = await client.call_tool(
             "summarize_document", {"document_path": "tor.md"}, raise_on_error=False

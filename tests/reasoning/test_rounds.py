@@ -356,4 +356,4 @@ async def test_more_documents_than_the_budget_can_serve_are_refused_with_a_numbe
         result = await driver.send(arguments={"document_paths": names, "research_question": "What is it?"})
     assert isinstance(result, CallToolResult)
     error = (result.structured_content or {})["error"]
-    assert (error["code"], error["limit"]) == ("budget_exceeded", 3)
+    assert (error["code"], error["limit"]) == ("budget_exceeded", 4)
