@@ -15,7 +15,9 @@ from attacks.cases import Case
 from attacks.world import CANARY, World, build
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
-from research_shared.roots import Root
+from research_shared.library import Library
+from research_shared.limits import Limits
+from research_shared.roots import Root, RootsPolicy
 from research_shared.settings import Settings
 
 
@@ -68,7 +70,7 @@ class _Records(logging.Handler):
         self._target.logged.append(self.format(record))
 
 
-@pytest.fixture(scope="module", params=["documents server", "gateway"])
+@pytest.fixture(scope="module", params=["documents server", "documents server without openat2", "gateway"])
 async def target(
     request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Target]:
@@ -81,9 +83,11 @@ async def target(
         extract_workers=1,
         log_level="debug",
     )
+    policy = RootsPolicy(settings.roots, openat2=False if request.param.endswith("without openat2") else None)
+    library = Library(policy, Limits.from_settings(settings))
     build_server = build_gateway if request.param == "gateway" else build_documents_server
     target = Target(request.param, None, world, audit)  # type: ignore[arg-type]  # set below, it needs the target
-    target.client = Client(build_server(settings), log_handler=target.log)
+    target.client = Client(build_server(settings, library=library), log_handler=target.log)
     handler = _Records(target)
     logging.getLogger().addHandler(handler)
     try:

@@ -172,6 +172,31 @@ async def test_a_process_that_dies_is_replaced(read: Read, pool: WorkerPool) -> 
     assert pid not in pool.pids
 
 
+async def test_a_process_that_died_unnoticed_is_replaced(
+    read: Read, pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read(plain_pdf("one"))
+    (pid,) = pool.pids
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not is_alive(pid))
+    monkeypatch.setattr(
+        Worker, "alive", property(lambda worker: worker._finalizer.alive)
+    )  # whatever the system says
+    extracted = await read(plain_pdf("two"))
+    assert extracted.data == b"two"
+    assert extracted.engine.startswith("pypdfium2 ")
+
+
+async def test_processes_that_never_live_to_be_given_a_job_are_reported(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_args: Any) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(socket, "send_fds", gone)
+    assert await reason(read(plain_pdf("one"))) == "not available"
+
+
 async def test_more_pages_or_text_than_allowed_are_cut_with_a_note(read: Read) -> None:
     content = plain_pdf("one", "two", "three")
     extracted = await read(content, max_pages=2)

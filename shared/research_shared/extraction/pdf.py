@@ -19,7 +19,7 @@ from research_shared.extraction.result import (
     Extracted,
     Unreadable,
 )
-from research_shared.extraction.worker import WorkerLost
+from research_shared.extraction.worker import WorkerGone, WorkerLost
 from research_shared.limits import Limits
 
 ENGINES = ("pypdfium2", "pypdf")
@@ -76,6 +76,9 @@ class _Reading:
         for _ in range(1 + MAX_RESTARTS):
             try:
                 self._reason = await self._attempt(engines, deadline)
+            except WorkerGone:
+                self._reason = UNAVAILABLE
+                continue
             except TimeoutError:
                 self._reason = TIMED_OUT
             except (WorkerLost, OSError) as error:

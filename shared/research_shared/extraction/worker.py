@@ -20,6 +20,8 @@ from research_shared.threads import in_thread
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 1.0
 _RECEIVE = 256 * 1024
+_NO_MEMORY = frozenset({-signal.SIGABRT, -signal.SIGKILL})
+"""How a process ends for want of memory: native code aborts, or the system kills it."""
 
 
 class WorkerLost(Exception):
@@ -36,6 +38,10 @@ def _package_directories() -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin)
     )
+
+
+class WorkerGone(WorkerLost):
+    """The process may have ended before it was given the job, which therefore may not be to blame."""
 
 
 class Worker:
@@ -63,6 +69,7 @@ class Worker:
         ours.setblocking(False)
         self._channel = ours
         self._received = bytearray()
+        self._has_served = False
         self._finalizer = weakref.finalize(self, _end, self._process, ours)
 
     @classmethod
@@ -114,11 +121,17 @@ class Worker:
             # A few hundred bytes into the empty buffer of an idle worker: this does not block.
             socket.send_fds(self._channel, [_worker.REQUEST.pack(len(message)) + message], [fd])
         except OSError as error:
-            raise WorkerLost from error
+            raise WorkerGone from error
         kind = -1
         while kind != _worker.END:
-            async with asyncio.timeout_at(min(clock() + page_timeout_s, deadline)):
-                kind, payload = await self._frame(job.max_text_bytes)
+            try:
+                async with asyncio.timeout_at(min(clock() + page_timeout_s, deadline)):
+                    kind, payload = await self._frame(job.max_text_bytes)
+            except WorkerLost as error:
+                if kind == -1 and self._has_served:
+                    raise WorkerGone from error
+                raise
+            self._has_served = self._has_served or kind == _worker.END
             yield kind, payload
 
     async def _frame(self, largest: int) -> tuple[int, bytes]:
@@ -136,14 +149,14 @@ class Worker:
             except OSError as error:
                 raise WorkerLost from error
             if not chunk:
-                raise WorkerLost("it has ended", out_of_memory=await self._ended() == -signal.SIGABRT)
+                raise WorkerLost("it has ended", out_of_memory=await self._ended() in _NO_MEMORY)
             self._received += chunk
         taken = bytes(self._received[:count])
         del self._received[:count]
         return taken
 
     async def _ended(self) -> int | None:
-        """The exit status; negative for a signal. Native code that gets no memory aborts."""
+        """The exit status; negative for a signal."""
         try:
             return await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
