@@ -6,6 +6,7 @@ Prints, all from one run: build speed and memory, the first answer after start, 
 and phrases, regex against `rg`, how soon a changed file is found, and what hostile patterns do to others.
 A folder to run it on is made by `make_corpus.py`.
 """
+# ruff: noqa: ASYNC110, ASYNC221, B023  (what is timed is meant to be waited for)
 
 import argparse
 import asyncio

@@ -13,7 +13,7 @@ HEAP_BYTES: Final = 40_000_000
 SCHEMA: Final = "1"
 """Changes whenever fields, analyzers or passages change."""
 _TAIL_WORDS: Final = 12
-_TAIL_BYTES: Final = 200
+TAIL_BYTES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _tail(data: bytes, content: str, following: int | None) -> str:
     """What a phrase may run on into: the beginning of the next passage; and words split at line ends, once more apart."""
     parts = [""]
     if following is not None:
-        after = data[following : following + _TAIL_BYTES].decode("utf-8", "ignore")
+        after = data[following : following + TAIL_BYTES].decode("utf-8", "ignore")
         parts += folded(after).split()[:_TAIL_WORDS]
     if apart := line_end_hyphens(content):
         parts += [".", folded(apart)]

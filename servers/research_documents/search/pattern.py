@@ -70,15 +70,19 @@ class Pattern:
     warnings: tuple[str, ...]
 
     @cached_property
+    def _plain(self) -> str:
+        return "".join(_escaped(piece) for piece, _ in _pieces(self.source))
+
+    @cached_property
     def ascii(self) -> Any:
         """The program for text that is pure ASCII."""
-        return _program(self.source, self.ignore_case, MAX_PROGRAM)
+        return _program(self._plain, self.ignore_case, MAX_PROGRAM)
 
     @cached_property
     def unicode(self) -> Any:
         """The program for all other text; None when it would be too large."""
         translated = _translated(self.source)
-        if translated == self.source:
+        if translated == self._plain:
             return self.ascii
         try:
             return _program(translated, self.ignore_case, MAX_UNICODE_PROGRAM)

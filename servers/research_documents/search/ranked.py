@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from research_documents.search.catalog import Entry
 from research_documents.search.excerpt import context, cut
-from research_documents.search.index import PassageIndex, Scored
+from research_documents.search.index import TAIL_BYTES, PassageIndex, Scored
 from research_documents.search.lines import Needles, best_line, match_position
 from research_documents.search.outcome import Hit
 from research_shared.documents import DocumentText
@@ -83,7 +83,14 @@ class Ranker:
     def _hit(self, passage: Scored, text: DocumentText) -> Hit:
         data = text.data
         lines = data[passage.begin : passage.end].decode("utf-8").split("\n")
+        end_line = passage.line + len(lines) - 1
+        if self._may_repeat:
+            # A phrase may run on into what follows, as far as it was indexed with this passage.
+            following = data[passage.begin : passage.end + TAIL_BYTES]
+            lines = following.decode("utf-8", "ignore").split("\n")
         best = best_line(lines, self.needles)
+        if self._may_repeat:
+            lines[best] = text.line(passage.line + best)
         number = passage.line + best
         before: tuple[str, ...] = ()
         after: tuple[str, ...] = ()
@@ -99,5 +106,5 @@ class Ranker:
             before,
             after,
             passage.line,
-            passage.line + len(lines) - 1,
+            end_line,
         )

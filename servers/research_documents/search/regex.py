@@ -85,11 +85,15 @@ class Scan:
             end = size if end < 0 else end
         program = self.pattern.ascii if self._is_ascii else self.pattern.unicode or self.pattern.ascii
         started = time.perf_counter()
-        # A match takes the rest of its line, so the next one is on another line.
+        line_end = -1
         for match in program.finditer(data, self._offset, end):
-            self._take(text, *match.span())
-            if self.done:
-                return False
+            start, stop = match.span()
+            # A match takes the rest of its line; only an empty one can still follow on the same line.
+            if start > line_end:
+                line_end = stop
+                self._take(text, start, stop)
+                if self.done:
+                    return False
         self._offset = end + 1
         took = time.perf_counter() - started
         if took < _FAST_S:

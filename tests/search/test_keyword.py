@@ -1,0 +1,242 @@
+"""Keyword search: the right passages, at the right lines, in every language."""
+# ruff: noqa: RUF001  (other scripts are the point)
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from research_documents.search import Hit, SearchEngine, SearchOutcome
+from research_documents.search.catalog import Entry
+from research_documents.search.index import PassageIndex
+from research_documents.search.keyword import build
+from research_documents.search.lines import Needles, best_line
+from research_documents.search.query import parse
+from research_documents.search.ranked import Ranker
+from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.library import Library
+from research_shared.roots import Root, RootsPolicy
+
+IDENTITY = Identity(1, 1, 1, 1, 1)
+
+
+async def search(folder: Path, files: dict[str, str], query: str, **options: object) -> SearchOutcome:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    engine = SearchEngine(Library(RootsPolicy([Root("research", folder)])), watch=False)
+    return await engine.search(query, **{"limit": 50, **options})  # type: ignore[arg-type]
+
+
+def ranked(text: DocumentText, query: str) -> list[Hit]:
+    """The hits in one document that need not come from a file, such as one with pages."""
+    index = PassageIndex()
+    entry = Entry.of(
+        1, DocumentInfo(text.path, "research", text.media_type, IDENTITY), text, index.add(1, text)
+    )
+    index.commit()
+    built, needles = build(parse(query).group, index)
+    return Ranker(built, needles, index, {1: entry}).rank(0, 10, {}).hits
+
+
+def places(outcome: SearchOutcome) -> list[tuple[str, int]]:
+    return [(hit.document, hit.line_number) for hit in outcome.hits]
+
+
+FILES = {
+    "fox.md": "# Animals\n\nThe quick brown fox\njumps over the lazy dog.\n",
+    "dogs.md": "# Dogs\n\nMany dogs were running in the park.\n",
+    "notes/run.txt": "A runner runs; running is what a runner does.\nfox\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("foxes", {("fox.md", 3), ("notes/run.txt", 2)}),
+        ('"brown fox jumps"', {("fox.md", 3)}),
+        ('"fox brown"', set()),
+        ('"foxes"', set()),
+        ("+fox -dog", {("notes/run.txt", 2)}),
+        ("+fox +lazy", {("fox.md", 3)}),
+        ("jump*", {("fox.md", 4)}),
+        ("zzz*", set()),
+        ("dogs AND park", {("dogs.md", 3)}),
+        ("(park OR lazy) AND NOT fox", {("dogs.md", 3)}),
+        ("title:animals", {("fox.md", 1)}),
+        ("+fox path:notes", {("notes/run.txt", 2), ("fox.md", 3)}),
+        ("+fox +path:notes", {("notes/run.txt", 2)}),
+        ("+path:not*", {("notes/run.txt", 1)}),
+        ("path:run.txt", {("notes/run.txt", 1)}),
+        ("the", {("fox.md", 3), ("dogs.md", 3)}),
+        ("-fox", {("dogs.md", 1)}),
+        ('"the lazy d"', set()),
+        ('"lazy dog*"', {("fox.md", 4)}),
+        ("quick-brown", {("fox.md", 3)}),
+        ("+quick-brown", {("fox.md", 3)}),
+        ("brown-quick fo*", {("fox.md", 3), ("notes/run.txt", 2)}),
+    ],
+)
+async def test_what_a_query_finds(tmp_path: Path, query: str, expected: set[tuple[str, int]]) -> None:
+    outcome = await search(tmp_path, FILES, query)
+    assert set(places(outcome)) == expected
+    assert outcome.total_documents == len(FILES)
+
+
+LANGUAGES = {
+    "fr.md": "Introduction\nL'été dernier, la forêt fut étudiée par une équipe française.\n",
+    "ru.md": "Введение\nИсследователи изучили поведение пчёл в горах.\n",
+    "zh.md": "引言\n研究人员研究了蜜蜂的行为。\n",
+    "ja.md": "はじめに\n研究者はミツバチの行動を調べた。\n",
+    "ko.md": "서론\n연구자들은 꿀벌의 행동을 연구했다.\n",
+    "he.md": "מבוא\nהחוקרים חקרו את התנהגות הדבורים בהרים.\n",
+    "ar.md": "مقدمة\nدرس الباحثون سلوك النحل في الجبال.\n",
+    "th.md": "บทนำ\nนักวิจัยศึกษาพฤติกรรมของผึ้งในภูเขา\n",
+    "hi.md": "परिचय\nशोधकर्ताओं ने मधुमक्खियों का अध्ययन किया।\n",
+    "de.md": "Einleitung\nDie Straße führt über große Brücken.\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "document"),
+    [
+        ("forêt", "fr.md"), ("foret", "fr.md"), ("équipe française", "fr.md"), ("пчёл", "ru.md"), ('"поведение пчёл"', "ru.md"),
+        ("蜜蜂", "zh.md"), ("研究人员", "zh.md"), ("ミツバチ", "ja.md"), ("행동을", "ko.md"), ("꿀벌", "ko.md"), ("הדבורים", "he.md"),
+        ("النحل", "ar.md"), ("ผึ้ง", "th.md"), ("मधुमक्खियों", "hi.md"), ("Strasse", "de.md"), ("Brücken", "de.md"), ("e\u0301quipe", "fr.md"),
+    ],
+)  # fmt: skip
+async def test_every_language_is_found_by_its_own_words(tmp_path: Path, query: str, document: str) -> None:
+    assert places(await search(tmp_path, LANGUAGES, query))[0] == (document, 2)
+
+
+@pytest.mark.parametrize(
+    ("expression", "document"),
+    [
+        (r"\bforêt\b", "fr.md"),
+        (r"ПЧЁЛ\b|пчёл\b", "ru.md"),
+        ("蜜蜂的行为", "zh.md"),
+        (r"\bהדבורים\s", "he.md"),
+        (r"النحل\b", "ar.md"),
+    ],
+)
+async def test_every_language_is_found_by_an_expression(
+    tmp_path: Path, expression: str, document: str
+) -> None:
+    assert places(await search(tmp_path, LANGUAGES, expression, mode="regex")) == [(document, 2)]
+
+
+async def test_a_phrase_is_found_across_lines_hyphens_and_passages(tmp_path: Path) -> None:
+    filler = "\n".join(f"filler line {number} with some words" for number in range(80))
+    text = f"It was a state\nof great excite-\nment in the well-\nknown city.\n\n{filler}\nthe very\nlast thing\n"
+    files = {"a.txt": text}
+    assert places(await search(tmp_path, files, '"state of great"')) == [("a.txt", 1)]
+    assert places(await search(tmp_path, files, '"great excitement in"')) == [("a.txt", 2)]
+    assert places(await search(tmp_path, files, '"well known"')) == [("a.txt", 1)]
+    for number in range(79):
+        phrase = f'"line {number} with some words filler line {number + 1}"'
+        assert places(await search(tmp_path, {}, phrase)) == [("a.txt", number + 6)]
+
+
+def test_a_phrase_runs_on_over_a_page_break_and_a_hit_knows_its_page() -> None:
+    pages = [
+        "First page of the report.\nIt ends in the middle of a",
+        "sentence that goes on here.\nSecond page.",
+    ]
+    text = DocumentText("a.pdf", "application/pdf", IDENTITY, "", "x", "\n".join(pages).encode(), (1, 3))
+    (hit,) = ranked(text, '"middle of a sentence that"')
+    assert (hit.line_number, hit.page) == (2, 1)
+    (hit,) = ranked(text, "second")
+    assert (hit.line_number, hit.page) == (4, 2)
+
+
+async def test_equal_scores_are_ordered_by_path_and_the_ranks_are_paged_through_once(tmp_path: Path) -> None:
+    files = {f"{number:02}.txt": "the same honest words\n" for number in range(30)}
+    outcome = await search(tmp_path, files, "honest")
+    assert [hit.document for hit in outcome.hits] == sorted(files)
+    engine = SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
+    paged, cursor = [], None
+    for _ in range(10):
+        page = await engine.search("honest", limit=7, cursor=cursor)
+        paged += page.hits
+        if (cursor := page.next_cursor) is None:
+            break
+    assert [hit.document for hit in paged] == sorted(files)
+
+
+async def test_the_same_search_gives_the_same_answer_in_a_new_index(tmp_path: Path) -> None:
+    first = await search(tmp_path, FILES, "runner dogs quick")
+    assert await search(tmp_path, {}, "runner dogs quick") == first
+
+
+async def test_a_file_pattern_and_a_limit_narrow_the_answer(tmp_path: Path) -> None:
+    outcome = await search(tmp_path, FILES, "fox OR dogs", file_pattern="*.md", limit=1)
+    assert (len(outcome.hits), outcome.truncated, outcome.total_documents) == (1, True, 2)
+    assert (await search(tmp_path, {}, "fox", file_pattern="nothing*")).total_documents == 0
+
+
+async def test_a_query_without_a_word_finds_nothing_and_says_so(tmp_path: Path) -> None:
+    outcome = await search(tmp_path, FILES, "?! ...")
+    assert outcome.hits == ()
+    assert "no word" in outcome.warnings[0]
+
+
+async def test_many_words_with_one_beginning_are_all_found(tmp_path: Path) -> None:
+    files = {f"{number:03}.txt": f"word{number:03}\n" for number in range(150)}
+    assert len((await search(tmp_path, files, "word*", limit=500)).hits) == 150
+
+
+async def test_the_answer_is_bounded_in_bytes_and_goes_on_with_the_cursor(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("honest words here\n\n" * 200, encoding="utf-8")
+    engine = SearchEngine(
+        Library(RootsPolicy([Root("research", tmp_path)])), watch=False, max_response_bytes=1_000
+    )
+    first = await engine.search("honest", mode="regex", limit=150)
+    assert 1 <= len(first.hits) < 10
+    assert first.truncated
+    second = await engine.search("honest", mode="regex", limit=150, cursor=first.next_cursor)
+    assert second.hits[0].line_number == first.hits[-1].line_number + 2
+
+
+async def test_a_long_line_is_cut_around_the_words(tmp_path: Path) -> None:
+    line = "filler " * 900 + "the honest needle " + "filler " * 900
+    for query in ("needle", '"honest needle"', "needl*"):
+        (hit,) = (await search(tmp_path, {"a.txt": line}, query)).hits
+        assert "needle" in hit.matched_text
+        assert len(hit.matched_text) < 600
+
+
+async def test_texts_that_do_not_fit_in_memory_are_read_again_when_they_are_needed(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text(f"honest {number}\n", encoding="utf-8")
+    engine = SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False, text_budget=10)
+    assert len((await engine.search("honest", limit=9)).hits) == 5
+    assert len((await engine.search("honest", mode="regex", limit=9)).hits) == 5
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(query=st.text(st.sampled_from('fox dg"()+-*:ANDORNOT title:path\\\n東é?'), max_size=60))
+async def test_whatever_is_typed_is_answered(engine: SearchEngine, query: str) -> None:
+    assert (await engine.search(query, limit=3)).total_documents == len(FILES)
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> SearchEngine:
+    await search(tmp_path, FILES, "x")
+    return SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "stems", "expected"),
+    [
+        (["nothing", "general gene", "gene expression"], {"gene", "express"}, 2),
+        (["genes", "gene"], {"gene"}, 0),
+        (["no", "happiness"], {"happi"}, 1),
+        (["nothing", "at all"], {"zebra"}, 0),
+        (["le café", "l'équipe"], {"equip"}, 1),
+        (["expres-", "sion of it"], {"express"}, 0),
+    ],
+)
+def test_the_best_line_of_a_passage(lines: list[str], stems: set[str], expected: int) -> None:
+    assert best_line(lines, Needles(frozenset(stems))) == expected

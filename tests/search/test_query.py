@@ -1,0 +1,60 @@
+"""The query language: whatever is typed is a query."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research_documents.search.query import MAX_DEPTH, MAX_QUERY_LENGTH, MAX_TERMS, Clause, Group, Term, parse
+
+
+def clauses(text: str) -> list[tuple[str, object]]:
+    return [(clause.occur, clause.node) for clause in parse(text).group.clauses]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("red fox", [("should", Term("red")), ("should", Term("fox"))]),
+        ('"red fox" x', [("should", Term("red fox", quoted=True)), ("should", Term("x"))]),
+        ("+red -fox NOT dog", [("must", Term("red")), ("not", Term("fox")), ("not", Term("dog"))]),
+        ("fo*", [("should", Term("fo", prefix=True))]),
+        (
+            "title:intro path:notes/a.md",
+            [("should", Term("intro", "title")), ("should", Term("notes/a.md", "path"))],
+        ),
+        ("std::vec a:b", [("should", Term("std::vec")), ("should", Term("a:b"))]),
+        ("C++ - item", [("should", Term("C++")), ("should", Term("-")), ("should", Term("item"))]),
+        ("a OR b", [("should", Term("a")), ("should", Term("b"))]),
+        ("AND OR", []),
+        ('"unclosed words', [("should", Term("unclosed words", quoted=True))]),
+        ("a) b", [("should", Term("a")), ("should", Term("b"))]),
+        ("(", []),
+        ("*", [("should", Term("*"))]),
+    ],
+)
+def test_what_a_query_means(text: str, expected: list[tuple[str, object]]) -> None:
+    assert clauses(text) == expected
+
+
+def test_and_binds_tighter_than_or_and_parentheses_bind_tighter_still() -> None:
+    (both, other) = parse("a AND (b OR c) OR d").group.clauses
+    inner = Group((Clause("should", Term("b")), Clause("should", Term("c"))))
+    assert both.node == Group((Clause("must", Term("a")), Clause("must", inner)))
+    assert other == Clause("should", Term("d"))
+
+
+def test_and_not_excludes() -> None:
+    (clause,) = parse("a AND NOT b").group.clauses
+    assert clause.node == Group((Clause("must", Term("a")), Clause("not", Term("b"))))
+
+
+def test_the_limits_are_told() -> None:
+    assert "terms" in parse("x " * (MAX_TERMS + 1)).warnings[0]
+    assert "parentheses" in parse("(" * (MAX_DEPTH + 2) + "x").warnings[0]
+    assert "characters" in parse("x" * (MAX_QUERY_LENGTH + 1)).warnings[0]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from('ab "()+-*:ANDORNOT title:path\\\n東é'), max_size=200))
+def test_nothing_that_is_typed_fails(text: str) -> None:
+    assert isinstance(parse(text).group, Group)

@@ -1,0 +1,245 @@
+"""Regex search: what ripgrep finds, nothing else, in bounded time."""
+# ruff: noqa: RUF001, ASYNC110, ASYNC221  (other scripts are the point; progress is polled; ripgrep takes milliseconds)
+
+import asyncio
+import random
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search.catalog import Entry
+from research_documents.search.pattern import MAX_PATTERN_LENGTH, PatternRefused, compiled, ignores_case
+from research_documents.search.regex import Scan
+from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.library import Library
+from research_shared.roots import Root, RootsPolicy
+
+IDENTITY = Identity(1, 1, 1, 1, 1)
+ALL = 10**6
+WORDS = {
+    "café.md": "# Café\n\nLe café était fermé, déjà vu à Montréal.\nAucun résultat.\n",
+    "moscow.md": "Москва — столица России.\nВ городе живут люди, слово за слово.\n",
+    "tokyo.txt": "東京は日本の首都です。\n研究の結果を報告する。\n",
+    "jerusalem.md": "שלום עולם, ירושלים היא עיר.\nמחקר חדש פורסם.\n",
+    "cairo.md": "القاهرة هي عاصمة مصر.\nنتائج البحث مهمة.\n",
+    "notes/ascii.md": "Getting started and being tested\n\n## Testing 2024-05\nfoo_bar baz9 FOO\nThe end.\n",
+    "notes/long.txt": "x" * 3000 + " needle " + "y" * 3000 + "\n" + "short\n" * 40,
+    "notes/crlf.md": "first line\r\nsecond line ends\r\n\r\nlast without break",
+}
+PATTERNS = [
+    r"needle", r"foo", r"FOO", r"\w+ing\s+\w+ed", r"^#+ .*", r"[0-9]{4}-[0-9]{2}", r"\bслово\b", r"\bdéjà\b", r"\w{5,}",
+    r"café|Москва", r"(?i)RÉSULTAT", r"^$", r"\.$", r"^short$", r"\d", r"\S+ה\b", r"首都", r"البحث", r"[^\x00-\x7F]+", r"zzz",
+    r"(s|S)hort", r"e{1,2}n", r"\p{Han}{2}", r"l[a-i]st|s[^x]o", r"x*", r"\W\d", r"\bfirst|ends\b", r"[\w-]+\s", r"ß|É",
+    r"\bfoo_bar\b", r"\D$",
+]  # fmt: skip
+
+
+def document(path: str, data: bytes) -> Entry:
+    info = DocumentInfo(path, "research", "text/plain", IDENTITY)
+    return Entry.of(1, info, DocumentText(path, "text/plain", IDENTITY, "", "text", data), 0)
+
+
+def scanned(pattern: str, text: str, slice_bytes: int = 16) -> list[int]:
+    scan = Scan([document("a.txt", text.encode())], compiled(pattern), ALL)
+    scan._slice = slice_bytes
+    while not scan.done:
+        scan.advance(0)
+    return [hit.line_number for hit in scan.hits]
+
+
+def engine_of(folder: Path, **options: float) -> SearchEngine:
+    library = Library(RootsPolicy([Root("research", folder)]))
+    return SearchEngine(
+        library, watch=False, max_response_bytes=1 << 30, deadline_s=options.get("deadline_s", 30.0)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in WORDS.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text.encode())
+    return tmp_path
+
+
+async def found(folder: Path, pattern: str) -> SearchOutcome:
+    return await engine_of(folder).search(pattern, mode="regex", limit=ALL)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+async def test_the_same_lines_as_ripgrep_in_the_order_of_path_and_line(folder: Path, pattern: str) -> None:
+    if (rg := shutil.which("rg")) is None:
+        pytest.skip(
+            "ripgrep is not installed: `apt-get install ripgrep`, or any package of it, gives the reference"
+        )
+    command = [rg, "-nS", "--crlf", "--no-heading", "--with-filename", "--null", pattern, "."]
+    output = subprocess.run(command, cwd=folder, capture_output=True, check=False).stdout.decode()
+    expected = set()
+    for line in output.splitlines():
+        path, _, rest = line.partition("\0")
+        expected.add((path.removeprefix("./"), int(rest.partition(":")[0])))
+    outcome = await found(folder, pattern)
+    assert [(hit.document, hit.line_number) for hit in outcome.hits] == sorted(expected)
+    assert not outcome.truncated
+
+
+ATOMS = st.sampled_from(["a", "b", "ab", ".", "[ab]", "[^a]", r"\w", r"\s", r"\d", "a|b", "(ab)", "é", "x"])
+REPEATS = st.sampled_from(["", "", "*", "+", "?", "{2}", "{1,3}", "*?", "+?"])
+PATTERN = st.lists(st.tuples(ATOMS, REPEATS), min_size=1, max_size=5).map(
+    lambda parts: "".join(f"(?:{atom}){repeat}" for atom, repeat in parts)
+)
+ANCHORED = st.tuples(st.sampled_from(["", "^"]), PATTERN, st.sampled_from(["", "$"])).map("".join)
+TEXT = st.text(st.sampled_from("ab xé1_\nab\n"), max_size=120)
+
+
+@settings(max_examples=400, deadline=None)
+@given(ANCHORED, TEXT, st.sampled_from([1, 5, 16, 1000]))
+def test_the_same_lines_as_python_re_wherever_the_slices_are_cut(
+    pattern: str, text: str, slice_bytes: int
+) -> None:
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    # Python takes a line at a time, so a match never crosses a line's end; smart case makes it ignore case.
+    expected = [number for number, line in enumerate(lines, 1) if re.search(pattern, line, re.IGNORECASE)]
+    assert scanned(pattern, text, slice_bytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "construct"),
+    [
+        ("(a", "missing )"), ("a)(b", "unexpected )"), ("a**", "repetition"), ("[z-a]", "range"), (r"(a)\1", "back-reference"),
+        ("a(?=b)", "look-around"), ("(?<!a)b", "look-around"), ("(?>a)", "atomic"), ("*a", "repetition"), ("x{5000}", "repetition"),
+        (r"\y", "escape"), ("a" * (MAX_PATTERN_LENGTH + 1), "characters"), ("((a{100}){100}){100}", "rep"),
+    ],
+)  # fmt: skip
+async def test_an_expression_that_cannot_be_used_warns_of_the_construct(
+    folder: Path, pattern: str, construct: str
+) -> None:
+    outcome = await found(folder, pattern)
+    assert outcome.hits == ()
+    assert construct in outcome.warnings[0]
+    assert "(?m)" not in outcome.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("foo", True), ("Foo", False), (r"\S+", False), (r"\Sfoo\W", True), ("[A-Z]x", False), (r"\x41", False), (r"\p{Lu}a", True),
+     ("(?P<Name>a)", True), ("É", False), (r"\QAb\E", False), (r"\.", True), (r"\u00e9", True)],
+)  # fmt: skip
+def test_case_is_ignored_unless_the_pattern_has_an_upper_case_letter(pattern: str, expected: bool) -> None:
+    assert ignores_case(pattern) is expected
+
+
+def test_a_pattern_too_large_for_unicode_still_works_and_says_so() -> None:
+    pattern = compiled(r"(?:\w{200}\s){5}z")
+    assert any("ASCII" in warning for warning in pattern.warnings)
+
+
+def test_a_rust_style_escape_means_its_character() -> None:
+    assert scanned(r"caf\u00e9|\u{4eac}", "x\ncafé\n京\n") == [2, 3]
+
+
+def test_a_newline_in_a_pattern_never_matches_and_is_warned_of() -> None:
+    assert scanned(r"a\nb", "a\nb\n") == []
+    assert "within one line" in compiled(r"a\nb").warnings[0]
+
+
+async def test_a_long_line_is_cut_around_the_match_and_marked(folder: Path) -> None:
+    (hit,) = (await found(folder, "needle")).hits
+    assert hit.matched_text.startswith("…")
+    assert hit.matched_text.endswith("…")
+    assert "needle" in hit.matched_text
+    assert len(hit.matched_text) < 600
+
+
+async def test_context_lines_surround_the_hit_and_stop_at_the_document_s_ends(folder: Path) -> None:
+    outcome = await engine_of(folder).search("Testing", mode="regex", limit=1, context_lines=9)
+    assert outcome.hits[0].before == ("Getting started and being tested", "")
+    assert outcome.hits[0].after == ("foo_bar baz9 FOO", "The end.")
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(.*a){20}", "((x*)*)*y", "(a|aa)+b", r"(\w+\s?)+:$"])
+async def test_nested_quantifiers_on_adversarial_text_end_quickly(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "evil.txt").write_text(("a" * 5000 + "!\n") * 20 + "x" * 20000 + "\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    await engine.search("warm", mode="regex", limit=1)
+    best = min([await timed(engine, pattern) for _ in range(3)])
+    assert best < 0.5  # 100 ms is the aim on a quiet machine; a backtracking engine would take years
+
+
+async def timed(engine: SearchEngine, pattern: str) -> float:
+    started = time.monotonic()
+    await engine.search(pattern, mode="regex", limit=10)
+    return time.monotonic() - started
+
+
+async def test_a_costly_search_ends_at_the_deadline_with_what_it_covered_and_others_go_on(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(5)
+    for number in range(200):
+        lines = ["".join(chance.choices("abcdefgh ", k=900)) for _ in range(15)]
+        (tmp_path / f"{number:03}.txt").write_text("needle\n" + "\n".join(lines), encoding="utf-8")
+    async with engine_of(tmp_path, deadline_s=0.6) as engine:
+        while engine.indexing or engine.stats.documents < 200:
+            await asyncio.sleep(0.01)
+        costly = asyncio.create_task(engine.search("(.{0,200}e){4}zzz", mode="regex", limit=5))
+        while not costly.done():
+            outcome = await engine.search("needle", mode="regex", limit=3)
+            assert len(outcome.hits) == 3
+        ended = await costly
+    assert ended.truncated
+    assert ended.total_documents < 200
+    assert any("time limit" in warning for warning in ended.warnings)
+
+
+async def test_progress_is_told_while_documents_are_searched(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    async def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    await engine_of(folder).search("zzz", mode="regex", limit=1, on_progress=tell)
+    assert told[-1] == (len(WORDS), len(WORDS))
+
+
+async def test_cursors_page_through_everything_once(folder: Path) -> None:
+    engine = engine_of(folder)
+    whole = await engine.search("e", mode="regex", limit=ALL)
+    paged, cursor = [], None
+    for _ in range(len(whole.hits)):
+        page = await engine.search("e", mode="regex", limit=3, cursor=cursor)
+        paged += page.hits
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert paged == list(whole.hits)
+
+
+def test_a_document_that_went_away_meanwhile_is_passed_over() -> None:
+    gone = Entry(1, DocumentInfo("a.txt", "research", "text/plain", IDENTITY))
+    scan = Scan([gone, document("b.txt", b"hit\n")], compiled("hit"), ALL)
+    scan.advance(float("inf"))
+    assert scan.missing == gone
+    scan.supply(None)
+    scan.advance(float("inf"))
+    assert [hit.document for hit in scan.hits] == ["b.txt"]
+
+
+def test_an_expression_is_compiled_once_and_forgotten_after_many_others() -> None:
+    first = compiled("first one")
+    assert compiled("first one") is first
+    for number in range(40):
+        compiled(f"other {number}")
+    assert compiled("first one") is not first
+    with pytest.raises(PatternRefused):
+        compiled("(")
