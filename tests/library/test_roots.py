@@ -286,6 +286,15 @@ def test_a_scope_narrows_opening_listing_and_links(policy: Policy, folder: Path)
         assert listed(doors) == ["a/plan.md"]
 
 
+def test_it_can_be_asked_which_roots_are_there(policy: Policy, tmp_path: Path) -> None:
+    roots = [Root(name, tmp_path / name) for name in ("one", "two")]
+    for root in roots:
+        root.directory.mkdir()
+    doors = policy(*roots)
+    (tmp_path / "two").rmdir()
+    assert [doors.available(root) for root in roots] == [True, False]
+
+
 def test_a_scope_leaves_out_whole_roots(policy: Policy, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
