@@ -12,11 +12,19 @@ from fastmcp import FastMCP
 from fastmcp.server.middleware import Middleware
 
 from research_documents.completion import path_completion
+from research_documents.search import SearchEngine
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
 from research_gateway.completions import Handler, first_of, within
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
-from research_gateway.health import Check, add_readiness, audit_check, roots_check, upstream_check
+from research_gateway.health import (
+    Check,
+    add_readiness,
+    audit_check,
+    index_check,
+    roots_check,
+    upstream_check,
+)
 from research_gateway.retry import RetryUpstream
 from research_gateway.scope import ScopeFromClientRoots, add_scope_resource
 from research_gateway.upstreams import ForeignServer, UpstreamProvider, load_servers, remote
@@ -91,7 +99,23 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
         parts.add_foreign(server)
     gateway.add_completion_handler(first_of(parts.completions))
     add_readiness(gateway, parts.checks)
+    if settings.metrics:
+        _show_figures(parts, trail)
     return gateway
+
+
+def _show_figures(parts: "_Parts", trail: AuditTrail) -> None:
+    """Count all requests, and show them with the figures of the parts at `GET /metrics`."""
+    from research_gateway.metrics import Metrics, MetricsMiddleware, add_metrics, watch_library, watch_search
+
+    metrics = Metrics()
+    metrics.watch_trail(trail)
+    if parts.searched is not None:
+        library, engine = parts.searched
+        watch_library(library, metrics)
+        watch_search(engine, metrics)
+    parts.gateway.middleware.insert(0, MetricsMiddleware(metrics))
+    add_metrics(parts.gateway, metrics)
 
 
 class _Parts:
@@ -101,6 +125,7 @@ class _Parts:
         self.gateway = gateway
         self.completions: list[Handler] = []
         self.checks: dict[str, Check] = {}
+        self.searched: tuple[Library, SearchEngine] | None = None
 
     def add_remote(self, name: str, url: str, settings: Settings, build: Build) -> None:
         """Put a remote server of ours behind the gateway, in place of the one that `build` builds."""
@@ -127,8 +152,11 @@ def _add_servers(parts: _Parts, settings: Settings, library: Library | None) -> 
         parts.add_remote("documents", settings.documents_url, settings, build_documents_server)
     else:
         assert library is not None  # noqa: S101  (made above)
-        parts.gateway.mount(build_documents_server(settings, library=library))
+        engine = SearchEngine.from_settings(library, settings)
+        parts.gateway.mount(build_documents_server(settings, library=library, engine=engine))
         parts.completions.append(path_completion(library))
+        parts.checks["index"] = index_check(lambda: engine.indexing)
+        parts.searched = (library, engine)
     if settings.reasoning_url is not None:
         parts.add_remote("reasoning", settings.reasoning_url, settings, build_reasoning_server)
     else:

@@ -12,10 +12,12 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from research_documents.search import SearchEngine
 from research_gateway.audit.middleware import UNAUDITED
 from research_gateway.audit.outcome import Outcome, of_exception, of_result
 from research_gateway.audit.record import capped, params_of
 from research_gateway.audit.trail import AuditTrail
+from research_shared.library import Library
 from research_shared.telemetry import collecting
 
 METRICS_PATH = "/metrics"
@@ -143,6 +145,26 @@ class Metrics:
     def render(self) -> bytes:
         """All figures in Prometheus' text format."""
         return exposition.generate_latest(self.registry)
+
+
+def watch_library(library: Library, metrics: Metrics) -> None:
+    """Show what the document library holds and has done."""
+    watch, total = metrics.watch, metrics.watch_total
+    watch("research_cache_documents", "Documents whose text is in memory.", lambda: library.stats.documents)
+    watch("research_cache_bytes", "Bytes of text in memory.", lambda: library.stats.cached_bytes)
+    watch("research_readers", "Processes that read PDFs.", lambda: library.stats.workers)
+    total("research_cache_hits", "Texts that were in memory.", lambda: library.stats.hits)
+    total("research_cache_misses", "Texts that had to be read.", lambda: library.stats.misses)
+
+
+def watch_search(engine: SearchEngine, metrics: Metrics) -> None:
+    """Show what the index holds."""
+    watch = metrics.watch
+    watch("research_index_documents", "Documents in the index.", lambda: engine.stats.documents)
+    watch("research_index_passages", "Passages in the index.", lambda: engine.stats.passages)
+    watch("research_index_bytes", "Bytes of indexed text.", lambda: engine.stats.text_bytes)
+    watch("research_index_unreadable", "Documents without text.", lambda: engine.stats.unreadable)
+    watch("research_index_building", "1 while the index is being built.", lambda: engine.stats.building)
 
 
 def _amount(facts: Mapping[str, Any], name: str) -> float:

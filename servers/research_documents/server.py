@@ -64,16 +64,10 @@ def build_documents_server(
     """The documents server over the folders of `settings`.
 
     It runs alone, mounted in the gateway or in any other FastMCP host, with the same tools, results and errors.
-    A `library` that is passed in is shared with whoever else uses it.
+    A `library` or an `engine` that is passed in is shared with whoever else uses it.
     """
     documents = library or Library.from_settings(settings)
-    search = engine or SearchEngine(
-        documents,
-        deadline_s=settings.search_deadline_s,
-        index_dir=settings.index_dir,
-        watch=settings.watch,
-        rescan_interval_s=settings.rescan_interval_s,
-    )
+    search = engine or SearchEngine.from_settings(documents, settings)
 
     @asynccontextmanager
     async def lifespan(_server: FastMCP[Any]) -> AsyncIterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.library import Library
 from research_shared.roots import current_scope, identity_of
+from research_shared.settings import Settings
 
 T = TypeVar("T")
 Lane = Literal["ranking", "quick", "long"]
@@ -109,6 +110,18 @@ class SearchEngine:
         self._users = 0
         self._complete = False
         self._lanes: dict[Lane, ThreadPoolExecutor] = {}
+
+    @classmethod
+    def from_settings(cls, library: Library, settings: Settings) -> Self:
+        """The engine that the settings describe."""
+        return cls(
+            library,
+            deadline_s=settings.search_deadline_s,
+            index_dir=settings.index_dir,
+            watch=settings.watch,
+            rescan_interval_s=settings.rescan_interval_s,
+            text_budget=settings.cache_bytes,
+        )
 
     async def __aenter__(self) -> Self:
         self._users += 1
