@@ -41,6 +41,8 @@ class Session:
     provider: FakeProvider | None
     logs: list[tuple[str, str]]
     progress: list[tuple[float, float | None]]
+    replicas: list[int]
+    """The ports that requests went to, in order, when they go to replicas."""
 
     async def call(self, tool: str, **arguments: Any) -> Any:
         """The structured result of a call that succeeds."""
@@ -92,10 +94,12 @@ async def served(server: FastMCP[Any]) -> AsyncIterator[str]:
             while not runner.started:
                 assert not task.done(), task.result()
                 await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}/mcp"
-        runner.should_exit = True
-        with anyio.fail_after(10):
-            await task
+        try:
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}/mcp"
+        finally:
+            runner.should_exit = True
+            with anyio.fail_after(10):
+                await task
     finally:
         sock.close()
 
@@ -131,6 +135,7 @@ async def connected(
     era, _, how = carrier.partition("-")
     async with AsyncExitStack() as stack:
         provider = None
+        chosen: list[int] = []
         if era == "provider":
             provider = await stack.enter_async_context(fake_provider(model))
             changes = {
@@ -154,6 +159,7 @@ async def connected(
             urls = [await stack.enter_async_context(served(build())) for _ in range(2)]
             ports = [httpx2.URL(url).port or 0 for url in urls]
             replicas = AnyReplica(ports, seed)
+            chosen = replicas.chosen
 
             def factory(
                 headers: dict[str, str] | None = None,
@@ -183,4 +189,4 @@ async def connected(
             progress_handler=progress,
         )
         await stack.enter_async_context(client)
-        yield Session(client, model, carrier, provider, logs, reached)
+        yield Session(client, model, carrier, provider, logs, reached, chosen)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,8 +22,8 @@ from mcp_types import (
     TextContent,
 )
 
-from reasoning.carriers import no_wait, settings
-from reasoning.scripted import MODEL, ScriptedModel
+from reasoning.carriers import connected, no_wait, settings
+from reasoning.scripted import MODEL, Reply, ScriptedModel
 from research_reasoning import build_reasoning_server
 from research_reasoning.models.rounds import MAX_ROUND_BYTES, MAX_ROUNDS
 from research_reasoning.models.state import Ledger
@@ -30,6 +31,7 @@ from research_shared.errors import InvalidArguments
 
 PATHS = ["tor.md", "notes/mix.txt", "cache.md"]
 ARGUMENTS = {"document_paths": PATHS, "research_question": "Who talks to whom?"}
+FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 KEY_A, KEY_B = "a" * 40, "b" * 40
 
 
@@ -142,6 +144,27 @@ async def test_any_replica_with_the_keys_takes_any_round(folder: Path) -> None:
         result = await driver.finish(second, at=2)
     assert result["sources_used"] == 3
     assert driver.model.counts == {"evidence": 3, "combine": 1}
+
+
+async def test_rounds_that_go_to_replicas_at_random_come_to_one_result(folder: Path) -> None:
+    model = ScriptedModel(
+        always=lambda kind, _text: Reply("") if kind == "evidence" and len(model.calls) % 3 else None
+    )
+    results = []
+    seen: set[tuple[bool, ...]] = set()
+    async with connected("modern-replicas", folder, model, seed=7) as session:
+        for _ in range(12 if FULL else 6):
+            model.calls.clear()
+            before = len(session.replicas)
+            result = await session.call("synthesize_research", **ARGUMENTS)
+            ports = session.replicas[before:]
+            assert len(ports) > result["usage"]["rounds"] >= 2
+            seen.add(tuple(port == ports[0] for port in ports))
+            results.append({key: value for key, value in result.items() if key != "usage"})
+    assert len(set(session.replicas)) == 2
+    assert any(not all(same) for same in seen)
+    assert all(result["sources_used"] + result["sources_skipped"] == 3 for result in results)
+    assert all(result == results[0] for result in results)
 
 
 @pytest.mark.parametrize("keys", [(KEY_A, KEY_B), (None, None)])
@@ -320,12 +343,13 @@ def wire_size(ask: InputRequiredResult) -> int:
     return len(ask.model_dump_json(by_alias=True).encode())
 
 
-async def test_two_hundred_documents_stay_within_the_limits_of_a_round(folder: Path) -> None:
-    names = [f"many/{number:03}.md" for number in range(200)]
+async def test_hundreds_of_documents_stay_within_the_limits_of_a_round(folder: Path) -> None:
+    count = 200 if FULL else 100
+    names = [f"many/{number:03}.md" for number in range(count)]
     (folder / "many").mkdir()
     for number, name in enumerate(names):
         body = "\n\n".join(
-            f"Relay {number} learns of neighbour {n} only, and of nobody else at all." for n in range(150)
+            f"Relay {number} learns of neighbour {n} only, and of nobody else at all." for n in range(300)
         )
         (folder / name).write_text(f"# Note {number}\n\n{body}\n", encoding="utf-8")
     arguments = {
@@ -343,9 +367,9 @@ async def test_two_hundred_documents_stay_within_the_limits_of_a_round(folder: P
     content = result.structured_content or {}
     assert not result.is_error, content
     assert rounds <= MAX_ROUNDS
-    assert (content["sources_used"], content["sources_skipped"]) == (200, 0)
+    assert (content["sources_used"], content["sources_skipped"]) == (count, 0)
     partly = [source for source in content["sources"] if not source["coverage"]["complete"]]
-    assert len(partly) == 200
+    assert len(partly) == count
     assert all(source["coverage"]["ranges"] for source in partly)
     assert any("shown to the model in part" in warning for warning in content["warnings"])
 

@@ -108,7 +108,7 @@ class Provider:
         async with self._client.stream(
             "POST",
             wire.endpoint(self.kind, self.base_url),
-            json=wire.request(self.kind, self.model, body, max_tokens),
+            json=wire.request(self.kind, self.model, body, max_tokens, self.base_url),
             headers=wire.headers(self.kind, secret),
         ) as response:
             data = bytearray()

@@ -29,13 +29,24 @@ def headers(provider: Provider, key: str | None) -> dict[str, str]:
     return common | ({"authorization": f"Bearer {key}"} if key else {})
 
 
-def request(provider: Provider, model: str, body: Body, max_tokens: int) -> dict[str, Any]:
+THINKING_TOKENS = 4_000
+"""Room that OpenAI's reasoning models take out of `max_completion_tokens` before they write a word."""
+
+
+def request(
+    provider: Provider, model: str, body: Body, max_tokens: int, base_url: str | None = None
+) -> dict[str, Any]:
     """The JSON body of a request. No tools are offered."""
     user = {"role": "user", "content": body.text}
     if provider == "anthropic":
         return {"model": model, "max_tokens": max_tokens, "system": body.system, "messages": [user]}
     system = {"role": "system", "content": body.system}
-    return {"model": model, "max_completion_tokens": max_tokens, "messages": [system, user]}
+    # OpenAI has replaced `max_tokens`, which is what compatible servers know.
+    compatible = base_url is not None and "api.openai.com" not in base_url
+    limit = (
+        {"max_tokens": max_tokens} if compatible else {"max_completion_tokens": max_tokens + THINKING_TOKENS}
+    )
+    return {"model": model, **limit, "messages": [system, user]}
 
 
 def response(provider: Provider, payload: object) -> RawAnswer:

@@ -1,0 +1,71 @@
+"""Choosing sentences without a model."""
+
+import pytest
+
+from research_reasoning.models.extractive import best, one_line, sentences
+from research_reasoning.models.protocol import Body
+from research_reasoning.models.wire import endpoint, request
+
+TEXT = [
+    "# Onion routing hides its users",
+    "",
+    "Onion routing wraps each message in layers of encryption. Every relay",
+    "removes one layer of en-",
+    "cryption before it forwards the message to the next.",
+    "",
+    "- a list item about onion routing and encryption that is left alone here",
+    "```",
+    "onion = encrypt(message, relay)  # Code says nothing about onion routing in words.",
+    "```",
+    "| table | of | numbers |",
+    "cut off by a page without an end and so no whole sentence of onion routing",
+    "",
+]
+
+
+def test_only_whole_sentences_of_prose_are_candidates() -> None:
+    assert [one_line(sentence) for sentence in sentences(TEXT)] == [
+        "Onion routing wraps each message in layers of encryption.",
+        "Every relay removes one layer of encryption before it forwards the message to the next.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("What does a relay do before it forwards?", ["Every relay"]),
+        ("How does onion routing use encryption?", ["Onion routing"]),
+        ("What do penguins eat?", []),
+        ("Which relay eats penguins in winter storms?", []),
+    ],
+)
+def test_a_sentence_bears_on_a_question_when_it_shares_half_of_it(question: str, found: list[str]) -> None:
+    assert [
+        sentence[: len(start)] for sentence, start in zip(best(TEXT, question, 3), found, strict=True)
+    ] == found
+
+
+def test_a_sentence_that_repeats_another_is_passed_over() -> None:
+    lines = [
+        "Relays remove one layer of encryption each.",
+        "",
+        "Relays remove one layer of encryption each.",
+        "",
+    ]
+    assert len(best(lines, "", 5)) == 1
+    assert best([], "", 5) == []
+
+
+def test_requests_fit_the_provider_that_they_go_to() -> None:
+    body = Body("system", "user")
+    anthropic = request("anthropic", "m", body, 100)
+    own = request("openai", "m", body, 100)
+    other = request("openai", "m", body, 100, "http://localhost:8080/v1")
+    assert (anthropic["max_tokens"], anthropic["system"]) == (100, "system")
+    assert "max_tokens" not in own
+    assert own["max_completion_tokens"] > 100
+    assert (other["max_tokens"], "max_completion_tokens" in other) == (100, False)
+    assert not any("tools" in sent for sent in (anthropic, own, other))
+    assert endpoint("openai", None) == "https://api.openai.com/v1/chat/completions"
+    assert endpoint("openai", "http://localhost:8080/v1/") == "http://localhost:8080/v1/chat/completions"
+    assert endpoint("anthropic", None) == "https://api.anthropic.com/v1/messages"
