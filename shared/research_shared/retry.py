@@ -6,10 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TypeVar
 
 import anyio
 import stamina
+import structlog
+from stamina import instrumentation
+from stamina.instrumentation import LoggingOnRetryHook, StructlogOnRetryHook
 
 from research_shared.errors import DeadlineExceeded
 
@@ -57,6 +61,7 @@ class RetryPolicy:
         Raises:
             DeadlineExceeded: the time was up before any attempt ended.
         """
+        _keep_stdout_clean()
         ends = self.clock() + self.deadline_s
         pending: list[tuple[int, float, Exception]] = []
         last: Exception | None = None
@@ -98,6 +103,19 @@ class RetryPolicy:
         except _OutOfTimeError as error:
             raise last or DeadlineExceeded("the work did not end within its time limit") from error
         raise AssertionError("stamina either returns or raises")
+
+
+@cache
+def _keep_stdout_clean() -> None:
+    """Have retries logged by the standard library where nobody has set structlog up.
+
+    stamina logs through structlog, and structlog's own default is to print to stdout: where a stdio server speaks MCP.
+    """
+    if not structlog.is_configured():
+        instrumentation.set_on_retry_hooks(
+            LoggingOnRetryHook if hook.__module__ == StructlogOnRetryHook.hook_factory.__module__ else hook
+            for hook in instrumentation.get_on_retry_hooks()
+        )
 
 
 class _OutOfTimeError(Exception):

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -142,6 +144,23 @@ async def test_cancellation_is_never_retried() -> None:
         await RetryPolicy(base_s=0.0).run(hang, verdict=lambda _e: True)
     assert scope.cancelled_caught
     assert seen == [1]
+
+
+def test_a_retry_writes_nothing_to_stdout_where_a_stdio_server_speaks() -> None:
+    program = """
+import anyio
+from research_shared.retry import RetryPolicy
+
+async def call(attempt):
+    if attempt == 1:
+        raise ConnectionError("first")
+    return attempt
+
+assert anyio.run(lambda: RetryPolicy(base_s=0.0).run(call, verdict=lambda _e: True)) == 2
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b""
+    assert b"retry_scheduled" in done.stderr
 
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
