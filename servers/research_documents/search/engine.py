@@ -42,6 +42,8 @@ QUICK_TURNS: Final = 5
 """After so many turns a search shares one thread with all other long ones."""
 BUILD_WAIT_S: Final = 1.0
 """How long a search waits for an index that is being built in the background."""
+PROGRESS_EVERY_S: Final = 0.25
+"""How often a search that waits for the index tells how far it is."""
 FEW_DOCUMENTS: Final = 200
 """With no more than so many documents left to read, a search waits for them until its deadline instead."""
 ATTEMPTS: Final = 3
@@ -198,7 +200,7 @@ class SearchEngine:
             on_progress,
         )
         self._catalog.select(file_pattern, current_scope())
-        await self._refresh(request.deadline)
+        await self._refresh(request)
         read_since = self._catalog.new_id()
         run = self._search_keyword if mode == "keyword" else self._search_regex
         for attempt in range(1, ATTEMPTS + 1):
@@ -259,17 +261,19 @@ class SearchEngine:
         self._keeper.scan().add_done_callback(self._scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
-    async def _refresh(self, deadline: float) -> None:
-        """Bring the index up to date as far as there is time."""
+    async def _refresh(self, request: _Request) -> None:
+        """Bring the index up to date as far as there is time, telling how far it is."""
         if self._watching and self._complete:
             return
         scan = self._keeper.scan()
-        if self._users:
-            await self._wait(scan, min(deadline, time.monotonic() + BUILD_WAIT_S))
+        patience = time.monotonic() + BUILD_WAIT_S
+        while not scan.done() and (now := time.monotonic()) < request.deadline:
+            await self._wait(scan, min(request.deadline, now + PROGRESS_EVERY_S))
             done, total = self.indexing or (0, 0)
-            if total - done > FEW_DOCUMENTS:
+            if self._users and now >= patience and total - done > FEW_DOCUMENTS:
                 return
-        await self._wait(scan, deadline)
+            if request.on_progress is not None and total:
+                await request.on_progress(done, total)
 
     async def _wait(self, future: "asyncio.Future[None]", until: float) -> None:
         done, _ = await asyncio.wait([future], timeout=max(until - time.monotonic(), 0))
