@@ -2,7 +2,8 @@
 
     python benchmarks/audit.py [--calls 2000] [--transport memory|http] [--directory DIR]
 
-Prints per variant the p50 and p99 of a call in milliseconds, the ratio of its p50 to that of the bare server, and the
+A call is one `tools/call`; a client of the 2026 era lists the tools with each of them, so that it is two requests and four
+records there. Prints per variant the p50 and p99 of a call in milliseconds, the ratio of its p50 to that of the bare server, and the
 processor time of a call (client and server together) with its ratio, for one client and for ten at once. Variants take
 turns in blocks, so that a change of the machine's load hits all of them; processor time hardly depends on that load.
 """

@@ -20,14 +20,14 @@ NO_HASH = "0" * 64
 SLOT_BYTES = 512
 MAX_BATCH_RECORDS = 256
 """More records than these are not written at once, those that the log adds by itself included."""
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 _HASH_FIELD = b',"hash":"'
 _TAIL_BYTES = len(_HASH_FIELD) + 64 + len(b'"}')
 
 
 def to_json(value: object) -> str:
     """JSON in one line of printable ASCII: control, bidirectional and all other characters are escaped."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("\x7f", "\\u007f")
+    return _encode(value).replace("\x7f", "\\u007f")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ MAX_LISTED_CALLS = 1_000
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, to the microsecond."""
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (
+        datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
+        + "Z"
+    )
 
 
 def seconds_of(stamp: str) -> float:

@@ -25,8 +25,8 @@ from research_gateway.audit.files import (
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import ConfigurationError
 
-PLACE_CHECK_S = 0.1
-"""How long a log that was moved away may go unnoticed, in seconds."""
+PLACE_CHECK_S = 0.02
+"""How long it may go unnoticed that a log was taken away or changed, in seconds."""
 _GREETING = 100
 _EDGE_BYTES = 1024 * 1024
 _sync_data = getattr(os, "fdatasync", os.fsync)
@@ -298,14 +298,13 @@ class FileLog:
         if self._dirty:
             os.ftruncate(fd, self._size)
             self._dirty = False
-        status = os.fstat(fd)
-        if status.st_size != self._size:
-            raise OSError(errno.EIO, "the audit log has been changed by another program")
-        # a file that was deleted shows at once; one that was only moved goes on to hold what is written to it
+        # each of these calls gives the interpreter away and may wait long for it in a busy process
         now = time.monotonic()
-        if status.st_nlink == 1 and now < self._place_known_until:
+        if now < self._place_known_until:
             return
         self._place_known_until = 0.0
+        if os.fstat(fd).st_size != self._size:
+            raise OSError(errno.EIO, "the audit log has been changed by another program")
         if not is_named(fd, self._names.path) or not is_named(self._head_fd, self._names.head):
             raise OSError(errno.ENOENT, "the audit log or its head file is no longer where it was")
         self._place_known_until = now + PLACE_CHECK_S
