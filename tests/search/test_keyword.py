@@ -156,7 +156,8 @@ async def test_equal_scores_are_ordered_by_path_and_the_ranks_are_paged_through_
     outcome = await search(tmp_path, files, "honest")
     assert [hit.document for hit in outcome.hits] == sorted(files)
     engine = SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
-    paged, cursor = [], None
+    paged: list[Hit] = []
+    cursor = None
     for _ in range(10):
         page = await engine.search("honest", limit=7, cursor=cursor)
         paged += page.hits

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search import Hit, SearchEngine, SearchOutcome
 from research_documents.search.catalog import Entry
 from research_documents.search.pattern import MAX_PATTERN_LENGTH, PatternRefused, compiled, ignores_case
 from research_documents.search.regex import Scan
@@ -215,7 +215,8 @@ async def test_progress_is_told_while_documents_are_searched(folder: Path) -> No
 async def test_cursors_page_through_everything_once(folder: Path) -> None:
     engine = engine_of(folder)
     whole = await engine.search("e", mode="regex", limit=ALL)
-    paged, cursor = [], None
+    paged: list[Hit] = []
+    cursor = None
     for _ in range(len(whole.hits)):
         page = await engine.search("e", mode="regex", limit=3, cursor=cursor)
         paged += page.hits

@@ -267,8 +267,9 @@ class SearchEngine:
             return
         scan = self._keeper.scan()
         patience = time.monotonic() + BUILD_WAIT_S
-        while not scan.done() and (now := time.monotonic()) < request.deadline:
-            await self._wait(scan, min(request.deadline, now + PROGRESS_EVERY_S))
+        latest = (time.monotonic() + request.deadline) / 2  # the other half is for the search itself
+        while not scan.done() and (now := time.monotonic()) < latest:
+            await self._wait(scan, min(latest, now + PROGRESS_EVERY_S))
             done, total = self.indexing or (0, 0)
             if self._users and now >= patience and total - done > FEW_DOCUMENTS:
                 return

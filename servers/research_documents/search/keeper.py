@@ -69,12 +69,12 @@ class Keeper:
         self._touches: list[_Touch] = []
         self._queue: dict[str, DocumentInfo] = {}
         self._results: list[_Read] = []
-        self._reading = self._lanes = self._taken = self._applying = 0
+        self._reading = self._lanes = self._taken = 0
         self._total = 0
         self._removed: dict[str, int] = {}
         self._kept: dict[str, tuple[DocumentInfo, DocumentText]] = {}
         self._outdated: list[int] = []
-        self._uncommitted = False
+        self._uncommitted = 0
         self._commit_at = 0.0
         self._thread: ThreadPoolExecutor | None = None
 
@@ -83,7 +83,8 @@ class Keeper:
         """(documents that are indexed, all of them) while some are not yet, otherwise None."""
         if not self.working:
             return None
-        left = len(self._queue) + self._taken + len(self._results) + self._applying
+        # A document may be counted twice, when the folder was looked at again while it was being read.
+        left = min(len(self._queue) + self._taken + len(self._results) + self._uncommitted, self._total)
         return (self._total - left, self._total) if left or self.index is None else None
 
     @property
@@ -138,7 +139,7 @@ class Keeper:
         self._news = asyncio.Event()
         self._scans, self._listed, self._touches = [], [], []
         self._queue, self._results = {}, []
-        self._reading = self._lanes = self._taken = self._applying = 0
+        self._reading = self._lanes = self._taken = 0
 
     async def _work(self) -> None:
         try:
@@ -311,7 +312,7 @@ class Keeper:
             self._store.save([*entries, *again], [r.path for r in changed])
             return entries
 
-        self._applying = len(batch)
+        self._uncommitted += len(batch)
         entries: list[Entry] = await self._in_thread(write)
         for result in changed:
             self._catalog.remove(result.path)
@@ -319,9 +320,7 @@ class Keeper:
                 self._removed[result.path] = result.id
         for entry in [*entries, *again]:
             self._catalog.put(entry)
-        self._applying = 0
         self._outdated += outdated
-        self._uncommitted = self._uncommitted or bool(changed)
         urgent = [(r.touch, r.path) for r in batch if r.touch]
         if urgent or time.monotonic() > self._commit_at:
             await self._commit(index, urgent)
@@ -360,7 +359,7 @@ class Keeper:
         if self._uncommitted:
             outdated, self._outdated = self._outdated, []
             await self._in_thread(lambda: self._store.commit(index))
-            self._uncommitted = False
+            self._uncommitted = 0
             self._catalog.forget(outdated)
         for touch, path in urgent:
             touch.paths.discard(path)

@@ -176,6 +176,18 @@ def _depth(pieces: list[tuple[str, bool]], index: int) -> int:
     return opened - sum(1 for piece, inside in pieces[:index] if not inside and piece == ")")
 
 
+def _is_balanced(pattern: str) -> bool:
+    depth = 0
+    for piece, inside in _pieces(pattern):
+        if not inside and piece.startswith("(") and not piece.endswith(")"):
+            depth += 1
+        elif not inside and piece == ")":
+            depth -= 1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 def _begins_word(piece: str) -> bool:
     return piece in {"\\w", "\\d"} or (len(piece) == 1 and (piece.isalnum() or piece == "_"))
 
@@ -190,7 +202,8 @@ def _program(pattern: str, ignore_case: bool, most: int) -> Any:
     options.case_sensitive = not ignore_case
     options.max_mem = _MAX_MEMORY
     try:
-        re2.compile(pattern.encode("utf-8", "surrogatepass"), options)
+        if not _is_balanced(pattern):  # within the parentheses below it could pass for a valid one
+            re2.compile(pattern.encode("utf-8", "surrogatepass"), options)
         # With the rest of the line, so that a line is matched once.
         program = re2.compile(f"(?m)(?:{pattern}).*".encode("utf-8", "surrogatepass"), options)
     except re2.error as error:

@@ -12,7 +12,9 @@ from research_documents.search.pattern import Pattern
 from research_shared.documents import DocumentText
 
 FIRST_SLICE: Final = 16 * 1024
-MIN_SLICE: Final = 4 * 1024
+MIN_SLICE: Final = 512
+LARGE_PROGRAM: Final = 1_000
+"""Instructions from which on an expression may turn out to be costly, so that its first slices are the smallest."""
 MAX_SLICE: Final = 4 * 1024 * 1024
 _FAST_S: Final = 0.002
 _SLOW_S: Final = 0.010
@@ -42,7 +44,10 @@ class Scan:
     _offset: int = 0
     _line: int = 1
     _counted: int = 0
-    _slice: int = FIRST_SLICE
+    _slice: int = 0
+
+    def __post_init__(self) -> None:
+        self._slice = MIN_SLICE if self.pattern.ascii.programsize > LARGE_PROGRAM else FIRST_SLICE
 
     def advance(self, until: float) -> None:
         """Work until the end or until that moment of the monotonic clock; at least one slice."""

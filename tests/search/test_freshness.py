@@ -1,0 +1,322 @@
+"""The index follows the folder: while it is watched, while it is not, and under load."""
+
+import asyncio
+import os
+import random
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search import keeper as keeper_module
+from research_documents.search.engine import Mode
+from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.errors import Overloaded, RootUnavailable
+from research_shared.library import Library
+from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+
+MODES: tuple[Mode, ...] = ("keyword", "regex")
+SOAK_S = 60.0 if os.environ.get("RESEARCH_TEST_FULL") else 4.0
+
+
+def engine_of(folder: Path, *, watch: bool = False, library: Library | None = None) -> SearchEngine:
+    return SearchEngine(library or Library(RootsPolicy([Root("research", folder)])), watch=watch)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> float:
+    started = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - started < seconds, "the condition did not come true in time"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started
+
+
+async def watching(engine: SearchEngine) -> None:
+    async def ready() -> bool:
+        return engine.stats.watching and not engine.stats.building
+
+    await until(ready)
+    await engine.search("anything")
+
+
+def documents(outcome: SearchOutcome) -> list[str]:
+    return [hit.document for hit in outcome.hits]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_without_watching_the_next_search_sees_every_change(tmp_path: Path, mode: Mode) -> None:
+    engine = engine_of(tmp_path)
+
+    async def found(word: str) -> list[str]:
+        return documents(await engine.search(word, mode=mode, limit=9))
+
+    assert await found("honest") == []
+    (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
+    assert await found("honest") == ["a.md"]
+    (tmp_path / "a.md").write_text("clever\n", encoding="utf-8")
+    assert (await found("honest"), await found("clever")) == ([], ["a.md"])
+    (tmp_path / "a.md").rename(tmp_path / "b.md")
+    assert await found("clever") == ["b.md"]
+    (tmp_path / "b.md").unlink()
+    assert await found("clever") == []
+
+
+async def test_watching_sees_files_and_whole_directories_come_and_go(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    elsewhere.mkdir()
+    for number in range(5):
+        (elsewhere / f"{number}.md").write_text("honest\n", encoding="utf-8")
+    async with engine_of(folder, watch=True) as engine:
+        await watching(engine)
+
+        def count(expected: int) -> Callable[[], Awaitable[bool]]:
+            async def same() -> bool:
+                return len((await engine.search("honest", limit=9)).hits) == expected
+
+            return same
+
+        (folder / "a.md").write_text("honest\n", encoding="utf-8")
+        assert await until(count(1)) < 2.0
+        shutil.move(elsewhere, folder / "moved.dir")
+        await until(count(6))
+        shutil.rmtree(folder / "moved.dir")
+        await until(count(1))
+        (folder / "a.md").unlink()
+        await until(count(0))
+
+
+async def test_a_change_that_nobody_told_of_is_never_answered_from_the_old_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
+    (tmp_path / "b.md").write_text("honest words\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    await engine.search("honest")
+
+    async def nothing(_request: object) -> None: ...
+
+    monkeypatch.setattr(engine, "_refresh", nothing)
+    (tmp_path / "a.md").write_text("clever words\n", encoding="utf-8")
+    (tmp_path / "b.md").unlink()
+    for mode in MODES:
+        assert documents(await engine.search("honest", mode=mode)) == []
+    assert documents(await engine.search("clever")) == ["a.md"]
+
+
+async def test_a_file_rewritten_within_one_clock_tick_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    engine = engine_of(tmp_path)
+    for number in range(20):
+        path.write_text(f"word{number:02}\n", encoding="utf-8")
+        assert documents(await engine.search(f"word{number:02}")) == ["a.md"]
+
+
+class Held(Library):
+    """A library that reads nothing until it is let go."""
+
+    def __init__(self, roots: RootsPolicy) -> None:
+        super().__init__(roots)
+        self.let_go = asyncio.Event()
+
+    async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
+        if "held.md" in paths:
+            await self.let_go.wait()
+        return await super().read_plain(paths)
+
+
+async def test_a_search_while_the_index_is_built_works_on_what_is_there_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research_documents.search.engine.BUILD_WAIT_S", 0.0)
+    monkeypatch.setattr("research_documents.search.engine.PROGRESS_EVERY_S", 0.01)
+    monkeypatch.setattr("research_documents.search.engine.FEW_DOCUMENTS", -1)
+    monkeypatch.setattr("research_documents.search.engine.FEW_DOCUMENTS", 0)
+    monkeypatch.setattr(keeper_module, "READ_TOGETHER", 1)
+    for name in ("a", "b", "held"):
+        (tmp_path / f"{name}.md").write_text("honest\n", encoding="utf-8")
+    library = Held(RootsPolicy([Root("research", tmp_path)]))
+    async with engine_of(tmp_path, watch=True, library=library) as engine:
+
+        async def partly() -> bool:
+            return documents(await engine.search("honest", mode="regex")) == ["a.md", "b.md"]
+
+        await until(partly)
+        done, total = (await engine.search("honest")).indexing or (0, 0)
+        assert 0 <= done < total == 3
+        library.let_go.set()
+        await watching(engine)
+        outcome = await engine.search("honest")
+        assert (documents(outcome), outcome.indexing) == (["a.md", "b.md", "held.md"], None)
+        assert (engine.stats.documents, engine.stats.passages, engine.stats.unreadable) == (3, 3, 0)
+
+
+async def test_the_index_serves_all_scopes_even_when_it_was_built_in_a_narrow_one(tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text("honest\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    with narrowed_scope(Scope(("in",))):
+        assert documents(await engine.search("honest")) == ["in/a.md"]
+    assert documents(await engine.search("honest")) == ["in/a.md", "out/a.md"]
+
+
+async def test_documents_without_text_are_named_with_a_reason_and_stop_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
+    (tmp_path / "broken.txt").write_bytes(bytes(range(256)) * 40)
+    outcome = await engine_of(tmp_path).search("honest")
+    assert documents(outcome) == ["a.md"]
+    assert [path for path, _ in outcome.unreadable] == ["broken.txt"]
+    assert outcome.total_documents == 1
+
+
+async def test_a_missing_folder_is_an_error_that_may_pass(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    engine = engine_of(folder)
+    folder.rmdir()
+    with pytest.raises(RootUnavailable):
+        await engine.search("honest")
+
+
+class Busy(Library):
+    """A library that cannot open files for a while."""
+
+    busy = True
+
+    async def read_plain(self, paths: object) -> dict[str, object]:  # type: ignore[override]
+        return {}
+
+    async def read(self, path: str) -> object:  # type: ignore[override]
+        if self.busy:
+            raise Overloaded("no more files can be opened")
+        return await super().read(path)
+
+
+async def test_what_could_not_be_read_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
+    library = Busy(RootsPolicy([Root("research", tmp_path)]))
+    engine = engine_of(tmp_path, library=library)
+    assert (await engine.search("honest")).unreadable == (("a.md", "overloaded"),)
+    library.busy = False
+    monkeypatch.setattr(keeper_module, "RETRY_UNREADABLE_S", -1.0)
+    assert documents(await engine.search("honest")) == ["a.md"]
+
+
+async def test_an_unexpected_failure_reaches_the_search_and_the_next_one_starts_anew(tmp_path: Path) -> None:
+    class Failing(Library):
+        fails = True
+
+        async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
+            if self.fails:
+                raise OSError("the disk is gone")
+            return await super().documents(pattern)
+
+    (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
+    library = Failing(RootsPolicy([Root("research", tmp_path)]))
+    engine = engine_of(tmp_path, library=library)
+    with pytest.raises(OSError, match="disk"):
+        await engine.search("honest")
+    library.fails = False
+    assert documents(await engine.search("honest")) == ["a.md"]
+
+
+def test_one_engine_serves_one_event_loop_after_another(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    for _ in range(2):
+        assert documents(asyncio.run(engine.search("honest"))) == ["a.md"]
+
+
+async def test_entering_twice_closes_once(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    async with engine:
+        async with engine:
+            await engine.search("honest")
+        assert engine.stats.documents == 1
+    assert engine.stats.documents == 0
+    assert documents(await engine.search("honest")) == ["a.md"]
+
+
+async def test_many_touched_paths_become_one_scan(tmp_path: Path) -> None:
+    for number in range(400):
+        (tmp_path / f"{number}.md").write_text("honest\n", encoding="utf-8")
+    engine = engine_of(tmp_path)
+    await engine._keeper.touch({f"{number}.md" for number in range(400)})
+    assert engine.stats.documents == 400
+
+
+async def test_a_folder_that_cannot_be_watched_is_scanned_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_watches(*_directories: Path, **_options: object) -> Iterator[set[tuple[int, str]]]:
+        raise OSError("no space left for watches")
+
+    monkeypatch.setattr("watchfiles.watch", out_of_watches)
+    async with engine_of(tmp_path, watch=True) as engine:
+        (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
+        assert documents(await engine.search("honest")) == ["a.md"]
+        assert not engine.stats.watching
+
+
+async def test_a_hundred_searches_at_once_are_each_right(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"{number:02}.md").write_text(f"common word{number:02}\n", encoding="utf-8")
+    async with engine_of(tmp_path, watch=True) as engine:
+        await watching(engine)
+        outcomes = await asyncio.gather(
+            *(engine.search(f"word{number:02}", mode=MODES[number % 2]) for number in range(100))
+        )
+    assert [documents(outcome) for outcome in outcomes] == [[f"{number:02}.md"] for number in range(100)]
+
+
+async def test_under_constant_change_no_hit_is_stale_and_no_file_is_missed(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    versions: dict[str, int] = {}
+    history: dict[str, dict[int, float]] = {}  # document → version → when it was replaced
+
+    def change(now: float) -> None:
+        name = f"d{chance.randrange(3)}/f{chance.randrange(12)}.md"
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if name in versions:
+            history.setdefault(name, {})[versions[name]] = now
+        if name in versions and chance.random() < 0.3:
+            path.unlink()
+            del versions[name]
+            return
+        versions[name] = max([*history.get(name, {0: 0.0}), 0]) + 1
+        path.write_text(f"common text\nversion v{versions[name]:05}\n", encoding="utf-8")
+
+    async with engine_of(tmp_path, watch=True) as engine:
+        await watching(engine)
+        end = time.monotonic() + SOAK_S
+        searches = 0
+        while time.monotonic() < end:
+            change(time.monotonic())
+            mode = MODES[searches % 2]
+            started = time.monotonic()
+            outcome = await engine.search(
+                "v0* version" if mode == "keyword" else r"v0\d+", mode=mode, limit=99
+            )
+            searches += 1
+            for hit in outcome.hits:
+                shown = int(hit.matched_text.partition(" v")[2])
+                replaced = history.get(hit.document, {}).get(shown)
+                assert replaced is None or replaced >= started, (
+                    f"{hit.document} has not held version {shown} any more"
+                )
+
+        async def complete() -> bool:
+            outcome = await engine.search(r"v0\d+", mode="regex", limit=99)
+            shown = {hit.document: int(hit.matched_text.partition(" v")[2]) for hit in outcome.hits}
+            return shown == versions
+
+        assert await until(complete, 5.0) < 2.0
+        assert searches > 20

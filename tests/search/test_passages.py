@@ -1,0 +1,67 @@
+"""Passages: exact line ranges, nothing lost, nothing cut within a line."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research_shared.documents import DocumentText, Identity
+from research_shared.passages import Passage, passages, rank, spans
+
+IDENTITY = Identity(1, 1, 1, 1, 1)
+
+
+def text_of(
+    content: str, media_type: str = "text/markdown", page_starts: tuple[int, ...] = ()
+) -> DocumentText:
+    return DocumentText("a", media_type, IDENTITY, "", "x", content.encode(), page_starts)
+
+
+LINES = st.lists(
+    st.sampled_from(["", "  ", "# Head", "## Sub ##", "```", "word " * 30, "short", "é" * 50, "#no heading"]),
+    max_size=60,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LINES, st.sampled_from(["text/markdown", "text/plain"]), st.sampled_from([40, 200, 1200]))
+def test_every_line_is_in_exactly_one_passage(lines: list[str], media_type: str, target: int) -> None:
+    text = text_of("\n".join(lines), media_type)
+    found = passages(text, target=target, limit=2 * target)
+    covered = [number for passage in found for number in range(passage.start_line, passage.end_line + 1)]
+    assert covered == sorted(set(covered))
+    assert set(covered) >= {number for number, line in enumerate(lines, 1) if line.strip()}
+    for passage in found:
+        assert passage.text.strip() == "\n".join(text.lines(passage.start_line, passage.end_line)).strip()
+
+
+def test_a_heading_begins_a_passage_and_names_it_but_not_inside_a_code_fence() -> None:
+    content = "# One\n\ntext\n\n```\n# a comment\n```\n\n## Two\ntext\n"
+    found = passages(text_of(content))
+    assert [(p.start_line, p.end_line, p.heading) for p in found] == [(1, 7, "One"), (9, 10, "Two")]
+
+
+def test_headings_that_follow_each_other_stay_together() -> None:
+    assert [(p.start_line, p.heading) for p in passages(text_of("# One\n\n## Two\n\ntext\n"))] == [(1, "Two")]
+
+
+def test_a_page_begins_a_passage_and_a_passage_knows_its_page() -> None:
+    found = passages(text_of("a\nb\nc\nd\n", "application/pdf", (1, 3)))
+    assert [(p.start_line, p.end_line, p.page) for p in found] == [(1, 2, 1), (3, 4, 2)]
+
+
+def test_only_what_is_too_long_is_cut_and_only_between_lines() -> None:
+    content = "\n".join("x" * 90 for _ in range(100))
+    assert all(span.end - span.begin <= 2_000 for span in spans(text_of(content)))
+    assert len(passages(text_of("y" * 9_000))) == 1
+
+
+def test_passages_are_ranked_by_a_question_and_equal_ones_keep_their_order() -> None:
+    content = "# Bees\n\nBees dance.\n\n# Rust\n\nIron rusts in water.\n\n# More\n\nIron rusts in water.\n"
+    ranked = rank(text_of(content), "why does iron rust", 5)
+    assert [passage.start_line for passage in ranked] == [5, 9]
+    assert isinstance(ranked[0], Passage)
+    assert (
+        rank(text_of(content), "", 5)
+        == rank(text_of(""), "iron", 5)
+        == rank(text_of(content), "iron", 0)
+        == []
+    )

@@ -1,0 +1,125 @@
+"""Text and index on disk: kept across restarts, checked, disposable, shared."""
+
+from pathlib import Path
+
+import pytest
+
+from research_documents.search import SearchEngine
+from research_shared.library import Library
+from research_shared.roots import Root, RootsPolicy
+
+
+class Counting(Library):
+    """A library that notes what is read."""
+
+    def __init__(self, roots: RootsPolicy) -> None:
+        super().__init__(roots)
+        self.paths: list[str] = []
+
+    async def read_plain(self, paths: list[str]) -> dict:  # type: ignore[override, type-arg]
+        self.paths += paths
+        return await super().read_plain(paths)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "research"
+    folder.mkdir()
+    for number in range(8):
+        path = folder / f"{number}.md"
+        path.write_text(f"honest words{number}\n", encoding="utf-8")
+        settle(path)
+    return folder
+
+
+def settle(path: Path) -> None:
+    """Wait until the file is old enough for its time stamps to be trusted."""
+    import time
+
+    while time.time_ns() - path.stat().st_ctime_ns < 25_000_000:
+        time.sleep(0.002)
+
+
+async def run(folder: Path, store: Path, query: str = "honest") -> tuple[list[str], list[str]]:
+    """The documents found, and those that were read for it."""
+    library = Counting(RootsPolicy([Root("research", folder)]))
+    async with SearchEngine(library, watch=False, index_dir=store) as engine:
+        outcome = await engine.search(query, limit=50)
+        await engine._keeper.scan()
+        outcome = await engine.search(query, limit=50)
+    return [hit.document for hit in outcome.hits], library.paths
+
+
+ALL = [f"{number}.md" for number in range(8)]
+
+
+async def test_a_restart_reads_only_what_has_changed(folder: Path, tmp_path: Path) -> None:
+    assert await run(folder, tmp_path / "store") == (ALL, ALL)
+    assert await run(folder, tmp_path / "store") == (ALL, [])
+    (folder / "3.md").write_text("clever\n", encoding="utf-8")
+    (folder / "4.md").unlink()
+    settle(folder / "3.md")
+    left = [name for name in ALL if name not in {"3.md", "4.md"}]
+    assert await run(folder, tmp_path / "store") == (left, ["3.md"])
+    assert await run(folder, tmp_path / "store", "clever") == (["3.md"], [])
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*/index/*.pos", "*/index/meta.json", "*/texts.sqlite", "*/index/*.store"]
+)
+async def test_damage_costs_time_and_nothing_else(folder: Path, tmp_path: Path, pattern: str) -> None:
+    store = tmp_path / "store"
+    await run(folder, store)
+    for path in store.glob(pattern):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 4 : len(data) // 2] = b"\xff" * (len(data) // 2 - len(data) // 4)
+        path.write_bytes(data)
+    found, _ = await run(folder, store)
+    assert found == ALL
+    assert await run(folder, store) == (ALL, [])
+
+
+async def test_deleting_the_index_keeps_the_texts(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    await run(folder, tmp_path / "store")
+    for path in (tmp_path / "store").glob("*/index"):
+        shutil.rmtree(path)
+    assert await run(folder, tmp_path / "store") == (ALL, [])
+
+
+async def test_a_text_with_a_wrong_checksum_is_read_again(folder: Path, tmp_path: Path) -> None:
+    import sqlite3
+
+    await run(folder, tmp_path / "store")
+    (place,) = (tmp_path / "store").glob("*/texts.sqlite")
+    database = sqlite3.connect(place)
+    database.execute("UPDATE document SET data = ? WHERE path = '5.md'", (b"forged honest\n",))
+    database.commit()
+    database.close()
+    assert await run(folder, tmp_path / "store") == (ALL, ["5.md"])
+
+
+async def test_two_processes_share_the_texts(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    first = SearchEngine(Library(RootsPolicy([Root("research", folder)])), watch=False, index_dir=store)
+    async with first:
+        await first.search("honest")
+        await first._keeper.scan()
+        assert await run(folder, store) == (ALL, [])
+        (folder / "9.md").write_text("honest\n", encoding="utf-8")
+        assert sorted((await run(folder, store))[0]) == [*ALL, "9.md"]
+        assert len((await first.search("honest", limit=50)).hits) == 9
+
+
+async def test_a_directory_that_cannot_be_used_leaves_everything_in_memory(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a directory", encoding="utf-8")
+    assert (await run(folder, tmp_path / "file"))[0] == ALL
+
+
+async def test_the_directory_is_for_its_owner_only(folder: Path, tmp_path: Path) -> None:
+    await run(folder, tmp_path / "store")
+    (place,) = (tmp_path / "store").iterdir()
+    assert place.stat().st_mode & 0o077 == 0
