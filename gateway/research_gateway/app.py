@@ -89,6 +89,8 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
         middleware=[AuditMiddleware(trail), ErrorBoundary(), *policy(settings, foreign=foreign)],
         mask_error_details=True,
         on_duplicate="error",
+        # Each server has dealt with its own schemas; those of further servers are theirs to shape.
+        dereference_schemas=False,
         request_state_security=request_state_security(settings),
     )
     add_scope_resource(gateway, settings.roots)

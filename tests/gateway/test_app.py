@@ -100,6 +100,20 @@ async def test_both_servers_work_behind_the_gateway_over_http(folder: Path, mode
             await works(client)
 
 
+async def test_tools_are_described_alike_alone_mounted_and_remote(folder: Path) -> None:
+    settings = settings_for(folder)
+    async with serving(build_documents_server(settings)) as documents:
+        remote = settings_for(folder, documents_url=documents.url)
+        described: list[dict[str, Any]] = []
+        for server in (build_documents_server(settings), build_gateway(settings), build_gateway(remote)):
+            async with Client(server) as client:
+                tools = {tool.name: tool.model_dump(exclude={"meta"}) for tool in await client.list_tools()}
+                described.append({name: tools[name] for name in sorted(tools) if "document" in name})
+    alone, mounted, behind = described
+    assert mounted == behind
+    assert alone == {name: mounted[name] for name in alone}
+
+
 async def test_the_scope_reaches_remote_servers_and_only_narrows(folder: Path) -> None:
     settings = settings_for(folder)
     async with serving(build_documents_server(settings)) as documents:
@@ -358,9 +372,10 @@ from research_shared.settings import Settings
 def build(settings):
     server = FastMCP("slow")
     @server.tool
-    async def slow(seconds: float) -> str:
+    async def slow(release: str) -> str:
         print(f"begun by pid {os.getpid()} ", file=sys.stderr, flush=True)
-        await anyio.sleep(seconds)
+        while not os.path.exists(release):
+            await anyio.sleep(0.01)
         return "finished"
     return server
 
@@ -369,8 +384,7 @@ print("ended in order", file=sys.stderr, flush=True)
 """
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_sigterm_lets_calls_end_and_refuses_new_ones_over_http(tmp_path: Path, mode: Any) -> None:
+async def test_sigterm_lets_calls_end_and_refuses_new_ones_over_http(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_SERVER, encoding="utf-8")
     port = free_port()
@@ -380,26 +394,36 @@ async def test_sigterm_lets_calls_end_and_refuses_new_ones_over_http(tmp_path: P
     assert process.stderr is not None
     url = f"http://127.0.0.1:{port}/mcp"
     await listening(port)
+    release = tmp_path / "release"
     answers: list[Any] = []
-    async with Client(url, mode=mode) as client, anyio.create_task_group() as tasks:
+    refusals: list[str] = []
+    async with (
+        Client(url) as modern,
+        Client(url, mode="legacy") as handshake,
+        anyio.create_task_group() as tasks,
+    ):
 
-        async def call() -> None:
-            answers.append((await client.call_tool("slow", {"seconds": 1.0})).data)
+        async def call(client: Client[Any]) -> None:
+            answers.append((await client.call_tool("slow", {"release": str(release)})).data)
 
-        tasks.start_soon(call)
-        async with asyncio.timeout(10):
-            while b"begun" not in await process.stderr.readline():
-                pass
+        for client in (modern, handshake):
+            tasks.start_soon(call, client)
+            async with asyncio.timeout(10):
+                while b"begun" not in await process.stderr.readline():
+                    pass
         process.send_signal(signal.SIGTERM)
-        codes: list[str] = []
         async with asyncio.timeout(10):
-            while not codes and not answers:
-                refused = await client.call_tool("slow", {"seconds": 0.0}, raise_on_error=False)
-                if refused.is_error:
-                    codes.append(refused.content[0].text)
-    assert answers == ["finished"]
-    assert codes
-    assert "about to stop" in codes[0]
+            for client in (modern, handshake):
+                refused = False
+                while not refused:
+                    # what comes before the signal is still served
+                    result = await client.call_tool("slow", {"release": "/"}, raise_on_error=False)
+                    refused = result.is_error
+                refusals.append(result.content[0].text)
+        assert answers == []
+        release.touch()
+    assert answers == ["finished", "finished"]
+    assert all("about to stop" in refusal for refusal in refusals)
     async with asyncio.timeout(10):
         rest = await process.stderr.read()
         assert await process.wait() == 0
@@ -419,7 +443,7 @@ async def test_sigterm_cuts_off_what_takes_longer_than_allowed(tmp_path: Path) -
 
         async def call() -> None:
             with pytest.raises(Exception):  # noqa: B017, PT011  (whatever a connection that breaks looks like)
-                await client.call_tool("slow", {"seconds": 60.0})
+                await client.call_tool("slow", {"release": str(tmp_path / "never")})
 
         tasks.start_soon(call)
         async with asyncio.timeout(10):
@@ -444,11 +468,16 @@ async def test_sigterm_lets_calls_end_over_stdio(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
 
             async def call() -> None:
-                answers.append((await client.session.call_tool("slow", {"seconds": 0.5})).content[0].text)
+                answers.append(
+                    (await client.session.call_tool("slow", {"release": str(tmp_path / "release")}))
+                    .content[0]
+                    .text
+                )
 
             tasks.start_soon(call)
             await until(lambda: marker.exists() and "begun" in marker.read_text())
             os.kill(int(marker.read_text().split("pid ")[1].split()[0]), signal.SIGTERM)
+            (tmp_path / "release").touch()
         await until(lambda: "ended in order" in marker.read_text())
     assert answers == ["finished"]
 

@@ -270,7 +270,10 @@ class Upstream:
     async def _close(self, client: UpstreamClient) -> None:
         self._keys.pop(id(client), None)
         with anyio.CancelScope(shield=True):
-            await client._disconnect(force=True)  # noqa: SLF001  (`close` closes the shared transport as well)
+            try:
+                await client._disconnect(force=True)  # noqa: SLF001  (`close` closes the shared transport as well)
+            except Exception as error:  # noqa: BLE001  (what ended the session has been reported by its request)
+                log.debug("a session was broken when it was closed", upstream=self.name, error=repr(error))
 
     async def aclose(self) -> None:
         """Close all sessions and connections."""
