@@ -45,8 +45,7 @@ _HEADER_WITHIN = 1024  # readers accept up to this much before `%PDF-`
 _WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
 # pdfium drops a hyphen at a line's end together with the line break, and leaves one of these in its place.
 _HYPHEN = re.compile("(?<=\\w)[\x02\ufffe](?:\r\n|\r|\n|(?=\\w)|$)")
-_LINE_BREAK = re.compile("\r\n|\r|\f")
-_CONTROLS = {code: 0xFFFD for code in (*range(32), 127) if chr(code) not in "\t\n"}
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Refused(Exception):
@@ -80,8 +79,10 @@ Send = Callable[[int, bytes], None]
 
 def tidy(text: str) -> bytes:
     r"""The lines of a page as UTF-8: `\n` between lines, hyphenated line ends restored, no other control character."""
-    text = _HYPHEN.sub("-\n", text)
-    text = _LINE_BREAK.sub("\n", text).translate(_CONTROLS)
+    if "\x02" in text or "\ufffe" in text:
+        text = _HYPHEN.sub("-\n", text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
+    text = _CONTROLS.sub("\ufffd", text)
     if not text.replace("\ufffd", "").strip():
         return b""
     text = text.rstrip("\n")
