@@ -20,21 +20,21 @@ def book(pages: int) -> bytes:
 
 
 @pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
-async def test_a_book_of_500_pages_is_summarized_within_the_limits(folder: Path, carrier: str) -> None:
-    pages = 500 if FULL or carrier == "modern-memory" else 120
+async def test_a_book_over_the_budget_is_summarized_within_the_limits(folder: Path, carrier: str) -> None:
+    pages = 500 if FULL else 150
+    tokens = 400 * pages
     (folder / "book.pdf").write_bytes(book(pages))
-    async with connected(carrier, folder, ScriptedModel(), model_request_tokens=200_000) as session:
+    async with connected(carrier, folder, ScriptedModel(), model_request_tokens=tokens) as session:
         result = await session.call("summarize_document", document_path="book.pdf")
     coverage = result["coverage"]
     assert (coverage["pages_total"], coverage["lines_total"]) == (pages, pages * LINES)
     assert result["usage"]["rounds"] <= MAX_ROUNDS
-    assert result["usage"]["input_tokens"] <= 200_000
+    assert result["usage"]["input_tokens"] <= tokens
     shown = sum(last - first + 1 for first, last in coverage["ranges"])
     assert shown == coverage["lines_shown"]
-    assert coverage["complete"] is (shown == coverage["lines_total"])
-    told = any(f"{shown} of {pages * LINES} lines" in warning for warning in result["warnings"])
-    assert told is (pages == 500)
-    assert coverage["pages_shown"] >= pages * 0.3
+    assert coverage["complete"] is False
+    assert any(f"{shown} of {pages * LINES} lines" in warning for warning in result["warnings"])
+    assert pages * 0.2 <= coverage["pages_shown"] < pages
 
 
 async def test_a_document_over_its_share_is_read_where_it_bears_on_the_question(folder: Path) -> None:
