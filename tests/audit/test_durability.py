@@ -377,7 +377,7 @@ async def test_a_log_that_does_not_answer_counts_as_not_written(
     options: AuditOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
-    async with AuditTrail(replace(options, timeout_s=0.05)) as trail:
+    async with AuditTrail(options) as trail:
         hall = Hall(trail)
         async with Client(hall.server) as client:
             await client.list_tools()
@@ -389,6 +389,7 @@ async def test_a_log_that_does_not_answer_counts_as_not_written(
                 return real(fd, data)
 
             monkeypatch.setattr("research_gateway.audit.files.os.write", hang)
+            trail.options = replace(options, timeout_s=0.05)
             began = time.perf_counter()
             assert await code_of(client) == "audit_unavailable"
             assert time.perf_counter() - began < 5
