@@ -189,10 +189,14 @@ async def block(url: str, clients: int, calls: int) -> tuple[list[float], float]
     return taken, wall
 
 
-def measure(servers: dict[str, str], rounds: int) -> dict[tuple[str, int], tuple[float, float, float]]:
+Figures = dict[tuple[str, int], tuple[float, float, float]]
+
+
+def measure(servers: dict[str, str], rounds: int, numbers: list[int]) -> Figures:
     """(p50 ms, p99 ms, requests/s) by server and number of clients."""
     figures = {}
-    for clients, calls in CLIENTS.items():
+    for clients in numbers:
+        calls = CLIENTS[clients]
         taken: defaultdict[str, list[float]] = defaultdict(list)
         medians: defaultdict[str, list[float]] = defaultdict(list)
         wall: defaultdict[str, float] = defaultdict(float)
@@ -215,6 +219,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("folder", type=Path, nargs="?")
     arguments.add_argument("--rounds", type=int, default=8)
+    arguments.add_argument("--clients", type=int, nargs="+", choices=CLIENTS, default=list(CLIENTS))
     arguments.add_argument("--serve")
     arguments.add_argument("--port", type=int)
     arguments.add_argument("--upstream")
@@ -238,7 +243,7 @@ def main() -> None:
                 name, folder.resolve(), servers.get("documents server") if name in REMOTE else None
             )
             processes.append(process)
-        report(measure(servers, options.rounds))
+        report(measure(servers, options.rounds, options.clients), options.clients)
     finally:
         for process in processes:
             process.terminate()
@@ -246,13 +251,13 @@ def main() -> None:
             process.wait(timeout=20)
 
 
-def report(figures: dict[tuple[str, int], tuple[float, float, float]]) -> None:
+def report(figures: Figures, numbers: list[int]) -> None:
     print(f"{os.cpu_count()} cores; p50 and p99 in ms")
-    print(f"{'':20}" + "".join(f"{f'{n} clients':>28}" for n in CLIENTS))
+    print(f"{'':20}" + "".join(f"{f'{n} clients':>28}" for n in numbers))
     for name in (*LOCAL, *REMOTE):
-        cells = (figures[name, clients] for clients in CLIENTS)
+        cells = (figures[name, clients] for clients in numbers)
         print(f"{name:20}" + "".join(f"{p50:9.2f} {p99:8.2f} {rate:6.0f}/s" for p50, p99, rate in cells))
-    for clients in CLIENTS:
+    for clients in numbers:
         mount, full = figures["bare mount", clients][0], figures["gateway", clients][0]
         direct, relayed = figures["documents server", clients][0], figures["gateway, remote", clients][0]
         cost, relay = full / mount - 1, relayed / direct

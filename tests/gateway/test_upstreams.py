@@ -544,6 +544,58 @@ async def test_a_call_that_has_told_its_client_something_is_not_sent_again() -> 
     assert behind.calls == ["begin"]
 
 
+async def old_fashioned(app: Any, scope: Any, receive: Any, send: Any) -> None:
+    """Know nothing of 2026-07-28, as servers did before it."""
+    headers = {key.decode(): value.decode() for key, value in scope["headers"]}
+    if headers.get("mcp-method") is not None and headers.get("mcp-protocol-version") == "2026-07-28":
+        await refusing(404)(app, scope, receive, send)
+    else:
+        await app(scope, receive, send)
+
+
+async def test_an_upstream_of_an_earlier_era_serves_clients_of_both_without_mixing_them() -> None:
+    async with serving(Behind().build()) as served:
+        served.answer = old_fashioned
+        gateway = Gateway.before(served)
+        async with Client(gateway.server, sampling_handler=sample) as client:
+            assert (await client.call_tool("echo", {"text": "a"})).data == "a"
+            seen = [(await client.call_tool("about")).data for _ in range(2)]
+            # it cannot be asked for its model there, and is not said to have one
+            assert [one["declares"] for one in seen] == [[], []]
+            assert seen[0]["session"] != seen[1]["session"]
+            assert seen[0]["modern"] is False
+        async with Client(gateway.server, mode="legacy", sampling_handler=sample) as client:
+            seen = [(await client.call_tool("about")).data for _ in range(2)]
+            assert seen[0]["declares"] == ["sampling"]
+            assert seen[0]["session"] == seen[1]["session"]
+
+
+async def test_a_changed_list_is_passed_on_and_asked_for_again() -> None:
+    server = Behind().build()
+
+    @server.tool
+    async def grow(ctx: Context) -> str:
+        async def grown() -> str:
+            return "new"
+
+        server.tool(grown)
+        await ctx.session.send_tool_list_changed()
+        return "grown"
+
+    told: list[str] = []
+
+    async def on_message(message: Any) -> None:
+        told.append(type(message).__name__)
+
+    async with serving(server) as served:
+        gateway = Gateway.before(served)
+        async with Client(gateway.server, mode="legacy", message_handler=on_message) as client:
+            assert "grown" not in {tool.name for tool in await client.list_tools()}
+            await client.call_tool("grow")
+            await until(lambda: "ToolListChangedNotification" in told)
+            assert "grown" in {tool.name for tool in await client.list_tools()}
+
+
 async def test_credentials_of_a_client_are_not_handed_on() -> None:
     async with serving(Behind().build()) as served:
         front = Gateway(remote("behind", served.url, token="upstream-token")).server
