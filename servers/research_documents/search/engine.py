@@ -271,7 +271,8 @@ class SearchEngine:
         while not scan.done() and (now := time.monotonic()) < latest:
             await self._wait(scan, min(latest, now + PROGRESS_EVERY_S))
             done, total = self.indexing or (0, 0)
-            if self._users and now >= patience and total - done > FEW_DOCUMENTS:
+            # Without anything to search yet, an answer would say nothing.
+            if self._users and done and now >= patience and total - done > FEW_DOCUMENTS:
                 return
             if request.on_progress is not None and total:
                 await request.on_progress(done, total)

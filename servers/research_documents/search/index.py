@@ -9,7 +9,7 @@ from research_shared.analysis import EXACT, STEMMED, folded, line_end_hyphens, r
 from research_shared.documents import DocumentText
 from research_shared.passages import spans
 
-HEAP_BYTES: Final = 40_000_000
+HEAP_BYTES: Final = 24_000_000
 SCHEMA: Final = "1"
 """Changes whenever fields, analyzers or passages change."""
 _TAIL_WORDS: Final = 12
