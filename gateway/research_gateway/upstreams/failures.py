@@ -20,12 +20,20 @@ _SESSION_GONE = frozenset({"Session terminated", "Session not found"})
 """What the SDK's transport and its servers say when a session is not known any more: the request was not served."""
 
 
+_CLOSED = "Connection closed"
+
+
 def is_session_gone(error: BaseException) -> bool:
     """Whether the upstream has forgotten the session, so that a new one is all that is needed."""
     return any(
         isinstance(cause, MCPError) and cause.code == INVALID_REQUEST and cause.error.message in _SESSION_GONE
         for cause in causes(error)
     )
+
+
+def is_closed(error: BaseException | None) -> bool:
+    """Whether a request only saw that its session had ended."""
+    return isinstance(error, MCPError) and error.code == CONNECTION_CLOSED and error.error.message == _CLOSED
 
 
 def is_changed(error: BaseException) -> bool:

@@ -8,6 +8,7 @@
   that tells its requests from those of others; a process on this machine is reused, because it is costly to start.
 """
 
+import asyncio
 import copy
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from fastmcp.client.transports.base import TransportOptions
 from mcp import ClientSession
 from mcp.client.session import ClientRequestContext, ElicitationFnT, ListRootsFnT, SamplingFnT
 
-from research_gateway.upstreams.failures import is_changed, is_session_gone
+from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
 from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.logs import get_logger
@@ -33,6 +34,8 @@ log = get_logger("research.upstreams")
 
 MAX_IDLE_SESSIONS = 128
 INIT_TIMEOUT_S = 10.0
+ENDING_S = 0.5
+"""How long a session that is breaking may take to say why."""
 
 Key = tuple[str, str]
 LIST_CHANGES = (
@@ -153,7 +156,10 @@ class Lease:
         """Give the client back."""
         if self._client is not None:
             client, self._client = self._client, None
-            await self._upstream.give_back(client, self._front, error)
+            ended = await _ended_by(client) if is_closed(error) else None
+            await self._upstream.give_back(client, self._front, ended or error)
+            if ended is not None:
+                raise ended from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._view, name)
@@ -284,6 +290,18 @@ class Upstream:
             await self._close(client)
         if self._pool is not None:
             await self._pool.close_pool()
+
+
+async def _ended_by(client: UpstreamClient) -> Exception | None:
+    """What ended the session of a client, where its requests only saw that it had ended."""
+    task = client._session_state.session_task  # noqa: SLF001  (the client has no public way to ask)
+    if task is None:
+        return None
+    await asyncio.wait([task], timeout=ENDING_S)
+    if not task.done() or task.cancelled():
+        return None
+    error = task.exception()
+    return error if isinstance(error, Exception) else None
 
 
 def _alive(client: UpstreamClient) -> bool:

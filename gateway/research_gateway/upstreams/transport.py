@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx2
 from fastmcp.client.transports import ClientTransport, StdioTransport, StreamableHttpTransport
 from fastmcp.client.transports.base import TransportOptions
@@ -11,8 +12,14 @@ from fastmcp.mcp_config import MCPServerTypes
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
+from research_shared.logs import get_logger
+
+log = get_logger("research.upstreams")
+
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 300.0
+REST_TIMEOUT_S = 0.05
+"""How long the end of an answered event stream is waited for."""
 OVERLOADED = frozenset({429, 502, 503, 504, 529})
 """Statuses that come from in front of a server, or from one that does not want the request now."""
 
@@ -36,8 +43,10 @@ class PooledHttpTransport(ClientTransport):
                 auth=self._auth,
                 follow_redirects=True,
                 timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-                # Each session of before 2026-07-28 keeps a stream open: a cap on connections would be one on clients.
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+                transport=_ReusingTransport(
+                    # Each session of before 2026-07-28 keeps a stream open: a cap would be one on clients.
+                    limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64)
+                ),
                 event_hooks={"response": [_raise_if_unavailable]},
             )
         return self._client
@@ -59,6 +68,44 @@ class PooledHttpTransport(ClientTransport):
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+
+class _RestRead(httpx2.AsyncByteStream):
+    """A response body whose rest is read before it is closed.
+
+    The SDK closes an event stream as soon as it has the answer. Only what has been read to its end leaves a connection
+    that can be used again, and a server ends the stream right after the answer.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+        self._chunks = aiter(stream)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._chunks:
+            yield chunk
+
+    async def aclose(self) -> None:
+        try:
+            with anyio.move_on_after(REST_TIMEOUT_S):
+                async for _ in self._chunks:
+                    pass
+        except httpx2.HTTPError as error:
+            log.debug("a response broke off at its end", error=repr(error))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+
+
+class _ReusingTransport(httpx2.AsyncHTTPTransport):
+    """Keeps connections usable whose response is an event stream."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send the request; its response is read to the end when it is closed."""
+        response = await super().handle_async_request(request)
+        if request.method == "POST" and isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _RestRead(response.stream)
+        return response
 
 
 async def _raise_if_unavailable(response: httpx2.Response) -> None:
