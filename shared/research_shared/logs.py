@@ -10,7 +10,7 @@ import structlog
 from mcp.shared.exceptions import MCPDeprecationWarning
 
 QUIET = {
-    "fastmcp.server.context.to_client": logging.WARNING,
+    "fastmcp.server.context.to_client": logging.CRITICAL + 1,
     "httpx": logging.WARNING,
     "uvicorn.access": logging.WARNING,
     "watchfiles": logging.WARNING,
