@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPDeprecationWarning
 QUIET = {
     "fastmcp.server.context.to_client": logging.CRITICAL + 1,
     "httpx": logging.WARNING,
+    "mcp.client.streamable_http": logging.CRITICAL,
     "uvicorn.access": logging.WARNING,
     "watchfiles": logging.WARNING,
 }
