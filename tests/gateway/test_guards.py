@@ -7,11 +7,15 @@ import anyio.lowlevel
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.server.middleware import Middleware
+from fastmcp.utilities.types import Image
 from mcp import MCPError
+from mcp_types import EmbeddedResource, TextResourceContents
 
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
+from research_shared.auth import SharedTokens
 from research_shared.boundary import ErrorBoundary
 from research_shared.drain import Drain
+from serving_support import serving
 
 
 class Clock:
@@ -210,3 +214,45 @@ async def test_a_server_without_work_is_idle_as_soon_as_it_drains() -> None:
     drain = Drain()
     drain.begin()
     assert await drain.idle(0) is True
+
+
+async def test_limits_also_hold_for_calls_from_within_the_process() -> None:
+    stage = Stage(
+        ConcurrencyLimit(per_client=2, total=2),
+        RateLimit(per_second=1.0, burst=2, clock=Clock()),
+        SizeLimit(request_bytes=1_000, response_bytes=1_000),
+        TimeLimit(default_s=0.05, ceiling_s=60),
+    )
+    assert (await stage.server.call_tool("echo", {"text": "a"})).structured_content == {"result": "a"}
+    late = await stage.server.call_tool("wait", {})
+    often = await stage.server.call_tool("echo", {"text": "a"})
+    codes = [(result.structured_content or {})["error"]["code"] for result in (late, often)]
+    assert codes == ["deadline_exceeded", "overloaded"]
+
+
+async def test_pictures_and_embedded_resources_count_towards_the_size_of_an_answer() -> None:
+    stage = Stage(SizeLimit(request_bytes=1_000, response_bytes=600))
+
+    @stage.server.tool
+    async def picture(size: int) -> Image:
+        return Image(data=b"x" * size, format="png")
+
+    @stage.server.tool
+    async def embedded(size: int) -> list[EmbeddedResource]:
+        text = TextResourceContents(uri="text://a", text="x" * size)
+        return [EmbeddedResource(type="resource", resource=text)]
+
+    async with Client(stage.server) as client:
+        for tool in ("picture", "embedded"):
+            assert await code_of(client, tool, size=100) == "ok"
+            assert await code_of(client, tool, size=600) == "response_too_large"
+
+
+async def test_clients_that_authenticate_are_told_apart_by_their_token() -> None:
+    tokens = ("first-token-of-length", "second-token-of-length")
+    stage = Stage(RateLimit(per_second=1.0, burst=1, clock=Clock()))
+    stage.server.auth = SharedTokens(tokens)
+    async with serving(stage.server) as served:
+        for token in tokens:
+            async with Client(served.url, auth=token) as client:
+                assert [await code_of(client, "echo", text="a") for _ in range(2)] == ["ok", "overloaded"]
