@@ -87,7 +87,7 @@ def raw_tantivy(texts: list[Any]) -> tuple[Any, Any, float, float]:
         for span in spans(text):
             body = folded(text.data[span.begin : span.end].decode())
             rows.append({"stem": body, "exact": body, "title": span.heading, "path": text.path, "document": number,
-                         "begin": span.begin, "end": span.end, "line": span.start_line})  # fmt: skip
+                         "place": number << 32 | span.start_line, "range": span.begin << 32 | span.end - span.begin})  # fmt: skip
     took = []
     one = tantivy.SchemaBuilder().add_text_field("stem", tokenizer_name=STEMMED).build()
     index: Any = None

@@ -14,6 +14,7 @@ from research_documents.search.keyword import build
 from research_documents.search.lines import Needles, best_line
 from research_documents.search.query import parse
 from research_documents.search.ranked import Ranker
+from research_shared.analysis import exact_terms, stems
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.library import Library
 from research_shared.roots import Root, RootsPolicy
@@ -240,4 +241,31 @@ async def engine(tmp_path: Path) -> SearchEngine:
     ],
 )
 def test_the_best_line_of_a_passage(lines: list[str], stems: set[str], expected: int) -> None:
-    assert best_line(lines, Needles(frozenset(stems))) == expected
+    assert best_line("\n".join(lines), Needles(frozenset(stems))) == expected
+
+
+WORDS = ["gene", "genes", "general", "dying", "dies", "lying", "ties", "skies", "happily", "naïve", "β-gene", "größe",
+         "x_gene", "co-gene", "é", "“gene”", "gene's", "I", "ОНИ", "日本", "news"]  # fmt: skip
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join), min_size=1, max_size=6),
+    st.sets(
+        st.sampled_from(["gene", "die", "lie", "tie", "sky", "happili", "naiv", "grosse", "i", "они", "news"])
+    ),
+    st.sampled_from([(), ("gen",), ("d", "na")]),
+    st.sampled_from([(), (("gene", "gene"),), (("genes", "general"), ("gene", "s"))]),
+)
+def test_the_best_line_is_the_one_that_the_analyzers_find_most_on(
+    lines: list[str], stemmed: set[str], prefixes: tuple[str, ...], phrases: tuple[tuple[str, ...], ...]
+) -> None:
+    words = [(word, at) for at, line in enumerate(lines) for word in exact_terms(line)]
+    expected = [len(stemmed.intersection(stems(line))) for line in lines]
+    for at, line in enumerate(lines):
+        expected[at] += sum(any(word.startswith(p) for word in exact_terms(line)) for p in prefixes)
+    for phrase in phrases:
+        for first in range(len(words) - len(phrase) + 1):
+            if tuple(word for word, _ in words[first : first + len(phrase)]) == phrase:
+                expected[words[first][1]] += len(phrase) + 1
+    found = best_line("\n".join(lines), Needles(frozenset(stemmed), prefixes, phrases))
+    assert found == expected.index(max(expected))

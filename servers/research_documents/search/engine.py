@@ -28,7 +28,7 @@ from research_documents.search.watcher import Watcher
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.library import Library
-from research_shared.roots import current_scope, identity_of
+from research_shared.roots import current_scope
 from research_shared.settings import Settings
 
 T = TypeVar("T")
@@ -106,6 +106,11 @@ class SearchEngine:
         self._max_response_bytes = max_response_bytes
         self._catalog = Catalog(text_budget)
         store = MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots)
+        roots = library.roots.roots
+        # Where each root is, and after how many characters of a public path the one within it begins.
+        self._places = {
+            root.name: (f"{root.directory}/", len(root.name) + 1 if len(roots) > 1 else 0) for root in roots
+        }
         self._keeper = Keeper(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -302,19 +307,23 @@ class SearchEngine:
         A plain look at the path is enough to see that nothing changed, and reads nothing; only when it does not show
         that, the one door to the files is asked.
         """
-        for root in self._library.roots.roots:
-            if root.name == entry.info.root:
-                inside = (
-                    entry.path if len(self._library.roots.roots) == 1 else entry.path[len(root.name) + 1 :]
-                )
-                with suppress(OSError, ValueError):
-                    if same_file(identity_of(os.lstat(f"{root.directory}/{inside}")), entry.info.identity):
-                        return False
+        known = entry.info.identity
+        with suppress(OSError, ValueError):
+            directory, inside = self._places[entry.info.root]
+            status = os.lstat(directory + entry.info.path[inside:])
+            # Without making an identity of it first: a search may look at thousands of files.
+            if (
+                status.st_ino == known.inode
+                and status.st_mtime_ns == known.mtime_ns
+                and status.st_ctime_ns == known.ctime_ns
+                and status.st_size == known.size
+            ):
+                return False
         try:
             now = self._library.roots.stat(entry.path)
         except ResearchError:
             return True
-        return not same_file(now.identity, entry.info.identity)
+        return not same_file(now.identity, known)
 
     # Searching
 

@@ -10,9 +10,11 @@ from research_shared.documents import DocumentText
 from research_shared.passages import spans
 
 HEAP_BYTES: Final = 24_000_000
-SCHEMA: Final = "1"
+SCHEMA: Final = "2"
 """Changes whenever fields, analyzers or passages change."""
 _TAIL_WORDS: Final = 12
+_HALF: Final = 32
+_LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
 
 
@@ -35,8 +37,9 @@ def _schema() -> Any:
     builder.add_text_field("exact", tokenizer_name=EXACT, index_option="position")
     builder.add_text_field("title", tokenizer_name=STEMMED, index_option="freq")
     builder.add_text_field("path", tokenizer_name=EXACT, index_option="position")
-    builder.add_unsigned_field("document", indexed=True, fast=True)
-    for name in ("begin", "end", "line"):
+    builder.add_unsigned_field("document", indexed=True)
+    # Each column costs a call for every search, so two numbers of 32 bits share one.
+    for name in ("place", "range"):
         builder.add_unsigned_field(name, fast=True)
     return builder.build()
 
@@ -80,9 +83,8 @@ class PassageIndex:
                 "title": heading,
                 "path": path,
                 "document": document,
-                "begin": span.begin,
-                "end": span.end,
-                "line": span.start_line,
+                "place": document << _HALF | span.start_line,
+                "range": span.begin << _HALF | span.end - span.begin,
             }
             self._writer.add_document(Document.from_dict(fields, self.schema))
         return len(found)
@@ -118,12 +120,11 @@ class PassageIndex:
         searcher = self._searcher
         hits = searcher.search(query, limit, count=False).hits
         addresses = [address for _, address in hits]
-        columns = [
-            searcher.fast_field_values(name, addresses) for name in ("document", "begin", "end", "line")
-        ]
+        places: list[Any] = searcher.fast_field_values("place", addresses)
+        ranges: list[Any] = searcher.fast_field_values("range", addresses)
         return [
-            Scored(document, begin, end, line, score)
-            for (score, _), document, begin, end, line in zip(hits, *columns, strict=True)
+            Scored(place >> _HALF, at >> _HALF, (at >> _HALF) + (at & _LOW_HALF), place & _LOW_HALF, score)
+            for (score, _), place, at in zip(hits, places, ranges, strict=True)
         ]
 
 

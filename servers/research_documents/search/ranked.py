@@ -82,13 +82,13 @@ class Ranker:
 
     def _hit(self, passage: Scored, text: DocumentText) -> Hit:
         data = text.data
-        lines = data[passage.begin : passage.end].decode("utf-8").split("\n")
-        end_line = passage.line + len(lines) - 1
+        content = data[passage.begin : passage.end].decode("utf-8")
+        end_line = passage.line + content.count("\n")
         if self._may_repeat:
             # A phrase may run on into what follows, as far as it was indexed with this passage.
-            following = data[passage.begin : passage.end + TAIL_BYTES]
-            lines = following.decode("utf-8", "ignore").split("\n")
-        best = best_line(lines, self.needles)
+            content = data[passage.begin : passage.end + TAIL_BYTES].decode("utf-8", "ignore")
+        best = best_line(content, self.needles)
+        lines = content.split("\n")
         if self._may_repeat:
             lines[best] = text.line(passage.line + best)
         number = passage.line + best
