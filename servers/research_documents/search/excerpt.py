@@ -63,14 +63,16 @@ def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, .
 
 def bounded(hits: Sequence[Hit], most_bytes: int) -> list[Hit]:
     """The first hits whose texts come to at most so many bytes, but at least one."""
-    kept: list[Hit] = []
-    for hit in hits:
-        shown = (hit.document, hit.matched_text, *hit.before, *hit.after)
-        most_bytes -= sum(map(_encoded_size, shown)) + _FIELD_BYTES
-        if kept and most_bytes < 0:
-            break
-        kept.append(hit)
-    return kept
+    document, document_size = "", 0
+    for number, hit in enumerate(hits):
+        if hit.document != document:
+            document, document_size = hit.document, _encoded_size(hit.document)
+        most_bytes -= document_size + _encoded_size(hit.matched_text) + _FIELD_BYTES
+        if hit.before or hit.after:
+            most_bytes -= sum(map(_encoded_size, hit.before + hit.after))
+        if number and most_bytes < 0:
+            return list(hits[:number])
+    return list(hits)
 
 
 def _encoded_size(text: str) -> int:

@@ -90,15 +90,28 @@ class Scan:
             end = size if end < 0 else end
         program = self.pattern.ascii if self._is_ascii else self.pattern.unicode or self.pattern.ascii
         started = time.perf_counter()
-        line_end = -1
+        # What runs once a hit: with a hundred thousand of them, every call and every attribute counts.
+        passed = self.after[1] if text.path == self.after[0] else 0
+        line, counted, line_end = self._line, self._counted, -1
+        room = self.wanted - len(self.hits)
         for match in program.finditer(data, self._offset, end):
             start, stop = match.span()
             # A match takes the rest of its line; only an empty one can still follow on the same line.
-            if start > line_end:
-                line_end = stop
-                self._take(text, start, stop)
-                if self.done:
-                    return False
+            if start <= line_end:
+                continue
+            line_end = stop
+            begin = data.rfind(b"\n", 0, start) + 1
+            line += data.count(b"\n", counted, begin)
+            counted = begin
+            # Behind the last line break there is no other line.
+            if begin == size or line <= passed:
+                continue
+            self.hits.append(self._hit(text, line, begin, stop, start))
+            room -= 1
+            if room <= 0:
+                self.done = True
+                return False
+        self._line, self._counted = line, counted
         self._offset = end + 1
         took = time.perf_counter() - started
         if took < _FAST_S:
@@ -107,21 +120,12 @@ class Scan:
             self._slice = max(self._slice // 2, MIN_SLICE)
         return self._offset >= size
 
-    def _take(self, text: DocumentText, start: int, end: int) -> None:
-        """Keep a match, which ends where its line does, as a hit."""
+    def _hit(self, text: DocumentText, line: int, begin: int, end: int, start: int) -> Hit:
+        """The hit of a match at `start` in the line at the bytes `begin:end`."""
         data = text.data
-        begin = data.rfind(b"\n", 0, start) + 1
-        self._line += data.count(b"\n", self._counted, begin)
-        self._counted = begin
-        line, path = self._line, text.path
-        # Behind the last line break there is no other line.
-        if (begin == len(data)) or (path == self.after[0] and line <= self.after[1]):
-            return
-        before: tuple[str, ...] = ()
-        after: tuple[str, ...] = ()
-        if self.context_lines:
-            before, after = context(data, begin, end, self.context_lines)
-        page = text.page_of(line) if text.page_starts else None
         shown = data[begin:end].decode() if end - begin <= MAX_LINE else cut_bytes(data, begin, end, start)
-        self.hits.append(Hit(path, line, shown, page, None, before, after, line, line))
-        self.done = len(self.hits) >= self.wanted
+        if not self.context_lines and not text.page_starts:
+            return Hit(text.path, line, shown, None, None, (), (), line, line)
+        before, after = context(data, begin, end, self.context_lines) if self.context_lines else ((), ())
+        page = text.page_of(line) if text.page_starts else None
+        return Hit(text.path, line, shown, page, None, before, after, line, line)
