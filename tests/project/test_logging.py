@@ -51,7 +51,7 @@ def test_lines_carry_their_fields_and_the_threshold_holds(capsys: pytest.Capture
 def test_what_clients_are_told_is_not_repeated_and_the_protocol_s_own_deprecation_is_quiet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    configure_logging("debug")
+    configure_logging("info")
     logging.getLogger("fastmcp.server.context.to_client").warning("the name of a document")
     warnings.warn("the logging capability", MCPDeprecationWarning, stacklevel=1)
     assert capsys.readouterr().err == ""
