@@ -320,3 +320,24 @@ async def test_under_constant_change_no_hit_is_stale_and_no_file_is_missed(tmp_p
 
         assert await until(complete, 5.0) < 2.0
         assert searches > 20
+
+
+async def test_memory_is_given_back_once_after_much_was_indexed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    engine = engine_of(tmp_path)
+
+    def give() -> None:
+        real()
+        given.append(engine.stats.text_bytes)
+
+    real = keeper_module.give_memory_back
+    monkeypatch.setattr(keeper_module, "give_memory_back", give)
+    monkeypatch.setattr(keeper_module, "MUCH_TEXT", 20)
+    (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
+    await engine.search("honest")
+    (tmp_path / "b.md").write_text("more honest words", encoding="utf-8")
+    await engine.search("honest")
+    assert len((await engine.search("honest")).hits) == 2
+    assert given == [31]

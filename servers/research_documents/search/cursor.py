@@ -43,7 +43,7 @@ def open_cursor(cursor: str | None, *search: str) -> Position:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         binding, path, line, rank = json.loads(raw)
-    except (ValueError, binascii.Error, TypeError) as error:
+    except (ValueError, binascii.Error, TypeError, RecursionError) as error:
         raise InvalidCursor("the cursor is not one that this search gave") from error
     if binding != _binding(*search) or not (
         isinstance(path, str)

@@ -302,28 +302,12 @@ class SearchEngine:
         return frozenset(path for path in {hit.document for hit in hits} if self._has_changed(entries[path]))
 
     def _has_changed(self, entry: Entry) -> bool:
-        """Whether a document's file is not the one that was read.
-
-        A plain look at the path is enough to see that nothing changed, and reads nothing; only when it does not show
-        that, the one door to the files is asked.
-        """
-        known = entry.info.identity
-        with suppress(OSError, ValueError):
-            directory, inside = self._places[entry.info.root]
-            status = os.lstat(directory + entry.info.path[inside:])
-            # Without making an identity of it first: a search may look at thousands of files.
-            if (
-                status.st_ino == known.inode
-                and status.st_mtime_ns == known.mtime_ns
-                and status.st_ctime_ns == known.ctime_ns
-                and status.st_size == known.size
-            ):
-                return False
+        """Whether a document's file is not the one that was read, seen through the one door to the files."""
         try:
             now = self._library.roots.stat(entry.path)
         except ResearchError:
             return True
-        return not same_file(now.identity, known)
+        return not same_file(now.identity, entry.info.identity)
 
     # Searching
 

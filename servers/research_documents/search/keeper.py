@@ -2,9 +2,11 @@
 
 import asyncio
 import contextvars
+import ctypes
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeVar
@@ -29,6 +31,8 @@ FIRST_COMMIT_S: Final = 0.3
 COMMIT_EVERY_S: Final = 2.0
 MANY_TOUCHES: Final = 256
 RETRY_UNREADABLE_S: Final = 60.0
+MUCH_TEXT: Final = 16 * 1024 * 1024
+"""After indexing so many bytes, the memory that this took is given back."""
 SETTLED_NS: Final = 20_000_000
 """A file changed more recently than this may change again without its time stamps showing it."""
 
@@ -67,6 +71,7 @@ class Keeper:
         self._scans: list[asyncio.Future[None]] = []
         self._listed: list[asyncio.Future[None]] = []
         self._touches: list[_Touch] = []
+        self._touching: list[_Touch] = []
         self._queue: dict[str, DocumentInfo] = {}
         self._results: list[_Read] = []
         self._reading = self._lanes = self._taken = 0
@@ -75,6 +80,7 @@ class Keeper:
         self._kept: dict[str, tuple[DocumentInfo, DocumentText]] = {}
         self._outdated: list[int] = []
         self._uncommitted = 0
+        self._indexed_bytes = 0
         self._commit_at = 0.0
         self._thread: ThreadPoolExecutor | None = None
 
@@ -137,7 +143,7 @@ class Keeper:
         """Forget work that was under way, as in another event loop or after a failure."""
         self._worker = None
         self._news = asyncio.Event()
-        self._scans, self._listed, self._touches = [], [], []
+        self._scans, self._listed, self._touches, self._touching = [], [], [], []
         self._queue, self._results = {}, []
         self._reading = self._lanes = self._taken = 0
 
@@ -150,7 +156,8 @@ class Keeper:
                 while await self._step(index, readers):
                     pass
         except BaseException as error:
-            waiting = [*self._scans, *self._listed, *(touch.future for touch in self._touches)]
+            touches = [*self._touches, *self._touching]
+            waiting = [*self._scans, *self._listed, *(touch.future for touch in touches)]
             self._reset()
             cause = _cause(error)
             for future in waiting:
@@ -167,6 +174,7 @@ class Keeper:
         self._news.clear()
         while self._touches:
             touch = self._touches.pop()
+            self._touching = [touch, *(other for other in self._touching if not other.future.done())]
             for path in sorted(touch.paths):
                 self._reading += 1
                 readers.create_task(self._read_touched(path, touch))
@@ -184,7 +192,7 @@ class Keeper:
         elif self._uncommitted:
             await self._commit(index, [])
         else:
-            await self._in_thread(lambda: self._store.rest(index))
+            await self._in_thread(lambda: self._rest(index))
             if self._scans or self._touches:
                 return True
             listed, self._listed = self._listed, []
@@ -193,6 +201,12 @@ class Keeper:
             _settle(listed)
             return bool(self._scans or self._touches)
         return True
+
+    def _rest(self, index: PassageIndex) -> None:
+        self._store.rest(index)
+        if self._indexed_bytes >= MUCH_TEXT:
+            self._indexed_bytes = 0
+            give_memory_back()
 
     def _open(self) -> PassageIndex:
         opened = self._store.open()
@@ -353,6 +367,7 @@ class Keeper:
             return Entry(
                 result.id, info, reason=result.reason, settled=result.settled, read_at=time.monotonic()
             )
+        self._indexed_bytes += len(text.data)
         return Entry.of(result.id, info, text, index.add(result.id, text), settled=result.settled)
 
     async def _commit(self, index: PassageIndex, urgent: list[tuple[_Touch, str]]) -> None:
@@ -370,6 +385,12 @@ class Keeper:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+def give_memory_back() -> None:
+    """Return what was freed to the system, where the C library can: building an index leaves much of it behind."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def same_file(one: Identity, other: Identity) -> bool:

@@ -46,6 +46,7 @@ _REFUSED: Final = (
     (re.compile(r"\(\?>"), "an atomic group"),
     (re.compile(r"\\[1-9]|\\k[<{']|\(\?P="), "a back-reference"),
     (re.compile(r"\(\?[(|]"), "a conditional group"),
+    (re.compile(r"\\C"), "a match of single bytes"),
 )
 _PIECE: Final = re.compile(
     r"""
@@ -125,6 +126,8 @@ def ignores_case(pattern: str) -> bool:
 def _literal(piece: str, *, inside: bool) -> str:
     if piece.startswith("\\"):
         body = piece[1:]
+        if not body:
+            return ""
         if body.startswith("Q"):
             return body[1:].removesuffix("\\E")
         if body[0] in "xuU" and len(body) > 1:
