@@ -21,6 +21,12 @@ MIN_WEIGHT: Final = 12
 MAX_QUOTE: Final = 2_000
 """Characters of the longest quote that is looked for."""
 
+MAX_PLACES: Final = 10_000
+"""Places with the letters of a quote that are looked at; behind them it counts as not found."""
+
+MAX_COMPARED: Final = 500_000
+"""Characters compared at those places, for the same end: a hostile document cannot hold the server up."""
+
 _SOFT: Final = "\x00"
 """Stands in the folded text for a hyphen at a line's end, which may belong to the word or only to the line."""
 
@@ -135,20 +141,23 @@ class QuoteFinder:
         text, starts = self._folded
         bare, gaps = self._bare
         at = bare.find(bare_wanted)
-        while at != -1:
-            begin = at + bisect_right(gaps, at)
-            span = self._aligned(text, begin, wanted)
-            if span is not None:
-                first, last = (bisect_right(starts, offset) for offset in (span[0], span[1] - 1))
-                return Found(first, last, self._document.page_of(first))
+        compared = 0
+        for _ in range(MAX_PLACES):
+            if at == -1 or compared > MAX_COMPARED:
+                break
+            begin = at + bisect_right(gaps, at) - (wanted[0] == "-")
+            if begin >= 0 and _begins_on_border(text, begin):
+                end = self._aligned(text, begin, wanted)
+                if end is not None and _ends_on_border(text, end):
+                    first, last = (bisect_right(starts, offset) for offset in (begin, end - 1))
+                    return Found(first, last, self._document.page_of(first))
+                compared += len(wanted)
             at = bare.find(bare_wanted, at + 1)
         return None
 
     @staticmethod
-    def _aligned(text: str, begin: int, wanted: str) -> tuple[int, int] | None:
-        """The span of `wanted` in `text` near `begin`, hyphens compared exactly except at line ends."""
-        if wanted[0] == "-":
-            begin -= 1
+    def _aligned(text: str, begin: int, wanted: str) -> int | None:
+        """Where `wanted` ends in `text` when it begins at `begin`, hyphens compared exactly except at line ends."""
         at = begin
         for char in wanted:
             if at < len(text) and text[at] == _SOFT:
@@ -158,26 +167,26 @@ class QuoteFinder:
             if at >= len(text) or text[at] != char:
                 return None
             at += 1
-        return (begin, at) if begin >= 0 and _on_borders(text, begin, at) else None
+        return at
 
 
-def _on_borders(text: str, begin: int, end: int) -> bool:
-    """Whether a span starts and ends at the border of a word and of a number."""
-    before, first, last, after = (
-        text[max(0, begin - 2) : begin],
-        text[begin],
-        text[end - 1],
-        text[end : end + 2],
-    )
+def _begins_on_border(text: str, begin: int) -> bool:
+    """Whether a word or number can begin here."""
+    before, first = text[max(0, begin - 2) : begin], text[begin]
     if before and _is_joined(before[-1], first):
         return False
+    if not (first.isdigit() and before):
+        return True
+    decimal = before[-1] in ".," and before[0].isdigit() and len(before) > 1
+    signed = before[-1] in "-\u2212" and not (len(before) > 1 and before[0].isalnum())
+    return not (decimal or signed)
+
+
+def _ends_on_border(text: str, end: int) -> bool:
+    """Whether a word or number can end here."""
+    last, after = text[end - 1], text[end : end + 2]
     if after and _is_joined(last, after[0]):
         return False
-    if first.isdigit() and before:
-        decimal = before[-1] in ".," and before[0].isdigit() and len(before) > 1
-        signed = before[-1] in "-\u2212" and not (len(before) > 1 and before[0].isalnum())
-        if decimal or signed:
-            return False
     return not (last.isdigit() and len(after) > 1 and after[0] in ".," and after[1].isdigit())
 
 

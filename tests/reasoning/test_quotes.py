@@ -1,13 +1,14 @@
 """A quote is found word for word or not at all."""
 
 import random
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research_reasoning.quotes import QuoteFinder, folded_quote
+from research_reasoning.quotes import MAX_COMPARED, MAX_PLACES, MAX_QUOTE, QuoteFinder, folded_quote
 from research_shared.documents import DocumentText, Identity
 
 IDENTITY = Identity(0, 0, 0, 0, 0)
@@ -202,3 +203,33 @@ def test_a_large_document_is_searched_quickly(tmp_path: Path) -> None:
     finder = QuoteFinder(document(text))
     assert finder.find("Line 19999 of a long document that says") is not None
     assert all(finder.find(f"Line {n} of a short document") is None for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("text", "quote"),
+    [
+        ("a" * 300_000, "a" * 1_000),
+        ("x " + "a" * 300_000, "a" * 1_000),
+        ("a " * 150_000 + "a-a", "a " * 500 + "aa"),
+        ("ab-" * 100_000, "ab" * 400),
+        ("-a" * 150_000, "-" + "a" * 600),
+        ("-a " * 100_000, "a " * 300 + "b"),
+    ],
+)
+def test_a_document_that_almost_holds_a_quote_everywhere_is_given_up_early(
+    text: str, quote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = {"places": 0, "compared": 0}
+    aligned = QuoteFinder._aligned
+
+    def counted(text: str, begin: int, wanted: str) -> int | None:
+        work["places"] += 1
+        work["compared"] += len(wanted)
+        return aligned(text, begin, wanted)
+
+    monkeypatch.setattr(QuoteFinder, "_aligned", staticmethod(counted))
+    started = time.monotonic()
+    assert place(text, quote) is None
+    assert work["places"] <= 2 * MAX_PLACES
+    assert work["compared"] <= 2 * (MAX_COMPARED + MAX_QUOTE)
+    assert time.monotonic() - started < 20
