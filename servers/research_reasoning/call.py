@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from research_reasoning.budget import Budget
-from research_reasoning.models.protocol import Completion, Model, Outcome, Prompt
-from research_reasoning.models.rounds import MAX_ROUND_BYTES
+from research_reasoning.models.protocol import CHARS_PER_TOKEN, Completion, Model, Outcome, Prompt
+from research_reasoning.models.rounds import MAX_ANSWERS_BYTES, MAX_ROUND_BYTES
 from research_reasoning.models.state import Ledger
 from research_reasoning.results import Usage
 from research_reasoning.untrusted import quoted
@@ -69,10 +69,7 @@ class Call:
     async def announce(self, steps: Sequence[Sequence[Cost]]) -> None:
         """Log what the call is expected to cost, before its first model call. Each step waits for the one before."""
         costs = [cost for step in steps for cost in step]
-        rounds = sum(
-            max(1, math.ceil(sum(cost.input_tokens for cost in step) * _BYTES_PER_TOKEN / MAX_ROUND_BYTES))
-            for step in steps
-        )
+        rounds = sum(map(_rounds, steps))
         expected = sum(cost.input_tokens for cost in costs)
         out = sum(cost.output_tokens for cost in costs)
         await self.client.info(
@@ -141,6 +138,13 @@ class Call:
     def model_name(self) -> str:
         """The models that answered, in the order of their first answers."""
         return ", ".join(self.ledger.models) or "none"
+
+
+def _rounds(step: Sequence[Cost]) -> int:
+    """How many rounds a step takes where its prompts and answers go through the client."""
+    sent = sum(cost.input_tokens for cost in step) * _BYTES_PER_TOKEN / MAX_ROUND_BYTES
+    received = sum(cost.output_tokens for cost in step) * CHARS_PER_TOKEN / MAX_ANSWERS_BYTES
+    return max(1, math.ceil(sent), math.ceil(received))
 
 
 def completed(outcome: Outcome) -> Completion:

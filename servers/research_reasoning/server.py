@@ -121,7 +121,12 @@ class _Service:
             request = context.request_context
             if request is not None and request.protocol_version in MODERN_PROTOCOL_VERSIONS:
                 return RoundsModel(
-                    ledger, context.input_responses, client=client, retry=self.retry, estimate=self.estimate
+                    ledger,
+                    context.input_responses,
+                    client=client,
+                    retry=self.retry,
+                    estimate=self.estimate,
+                    at_once=self.settings.model_concurrency,
                 )
             return SessionModel(
                 context,

@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import random
+import string
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,8 +28,8 @@ from reasoning.carriers import connected, no_wait, settings
 from reasoning.scripted import MODEL, Reply, ScriptedModel
 from research_reasoning import build_reasoning_server
 from research_reasoning.models.rounds import MAX_ROUND_BYTES, MAX_ROUNDS
-from research_reasoning.models.state import Ledger
-from research_shared.errors import InvalidArguments
+from research_reasoning.models.state import MAX_PACKED_BYTES, Ledger
+from research_shared.errors import BudgetExceeded, InvalidArguments
 
 PATHS = ["tor.md", "notes/mix.txt", "cache.md"]
 ARGUMENTS = {"document_paths": PATHS, "research_question": "Who talks to whom?"}
@@ -381,3 +383,26 @@ async def test_more_documents_than_the_budget_can_serve_are_refused_with_a_numbe
     assert isinstance(result, CallToolResult)
     error = (result.structured_content or {})["error"]
     assert (error["code"], error["limit"]) == ("budget_exceeded", 4)
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "provider-openai"])
+async def test_answers_far_over_their_limit_are_cut_alike_on_every_route(folder: Path, carrier: str) -> None:
+    letters = random.Random(1).choices(string.ascii_letters + "     ", k=100_000)
+    names = [f"n{number}.md" for number in range(50)]
+    for name in names:
+        (folder / name).write_text(f"# Note {name}\n\nRelays remove one layer of encryption each.\n")
+    model = ScriptedModel(always=lambda _kind, _text: Reply("".join(letters)))
+    async with connected(carrier, folder, model) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=names, research_question="What is removed?"
+        )
+    assert result["sources_used"] == 50
+    assert any("cut at its length limit" in line for line in session.levels("warning"))
+    assert max(len(text) for kind, _, text in model.calls if kind == "repair") < 14_000
+
+
+def test_a_state_that_is_too_large_to_be_carried_is_refused_by_the_server_that_makes_it() -> None:
+    ledger = Ledger()
+    ledger.remember("big", random.Random(1).randbytes(MAX_PACKED_BYTES).hex(), instead_of=[])
+    with pytest.raises(BudgetExceeded):
+        ledger.pack()

@@ -67,7 +67,7 @@ async def _answer(
             f"asking the model for {prompt.label}: about {expected} tokens in, at most {prompt.max_tokens} out"
             + (f" (attempt {number} of {retry.attempts})" if number > 1 else "")
         )
-        answer = judge(await call(body, prompt.max_tokens))
+        answer = judge(await call(body, prompt.max_tokens), prompt.max_tokens)
         return Completion(
             answer.text,
             answer.model,

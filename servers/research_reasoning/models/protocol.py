@@ -1,7 +1,7 @@
 """The one protocol between the reasoning and whatever answers its prompts."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal, Protocol
 
@@ -111,13 +111,16 @@ class RawAnswer:
 
 
 MAX_ANSWER_CHARS = 200_000
+CHARS_PER_TOKEN = 8
+"""More characters than a token has. What of an answer lies beyond its limit on tokens at this rate is dropped."""
+
 _LENGTH = {"maxTokens", "max_tokens", "length", "model_context_window_exceeded"}
 _TOOL = {"toolUse", "tool_use", "tool_calls", "function_call"}
 _REFUSED = {"refusal", "content_filter", "safety"}
 
 
-def judge(answer: RawAnswer) -> RawAnswer:
-    """The answer again, if it can be used.
+def judge(answer: RawAnswer, max_tokens: int) -> RawAnswer:
+    """The answer again, if it can be used; what goes far beyond the limit that the model was given is cut off.
 
     Raises:
         AttemptFailed: names what is wrong: `refused`, `tool_use`, `wrong_shape`, `oversized`, `truncated` or `empty`.
@@ -136,6 +139,8 @@ def judge(answer: RawAnswer) -> RawAnswer:
                 "truncated", "the model reached its length limit without an answer", retry=True
             )
         raise AttemptFailed("empty", "the model's answer was empty", retry=True)
+    if len(answer.text) > max_tokens * CHARS_PER_TOKEN:
+        return replace(answer, text=answer.text[: max_tokens * CHARS_PER_TOKEN], stop_reason="max_tokens")
     return answer
 
 

@@ -4,6 +4,7 @@ A tool runs from the top in every round. Whatever was answered comes from the le
 open prompts ends the round with all of them. Nothing about a call stays in the server, so any replica can take over.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from mcp_types import (
 
 from research_reasoning.models.concurrent import failure
 from research_reasoning.models.protocol import (
+    CHARS_PER_TOKEN,
     AttemptFailed,
     Completion,
     Done,
@@ -39,6 +41,9 @@ MAX_ROUNDS = 8
 
 MAX_ROUND_BYTES = 512 * 1024
 """Prompts and state of one round. Half of what a client takes in one server-sent event (1 MiB)."""
+
+MAX_ANSWERS_BYTES = 768 * 1024
+"""State and the longest answers of one round, which come back in one request (1 MiB at the gateway)."""
 
 SEALED_GROWTH = 1.9
 """How much longer than a packed state a sealed one is: Base64 twice, for a proxy seals what its upstream sealed."""
@@ -65,7 +70,9 @@ class RoundsModel:
         client: ClientLog,
         retry: RetryPolicy,
         estimate: Estimator,
+        at_once: int = 32,
     ) -> None:
+        self._at_once = at_once
         self._ledger = ledger
         self._responses = responses or {}
         self._client = client
@@ -88,8 +95,12 @@ class RoundsModel:
                 outcomes[index] = outcome
                 await done(index, outcome)
         missing = [index for index in range(len(prompts)) if index not in outcomes]
-        if missing and self._ledger.rounds < MAX_ROUNDS - reserve:
-            await self._ask([prompts[index] for index in missing])
+        left = MAX_ROUNDS - reserve - self._ledger.rounds
+        if missing and left > 0:
+            # A model that overruns its limits makes answers that together are too large for one request. Half of the
+            # rounds must do, though: the others are for what fails.
+            most = max(self._at_once, math.ceil(len(missing) / max(1, left // 2)))
+            await self._ask([prompts[index] for index in missing[:most]])
         for index in missing:
             tried = self._ledger.attempts.get(prompts[index].key, 0)
             outcomes[index] = failure(prompts[index], "rounds", "no round is left to ask in", tried)
@@ -116,7 +127,7 @@ class RoundsModel:
         ledger = self._ledger
         ledger.attempts[prompt.key] = attempt
         try:
-            answer = judge(_raw(response))
+            answer = judge(_raw(response), prompt.max_tokens)
         except AttemptFailed as error:
             if error.retry is False or attempt >= self._retry.attempts:
                 ledger.failures[prompt.key] = (error.reason, error.message, attempt)
@@ -139,13 +150,15 @@ class RoundsModel:
     async def _ask(self, prompts: Sequence[Prompt]) -> None:
         """End the round with as many of the prompts as fit; the rest will be missing again in the next one."""
         ledger = self._ledger
-        room = MAX_ROUND_BYTES - len(ledger.pack()) * SEALED_GROWTH
+        state = len(ledger.pack()) * SEALED_GROWTH
+        room, answers = MAX_ROUND_BYTES - state, MAX_ANSWERS_BYTES - state
         requests: dict[str, CreateMessageRequest] = {}
         for prompt in prompts:
             body = await prompt.build()
             request = sampling_request(body, prompt.max_tokens)
             room -= len(request.model_dump_json().encode()) + 160
-            if requests and room < 0:
+            answers -= prompt.max_tokens * CHARS_PER_TOKEN
+            if requests and min(room, answers) < 0:
                 break
             attempt = ledger.attempts.get(prompt.key, 0) + 1
             requests[f"{prompt.key}.{attempt}"] = request

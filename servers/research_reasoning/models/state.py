@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from research_reasoning.models.protocol import Completion
-from research_shared.errors import InvalidArguments
+from research_shared.errors import BudgetExceeded, InvalidArguments
 
 VERSION = 1
 MAX_STATE_BYTES = 8 * 1024 * 1024
-"""The largest state that is unpacked. The seal already proves that a server of ours packed it."""
+"""The largest state, unpacked. The seal already proves that a server of ours packed it."""
+
+MAX_PACKED_BYTES = 384 * 1024
+"""The largest state, packed: sealed, and sealed again by a proxy, it is below 1 MiB with room for a prompt."""
 
 
 @dataclass(slots=True)
@@ -68,7 +71,11 @@ class Ledger:
         self.touched.difference_update(instead_of)
 
     def pack(self) -> str:
-        """The state as printable ASCII."""
+        """The state as printable ASCII.
+
+        Raises:
+            BudgetExceeded: it is too large for a client to carry.
+        """
         kept = {
             "v": VERSION,
             "call": self.call,
@@ -87,7 +94,10 @@ class Ledger:
             "digests": self.digests,
         }
         data = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        return base64.b85encode(zlib.compress(data, 6)).decode("ascii")
+        packed = base64.b85encode(zlib.compress(data, 6)).decode("ascii")
+        if len(data) > MAX_STATE_BYTES or len(packed) > MAX_PACKED_BYTES:
+            raise BudgetExceeded("what the model answered so far is too much to carry to the next round")
+        return packed
 
     @classmethod
     def unpack(cls, packed: str) -> Self:
