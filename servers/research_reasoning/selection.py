@@ -13,6 +13,8 @@ MARK_TOKENS = 10
 HEAD_SHARE = 0.2
 OUTLINE_SHARE = 0.08
 _OUTLINE_LIMIT = 60
+_MAX_BYTES_PER_TOKEN = 8
+"""No text counts for fewer tokens than this, whatever the estimate says: it has to be sent all the same."""
 _CLIP_SLACK = 8
 """Characters of a clipped text that are not fought for."""
 
@@ -49,7 +51,7 @@ def pieces(found: Iterable[Passage], limit: int, estimate: Estimator) -> list[Pi
 
 
 def _piece(passage: Passage, limit: int, estimate: Estimator) -> Piece:
-    tokens = estimate(passage.text)
+    tokens = _size(passage.text, estimate)
     if tokens <= limit:
         return Piece(
             passage.start_line, passage.end_line, passage.page, passage.text, tokens, passage.heading
@@ -57,7 +59,7 @@ def _piece(passage: Passage, limit: int, estimate: Estimator) -> Piece:
     kept: list[str] = []
     used = 0
     for line in passage.text.split("\n"):
-        size = estimate(line) + 1
+        size = _size(line, estimate) + 1
         if used + size > limit:
             break
         kept.append(line)
@@ -68,8 +70,12 @@ def _piece(passage: Passage, limit: int, estimate: Estimator) -> Piece:
     text = "\n".join(kept)
     last = passage.start_line + len(kept) - 1
     return Piece(
-        passage.start_line, last, passage.page, text, estimate(text), passage.heading, clipped=clipped
+        passage.start_line, last, passage.page, text, _size(text, estimate), passage.heading, clipped=clipped
     )
+
+
+def _size(text: str, estimate: Estimator) -> int:
+    return max(estimate(text), len(text.encode("utf-8", "surrogatepass")) // _MAX_BYTES_PER_TOKEN)
 
 
 def clip(text: str, limit: int, estimate: Estimator) -> str:

@@ -19,6 +19,8 @@ _PIECES: Final = re.compile(
 )
 _FREE_LETTERS: Final = 7
 """Most words of up to this many letters are one token."""
+_FREE_BLANKS: Final = 16
+"""White space of up to this many characters is one token; no vocabulary has tokens for runs of any length."""
 
 
 def estimate_tokens(text: str) -> int:
@@ -30,9 +32,9 @@ def estimate_tokens(text: str) -> int:
         if kind == "word":
             total += 1.0 if size <= _FREE_LETTERS else 1.0 + (size - _FREE_LETTERS) * 0.16
         elif kind == "blanks":
-            total += 0.0 if size == 1 else 0.6
+            total += 0.0 if size == 1 else 0.6 + max(0, size - _FREE_BLANKS) / _FREE_BLANKS
         elif kind == "breaks":
-            total += 0.8
+            total += 0.8 + max(0, size - _FREE_BLANKS) / _FREE_BLANKS
         elif kind == "marks":
             total += 0.4 + 0.52 * size
         elif kind == "number":

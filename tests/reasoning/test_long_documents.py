@@ -98,3 +98,13 @@ async def test_findings_that_do_not_fit_the_combination_are_counted(folder: Path
     firsts = sum(f"\n{number}.1 " in prompt for number in range(1, 41))
     seconds = sum(f"\n{number}.2 " in prompt for number in range(1, 41))
     assert firsts > seconds
+
+
+async def test_a_line_full_of_blanks_does_not_break_the_limits_of_a_prompt(folder: Path) -> None:
+    (folder / "blank.md").write_text("# Blank\n\nRelays remove " + " " * 3_000_000 + "one layer.\n", "utf-8")
+    async with connected("modern-memory", folder) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["blank.md", "tor.md"], research_question="What is removed?"
+        )
+    assert max(len(text) for _, _, text in session.model.calls) < 100_000
+    assert result["sources"][0]["coverage"]["complete"] is False

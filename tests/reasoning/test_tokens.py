@@ -27,3 +27,8 @@ def test_nothing_costs_nothing_and_more_costs_more() -> None:
 def test_no_script_is_free() -> None:
     for text in ("漢字かな交じり文です", "Привет, как дела сегодня", "مرحبا بالعالم الجميل", "🙂🙂🙂🙂"):
         assert estimate_tokens(text) >= 4
+
+
+def test_long_runs_of_blanks_are_charged_by_their_length() -> None:
+    assert estimate_tokens("a" + " " * 3_000_000 + "b") > 100_000
+    assert estimate_tokens("a" + "\n" * 3_000_000 + "b") > 100_000
