@@ -2,11 +2,9 @@
 
 import asyncio
 import contextvars
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -106,11 +104,6 @@ class SearchEngine:
         self._max_response_bytes = max_response_bytes
         self._catalog = Catalog(text_budget)
         store = MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots)
-        roots = library.roots.roots
-        # Where each root is, and after how many characters of a public path the one within it begins.
-        self._places = {
-            root.name: (f"{root.directory}/", len(root.name) + 1 if len(roots) > 1 else 0) for root in roots
-        }
         self._keeper = Keeper(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -134,7 +127,7 @@ class SearchEngine:
         self._users += 1
         if self._users == 1:
             if self._watch:
-                self._watcher = Watcher(self._library.roots.roots, self._keeper.touch, self._unclear)
+                self._watch_folders()
             self._rescan()
         return self
 
@@ -266,8 +259,21 @@ class SearchEngine:
         self._keeper.scan().add_done_callback(self._scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
+    def _watch_folders(self) -> None:
+        """Watch the folders that are in the roots' places now."""
+        self._watcher = Watcher(self._library.roots.roots, self._keeper.touch, self._unclear)
+        self._complete = False
+
+    async def _follow_folders(self) -> None:
+        """Watch anew when another folder has come into the place of a root: the old one is still being watched."""
+        replaced = self._watcher
+        if replaced is not None and not replaced.in_place:
+            self._watch_folders()
+            await replaced.stop()
+
     async def _refresh(self, request: _Request) -> None:
         """Bring the index up to date as far as there is time, telling how far it is."""
+        await self._follow_folders()
         if self._watching and self._complete:
             return
         scan = self._keeper.scan()

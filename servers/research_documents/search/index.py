@@ -91,6 +91,8 @@ class PassageIndex:
 
     def remove(self, document: int) -> None:
         """Take a document out. Visible after `commit`."""
+        from tantivy import Query
+
         # by query: deleting by a term does nothing when the term is a number
         self._writer.delete_documents_by_query(Query.term_query(self.schema, "document", document))
 

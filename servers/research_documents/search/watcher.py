@@ -30,12 +30,29 @@ class Watcher:
     ) -> None:
         self.live = False
         self._roots = roots
+        self._places = self._where()
         self._on_paths = on_paths
         self._on_unclear = on_unclear
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folders that are watched are still those that the roots lead to."""
+        return self._places == self._where()
+
+    def _where(self) -> list[tuple[int, int] | None]:
+        places: list[tuple[int, int] | None] = []
+        for root in self._roots:
+            try:
+                status = os.stat(root.directory)  # noqa: PTH116  (half the time of a Path's)
+            except OSError:
+                places.append(None)
+            else:
+                places.append((status.st_dev, status.st_ino))
+        return places
 
     async def stop(self) -> None:
         """End the thread."""
