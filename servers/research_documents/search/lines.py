@@ -20,6 +20,7 @@ _UNCLEAR: Final = re.compile(
     "[^\0-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u0391-\u03a9\u03b1-\u03c9\u0410-\u044f"
     "\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2190-\u245f\u2500-\u2bff]"
 )
+_ASCII: Final = bytes(range(128))
 _WORD: Final = re.compile(r"[^\W_]+")
 _SHORT: Final = 2
 # The only words whose stems differ from them in more than the ending.
@@ -48,9 +49,9 @@ def _plain_scores(passage: str, needles: Needles) -> dict[int, int] | None:
     """
     text = folded(passage)
     if not text.isascii():
-        if _ACCENTED.search(text):
+        if _ACCENTED.search(_beyond_ascii(text)):
             text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
-        if _UNCLEAR.search(text):
+        if _UNCLEAR.search(_beyond_ascii(text)):
             return None
     text = text.lower()
     found: list[tuple[int, int]] = []
@@ -66,6 +67,11 @@ def _plain_scores(passage: str, needles: Needles) -> dict[int, int] | None:
     for line, weight in found:
         score[line] = score.get(line, 0) + weight
     return score
+
+
+def _beyond_ascii(text: str) -> str:
+    """The few characters that need a closer look."""
+    return text.encode().translate(None, _ASCII).decode()
 
 
 def _lines_with(text: str, head: str, stem: str | None = None) -> Iterator[int]:
