@@ -43,32 +43,69 @@ def fenced(text: str, boundary: str) -> str:
     return f"<<<UNTRUSTED {boundary}\n{body}\nUNTRUSTED {boundary}>>>"
 
 
-_IMAGE: Final = re.compile(r"!\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
-_LINK: Final = re.compile(r"\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?[^)\n]*\)")
-_DEFINITION: Final = re.compile(r"^( {0,3}\[[^\]\n]+\]:)[ \t]*<?(\S+?)>?(?:[ \t].*)?$", re.MULTILINE)
-_TAG: Final = re.compile(r"<(?=[/!?A-Za-z])")
-_BARE: Final = re.compile(
-    r"(?<![`\w])((?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data|tel):)[^\s`<>]+)", re.IGNORECASE
+# Every one of these takes time in proportion to the text: no part of it is gone over from many starts.
+_TARGETED: Final = re.compile(
+    r"""(?P<image>!)?\[(?P<label>[^\[\]\n]*+)\]
+        (?:\((?P<target>(?:[^()\n]|\([^()\n]*+\))*+)\) | \[[^\[\]\n]*+\])""",
+    re.VERBOSE,
 )
-_FENCES: Final = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+_JOINT: Final = re.compile(r"\](?=[(\[:])")
+_TAG: Final = re.compile(r"<(?=[/!?A-Za-z])")
+_CODE: Final = re.compile(r"(?<![`\\])`[^`|\n]++`(?!`)")
+_BARE: Final = re.compile(
+    r"(?<![A-Za-z0-9])((?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data|tel):)[^\s`<>|]+)",
+    re.IGNORECASE,
+)
 
 
 def neutralised(answer: str) -> str:
     """An answer whose Markdown loads nothing and links nowhere: images go, addresses become code, tags become text.
 
     A client that renders an answer would otherwise fetch what a document made the model write, with whatever the
-    address gives away. `[1]`-style citations are untouched.
+    address gives away. What is too odd to be rewritten is taken apart: no bracket is followed at once by what would
+    make it a link, an image or the definition of one, no `<` begins a tag, in code as well, and back quotes stand
+    only in pairs on one line. `[1]`-style citations are untouched.
     """
-    text = visible(answer)
-    text = _IMAGE.sub(lambda match: f"(image removed: {match[1]})" if match[1] else "(image removed)", text)
-    text = _LINK.sub(lambda match: f"{match[1]} (`{match[2].replace('`', '')}`)", text)
-    text = _DEFINITION.sub(lambda match: f"{match[1]} `{match[2].replace('`', '')}`", text)
-    parts = _FENCES.split(text)
-    parts[::2] = [_BARE.sub(_as_code, _TAG.sub("&lt;", part)) for part in parts[::2]]
-    return "".join(parts)
+    text = _TARGETED.sub(_as_text, visible(answer))
+    text = _TAG.sub("&lt;", _JOINT.sub("] ", text))
+    parts: list[str] = []
+    at = 0
+    for code in _CODE.finditer(text):
+        parts += [_prose(text[at : code.start()]), code[0]]
+        at = code.end()
+    parts.append(_prose(text[at:]))
+    return "".join(_apart(parts))
+
+
+def _as_text(match: re.Match[str]) -> str:
+    label = match["label"]
+    if match["image"]:
+        return f"(image removed: {label})" if label else "(image removed)"
+    if match["target"] is None:
+        return match[0]
+    address = match["target"].replace("`", "").strip().removeprefix("<").split(maxsplit=1)
+    return f"{label} (`{address[0].removesuffix('>')}`)" if address else label
+
+
+def _prose(text: str) -> str:
+    """Text outside code, in which a back quote is none: it would pair with one that encloses an address."""
+    return _BARE.sub(_as_code, text.replace("`", "'"))
 
 
 def _as_code(match: re.Match[str]) -> str:
     address = match[1]
     tail = address[len(address.rstrip(".,;:!?)]}'\"")) :]
-    return f"`{address[: len(address) - len(tail)]}`{tail}"
+    before = match.string[: match.start()][-1:]
+    return f"{' ' * (before == chr(92))}`{address[: len(address) - len(tail)]}`{tail}"
+
+
+def _apart(parts: list[str]) -> list[str]:
+    """The parts with a space wherever back quotes, or a backslash and one, would touch."""
+    apart: list[str] = []
+    last = ""
+    for part in parts:
+        if part[:1] == "`" and last in {"`", "\\"}:
+            apart.append(" ")
+        apart.append(part)
+        last = part[-1:] or last
+    return apart

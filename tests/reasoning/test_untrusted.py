@@ -1,9 +1,13 @@
 """Documents are material: they cannot speak as instructions, and what they make a model write cannot act."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from reasoning.carriers import connected
 from reasoning.scripted import Reply, ScriptedModel
@@ -52,7 +56,7 @@ async def test_an_answer_that_obeys_a_document_cannot_act(folder: Path) -> None:
     async with connected("handshake-memory", folder, model) as session:
         summary = await session.call("summarize_document", document_path="tor.md", summary_length="brief")
     assert summary["summary"] == (
-        "Done. (image removed: p) click (`javascript:alert(1`)) &lt;script>x&lt;/script> [1]: `http://e.example`"
+        "Done. (image removed: p) click (`javascript:alert(1)`) &lt;script>x&lt;/script> [1] : `http://e.example`"
     )
 
 
@@ -69,7 +73,15 @@ async def test_an_answer_that_obeys_a_document_cannot_act(folder: Path) -> None:
         ("<https://e.example>", "&lt;`https://e.example`>"),
         ("<img src=x>", "&lt;img src=x>"),
         ("a `https://e.example` b", "a `https://e.example` b"),
-        ("[ref]: https://e.example 'x'", "[ref]: `https://e.example`"),
+        ("[ref]: https://e.example 'x'", "[ref] : `https://e.example` 'x'"),
+        ("[text]()", "text"),
+        ("[1][2] and ![p](https://e.example/a(b).png)", "[1] [2] and (image removed: p)"),
+        ("[odd[x]](//e.example)", "[odd[x]] (//e.example)"),
+        ("a `b|https://e.example`", "a 'b|`https://e.example`'"),
+        ("`x`https://e.example`y`", "`x` `https://e.example` `y`"),
+        ("\\https://e.example", "\\ `https://e.example`"),
+        ("`a` ``b`` \\`c\\`", "`a` ''b'' \\'c\\'"),
+        ("https://a.example|https://b.example", "`https://a.example`|`https://b.example`"),
         ("mailto:a@b.example", "`mailto:a@b.example`"),
         ("data:text/html,x", "`data:text/html,x`"),
         ("hid\u200bden \u202eback", "hidden back"),
@@ -77,6 +89,100 @@ async def test_an_answer_that_obeys_a_document_cannot_act(folder: Path) -> None:
 )
 def test_addresses_become_text(answer: str, safe: str) -> None:
     assert neutralised(answer) == safe
+
+
+HTML = MarkdownIt("commonmark", {"html": True}).enable("table")
+ACTIVE = re.compile(
+    r"<(?!/?(?:p|em|strong|code|pre|h[1-6]|ul|ol|li|blockquote|table|thead|tbody|tr|th|td)\b|[bh]r />)"
+)
+
+
+def acts(answer: str) -> list[str]:
+    """The tags that a rendered answer has beyond those of paragraphs, emphasis, code and lists."""
+    rendered = HTML.render(answer)
+    assert not re.search("<(?:p|em|strong|code|li) [^>]*(?:src|href|on)", rendered)
+    return ACTIVE.findall(rendered)
+
+
+HOSTILE = [
+    "![a[b]](//evil.example/x.png)",
+    "![a\nb](//evil.example/x.png)",
+    "![a[b]](https:evil.example/x.png)",
+    "[click[x]](//evil.example/x)",
+    "[click\n[x]](<//evil.example/a b>)",
+    "\\`<img src=https://evil.example/y.png>\\`",
+    "abc ``` <img src=https://evil.example/x.png>",
+    "```\n<b>\n```\n<img src=x>",
+    "`` ` `` <img src=x> `",
+    "a ` b\n\n<img src=x> `",
+    "![alt]\n\n[alt]: //evil.example/x.png",
+    "[a][b]\n\n[b]:\nhttps://evil.example",
+    "> [b]: //evil.example\n\n[b] ![b] ![b][] [x][b]",
+    "- [b\nc]: <//evil.example> 'x'\n\n[b c]",
+    "[![a](//evil.example/x.png)](//evil.example)",
+    "![a](//evil.example/(x)(y(z)).png)",
+    "[a\\](//evil.example) [a\\\\](//evil.example)",
+    "[a`b`](//evil.example)`",
+    "<https://evil.example> <a@evil.example> <x:y>",
+    "<!-- a --><?php ?><![CDATA[x]]><!DOCTYPE html>",
+    "<\u200bimg src=x> !\u200b[a]\u200b(//evil.example)",
+    "|a|b|\n|-|-|\n|`a|<img src=x>`|",
+]
+
+
+@pytest.mark.parametrize("answer", HOSTILE)
+def test_a_rendered_answer_loads_nothing_and_links_nowhere(answer: str) -> None:
+    assert acts(visible(answer))
+    assert acts(neutralised(answer)) == []
+    assert acts(" ".join(neutralised(answer).split())) == []
+
+
+@given(st.text('[]()!<>`\n\\:/a |"', max_size=60))
+@example("[a]: /a\n\n[a]")
+@settings(max_examples=400, deadline=None)
+def test_no_answer_can_be_put_together_so_that_it_acts(answer: str) -> None:
+    assert acts(neutralised(answer)) == []
+    assert acts(" ".join(neutralised(answer).split())) == []
+
+
+@given(
+    st.lists(
+        st.sampled_from(["`", "``", "\\", "x", " ", "_", "(", "https://e.example", "\n", "."]), max_size=14
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_an_address_is_code_whatever_back_quotes_surround_it(pieces: list[str]) -> None:
+    rendered = HTML.render(neutralised("".join(pieces)))
+    prose = re.sub(r"<code>.*?</code>|<pre>.*?</pre>", "", rendered, flags=re.DOTALL)
+    assert not re.search(r"(?<![A-Za-z0-9])https://e\.example", prose)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "[",
+        "![",
+        "](",
+        "![a](",
+        "[a](b",
+        "[a](b(c)",
+        "[a](()",
+        "![a][",
+        "`",
+        "`a",
+        "\\`",
+        "<",
+        "a:",
+        "www.",
+        "http://",
+    ],
+)
+def test_the_time_for_an_answer_grows_no_faster_than_the_answer(shape: str) -> None:
+    started = time.monotonic()
+    assert acts(neutralised(shape * (2_000 // len(shape)))) == []
+    for start in ("", "[a](", "!["):
+        neutralised(start + shape * (200_000 // len(shape)))
+    assert time.monotonic() - started < 10
 
 
 def test_invisible_characters_are_removed_and_others_kept() -> None:
