@@ -18,11 +18,13 @@ class Budget:
 
     call_tokens: int = 24_000
     request_tokens: int = 300_000
+    overhead: int = OVERHEAD
+    """What one prompt holds besides its material: the instructions, and the question where there is one."""
 
     @property
     def material(self) -> int:
         """What one prompt can hold besides its instructions."""
-        return self.call_tokens - OVERHEAD
+        return self.call_tokens - self.overhead
 
     def share(self, documents: int, wanted: int) -> int:
         """What each of so many documents may show, with a call's worth kept back for the combination.
@@ -30,10 +32,14 @@ class Budget:
         Raises:
             BudgetExceeded: it would be too little to say anything.
         """
-        room = (self.request_tokens - self.call_tokens) // max(documents, 1) - OVERHEAD
+        room = (self.request_tokens - self.call_tokens) // max(documents, 1) - self.overhead
         share = min(wanted, self.material, room)
+        if self.material < MIN_SHARE:
+            raise BudgetExceeded(
+                "the question leaves no room for a document", hint="Ask a shorter question.", limit=0
+            )
         if share < MIN_SHARE:
-            most = (self.request_tokens - self.call_tokens) // (MIN_SHARE + OVERHEAD)
+            most = (self.request_tokens - self.call_tokens) // (MIN_SHARE + self.overhead)
             raise BudgetExceeded(
                 f"{documents} documents are too many for one request",
                 hint=f"Ask about at most {most} documents at a time, or narrow the list with search_documents.",

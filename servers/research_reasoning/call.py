@@ -95,7 +95,13 @@ class Call:
             if tell is not None:
                 await tell(index, outcome)
 
-        return await self.model.complete(prompts, done, reserve=reserve)
+        # While a later step is to come, one call's worth is kept back for it.
+        ceiling = self.budget.request_tokens - (self.budget.call_tokens if reserve > 1 else 0)
+
+        def spend(key: str, tokens: int) -> bool:
+            return self.ledger.spend(key, tokens, ceiling)
+
+        return await self.model.complete(prompts, done, spend=spend, reserve=reserve)
 
     async def _account(self, prompt: Prompt, outcome: Outcome) -> None:
         ledger = self.ledger

@@ -112,7 +112,14 @@ class EvidenceTask:
             )
 
         size = min(self._share, len(self.text.data) // 3)
-        return Prompt(self.key, self.label, self.plan.evidence_tokens, build, self._extract, size + OVERHEAD)
+        return Prompt(
+            self.key,
+            self.label,
+            self.plan.evidence_tokens,
+            build,
+            self._extract,
+            size + self._call.budget.overhead,
+        )
 
     async def _extract(self) -> Extract:
         shown, _ = await self.selected()
@@ -120,9 +127,8 @@ class EvidenceTask:
 
     def repair(self, answer: str) -> Prompt:
         """The prompt that asks to correct an answer."""
-        kept = clip(answer, self._call.budget.material, self._call.estimate)
         return repair_prompt(
-            self._call, self.key, self.label, kept, prompts.EVIDENCE_SHAPE, self.plan.evidence_tokens
+            self._call, self.key, self.label, answer, prompts.EVIDENCE_SHAPE, self.plan.evidence_tokens
         )
 
     async def checked(self, found: Sequence[answers.Finding], notes: str = "") -> DocumentEvidence:
@@ -154,7 +160,8 @@ def _looked_for(finder: QuoteFinder, quote: str) -> Quote:
 
 
 def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max_tokens: int) -> Prompt:
-    """The prompt that asks for an answer again as the JSON it should have been."""
+    """The prompt that asks for an answer again as the JSON it should have been, as far as it could have been that."""
+    answer = clip(answer, min(2 * max_tokens, call.budget.material), call.estimate)
 
     async def build() -> Body:
         return prompts.repair(answer=answer, shape=shape, boundary=call.boundary)
@@ -222,7 +229,8 @@ async def _repair(
         found = (
             None if isinstance(outcome, ModelError) else answers.findings(outcome.text, task.plan.findings)
         )
-        notes = clip(answer, NOTES_TOKENS, call.estimate) if found is None else ""
+        own = "" if found is not None else answers.without_citations(answer)
+        notes = clip(own, NOTES_TOKENS, call.estimate)
         if found is None:
             await call.client.warning(
                 f"{quoted(task.text.path)}: the model did not keep to the format; its prose is kept without evidence",

@@ -1,6 +1,6 @@
 """Which lines of a document a model is shown, and an exact account of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from research_shared.documents import DocumentText
@@ -13,6 +13,8 @@ MARK_TOKENS = 10
 HEAD_SHARE = 0.2
 OUTLINE_SHARE = 0.08
 _OUTLINE_LIMIT = 60
+_THINNER = 0.97
+"""By how much at least a document over its ceiling is thinned, until it is below."""
 _MAX_BYTES_PER_TOKEN = 8
 """No text counts for fewer tokens than this, whatever the estimate says: it has to be sent all the same."""
 _CLIP_SLACK = 8
@@ -160,12 +162,26 @@ def select(text: DocumentText, question: str, share: int, estimate: Estimator) -
     return merged(list(chosen.values())), headings
 
 
-def parts(text: DocumentText, size: int, ceiling: int, estimate: Estimator) -> list[Shown]:
+def parts(
+    text: DocumentText,
+    size: int,
+    ceiling: int,
+    estimate: Estimator,
+    beside: Callable[[int], int] = lambda _: 0,
+) -> list[Shown]:
     """A document cut along headings and pages into parts of at most `size` tokens, at most `ceiling` in all.
 
-    A document over the ceiling is thinned evenly: each part keeps its beginning.
+    `beside` gives what so many parts cost besides their text. A document over the ceiling is thinned evenly.
     """
-    every = pieces(passages(text), size - MARK_TOKENS, estimate)
+    groups = sections = _sections(pieces(passages(text), size - MARK_TOKENS, estimate), size)
+    fraction = 1.0
+    while groups and (cost := sum(map(_cost, groups)) + beside(len(groups))) > ceiling:
+        fraction *= min(_THINNER, ceiling / cost)
+        groups = _filled(_thinned(sections, fraction), size)
+    return [merged(group) for group in groups]
+
+
+def _sections(every: Sequence[Piece], size: int) -> list[list[Piece]]:
     groups: list[list[Piece]] = []
     used = 0
     for piece in every:
@@ -176,22 +192,41 @@ def parts(text: DocumentText, size: int, ceiling: int, estimate: Estimator) -> l
             used = 0
         groups[-1].append(piece)
         used += cost
-    total = sum(piece.tokens + MARK_TOKENS for piece in every)
-    if total > ceiling:
-        groups = [_thinned(group, ceiling / total) for group in groups]
-    return [merged(group) for group in groups]
+    return groups
 
 
 def _opens_section(before: Piece, piece: Piece) -> bool:
     return piece.heading != before.heading or piece.page != before.page
 
 
-def _thinned(group: list[Piece], fraction: float) -> list[Piece]:
-    room = sum(piece.tokens + MARK_TOKENS for piece in group) * fraction
+def _cost(every: Iterable[Piece]) -> int:
+    return sum(piece.tokens + MARK_TOKENS for piece in every)
+
+
+def _thinned(groups: Sequence[Sequence[Piece]], fraction: float) -> list[Piece]:
+    """The beginnings of the groups; what one could not use up of its share is left to the next ones."""
     kept: list[Piece] = []
-    for piece in group:
-        room -= piece.tokens + MARK_TOKENS
-        if kept and room < 0:
-            break
-        kept.append(piece)
+    room = 0.0
+    for group in groups:
+        room += _cost(group) * fraction
+        for piece in group:
+            cost = piece.tokens + MARK_TOKENS
+            if cost > room:
+                break
+            room -= cost
+            kept.append(piece)
     return kept
+
+
+def _filled(every: Sequence[Piece], size: int) -> list[list[Piece]]:
+    """Pieces in as few groups as their order allows."""
+    groups: list[list[Piece]] = []
+    used = 0
+    for piece in every:
+        cost = piece.tokens + MARK_TOKENS
+        if not groups or used + cost > size:
+            groups.append([])
+            used = 0
+        groups[-1].append(piece)
+        used += cost
+    return groups

@@ -36,7 +36,13 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
         await call.client.warning(f"{name}: {note}", once=True)
     budget = call.budget
     ceiling = budget.request_tokens - budget.call_tokens
-    shown = await asyncio.to_thread(parts, text, budget.material, ceiling, call.estimate)
+
+    def beside(count: int) -> int:
+        """What so many parts cost besides their text: instructions, and the merging of their notes."""
+        notes = count * plan.notes_tokens
+        return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.material else 0)
+
+    shown = await asyncio.to_thread(parts, text, budget.material, ceiling, call.estimate, beside)
     if not shown:
         raise DocumentUnreadable(f"{path} holds no text", reason="no text")
     covered = coverage(text, [span for part in shown for span in part.ranges], sum(p.clipped for p in shown))

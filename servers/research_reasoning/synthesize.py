@@ -1,7 +1,7 @@
 """`synthesize_research`: evidence from each document, then one answer over all of it, with quotes that were checked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -17,7 +17,6 @@ from research_reasoning.evidence import (
 )
 from research_reasoning.models.protocol import Body, Extract, Prompt, key_of
 from research_reasoning.results import Depth, Evidence, Insight, Source, Synthesis
-from research_reasoning.selection import clip
 from research_reasoning.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelError, ModelFailed, NoReadableDocuments, ResearchError
@@ -25,6 +24,9 @@ from research_shared.telemetry import record
 
 READERS = 8
 """Documents read at once; the library has its own limit on processes."""
+
+NAME_TOKENS = 6
+"""What a source costs in the combination besides its name."""
 
 NOTHING_FOUND = "None of the documents says anything about the question."
 
@@ -46,6 +48,8 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
         ModelError: the model answered for none of them, after its retries.
     """
     plan = DEPTHS[depth]
+    said = call.estimate(question) + max(map(call.estimate, paths))
+    call.budget = replace(call.budget, overhead=OVERHEAD + said)
     share = call.budget.share(len(paths), plan.share)
     texts = await _read(call, paths)
     tasks = [
@@ -54,7 +58,7 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
         if isinstance(text, DocumentText)
     ]
     material = min(call.budget.material, len(tasks) * plan.evidence_tokens)
-    combination = Cost(material + OVERHEAD, plan.combine_tokens)
+    combination = Cost(material + call.budget.overhead, plan.combine_tokens)
     await call.announce([[Cost.of(task.prompt()) for task in tasks], [combination]])
     gathered = {found.path: found for found in await gather(call, tasks)}
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
@@ -166,6 +170,7 @@ class _Combination:
         self._plan = plan
         self._usable = usable
         self._warnings = warnings
+        self._names = sum(call.estimate(found.path) + NAME_TOKENS for _, found in usable)
         self._citable = {number for number, _ in usable}
         self._by_mark: dict[str, tuple[str, CheckedFinding]] = {
             f"{number}.{index}": (found.path, finding)
@@ -177,7 +182,11 @@ class _Combination:
         """The answer; without the model's help when it fails or there is nothing to combine."""
         if not self._by_mark and not any(found.notes for _, found in self._usable):
             return _Answer(NOTHING_FOUND, (), answered=False)
-        prompt = self._prompt()
+        listed = self._listed()
+        if not listed:
+            self._warnings.append("no finding fits the combination, findings per document follow")
+            return self._uncombined()
+        prompt = self._prompt(listed)
         (outcome,) = await self._call.ask([prompt], reserve=1)
         if isinstance(outcome, ModelError):
             self._warnings.append(f"the combination failed, findings per document follow: {outcome.message}")
@@ -191,9 +200,7 @@ class _Combination:
         insights = tuple(self._insight(claim, marks) for claim, marks in combined.insights)
         return _Answer(self._cleaned(combined.synthesis), insights, answered=combined.answered)
 
-    def _prompt(self) -> Prompt:
-        listed = self._listed()
-
+    def _prompt(self, listed: str) -> Prompt:
         async def build() -> Body:
             return prompts.combine(
                 question=self._question,
@@ -213,14 +220,13 @@ class _Combination:
             self._plan.combine_tokens,
             build,
             extract,
-            self._call.estimate(listed) + OVERHEAD,
+            self._call.estimate(listed) + self._names + self._call.budget.overhead,
         )
 
     def _listed(self) -> str:
         """The findings of all documents as far as they fit, each document's first before any document's second."""
         call = self._call
-        names = sum(call.estimate(found.path) + 6 for _, found in self._usable)
-        room = call.budget.material - names
+        room = call.budget.material - self._names
         entries: list[tuple[int, int, str]] = []
         for number, found in self._usable:
             if found.notes:
@@ -242,9 +248,8 @@ class _Combination:
         return "\n".join(text for _, _, text in sorted(kept, key=lambda entry: (entry[1], entry[0])))
 
     async def _repaired(self, key: str, answer: str) -> answers.Combined | None:
-        kept = clip(answer, self._call.budget.material, self._call.estimate)
         prompt = repair_prompt(
-            self._call, key, "the combination", kept, prompts.COMBINE_SHAPE, self._plan.combine_tokens
+            self._call, key, "the combination", answer, prompts.COMBINE_SHAPE, self._plan.combine_tokens
         )
         (outcome,) = await self._call.ask([prompt])
         return (
@@ -252,12 +257,13 @@ class _Combination:
         )
 
     def _cleaned(self, text: str) -> str:
-        checked, wrong = answers.checked_citations(neutralised(text), self._citable)
+        checked, wrong = answers.checked_citations(text, self._citable)
         if wrong:
             self._warnings.append(
                 f"citations of sources that are not there were removed: {sorted(set(wrong))}"
             )
-        return checked
+        # Afterwards: what stood around a citation that is gone could make an address.
+        return neutralised(checked)
 
     def _insight(self, claim: str, marks: Sequence[str]) -> Insight:
         known = [mark for mark in dict.fromkeys(marks) if mark in self._by_mark]
@@ -267,8 +273,7 @@ class _Combination:
             )
         evidence = [item for mark in known for item in _evidence(*self._by_mark[mark])]
         verified = bool(evidence) and all(item.verified for item in evidence)
-        text, _ = answers.checked_citations(neutralised(claim), self._citable)
-        return Insight(claim=text, evidence=evidence, verified=verified)
+        return Insight(claim=self._cleaned(claim), evidence=evidence, verified=verified)
 
     def _uncombined(self) -> _Answer:
         """The findings as they are, document by document."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reasoning.carriers import connected
+from reasoning.carriers import Session, connected
 from reasoning.pdfs import pdf
-from reasoning.scripted import ScriptedModel
+from reasoning.scripted import Reply, ScriptedModel
 from research_reasoning.models.rounds import MAX_ROUNDS
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
@@ -108,3 +108,66 @@ async def test_a_line_full_of_blanks_does_not_break_the_limits_of_a_prompt(folde
         )
     assert max(len(text) for _, _, text in session.model.calls) < 100_000
     assert result["sources"][0]["coverage"]["complete"] is False
+
+
+def asked_tokens(session: Session) -> list[int]:
+    asked = [line for line in session.levels("info") if line.startswith("asking the model")]
+    return [int(line.split("about ")[1].split(" ")[0]) for line in asked]
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "provider-openai"])
+async def test_the_ceiling_of_a_request_holds_for_a_document_of_very_many_parts(
+    folder: Path, carrier: str
+) -> None:
+    sections = [f"# Part {n}\n\n" + f"Relay {n} removes one layer of encryption. " * 40 for n in range(300)]
+    (folder / "long.md").write_text("\n\n".join(sections), encoding="utf-8")
+    async with connected(carrier, folder, model_call_tokens=2_000, model_request_tokens=60_000) as session:
+        result = await session.call("summarize_document", document_path="long.md", summary_length="detailed")
+        asked = asked_tokens(session)
+    assert len(asked) > 3
+    assert sum(asked) <= 60_000
+    assert max(asked) <= 2_000
+    assert result["coverage"]["complete"] is False
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "provider-openai"])
+async def test_repairs_do_not_break_the_ceiling_of_a_request(folder: Path, carrier: str) -> None:
+    names = [f"n{number}.md" for number in range(30)]
+    for name in names:
+        (folder / name).write_text(f"# Note {name}\n\nRelays remove one layer of encryption each.\n", "utf-8")
+    model = ScriptedModel(always=lambda _kind, _text: Reply("prose without json and rather long. " * 5_000))
+    ceiling = 40_000
+    async with connected(carrier, folder, model, model_request_tokens=ceiling) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=names, research_question="What is removed?"
+        )
+        asked = asked_tokens(session)
+    assert len(asked) > 31
+    assert sum(asked) <= ceiling
+    assert (result["sources_used"], result["answered"]) == (30, True)
+
+
+async def test_a_long_question_takes_its_room_from_the_documents(folder: Path) -> None:
+    (folder / "long.md").write_text("Relays remove one layer of encryption each.\n\n" * 2_000, "utf-8")
+    async with connected("modern-memory", folder, model_call_tokens=2_000) as session:
+        await session.call(
+            "synthesize_research", document_paths=["long.md"], research_question="\u8fd9" * 1_000
+        )
+        assert max(asked_tokens(session)) <= 2_000
+        failed = await session.fail(
+            "synthesize_research", document_paths=["long.md"], research_question="\u8fd9" * 1_900
+        )
+    assert failed["code"] == "budget_exceeded"
+
+
+async def test_findings_none_of_which_fits_the_combination_are_given_as_they_are(folder: Path) -> None:
+    names = [f"a-document-with-a-long-name-{number:03}.md" for number in range(150)]
+    for name in names:
+        (folder / name).write_text(f"# Note {name}\n\nRelays remove one layer of encryption each.\n", "utf-8")
+    async with connected("provider-openai", folder, model_call_tokens=2_000) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=names, research_question="What is removed?"
+        )
+        assert session.model.counts["combine"] == 0
+    assert result["partial"] is True
+    assert result["key_insights"]

@@ -12,16 +12,20 @@ from research_reasoning.models.protocol import (
     Outcome,
     Prompt,
     RawAnswer,
+    Spend,
     judge,
     was_cut,
 )
-from research_shared.errors import DeadlineExceeded, ModelError, ModelFailed, ModelUnavailable
+from research_shared.errors import BudgetExceeded, DeadlineExceeded, ModelError, ModelFailed, ModelUnavailable
 from research_shared.progress import ClientLog
 from research_shared.retry import RetryPolicy
 from research_shared.tokens import Estimator
 
 Call = Callable[[Body, int], Awaitable[RawAnswer]]
 """Makes one attempt: a body and the limit on output tokens give an answer."""
+
+
+NOT_ASKED = "not asked, because the request's budget of input tokens is used up"
 
 
 class Unavailable(Exception):
@@ -33,6 +37,7 @@ async def complete_concurrently(
     call: Call,
     done: Done,
     *,
+    spend: Spend,
     limiter: anyio.CapacityLimiter,
     retry: RetryPolicy,
     client: ClientLog,
@@ -43,7 +48,7 @@ async def complete_concurrently(
 
     async def one(index: int, prompt: Prompt) -> None:
         async with limiter:
-            outcome = await _answer(prompt, call, retry=retry, client=client, estimate=estimate)
+            outcome = await _answer(prompt, call, spend=spend, retry=retry, client=client, estimate=estimate)
         outcomes[index] = outcome
         await done(index, outcome)
 
@@ -54,10 +59,12 @@ async def complete_concurrently(
 
 
 async def _answer(
-    prompt: Prompt, call: Call, *, retry: RetryPolicy, client: ClientLog, estimate: Estimator
+    prompt: Prompt, call: Call, *, spend: Spend, retry: RetryPolicy, client: ClientLog, estimate: Estimator
 ) -> Outcome:
     body = await prompt.build()
     expected = estimate(body.system) + estimate(body.text)
+    if not spend(prompt.key, expected):
+        return failure(prompt, "budget", NOT_ASKED, 0)
     made = 0
 
     async def attempt(number: int) -> Completion:
@@ -98,5 +105,7 @@ async def _answer(
 
 def failure(prompt: Prompt, reason: str, message: str, attempts: int) -> ModelError:
     """The error that stands for a prompt without an answer."""
+    if reason == "budget":
+        return BudgetExceeded(f"{prompt.label}: {message}", reason=reason, attempts=attempts)
     times = "once" if attempts == 1 else f"{attempts} times"
     return ModelFailed(f"{prompt.label}: {message} (tried {times})", reason=reason, attempts=attempts)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from research_reasoning.models.protocol import Completion, Done, Extract, Outcome, Prompt, Route
+from research_reasoning.models.protocol import Completion, Done, Extract, Outcome, Prompt, Route, Spend
 from research_shared.analysis import STOP_WORDS, stems
 from research_shared.tokens import Estimator
 
@@ -186,9 +186,11 @@ class ExtractiveModel:
     def __init__(self, estimate: Estimator) -> None:
         self._estimate = estimate
 
-    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+    async def complete(
+        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
+    ) -> list[Outcome]:
         """Answers to all prompts."""
-        del reserve
+        del reserve, spend
         outcomes: list[Outcome] = []
         for index, prompt in enumerate(prompts):
             material = await prompt.extract()

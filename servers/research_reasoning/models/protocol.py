@@ -69,6 +69,10 @@ Done = Callable[[int, Outcome], Awaitable[None]]
 """Told the index and the outcome of each prompt as soon as it is known."""
 
 
+Spend = Callable[[str, int], bool]
+"""Takes the estimated input tokens of a prompt, by its key, out of the request's budget; False when it has too few."""
+
+
 class Model(Protocol):
     """Answers prompts, as many at once as its limits allow."""
 
@@ -77,7 +81,9 @@ class Model(Protocol):
         """Which way the answers come."""
         ...
 
-    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+    async def complete(
+        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
+    ) -> list[Outcome]:
         """The outcomes, in the order of the prompts. `reserve` is the number of rounds that later steps need."""
         ...
 

@@ -12,7 +12,16 @@ from pydantic import SecretStr
 from research_reasoning.models import wire
 from research_reasoning.models.breaker import CircuitBreaker
 from research_reasoning.models.concurrent import Unavailable, complete_concurrently
-from research_reasoning.models.protocol import AttemptFailed, Body, Done, Outcome, Prompt, RawAnswer, Route
+from research_reasoning.models.protocol import (
+    AttemptFailed,
+    Body,
+    Done,
+    Outcome,
+    Prompt,
+    RawAnswer,
+    Route,
+    Spend,
+)
 from research_shared.progress import ClientLog
 from research_shared.retry import RetryPolicy, retry_after
 from research_shared.tokens import Estimator
@@ -156,13 +165,16 @@ class ProviderModel:
         self._retry = retry
         self._estimate = estimate
 
-    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+    async def complete(
+        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
+    ) -> list[Outcome]:
         """Ask all prompts at once, within the provider's limit on concurrency."""
         del reserve
         return await complete_concurrently(
             prompts,
             self._provider.call,
             done,
+            spend=spend,
             limiter=self._provider.limiter,
             retry=self._retry,
             client=self._listener,

@@ -17,7 +17,7 @@ from mcp_types import (
     InputRequiredResult,
 )
 
-from research_reasoning.models.concurrent import failure
+from research_reasoning.models.concurrent import NOT_ASKED, failure
 from research_reasoning.models.protocol import (
     CHARS_PER_TOKEN,
     AttemptFailed,
@@ -27,6 +27,7 @@ from research_reasoning.models.protocol import (
     Prompt,
     RawAnswer,
     Route,
+    Spend,
     judge,
     was_cut,
 )
@@ -82,7 +83,9 @@ class RoundsModel:
         self._asked = dict(ledger.asked)
         ledger.asked = {}
 
-    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+    async def complete(
+        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
+    ) -> list[Outcome]:
         """The outcomes when all are known.
 
         Raises:
@@ -100,10 +103,14 @@ class RoundsModel:
             # A model that overruns its limits makes answers that together are too large for one request. Half of the
             # rounds must do, though: the others are for what fails.
             most = max(self._at_once, math.ceil(len(missing) / max(1, left // 2)))
-            await self._ask([prompts[index] for index in missing[:most]])
+            for start in range(0, len(missing), most):
+                await self._ask([prompts[index] for index in missing[start : start + most]], spend)
         for index in missing:
+            # Known by now is only what there was no budget to ask.
             tried = self._ledger.attempts.get(prompts[index].key, 0)
-            outcomes[index] = failure(prompts[index], "rounds", "no round is left to ask in", tried)
+            outcomes[index] = await self._known(prompts[index]) or failure(
+                prompts[index], "rounds", "no round is left to ask in", tried
+            )
             await done(index, outcomes[index])
         return [outcomes[index] for index in range(len(prompts))]
 
@@ -142,19 +149,26 @@ class RoundsModel:
             answer.text,
             answer.model,
             cut=was_cut(answer),
-            input_tokens=prompt.expected_tokens,
+            input_tokens=ledger.spent.get(prompt.key, prompt.expected_tokens),
             output_tokens=self._estimate(answer.text),
             attempts=attempt,
         )
 
-    async def _ask(self, prompts: Sequence[Prompt]) -> None:
-        """End the round with as many of the prompts as fit; the rest will be missing again in the next one."""
+    async def _ask(self, prompts: Sequence[Prompt], spend: Spend) -> None:
+        """End the round with as many of the prompts as fit; the rest will be missing again in the next one.
+
+        Returns only when there is budget for none of them.
+        """
         ledger = self._ledger
         state = len(ledger.pack()) * SEALED_GROWTH
         room, answers = MAX_ROUND_BYTES - state, MAX_ANSWERS_BYTES - state
         requests: dict[str, CreateMessageRequest] = {}
         for prompt in prompts:
             body = await prompt.build()
+            expected = self._estimate(body.system) + self._estimate(body.text)
+            if not spend(prompt.key, expected):
+                ledger.failures[prompt.key] = ("budget", NOT_ASKED, 0)
+                continue
             request = sampling_request(body, prompt.max_tokens)
             room -= len(request.model_dump_json().encode()) + 160
             answers -= prompt.max_tokens * CHARS_PER_TOKEN
@@ -163,11 +177,12 @@ class RoundsModel:
             attempt = ledger.attempts.get(prompt.key, 0) + 1
             requests[f"{prompt.key}.{attempt}"] = request
             ledger.asked[prompt.key] = attempt
-            expected = self._estimate(body.system) + self._estimate(body.text)
             await self._client.info(
                 f"asking the model for {prompt.label}: about {expected} tokens in, at most {prompt.max_tokens} out"
                 + (f" (attempt {attempt} of {self._retry.attempts})" if attempt > 1 else "")
             )
+        if not requests:
+            return
         if self._backoff:
             await (self._retry.sleep or anyio.sleep)(self._backoff)
         ledger.rounds += 1

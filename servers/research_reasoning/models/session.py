@@ -19,7 +19,16 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from research_reasoning.models.concurrent import Unavailable, complete_concurrently
-from research_reasoning.models.protocol import AttemptFailed, Body, Done, Outcome, Prompt, RawAnswer, Route
+from research_reasoning.models.protocol import (
+    AttemptFailed,
+    Body,
+    Done,
+    Outcome,
+    Prompt,
+    RawAnswer,
+    Route,
+    Spend,
+)
 from research_shared.progress import ClientLog
 from research_shared.retry import RetryPolicy
 from research_shared.tokens import Estimator
@@ -48,13 +57,16 @@ class SessionModel:
         self._limiter = anyio.CapacityLimiter(concurrency)
         self._estimate = estimate
 
-    async def complete(self, prompts: Sequence[Prompt], done: Done, *, reserve: int = 0) -> list[Outcome]:
+    async def complete(
+        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
+    ) -> list[Outcome]:
         """Ask all prompts at once, within the limit on concurrency."""
         del reserve
         return await complete_concurrently(
             prompts,
             self._call,
             done,
+            spend=spend,
             limiter=self._limiter,
             retry=self._retry,
             client=self._client,

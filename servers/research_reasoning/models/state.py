@@ -12,7 +12,7 @@ from typing import Any, Self
 from research_reasoning.models.protocol import Completion
 from research_shared.errors import BudgetExceeded, InvalidArguments
 
-VERSION = 1
+VERSION = 2
 MAX_STATE_BYTES = 8 * 1024 * 1024
 """The largest state, unpacked. The seal already proves that a server of ours packed it."""
 
@@ -52,11 +52,23 @@ class Ledger:
     attempts: dict[str, int] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
     """The prompts whose outcome is in `usage` and in the client's log already."""
+    spent: dict[str, int] = field(default_factory=dict)
+    """The estimated input tokens of the prompts that were asked."""
+    spent_in_all: int = 0
     usage: Usage = field(default_factory=Usage)
     models: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     """The documents that the call is about, as they were when they were last read."""
     touched: set[str] = field(default_factory=set)
+
+    def spend(self, key: str, tokens: int, ceiling: int) -> bool:
+        """Take a prompt's tokens out of what may be spent in all; another attempt at the prompt takes nothing more."""
+        if key not in self.spent:
+            if self.spent_in_all + tokens > ceiling:
+                return False
+            self.spent[key] = tokens
+            self.spent_in_all += tokens
+        return True
 
     def recall(self, key: str) -> Any:
         """What a finished step came to, or None."""
@@ -89,6 +101,8 @@ class Ledger:
             "attempts": {key: value for key, value in self.attempts.items() if key in self.touched},
             "asked": self.asked,
             "counted": sorted(self.counted & self.touched),
+            "spent": {key: value for key, value in self.spent.items() if key in self.touched},
+            "spent_in_all": self.spent_in_all,
             "usage": asdict(self.usage),
             "models": self.models,
             "digests": self.digests,
@@ -124,6 +138,8 @@ class Ledger:
                 asked=kept["asked"],
                 attempts=kept["attempts"],
                 counted=set(kept["counted"]),
+                spent=kept["spent"],
+                spent_in_all=kept["spent_in_all"],
                 usage=Usage(**kept["usage"]),
                 models=kept["models"],
                 digests=kept["digests"],
