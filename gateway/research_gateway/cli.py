@@ -4,10 +4,21 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from research_shared.serving import HostOption, PortOption, RootOption, TransportOption, load_settings
+from research_shared.serving import (
+    VERSION,
+    HostOption,
+    PortOption,
+    RootOption,
+    TransportOption,
+    load_settings,
+)
 from research_shared.serving import serve as run_server
 
-app = App(name="research-assistant", help="A research folder for any MCP client, behind one endpoint.")
+app = App(
+    name="research-assistant",
+    help="A research folder for any MCP client, behind one endpoint.",
+    version=VERSION,
+)
 
 app.command("research_gateway.audit.cli:audit_app", name="audit", help="Check and read audit logs.")
 

@@ -3,10 +3,21 @@
 from cyclopts import App
 
 from research_documents.server import build_documents_server
-from research_shared.serving import HostOption, PortOption, RootOption, TransportOption, load_settings
+from research_shared.serving import (
+    VERSION,
+    HostOption,
+    PortOption,
+    RootOption,
+    TransportOption,
+    load_settings,
+)
 from research_shared.serving import serve as run_server
 
-app = App(name="research-documents", help="List, search and read a research folder from any MCP client.")
+app = App(
+    name="research-documents",
+    help="List, search and read a research folder from any MCP client.",
+    version=VERSION,
+)
 
 
 @app.command

@@ -55,8 +55,14 @@ def auth_provider(settings: Settings) -> AuthProvider | None:
             audience=settings.auth_audience,
             algorithm=settings.auth_algorithm,
         )
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"RESEARCH_AUTH_*: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"RESEARCH_AUTH_PUBLIC_KEY={settings.auth_public_key}: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(
+            f"RESEARCH_AUTH_ALGORITHM={settings.auth_algorithm!r} or RESEARCH_AUTH_PUBLIC_KEY: {error}"
+        ) from error
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,8 @@ MEDIA_TYPES = {
     ".text": "text/plain",
 }
 """The suffixes (lower case) that make a file a document."""
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999: a file system can hold times beyond, a date cannot."""
 
 
 def media_type_of(path: str) -> str | None:
@@ -62,8 +64,9 @@ class DocumentInfo:
 
     @property
     def modified(self) -> datetime:
-        """The time of the last change, UTC, to the second."""
-        return datetime.fromtimestamp(self.identity.mtime_ns // 1_000_000_000, tz=UTC)
+        """The time of the last change, UTC, to the second; the nearest that can be written for one far off."""
+        seconds = self.identity.mtime_ns // 1_000_000_000
+        return datetime.fromtimestamp(min(max(seconds, _FIRST_SECOND), _LAST_SECOND), tz=UTC)
 
 
 @dataclass(frozen=True)

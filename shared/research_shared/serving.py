@@ -6,12 +6,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
 
 import uvicorn
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from fastmcp import FastMCP
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -32,10 +34,18 @@ TransportOption = Annotated[
     Literal["stdio", "http"], Parameter(name="--transport", help="How clients connect.")
 ]
 HostOption = Annotated[str, Parameter(name="--host", help="Address to listen on (http).")]
-PortOption = Annotated[int, Parameter(name="--port", help="Port to listen on (http); 0 picks a free one.")]
+PortOption = Annotated[
+    int,
+    Parameter(
+        name="--port",
+        validator=Number(gte=0, lte=65_535),
+        help="Port to listen on (http); 0 picks a free one.",
+    ),
+]
 
 log = get_logger("research.serving")
 
+VERSION = version("research-assistant-mcp")
 MCP_PATH = "/mcp"
 FLUSH_S = 0.25
 """How long the last answer may take from the server to the pipe; nothing tells when it is through."""
@@ -61,7 +71,10 @@ def load_settings(roots: list[str] | None = None, **overrides: Any) -> Settings:
 
 
 def _as_roots(given: str) -> tuple[Any, ...]:
-    parsed = parse_roots(given)
+    try:
+        parsed = parse_roots(given)
+    except ValueError as error:
+        raise ConfigurationError(f"--root {error}") from error
     return parsed if isinstance(parsed, tuple) else ()
 
 
@@ -72,14 +85,18 @@ def check_roots(settings: Settings) -> None:
         ConfigurationError: names the first folder that is not there.
     """
     for root in settings.roots:
-        if not Path(root.directory).is_dir():
+        try:
+            there = Path(root.directory).is_dir()
+        except OSError:  # a name that no directory can have
+            there = False
+        if not there:
             raise ConfigurationError(
                 f"RESEARCH_ROOTS: {root.directory} is not a directory: create it, or name another with --root DIR"
             )
 
 
 def _fail(message: str) -> int:
-    print(f"research-assistant: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
     return 2
 
 
@@ -110,12 +127,20 @@ def serve(
         sys.exit(_fail(error.message))
     drain = Drain()
     server.add_middleware(drain)
-    if transport == "stdio":
-        asyncio.run(_run_stdio(server, drain, settings.drain_s))
-        return
-    add_health(server)
-    uvicorn_server = http_server(server, settings, drain, host=host, port=port)
-    asyncio.run(uvicorn_server.serve())
+    try:
+        if transport == "stdio":
+            asyncio.run(_run_stdio(server, drain, settings.drain_s))
+        else:
+            add_health(server)
+            asyncio.run(_run_http(server, http_server(server, settings, drain, host=host, port=port)))
+    except ConfigurationError as error:
+        sys.exit(_fail(error.message))
+
+
+async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:
+    """Serve over HTTP. The lifespan is entered here, so that what is wrong with it is an error and no traceback."""
+    async with server._lifespan_manager():  # noqa: SLF001  (as FastMCP's own run_http_async does)
+        await listener.serve()
 
 
 class DrainingServer(uvicorn.Server):

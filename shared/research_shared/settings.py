@@ -27,7 +27,10 @@ def parse_roots(value: object) -> object:
         name, separator, directory = entry.partition("=")
         if not separator or not _ROOT_NAME.fullmatch(name):
             name, directory = "", entry
-        path = Path(os.path.abspath(Path(directory).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+        try:
+            path = Path(os.path.abspath(Path(directory).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+        except RuntimeError as error:
+            raise ValueError(f"{directory}: no such home directory") from error
         roots.append(Root(name or _default_name(path), path))
     return tuple(roots)
 
@@ -72,7 +75,7 @@ class Settings(BaseSettings):
     max_pages: int = Field(default=5_000, ge=1, description="pages read of one document")
     max_text_bytes: int = Field(default=64 * _MIB, ge=1024, description="text kept of one document")
     cache_bytes: int = Field(
-        default=1024 * _MIB, ge=_MIB, description="text kept in memory over all documents"
+        default=1024 * _MIB, ge=_MIB, description="text kept in memory, by the library and by the index each"
     )
     extract_workers: int = Field(default=2, ge=1, le=64, description="processes that read PDFs")
     extract_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one document")
@@ -221,6 +224,24 @@ class Settings(BaseSettings):
             raise ValueError("each key needs at least 32 bytes")
         return keys
 
+    @field_validator("provider_key", mode="before")
+    @classmethod
+    def _one_header(cls, key: object) -> object:
+        if not isinstance(key, str):
+            return key
+        if not (key.strip().isascii() and key.strip().isprintable()):
+            raise ValueError("printable ASCII characters, as an HTTP header takes them")
+        return key.strip() or None
+
+    @field_validator("provider_url")
+    @classmethod
+    def _reachable(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)  # refuses unbalanced brackets
+            if not parts.hostname or parts.port == 0:  # refuses ports that are no number below 65536
+                raise ValueError("an address with a host, and with a port from 1 to 65535 if any")
+        return url
+
     @field_validator("audit_key")
     @classmethod
     def _strong_audit_key(cls, key: SecretStr | None) -> SecretStr | None:
@@ -285,6 +306,7 @@ def _one_line(settings: type[Settings], error: ValidationError) -> str:
     name = str(problem["loc"][0])
     field = settings.model_fields[name]
     secret = "Secret" in str(field.annotation)
-    shown = "(hidden)" if secret else repr(problem["input"])
+    # an address may hold a password
+    shown = "(hidden)" if secret or "@" in str(problem["input"]) else repr(problem["input"])
     allowed = problem.get("ctx", {}).get("expected") or problem["msg"].removeprefix("Value error, ")
     return f"{PREFIX}{name.upper()}={shown}: allowed: {allowed}"

@@ -10,6 +10,7 @@ from fastmcp.exceptions import McpError
 from mcp_types import ResourceTemplateReference
 
 from research_documents.server import build_documents_server, create_server
+from research_shared.documents import DocumentInfo, Identity
 from research_shared.settings import Settings
 
 
@@ -325,3 +326,17 @@ async def test_the_factory_reads_the_environment(folder: Path, monkeypatch: pyte
     monkeypatch.setenv("RESEARCH_ROOTS", str(folder))
     async with Client(create_server()) as client:
         assert (await call(client, "list_research_documents"))["total"] == 4
+
+
+async def test_a_time_beyond_the_calendar_does_not_break_the_listing() -> None:
+    for year, second in ((9999, 2**45), (1, -(2**45))):
+        info = DocumentInfo("a.md", "r", "text/markdown", Identity(1, 1, 1, second * 1_000_000_000, 0))
+        assert info.modified.year == year
+
+
+async def test_a_document_whose_name_looks_absolute_is_a_resource_too(
+    client: Client[Any], folder: Path
+) -> None:
+    (folder / "C:plan.md").write_text("a plan\n", encoding="utf-8")
+    (content,) = await client.read_resource("research://documents/C:plan.md")
+    assert getattr(content, "text", None) == "a plan\n"

@@ -221,7 +221,7 @@ async def test_readiness_names_what_is_missing_and_comes_back(folder: Path) -> N
         assert (status, body["status"]) == (200, "ready")
         assert body["checks"]["roots"] == {"ok": True, "research": True}
         assert body["checks"]["audit"]["ok"] is True
-        folder.rename(folder.parent / "away")  # noqa: ASYNC240
+        folder.rename(folder.parent / "away")
         status, body = await status_of(served.url, "/readyz")
         assert (status, body["checks"]["roots"]) == (503, {"ok": False, "research": False})
         assert str(folder) not in json.dumps(body)

@@ -438,7 +438,7 @@ async def test_a_warm_document_of_a_missing_root_is_not_given(make: Make, folder
     (folder / "a.md").write_text("text")
     library = make()
     await library.read("a.md")
-    folder.rename(folder.with_name("gone"))  # noqa: ASYNC240
+    folder.rename(folder.with_name("gone"))
     for asked in (library.read("a.md"), library.stat("a.md"), library.documents()):
         with pytest.raises(RootUnavailable):
             await asked

@@ -88,7 +88,7 @@ def test_bytes_that_are_not_utf8_are_shown_and_counted(file: Path) -> None:
 def test_a_stray_nul_is_shown_and_counted(file: Path) -> None:
     extracted = text_of(file, b"x" * 70_000 + b"\0")
     assert extracted.data.endswith("x\ufffd".encode())
-    assert extracted.notes == ("1 characters could not be decoded and are shown as U+FFFD",)
+    assert extracted.notes == ("1 character could not be decoded and are shown as U+FFFD",)
 
 
 @pytest.mark.parametrize(

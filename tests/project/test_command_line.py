@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -148,3 +149,33 @@ def test_the_demo_of_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> No
     result = run("research-assistant", "demo", "--root", str(tmp_path), COLUMNS="160")
     assert result.returncode == 0, result.stderr
     assert "no PDF, Markdown or text document" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "named"),
+    [
+        (["serve", "--root", "~nobody-of-that-name/x"], {}, "--root"),
+        (["serve"], {"RESEARCH_ROOTS": "~nobody-of-that-name/x"}, "RESEARCH_ROOTS"),
+        (["serve"], {"RESEARCH_ROOTS": "/" + "a" * 300}, "RESEARCH_ROOTS"),
+        (["serve", "--root", str(SAMPLES)], {"RESEARCH_AUDIT_LOG": "/nonexistent/audit.jsonl"}, "audit"),
+        (
+            ["serve", "--root", str(SAMPLES), "--transport", "http", "--port", "0"],
+            {"RESEARCH_AUDIT_LOG": "/nonexistent/audit.jsonl"},
+            "audit",
+        ),
+        (["serve"], {"RESEARCH_PROVIDER_URL": "htp://user:sekret@host"}, "RESEARCH_PROVIDER_URL"),
+    ],
+)
+def test_what_cannot_be_used_ends_the_start_with_one_line_and_no_secret(
+    arguments: list[str], variables: dict[str, str], named: str
+) -> None:
+    result = run("research-assistant", *arguments, **variables)
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("research-assistant: ")
+    assert named in line
+    assert "sekret" not in line
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert run("research-documents", "--version").stdout.strip() == version("research-assistant-mcp")

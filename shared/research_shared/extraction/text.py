@@ -51,7 +51,8 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
     if encoding in _NAMES:
         notes.append(f"decoded from {_NAMES[encoding]}")
     if lines.replaced:
-        notes.append(f"{lines.replaced} characters could not be decoded and are shown as U+FFFD")
+        were = "character" if lines.replaced == 1 else "characters"
+        notes.append(f"{lines.replaced} {were} could not be decoded and are shown as U+FFFD")
     if lines.cut:
         notes.append(f"the text was cut after {len(lines.data)} bytes of a file of {size} bytes")
     return Extracted(ENGINE, digest.hexdigest(), bytes(lines.data), notes=tuple(notes))
@@ -88,6 +89,7 @@ class _Lines:
         self.cut = False
         self._most = most
         self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self._genuine = "\ufffd".encode(encoding)
         self._after_cr = False
 
     def feed(self, chunk: bytes, *, final: bool) -> None:
@@ -99,8 +101,7 @@ class _Lines:
         self._after_cr = text.endswith("\r") if text else self._after_cr
         text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
         data = text.encode()
-        # A file may hold U+FFFD of its own; what it shows is the same.
-        self.replaced += text.count("\ufffd")
+        self.replaced += max(text.count("\ufffd") - chunk.count(self._genuine), 0)
         room = self._most - len(self.data)
         if len(data) > room:
             self.cut = True
