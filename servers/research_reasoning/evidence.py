@@ -1,7 +1,7 @@
 """What each document says about the question: asked of a model, one prompt a document, and checked by the server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from research_shared.documents import DocumentText
 from research_shared.errors import ModelError, ModelUnavailable
 
 NOTES_TOKENS = 400
+
+Finished = Callable[["EvidenceTask", "DocumentEvidence"], Awaitable[None]]
+"""Told of a document about which nothing more will be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +182,10 @@ def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max
     )
 
 
-async def gather(call: Call, tasks: Sequence[EvidenceTask]) -> list[DocumentEvidence]:
-    """The evidence of all documents, asked at once, one step of progress each; a failed one carries its reason.
+async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> list[DocumentEvidence]:
+    """The evidence of all documents, asked at once; a failed one carries its reason.
+
+    A document is a step of progress when nothing more will be asked about it; `skipped` ones were steps before.
 
     Raises:
         ModelUnavailable: nothing was answered because the model cannot be reached at all.
@@ -194,21 +199,24 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask]) -> list[DocumentEvid
     asked = [task.prompt() for task in open_tasks]
     broken: dict[int, str] = {}
 
+    async def finished(task: EvidenceTask, found: DocumentEvidence) -> None:
+        results[task.key] = found
+        await call.progress.to(skipped + len(results), f"evidence from {quoted(task.text.path)}")
+
     async def tell(index: int, outcome: Outcome) -> None:
         # At once, not when all are in: in a call of several rounds the answer need not be carried any further.
         task = open_tasks[index]
         if isinstance(outcome, ModelError):
-            results[task.key] = DocumentEvidence(task.text.path, failure=outcome.message)
+            await finished(task, DocumentEvidence(task.text.path, failure=outcome.message))
         elif (found := answers.findings(outcome.text, task.plan.findings)) is None:
             broken[index] = outcome.text
         else:
-            results[task.key] = _keep(call, task, await task.checked(found))
-        await call.progress.step(f"evidence from {quoted(task.text.path)}")
+            await finished(task, _keep(call, task, await task.checked(found)))
 
     for outcome in await call.ask(asked, reserve=3, tell=tell):
         if isinstance(outcome, ModelUnavailable) and all(found.failure for found in results.values()):
             raise outcome
-    await _repair(call, [(open_tasks[index], broken[index]) for index in sorted(broken)], results)
+    await _repair(call, [(open_tasks[index], broken[index]) for index in sorted(broken)], finished)
     return [results[task.key] for task in tasks]
 
 
@@ -218,9 +226,7 @@ def _keep(call: Call, task: EvidenceTask, found: DocumentEvidence) -> DocumentEv
     return found
 
 
-async def _repair(
-    call: Call, broken: Sequence[tuple[EvidenceTask, str]], results: dict[str, DocumentEvidence]
-) -> None:
+async def _repair(call: Call, broken: Sequence[tuple[EvidenceTask, str]], finished: Finished) -> None:
     """Ask once more for what was no JSON; what still is none is kept as prose."""
     if not broken:
         return
@@ -236,4 +242,4 @@ async def _repair(
                 f"{quoted(task.text.path)}: the model did not keep to the format; its prose is kept without evidence",
                 once=True,
             )
-        results[task.key] = _keep(call, task, await task.checked(found or (), notes))
+        await finished(task, _keep(call, task, await task.checked(found or (), notes)))

@@ -60,7 +60,7 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
     material = min(call.budget.material, len(tasks) * plan.evidence_tokens)
     combination = Cost(material + call.budget.overhead, plan.combine_tokens)
     await call.announce([[Cost.of(task.prompt()) for task in tasks], [combination]])
-    gathered = {found.path: found for found in await gather(call, tasks)}
+    gathered = {found.path: found for found in await gather(call, tasks, len(paths) - len(tasks))}
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]
     if not usable:

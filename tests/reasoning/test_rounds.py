@@ -44,6 +44,7 @@ class Driver:
         self.clients = clients
         self.model = model
         self.logs: list[str] = []
+        self.progress: list[tuple[float, float | None]] = []
 
     async def send(
         self,
@@ -60,9 +61,13 @@ class Driver:
             input_responses=responses,
             request_state=state,
             allow_input_required=True,
+            progress_callback=self.reached,
         )
         assert isinstance(result, CallToolResult | InputRequiredResult)
         return result
+
+    async def reached(self, value: float, total: float | None, _message: str | None) -> None:
+        self.progress.append((value, total))
 
     async def ask(self, **options: Any) -> InputRequiredResult:
         result = await self.send(**options)
@@ -313,10 +318,39 @@ async def test_a_client_that_never_answers_usefully_is_asked_at_most_eight_times
 async def test_log_lines_and_progress_are_not_repeated_in_later_rounds(folder: Path) -> None:
     async with driving(folder) as driver:
         await driver.finish(await driver.ask())
+    assert driver.progress == [(1, 3), (2, 3), (3, 3)]
     assert len([line for line in driver.logs if line.startswith("reading")]) == 3
     assert len([line for line in driver.logs if line.startswith("planned")]) == 1
     assert len([line for line in driver.logs if line.startswith("asking")]) == 4
     assert len([line for line in driver.logs if line.startswith("the model answered")]) == 4
+
+
+async def test_progress_counts_a_document_once_however_often_it_is_asked_about(folder: Path) -> None:
+    asked: dict[str, int] = {}
+
+    def troubled(kind: str, text: str) -> Reply | None:
+        name = next(name for name in PATHS if name in text) if kind == "evidence" else ""
+        asked[name] = asked.get(name, 0) + 1
+        if name == "tor.md":
+            return Reply("no", "refusal")
+        return Reply("") if name and asked[name] <= 2 else None
+
+    async with driving(folder, model=ScriptedModel(always=troubled)) as driver:
+        ask = await driver.ask()
+        seen = []
+        for _ in range(2):
+            ask = await driver.ask(responses=driver.answers(ask), state=ask.request_state)
+            seen.append(list(driver.progress))
+        await driver.finish(ask)
+    assert seen == [[(1, 3)], [(1, 3)]]
+    assert driver.progress == [(1, 3), (2, 3), (3, 3)]
+
+
+async def test_the_usage_of_several_rounds_is_what_was_logged(folder: Path) -> None:
+    async with driving(folder) as driver:
+        result = await driver.finish(await driver.ask())
+    logged = [line for line in driver.logs if line.startswith("asking")]
+    assert result["usage"]["input_tokens"] == sum(int(line.split("about ")[1].split()[0]) for line in logged)
 
 
 def test_state_of_another_making_is_refused_with_a_clear_error() -> None:
