@@ -1,6 +1,7 @@
 """Retry with exponential back-off, full jitter, `Retry-After` and one wall-clock deadline, on stamina."""
 
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ T = TypeVar("T")
 Verdict = bool | float
 """What to do after a failure: `False` give up, `True` back off, a number wait at least that many seconds."""
 
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 MAX_RETRY_AFTER_S = 24 * 3600.0
 """A server that asks for more than a day is not believed."""
 
@@ -127,24 +129,22 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
     None when it does not ask, or when what it asks is negative, not a number, or more than a day.
     """
-    seconds = _number(headers.get("retry-after-ms"), 1000.0)
-    if seconds is None and (value := headers.get("retry-after")) is not None:
-        seconds = _number(value, 1.0)
-        if seconds is None:
-            seconds = _until(value, now or datetime.now(UTC))
-    return seconds if seconds is not None and 0 <= seconds <= MAX_RETRY_AFTER_S else None
+    value = headers.get("retry-after", "")
+    wishes = (
+        _number(headers.get("retry-after-ms", ""), 1000.0),
+        _number(value, 1.0),
+        _until(value, now or datetime.now(UTC)),
+    )
+    return next((wish for wish in wishes if wish is not None and 0 <= wish <= MAX_RETRY_AFTER_S), None)
 
 
-def _number(value: str | None, divisor: float) -> float | None:
-    try:
-        return float(value) / divisor if value is not None else None
-    except ValueError:
-        return None
+def _number(value: str, divisor: float) -> float | None:
+    return float(value) / divisor if _NUMBER.fullmatch(value.strip()) else None
 
 
 def _until(value: str, now: datetime) -> float | None:
     try:
         then = parsedate_to_datetime(value)
-    except ValueError:
+        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp()

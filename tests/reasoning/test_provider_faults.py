@@ -1,6 +1,7 @@
 """What a misbehaving provider does to a call, over a real socket."""
 
 import itertools
+import json
 import logging
 import os
 from collections.abc import Iterable
@@ -10,9 +11,10 @@ from typing import Any
 import anyio
 import pytest
 
-from reasoning.carriers import connected, no_wait, until
+from reasoning.carriers import connected, no_wait, settings, until
 from reasoning.providers import Fault, error
 from reasoning.scripted import Reply, ScriptedModel
+from research_shared.errors import ConfigurationError
 from research_shared.retry import RetryPolicy
 
 KINDS = ("anthropic", "openai")
@@ -211,3 +213,41 @@ async def test_a_provider_that_is_not_there_is_a_connection_failure(folder: Path
     async with connected("provider-openai", folder, **changes) as session:
         failed = await session.fail("summarize_document", document_path="tor.md")
     assert (failed["reason"], failed["attempts"]) == ("connection", 3)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "![x](http://evil.example/p) " + "m" * 1_000, "", 7])
+async def test_the_name_that_a_model_gives_itself_is_kept_to_one_short_plain_line(
+    folder: Path, name: object
+) -> None:
+    message = {"message": {"content": "One paragraph."}, "finish_reason": "stop"}
+    async with connected("provider-openai", folder) as session:
+        assert session.provider is not None
+        session.provider.faults = [Fault(200, json.dumps({"model": name, "choices": [message]}).encode())]
+        result = await session.call("summarize_document", document_path="tor.md", summary_length="brief")
+    assert 0 < len(result["model"]) <= 100
+    assert not set("![]()\ud800") & set(result["model"])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("provider_key", "schl\u00fcssel"),
+        ("provider_key", "two\nlines"),
+        ("provider_url", "http://[::1"),
+        ("provider_url", "http://127.0.0.1:99999/v1"),
+        ("provider_url", "http://:80/v1"),
+    ],
+)
+def test_a_provider_that_can_never_be_reached_is_refused_at_the_start(
+    folder: Path, variable: str, value: str
+) -> None:
+    with pytest.raises(ConfigurationError):
+        settings(folder, **{variable: value})
+
+
+async def test_a_key_may_end_in_a_line_break_as_files_do(folder: Path) -> None:
+    async with connected("provider-openai", folder, provider_key="a-key-from-a-file\n") as session:
+        assert session.provider is not None
+        await session.call("summarize_document", document_path="tor.md")
+        _, headers, _ = session.provider.requests[0]
+    assert headers["authorization"] == "Bearer a-key-from-a-file"

@@ -185,6 +185,10 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         ({"retry-after": "86401"}, None),
         ({"retry-after": "tomorrow"}, None),
         ({"retry-after-ms": "-5"}, None),
+        ({"retry-after-ms": "nan", "retry-after": "5"}, 5.0),
+        ({"retry-after-ms": "-1", "retry-after": "5"}, 5.0),
+        ({"retry-after": "1_0"}, None),
+        ({"retry-after": "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT"}, None),
     ],
 )
 def test_retry_after_is_believed_only_when_it_makes_sense(

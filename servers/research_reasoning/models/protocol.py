@@ -1,10 +1,12 @@
 """The one protocol between the reasoning and whatever answers its prompts."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal, Protocol
 
+from research_reasoning.untrusted import visible
 from research_shared.errors import ModelError
 
 Route = Literal["client", "provider", "extractive"]
@@ -120,6 +122,8 @@ MAX_ANSWER_CHARS = 200_000
 CHARS_PER_TOKEN = 8
 """More characters than a token has. What of an answer lies beyond its limit on tokens at this rate is dropped."""
 
+MAX_MODEL_NAME = 100
+_NOT_IN_NAMES = re.compile(r"[^\w .:/@+-]|[\r\n]|(?<=/)/+|_{2,}")
 _LENGTH = {"maxTokens", "max_tokens", "length", "model_context_window_exceeded"}
 _TOOL = {"toolUse", "tool_use", "tool_calls", "function_call"}
 _REFUSED = {"refusal", "content_filter", "safety"}
@@ -139,15 +143,21 @@ def judge(answer: RawAnswer, max_tokens: int) -> RawAnswer:
         raise AttemptFailed("wrong_shape", "the model did not answer with text", retry=True)
     if len(answer.text) > MAX_ANSWER_CHARS:
         raise AttemptFailed("oversized", "the model's answer is far longer than was asked for", retry=True)
-    if not answer.text.strip():
+    if not visible(answer.text).strip():
         if was_cut(answer):
             raise AttemptFailed(
                 "truncated", "the model reached its length limit without an answer", retry=True
             )
         raise AttemptFailed("empty", "the model's answer was empty", retry=True)
+    answer = replace(answer, model=model_name(answer.model))
     if len(answer.text) > max_tokens * CHARS_PER_TOKEN:
         return replace(answer, text=answer.text[: max_tokens * CHARS_PER_TOKEN], stop_reason="max_tokens")
     return answer
+
+
+def model_name(name: str) -> str:
+    """The name that a model gives itself, as one short line without markup: nobody vouches for it."""
+    return _NOT_IN_NAMES.sub("", name)[:MAX_MODEL_NAME] or "unnamed"
 
 
 def was_cut(answer: RawAnswer) -> bool:

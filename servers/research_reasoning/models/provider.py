@@ -91,7 +91,7 @@ class Provider:
                 status, headers, data = await self._post(body, max_tokens)
             told = True
             self._note(status)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             told = True
             self.breaker.failed()
             slow = isinstance(error, TimeoutError | httpx.TimeoutException)
