@@ -21,6 +21,9 @@ from research_shared.tokens import Estimator
 _DIGEST = 12
 """Characters of a digest that tell two versions of a document apart."""
 
+_NAMED = 5
+"""So many are named in a warning; the rest is counted."""
+
 _BYTES_PER_TOKEN = 4.5
 """Of a prompt on the wire, for the estimate of rounds."""
 
@@ -127,7 +130,18 @@ class Call:
             output_tokens=outcome.output_tokens,
         )
         if outcome.cut:
+            ledger.cut.append(prompt.label)
             await self.client.warning(f"the model's answer for {prompt.label} was cut at its length limit")
+
+    def cut_warnings(self) -> list[str]:
+        """What the result has to say about answers that stopped at their length limit."""
+        cut = self.ledger.cut
+        if not cut:
+            return []
+        more = f" and {len(cut) - _NAMED} more" if len(cut) > _NAMED else ""
+        return [
+            f"the model's answers were cut at their length limit for {', '.join(sorted(cut)[:_NAMED])}{more}"
+        ]
 
     def usage(self) -> Usage:
         """What the call has cost up to now."""

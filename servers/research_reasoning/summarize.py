@@ -11,7 +11,7 @@ from research_reasoning.coverage import coverage
 from research_reasoning.models.protocol import Body, Extract, Outcome, Prompt, key_of
 from research_reasoning.results import Summary, SummaryLength
 from research_reasoning.selection import Shown, clip, parts
-from research_reasoning.untrusted import neutralised, quoted
+from research_reasoning.untrusted import neutralised, quoted, visible
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentUnreadable
 
@@ -43,7 +43,7 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
         return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.material else 0)
 
     shown = await asyncio.to_thread(parts, text, budget.material, ceiling, call.estimate, beside)
-    if not shown:
+    if not shown or not visible(text.text).strip():
         raise DocumentUnreadable(f"{path} holds no text", reason="no text")
     covered = coverage(text, [span for part in shown for span in part.ranges], sum(p.clipped for p in shown))
     await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)} for the model")
@@ -52,7 +52,14 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
         left_out = f"{covered.lines_shown} of {covered.lines_total} lines were shown to the model; the rest did not fit"
         warnings.append(left_out)
         await call.client.warning(f"{name}: {left_out}", once=True)
-    summary = await _Summarizer(call, text, length, plan).run(shown)
+    summarizer = _Summarizer(call, text, length, plan)
+    summary = await summarizer.run(shown)
+    if summarizer.clipped:
+        warnings.append(
+            "notes on parts of the document were too long to be merged whole; their ends were left out"
+        )
+        await call.client.warning(warnings[-1], once=True)
+    warnings += call.cut_warnings()
     paragraphs, problem = shaped(summary, plan)
     if problem:
         warnings.append(problem)
@@ -78,6 +85,7 @@ class _Summarizer:
         self._text = text
         self._plan = plan
         self._label = quoted(text.path)
+        self.clipped = False
         budget = call.budget
         self._identity = (
             prompts.VERSION,
@@ -112,6 +120,7 @@ class _Summarizer:
 
     async def _merged(self, notes: Sequence[str], level: int) -> list[str]:
         groups = grouped(notes, self._call.budget.material, self._call)
+        self.clipped = self.clipped or [note for group in groups for note in group] != list(notes)
         key = key_of("merge", level, *self._identity)
         asked = [self._merge(group, level, number) for number, group in enumerate(groups, 1)]
         return await self._step(key, asked, 0.8, 0.9)
@@ -194,7 +203,9 @@ class _Summarizer:
         )
 
     def _last(self, notes: Sequence[str]) -> Prompt:
-        joined = clip("\n\n".join(notes), self._call.budget.material, self._call.estimate)
+        whole = "\n\n".join(notes)
+        joined = clip(whole, self._call.budget.material, self._call.estimate)
+        self.clipped = self.clipped or joined != whole
 
         async def build() -> Body:
             return prompts.reduce(

@@ -17,7 +17,7 @@ from research_reasoning.evidence import (
 )
 from research_reasoning.models.protocol import Body, Extract, Prompt, key_of
 from research_reasoning.results import Depth, Evidence, Insight, Source, Synthesis
-from research_reasoning.untrusted import neutralised, quoted
+from research_reasoning.untrusted import neutralised, quoted, visible
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelError, ModelFailed, NoReadableDocuments, ResearchError
 from research_shared.telemetry import record
@@ -73,7 +73,8 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
     answer = await _Combination(call, question, plan, usable, warnings).run()
     sources = [_source(path, texts[path], found) for _, path, found in numbered]
     unverified = sum(not quote.verified for _, found in usable for f in found.findings for quote in f.quotes)
-    await _tell_limits(call, sources, unverified, warnings)
+    prose = sum(bool(found.notes) for _, found in usable)
+    await _tell_limits(call, sources, unverified, prose, warnings)
     used = sum(source.status == "used" for source in sources)
     record(sources_used=used, sources_skipped=len(sources) - used, partial=answer.partial)
     return Synthesis(
@@ -107,7 +108,7 @@ async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | Re
             except ResearchError as error:
                 found[path] = error
             else:
-                empty = not text.text.strip()
+                empty = not visible(text.text).strip()
                 found[path] = NoReadableDocuments("the document holds no text") if empty else text
 
     async with anyio.create_task_group() as group:
@@ -135,7 +136,9 @@ def _source(path: str, text: DocumentText | ResearchError, found: DocumentEviden
     return Source(path=path, status="used", reason=None, coverage=found.covered)
 
 
-async def _tell_limits(call: Call, sources: Sequence[Source], unverified: int, warnings: list[str]) -> None:
+async def _tell_limits(
+    call: Call, sources: Sequence[Source], unverified: int, prose: int, warnings: list[str]
+) -> None:
     """Say what the answer does not rest on."""
     parts = [s for s in sources if s.coverage is not None and not s.coverage.complete]
     if parts:
@@ -145,6 +148,11 @@ async def _tell_limits(call: Call, sources: Sequence[Source], unverified: int, w
     skipped = sum(source.status == "skipped" for source in sources)
     if skipped:
         warnings.append(f"{skipped} of {len(sources)} documents were skipped; see their reasons")
+    if prose:
+        warnings.append(
+            f"{prose} of {len(sources)} documents gave prose in place of the JSON asked for; it is kept without evidence"
+        )
+    warnings += call.cut_warnings()
     if unverified:
         warnings.append(
             f"{unverified} quote{'s' * (unverified != 1)} could not be found in the documents and "

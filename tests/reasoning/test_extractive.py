@@ -1,7 +1,10 @@
 """Choosing sentences without a model."""
 
+from pathlib import Path
+
 import pytest
 
+from reasoning.carriers import connected
 from research_reasoning.models.extractive import best, one_line, sentences
 from research_reasoning.models.protocol import Body
 from research_reasoning.models.wire import endpoint, request
@@ -69,3 +72,11 @@ def test_requests_fit_the_provider_that_they_go_to() -> None:
     assert endpoint("openai", None) == "https://api.openai.com/v1/chat/completions"
     assert endpoint("openai", "http://localhost:8080/v1/") == "http://localhost:8080/v1/chat/completions"
     assert endpoint("anthropic", None) == "https://api.anthropic.com/v1/messages"
+
+
+async def test_a_summary_without_whole_sentences_shows_lines_but_no_marks_of_places(folder: Path) -> None:
+    (folder / "list.md").write_text("- one thing\n- another thing\n", encoding="utf-8")
+    async with connected("extractive-x", folder) as session:
+        result = await session.call("summarize_document", document_path="list.md", summary_length="brief")
+    assert "one thing" in result["summary"]
+    assert "lines 1" not in result["summary"]

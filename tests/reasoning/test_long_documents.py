@@ -171,3 +171,13 @@ async def test_findings_none_of_which_fits_the_combination_are_given_as_they_are
         assert session.model.counts["combine"] == 0
     assert result["partial"] is True
     assert result["key_insights"]
+
+
+async def test_notes_that_are_cut_are_told_in_the_result(folder: Path) -> None:
+    sections = [f"# Part {n}\n\n" + f"Relay {n} removes one layer of encryption. " * 40 for n in range(12)]
+    (folder / "long.md").write_text("\n\n".join(sections), encoding="utf-8")
+    notes = "Note, a sentence of some length here. " * 100
+    model = ScriptedModel(always=lambda kind, _text: Reply(notes) if kind in {"part", "merge"} else None)
+    async with connected("provider-openai", folder, model, model_call_tokens=2_000) as session:
+        result = await session.call("summarize_document", document_path="long.md", summary_length="detailed")
+    assert any("left out" in warning for warning in result["warnings"])

@@ -22,6 +22,7 @@ _SENTENCE_END: Final = re.compile(
     r"(?<=[.!?])[\"')\]”\u2019]?\s+(?=[\"'(\[“\u2018]?[A-Z0-9])|(?<=[\u3002\uff01\uff1f])"
 )
 _MARKUP: Final = re.compile(r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~)")
+_PLACE: Final = re.compile(r"^\[(?:page \d+, )?lines \d+-\d+\]$")
 _WHOLE: Final = re.compile(r"[.!\u3002\uff01][\"')\]”\u2019]*$")
 _MIN_LETTERS: Final = 30
 _FEWEST, _MOST = 2, 3
@@ -170,7 +171,7 @@ def _summary(material: Extract) -> str:
     """Paragraphs of three sentences each."""
     chosen = [one_line(sentence) for sentence in best(material.lines, "", 3 * material.amount)]
     if not chosen:
-        chosen = [one_line(line) for line in material.lines if line.strip()][:3]
+        chosen = [one_line(line) for line in material.lines if line.strip() and not _PLACE.match(line)][:3]
     size = max(1, math.ceil(len(chosen) / material.amount))
     return "\n\n".join(" ".join(chosen[at : at + size]) for at in range(0, len(chosen), size))
 

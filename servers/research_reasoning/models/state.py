@@ -57,6 +57,8 @@ class Ledger:
     spent_in_all: int = 0
     usage: Usage = field(default_factory=Usage)
     models: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    """What the answers were for that stopped at their length limit."""
     digests: dict[str, str] = field(default_factory=dict)
     """The documents that the call is about, as they were when they were last read."""
     touched: set[str] = field(default_factory=set)
@@ -105,6 +107,7 @@ class Ledger:
             "spent_in_all": self.spent_in_all,
             "usage": asdict(self.usage),
             "models": self.models,
+            "cut": self.cut,
             "digests": self.digests,
         }
         data = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
@@ -142,6 +145,7 @@ class Ledger:
                 spent_in_all=kept["spent_in_all"],
                 usage=Usage(**kept["usage"]),
                 models=kept["models"],
+                cut=kept["cut"],
                 digests=kept["digests"],
             )
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error) as error:
