@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+import anyio
 from fastmcp import Context, FastMCP
 from mcp_types import InputRequiredResult, ToolAnnotations
 from mcp_types.jsonrpc import MISSING_REQUIRED_CLIENT_CAPABILITY
@@ -83,6 +84,8 @@ class _Service:
     provider: Provider | None
     retry: RetryPolicy
     estimate: Estimator
+    limiter: anyio.CapacityLimiter
+    """Bounds the model calls under way over sessions; the provider has its own, and rounds are bounded one by one."""
 
     async def serve(
         self, context: Context, steps: int, run: Callable[[Call], Awaitable[R]]
@@ -132,7 +135,7 @@ class _Service:
                 context,
                 client=client,
                 retry=self.retry,
-                concurrency=self.settings.model_concurrency,
+                limiter=self.limiter,
                 estimate=self.estimate,
             )
         if route in {"auto", "provider"} and self.provider is not None:
@@ -195,6 +198,7 @@ def build_reasoning_server(
         retry
         or RetryPolicy(settings.retry_attempts, settings.retry_base_s, deadline_s=settings.retry_deadline_s),
         estimate,
+        anyio.CapacityLimiter(settings.model_concurrency),
     )
 
     @asynccontextmanager

@@ -3,9 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from fastmcp import Client
-from mcp_types import INTERNAL_ERROR, CreateMessageResult, ErrorData, ImageContent, TextContent
+from mcp_types import (
+    INTERNAL_ERROR,
+    CreateMessageResult,
+    CreateMessageResultWithTools,
+    ErrorData,
+    ImageContent,
+    TextContent,
+)
 from pydantic import SecretStr
 
 from reasoning.carriers import connected, no_wait, settings
@@ -130,6 +138,7 @@ async def test_an_answer_cut_at_its_limit_is_used_and_told(folder: Path) -> None
         result = await session.call("summarize_document", document_path="tor.md", summary_length="standard")
     assert result["summary"].endswith("Thr")
     assert any("cut at its length limit" in message for message in session.levels("warning"))
+    assert any("cut at their length limit" in warning for warning in result["warnings"])
 
 
 async def test_a_provider_that_keeps_failing_is_left_alone(folder: Path) -> None:
@@ -157,3 +166,68 @@ async def test_a_provider_outside_its_server_s_life_is_a_mistake_of_ours() -> No
         await provider.call(Body("s", "t"), 10)
     with pytest.raises(RuntimeError):
         provider.limiter.statistics()
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
+async def test_an_answer_that_shows_nothing_counts_as_empty(folder: Path, carrier: str) -> None:
+    model = ScriptedModel(always=lambda _kind, _text: Reply("\u200b\u2060 \u200b"))
+    async with connected(carrier, folder, model) as session:
+        failed = await session.fail("summarize_document", document_path="tor.md")
+    assert (failed["code"], failed["reason"]) == ("model_failed", "empty")
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "extractive-x"])
+async def test_a_document_that_shows_nothing_holds_no_text(folder: Path, carrier: str) -> None:
+    (folder / "hidden.md").write_text("\u200b\u202e\u2066", encoding="utf-8")
+    async with connected(carrier, folder) as session:
+        failed = await session.fail("summarize_document", document_path="hidden.md")
+        result = await session.call(
+            "synthesize_research", document_paths=["tor.md", "hidden.md"], research_question="Who talks?"
+        )
+    assert failed["code"] == "document_unreadable"
+    assert [source["status"] for source in result["sources"]] == ["used", "skipped"]
+
+
+async def test_prose_in_place_of_evidence_is_told_in_the_result(folder: Path) -> None:
+    model = ScriptedModel({'"cache.md"': [Reply("Caches evict entries.")], "repair": [Reply("still prose")]})
+    async with connected("provider-openai", folder, model) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["tor.md", "cache.md"], research_question="What is evicted?"
+        )
+    assert any("prose in place of the JSON" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_an_answer_of_several_blocks_is_read_as_one_text(folder: Path, mode: Any) -> None:
+    async def blocks(*_args: Any) -> CreateMessageResultWithTools:
+        texts = [TextContent(type="text", text="One. "), TextContent(type="text", text="Two.")]
+        return CreateMessageResultWithTools(role="assistant", model="m", stop_reason="endTurn", content=texts)
+
+    server = build_reasoning_server(settings(folder), retry=no_wait())
+    async with Client(server, mode=mode, sampling_handler=blocks) as client:
+        result = await client.call_tool(
+            "summarize_document", {"document_path": "tor.md", "summary_length": "brief"}
+        )
+    assert (result.structured_content or {})["summary"] == "One. Two."
+
+
+async def test_the_limit_on_model_calls_holds_over_all_calls_of_a_server(folder: Path) -> None:
+    open_now = most_open = 0
+
+    async def slow(*_args: Any) -> str:
+        nonlocal open_now, most_open
+        open_now += 1
+        most_open = max(most_open, open_now)
+        await anyio.sleep(0.02)
+        open_now -= 1
+        return "prose"
+
+    server = build_reasoning_server(settings(folder, model_concurrency=2), retry=no_wait())
+    arguments = {"document_paths": ["tor.md", "cache.md", "notes/mix.txt"], "research_question": "Who talks?"}
+    async with (
+        Client(server, mode="legacy", sampling_handler=slow) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(2):
+            group.start_soon(client.call_tool, "synthesize_research", arguments)
+    assert most_open == 2

@@ -48,19 +48,19 @@ class SessionModel:
         *,
         client: ClientLog,
         retry: RetryPolicy,
-        concurrency: int,
+        limiter: anyio.CapacityLimiter,
         estimate: Estimator,
     ) -> None:
         self._context = context
         self._client = client
         self._retry = retry
-        self._limiter = anyio.CapacityLimiter(concurrency)
+        self._limiter = limiter
         self._estimate = estimate
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
     ) -> list[Outcome]:
-        """Ask all prompts at once, within the limit on concurrency."""
+        """Ask all prompts at once, within the limit on concurrency that all calls of a server share."""
         del reserve
         return await complete_concurrently(
             prompts,
@@ -77,7 +77,7 @@ class SessionModel:
         related = ServerMessageMetadata(related_request_id=self._context.request_id)
         try:
             answer = await self._context.session.send_request(
-                sampling_request(body, max_tokens), CreateMessageResult, metadata=related
+                sampling_request(body, max_tokens), CreateMessageResultWithTools, metadata=related
             )
         except MCPError as error:
             if error.code in {METHOD_NOT_FOUND, INVALID_REQUEST}:
