@@ -25,7 +25,9 @@ from research_shared.serving import MCP_PATH
 from research_shared.settings import Settings
 
 SAMPLES = Path(__file__).parent / "samples"
-DEFAULT_QUESTION = "How did the four-day week change output, burnout and the hours that managers spend on scheduling?"
+DEFAULT_QUESTION = (
+    "How did the four-day week change output, burnout and the hours that managers spend on scheduling?"
+)
 SHOWN_DOCUMENTS = 12
 SYNTHESIZED_DOCUMENTS = 5
 SHOWN_INSIGHTS = 5

@@ -36,7 +36,9 @@ _UNSPACED: Final = (
 # The hyphen comes first, so that the search is one for a character.
 _HYPHENATED: Final = re.compile("[-\u00ad\u2010](?<=[^\\W\\d_].)\n[ \t]*([^\\W\\d_]+)")
 # What is not common in European text and may need folding or setting apart.
-_UNCOMMON: Final = re.compile("[^\0-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2027\u2030-\u205e\u2070-\u2fff]")
+_UNCOMMON: Final = re.compile(
+    "[^\0-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2027\u2030-\u205e\u2070-\u2fff]"
+)
 
 STOP_WORDS: Final = frozenset(
     [

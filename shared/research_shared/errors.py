@@ -111,7 +111,9 @@ class ScopeEmpty(ResearchError):
     """The roots that the client declares and the research folders have nothing in common."""
 
     code = "scope_empty"
-    default_hint = "Have the client declare a root that holds, or lies in, a research folder; see research://scope."
+    default_hint = (
+        "Have the client declare a root that holds, or lies in, a research folder; see research://scope."
+    )
 
 
 class UnknownTool(ResearchError):

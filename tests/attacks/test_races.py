@@ -124,7 +124,7 @@ def test_nothing_leaks_while_a_directory_and_a_leaf_are_swapped(folder: Path, op
 
 async def test_nothing_leaks_from_the_library_while_names_are_swapped(folder: Path) -> None:
     library = Library(RootsPolicy([Root("research", folder)]), Limits(workers=1))
-    seen = set()
+    seen: set[str] = set()
     with swapping(*doubles(folder)):
         for _ in range(OPERATIONS // 60):
             replies = await asyncio.gather(
@@ -203,7 +203,7 @@ async def test_files_that_change_all_the_time_are_read_whole_or_not_at_all(tmp_p
     library = Library(RootsPolicy([Root("research", folder)]), Limits(workers=1))
     thread.start()
     both = {"missing", "whole"}
-    seen = set()
+    seen: set[str] = set()
     try:
         for attempt in range(OPERATIONS):
             # on a busy machine it takes longer until the file was met both ways
