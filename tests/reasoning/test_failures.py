@@ -200,8 +200,12 @@ async def test_prose_in_place_of_evidence_is_told_in_the_result(folder: Path) ->
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_an_answer_of_several_blocks_is_read_as_one_text(folder: Path, mode: Any) -> None:
     async def blocks(*_args: Any) -> CreateMessageResultWithTools:
-        texts = [TextContent(type="text", text="One. "), TextContent(type="text", text="Two.")]
-        return CreateMessageResultWithTools(role="assistant", model="m", stop_reason="endTurn", content=texts)
+        return CreateMessageResultWithTools(
+            role="assistant",
+            model="m",
+            stop_reason="endTurn",
+            content=[TextContent(type="text", text="One. "), TextContent(type="text", text="Two.")],
+        )
 
     server = build_reasoning_server(settings(folder), retry=no_wait())
     async with Client(server, mode=mode, sampling_handler=blocks) as client:

@@ -60,14 +60,14 @@ class Driver:
             ARGUMENTS if arguments is None else arguments,
             input_responses=responses,
             request_state=state,
-            allow_input_required=True,
             progress_callback=self.reached,
+            allow_input_required=True,
         )
         assert isinstance(result, CallToolResult | InputRequiredResult)
         return result
 
-    async def reached(self, value: float, total: float | None, _message: str | None) -> None:
-        self.progress.append((value, total))
+    async def reached(self, progress: float, total: float | None, message: str | None) -> None:
+        self.progress.append((progress, total))
 
     async def ask(self, **options: Any) -> InputRequiredResult:
         result = await self.send(**options)
@@ -343,6 +343,17 @@ async def test_progress_counts_a_document_once_however_often_it_is_asked_about(f
             seen.append(list(driver.progress))
         await driver.finish(ask)
     assert seen == [[(1, 3)], [(1, 3)]]
+    assert driver.progress == [(1, 3), (2, 3), (3, 3)]
+
+
+async def test_progress_ends_at_its_total_when_a_document_goes_away_between_rounds(folder: Path) -> None:
+    async with driving(folder) as driver:
+        first = await driver.ask()
+        answers = driver.answers(first)
+        last = list(answers)[-1]
+        second = await driver.ask(responses=answers | {last: message("")}, state=first.request_state)
+        (folder / "cache.md").unlink()
+        await driver.finish(second)
     assert driver.progress == [(1, 3), (2, 3), (3, 3)]
 
 
