@@ -195,6 +195,7 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
         kept = call.ledger.recall(f"evidence:{task.key}")
         if kept is not None:
             results[task.key] = DocumentEvidence.unpacked(kept)
+    await call.progress.to(skipped + len(results), "evidence from earlier rounds")
     open_tasks = [task for task in tasks if task.key not in results]
     asked = [task.prompt() for task in open_tasks]
     broken: dict[int, str] = {}
