@@ -6,11 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from research_reasoning.untrusted import visible
+
 MAX_CLAIM: Final = 600
 MAX_QUOTES: Final = 3
 MAX_QUOTE_CHARS: Final = 1_200
 
-_CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\](?!\()")
+_DASH: Final = "[-\u2010-\u2015\u2212]"
+_NUMBER: Final = rf"(?:(?:sources?|documents?|docs?|ref(?:erence)?s?|nos?)\.?\s{{0,3}}|\#)?\d{{1,18}}(?:\s{{0,3}}{_DASH}\s{{0,3}}\d{{1,18}})?"
+_PLACE: Final = (
+    r"(?:\s{0,3},)?\s{0,3}(?:(?:pp?|pages?|lines?|ll?|sec(?:tion)?s?|ch(?:apter)?s?|figs?|figures?|tables?|para)\b|§|†|:)"
+    r"[^\[\]\u3010\u3011\uff3b\uff3d\n]{0,80}"
+)
+_CITATION: Final = re.compile(
+    rf"""(?P<space>[ \t]?)(?P<outer>\[)?\\?[\[\u3010\uff3b]\s{{0,3}}
+        (?P<numbers>{_NUMBER}(?:\s{{0,3}}(?:[,;&]|and)\s{{0,3}}{_NUMBER})*)
+        (?P<place>{_PLACE})?\s{{0,3}}\\?[\]\u3011\uff3d](?(outer)\])""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_RANGE: Final = re.compile(rf"(\d+)(?:\s*{_DASH}\s*(\d+))?")
+_WIDEST: Final = 50
+"""Numbers of a range of sources that are counted out; of a wider one only the ends are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +79,8 @@ def findings(answer: str, most: int) -> list[Finding] | None:
             return None
         kept = tuple(quote[:MAX_QUOTE_CHARS] for quote in quotes[:MAX_QUOTES] if quote.strip())
         # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
-        claim = _CITATION.sub("", item["claim"])
-        found.append(Finding(" ".join(claim.split()).replace(" ,", ",").replace(" .", ".")[:MAX_CLAIM], kept))
+        claim = without_citations(item["claim"])
+        found.append(Finding(" ".join(claim.split())[:MAX_CLAIM], kept))
     return found
 
 
@@ -89,13 +105,37 @@ def combined(answer: str, most: int) -> Combined | None:
 
 
 def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:
-    """The text without citations of sources that are not there, and the numbers that were taken out."""
+    """The text without citations of sources that are not there, and the numbers that were taken out.
+
+    Citations are numbers in brackets of any make: `[1]`, `[1, 2]`, `[1-3]`, `[1, p. 3]`, `[Source 1]`, `[[1]]`, `【1】`.
+    Characters that nobody sees are taken out as well: they could hide one.
+    """
     wrong: list[int] = []
 
     def keep(match: re.Match[str]) -> str:
-        numbers = [int(number) for number in re.findall(r"\d+", match[1])]
-        wrong.extend(number for number in numbers if number not in citable)
-        right = [number for number in numbers if number in citable]
-        return f"[{', '.join(map(str, right))}]" if right else ""
+        numbers = [
+            number for first, last in _RANGE.findall(match["numbers"]) for number in _counted(first, last)
+        ]
+        missing = [number for number in numbers if number not in citable]
+        if not missing:
+            return match[0]
+        wrong.extend(missing)
+        right = ", ".join(str(number) for number in numbers if number in citable)
+        if right:
+            return f"{match['space']}[{right}{match['place'] or ''}]"
+        following = match.string[match.end() : match.end() + 1]
+        return match["space"] if following.isalnum() else ""
 
-    return _CITATION.sub(keep, text), wrong
+    return _CITATION.sub(keep, visible(text)), wrong
+
+
+def without_citations(text: str) -> str:
+    """A document's own numbers in brackets taken out: later they would pass for citations of sources."""
+    return checked_citations(text, set())[0]
+
+
+def _counted(first: str, last: str) -> list[int]:
+    low, high = int(first), int(last or first)
+    if 0 <= high - low <= _WIDEST:
+        return list(range(low, high + 1))
+    return [low, high]

@@ -1,8 +1,14 @@
 """What counts as the JSON that was asked for."""
 
+import json
+import time
+from pathlib import Path
+
 import pytest
 
-from research_reasoning.answers import checked_citations, combined, findings, json_object
+from reasoning.carriers import connected
+from reasoning.scripted import Reply, ScriptedModel
+from research_reasoning.answers import checked_citations, combined, findings, json_object, without_citations
 
 GOOD = '{"relevant": true, "findings": [{"claim": "c", "quotes": ["q"]}]}'
 
@@ -41,6 +47,10 @@ def test_a_document_s_own_references_do_not_become_citations() -> None:
     found = findings('{"findings": [{"claim": "Shown by Chaum [1], and later [2, 3].", "quotes": []}]}', 3)
     assert found is not None
     assert found[0].claim == "Shown by Chaum, and later."
+
+
+def test_prose_loses_a_document_s_own_references_as_well() -> None:
+    assert without_citations("Shown [12], and\n\nagain [3-5].") == "Shown, and\n\nagain."
 
 
 def test_more_than_was_asked_for_is_left_out() -> None:
@@ -82,9 +92,26 @@ def test_a_combination_is_answered_unless_it_says_no() -> None:
     ("text", "checked", "wrong"),
     [
         ("a [1] b [2].", "a [1] b [2].", []),
-        ("a [3] b [1, 9; 2]", "a  b [1, 2]", [3, 9]),
-        ("[link](x) [0] a[2]", "[link](x)  a[2]", [0]),
-        ("[99999] stays, it is no citation", "[99999] stays, it is no citation", []),
+        ("a [3] b [1, 9; 2]", "a b [1, 2]", [3, 9]),
+        ("[link](x) [0] a[2]", "[link](x) a[2]", [0]),
+        ("so it is [12345].", "so it is.", [12345]),
+        ("so [1-2] and [1\u20132] it is", "so [1-2] and [1\u20132] it is", []),
+        ("so [1-4], [2\u20143] it is", "so [1, 2], [2] it is", [3, 4, 3]),
+        ("so [1-99999999999] it is [9-1]", "so [1] it is [1]", [99999999999, 9]),
+        ("so [ 7 ] it [\n7 ] is [ 2 ]", "so it is [ 2 ]", [7, 7]),
+        ("so [7, p. 3] it [1, p. 3] is", "so it [1, p. 3] is", [7]),
+        ("so [1, 7, lines 3-5] it is [7 § 2] [7: 12]", "so [1, lines 3-5] it is", [7, 7, 7]),
+        ("so 【7】 it 【7†source】 is \uff3b7\uff3d【1】", "so it is【1】", [7, 7, 7]),
+        ("so [Source 7] it [source 1] is [Sources 1 and 7]", "so it [source 1] is [1]", [7, 7]),
+        ("so [Ref. 7; doc 8] it [#7] is", "so it is", [7, 8, 7]),
+        ("so [[7]] it [[1]] is [[7], x]", "so it [[1]] is [, x]", [7, 7]),
+        ("so \\[7\\] it [7](#seven) is [\u200b7]", "so it(#seven) is", [7, 7, 7]),
+        ("so [7]it is", "so it is", [7]),
+        (
+            "kept: [7 of them] [7a] [a 7] [1.7, 2.3] [x] [] [7 [p",
+            "kept: [7 of them] [7a] [a 7] [1.7, 2.3] [x] [] [7 [p",
+            [],
+        ),
     ],
 )
 def test_citations_of_sources_that_are_not_there_are_removed(
@@ -95,3 +122,39 @@ def test_citations_of_sources_that_are_not_there_are_removed(
 
 def test_the_first_object_counts() -> None:
     assert json_object('{"a": 1} {"b": 2}') == {"a": 1}
+
+
+def test_a_long_row_of_almost_citations_is_read_once() -> None:
+    started = time.monotonic()
+    for shape in ("[", "[7", "[7,", "[7 ", "[[", " ", "[7, p. ", "[source ", "[7-", "1,"):
+        text = shape * (200_000 // len(shape))
+        assert checked_citations(text, {1}) == (text, [])
+        checked_citations("[7" + text, {1})
+    assert time.monotonic() - started < 10
+
+
+async def test_citations_of_missing_sources_are_taken_out_of_claims_too_and_told(folder: Path) -> None:
+    combination = {
+        "synthesis": "It hides [1][Source 9], ht[8]tps://e.example.",
+        "insights": [{"claim": "It hides [7, p. 2].", "evidence": ["1.1"]}],
+    }
+    model = ScriptedModel({"combine": [Reply(json.dumps(combination))]})
+    async with connected("handshake-memory", folder, model) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["tor.md"], research_question="What does it hide?"
+        )
+    assert result["synthesis"] == "It hides [1], `https://e.example`."
+    assert result["key_insights"][0]["claim"] == "It hides."
+    told = " ".join(result["warnings"])
+    assert all(numbers in told for numbers in ("[8, 9]", "[7]"))
+
+
+async def test_prose_that_is_kept_as_notes_cites_nothing(folder: Path) -> None:
+    prose = Reply("No JSON, but Chaum [1] and others [2-4] say so.")
+    model = ScriptedModel(always=lambda kind, _text: None if kind == "combine" else prose)
+    async with connected("handshake-memory", folder, model) as session:
+        await session.call(
+            "synthesize_research", document_paths=["tor.md"], research_question="What does it hide?"
+        )
+    (shown,) = [text for kind, _, text in model.calls if kind == "combine"]
+    assert "notes without evidence: No JSON, but Chaum and others say so." in shown
