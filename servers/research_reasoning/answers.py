@@ -77,11 +77,16 @@ def findings(answer: str, most: int) -> list[Finding] | None:
         quotes = [quotes] if isinstance(quotes, str) else quotes
         if not isinstance(quotes, list) or not all(isinstance(quote, str) for quote in quotes):
             return None
-        kept = tuple(quote[:MAX_QUOTE_CHARS] for quote in quotes[:MAX_QUOTES] if quote.strip())
+        kept = tuple(_bounded(quote) for quote in quotes[:MAX_QUOTES] if quote.strip())
         # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
         claim = without_citations(item["claim"])
         found.append(Finding(" ".join(claim.split())[:MAX_CLAIM], kept))
     return found
+
+
+def _bounded(quote: str) -> str:
+    """A quote, or its beginning with a mark that keeps it from passing for the whole."""
+    return quote if len(quote) <= MAX_QUOTE_CHARS else quote[: MAX_QUOTE_CHARS - 1] + "…"
 
 
 def combined(answer: str, most: int) -> Combined | None:

@@ -175,6 +175,8 @@ def _begins_on_border(text: str, begin: int) -> bool:
     before, first = text[max(0, begin - 2) : begin], text[begin]
     if before and _is_joined(before[-1], first):
         return False
+    if len(before) > 1 and _is_within_word(before[0], before[1], first):
+        return False
     if not (first.isdigit() and before):
         return True
     decimal = before[-1] in ".," and before[0].isdigit() and len(before) > 1
@@ -187,7 +189,14 @@ def _ends_on_border(text: str, end: int) -> bool:
     last, after = text[end - 1], text[end : end + 2]
     if after and _is_joined(last, after[0]):
         return False
+    if len(after) > 1 and _is_within_word(last, after[0], after[1]):
+        return False
     return not (last.isdigit() and len(after) > 1 and after[0] in ".," and after[1].isdigit())
+
+
+def _is_within_word(left: str, mark: str, right: str) -> bool:
+    """Whether an apostrophe or a hyphen stands within a word, as in "can't" and "non-toxic"."""
+    return mark in "'-" and left.isalpha() and right.isalpha()
 
 
 def _is_joined(left: str, right: str) -> bool:

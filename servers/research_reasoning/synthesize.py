@@ -313,7 +313,10 @@ def _evidence(path: str, finding: CheckedFinding) -> list[Evidence]:
             lines=None
             if quote.start_line is None
             else (quote.start_line, quote.end_line or quote.start_line),
-            quote=neutralised(" ".join(quote.text.split())),
+            # what stands in the document is given as it stands there, what was made up is not trusted
+            quote=visible(" ".join(quote.text.split()))
+            if quote.verified
+            else neutralised(" ".join(quote.text.split())),
             verified=quote.verified,
         )
         for quote in finding.quotes

@@ -88,6 +88,30 @@ def test_what_differs_in_words_marks_or_case_is_not(quote: str) -> None:
         assert place(TEXT, quote) is None
 
 
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "the relay can",
+        "toxic to humans and animals",
+        "and animals. It is four",
+        "day old and cannot be",
+        "The firm",
+    ],
+)
+def test_a_quote_that_ends_within_a_word_with_a_mark_is_not(quote: str) -> None:
+    text = (
+        "In all tests the relay can\u2019t correlate.\nThe coating is non-toxic to humans and animals. "
+        "It is four-day old and cannot be old.\nThe firm's own."
+    )
+    assert place(text, quote) is None
+
+
+def test_a_quote_that_ends_before_or_after_such_a_word_is_found() -> None:
+    text = "In all tests the relay can't correlate.\nThe coating is non-toxic to humans and animals."
+    assert place(text, "tests the relay can't") == (1, 1, None)
+    assert place(text, "non-toxic to humans and animals") == (2, 2, None)
+
+
 def test_a_quote_is_located_by_page_and_may_cross_one() -> None:
     text = "First page says little.\nIts last sentence runs\non to the second page.\nAnd ends there."
     assert place(text, "sentence runs on to the second", (1, 3)) == (2, 3, 1)
