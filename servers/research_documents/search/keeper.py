@@ -15,7 +15,7 @@ from research_documents.search.catalog import Catalog, Entry
 from research_documents.search.index import PassageIndex
 from research_documents.search.store import Store
 from research_shared.documents import DocumentInfo, DocumentText, Identity
-from research_shared.errors import DocumentNotFound, ResearchError
+from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
 from research_shared.library import Library
 from research_shared.logs import get_logger
 
@@ -298,10 +298,14 @@ class Keeper:
             text = await self._library.read(path)
         except DocumentNotFound:
             return _Read(number, path)
+        except RootUnavailable:
+            raise  # says nothing about the document
         except ResearchError as error:
             if info is None:
                 raise
-            return _Read(number, path, info, reason=getattr(error, "reason", error.code))
+            reason = getattr(error, "reason", error.code)
+            passing = error.retryable or reason in PASSING
+            return _Read(number, path, info, reason=reason, settled=not passing)
         return _read_result(number, info, started, text)
 
     # Writing
@@ -401,6 +405,10 @@ def same_file(one: Identity, other: Identity) -> bool:
         and one.mtime_ns == other.mtime_ns
         and one.ctime_ns == other.ctime_ns
     )
+
+
+PASSING: Final = frozenset({"changed while being read", "not available", "not permitted"})
+"""Reasons that lie outside the file: the file itself does not change when they pass."""
 
 
 def _is_news(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
