@@ -40,19 +40,15 @@ def _default_name(directory: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", directory.name).strip("-.") or "root"
 
 
-def _split_secrets(value: object) -> object:
+def _split(value: object) -> object:
     return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
 
 
 Roots = Annotated[tuple[Root, ...], NoDecode, BeforeValidator(parse_roots)]
 
 
-def _split_names(value: object) -> object:
-    return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secrets)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):

@@ -134,7 +134,6 @@ async def test_a_search_while_the_index_is_built_works_on_what_is_there_and_says
     monkeypatch.setattr("research_documents.search.engine.BUILD_WAIT_S", 0.0)
     monkeypatch.setattr("research_documents.search.engine.PROGRESS_EVERY_S", 0.01)
     monkeypatch.setattr("research_documents.search.engine.FEW_DOCUMENTS", -1)
-    monkeypatch.setattr("research_documents.search.engine.FEW_DOCUMENTS", 0)
     monkeypatch.setattr(keeper_module, "READ_TOGETHER", 1)
     for name in ("a", "b", "held"):
         (tmp_path / f"{name}.md").write_text("honest\n", encoding="utf-8")
