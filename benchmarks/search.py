@@ -11,31 +11,29 @@ A folder to run it on is made by `make_corpus.py`.
 import argparse
 import asyncio
 import gc
+import re
 import shutil
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from research_documents.search import SearchEngine
 from research_documents.search.engine import Mode
 from research_documents.search.index import HEAP_BYTES, PassageIndex
-from research_shared.analysis import STEMMED, folded, register, stems
+from research_shared.analysis import STEMMED, STOP_WORDS, folded, register, stems
 from research_shared.library import Library, Limits
 from research_shared.passages import spans
 from research_shared.roots import Root, RootsPolicy
 
 EVERYTHING = 10**7
-KEYWORD = {
-    "1 term": ["cell", "ownership", "receptor", "thread", "mutation", "compiler", "insulin", "trait"],
-    "2 terms": ["gene expression", "borrow checker", "immune response", "error handling", "risk factors", "blood pressure"],
-    "4 terms": ["gene expression cancer mutation", "thread pool graceful shutdown", "randomized trial blood pressure",
-                "trait object dynamic dispatch"],
-    "phrase": ['"gene expression"', '"error handling"', '"blood pressure"', '"pattern matching"'],
-}  # fmt: skip
+FREQUENT = (0.01, 0.2)
+"""The share of passages that a word asked for is in: words that say what a collection is about, not its stop words."""
 REGEX = [
     ("rare literal", r"k1234\d*"),
     ("common literal", r"receptor"),
@@ -105,6 +103,34 @@ def raw_tantivy(texts: list[Any]) -> tuple[Any, Any, float, float]:
     return index, one, took[0], took[1]
 
 
+def evenly(candidates: list[str], count: int) -> list[str]:
+    return [candidates[len(candidates) * number // count] for number in range(count)]
+
+
+def questions(texts: list[Any]) -> dict[str, list[str]]:
+    """Queries in the words of the corpus itself, found by how often these stand in a tenth of its passages."""
+    words: Counter[str] = Counter()
+    pairs: Counter[str] = Counter()
+    count = 0
+    for text in texts[::10]:
+        for span in spans(text):
+            count += 1
+            found = re.findall(r"[a-z]{3,}", text.data[span.begin : span.end].decode().lower())
+            words.update(set(found))
+            pairs.update(f"{one} {two}" for one, two in pairwise(found))
+    low, high = (share * count for share in FREQUENT)
+    known = [word for word, n in words.most_common() if low <= n <= high and word not in STOP_WORDS]
+    chosen = set(known)
+    phrases = [f'"{pair}"' for pair, _ in pairs.most_common(2_000) if chosen.issuperset(pair.split())]
+    apart = evenly(known, 32)
+    return {
+        "1 term": apart[::4],
+        "2 terms": [" ".join(apart[n::8][:2]) for n in range(8)],
+        "4 terms": [" ".join(apart[n::8]) for n in range(8)],
+        "phrase": evenly(phrases, 8),
+    }
+
+
 def fetched(tables: sqlite3.Connection, select: str, match: str) -> list[Any]:
     return tables.execute(select, (match,)).fetchall()
 
@@ -142,7 +168,12 @@ async def build(corpus: Path) -> tuple[SearchEngine, list[Any]]:
 
 
 async def keyword(
-    engine: SearchEngine, index: Any, schema: Any, tables: sqlite3.Connection, rounds: int
+    engine: SearchEngine,
+    index: Any,
+    schema: Any,
+    tables: sqlite3.Connection,
+    asked: dict[str, list[str]],
+    rounds: int,
 ) -> None:
     import tantivy
 
@@ -150,7 +181,7 @@ async def keyword(
         f"\n{'keyword (ms)':14}{'ours p50':>10}{'p95':>8}{'tantivy p50':>13}{'p95':>8}{'FTS5 p50':>10}{'p95':>8}"
     )
     searcher = index.searcher()
-    for kind, queries in KEYWORD.items():
+    for kind, queries in asked.items():
         ours: list[float] = []
         raw: list[float] = []
         other: list[float] = []
@@ -168,7 +199,7 @@ async def keyword(
                 started = time.perf_counter()
                 await engine.search(query, limit=10)
                 ours.append(time.perf_counter() - started)
-            raw += timed(partial(searcher.search, built, 10), rounds * 4)
+                raw += timed(partial(searcher.search, built, 10), 1)
             select = "SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY rank LIMIT 10"
             other += timed(partial(fetched, tables, select, match), rounds)
         numbers = [p(ours, 0.5), p(ours, 0.95), p(raw, 0.5), p(raw, 0.95), p(other, 0.5), p(other, 0.95)]
@@ -262,7 +293,7 @@ async def run(corpus: Path, only: set[str], rounds: int) -> None:
         )
         if "keyword" in only:
             tables = fts5(texts)
-            await keyword(engine, index, schema, tables, rounds)
+            await keyword(engine, index, schema, tables, questions(texts), rounds)
         del index
     if "regex" in only:
         await regex(engine, corpus, rounds)

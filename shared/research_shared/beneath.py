@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 Admits = Callable[[Sequence[bytes]], bool]
 """Whether a path beneath the root, with every link resolved, may be opened or passed through."""
@@ -44,10 +45,19 @@ def _syscall() -> Callable[..., int]:
     return function
 
 
+_HOW_BYTES = ctypes.sizeof(_OpenHow)
+
+
+@cache
+def _how(flags: int, resolve: int) -> Any:
+    """A pointer to what the kernel only reads, for the few combinations that there are."""
+    return ctypes.byref(_OpenHow(flags, 0, resolve))
+
+
 def _openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
-    how = _OpenHow(flags, 0, resolve)
+    how = _how(flags, resolve)
     for _ in range(_ATTEMPTS):
-        fd = _syscall()(_SYS_OPENAT2, directory, path, ctypes.byref(how), ctypes.sizeof(how))
+        fd = _syscall()(_SYS_OPENAT2, directory, path, how, _HOW_BYTES)
         if fd >= 0:
             return fd
         number = ctypes.get_errno()

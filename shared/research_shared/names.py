@@ -45,6 +45,9 @@ def actual(public: str) -> bytes | None:
     """
     if len(public) > _MAX_PUBLIC:
         return None
+    if "\\" not in public and public.isprintable():  # the plain case: nothing is escaped, nothing would be
+        raw = public.encode("utf-8")
+        return raw if len(raw) <= MAX_PATH_BYTES else None
     try:
         raw = public.encode("utf-8")
     except UnicodeEncodeError:

@@ -7,7 +7,8 @@ nothing is checked first and opened later. Links, hidden names and special files
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -118,6 +119,78 @@ class RootsPolicy:
         document = self.open(path)
         os.close(document.fd)
         return document.info
+
+    def identities(self, paths: Iterable[str]) -> dict[str, Identity]:
+        """What the documents of these public paths are now; any that is not there within the current scope is left out.
+
+        For many at once: a root and a directory are opened one time each, and a document not at all, so that whether
+        it may be read is not asked.
+
+        Raises:
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+            Overloaded: the process cannot open more files now.
+        """
+        folders: dict[str, list[str]] = {}
+        for path in paths:
+            folders.setdefault(path.rpartition("/")[0], []).append(path)
+        found: dict[str, Identity] = {}
+        with ExitStack() as opened:
+            roots: dict[str, int] = {}
+            for inside in folders.values():
+                try:
+                    place, (*parts, _) = self._locate(inside[0])
+                except DocumentNotFound:
+                    continue
+                if place.root.name not in roots:
+                    roots[place.root.name] = self._open_root(place)
+                    opened.callback(os.close, roots[place.root.name])
+                self._identify(place, roots[place.root.name], tuple(parts), inside, found)
+        return found
+
+    def _identify(
+        self,
+        place: Place,
+        root_fd: int,
+        parts: tuple[bytes, ...],
+        inside: Sequence[str],
+        found: dict[str, Identity],
+    ) -> None:
+        """Add what the documents of one directory are now."""
+        try:
+            fd = self._open_beneath(place, root_fd, parts, beneath.PASSAGE, links=False)
+        except OSError as error:
+            self._raise_unless_passed_over(error, place)
+            self._identify_linked(inside, found)
+            return
+        scope = current_scope()
+        linked = []
+        try:
+            for path in inside:
+                name = actual(path.rpartition("/")[2])
+                if not name or media_type_of(path) is None or not scope.admits(path):
+                    continue
+                if name.startswith(b".") and not self.include_hidden:
+                    continue
+                try:
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except OSError as error:
+                    self._raise_unless_passed_over(error, place)
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    found[path] = identity_of(status)
+                elif stat.S_ISLNK(status.st_mode):
+                    linked.append(path)
+        finally:
+            os.close(fd)
+        self._identify_linked(linked, found)
+
+    def _identify_linked(self, paths: Iterable[str], found: dict[str, Identity]) -> None:
+        """Add what documents are that links lead to."""
+        for path in paths:
+            try:
+                found[path] = self.stat(path).identity
+            except (DocumentNotFound, DocumentUnreadable):
+                continue
 
     def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
         """All documents within the current scope, in no particular order.

@@ -17,7 +17,9 @@ class Scope:
 
     def admits(self, path: str) -> bool:
         """Whether a document path lies within the scope."""
-        return any(prefix in {"", path} or path.startswith(prefix + "/") for prefix in self.prefixes)
+        return self.prefixes == ("",) or any(
+            prefix in {"", path} or path.startswith(prefix + "/") for prefix in self.prefixes
+        )
 
     def leads_to(self, directory: str) -> bool:
         """Whether something beneath this directory can lie within the scope."""

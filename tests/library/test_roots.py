@@ -286,6 +286,82 @@ def test_a_scope_narrows_opening_listing_and_links(policy: Policy, folder: Path)
         assert listed(doors) == ["a/plan.md"]
 
 
+def test_many_documents_are_identified_at_once_as_they_are_one_by_one(policy: Policy, tmp_path: Path) -> None:
+    roots = [Root(name, tmp_path / name) for name in ("one", "two")]
+    for directory in ("one/sub", "two", "outside"):
+        (tmp_path / directory).mkdir(parents=True)
+    for name in (
+        "one/a.md",
+        "one/sub/b.txt",
+        "one/sub/data.bin",
+        "one/.hidden.md",
+        "two/c.md",
+        "outside/d.md",
+    ):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "one" / "link.md").symlink_to("sub/b.txt")
+    (tmp_path / "one" / "out.md").symlink_to("../outside/d.md")
+    (tmp_path / "one" / "linked").symlink_to("sub")
+    (tmp_path / "one" / "away").symlink_to("../outside")
+    os.mkfifo(tmp_path / "one" / "fifo.md")
+    doors = policy(*roots)
+    there = ["one/a.md", "one/sub/b.txt", "one/link.md", "one/linked/b.txt", "two/c.md"]
+    absent = [
+        "one/none.md", "none/a.md", "a.md", "one", "one/sub", "one/sub/data.bin", "one/.hidden.md", "one/out.md",
+        "one/away/d.md", "one/fifo.md", "one/../outside/d.md", "one/sub/../a.md", "one//a.md", "/one/a.md", "", "one/\0.md",
+        "one/sub/..", "three/x.md", "one/a.md/x.md",
+    ]  # fmt: skip
+    before = open_descriptors()
+    assert doors.identities([*there, *absent]) == {path: doors.stat(path).identity for path in there}
+    with narrowed_scope(Scope(("one/sub",))):
+        assert list(doors.identities(there)) == ["one/sub/b.txt"]
+    for path in absent:
+        with pytest.raises(DocumentNotFound):
+            doors.stat(path)
+    assert doors.identities([]) == {}
+    (tmp_path / "two").rename(tmp_path / "gone")
+    with pytest.raises(RootUnavailable):
+        doors.identities(there)
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.EMFILE, Overloaded), (errno.ESTALE, RootUnavailable), (errno.EACCES, None)],
+)
+@pytest.mark.parametrize("what", ["the directory", "the file"])
+def test_identifying_leaves_nothing_out_for_a_passing_reason(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    expected: type[Exception] | None,
+    what: str,
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "a.md").write_text("text")
+    doors = RootsPolicy([Root("research", folder)])
+    real_open, real_stat = beneath.open_unlinked, os.stat
+
+    def failing_open(root_fd: int, parts: Any, flags: int) -> int:
+        if what == "the directory":
+            raise OSError(number, os.strerror(number))
+        return real_open(root_fd, parts, flags)
+
+    def failing_stat(path: Any, **options: Any) -> os.stat_result:
+        if path == b"a.md":
+            raise OSError(number, os.strerror(number))
+        return real_stat(path, **options)
+
+    monkeypatch.setattr(beneath, "open_unlinked", failing_open)
+    monkeypatch.setattr(beneath, "open_walking", failing_open)
+    monkeypatch.setattr(os, "stat", failing_stat)
+    if expected is None:
+        assert doors.identities(["sub/a.md"]) == {}
+    else:
+        with pytest.raises(expected):
+            doors.identities(["sub/a.md"])
+
+
 def test_it_can_be_asked_which_roots_are_there(policy: Policy, tmp_path: Path) -> None:
     roots = [Root(name, tmp_path / name) for name in ("one", "two")]
     for root in roots:

@@ -217,6 +217,17 @@ async def test_texts_that_do_not_fit_in_memory_are_read_again_when_they_are_need
     assert len((await engine.search("honest", mode="regex", limit=9)).hits) == 5
 
 
+async def test_a_phrase_that_two_passages_share_leaves_no_hit_out(tmp_path: Path) -> None:
+    def filler(number: int) -> str:
+        return " ".join([f"filler{number}"] * (3 * number + 4))
+
+    # The passage before one that begins with the phrase holds it too, with a score between those of others.
+    parts = [f"# Part {n}\n\n{filler(n)}\n\n# Next {n}\n\nquick fox {filler(n)}\n" for n in range(40)]
+    outcome = await search(tmp_path, {"a.md": "\n".join(parts)}, '"quick fox"', limit=10)
+    assert len({hit.line_number for hit in outcome.hits}) == 10
+    assert outcome.truncated
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=st.text(st.sampled_from('fox dg"()+-*:ANDORNOT title:path\\\n東é?'), max_size=60))
 async def test_whatever_is_typed_is_answered(engine: SearchEngine, query: str) -> None:

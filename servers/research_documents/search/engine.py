@@ -304,16 +304,17 @@ class SearchEngine:
         return stale
 
     def _changed(self, hits: Iterable[Hit], entries: Mapping[str, Entry]) -> frozenset[str]:
-        """The documents of these hits whose files have changed or gone since they were read."""
-        return frozenset(path for path in {hit.document for hit in hits} if self._has_changed(entries[path]))
-
-    def _has_changed(self, entry: Entry) -> bool:
-        """Whether a document's file is not the one that was read, seen through the one door to the files."""
+        """The documents of these hits whose files, seen through the one door, are not any more those that were read."""
+        searched = {path: entries[path].info.identity for path in {hit.document for hit in hits}}
         try:
-            now = self._library.roots.stat(entry.path)
+            now = self._library.roots.identities(searched)
         except ResearchError:
-            return True
-        return not same_file(now.identity, entry.info.identity)
+            return frozenset(searched)
+        return frozenset(
+            path
+            for path, identity in searched.items()
+            if path not in now or not same_file(now[path], identity)
+        )
 
     # Searching
 

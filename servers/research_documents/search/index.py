@@ -1,9 +1,8 @@
 """The passages of documents in tantivy: what is stored of each, and how it gets in and out."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from research_shared.analysis import EXACT, STEMMED, folded, line_end_hyphens, register
 from research_shared.documents import DocumentText
@@ -16,10 +15,12 @@ _TAIL_WORDS: Final = 12
 _HALF: Final = 32
 _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
+_SPARE: Final = 6
+"""Passages that are asked for beyond those wanted, so that a few equal ones take no second search."""
+_MOST_TIES: Final = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """A passage that matches: the document's id, the byte range, its first line and the BM25 score."""
 
     document: int
@@ -112,7 +113,11 @@ class PassageIndex:
         self._writer.wait_merging_threads()
 
     def search(self, query: Any, limit: int, documents: Collection[int] | None = None) -> list[Scored]:
-        """The best `limit` passages, within `documents` if given; equal scores are in no particular order."""
+        """The best `limit` passages and all that are equal to the last of them, within `documents` if given.
+
+        A few that score less may follow. Equal scores are in no particular order: which of them come first is for others
+        to say.
+        """
         from tantivy import Occur, Query
 
         if documents is not None:
@@ -121,7 +126,11 @@ class PassageIndex:
             )
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, within)])
         searcher = self._searcher
-        hits = searcher.search(query, limit, count=False).hits
+        fetch = limit + _SPARE
+        hits = searcher.search(query, fetch, count=False).hits
+        while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
+            fetch *= 4
+            hits = searcher.search(query, fetch, count=False).hits
         addresses = [address for _, address in hits]
         places: list[Any] = searcher.fast_field_values("place", addresses)
         ranges: list[Any] = searcher.fast_field_values("range", addresses)

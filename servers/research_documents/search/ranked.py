@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from research_documents.search.catalog import Entry
 from research_documents.search.excerpt import context, cut
@@ -10,9 +10,6 @@ from research_documents.search.index import TAIL_BYTES, PassageIndex, Scored
 from research_documents.search.lines import Needles, best_line, match_position
 from research_documents.search.outcome import Hit
 from research_shared.documents import DocumentText
-
-_SPARE: Final = 6
-_MOST_TIES: Final = 50_000
 
 
 @dataclass(slots=True)
@@ -45,8 +42,22 @@ class Ranker:
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """The hits `first` to `first + limit` in the order of score, path and line; a line is one hit."""
         last = first + limit
+        wanted = last + 1
+        while True:
+            scored = self.index.search(self.query, wanted, self.documents)
+            found = self._gathered(scored, last, texts)
+            enough = len(found.hits) + len(found.missing) > last
+            # Where passages share lines, the best passages may give fewer hits than were wanted.
+            if enough or len(scored) < wanted or not self._may_repeat:
+                break
+            wanted *= 2
+        found.more = len(found.hits) > last
+        found.hits = found.hits[first:last]
+        return found
+
+    def _gathered(self, scored: list[Scored], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
+        """The hits of these passages from the best one on, one more than up to `last` if there are so many."""
         found = Ranking()
-        scored = self._at_least(last + 1)
         known = [(s, entry) for s in scored if (entry := self.by_id.get(s.document)) is not None]
         found.outdated = len(known) < len(scored)
         known.sort(key=lambda pair: (-pair[0].score, pair[1].path, pair[0].begin))
@@ -59,26 +70,15 @@ class Ranker:
                 hit = self._hit(passage, text)
                 hits.setdefault((hit.document, hit.line_number), hit)
                 found.entries[hit.document] = entry
-            if len(hits) + len(found.missing) > last or (len(hits) == last and not self._may_repeat):
+            if len(hits) + len(found.missing) > last:
                 break
-        found.hits = list(hits.values())[first:last]
-        found.more = len(hits) > last or (not self._may_repeat and len(known) > last)
+        found.hits = list(hits.values())
         return found
 
     @property
     def _may_repeat(self) -> bool:
         """Whether two passages can have their best hit on one line: what is searched exactly runs on into the next."""
         return bool(self.needles.phrases or self.needles.prefixes)
-
-    def _at_least(self, wanted: int) -> list[Scored]:
-        """The best passages, `wanted` of them if there are so many, and all that are equal to the last of these."""
-        fetch = wanted + _SPARE
-        scored = self.index.search(self.query, fetch, self.documents)
-        # Which of equals come first is for path and line to say, so all of them are needed.
-        while len(scored) == fetch and scored[wanted - 1].score == scored[-1].score and fetch < _MOST_TIES:
-            fetch *= 4
-            scored = self.index.search(self.query, fetch, self.documents)
-        return scored
 
     def _hit(self, passage: Scored, text: DocumentText) -> Hit:
         data = text.data
