@@ -54,6 +54,35 @@ def scanned(pattern: str, text: str, slice_bytes: int = 16) -> list[int]:
     return [hit.line_number for hit in scan.hits]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["", "hit\n", "no\n", "a hit\nhit\n", "hit\nno\n" * 9]), min_size=64, max_size=90
+    ),
+    st.integers(1, 80),
+    st.integers(0, 9_000),
+    st.sampled_from([0, 1, 7]),
+)
+def test_two_halves_of_a_search_come_to_what_one_scan_does(
+    texts: list[str], wanted: int, room: int, turns: int
+) -> None:
+    entries = [document(f"{number:03}.txt", text.encode()) for number, text in enumerate(texts)]
+    whole = Scan(entries, compiled("hit"), wanted, room=room)
+    whole.advance(float("inf"))
+    scan = Scan(entries, compiled("hit"), wanted, room=room)
+    scan._slice = 1
+    for _ in range(turns):
+        scan.advance(0)
+    other = scan.split()
+    for half in filter(None, [other, scan]):
+        half.advance(float("inf"))
+    if other is not None:
+        scan.join(other)
+    assert scan.hits == whole.hits
+    assert (scan.covered, scan.ended_early, scan.full) == (whole.covered, whole.ended_early, whole.full)
+    assert {hit.document for hit in scan.hits} <= {entry.path for entry in scan.sources}
+
+
 def engine_of(folder: Path, **options: float) -> SearchEngine:
     library = Library(RootsPolicy([Root("research", folder)]))
     return SearchEngine(
@@ -97,7 +126,34 @@ PATTERN = st.lists(st.tuples(ATOMS, REPEATS), min_size=1, max_size=5).map(
     lambda parts: "".join(f"(?:{atom}){repeat}" for atom, repeat in parts)
 )
 ANCHORED = st.tuples(st.sampled_from(["", "^"]), PATTERN, st.sampled_from(["", "$"])).map("".join)
-TEXT = st.text(st.sampled_from("ab xé1_\nab\n"), max_size=120)
+TEXT = st.text(st.sampled_from("ab xé1_\nabsK\u212a\u017f\n"), max_size=120)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(TEXT, max_size=8),
+    st.one_of(
+        ANCHORED, st.sampled_from(["^$", "$", "^", r"\Aab", r"b\z", r"(?-m:^ab)", r"(?i)K", "s", r"\bab\b"])
+    ),
+    st.sampled_from([1, 40, 10_000]),
+    st.integers(0, 1),
+)
+def test_documents_searched_as_one_text_give_what_each_gives_by_itself(
+    texts: list[str], pattern: str, slice_bytes: int, context_lines: int
+) -> None:
+    entries = [document(f"{number}.txt", text.encode()) for number, text in enumerate(texts)]
+    expected: list[Hit] = []
+    for entry in entries:
+        alone = Scan([entry], compiled(pattern), ALL, context_lines)
+        alone._slice = len(entry.text.data) if entry.text else 0
+        alone.advance(float("inf"))
+        expected += alone.hits
+    together = Scan(entries, compiled(pattern), ALL, context_lines)
+    together._slice = slice_bytes
+    together.advance(float("inf"))
+    assert together.hits == expected
+    assert together.covered == len(entries)
+    assert [entry.path for entry in together.sources] == list(dict.fromkeys(hit.document for hit in expected))
 
 
 @settings(max_examples=400, deadline=None)

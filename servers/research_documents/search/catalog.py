@@ -4,13 +4,23 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.patterns import compile_pattern
 from research_shared.roots import Scope
 
 _SELECTIONS: Final = 32
+
+Letters = Literal["ascii", "common", "any"]
+"""What a text consists of: ASCII alone, neither a Kelvin sign nor a long s (third cases of ASCII letters), or anything."""
+
+
+def letters_of(data: bytes) -> Letters:
+    """What kind of letters a text in UTF-8 has."""
+    if data.isascii():
+        return "ascii"
+    return "any" if "\u212a".encode() in data or "\u017f".encode() in data else "common"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Entry:
     reason: str = ""
     digest: str = ""
     text_bytes: int = 0
-    is_ascii: bool = False
+    letters: Letters = "ascii"
     passages: int = 0
     settled: bool = True
     read_at: float = 0.0
@@ -45,7 +55,7 @@ class Entry:
             text,
             digest=text.digest,
             text_bytes=len(text.data),
-            is_ascii=text.data.isascii(),
+            letters=letters_of(text.data),
             passages=passages,
             settled=settled,
             checked=number,

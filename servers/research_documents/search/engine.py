@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,7 +107,7 @@ class SearchEngine:
         self._keeper = Keeper(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._users = 0
+        self._users = self._scans = 0
         self._complete = False
         self._lanes: dict[Lane, ThreadPoolExecutor] = {}
 
@@ -215,8 +215,7 @@ class SearchEngine:
         return self._finished(found, selection, request)
 
     def _finished(self, found: _Found, selection: Selection, request: _Request) -> SearchOutcome:
-        hits = bounded(found.hits, self._max_response_bytes)
-        truncated = found.truncated or len(hits) < len(found.hits)
+        hits, truncated = found.hits, found.truncated
         warnings = found.warnings
         if len(selection.unreadable) > MAX_UNREADABLE:
             warnings += (
@@ -296,16 +295,16 @@ class SearchEngine:
     def _stale(self, found: _Found, read_since: int) -> set[str]:
         """The documents of the hits that are not any more what was searched."""
         current = self._catalog.entries
-        used = {hit.document: found.entries[hit.document] for hit in found.hits}
+        used = found.entries
         stale = set(found.stale)
         stale |= {path for path, entry in used.items() if path not in current or current[path].id != entry.id}
         young = [path for path in used if path not in stale and not current[path].settled]
         stale |= {path for path in young if current[path].checked < read_since}
         return stale
 
-    def _changed(self, hits: Iterable[Hit], entries: Mapping[str, Entry]) -> frozenset[str]:
-        """The documents of these hits whose files, seen through the one door, are not any more those that were read."""
-        searched = {path: entries[path].info.identity for path in {hit.document for hit in hits}}
+    def _changed(self, entries: Iterable[Entry]) -> frozenset[str]:
+        """Those whose files, seen through the one door, are not any more what was read."""
+        searched = {entry.path: entry.info.identity for entry in entries}
         try:
             now = self._library.roots.identities(searched)
         except ResearchError:
@@ -326,31 +325,69 @@ class SearchEngine:
         start, limit = request.start, request.limit
         entries = [entry for entry in selection.readable if entry.path >= start.path]
         scan = Scan(
-            entries, pattern, limit + 1, request.context_lines, (start.path, start.line), request.deadline
+            entries,
+            pattern,
+            limit + 1,
+            request.context_lines,
+            (start.path, start.line),
+            request.deadline,
+            self._max_response_bytes,
         )
-        turns = 0
-        while not (scan.done or scan.expired):
-            turns += 1
-            lane: Lane = "quick" if turns <= QUICK_TURNS else "long"
-            await self._run(lane, lambda: scan.advance(time.monotonic() + TURN_S))
-            if scan.missing is not None:
-                scan.supply(await self._text(scan.missing))
-            if request.on_progress is not None:
-                await request.on_progress(scan.covered, len(entries))
-        ended_early = scan.expired or len(scan.hits) > limit
+        sources, stale = await self._scan(scan, request)
         warnings = pattern.warnings
         if scan.expired:
             warnings += (f"the search ended at its time limit of {self._deadline_s:g} s",)
-        hits = scan.hits[:limit]
-        versions = {entry.path: entry for entry in entries[: scan.covered + 1]}
         return _Found(
-            hits,
-            versions,
-            covered=min(scan.covered + 1, len(entries)) if ended_early else scan.covered,
-            truncated=ended_early,
+            scan.hits[:limit],
+            sources,
+            covered=min(scan.covered + 1, len(entries)) if scan.ended_early else scan.covered,
+            truncated=scan.ended_early,
             warnings=warnings,
-            stale=await self._run("ranking", lambda: self._changed(hits, versions)) if hits else frozenset(),
+            stale=stale,
         )
+
+    async def _scan(self, scan: Scan, request: _Request) -> tuple[dict[str, Entry], frozenset[str]]:
+        """Bring a scan to its end; gives the documents of its hits, and which of them have changed since they were read."""
+        total = len(scan.entries)
+        scans, checks, half = [scan], [], None
+
+        async def turn(part: Scan, lane: Lane) -> None:
+            known = len(part.sources)
+            await self._run(lane, lambda: part.advance(time.monotonic() + TURN_S))
+            if part.missing is not None:
+                part.supply(await self._text(part.missing))
+            if news := part.sources[known:]:
+                # Beside the scan, which hardly needs the interpreter where hits are few.
+                checks.append(asyncio.create_task(self._changed_since(news)))
+            if request.on_progress is not None:
+                await request.on_progress(sum(part.covered for part in scans), total)
+
+        async def turns(part: Scan) -> None:
+            count = 0
+            while not (part.done or part.expired):
+                count += 1
+                await turn(part, "quick" if count < QUICK_TURNS else "long")
+
+        self._scans += 1
+        try:
+            await turn(scan, "quick")
+            # The other core, when no other search wants it.
+            if self._scans == 1 and (other := scan.split()) is not None:
+                scans.append(other)
+                half = asyncio.create_task(turns(other))
+            await turns(scan)
+            if half is not None and not scan.ended_early:
+                await half
+                scan.join(scans[1])
+            stale = frozenset[str]().union(*await asyncio.gather(*checks))
+        finally:
+            self._scans -= 1
+            for task in [*checks, half] if half is not None else checks:
+                task.cancel()
+        return {entry.path: entry for entry in scan.sources}, stale
+
+    async def _changed_since(self, entries: Sequence[Entry]) -> frozenset[str]:
+        return await self._run("ranking", lambda: self._changed(entries))
 
     async def _search_keyword(self, request: _Request, selection: Selection) -> _Found:
         parsed = parse(request.query)
@@ -375,11 +412,12 @@ class SearchEngine:
             )
         if ranking is None:
             return _Found(covered=covered, warnings=(*parsed.warnings, "the query has no word to search for"))
+        hits = bounded(ranking.hits, self._max_response_bytes)
         return _Found(
-            ranking.hits,
+            hits,
             ranking.entries,
             covered,
-            truncated=ranking.more,
+            truncated=ranking.more or len(hits) < len(ranking.hits),
             warnings=parsed.warnings,
             stale=stale | gone,
             again=ranking.outdated,
@@ -398,7 +436,7 @@ class SearchEngine:
             return None, frozenset()
         ranker = Ranker(query, needles, index, self._catalog.by_id, allowed, request.context_lines)
         ranking = ranker.rank(request.start.rank, request.limit, texts)
-        return ranking, self._changed(ranking.hits, ranking.entries)
+        return ranking, self._changed(ranking.entries.values())
 
     async def _text(self, entry: Entry) -> DocumentText | None:
         """The text of a document that is not held in memory; None when it is no longer that version."""

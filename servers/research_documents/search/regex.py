@@ -1,14 +1,16 @@
 """Regex search over the texts of documents, in slices, so that it can be paused, ended and shared fairly."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
-from research_documents.search.catalog import Entry
-from research_documents.search.excerpt import MAX_LINE, context, cut_bytes
+from research_documents.search.catalog import Entry, Letters
+from research_documents.search.excerpt import FIELD_BYTES, MAX_LINE, context, cut_bytes, size_of
 from research_documents.search.outcome import Hit
-from research_documents.search.pattern import Pattern
+from research_documents.search.pattern import Find, Pattern
 from research_shared.documents import DocumentText
 
 FIRST_SLICE: Final = 16 * 1024
@@ -16,16 +18,23 @@ MIN_SLICE: Final = 512
 LARGE_PROGRAM: Final = 1_000
 """Instructions from which on an expression may turn out to be costly, so that its first slices are the smallest."""
 MAX_SLICE: Final = 4 * 1024 * 1024
+MOST_TOGETHER: Final = 256 * 1024
+"""Bytes of documents that are searched as one text, so that they stay in the processor's own memory."""
 _FAST_S: Final = 0.002
 _SLOW_S: Final = 0.010
+_FEW: Final = 64
+"""Documents that are not worth a second thread."""
+_SOON: Final = 4
+"""What is left is not worth one either when it is no more than so many times what was done so far."""
 
 
 @dataclass(slots=True)
 class Scan:
     """A search under way: `advance` it until `done`. `hits` come in the order of path and line.
 
-    `wanted` hits end it; hits up to and including the (path, line) of `after` are passed over. When `missing` names a
-    document whose text is not in memory, `supply` it before the next `advance`.
+    `wanted` hits end it, and so does one for which there is no `room`, in bytes; hits up to and including the (path,
+    line) of `after` are passed over. `sources` are the documents of the hits. When `missing` names a document whose text is
+    not in memory, `supply` it before the next `advance`.
     """
 
     entries: Sequence[Entry]
@@ -34,98 +43,214 @@ class Scan:
     context_lines: int = 0
     after: tuple[str, int] = ("", 0)
     deadline: float = float("inf")
+    room: int = 1 << 60
     hits: list[Hit] = field(default_factory=list)
+    sources: list[Entry] = field(default_factory=list)
     covered: int = 0
     done: bool = False
+    full: bool = False
     expired: bool = False
     missing: Entry | None = None
-    _text: DocumentText | None = None
-    _is_ascii: bool = False
+    _supplied: DocumentText | None = None
     _offset: int = 0
     _line: int = 1
     _counted: int = 0
     _slice: int = 0
 
     def __post_init__(self) -> None:
-        self._slice = MIN_SLICE if self.pattern.ascii.programsize > LARGE_PROGRAM else FIRST_SLICE
+        self._slice = MIN_SLICE if self.pattern.size > LARGE_PROGRAM else FIRST_SLICE
 
     def advance(self, until: float) -> None:
         """Work until the end or until that moment of the monotonic clock; at least one slice."""
-        while not self.done and self.missing is None:
-            if self.covered == len(self.entries):
-                self.done = True
-            elif self._text is None:
-                self._begin(self.entries[self.covered])
-            elif self._scan_slice(self._text):
-                self._next()
-            if (now := time.monotonic()) >= until or now >= self.deadline:
+        now = time.monotonic()
+        while not self._rests():
+            started = now
+            self._scan_slice()
+            now = time.monotonic()
+            if now - started < _FAST_S:
+                self._slice = min(self._slice * 2, MAX_SLICE)
+            elif now - started > _SLOW_S:
+                self._slice = max(self._slice // 2, MIN_SLICE)
+            if now >= until or now >= self.deadline:
                 self.expired = not self.done and now >= self.deadline
                 return
 
+    def _rests(self) -> bool:
+        return self.done or self.missing is not None
+
+    def split(self) -> "Scan | None":
+        """Leave the later half of what is left to a scan of its own, to run beside this one and then be `join`ed.
+
+        None where that would gain nothing: little is left, or hits are so many that making them is most of the work.
+        """
+        left = len(self.entries) - self.covered
+        if self._rests() or left < max(_FEW, _SOON * self.covered) or len(self.hits) > self.covered:
+            return None
+        at = self.covered + left // 2
+        other = Scan(
+            self.entries[at:],
+            self.pattern,
+            self.wanted - len(self.hits),
+            self.context_lines,
+            deadline=self.deadline,
+            room=self.room,
+        )
+        other._slice = self._slice
+        self.entries = self.entries[:at]
+        return other
+
+    def join(self, other: "Scan") -> None:
+        """Take what the other half found, as far as this scan would have come by itself."""
+        if self.ended_early:
+            return
+        before = len(self.entries)
+        self.entries = [*self.entries, *other.entries]
+        self.sources += other.sources
+        self.covered, self.full, self.expired = before + other.covered, other.full, other.expired
+        for hit in other.hits:
+            self.room -= size_of(hit)
+            fits = self.room >= 0 or not self.hits
+            if fits:
+                self.hits.append(hit)
+            if not fits or len(self.hits) == self.wanted:
+                places = (n for n, entry in enumerate(other.entries) if entry.path == hit.document)
+                self.covered, self.full, self.expired = before + next(places), not fits, False
+                return
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether there may be more hits than were looked for."""
+        return self.expired or self.full or len(self.hits) == self.wanted
+
     def supply(self, text: DocumentText | None) -> None:
         """Give the text of the `missing` document, or None when it is gone."""
-        entry, self.missing = self.missing, None
-        if text is None or entry is None:
-            self._next()
-        else:
-            self._text, self._is_ascii = text, text.data.isascii()
+        self.missing, self._supplied = None, text
+        if text is None:
+            self.covered += 1
 
-    def _begin(self, entry: Entry) -> None:
-        if entry.text is None:
+    def _scan_slice(self) -> None:
+        """Scan about so many bytes as a slice has: a part of a document that ends at a line's end, or several documents."""
+        if self.covered == len(self.entries):
+            self.done = True
+            return
+        entry = self.entries[self.covered]
+        text = entry.text or self._supplied
+        if text is None:
             self.missing = entry
+        elif self._offset or entry.text is None or len(text.data) >= self._slice or self.pattern.looks_around:
+            self._scan_part(entry, text)
         else:
-            self._text, self._is_ascii = entry.text, entry.is_ascii
+            self._scan_several()
 
-    def _next(self) -> None:
-        self.covered += 1
-        self._text = None
-        self._offset, self._line, self._counted = 0, 1, 0
-
-    def _scan_slice(self, text: DocumentText) -> bool:
-        """Scan the next slice of a document, which ends at a line's end; whether the document is finished."""
-        data = text.data
+    def _scan_part(self, entry: Entry, text: DocumentText) -> None:
+        """Scan a slice of a document, or all of it."""
+        data, offset = text.data, self._offset
         end = size = len(data)
-        if size - self._offset > self._slice:
-            end = data.find(b"\n", self._offset + self._slice)
+        if size - offset > self._slice:
+            end = data.find(b"\n", offset + self._slice)
             end = size if end < 0 else end
-        program = self.pattern.ascii if self._is_ascii else self.pattern.unicode or self.pattern.ascii
-        started = time.perf_counter()
+        self._find(data, offset, end, [(entry, text)], [0])
+        self._offset = end + 1
+        if not self.done and end >= size - 1:
+            self.covered += 1
+            self._supplied = None
+            self._offset, self._line, self._counted = 0, 1, 0
+
+    def _scan_several(self) -> None:
+        """Scan a run of documents as one: a call for each would take longer than the search in it."""
+        group: list[tuple[Entry, DocumentText]] = []
+        parts: list[bytes] = []
+        starts: list[int] = []
+        size, most = 0, min(self._slice, MOST_TOGETHER)
+        for entry in islice(self.entries, self.covered, None):
+            if (text := entry.text) is None or (group and size + entry.text_bytes > most):
+                break
+            data = text.data
+            group.append((entry, text))
+            parts.append(data if not data or data.endswith(b"\n") else data + b"\n")
+            starts.append(size)
+            size += len(parts[-1])
+        self._find(b"".join(parts), 0, size, group, starts)
+        if not self.done:
+            self.covered += len(group)
+            self._line, self._counted = 1, 0
+
+    def _find(
+        self,
+        data: bytes,
+        at: int,
+        end: int,
+        group: Sequence[tuple[Entry, DocumentText]],
+        starts: Sequence[int],
+    ) -> None:
+        """Add the hits in the bytes `at:end`, which begin and end where lines do and hold these documents from `starts` on."""
+        find = self._finder({entry.letters for entry, _ in group})
+        hits, wanted, room = self.hits, self.wanted, self.room
+        size, plain = len(data), False
+        number, first, following = -1, 0, 0
+        line, counted = self._line, self._counted
         # What runs once a hit: with a hundred thousand of them, every call and every attribute counts.
-        passed = self.after[1] if text.path == self.after[0] else 0
-        line, counted, line_end = self._line, self._counted, -1
-        room = self.wanted - len(self.hits)
-        for match in program.finditer(data, self._offset, end):
-            start, stop = match.span()
-            # A match takes the rest of its line; only an empty one can still follow on the same line.
-            if start <= line_end:
-                continue
-            line_end = stop
-            begin = data.rfind(b"\n", 0, start) + 1
+        while at <= end:
+            ((start, stop),) = find(data, at, end)
+            # Behind the last line break there is no other line.
+            if start < 0 or (start == size and data.endswith(b"\n")) or not size:
+                break
+            if start >= following:
+                if number >= 0 or starts[1:]:
+                    line = 1
+                number = bisect_right(starts, start) - 1
+                first = starts[number]
+                following = starts[number + 1] if number + 1 < len(starts) else size + 1
+                counted = max(counted, first)
+                entry, text = group[number]
+                unnamed = True
+                path = text.path
+                passed = self.after[1] if path == self.after[0] else 0
+                plain = not self.context_lines and not text.page_starts
+                named = FIELD_BYTES + len(path.encode())
+            begin = data.rfind(b"\n", first, start) + 1 or first
+            stop = data.find(b"\n", stop, end)
+            if stop < 0:
+                stop = end
+            at = stop + 1
             line += data.count(b"\n", counted, begin)
             counted = begin
-            # Behind the last line break there is no other line.
-            if begin == size or line <= passed:
+            if line <= passed:
                 continue
-            self.hits.append(self._hit(text, line, begin, stop, start))
-            room -= 1
-            if room <= 0:
+            if plain and stop - begin <= MAX_LINE:
+                room -= stop - begin + named
+                hit = _new_hit(Hit, (path, line, data[begin:stop].decode(), None, None, (), (), line, line))
+            else:
+                hit = self._hit(text, line, begin - first, stop - first, start - first)
+                room -= size_of(hit)
+            if room < 0 and hits:
+                self.done = self.full = True
+                self.covered += number
+                return
+            hits.append(hit)
+            if unnamed:
+                unnamed = False
+                if not self.sources or self.sources[-1] is not entry:
+                    self.sources.append(entry)
+            if len(hits) == wanted:
                 self.done = True
-                return False
-        self._line, self._counted = line, counted
-        self._offset = end + 1
-        took = time.perf_counter() - started
-        if took < _FAST_S:
-            self._slice = min(self._slice * 2, MAX_SLICE)
-        elif took > _SLOW_S:
-            self._slice = max(self._slice // 2, MIN_SLICE)
-        return self._offset >= size
+                self.covered += number
+                return
+        self._line, self._counted, self.room = line, counted, room
+
+    def _finder(self, letters: set[Letters]) -> Find:
+        """The fastest search that is right for texts with these letters."""
+        if letters == {"ascii"}:
+            return self.pattern.find_ascii
+        return self.pattern.find if "any" in letters else self.pattern.find_common
 
     def _hit(self, text: DocumentText, line: int, begin: int, end: int, start: int) -> Hit:
         """The hit of a match at `start` in the line at the bytes `begin:end`."""
         data = text.data
-        shown = data[begin:end].decode() if end - begin <= MAX_LINE else cut_bytes(data, begin, end, start)
-        if not self.context_lines and not text.page_starts:
-            return Hit(text.path, line, shown, None, None, (), (), line, line)
         before, after = context(data, begin, end, self.context_lines) if self.context_lines else ((), ())
         page = text.page_of(line) if text.page_starts else None
-        return Hit(text.path, line, shown, page, None, before, after, line, line)
+        return Hit(text.path, line, cut_bytes(data, begin, end, start), page, None, before, after, line, line)
+
+
+_new_hit: Final = tuple.__new__
+"""Makes a named tuple in half the time of its own constructor."""
