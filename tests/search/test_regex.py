@@ -1,7 +1,8 @@
 """Regex search: what ripgrep finds, nothing else, in bounded time."""
-# ruff: noqa: RUF001, ASYNC110, ASYNC221  (other scripts are the point; progress is polled; ripgrep takes milliseconds)
+# ruff: noqa: RUF001, ASYNC110  (other scripts are the point; progress is polled; ripgrep takes milliseconds)
 
 import asyncio
+import os
 import random
 import re
 import shutil
@@ -23,6 +24,7 @@ from research_shared.roots import Root, RootsPolicy
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 ALL = 10**6
+PROJECT = Path(__file__).parents[2]
 WORDS = {
     "café.md": "# Café\n\nLe café était fermé, déjà vu à Montréal.\nAucun résultat.\n",
     "moscow.md": "Москва — столица России.\nВ городе живут люди, слово за слово.\n",
@@ -105,19 +107,47 @@ async def found(folder: Path, pattern: str) -> SearchOutcome:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 async def test_the_same_lines_as_ripgrep_in_the_order_of_path_and_line(folder: Path, pattern: str) -> None:
+    outcome = await found(folder, pattern)
+    assert [(hit.document, hit.line_number) for hit in outcome.hits] == lines_of_ripgrep(folder, pattern)
+    assert not outcome.truncated
+
+
+@pytest.fixture(scope="module")
+def real_markdown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real Markdown: that of this project, and of the folder that RESEARCH_MARKDOWN names."""
+    folder = tmp_path_factory.mktemp("markdown")
+    sources = [PROJECT, *map(Path, filter(None, [os.environ.get("RESEARCH_MARKDOWN")]))]
+    for number, source in enumerate(sources):
+        for path in (
+            [*source.glob("*.md"), *source.glob("docs/**/*.md")] if not number else source.rglob("*.md")
+        ):
+            target = folder / str(number) / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [*PATTERNS, "research", r"\bwords?\b", "gateway|audit|limit", r"\w{5}\s+\w{5}\s+\w{5}", "Keep", r"`[^`]+`", r"^\s*[-*] ",
+     r"\|$", r"[^\w\s]{3}", r"(?i)the\b.*\bof", r"\d+(?:\.\d+)?", "“|”|—|…"],
+)  # fmt: skip
+async def test_the_same_lines_as_ripgrep_in_real_markdown(real_markdown: Path, pattern: str) -> None:
+    outcome = await found(real_markdown, pattern)
+    assert [(hit.document, hit.line_number) for hit in outcome.hits] == lines_of_ripgrep(
+        real_markdown, pattern
+    )
+
+
+def lines_of_ripgrep(folder: Path, pattern: str) -> list[tuple[str, int]]:
     if (rg := shutil.which("rg")) is None:
         pytest.skip(
             "ripgrep is not installed: `apt-get install ripgrep`, or any package of it, gives the reference"
         )
     command = [rg, "-nS", "--crlf", "--no-heading", "--with-filename", "--null", pattern, "."]
     output = subprocess.run(command, cwd=folder, capture_output=True, check=False).stdout.decode()
-    expected = set()
-    for line in output.splitlines():
-        path, _, rest = line.partition("\0")
-        expected.add((path.removeprefix("./"), int(rest.partition(":")[0])))
-    outcome = await found(folder, pattern)
-    assert [(hit.document, hit.line_number) for hit in outcome.hits] == sorted(expected)
-    assert not outcome.truncated
+    lines = (line.partition("\0") for line in output.split("\n") if line)
+    return sorted((path.removeprefix("./"), int(rest.partition(":")[0])) for path, _, rest in lines)
 
 
 ATOMS = st.sampled_from(["a", "b", "ab", ".", "[ab]", "[^a]", r"\w", r"\s", r"\d", "a|b", "(ab)", "é", "x"])
@@ -236,6 +266,23 @@ async def timed(engine: SearchEngine, pattern: str) -> float:
     started = time.monotonic()
     await engine.search(pattern, mode="regex", limit=10)
     return time.monotonic() - started
+
+
+async def test_a_line_too_long_for_a_costly_expression_is_left_out_and_named(tmp_path: Path) -> None:
+    long = "".join(random.Random(5).choices("abcdefgh ", k=4_000_000))
+    (tmp_path / "a.txt").write_text(f"one\ntwo\n{long}\nfree eels: eeeezzz\n")
+    (tmp_path / "b.txt").write_text("eeeezzz\n")
+    async with engine_of(tmp_path, deadline_s=2.0) as engine:
+        while engine.indexing or engine.stats.documents < 2:
+            await asyncio.sleep(0.01)
+        outcome = await engine.search(r"(.{0,200}e){4}zzz", mode="regex", limit=5)
+        plain = await engine.search("cab", mode="regex", limit=5)
+    assert [(hit.document, hit.line_number) for hit in outcome.hits] == [("a.txt", 4), ("b.txt", 1)]
+    assert outcome.truncated
+    (warning,) = outcome.warnings
+    assert "line 3 of a.txt" in warning
+    assert [hit.line_number for hit in plain.hits] == [3]
+    assert not plain.truncated
 
 
 async def test_a_costly_search_ends_at_the_deadline_with_what_it_covered_and_others_go_on(

@@ -337,11 +337,16 @@ class SearchEngine:
         warnings = pattern.warnings
         if scan.expired:
             warnings += (f"the search ended at its time limit of {self._deadline_s:g} s",)
+        if scan.skipped:
+            path, line = scan.skipped[0]
+            warnings += (
+                f"{len(scan.skipped)} lines are too long for this expression and were left out, first line {line} of {path}",
+            )
         return _Found(
             scan.hits[:limit],
             sources,
             covered=min(scan.covered + 1, len(entries)) if scan.ended_early else scan.covered,
-            truncated=scan.ended_early,
+            truncated=scan.ended_early or bool(scan.skipped),
             warnings=warnings,
             stale=stale,
         )

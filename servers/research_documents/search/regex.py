@@ -22,6 +22,8 @@ MOST_TOGETHER: Final = 256 * 1024
 """Bytes of documents that are searched as one text, so that they stay in the processor's own memory."""
 _FAST_S: Final = 0.002
 _SLOW_S: Final = 0.010
+_LONG_LINE: Final = 256 * 1024
+"""Bytes of a line from which on it is first estimated how long the search in it takes."""
 _FEW: Final = 64
 """Documents that are not worth a second thread."""
 _SOON: Final = 4
@@ -33,7 +35,8 @@ class Scan:
     """A search under way: `advance` it until `done`. `hits` come in the order of path and line.
 
     `wanted` hits end it, and so does one for which there is no `room`, in bytes; hits up to and including the (path,
-    line) of `after` are passed over. `sources` are the documents of the hits. When `missing` names a document whose text is
+    line) of `after` are passed over. `sources` are the documents of the hits, `skipped` the (path, line) of lines that are
+    so long that searching one would outlast the deadline. When `missing` names a document whose text is
     not in memory, `supply` it before the next `advance`.
     """
 
@@ -45,6 +48,7 @@ class Scan:
     deadline: float = float("inf")
     room: int = 1 << 60
     hits: list[Hit] = field(default_factory=list)
+    skipped: list[tuple[str, int]] = field(default_factory=list)
     sources: list[Entry] = field(default_factory=list)
     covered: int = 0
     done: bool = False
@@ -106,6 +110,7 @@ class Scan:
         before = len(self.entries)
         self.entries = [*self.entries, *other.entries]
         self.sources += other.sources
+        self.skipped += other.skipped
         self.covered, self.full, self.expired = before + other.covered, other.full, other.expired
         for hit in other.hits:
             self.room -= size_of(hit)
@@ -149,12 +154,30 @@ class Scan:
         if size - offset > self._slice:
             end = data.find(b"\n", offset + self._slice)
             end = size if end < 0 else end
-        self._find(data, offset, end, [(entry, text)], [0])
+        is_long = end - offset > max(_LONG_LINE, 2 * self._slice)
+        if is_long and (before := data.rfind(b"\n", offset, offset + self._slice)) >= 0:
+            end, is_long = before, False  # the long line has a slice for itself
+        if is_long and not self._in_time(entry, data, offset, end):
+            self.skipped.append((text.path, self._line + data.count(b"\n", self._counted, offset)))
+        else:
+            self._find(data, offset, end, [(entry, text)], [0])
         self._offset = end + 1
         if not self.done and end >= size - 1:
             self.covered += 1
             self._supplied = None
             self._offset, self._line, self._counted = 0, 1, 0
+
+    def _in_time(self, entry: Entry, data: bytes, begin: int, end: int) -> bool:
+        """Whether a search that cannot be interrupted, because a line is so long, ends before the deadline."""
+        find = self._finder({entry.letters})
+        length = self._slice
+        while True:
+            started = time.monotonic()
+            find(data, begin, min(begin + length, end))
+            now = time.monotonic()
+            if now - started > _FAST_S or 2 * length > end - begin:
+                return now + (now - started) * (end - begin) / length <= self.deadline
+            length *= 2
 
     def _scan_several(self) -> None:
         """Scan a run of documents as one: a call for each would take longer than the search in it."""

@@ -36,17 +36,17 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
     if size > limits.max_file_bytes:
         raise Unreadable(TOO_LARGE)
     digest = hashlib.sha256()
-    sample = os.pread(fd, SAMPLE, 0)
-    encoding, mark = _encoding(sample)
+    chunk = os.pread(fd, min(CHUNK, size), 0)
+    encoding, mark = _encoding(chunk[:SAMPLE])
     lines = _Lines(encoding, limits.max_text_bytes)
     at = 0
     while at < size:
-        chunk = os.pread(fd, min(CHUNK, size - at), at)
         if not chunk or stopped():
             raise Unreadable(CHANGING)
         digest.update(chunk)
         lines.feed(chunk[mark:] if at == 0 else chunk, final=at + len(chunk) == size)
         at += len(chunk)
+        chunk = os.pread(fd, min(CHUNK, size - at), at)
     notes = []
     if encoding in _NAMES:
         notes.append(f"decoded from {_NAMES[encoding]}")
