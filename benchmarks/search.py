@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from research_documents.search import SearchEngine
-from research_documents.search.engine import Mode
 from research_documents.search.index import HEAP_BYTES, PassageIndex
+from research_documents.search.request import Mode
 from research_shared.analysis import STEMMED, STOP_WORDS, folded, register, stems
 from research_shared.library import Library, Limits
 from research_shared.passages import spans

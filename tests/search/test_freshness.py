@@ -12,7 +12,7 @@ import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search import keeper as keeper_module
-from research_documents.search.engine import Mode
+from research_documents.search.request import Mode
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.library import Library

@@ -46,17 +46,17 @@ class Ranker:
         while True:
             scored = self.index.search(self.query, wanted, self.documents)
             found = self._gathered(scored, last, texts)
-            enough = len(found.hits) + len(found.missing) > last
+            enough = len(found.hits) + len(found.missing) >= last + self._may_repeat
             # Where passages share lines, the best passages may give fewer hits than were wanted.
             if enough or len(scored) < wanted or not self._may_repeat:
                 break
             wanted *= 2
-        found.more = len(found.hits) > last
+        found.more = len(found.hits) > last or (not self._may_repeat and len(scored) > last)
         found.hits = found.hits[first:last]
         return found
 
     def _gathered(self, scored: list[Scored], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
-        """The hits of these passages from the best one on, one more than up to `last` if there are so many."""
+        """The hits of these passages, best first, up to `last` of them; one more where only this tells if there are more."""
         found = Ranking()
         known = [(s, entry) for s in scored if (entry := self.by_id.get(s.document)) is not None]
         found.outdated = len(known) < len(scored)
@@ -70,7 +70,7 @@ class Ranker:
                 hit = self._hit(passage, text)
                 hits.setdefault((hit.document, hit.line_number), hit)
                 found.entries[hit.document] = entry
-            if len(hits) + len(found.missing) > last:
+            if len(hits) + len(found.missing) == last + self._may_repeat:
                 break
         found.hits = list(hits.values())
         return found

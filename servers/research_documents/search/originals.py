@@ -1,0 +1,37 @@
+"""The files that the searched texts are from."""
+
+from collections.abc import Iterable
+
+from research_documents.search.catalog import Entry
+from research_documents.search.keeper import same_file
+from research_shared.documents import DocumentText
+from research_shared.errors import ResearchError
+from research_shared.library import Library
+
+
+class Originals:
+    """Looks whether files are still those that were read, and reads again what is not held in memory."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def changed(self, entries: Iterable[Entry]) -> frozenset[str]:
+        """Those whose files, seen through the one door, are not any more what was read."""
+        searched = {entry.path: entry.info.identity for entry in entries}
+        try:
+            now = self._library.roots.identities(searched)
+        except ResearchError:
+            return frozenset(searched)
+        return frozenset(
+            path
+            for path, identity in searched.items()
+            if path not in now or not same_file(now[path], identity)
+        )
+
+    async def text(self, entry: Entry) -> DocumentText | None:
+        """The text of a document that is not held in memory; None when it is no longer that version."""
+        try:
+            text = await self._library.read(entry.path)
+        except ResearchError:
+            return None
+        return text if text.digest == entry.digest else None
