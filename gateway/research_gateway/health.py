@@ -1,7 +1,7 @@
 """Whether the gateway can do its work: `GET /readyz`. That it is alive says `/healthz`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from research_gateway.audit import AuditTrail
 from research_gateway.upstreams import UpstreamProvider
+from research_shared.drain import Drain
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
 from research_shared.roots import RootsPolicy
@@ -102,9 +103,7 @@ async def readiness(
     return all(finding.ok or not finding.required for finding in findings.values()), shown
 
 
-def add_readiness(
-    server: FastMCP[Any], checks: Mapping[str, Check], *, draining: Sequence[Callable[[], bool]] = ()
-) -> None:
+def add_readiness(server: FastMCP[Any], checks: Mapping[str, Check]) -> None:
     """Answer `GET /readyz` with 200, or with 503 while a required check fails or the server is about to stop.
 
     It asks for no credentials, so it shows names of research folders and upstreams, and nothing else.
@@ -113,7 +112,8 @@ def add_readiness(
     @server.custom_route(READY_PATH, methods=["GET"], include_in_schema=False)
     async def readyz(_request: Request) -> Response:
         ready, found = await readiness(checks)
-        stopping = any(drains() for drains in draining)
+        # whoever runs the server may have put its drain among the middleware after this route was made
+        stopping = any(layer.draining for layer in server.middleware if isinstance(layer, Drain))
         status = "stopping" if stopping else "ready" if ready else "unready"
         return JSONResponse(
             {"status": status, "checks": found}, status_code=200 if status == "ready" else 503

@@ -23,6 +23,7 @@ from research_gateway.health import Finding, add_readiness, readiness
 from research_gateway.scope import ScopeFromClientRoots
 from research_reasoning.server import build_reasoning_server
 from research_shared.auth import auth_provider, check_exposure, is_loopback
+from research_shared.drain import Drain
 from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
 from research_shared.settings import Settings
@@ -256,9 +257,12 @@ async def test_checks_that_hang_or_fail_are_reported_and_do_not_block() -> None:
 
 async def test_a_server_that_is_about_to_stop_is_not_ready() -> None:
     server: FastMCP[Any] = FastMCP("s")
-    add_readiness(server, {}, draining=[lambda: True])
+    add_readiness(server, {})
+    server.add_middleware(drain := Drain())
     async with serving(server) as served:
-        assert (await status_of(served.url, "/readyz"))[0] == 503
+        assert await status_of(served.url, "/readyz") == (200, {"status": "ready", "checks": {}})
+        drain.begin()
+        assert await status_of(served.url, "/readyz") == (503, {"status": "stopping", "checks": {}})
 
 
 async def initialize(url: str, **headers: str) -> int:
@@ -366,6 +370,7 @@ def test_other_machines_are_let_in_only_with_authentication_or_on_request(
 SLOW_SERVER = """
 import os, sys, anyio
 from fastmcp import FastMCP
+from research_gateway.health import add_readiness
 from research_shared.serving import serve
 from research_shared.settings import Settings
 
@@ -377,6 +382,7 @@ def build(settings):
         while not os.path.exists(release):
             await anyio.sleep(0.01)
         return "finished"
+    add_readiness(server, {})
     return server
 
 serve(build, Settings(drain_s=float(sys.argv[3])), transport=sys.argv[1], port=int(sys.argv[2]))
@@ -420,6 +426,8 @@ async def test_sigterm_lets_calls_end_and_refuses_new_ones_over_http(tmp_path: P
                     result = await client.call_tool("slow", {"release": "/"}, raise_on_error=False)
                     refused = result.is_error
                 refusals.append(result.content[0].text)
+        assert (await status_of(url, "/readyz"))[0] == 503
+        assert (await status_of(url, "/healthz"))[0] == 200
         assert answers == []
         release.touch()
     assert answers == ["finished", "finished"]
