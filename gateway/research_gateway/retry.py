@@ -7,11 +7,12 @@ from typing import Any
 import anyio
 import httpx
 import httpx2
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
 from research_shared.errors import BackendUnavailable
+from research_shared.layer import Layer
 from research_shared.retry import RetryPolicy, Verdict
 from research_shared.telemetry import record
 
@@ -117,7 +118,7 @@ class RetryBudget:
         return True
 
 
-class RetryUpstream(Middleware):
+class RetryUpstream(Layer):
     """Sends a call again when its upstream could not be reached.
 
     Only tools that declare themselves read-only and idempotent, only transient failures of the transport, never after

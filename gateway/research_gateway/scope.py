@@ -14,13 +14,14 @@ from fastmcp import Context, FastMCP
 from fastmcp.prompts.base import InputRequiredPromptResult, PromptResult
 from fastmcp.resources.base import InputRequiredResourceResult, ResourceResult
 from fastmcp.server.dependencies import bind_request_context
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import InputRequiredToolResult, ToolResult
 from mcp import MCPError
 from mcp.shared.exceptions import NoBackChannelError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from research_shared.errors import ScopeEmpty
+from research_shared.layer import Layer
 from research_shared.logs import get_logger
 from research_shared.names import shown
 from research_shared.roots import EVERYTHING, Root, Scope, current_scope, narrowed_scope
@@ -127,7 +128,7 @@ def _asking(
     return inner.model_copy(update={"input_requests": requests or None, "request_state": state})
 
 
-class ScopeFromClientRoots(Middleware):
+class ScopeFromClientRoots(Layer):
     """Serves each request within the ceiling as the client's declared `file://` roots narrow it.
 
     A client that declares no roots capability is served within the whole ceiling; one that declares it and has no root
@@ -155,7 +156,7 @@ class ScopeFromClientRoots(Middleware):
         """Call the tool within the scope, after asking for the roots where that is needed."""
         if any(context.message.name.startswith(prefix) for prefix in self.exempt):
             return await call_next(context)
-        answer = await self._scoped(context, call_next, speculative=await _only_reads(context))
+        answer = await self._scoped(context, call_next)
         return (
             InputRequiredToolResult(answer) if isinstance(answer, mcp_types.InputRequiredResult) else answer
         )
@@ -192,9 +193,7 @@ class ScopeFromClientRoots(Middleware):
         with narrowed_scope(NOTHING if _modern(ctx) else await self._session_scope(ctx)):
             return await call_next(context)
 
-    async def _scoped(
-        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any], *, speculative: bool = False
-    ) -> Any:
+    async def _scoped(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """The answer within the scope, or the `InputRequiredResult` that asks for what is missing."""
         ctx = context.fastmcp_context
         if ctx is None or ctx.request_context is None or not _declares_roots(ctx):
@@ -205,8 +204,8 @@ class ScopeFromClientRoots(Middleware):
             _Rounds.of, ctx.request_state, ctx.input_responses, self.roots
         )
         if rounds.scope is None:
-            inner = await _first_asks(context, call_next) if speculative and not rounds.asked else None
-            return _asking(None, inner)
+            begins = not rounds.asked and await _only_reads(context)
+            return _asking(None, await _first_asks(context, call_next) if begins else None)
         async with _unwrapped(context, rounds) as own:
             answer = await self._within(own, call_next, rounds.scope)
         asks = getattr(answer, "input_required", None)
@@ -256,7 +255,8 @@ def _needs_documents(context: MiddlewareContext[Any]) -> bool:
 
 
 async def _only_reads(context: MiddlewareContext[Any]) -> bool:
-    if context.fastmcp_context is None:
+    """Whether the request calls a tool that changes nothing and that may be called twice."""
+    if context.fastmcp_context is None or context.method != "tools/call":
         return False
     tool = await context.fastmcp_context.fastmcp.get_tool(context.message.name)
     hints = tool.annotations if tool is not None else None

@@ -4,13 +4,14 @@ import secrets
 from typing import Any
 
 from fastmcp.exceptions import DisabledError, NotFoundError, ValidationError
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolRequestParams
 from pydantic import ValidationError as PydanticValidationError
 
 from research_shared.errors import InternalError, InvalidArguments, ResearchError, UnknownTool
+from research_shared.layer import Layer
 from research_shared.logs import get_logger
 
 log = get_logger("research.boundary")
@@ -52,7 +53,7 @@ def error_result(error: ResearchError) -> ToolResult:
     )
 
 
-class ErrorBoundary(Middleware):
+class ErrorBoundary(Layer):
     """Turns failures of tools into structured results, and failures of everything else into protocol errors."""
 
     async def on_call_tool(

@@ -8,7 +8,9 @@ declare it has no effect, so nothing is gained by forging it.
 from typing import Any
 
 from fastmcp import Context
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
+
+from research_shared.layer import Layer
 
 SAMPLING_META_KEY = "research-assistant/client-sampling"
 
@@ -24,7 +26,7 @@ def client_samples(context: Context) -> bool:
     return declared and said is not False
 
 
-class TellUpstreamSampling(Middleware):
+class TellUpstreamSampling(Layer):
     """Tells the servers behind a proxy whether the client of each call can sample. For the server that faces the client."""
 
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 
+from research_shared.layer import Layer
 from research_shared.roots import Scope, narrowed_scope
 
 SCOPE_META_KEY = "io.github.research-assistant-mcp/scope"
@@ -20,7 +21,7 @@ def scope_of(meta: dict[str, Any] | None) -> Scope | None:
     return Scope(())
 
 
-class ScopeFromRequest(Middleware):
+class ScopeFromRequest(Layer):
     """Serves each request within the scope that it carries, on top of the server's own ceiling."""
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:

@@ -11,7 +11,7 @@ import json
 import secrets
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 SCHEMA = 1
@@ -100,6 +100,10 @@ def key_id(key: bytes) -> str:
     return sign(key, "key-id")[:16]
 
 
+def _vouched(at: Position, segment: int, count: int, *, in_use: bool) -> tuple[object, ...]:
+    return at.chain, at.sequence, at.digest, segment, count, in_use
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What the head file says: how far the log had come when it was last written.
@@ -115,17 +119,16 @@ class Head:
     in_use: bool = False
     mac: str | None = None
 
-    def signed(self, key: bytes | None) -> Self:
-        """The same head with its signature."""
-        return replace(self, mac=self._sign(key) if key else None)
+    @classmethod
+    def of(cls, at: Position, segment: int, count: int, *, in_use: bool, key: bytes | None) -> Self:
+        """A head, signed if there is a key."""
+        mac = sign(key, "head", *_vouched(at, segment, count, in_use=in_use)) if key else None
+        return cls(at, segment, count, in_use, mac)
 
     def is_signed_by(self, key: bytes) -> bool:
         """Whether the signature is the key's."""
-        return self.mac is not None and hmac.compare_digest(self.mac, self._sign(key))
-
-    def _sign(self, key: bytes) -> str:
-        at = self.position
-        return sign(key, "head", at.chain, at.sequence, at.digest, self.segment, self.count, self.in_use)
+        vouched = _vouched(self.position, self.segment, self.count, in_use=self.in_use)
+        return self.mac is not None and hmac.compare_digest(self.mac, sign(key, "head", *vouched))
 
     @property
     def limit(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 from research_gateway.audit.chain import Position, key_id, sign, to_json
@@ -11,12 +12,15 @@ Clock = Callable[[], float]
 MAX_LISTED_CALLS = 1_000
 
 
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, to the microsecond."""
-    return (
-        datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
-        + "Z"
-    )
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{micros:06d}Z"
 
 
 def seconds_of(stamp: str) -> float:

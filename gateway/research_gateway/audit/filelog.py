@@ -328,7 +328,7 @@ class FileLog:
 
     def _write_head(self, at: Position, *, in_use: bool = True) -> None:
         count = self._head_count + 1
-        head = Head(at, self._segment, count, in_use).signed(self._options.key)
+        head = Head.of(at, self._segment, count, in_use=in_use, key=self._options.key)
         if os.pwrite(self._head_fd, head.encode(), count % 2 * SLOT_BYTES) != SLOT_BYTES:
             raise OSError(errno.ENOSPC, "the head file cannot be written")
         self._head_count = count

@@ -4,9 +4,10 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from random import Random
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 from mcp import MCPError
 from mcp_types import INTERNAL_ERROR
 
@@ -16,9 +17,9 @@ from research_gateway.audit.outcome import Outcome, facts_shown, judged, of_exce
 from research_gateway.audit.record import capped, describe, params_of, trace_of
 from research_gateway.audit.rounds import Rounds, asked_state, state_digest
 from research_gateway.audit.trail import AuditTrail
-from research_gateway.audit.writer import Entry
 from research_shared.boundary import error_result
 from research_shared.errors import AuditUnavailable
+from research_shared.layer import Layer
 from research_shared.roots import Root
 from research_shared.telemetry import collecting
 
@@ -33,7 +34,7 @@ def current_call_id() -> str | None:
     return _current.get()
 
 
-class AuditMiddleware(Middleware):
+class AuditMiddleware(Layer):
     """Records every request to a server in a trail. Add it first, so that it is the outermost one.
 
     `roots` name the documents' roots in the records; they are those of the trail's options by default.
@@ -43,6 +44,7 @@ class AuditMiddleware(Middleware):
         self.trail = trail
         self.roots = tuple(trail.options.roots if roots is None else roots)
         self.rounds = Rounds()
+        self.ids = Random(secrets.randbits(256))  # noqa: S311  (tells calls apart; nothing depends on guessing it)
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Record the request, serve it, and record how it ended."""
@@ -62,18 +64,19 @@ class AuditMiddleware(Middleware):
     async def _audited(
         self, call: "_Call", context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
     ) -> Any:
-        start = call.begin()
+        trail = self.trail
+        start = trail.submit(call.begin())
         with collecting() as facts:
             try:
-                await self.trail.written(start)
+                await trail.written(start)
                 result = await call_next(context)
             except BaseException as error:
-                end = call.end(of_exception(error, call.method), facts, start)
+                end = trail.submit(call.end(of_exception(error, call.method), facts), follows=start)
                 if isinstance(error, Exception) and not isinstance(error, AuditUnavailable):
-                    await self.trail.written(end)
+                    await trail.written(end)
                 raise
         outcome = of_result(result, modern=call.fields.get("era") != "handshake")
-        await self.trail.written(call.end(outcome, facts, start, result))
+        await trail.written(trail.submit(call.end(outcome, facts, result), follows=start))
         return result
 
 
@@ -86,7 +89,7 @@ class _Call:
         self._begun = time.perf_counter()
         options = audit.trail.options
         self.method = context.method or ""
-        self.call_id = secrets.token_hex(12)
+        self.call_id = f"{audit.ids.getrandbits(96):024x}"
         params = params_of(context.message)
         self.fields = describe(context, params, roots=audit.roots, level=options.level, key=options.key)
         server = context.fastmcp_context.fastmcp.name if context.fastmcp_context is not None else ""
@@ -94,8 +97,12 @@ class _Call:
         self._continue(params)
 
     def _continue(self, params: Mapping[str, Any]) -> None:
-        state = state_digest(params.get("request_state") or params.get("requestState"))
+        given = params.get("request_state") or params.get("requestState")
         answers = params.get("input_responses") or params.get("inputResponses")
+        if not given and not answers:
+            self.logical_call_id, self._round = self.call_id, 1
+            return
+        state = state_digest(given)
         resumed = self._audit.rounds.resume(self.fields, state, answered=bool(answers))
         self.logical_call_id, self._round = resumed or (self.call_id, 1)
         if state is not None:
@@ -115,13 +122,13 @@ class _Call:
             fields["parent_call_id"] = self._parent
         return fields
 
-    def begin(self) -> Entry | None:
+    def begin(self) -> Event:
+        """The event of the start."""
         fields = {**self._event("start"), **self.fields, **trace_of(self.call_id)}
-        return self._audit.trail.submit(Event(to_json(fields), self.call_id, "start"))
+        return Event(to_json(fields), self.call_id, "start")
 
-    def end(
-        self, outcome: Outcome, facts: Mapping[str, Any], start: Entry | None, result: object = None
-    ) -> Entry | None:
+    def end(self, outcome: Outcome, facts: Mapping[str, Any], result: object = None) -> Event:
+        """The event of the end."""
         outcome = judged(outcome, self.fields, facts)
         fields = self._event("end")
         for name in ("server", "method", "tool", "prompt", "uri"):
@@ -132,10 +139,11 @@ class _Call:
             fields["error_id"] = outcome.error_id
         fields["duration_ms"] = round((time.perf_counter() - self._begun) * 1000, 3)
         fields |= size_of(result)
-        fields |= facts_shown(facts, self._audit.roots)
+        if facts:
+            fields |= facts_shown(facts, self._audit.roots)
         if outcome.kind == "input_required":
             state = asked_state(result)
             self._audit.rounds.wait(self.fields, state, self.logical_call_id, self._round + 1)
             if state is not None:
                 fields["state"] = state
-        return self._audit.trail.submit(Event(to_json(fields), self.call_id, "end"), follows=start)
+        return Event(to_json(fields), self.call_id, "end")

@@ -24,6 +24,7 @@ from mcp_types import (
     MISSING_REQUIRED_CLIENT_CAPABILITY,
     InputRequiredResult,
 )
+from pydantic import BaseModel
 from pydantic import ValidationError as PydanticValidationError
 
 from research_gateway.audit.record import capped, listed, locate
@@ -161,8 +162,9 @@ def size_of(result: object) -> dict[str, int]:
             return {}
 
 
-def _bytes_of(block: object) -> int:
-    return sum(_length(getattr(block, name, None)) for name in ("text", "data"))
+def _bytes_of(block: BaseModel) -> int:
+    fields = vars(block)
+    return _length(fields.get("text")) + _length(fields.get("data"))
 
 
 def _length(value: object) -> int:

@@ -32,7 +32,7 @@ _DOCUMENT_URI = "research://documents/"
 
 def capped(value: object, limit: int = MAX_STRING) -> str:
     """A string of at most `limit` characters, with an ellipsis when it was longer."""
-    text = str(value)
+    text = value if type(value) is str else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -116,8 +116,9 @@ def shown_arguments(value: object, depth: int = 0) -> object:
 def params_of(message: Any) -> Mapping[str, Any]:
     """The parameters of a request, whether they came typed or as they are on the wire."""
     if isinstance(message, BaseModel):
-        inner = getattr(message, "params", message)
-        return dict(inner) if isinstance(inner, BaseModel) else {}
+        fields = vars(message)
+        inner = fields.get("params", fields)
+        return vars(inner) if isinstance(inner, BaseModel) else inner or {}
     return message if isinstance(message, Mapping) else {}
 
 

@@ -101,20 +101,26 @@ class AuditTrail:
         Raises:
             AuditUnavailable: it is not, and the policy is to refuse work.
         """
-        failed = True
-        if entry is not None and self._writer is not None:
-            try:
-                async with asyncio.timeout(self.options.timeout_s):
-                    await self._writer.settled(entry)
-                failed = entry.failure is not None
-            except TimeoutError:
-                _logger.error("the audit log does not answer", seconds=self.options.timeout_s)  # noqa: TRY400
-        if not failed:
+        if entry is not None and await self._settles(entry) and entry.failure is None:
             return True
         if self.options.on_failure == "closed":
             self._refused += 1
             raise AuditUnavailable("the audit log cannot be written, so that this call is refused")
         return False
+
+    async def _settles(self, entry: Entry) -> bool:
+        writer = self._writer
+        if writer is None:
+            return entry.settled
+        if writer.glimpsed(entry):
+            return True
+        try:
+            async with asyncio.timeout(self.options.timeout_s):
+                await writer.settled(entry)
+        except TimeoutError:
+            _logger.error("the audit log does not answer", seconds=self.options.timeout_s)  # noqa: TRY400
+            return False
+        return True
 
     @property
     def refused(self) -> int:

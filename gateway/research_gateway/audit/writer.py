@@ -1,6 +1,7 @@
 """The thread that owns the log: many callers wait for one write, and none of them blocks the event loop."""
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -18,12 +19,14 @@ _logger = get_logger("research.audit")
 
 
 GLANCE_S = 0.0005
-"""How long a lone caller looks for its record to be written before it leaves the event loop to others.
+"""How long the event loop looks for its records to be written before it turns to others.
 
-Passing a record to the thread and back through the event loop costs more than the write itself. A disk that misses
-this limit once is not looked after again for `BLINK_S`.
+To be woken up by the thread costs more than the write itself, and while the loop waits it does not contend with the
+thread for the interpreter. A disk that misses this limit once is not looked after again for `BLINK_S`.
 """
 BLINK_S = 1.0
+
+_Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class Entry:
@@ -32,42 +35,16 @@ class Entry:
     The end of a call `follows` its start: it is left out when its start was not written.
     """
 
-    __slots__ = ("_guard", "_loop", "_settled", "_waiter", "event", "failure", "follows", "since")
+    __slots__ = ("event", "failure", "follows", "glance", "settled", "since", "waiting")
 
     def __init__(self, event: Event, follows: "Entry | None" = None) -> None:
         self.event = event
         self.follows = follows
         self.failure: OSError | None = None
         self.since = time.monotonic()
-        self._guard = threading.Lock()
-        self._settled = threading.Lock()
-        self._settled.acquire()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def settle(self) -> tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"] | None:
-        """Called by the writer when the entry's fate is known; gives whoever has to be woken up."""
-        with self._guard:
-            self._settled.release()
-            if self._loop is None or self._waiter is None:
-                return None
-            return self._loop, self._waiter
-
-    def is_settled_within(self, seconds: float) -> bool:
-        """Wait for a moment, blocking."""
-        if not self._settled.acquire(timeout=seconds):
-            return False
-        self._settled.release()
-        return True
-
-    async def settled(self) -> None:
-        """Wait without blocking."""
-        with self._guard:
-            if not self._settled.locked():
-                return
-            self._loop = asyncio.get_running_loop()
-            self._waiter = self._loop.create_future()
-        await self._waiter
+        self.settled = False
+        self.glance: threading.Lock | None = None
+        self.waiting: _Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +71,7 @@ class Writer:
         self._clock = clock
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+        self._guard = threading.Lock()
         self._unsynced = False
         self._sync_at = 0.0
         self._sync_failure: OSError | None = None
@@ -103,7 +81,8 @@ class Writer:
         self._unreported = 0
         self._oldest: float | None = None
         self._submitted = 0
-        self._glance_from = 0.0
+        # many callers are to share one sync, so that nobody looks after it
+        self._glance_from = math.inf if options.fsync == "always" else 0.0
         self._settled = 0
 
     def start(self) -> None:
@@ -117,13 +96,29 @@ class Writer:
         self._queue.put(entry)
         return entry
 
+    def glimpsed(self, entry: Entry) -> bool:
+        """Whether an entry is settled within a moment. Blocks that long, unless the disk was slow just now."""
+        if time.monotonic() < self._glance_from:
+            return entry.settled
+        with self._guard:
+            if entry.settled:
+                return True
+            glance = entry.glance = threading.Lock()
+            glance.acquire()
+        if glance.acquire(timeout=GLANCE_S):
+            return True
+        self._glance_from = time.monotonic() + BLINK_S
+        return False
+
     async def settled(self, entry: Entry) -> None:
         """Wait until the fate of an entry is known."""
-        if self._submitted - self._settled <= 1 and time.monotonic() >= self._glance_from:
-            if entry.is_settled_within(GLANCE_S):
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            if entry.settled:
                 return
-            self._glance_from = time.monotonic() + BLINK_S
-        await entry.settled()
+            future = loop.create_future()
+            entry.waiting = (loop, future)
+        await future
 
     def stop(self) -> None:
         """Write what was handed over, end the log and wait for the thread. Blocks."""
@@ -151,12 +146,12 @@ class Writer:
             batch: list[Entry] = []
             try:
                 item = self._queue.get(timeout=self._patience())
-                while item is not None and len(batch) < MAX_BATCH:
+                while item is not None:
                     batch.append(item)
+                    if len(batch) == MAX_BATCH or self._queue.empty():
+                        break
                     item = self._queue.get_nowait()
                 open_ = item is not None
-                if item is not None:
-                    batch.append(item)
             except queue.Empty:
                 pass
             if batch:
@@ -189,15 +184,24 @@ class Writer:
         else:
             self._lose(len(wanted))
         self._settled += len(batch)
+        self._settle(batch)
+
+    def _settle(self, batch: list[Entry]) -> None:
+        """Tell whoever waits for these entries."""
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-        for entry in batch:
-            if (waiting := entry.settle()) is not None:
-                by_loop.setdefault(waiting[0], []).append(waiting[1])
+        with self._guard:
+            for entry in batch:
+                entry.settled = True
+                if entry.waiting is not None:
+                    by_loop.setdefault(entry.waiting[0], []).append(entry.waiting[1])
         for loop, waiters in by_loop.items():
             try:
                 loop.call_soon_threadsafe(_wake, waiters)
             except RuntimeError:  # the loop has been closed: nobody waits any more
                 continue
+        for entry in batch:
+            if entry.glance is not None:
+                entry.glance.release()
 
     def _lose(self, count: int) -> None:
         self._lost += count

@@ -3,16 +3,17 @@
 from collections import Counter
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
 from research_shared.drain import WORK
 from research_shared.errors import Overloaded
+from research_shared.layer import Layer
 
 RETRY_AFTER_S = 1.0
 
 
-class ConcurrencyLimit(Middleware):
+class ConcurrencyLimit(Layer):
     """Refuses requests beyond `per_client` under way for one client, or `total` for all, with `overloaded`.
 
     Nothing is queued: a client that is told to come back keeps neither memory nor a connection here.

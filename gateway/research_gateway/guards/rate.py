@@ -5,16 +5,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
 from research_shared.drain import WORK
 from research_shared.errors import Overloaded
+from research_shared.layer import Layer
 
 MAX_CLIENTS = 10_000
 
 
-class RateLimit(Middleware):
+class RateLimit(Layer):
     """A token bucket for each client: `per_second` requests on average, `burst` of them at once.
 
     Beyond it requests end with `overloaded`, whose `retry_after_s` says when the next one fits. Of more than

@@ -1,24 +1,24 @@
 """How long a tool may take."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import anyio
-from fastmcp.server.dependencies import bind_request_context
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
 from research_shared.errors import DeadlineExceeded
+from research_shared.layer import Layer
 
 _SEND = "send_progress_notification"
 _UNASKED = "research-unasked-progress"
 """Stands for the progress token of a client that does not want to be told."""
 
 
-class TimeLimit(Middleware):
+class TimeLimit(Layer):
     """Ends a tool call that shows no progress for its limit, or that takes longer than `ceiling_s` in all.
 
     Times are seconds. `limits` holds what differs from `default_s`, by tool name. Every progress report gives the
@@ -40,15 +40,17 @@ class TimeLimit(Middleware):
     ) -> ToolResult:
         """Run the tool within its limit."""
         limit = min(self.limits.get(context.message.name, self.default_s), self.ceiling_s)
-        latest = anyio.current_time() + self.ceiling_s
-        with anyio.CancelScope(deadline=anyio.current_time() + limit) as scope:
-
-            def extend() -> None:
-                scope.deadline = min(latest, anyio.current_time() + limit)
-
-            with _observed_progress(context, extend):
-                return await call_next(context)
-        raise DeadlineExceeded(f"{context.message.name} did not end within its time limit")
+        now = asyncio.get_running_loop().time
+        latest = now() + self.ceiling_s
+        timer = asyncio.timeout(limit)
+        try:
+            async with timer:
+                with _observed_progress(context, lambda: timer.reschedule(min(latest, now() + limit))):
+                    return await call_next(context)
+        except TimeoutError as error:
+            if not timer.expired():  # one of the tool's own
+                raise
+            raise DeadlineExceeded(f"{context.message.name} did not end within its time limit") from error
 
 
 @contextmanager
@@ -72,7 +74,11 @@ def _observed_progress(context: MiddlewareContext[Any], told: Callable[[], None]
 
     setattr(session, _SEND, observed)
     served = request._srctx  # noqa: SLF001  (FastMCP's documented way to the SDK's context)
-    if served.meta is None or served.meta.get("progress_token") is None:
-        served = replace(served, meta={"progress_token": _UNASKED})
-    with bind_request_context(served):
+    if served.meta is not None and served.meta.get("progress_token") is not None:
         yield
+        return
+    request._srctx = replace(served, meta={**(served.meta or {}), "progress_token": _UNASKED})  # noqa: SLF001
+    try:
+        yield
+    finally:
+        request._srctx = served  # noqa: SLF001
