@@ -1,18 +1,12 @@
 """`research-assistant`: the gateway, its demonstration and its audit tools."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from fastmcp import FastMCP
 
-from research_shared.serving import (
-    VERSION,
-    HostOption,
-    PortOption,
-    RootOption,
-    TransportOption,
-    load_settings,
-)
-from research_shared.serving import serve as run_server
+from research_shared.serving import VERSION, RootOption, add_serve, load_settings
+from research_shared.settings import Settings
 
 app = App(
     name="research-assistant",
@@ -23,18 +17,13 @@ app = App(
 app.command("research_gateway.audit.cli:audit_app", name="audit", help="Check and read audit logs.")
 
 
-@app.command
-def serve(
-    *,
-    root: RootOption = None,
-    transport: TransportOption = "stdio",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8000,
-) -> None:
-    """Serve all tools over stdio or Streamable HTTP (at /mcp, health at /healthz)."""
+def _build(settings: Settings) -> FastMCP[Any]:
     from research_gateway.app import build_gateway
 
-    run_server(build_gateway, load_settings(root), transport=transport, host=host, port=port)
+    return build_gateway(settings)
+
+
+add_serve(app, _build, "Serve all tools over stdio or Streamable HTTP (at /mcp, health at /healthz).")
 
 
 @app.command

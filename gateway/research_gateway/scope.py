@@ -57,9 +57,9 @@ def _directories(uri: str) -> Iterator[bytes]:
     """The absolute directories that a `file://` URI on this machine can mean: as written, and with links followed."""
     try:
         parts = urlsplit(uri)
-    except ValueError:
+        path = unquote_to_bytes(parts.path)
+    except ValueError:  # malformed, or half of a surrogate pair, which has no bytes
         return
-    path = unquote_to_bytes(parts.path)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
         return
     if not path.startswith(b"/") or b"\0" in path:

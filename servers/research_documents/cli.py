@@ -3,15 +3,7 @@
 from cyclopts import App
 
 from research_documents.server import build_documents_server
-from research_shared.serving import (
-    VERSION,
-    HostOption,
-    PortOption,
-    RootOption,
-    TransportOption,
-    load_settings,
-)
-from research_shared.serving import serve as run_server
+from research_shared.serving import VERSION, add_serve
 
 app = App(
     name="research-documents",
@@ -20,16 +12,11 @@ app = App(
 )
 
 
-@app.command
-def serve(
-    *,
-    root: RootOption = None,
-    transport: TransportOption = "stdio",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8000,
-) -> None:
-    """Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz)."""
-    run_server(build_documents_server, load_settings(root), transport=transport, host=host, port=port)
+add_serve(
+    app,
+    build_documents_server,
+    "Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz).",
+)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Annotated, Any, Literal
 
 import uvicorn
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from fastmcp import FastMCP
 from starlette.requests import Request
@@ -136,6 +136,20 @@ def serve(
             asyncio.run(_run_http(server, http_server(server, settings, drain, host=host, port=port)))
     except ConfigurationError as error:
         sys.exit(_fail(error.message))
+
+
+def add_serve(app: App, build: Callable[[Settings], FastMCP[Any]], text: str) -> None:
+    """Give a command line the command `serve`, which runs the server that `build` builds; `text` is its help."""
+
+    @app.command(name="serve", help=text)
+    def serve_command(
+        *,
+        root: RootOption = None,
+        transport: TransportOption = "stdio",
+        host: HostOption = "127.0.0.1",
+        port: PortOption = 8000,
+    ) -> None:
+        serve(build, load_settings(root), transport=transport, host=host, port=port)
 
 
 async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:

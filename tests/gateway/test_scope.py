@@ -268,6 +268,7 @@ async def test_completions_follow_the_scope_and_are_empty_where_the_roots_cannot
         pytest.param(["file:relative"], (), id="a relative path"),
         pytest.param(["{base}/alpha%00"], (), id="a NUL"),
         pytest.param(["file://[broken"], (), id="no URI at all"),
+        pytest.param(["{base}/alpha/\ud800"], (), id="half of a surrogate pair"),
         pytest.param([], (), id="no roots"),
         pytest.param(["{base}/alpha", "{base}/alpha/memos"], ("alpha",), id="one within another"),
     ],
