@@ -373,6 +373,22 @@ async def test_a_disk_that_is_really_full_loses_no_acknowledged_call(
     assert len(ended) == done
 
 
+async def test_the_start_is_in_the_log_before_the_tool_runs_and_the_end_before_its_answer_arrives(
+    options: AuditOptions, log: Path
+) -> None:
+    async with AuditTrail(options) as trail:
+        hall = Hall(trail)
+
+        @hall.server.tool
+        def look() -> list[str]:
+            return [item["event"] for item in records(log) if item.get("tool") == "look"]
+
+        async with Client(hall.server) as client:
+            await client.list_tools()
+            assert (await client.call_tool("look", {})).data == ["start"]
+            assert (await client.call_tool("look", {})).data == ["start", "end", "start"]
+
+
 async def test_a_log_that_does_not_answer_counts_as_not_written(
     options: AuditOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from research_gateway.audit.chain import SLOT_BYTES, Head, Position, decode_head
 from research_gateway.audit.events import Chain, Event, seconds_of, timestamp
 from research_gateway.audit.filelog import FileLog, open_log
 from research_gateway.audit.files import MAX_PROCESSES, LogName, split_name
+from research_gateway.audit.headfile import HeadFile
 from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
 
@@ -64,14 +65,14 @@ def test_a_crash_right_after_a_rotation_is_no_tampering(
     options: AuditOptions, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = opened(replace(options, key=KEY, max_bytes=900))
-    real = FileLog._write_head
+    real = HeadFile.write
 
-    def crash(self: FileLog, at: Position, *, in_use: bool = True) -> None:
+    def crash(self: HeadFile, at: Position, segment: int, *, in_use: bool = True) -> None:
         if records(log)[0]["event"] == "continued":
             raise KeyboardInterrupt
-        real(self, at, in_use=in_use)
+        real(self, at, segment, in_use=in_use)
 
-    monkeypatch.setattr(FileLog, "_write_head", crash)
+    monkeypatch.setattr(HeadFile, "write", crash)
     with pytest.raises(KeyboardInterrupt):
         fill(writer)
     writer.abandon()

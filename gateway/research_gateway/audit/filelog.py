@@ -3,13 +3,13 @@
 import errno
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from research_gateway.audit.chain import SLOT_BYTES, Head, Position, Record, decode_head, parse
+from research_gateway.audit.chain import Head, Position
+from research_gateway.audit.contents import Contents, look_into, objection, open_calls
 from research_gateway.audit.events import MAX_LISTED_CALLS, Chain, Event, seconds_of
 from research_gateway.audit.files import (
     MAX_PROCESSES,
@@ -17,78 +17,25 @@ from research_gateway.audit.files import (
     is_named,
     lock,
     open_private,
-    read_head,
     refuse_inside_roots,
     sync_directory,
     write_all,
 )
+from research_gateway.audit.headfile import HeadFile
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import ConfigurationError
 
 PLACE_CHECK_S = 0.02
 """How long it may go unnoticed that a log was taken away or changed, in seconds."""
 _GREETING = 100
-_EDGE_BYTES = 1024 * 1024
 _sync_data = getattr(os, "fdatasync", os.fsync)
-
-
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """The first and the last record of a file, where the last one ends, and what is torn behind it."""
-
-    first: Record | None
-    last: Record | None
-    end: int
-    torn: int
-
-    @property
-    def damaged(self) -> bool:
-        """Whether there are lines, but the first or the last one is no record."""
-        return self.end > 0 and (self.first is None or self.last is None)
-
-
-def _record(line: bytes) -> Record | None:
-    try:
-        return parse(line)
-    except ValueError:
-        return None
-
-
-def _look_into(fd: int) -> _Contents:
-    size = os.fstat(fd).st_size
-    begin = os.pread(fd, min(size, _EDGE_BYTES), 0)
-    final = os.pread(fd, _EDGE_BYTES, max(0, size - _EDGE_BYTES))
-    torn = len(final) - (final.rfind(b"\n") + 1)
-    if torn == len(final):
-        # no line break in the last MiB: a single torn line, or no log of ours, which must not be cut off
-        return _Contents(None, None, 0 if size <= _EDGE_BYTES else size, size)
-    whole = final[: len(final) - torn - 1]
-    last = whole[whole.rfind(b"\n") + 1 :]
-    return _Contents(_record(begin[: begin.find(b"\n")]), _record(last), size - torn, torn)
-
-
-def _open_calls(lines: Iterable[bytes]) -> dict[str, None]:
-    """The calls that were begun and not ended, in order."""
-    calls: dict[str, None] = {}
-    for line in lines:
-        record = _record(line.rstrip(b"\n"))
-        if record is None:
-            continue
-        match record.event:
-            case "start":
-                calls[record.fields["call_id"]] = None
-            case "end":
-                calls.pop(record.fields["call_id"], None)
-            case "continued":
-                calls.update(dict.fromkeys(record.fields["open_calls"]))
-    return calls
 
 
 class FileLog:
     """A log in a file of its own, see `open_log`."""
 
     def __init__(
-        self, name: LogName, options: AuditOptions, chain: Chain, origin: Mapping[str, Any], head_fd: int
+        self, name: LogName, options: AuditOptions, chain: Chain, origin: Mapping[str, Any], head: HeadFile
     ) -> None:
         self.at = Position.fresh()
         self.name = name.path.name
@@ -96,8 +43,7 @@ class FileLog:
         self._options = options
         self._chain = chain
         self._origin = dict(origin)
-        self._head_fd = head_fd
-        self._head_count = 0
+        self._head = head
         self._fd: int | None = None
         self._size = 0
         self._dirty = False
@@ -111,8 +57,7 @@ class FileLog:
     def resume(self) -> bool:
         """Continue the log that is there or begin one; False when another process holds it."""
         path = self._names.path
-        head = decode_head(read_head(self._head_fd))
-        self._head_count = head.count if head else 0
+        head = self._head.last
         try:
             path.lstat()
         except FileNotFoundError:
@@ -122,34 +67,19 @@ class FileLog:
         if not lock(fd):
             os.close(fd)
             return False
-        found = _look_into(fd)
+        found = look_into(fd)
         if found.end == 0:
             os.close(fd)
             path.unlink()
             self._begin_file(head, torn=found.torn)
-        elif reason := self._objection(found, head):
+        elif reason := objection(found, head, self._options.key):
             os.close(fd)
             self._begin_chain(head, reason, aside=True)
         else:
             self._adopt(fd, found, head)
         return True
 
-    def _objection(self, found: _Contents, head: Head | None) -> str | None:
-        """Why the log must not be continued as if nothing had happened."""
-        if found.damaged or found.first is None or found.last is None:
-            return "damaged"
-        if head is None:
-            return "head_missing"
-        if self._options.key is not None and not head.is_signed_by(self._options.key):
-            return "head_not_signed"
-        last, known = found.last.position, head.position
-        if last.chain != known.chain or (last.sequence == known.sequence and last.digest != known.digest):
-            return "replaced"
-        if last.sequence < known.sequence:
-            return "shortened"
-        return "added_to" if last.sequence > head.limit else None
-
-    def _adopt(self, fd: int, found: _Contents, head: Head | None) -> None:
+    def _adopt(self, fd: int, found: Contents, head: Head | None) -> None:
         first, last = found.first, found.last
         if first is None or last is None or head is None:
             raise AssertionError("only a log without objections is adopted")
@@ -161,7 +91,7 @@ class FileLog:
         if head.in_use:
             with os.fdopen(os.dup(fd), "rb") as file:
                 file.seek(0)
-                self._calls = _open_calls(file)
+                self._calls = open_calls(file)
         self._greet(torn=found.torn, opened=True)
 
     def _begin_file(self, head: Head | None, *, torn: int) -> None:
@@ -189,11 +119,11 @@ class FileLog:
             return None
         fd = open_private(segments[number], os.O_RDONLY)
         with os.fdopen(fd, "rb") as file:
-            found = _look_into(fd)
-            if self._objection(found, head) or found.last is None:
+            found = look_into(fd)
+            if objection(found, head, self._options.key) or found.last is None:
                 return None
             self.at = found.last.position
-            self._calls = _open_calls(file)
+            self._calls = open_calls(file)
         return number
 
     def _begin_chain(
@@ -206,7 +136,7 @@ class FileLog:
             self._names.path.rename(self._names.segment(number))
         self._segment = number + 1
         self.at = Position.fresh()
-        self._write_head(self.at)
+        self._head.write(self.at, self._segment)
         supersedes = None
         if reason is not None:
             at = head.position if head else None
@@ -270,7 +200,7 @@ class FileLog:
         Raises:
             OSError: they are not written; the log is as it was before.
         """
-        if self._head_fd < 0:
+        if self._head.is_closed:
             raise OSError(errno.EBADF, "the audit log is closed")
         if self._fd is None:
             self._continue()
@@ -305,7 +235,7 @@ class FileLog:
         self._place_known_until = 0.0
         if os.fstat(fd).st_size != self._size:
             raise OSError(errno.EIO, "the audit log has been changed by another program")
-        if not is_named(fd, self._names.path) or not is_named(self._head_fd, self._names.head):
+        if not is_named(fd, self._names.path) or not self._head.is_in_place():
             raise OSError(errno.ENOENT, "the audit log or its head file is no longer where it was")
         self._place_known_until = now + PLACE_CHECK_S
 
@@ -316,7 +246,7 @@ class FileLog:
             write_all(fd, data)
             if self._options.fsync == "always":
                 _sync_data(fd)
-            self._write_head(at, in_use=in_use)
+            self._head.write(at, self._segment, in_use=in_use)
         except OSError:
             self._dirty = True
             with suppress(OSError):
@@ -325,13 +255,6 @@ class FileLog:
             raise
         self.at = at
         self._size += len(data)
-
-    def _write_head(self, at: Position, *, in_use: bool = True) -> None:
-        count = self._head_count + 1
-        head = Head.of(at, self._segment, count, in_use=in_use, key=self._options.key)
-        if os.pwrite(self._head_fd, head.encode(), count % 2 * SLOT_BYTES) != SLOT_BYTES:
-            raise OSError(errno.ENOSPC, "the head file cannot be written")
-        self._head_count = count
 
     def _rotate(self) -> None:
         fd = self._file
@@ -351,7 +274,7 @@ class FileLog:
         """
         if self._fd is not None:
             _sync_data(self._fd)
-            _sync_data(self._head_fd)
+            _sync_data(self._head.fd)
 
     def close(self) -> None:
         """Write the last record and give the files back.
@@ -370,11 +293,10 @@ class FileLog:
 
     def abandon(self) -> None:
         """Give the files back without another word."""
-        for fd in (self._fd, self._head_fd):
-            if fd is not None and fd >= 0:
-                os.close(fd)
+        if self._fd is not None:
+            os.close(self._fd)
         self._fd = None
-        self._head_fd = -1
+        self._head.close()
 
 
 def open_log(options: AuditOptions, chain: Chain, origin: Mapping[str, Any]) -> FileLog:
@@ -390,13 +312,12 @@ def open_log(options: AuditOptions, chain: Chain, origin: Mapping[str, Any]) -> 
         refuse_inside_roots(names.path, options.roots)
         refuse_inside_roots(names.head, options.roots)
         try:
-            head_fd = open_private(names.head, os.O_RDWR)
+            head = HeadFile.open(names.head, options.key)
         except OSError as error:
             raise _unusable(names.head, error) from error
-        if not lock(head_fd):
-            os.close(head_fd)
+        if head is None:
             continue
-        log = FileLog(names, options, chain, origin, head_fd)
+        log = FileLog(names, options, chain, origin, head)
         try:
             if log.resume():
                 return log

@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from research_gateway.audit.chain import SLOT_BYTES
 from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
 
@@ -122,11 +121,6 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def read_head(fd: int) -> bytes:
-    """The bytes of an open head file."""
-    return os.pread(fd, 2 * SLOT_BYTES, 0)
 
 
 def sync_directory(path: Path) -> None:
