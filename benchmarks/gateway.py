@@ -41,7 +41,7 @@ LOCAL = (
 )
 REMOTE = ("FastMCP proxy", "gateway, remote")
 BASE, FULL = "bare mount", f"+ {STEPS[-1]}"
-CLIENTS = {1: 60, 10: 150, 100: 300}
+CLIENTS = {1: 60, 10: 100, 100: 200}
 """How many calls a block has, by the number of clients."""
 SLOW = "FastMCP proxy"
 """Opens a session for every call, so it gets fewer of them, and a block in every fourth round only."""
@@ -335,7 +335,7 @@ def ratios(of: dict[int, float], to: dict[int, float]) -> tuple[float, float, fl
 def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("folder", type=Path, nargs="?")
-    arguments.add_argument("--rounds", type=int, default=12)
+    arguments.add_argument("--rounds", type=int, default=10)
     arguments.add_argument("--clients", type=int, nargs="+", choices=CLIENTS, default=list(CLIENTS))
     arguments.add_argument("--only", nargs="+", choices=(*LOCAL, *REMOTE), default=(*LOCAL, *REMOTE))
     arguments.add_argument("--serve")
