@@ -5,7 +5,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
-from fastmcp.server.middleware.middleware import _dispatch_phase
+from fastmcp.server.middleware import middleware as fastmcp_middleware
+
+# Private to FastMCP; a version without it dispatches as it does by itself.
+_dispatch_phase = getattr(fastmcp_middleware, "_dispatch_phase", None)
 
 _TYPED = {
     "initialize": "on_initialize",
@@ -37,6 +40,8 @@ class Layer(Middleware):
 
     def __call__(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Awaitable[Any]:  # type: ignore[override]
         """Pass a request through the hooks that the class has."""
+        if _dispatch_phase is None:
+            return super().__call__(context, call_next)
         phase = _dispatch_phase.get()
         if phase != "outer" and (hook := _TYPED.get(context.method or "", "")) in self._own:
             call_next = partial(getattr(self, hook), call_next=call_next)

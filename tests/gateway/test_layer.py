@@ -69,8 +69,13 @@ async def test_hooks_run_from_the_general_to_the_special_and_once_each() -> None
     assert [hook for hook, method in layer.seen if method == "tools/call"] == ["message", "request", "tool"]
 
 
+@pytest.mark.parametrize("phases", [True, False])
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_hooks_are_called_as_fastmcp_calls_them(mode: Any) -> None:
+async def test_hooks_are_called_as_fastmcp_calls_them(
+    mode: Any, phases: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not phases:
+        monkeypatch.setattr("research_shared.layer._dispatch_phase", None)  # as in a FastMCP that has none
     seen = []
     for layer in (Everything(), Plain()):
         async with Client(served(layer), mode=mode) as client:
