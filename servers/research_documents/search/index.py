@@ -15,7 +15,7 @@ _TAIL_WORDS: Final = 12
 _HALF: Final = 32
 _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
-_SPARE: Final = 6
+_SPARE: Final = 12
 """Passages that are asked for beyond those wanted, so that a few equal ones take no second search."""
 _MOST_TIES: Final = 50_000
 
@@ -129,7 +129,7 @@ class PassageIndex:
         fetch = limit + _SPARE
         hits = searcher.search(query, fetch, count=False).hits
         while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
-            fetch *= 4
+            fetch = max(8 * fetch, 512)
             hits = searcher.search(query, fetch, count=False).hits
         addresses = [address for _, address in hits]
         places: list[Any] = searcher.fast_field_values("place", addresses)
