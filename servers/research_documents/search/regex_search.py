@@ -15,7 +15,7 @@ from research_documents.search.request import Found, Request
 TURN_S: Final = 0.02
 """How long one search works before the next one has its turn."""
 QUICK_TURNS: Final = 5
-"""After so many turns a search shares one thread with all other long ones."""
+"""After so many turns a search, or twice as many when it began alone, shares one thread with all other long ones."""
 
 
 class RegexSearch:
@@ -79,10 +79,10 @@ class RegexSearch:
                 await request.on_progress(sum(part.covered for part in scans), total)
 
         async def turns(part: Scan) -> None:
-            count = 0
+            left = QUICK_TURNS * len(scans)
             while not (part.done or part.expired):
-                count += 1
-                await turn(part, "quick" if count < QUICK_TURNS else "long")
+                left -= 1
+                await turn(part, "quick" if left > 0 else "long")
 
         self._running += 1
         try:
