@@ -1,6 +1,8 @@
 """How many tokens a request may spend, and how they are shared out. All counts are estimated tokens."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Self
 
 from research_reasoning.results import Depth, SummaryLength
 from research_shared.errors import BudgetExceeded
@@ -8,8 +10,19 @@ from research_shared.errors import BudgetExceeded
 OVERHEAD = 420
 """Instructions around the material of one prompt."""
 
+SPARE = 0.1
+"""Of a request's tokens, for attempts after a useless answer and for repairs."""
+
 MIN_SHARE = 150
 """Less of a document than this says nothing about it."""
+
+FINDING_TOKENS = 120
+"""What a finding with its quotes takes in the combination."""
+
+MAX_NOTES_TOKENS = 400
+
+MIN_EVIDENCE_TOKENS = 400
+"""An answer about a document needs this much however few findings it may give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +39,25 @@ class Budget:
         """What one prompt can hold besides its instructions."""
         return self.call_tokens - self.overhead
 
+    @property
+    def planned(self) -> int:
+        """What prompts may take that are all asked at once: a last call and what is asked again come on top."""
+        return int((self.request_tokens - self.call_tokens) * (1 - SPARE))
+
     def share(self, documents: int, wanted: int) -> int:
         """What each of so many documents may show, with a call's worth kept back for the combination.
 
         Raises:
             BudgetExceeded: it would be too little to say anything.
         """
-        room = (self.request_tokens - self.call_tokens) // max(documents, 1) - self.overhead
+        room = self.planned // max(documents, 1) - self.overhead
         share = min(wanted, self.material, room)
         if self.material < MIN_SHARE:
             raise BudgetExceeded(
                 "the question leaves no room for a document", hint="Ask a shorter question.", limit=0
             )
         if share < MIN_SHARE:
-            most = (self.request_tokens - self.call_tokens) // (MIN_SHARE + self.overhead)
+            most = self.planned // (MIN_SHARE + self.overhead)
             raise BudgetExceeded(
                 f"{documents} documents are too many for one request",
                 hint=f"Ask about at most {most} documents at a time, or narrow the list with search_documents.",
@@ -58,6 +76,18 @@ class DepthPlan:
     insights: int
     paragraphs: str
     combine_tokens: int
+
+    def among(self, documents: int, material: int) -> Self:
+        """The plan for each of so many documents: no more findings than twice what fits a combination of `material`."""
+        fitting = math.ceil(2 * material / (FINDING_TOKENS * max(documents, 1)))
+        findings = max(1, min(self.findings, fitting))
+        tokens = max(MIN_EVIDENCE_TOKENS, self.evidence_tokens * findings // self.findings)
+        return replace(self, findings=findings, evidence_tokens=min(tokens, self.evidence_tokens))
+
+    @property
+    def notes_tokens(self) -> int:
+        """What is kept of prose that stands in place of findings."""
+        return min(MAX_NOTES_TOKENS, self.findings * FINDING_TOKENS)
 
 
 DEPTHS: dict[Depth, DepthPlan] = {

@@ -1,13 +1,10 @@
 """One tool call (or one round of it): everything the reasoning needs, whichever route answers."""
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from research_reasoning.budget import Budget
-from research_reasoning.models.protocol import CHARS_PER_TOKEN, Completion, Model, Outcome, Prompt
-from research_reasoning.models.rounds import MAX_ANSWERS_BYTES, MAX_ROUND_BYTES
+from research_reasoning.models.protocol import Completion, Cost, Model, Outcome, Prompt
 from research_reasoning.models.state import Ledger
 from research_reasoning.results import Usage
 from research_reasoning.untrusted import quoted
@@ -24,23 +21,7 @@ _DIGEST = 12
 _NAMED = 5
 """So many are named in a warning; the rest is counted."""
 
-_BYTES_PER_TOKEN = 4.5
-"""Of a prompt on the wire, for the estimate of rounds."""
-
 Tell = Callable[[int, Outcome], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one model call is expected to cost."""
-
-    input_tokens: int
-    output_tokens: int
-
-    @classmethod
-    def of(cls, prompt: Prompt) -> Self:
-        """The cost of a prompt."""
-        return cls(prompt.expected_tokens, prompt.max_tokens)
 
 
 @dataclass
@@ -69,10 +50,16 @@ class Call:
         self.ledger.digests[path] = digest
         return text
 
-    async def announce(self, steps: Sequence[Sequence[Cost]]) -> None:
-        """Log what the call is expected to cost, before its first model call. Each step waits for the one before."""
-        costs = [cost for step in steps for cost in step]
-        rounds = sum(map(_rounds, steps))
+    async def announce(self, *steps: tuple[Sequence[Cost], int]) -> None:
+        """Log what the call is expected to cost, before its first model call.
+
+        Each step is what it asks at once and the rounds that it leaves to later ones, and waits for the one before.
+        """
+        if self.model.route == "extractive":
+            await self.client.info("no model is used: sentences are chosen from the documents", once=True)
+            return
+        costs = [cost for step, _ in steps for cost in step]
+        rounds = sum(self.model.rounds(step, reserve) for step, reserve in steps)
         expected = sum(cost.input_tokens for cost in costs)
         out = sum(cost.output_tokens for cost in costs)
         await self.client.info(
@@ -90,19 +77,30 @@ class Call:
     ) -> list[Outcome]:
         """The outcomes of prompts, asked all at once; each is logged and counted once in all rounds.
 
-        `tell` hears of each outcome as soon as it is known, `reserve` is the number of rounds later steps need.
+        An answer that is not of the form that was asked for gets its one repair, whose outcome takes its place. `tell`
+        hears of each outcome as soon as nothing more will be asked, `reserve` is the number of rounds later steps need.
         """
+        current = list(prompts)
 
-        async def done(index: int, outcome: Outcome) -> None:
-            await self._account(prompts[index], outcome)
-            if tell is not None:
+        async def done(index: int, outcome: Outcome) -> Prompt | None:
+            prompt = current[index]
+            await self._account(prompt, outcome)
+            repair = prompt.repair(outcome.text) if isinstance(outcome, Completion) else None
+            if repair is not None:
+                current[index] = repair
+            elif tell is not None:
                 await tell(index, outcome)
+            return repair
 
         # While a later step is to come, one call's worth is kept back for it.
         ceiling = self.budget.request_tokens - (self.budget.call_tokens if reserve > 1 else 0)
+        first = {prompt.key: prompt.expected_tokens for prompt in prompts}
 
-        def spend(key: str, tokens: int) -> bool:
-            return self.ledger.spend(key, tokens, ceiling)
+        def spend(key: str, attempt: int, tokens: int) -> bool:
+            # Nothing is tried again or repaired with what others need to be asked at all.
+            more = attempt > 1 or key not in first
+            held = sum(size for other, size in first.items() if other not in self.ledger.spent) if more else 0
+            return self.ledger.spend(key, attempt, tokens, ceiling - held)
 
         return await self.model.complete(prompts, done, spend=spend, reserve=reserve)
 
@@ -111,19 +109,19 @@ class Call:
         if prompt.key in ledger.counted:
             return
         ledger.counted.add(prompt.key)
-        usage = ledger.usage
-        usage.model_calls += 1
         if isinstance(outcome, ModelError):
-            usage.attempts += int(outcome.details.get("attempts", 1))
+            self._count(prompt, int(outcome.details.get("attempts", 1)))
             record(stop_reason=outcome.details.get("reason", outcome.code))
             await self.client.error(outcome.message)
             return
-        usage.attempts += outcome.attempts
-        usage.input_tokens += outcome.input_tokens
-        usage.output_tokens += outcome.output_tokens
-        record(stop_reason="length" if outcome.cut else "end")
         if outcome.model not in ledger.models:
             ledger.models.append(outcome.model)
+        if self.model.route == "extractive":
+            await self.client.info(f"chose sentences for {prompt.label}")
+            return
+        self._count(prompt, outcome.attempts, outcome.input_tokens)
+        ledger.usage.output_tokens += outcome.output_tokens
+        record(stop_reason="length" if outcome.cut else "end")
         await self.client.info(
             f"the model answered for {prompt.label}: about {outcome.output_tokens} tokens out",
             model=outcome.model,
@@ -132,6 +130,14 @@ class Call:
         if outcome.cut:
             ledger.cut.append(prompt.label)
             await self.client.warning(f"the model's answer for {prompt.label} was cut at its length limit")
+
+    def _count(self, prompt: Prompt, attempts: int, reported: int | None = None) -> None:
+        """Add a model call to what the call has cost; `reported` input tokens replace the estimate of one attempt."""
+        usage = self.ledger.usage
+        paid, cost = self.ledger.spent.get(prompt.key, (0, 0))
+        usage.model_calls += attempts > 0
+        usage.attempts += attempts
+        usage.input_tokens += cost if reported is None else cost - cost // max(1, paid) + reported
 
     def cut_warnings(self) -> list[str]:
         """What the result has to say about answers that stopped at their length limit."""
@@ -158,13 +164,6 @@ class Call:
     def model_name(self) -> str:
         """The models that answered, in the order of their first answers."""
         return ", ".join(self.ledger.models) or "none"
-
-
-def _rounds(step: Sequence[Cost]) -> int:
-    """How many rounds a step takes where its prompts and answers go through the client."""
-    sent = sum(cost.input_tokens for cost in step) * _BYTES_PER_TOKEN / MAX_ROUND_BYTES
-    received = sum(cost.output_tokens for cost in step) * CHARS_PER_TOKEN / MAX_ANSWERS_BYTES
-    return max(1, math.ceil(sent), math.ceil(received))
 
 
 def completed(outcome: Outcome) -> Completion:

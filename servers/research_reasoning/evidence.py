@@ -1,7 +1,7 @@
 """What each document says about the question: asked of a model, one prompt a document, and checked by the server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,18 +9,16 @@ from research_reasoning import answers, prompts
 from research_reasoning.budget import OVERHEAD, DepthPlan
 from research_reasoning.call import Call
 from research_reasoning.coverage import coverage
-from research_reasoning.models.protocol import Body, Extract, Outcome, Prompt, key_of
+from research_reasoning.models.protocol import Body, Completion, Extract, Outcome, Prompt, key_of
 from research_reasoning.quotes import QuoteFinder
 from research_reasoning.results import Coverage
 from research_reasoning.selection import Shown, clip, select
 from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.errors import ModelError, ModelUnavailable
+from research_shared.errors import ModelUnavailable
 
-NOTES_TOKENS = 400
-
-Finished = Callable[["EvidenceTask", "DocumentEvidence"], Awaitable[None]]
-"""Told of a document about which nothing more will be asked."""
+RESERVE = 2
+"""Rounds that the combination and its repair need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,8 @@ class EvidenceTask:
         self._call = call
         self._share = share
         self._selected: tuple[Shown, str] | None = None
+        self.prose: str | None = None
+        """The model's first answer, when it was not the JSON that was asked for."""
         self.key = key_of(
             prompts.VERSION, "evidence", text.path, text.digest, question, plan, share, call.boundary
         )
@@ -122,19 +122,40 @@ class EvidenceTask:
             build,
             self._extract,
             size + self._call.budget.overhead,
+            self.repair,
         )
 
     async def _extract(self) -> Extract:
         shown, _ = await self.selected()
         return Extract("evidence", tuple(shown.text.split("\n")), self.question, self.plan.findings)
 
-    def repair(self, answer: str) -> Prompt:
-        """The prompt that asks to correct an answer."""
+    def repair(self, answer: str) -> Prompt | None:
+        """The prompt that asks to correct an answer, or None when it is as it should be."""
+        if answers.findings(answer, self.plan.findings) is not None:
+            return None
+        self.prose = answer
         return repair_prompt(
             self._call, self.key, self.label, answer, prompts.EVIDENCE_SHAPE, self.plan.evidence_tokens
         )
 
-    async def checked(self, found: Sequence[answers.Finding], notes: str = "") -> DocumentEvidence:
+    async def outcome(self, outcome: Outcome) -> DocumentEvidence:
+        """What came of asking, after the repair if there was one; prose that could not be repaired is kept as notes."""
+        if isinstance(outcome, Completion):
+            found = answers.findings(outcome.text, self.plan.findings)
+        elif self.prose is not None:
+            found = None
+        else:
+            return DocumentEvidence(self.text.path, failure=outcome.message)
+        if found is not None:
+            return await self._checked(found)
+        await self._call.client.warning(
+            f"{quoted(self.text.path)}: the model did not keep to the format; its prose is kept without evidence",
+            once=True,
+        )
+        prose = answers.without_citations(self.prose or "")
+        return await self._checked((), clip(prose, self.plan.notes_tokens, self._call.estimate))
+
+    async def _checked(self, found: Sequence[answers.Finding], notes: str = "") -> DocumentEvidence:
         """The evidence, each quote looked for in the whole document."""
         checked = await asyncio.to_thread(self._check, found)
         return DocumentEvidence(self.text.path, checked, notes, await self._covered())
@@ -197,50 +218,17 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
             results[task.key] = DocumentEvidence.unpacked(kept)
     await call.progress.to(skipped + len(results), "evidence from earlier rounds")
     open_tasks = [task for task in tasks if task.key not in results]
-    asked = [task.prompt() for task in open_tasks]
-    broken: dict[int, str] = {}
-
-    async def finished(task: EvidenceTask, found: DocumentEvidence) -> None:
-        results[task.key] = found
-        await call.progress.to(skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
     async def tell(index: int, outcome: Outcome) -> None:
         # At once, not when all are in: in a call of several rounds the answer need not be carried any further.
         task = open_tasks[index]
-        if isinstance(outcome, ModelError):
-            await finished(task, DocumentEvidence(task.text.path, failure=outcome.message))
-        elif (found := answers.findings(outcome.text, task.plan.findings)) is None:
-            broken[index] = outcome.text
-        else:
-            await finished(task, _keep(call, task, await task.checked(found)))
+        found = results[task.key] = await task.outcome(outcome)
+        if found.failure is None:
+            used = [task.key, key_of("repair", task.key), task.shown_key]
+            call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
+        await call.progress.to(skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
-    for outcome in await call.ask(asked, reserve=3, tell=tell):
+    for outcome in await call.ask([task.prompt() for task in open_tasks], reserve=RESERVE, tell=tell):
         if isinstance(outcome, ModelUnavailable) and all(found.failure for found in results.values()):
             raise outcome
-    await _repair(call, [(open_tasks[index], broken[index]) for index in sorted(broken)], finished)
     return [results[task.key] for task in tasks]
-
-
-def _keep(call: Call, task: EvidenceTask, found: DocumentEvidence) -> DocumentEvidence:
-    used = [task.key, key_of("repair", task.key), task.shown_key]
-    call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
-    return found
-
-
-async def _repair(call: Call, broken: Sequence[tuple[EvidenceTask, str]], finished: Finished) -> None:
-    """Ask once more for what was no JSON; what still is none is kept as prose."""
-    if not broken:
-        return
-    outcomes = await call.ask([task.repair(answer) for task, answer in broken], reserve=2)
-    for (task, answer), outcome in zip(broken, outcomes, strict=True):
-        found = (
-            None if isinstance(outcome, ModelError) else answers.findings(outcome.text, task.plan.findings)
-        )
-        own = "" if found is not None else answers.without_citations(answer)
-        notes = clip(own, NOTES_TOKENS, call.estimate)
-        if found is None:
-            await call.client.warning(
-                f"{quoted(task.text.path)}: the model did not keep to the format; its prose is kept without evidence",
-                once=True,
-            )
-        await finished(task, _keep(call, task, await task.checked(found or (), notes)))

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 from fastmcp import Context, FastMCP
@@ -14,11 +15,13 @@ from pydantic import Field
 
 from research_reasoning.budget import Budget
 from research_reasoning.call import Call
+from research_reasoning.models.concurrent import Call as ModelCall
+from research_reasoning.models.concurrent import ConcurrentModel
 from research_reasoning.models.extractive import ExtractiveModel
-from research_reasoning.models.protocol import Model
-from research_reasoning.models.provider import Provider, ProviderModel
+from research_reasoning.models.protocol import Model, Route
+from research_reasoning.models.provider import Provider
 from research_reasoning.models.rounds import AskClient, RoundsModel, input_required
-from research_reasoning.models.session import SessionModel
+from research_reasoning.models.session import session_call
 from research_reasoning.models.state import Ledger
 from research_reasoning.results import Depth, Summary, SummaryLength, Synthesis
 from research_reasoning.summarize import STEPS, summarize
@@ -84,8 +87,11 @@ class _Service:
     provider: Provider | None
     retry: RetryPolicy
     estimate: Estimator
-    limiter: anyio.CapacityLimiter
-    """Bounds the model calls under way over sessions; the provider has its own, and rounds are bounded one by one."""
+    limiters: WeakValueDictionary[str, anyio.CapacityLimiter] = field(default_factory=WeakValueDictionary)
+    """Bounds the model calls under way over each session, so that no client waits for another one's model.
+
+    The provider has a limiter of its own, and rounds are bounded one by one.
+    """
 
     async def serve(
         self, context: Context, steps: int, run: Callable[[Call], Awaitable[R]]
@@ -131,15 +137,12 @@ class _Service:
                     estimate=self.estimate,
                     at_once=self.settings.model_concurrency,
                 )
-            return SessionModel(
-                context,
-                client=client,
-                retry=self.retry,
-                limiter=self.limiter,
-                estimate=self.estimate,
+            limiter = self.limiters.setdefault(
+                context.session_id, anyio.CapacityLimiter(self.settings.model_concurrency)
             )
+            return self._concurrent("client", session_call(context), limiter, client)
         if route in {"auto", "provider"} and self.provider is not None:
-            return ProviderModel(self.provider, client=client, retry=self.retry, estimate=self.estimate)
+            return self._concurrent("provider", self.provider.call, self.provider.limiter, client)
         if route == "extractive":
             return ExtractiveModel(self.estimate)
         raise ModelUnavailable(
@@ -147,6 +150,11 @@ class _Service:
             mcp_code=MISSING_REQUIRED_CLIENT_CAPABILITY,
             required_capabilities={"sampling": {}},
         )
+
+    def _concurrent(
+        self, route: Route, call: ModelCall, limiter: anyio.CapacityLimiter, client: ClientLog
+    ) -> ConcurrentModel:
+        return ConcurrentModel(route, call, limiter, self.retry, client, self.estimate)
 
 
 def _record(ledger: Ledger, route: str) -> None:
@@ -198,7 +206,6 @@ def build_reasoning_server(
         retry
         or RetryPolicy(settings.retry_attempts, settings.retry_base_s, deadline_s=settings.retry_deadline_s),
         estimate,
-        anyio.CapacityLimiter(settings.model_concurrency),
     )
 
     @asynccontextmanager

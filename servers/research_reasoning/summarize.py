@@ -6,18 +6,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from research_reasoning import prompts
 from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
-from research_reasoning.call import Call, Cost, completed
+from research_reasoning.call import Call, completed
 from research_reasoning.coverage import coverage
-from research_reasoning.models.protocol import Body, Extract, Outcome, Prompt, key_of
-from research_reasoning.results import Summary, SummaryLength
+from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Outcome, Prompt, key_of
+from research_reasoning.results import Coverage, Summary, SummaryLength
 from research_reasoning.selection import Shown, clip, parts
 from research_reasoning.untrusted import neutralised, quoted, visible
 from research_shared.documents import DocumentText
-from research_shared.errors import DocumentUnreadable
+from research_shared.errors import DocumentUnreadable, ModelError
 
 STEPS = 3
 _LOADED, _PREPARED = 1, 2
 _PAIR = 2
+
+RESERVE = 2
+"""Rounds that are kept for merging notes and for the summary."""
 
 
 async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
@@ -35,35 +38,24 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
     for note in text.notes:
         await call.client.warning(f"{name}: {note}", once=True)
     budget = call.budget
-    ceiling = budget.request_tokens - budget.call_tokens
 
     def beside(count: int) -> int:
         """What so many parts cost besides their text: instructions, and the merging of their notes."""
         notes = count * plan.notes_tokens
         return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.material else 0)
 
-    shown = await asyncio.to_thread(parts, text, budget.material, ceiling, call.estimate, beside)
+    shown = await asyncio.to_thread(parts, text, budget.material, budget.planned, call.estimate, beside)
     if not shown or not visible(text.text).strip():
         raise DocumentUnreadable(f"{path} holds no text", reason="no text")
-    covered = coverage(text, [span for part in shown for span in part.ranges], sum(p.clipped for p in shown))
-    await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)} for the model")
-    warnings = list(text.notes)
-    if not covered.complete:
-        left_out = f"{covered.lines_shown} of {covered.lines_total} lines were shown to the model; the rest did not fit"
-        warnings.append(left_out)
-        await call.client.warning(f"{name}: {left_out}", once=True)
+    await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)}")
     summarizer = _Summarizer(call, text, length, plan)
     summary = await summarizer.run(shown)
-    if summarizer.clipped:
-        warnings.append(
-            "notes on parts of the document were too long to be merged whole; their ends were left out"
-        )
-        await call.client.warning(warnings[-1], once=True)
-    warnings += call.cut_warnings()
+    covered = _covered(text, [part for number, part in enumerate(shown, 1) if number not in summarizer.lost])
     paragraphs, problem = shaped(summary, plan)
-    if problem:
-        warnings.append(problem)
-        await call.client.warning(problem, once=True)
+    warnings = [*text.notes, *_left_out(_covered(text, shown), shown, summarizer), *call.cut_warnings()]
+    warnings += [problem] if problem else []
+    for warning in warnings[len(text.notes) :]:
+        await call.client.warning(f"{name}: {warning}", once=True)
     await call.progress.to(STEPS, "summarized")
     return Summary(
         document_path=path,
@@ -79,6 +71,25 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
     )
 
 
+def _covered(text: DocumentText, shown: Sequence[Shown]) -> Coverage:
+    return coverage(text, [span for part in shown for span in part.ranges], sum(p.clipped for p in shown))
+
+
+def _left_out(planned: Coverage, shown: Sequence[Shown], summarizer: "_Summarizer") -> list[str]:
+    """What the summary does not rest on."""
+    told = []
+    if not planned.complete:
+        told.append(f"{planned.lines_shown} of {planned.lines_total} lines were used; the rest did not fit")
+    for number, why in summarizer.lost.items():
+        ranges = shown[number - 1].ranges
+        told.append(f"lines {ranges[0][0]}-{ranges[-1][1]} were left out: {why}")
+    if summarizer.clipped:
+        told.append(
+            "notes on parts of the document were too long to be merged whole; their ends were left out"
+        )
+    return told
+
+
 class _Summarizer:
     def __init__(self, call: Call, text: DocumentText, length: SummaryLength, plan: LengthPlan) -> None:
         self._call = call
@@ -86,6 +97,8 @@ class _Summarizer:
         self._plan = plan
         self._label = quoted(text.path)
         self.clipped = False
+        self.lost: dict[int, str] = {}
+        """The parts that the model gave no notes on, by number, and why."""
         budget = call.budget
         self._identity = (
             prompts.VERSION,
@@ -101,7 +114,7 @@ class _Summarizer:
         """The summary as the model wrote it."""
         if len(shown) == 1:
             prompt = self._whole(shown[0])
-            await self._call.announce([[Cost.of(prompt)]])
+            await self._call.announce(([Cost.of(prompt)], 0))
             return completed((await self._call.ask([prompt]))[0]).text
         notes = await self._mapped(shown)
         level = 0
@@ -115,22 +128,35 @@ class _Summarizer:
         key = key_of("map", *self._identity)
         asked = [self._part(part, number, len(shown)) for number, part in enumerate(shown, 1)]
         last = Cost(len(asked) * self._plan.notes_tokens + OVERHEAD, self._plan.max_tokens)
-        await self._call.announce([[Cost.of(prompt) for prompt in asked], [last]])
-        return await self._step(key, asked, 0.0, 0.8)
+        await self._call.announce(([Cost.of(prompt) for prompt in asked], RESERVE), ([last], 0))
+        notes = await self._step(key, asked, 0.0, 0.8)
+        self.lost = {number: why for number, (_, why) in enumerate(notes, 1) if why}
+        return [note for note, why in notes if not why]
 
     async def _merged(self, notes: Sequence[str], level: int) -> list[str]:
         groups = grouped(notes, self._call.budget.material, self._call)
         self.clipped = self.clipped or [note for group in groups for note in group] != list(notes)
         key = key_of("merge", level, *self._identity)
         asked = [self._merge(group, level, number) for number, group in enumerate(groups, 1)]
-        return await self._step(key, asked, 0.8, 0.9)
+        try:
+            merged = await self._step(key, asked, 0.8, 0.9)
+        except ModelError:
+            merged = [("", "")] * len(groups)
+        # Where the merging fails, what was to be merged still says something.
+        return [note or "\n\n".join(group) for (note, _), group in zip(merged, groups, strict=True)]
 
-    async def _step(self, key: str, asked: Sequence[Prompt], begin: float, end: float) -> list[str]:
-        """The answers to all prompts, kept in the ledger in place of the single answers."""
+    async def _step(
+        self, key: str, asked: Sequence[Prompt], begin: float, end: float
+    ) -> list[tuple[str, str]]:
+        """For each prompt its answer, or why there is none; kept in the ledger in place of the single answers.
+
+        Raises:
+            ModelError: none of them was answered.
+        """
         call = self._call
         kept = call.ledger.recall(key)
         if kept is not None:
-            return list(kept)
+            return [(note, why) for note, why in kept]
         known = 0
 
         async def tell(_index: int, _outcome: Outcome) -> None:
@@ -139,10 +165,15 @@ class _Summarizer:
             reached = _PREPARED + begin + (end - begin) * known / len(asked)
             await call.progress.to(reached, f"part {known} of {len(asked)} of {self._label}")
 
-        outcomes = await call.ask(asked, reserve=2, tell=tell)
-        answers = [completed(outcome).text for outcome in outcomes]
-        call.ledger.remember(key, answers, instead_of=[prompt.key for prompt in asked])
-        return answers
+        outcomes = await call.ask(asked, reserve=RESERVE, tell=tell)
+        if all(isinstance(outcome, ModelError) for outcome in outcomes):
+            completed(outcomes[0])
+        notes = [
+            (outcome.text, "") if isinstance(outcome, Completion) else ("", outcome.message)
+            for outcome in outcomes
+        ]
+        call.ledger.remember(key, notes, instead_of=[prompt.key for prompt in asked])
+        return notes
 
     def _material(self, text: str) -> Callable[[], Awaitable[Extract]]:
         async def extract() -> Extract:
@@ -251,5 +282,5 @@ def shaped(answer: str, plan: LengthPlan) -> tuple[str, str | None]:
     text = "\n\n".join(paragraphs)
     if len(paragraphs) < wanted:
         some = f"{len(paragraphs)} paragraph{'s' * (len(paragraphs) != 1)}"
-        return text, f"the model wrote {some} where {wanted} were asked for"
+        return text, f"the summary has {some} where {wanted} were asked for"
     return text, None

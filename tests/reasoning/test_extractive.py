@@ -80,3 +80,15 @@ async def test_a_summary_without_whole_sentences_shows_lines_but_no_marks_of_pla
         result = await session.call("summarize_document", document_path="list.md", summary_length="brief")
     assert "one thing" in result["summary"]
     assert "lines 1" not in result["summary"]
+
+
+async def test_nothing_is_said_of_model_calls_where_no_model_is_used(folder: Path) -> None:
+    async with connected("extractive-x", folder) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["tor.md"], research_question="Who hides who talks to whom?"
+        )
+        await session.call("summarize_document", document_path="tor.md")
+    assert not any("model call" in line or "the model" in line for _, line in session.logs)
+    assert any("no model is used" in line for line in session.levels("info"))
+    assert any('chose sentences for the evidence in "tor.md"' in line for line in session.levels("info"))
+    assert (result["usage"]["model_calls"], result["usage"]["attempts"]) == (0, 0)

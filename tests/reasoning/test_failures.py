@@ -16,7 +16,7 @@ from mcp_types import (
 )
 from pydantic import SecretStr
 
-from reasoning.carriers import connected, no_wait, settings
+from reasoning.carriers import connected, no_wait, served, settings
 from reasoning.providers import error, fake_provider
 from reasoning.scripted import Reply, ScriptedModel
 from research_reasoning import build_reasoning_server
@@ -129,7 +129,7 @@ async def test_a_summary_with_too_few_paragraphs_says_so(folder: Path) -> None:
     async with connected("handshake-memory", folder, model) as session:
         result = await session.call("summarize_document", document_path="tor.md", summary_length="standard")
     assert result["summary"] == "One paragraph only."
-    assert result["warnings"] == ["the model wrote 1 paragraph where 3 were asked for"]
+    assert result["warnings"] == ["the summary has 1 paragraph where 3 were asked for"]
 
 
 async def test_an_answer_cut_at_its_limit_is_used_and_told(folder: Path) -> None:
@@ -235,3 +235,67 @@ async def test_the_limit_on_model_calls_holds_over_all_calls_of_a_server(folder:
         for _ in range(2):
             group.start_soon(client.call_tool, "synthesize_research", arguments)
     assert most_open == 2
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
+async def test_attempts_after_useless_answers_count_against_the_ceiling_of_a_request(
+    folder: Path, carrier: str
+) -> None:
+    names = [f"n{number}.md" for number in range(12)]
+    for name in names:
+        (folder / name).write_text(f"# {name}\n\n" + "Relays remove one layer each. " * 100, "utf-8")
+    model = ScriptedModel(always=lambda kind, _text: Reply("") if kind == "evidence" else None)
+    ceiling = 20_000
+    async with connected(carrier, folder, model, model_request_tokens=ceiling) as session:
+        failed = await session.fail(
+            "synthesize_research", document_paths=names, research_question="What is removed?"
+        )
+        asked = [line for line in session.levels("info") if line.startswith("asking the model")]
+    tokens = [int(line.split("about ")[1].split(" ")[0]) for line in asked]
+    assert 12 < len(tokens) < 36
+    assert sum(tokens) <= ceiling
+    assert failed["code"] == "model_failed"
+    assert any("budget of input tokens is used up" in line for line in session.levels("error"))
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory"])
+async def test_the_usage_tells_what_failed_attempts_have_cost(folder: Path, carrier: str) -> None:
+    model = ScriptedModel({'"tor.md"': [Reply("")], '"cache.md"': [Reply("no", "refusal")]})
+    async with connected(carrier, folder, model) as session:
+        result = await session.call("synthesize_research", **QUESTION)
+        asked = [line for line in session.levels("info") if line.startswith("asking the model")]
+    assert len(asked) == 4
+    assert result["usage"]["input_tokens"] == sum(
+        int(line.split("about ")[1].split(" ")[0]) for line in asked
+    )
+
+
+async def test_a_client_whose_model_hangs_keeps_no_other_client_waiting(folder: Path) -> None:
+    started = anyio.Event()
+
+    async def hangs(*_args: Any) -> str:
+        started.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    server = build_reasoning_server(settings(folder, model_concurrency=1), retry=no_wait())
+    async with (
+        served(server) as url,
+        Client(url, mode="legacy", sampling_handler=hangs) as slow,
+        Client(url, mode="legacy", sampling_handler=ScriptedModel().sample) as quick,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(slow.call_tool, "synthesize_research", QUESTION)
+        await started.wait()
+        with anyio.fail_after(10):
+            result = await quick.call_tool("synthesize_research", QUESTION)
+        group.cancel_scope.cancel()
+    assert (result.structured_content or {})["sources_used"] == 2
+
+
+async def test_what_is_never_asked_is_no_model_call(folder: Path) -> None:
+    async with connected("provider-openai", folder) as session:
+        session.model.always = lambda kind, _text: Reply("prose") if kind == "evidence" else None
+        result = await session.call("synthesize_research", **QUESTION)
+        assert session.provider is not None
+        assert result["usage"]["model_calls"] == len(session.provider.requests)

@@ -1,13 +1,16 @@
 """Long documents: what is shown is counted, and what is not shown is said."""
 
+import json
 import os
+import random
+import re
 from pathlib import Path
 
 import pytest
 
 from reasoning.carriers import Session, connected
 from reasoning.pdfs import pdf
-from reasoning.scripted import Reply, ScriptedModel
+from reasoning.scripted import Reply, ScriptedModel, kind_of, material
 from research_reasoning.models.rounds import MAX_ROUNDS
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
@@ -181,3 +184,95 @@ async def test_notes_that_are_cut_are_told_in_the_result(folder: Path) -> None:
     async with connected("provider-openai", folder, model, model_call_tokens=2_000) as session:
         result = await session.call("summarize_document", document_path="long.md", summary_length="detailed")
     assert any("left out" in warning for warning in result["warnings"])
+
+
+WORDS = [
+    f"{a}{b}{c}"
+    for a in ("pro", "in", "re", "con")
+    for b in ("tect", "vers", "duct", "form")
+    for c in ("ion", "s", "ing")
+]
+
+
+class Talkative(ScriptedModel):
+    """Says as much of a document as it may, in different words each time."""
+
+    def answer(self, system: str, text: str) -> Reply:
+        if kind_of(system) != "evidence":
+            return super().answer(system, text)
+        rng = random.Random(text.split("\n")[2])
+        sentences = re.findall(r"[A-Z][^.\n]{20,}\.", material(text))
+        most = int(re.findall(r"at most (\d+) findings", system)[0])
+        found = [
+            {"claim": " ".join(rng.choices(WORDS, k=30)), "quotes": rng.sample(sentences, 3)}
+            for _ in range(most)
+        ]
+        return Reply(json.dumps({"relevant": True, "findings": found}))
+
+
+async def test_two_hundred_documents_with_much_to_say_all_count_on_every_route(folder: Path) -> None:
+    rng = random.Random(1)
+    names = [f"n{number:03}.md" for number in range(200)]
+    for name in names:
+        body = [" ".join(rng.choices(WORDS, k=18)).capitalize() + "." for _ in range(120)]
+        (folder / name).write_text("\n\n".join([f"# {name}", *body]), encoding="utf-8")
+    results = []
+    for carrier in ("modern-memory", "provider-openai"):
+        async with connected(carrier, folder, Talkative()) as session:
+            result = await session.call(
+                "synthesize_research",
+                document_paths=names,
+                research_question="What is the protection?",
+                depth="detailed",
+            )
+        assert (result["sources_used"], result["sources_skipped"]) == (200, 0)
+        assert result["usage"]["rounds"] <= MAX_ROUNDS
+        results.append({k: v for k, v in result.items() if k not in {"route", "model", "usage"}})
+    assert results[0] == results[1]
+    (told,) = [warning for warning in results[0]["warnings"] if "did not fit the combination" in warning]
+    assert "of 400 findings" in told
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
+async def test_a_part_that_the_model_refuses_is_left_out_and_told(folder: Path, carrier: str) -> None:
+    sections = [f"# Part {n}\n\n" + f"Relay {n} removes one layer of encryption. " * 40 for n in range(12)]
+    (folder / "long.md").write_text("\n\n".join(sections), encoding="utf-8")
+    model = ScriptedModel(
+        always=lambda kind, text: Reply("no", "refusal") if kind == "part" and "Relay 7 " in text else None
+    )
+    async with connected(carrier, folder, model, model_call_tokens=2_000) as session:
+        result = await session.call("summarize_document", document_path="long.md")
+    coverage = result["coverage"]
+    lost = (folder / "long.md").read_text("utf-8").split("\n").index("# Part 7") + 3
+    assert coverage["complete"] is False
+    assert all(not first <= lost <= last for first, last in coverage["ranges"])
+    (told,) = [warning for warning in result["warnings"] if "left out" in warning]
+    first, last = map(int, re.findall(r"lines (\d+)-(\d+)", told)[0])
+    assert first <= lost <= last
+    assert coverage["lines_total"] - coverage["lines_shown"] >= last - first
+    assert "refused" in told
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "provider-openai"])
+async def test_a_long_document_none_of_whose_parts_is_answered_is_an_error(
+    folder: Path, carrier: str
+) -> None:
+    (folder / "long.md").write_text("Relays remove one layer of encryption each.\n\n" * 800, "utf-8")
+    model = ScriptedModel(always=lambda _kind, _text: Reply("no", "refusal"))
+    async with connected(carrier, folder, model, model_call_tokens=2_000) as session:
+        failed = await session.fail("summarize_document", document_path="long.md")
+    assert (failed["code"], failed["reason"]) == ("model_failed", "refused")
+
+
+async def test_notes_that_cannot_be_merged_are_used_as_they_are(folder: Path) -> None:
+    sections = [f"# Part {n}\n\n" + f"Relay {n} removes one layer of encryption. " * 40 for n in range(12)]
+    (folder / "long.md").write_text("\n\n".join(sections), encoding="utf-8")
+    notes = "Note, a sentence of some length here. " * 60
+    replies = {"part": Reply(notes), "merge": Reply("no", "refusal")}
+    model = ScriptedModel(always=lambda kind, _text: replies.get(kind))
+    async with connected("provider-openai", folder, model, model_call_tokens=2_000) as session:
+        result = await session.call("summarize_document", document_path="long.md", summary_length="detailed")
+    assert model.counts["merge"] > 0
+    assert model.counts["reduce"] == 1
+    assert result["coverage"]["complete"] is True
+    assert any("too long to be merged whole" in warning for warning in result["warnings"])

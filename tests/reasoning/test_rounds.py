@@ -418,7 +418,7 @@ async def test_hundreds_of_documents_stay_within_the_limits_of_a_round(folder: P
     partly = [source for source in content["sources"] if not source["coverage"]["complete"]]
     assert len(partly) == count
     assert all(source["coverage"]["ranges"] for source in partly)
-    assert any("shown to the model in part" in warning for warning in content["warnings"])
+    assert any("used in part" in warning for warning in content["warnings"])
 
 
 async def test_more_documents_than_the_budget_can_serve_are_refused_with_a_number(folder: Path) -> None:
@@ -427,7 +427,7 @@ async def test_more_documents_than_the_budget_can_serve_are_refused_with_a_numbe
         result = await driver.send(arguments={"document_paths": names, "research_question": "What is it?"})
     assert isinstance(result, CallToolResult)
     error = (result.structured_content or {})["error"]
-    assert (error["code"], error["limit"]) == ("budget_exceeded", 4)
+    assert (error["code"], error["limit"]) == ("budget_exceeded", 3)
 
 
 @pytest.mark.parametrize("carrier", ["modern-memory", "provider-openai"])
@@ -451,3 +451,45 @@ def test_a_state_that_is_too_large_to_be_carried_is_refused_by_the_server_that_m
     ledger.remember("big", random.Random(1).randbytes(MAX_PACKED_BYTES).hex(), instead_of=[])
     with pytest.raises(BudgetExceeded):
         ledger.pack()
+
+
+async def test_a_repair_is_asked_beside_what_is_still_open(folder: Path) -> None:
+    model = ScriptedModel({'"tor.md"': [Reply("prose")], '"cache.md"': [Reply("")]})
+    async with driving(folder, model=model) as driver:
+        first = await driver.ask()
+        second = await driver.ask(responses=driver.answers(first), state=first.request_state)
+        requests: list[Any] = list((second.input_requests or {}).values())
+        kinds = sorted(request.params.system_prompt[:7] for request in requests)
+        result = await driver.finish(second)
+    assert kinds == ["Find wh", "The use"]
+    assert (result["usage"]["rounds"], result["usage"]["model_calls"], result["usage"]["attempts"]) == (
+        3,
+        5,
+        6,
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "depth", "lines"),
+    [
+        (1, "overview", 9),
+        (40, "overview", 9),
+        (90, "overview", 9),
+        (70, "detailed", 400),
+        (130, "detailed", 9),
+    ],
+)
+async def test_as_many_rounds_are_planned_as_are_taken(
+    folder: Path, count: int, depth: str, lines: int
+) -> None:
+    names = [f"n{number}.md" for number in range(count)]
+    for number, name in enumerate(names):
+        body = "\n\n".join(f"Relay {number} learns of neighbour {n} only." for n in range(lines))
+        (folder / name).write_text(f"# Note {number}\n\n{body}\n", encoding="utf-8")
+    async with connected("modern-memory", folder) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=names, research_question="What is learnt?", depth=depth
+        )
+        (planned,) = [line for line in session.levels("info") if line.startswith("planned")]
+    assert result["sources_used"] == count
+    assert f"{count + 1} model calls in {result['usage']['rounds']} rounds" in planned

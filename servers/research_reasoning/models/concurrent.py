@@ -1,6 +1,7 @@
 """What the session and the provider have in common: calls of their own, made at once, each with its own retries."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import anyio
 
@@ -8,10 +9,12 @@ from research_reasoning.models.protocol import (
     AttemptFailed,
     Body,
     Completion,
+    Cost,
     Done,
     Outcome,
     Prompt,
     RawAnswer,
+    Route,
     Spend,
     judge,
     was_cut,
@@ -25,87 +28,111 @@ Call = Callable[[Body, int], Awaitable[RawAnswer]]
 """Makes one attempt: a body and the limit on output tokens give an answer."""
 
 
-NOT_ASKED = "not asked, because the request's budget of input tokens is used up"
-
-
 class Unavailable(Exception):
     """The other side cannot answer at all; trying again would not help."""
 
 
-async def complete_concurrently(
-    prompts: Sequence[Prompt],
-    call: Call,
-    done: Done,
-    *,
-    spend: Spend,
-    limiter: anyio.CapacityLimiter,
-    retry: RetryPolicy,
-    client: ClientLog,
-    estimate: Estimator,
-) -> list[Outcome]:
-    """Answer all prompts, at most as many at a time as the limiter allows. Cancelling it cancels every call."""
-    outcomes: list[Outcome | None] = [None] * len(prompts)
+@dataclass(frozen=True, slots=True)
+class ConcurrentModel:
+    """Asks every prompt in a call of its own, at most as many at a time as the limiter allows."""
 
-    async def one(index: int, prompt: Prompt) -> None:
-        async with limiter:
-            outcome = await _answer(prompt, call, spend=spend, retry=retry, client=client, estimate=estimate)
-        outcomes[index] = outcome
-        await done(index, outcome)
+    route: Route
+    call: Call
+    limiter: anyio.CapacityLimiter
+    retry: RetryPolicy
+    client: ClientLog
+    estimate: Estimator
 
-    async with anyio.create_task_group() as group:
-        for index, prompt in enumerate(prompts):
-            group.start_soon(one, index, prompt)
-    return [outcome for outcome in outcomes if outcome is not None]
+    def rounds(self, step: Sequence[Cost], reserve: int) -> int:
+        """One: all calls of a step are made at once."""
+        del step, reserve
+        return 1
+
+    async def complete(
+        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
+    ) -> list[Outcome]:
+        """Answer all prompts. Cancelling it cancels every call."""
+        del reserve
+        outcomes: dict[int, Outcome] = {}
+
+        async def one(index: int, prompt: Prompt | None) -> None:
+            while prompt is not None:
+                async with self.limiter:
+                    outcomes[index] = await self._answer(prompt, spend)
+                prompt = await done(index, outcomes[index])
+
+        async with anyio.create_task_group() as group:
+            for index, prompt in enumerate(prompts):
+                group.start_soon(one, index, prompt)
+        return [outcomes[index] for index in range(len(prompts))]
+
+    async def _answer(self, prompt: Prompt, spend: Spend) -> Outcome:
+        body = await prompt.build()
+        expected = self.estimate(body.system) + self.estimate(body.text)
+        made = answered = 0
+        last: AttemptFailed | None = None
+
+        async def attempt(number: int) -> Completion:
+            nonlocal made, answered
+            if not spend(prompt.key, answered + 1, expected):
+                raise out_of_budget(last)
+            made = number
+            await self.client.info(asking(prompt, expected, number, self.retry.attempts))
+            answer = await self.call(body, prompt.max_tokens)
+            answered += 1
+            answer = judge(answer, prompt.max_tokens)
+            return Completion(
+                answer.text,
+                answer.model,
+                cut=was_cut(answer),
+                input_tokens=answer.input_tokens,
+                output_tokens=self.estimate(answer.text)
+                if answer.output_tokens is None
+                else answer.output_tokens,
+                attempts=number,
+            )
+
+        async def tell(number: int, wait: float, error: Exception) -> None:
+            await self.client.warning(
+                f"the model call for {prompt.label} failed (attempt {number} of {self.retry.attempts}): {error}; "
+                f"trying again after {wait:.1f} s"
+            )
+
+        def verdict(error: Exception) -> bool | float:
+            nonlocal last
+            last = error if isinstance(error, AttemptFailed) else None
+            return last.retry if last is not None else False
+
+        try:
+            return await self.retry.run(attempt, verdict=verdict, before_retry=tell)
+        except AttemptFailed as error:
+            return failure(prompt, error.reason, error.message, made)
+        except DeadlineExceeded as error:
+            return failure(prompt, "deadline", error.message, made)
+        except Unavailable as error:
+            return ModelUnavailable(str(error))
 
 
-async def _answer(
-    prompt: Prompt, call: Call, *, spend: Spend, retry: RetryPolicy, client: ClientLog, estimate: Estimator
-) -> Outcome:
-    body = await prompt.build()
-    expected = estimate(body.system) + estimate(body.text)
-    if not spend(prompt.key, expected):
-        return failure(prompt, "budget", NOT_ASKED, 0)
-    made = 0
+def asking(prompt: Prompt, expected: int, attempt: int, attempts: int) -> str:
+    """What the client is told before a model call."""
+    again = f" (attempt {attempt} of {attempts})" if attempt > 1 else ""
+    return f"asking the model for {prompt.label}: about {expected} tokens in, at most {prompt.max_tokens} out{again}"
 
-    async def attempt(number: int) -> Completion:
-        nonlocal made
-        made = number
-        await client.info(
-            f"asking the model for {prompt.label}: about {expected} tokens in, at most {prompt.max_tokens} out"
-            + (f" (attempt {number} of {retry.attempts})" if number > 1 else "")
+
+def out_of_budget(last: AttemptFailed | None) -> AttemptFailed:
+    """Why a prompt is not asked, or not once more after its last attempt failed."""
+    if last is None:
+        return AttemptFailed(
+            "budget", "not asked, because the request's budget of input tokens is used up", retry=False
         )
-        answer = judge(await call(body, prompt.max_tokens), prompt.max_tokens)
-        return Completion(
-            answer.text,
-            answer.model,
-            cut=was_cut(answer),
-            input_tokens=expected if answer.input_tokens is None else answer.input_tokens,
-            output_tokens=estimate(answer.text) if answer.output_tokens is None else answer.output_tokens,
-            attempts=number,
-        )
-
-    async def tell(number: int, wait: float, error: Exception) -> None:
-        await client.warning(
-            f"the model call for {prompt.label} failed (attempt {number} of {retry.attempts}): {error}; "
-            f"trying again after {wait:.1f} s"
-        )
-
-    def verdict(error: Exception) -> bool | float:
-        return error.retry if isinstance(error, AttemptFailed) else False
-
-    try:
-        return await retry.run(attempt, verdict=verdict, before_retry=tell)
-    except AttemptFailed as error:
-        return failure(prompt, error.reason, error.message, made)
-    except DeadlineExceeded as error:
-        return failure(prompt, "deadline", error.message, made)
-    except Unavailable as error:
-        return ModelUnavailable(str(error))
+    return AttemptFailed(
+        last.reason, f"{last.message}, and the request's budget of input tokens is used up", retry=False
+    )
 
 
 def failure(prompt: Prompt, reason: str, message: str, attempts: int) -> ModelError:
     """The error that stands for a prompt without an answer."""
     if reason == "budget":
         return BudgetExceeded(f"{prompt.label}: {message}", reason=reason, attempts=attempts)
-    times = "once" if attempts == 1 else f"{attempts} times"
-    return ModelFailed(f"{prompt.label}: {message} (tried {times})", reason=reason, attempts=attempts)
+    times = {0: "", 1: " (tried once)"}.get(attempts, f" (tried {attempts} times)")
+    return ModelFailed(f"{prompt.label}: {message}{times}", reason=reason, attempts=attempts)

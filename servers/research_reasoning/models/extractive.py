@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from research_reasoning.models.protocol import Completion, Done, Extract, Outcome, Prompt, Route, Spend
+from research_reasoning.models.protocol import Completion, Cost, Done, Extract, Outcome, Prompt, Route, Spend
 from research_shared.analysis import STOP_WORDS, stems
 from research_shared.tokens import Estimator
 
@@ -187,10 +187,15 @@ class ExtractiveModel:
     def __init__(self, estimate: Estimator) -> None:
         self._estimate = estimate
 
+    def rounds(self, step: Sequence[Cost], reserve: int) -> int:
+        """None: nobody is asked."""
+        del step, reserve
+        return 0
+
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
     ) -> list[Outcome]:
-        """Answers to all prompts."""
+        """Answers to all prompts, of the form that was asked for."""
         del reserve, spend
         outcomes: list[Outcome] = []
         for index, prompt in enumerate(prompts):

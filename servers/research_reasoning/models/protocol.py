@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from research_reasoning.untrusted import visible
 from research_shared.errors import ModelError
@@ -46,20 +46,23 @@ class Prompt:
     build: Callable[[], Awaitable[Body]]
     extract: Callable[[], Awaitable[Extract]]
     expected_tokens: int = 0
-    """The estimate of the body's size that the pre-flight log uses."""
+    """The estimate of the body's size before it is built, for the pre-flight log and the budget."""
+    repair: "Callable[[str], Prompt | None]" = lambda _answer: None
+    """Gives the prompt that asks to correct an answer, or None for an answer of the form that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A usable answer.
 
-    `cut` says that the model stopped at its length limit. Token counts are estimates when the carrier reports none.
+    `cut` says that the model stopped at its length limit. `output_tokens` is an estimate when the carrier reports none;
+    `input_tokens` is what it reports for the attempt that succeeded.
     """
 
     text: str
     model: str
     cut: bool = False
-    input_tokens: int = 0
+    input_tokens: int | None = None
     output_tokens: int = 0
     attempts: int = 1
 
@@ -67,12 +70,28 @@ class Completion:
 Outcome = Completion | ModelError
 """An answer, or the error that stands in its place after the last attempt."""
 
-Done = Callable[[int, Outcome], Awaitable[None]]
-"""Told the index and the outcome of each prompt as soon as it is known."""
+Done = Callable[[int, Outcome], Awaitable[Prompt | None]]
+"""Told the index and the outcome of each prompt as soon as it is known; gives what to ask in its place, if anything."""
 
 
-Spend = Callable[[str, int], bool]
-"""Takes the estimated input tokens of a prompt, by its key, out of the request's budget; False when it has too few."""
+Spend = Callable[[str, int, int], bool]
+"""Takes what one more attempt costs out of the request's budget, unless it was taken before; False when it has too little.
+
+The prompt's key, the number of the attempt among those that were answered, and its estimated input tokens.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one model call is expected to cost."""
+
+    input_tokens: int
+    output_tokens: int
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> Self:
+        """The cost of a prompt."""
+        return cls(prompt.expected_tokens, prompt.max_tokens)
 
 
 class Model(Protocol):
@@ -81,6 +100,10 @@ class Model(Protocol):
     @property
     def route(self) -> Route:
         """Which way the answers come."""
+        ...
+
+    def rounds(self, step: Sequence[Cost], reserve: int) -> int:
+        """How many round trips these calls take when they are made at once."""
         ...
 
     async def complete(

@@ -1,7 +1,7 @@
 """A provider's model over HTTP, with the operator's key."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,20 +11,9 @@ from pydantic import SecretStr
 
 from research_reasoning.models import wire
 from research_reasoning.models.breaker import CircuitBreaker
-from research_reasoning.models.concurrent import Unavailable, complete_concurrently
-from research_reasoning.models.protocol import (
-    AttemptFailed,
-    Body,
-    Done,
-    Outcome,
-    Prompt,
-    RawAnswer,
-    Route,
-    Spend,
-)
-from research_shared.progress import ClientLog
-from research_shared.retry import RetryPolicy, retry_after
-from research_shared.tokens import Estimator
+from research_reasoning.models.concurrent import Unavailable
+from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
+from research_shared.retry import retry_after
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """A response is read to here and no further."""
@@ -150,33 +139,3 @@ def _json(data: bytes) -> object:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
-
-
-class ProviderModel:
-    """A provider in the service of one call."""
-
-    route: Route = "provider"
-
-    def __init__(
-        self, provider: Provider, *, client: ClientLog, retry: RetryPolicy, estimate: Estimator
-    ) -> None:
-        self._provider = provider
-        self._listener = client
-        self._retry = retry
-        self._estimate = estimate
-
-    async def complete(
-        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
-    ) -> list[Outcome]:
-        """Ask all prompts at once, within the provider's limit on concurrency."""
-        del reserve
-        return await complete_concurrently(
-            prompts,
-            self._provider.call,
-            done,
-            spend=spend,
-            limiter=self._provider.limiter,
-            retry=self._retry,
-            client=self._listener,
-            estimate=self._estimate,
-        )

@@ -17,11 +17,12 @@ from mcp_types import (
     InputRequiredResult,
 )
 
-from research_reasoning.models.concurrent import NOT_ASKED, failure
+from research_reasoning.models.concurrent import asking, failure, out_of_budget
 from research_reasoning.models.protocol import (
     CHARS_PER_TOKEN,
     AttemptFailed,
     Completion,
+    Cost,
     Done,
     Outcome,
     Prompt,
@@ -48,6 +49,12 @@ MAX_ANSWERS_BYTES = 768 * 1024
 
 SEALED_GROWTH = 1.9
 """How much longer than a packed state a sealed one is: Base64 twice, for a proxy seals what its upstream sealed."""
+
+_BYTES_PER_TOKEN = 4.5
+"""Of a prompt on the wire, for the estimate of rounds."""
+
+_REQUEST_BYTES = 160
+"""Of a round for each prompt: its key in the requests and in the state."""
 
 
 class AskClient(Exception):
@@ -80,8 +87,34 @@ class RoundsModel:
         self._retry = retry
         self._estimate = estimate
         self._backoff = 0.0
+        self._last: dict[str, AttemptFailed] = {}
         self._asked = dict(ledger.asked)
         ledger.asked = {}
+
+    def rounds(self, step: Sequence[Cost], reserve: int) -> int:
+        """How many rounds these calls take as long as the state is small and no answer fails."""
+        rounds = begin = 0
+        while begin < len(step):
+            most = self._most(len(step) - begin, MAX_ROUNDS - reserve - rounds)
+            room, answers = float(MAX_ROUND_BYTES), float(MAX_ANSWERS_BYTES)
+            end = begin
+            while end < min(len(step), begin + most):
+                room -= step[end].input_tokens * _BYTES_PER_TOKEN + _REQUEST_BYTES
+                answers -= step[end].output_tokens * CHARS_PER_TOKEN
+                if end > begin and min(room, answers) < 0:
+                    break
+                end += 1
+            begin = end
+            rounds += 1
+        return rounds
+
+    def _most(self, missing: int, left: int) -> int:
+        """How many prompts one round asks.
+
+        A model that overruns its limits makes answers that together are too large for one request. Half of the rounds
+        must do, though: the others are for what fails.
+        """
+        return max(self._at_once, math.ceil(missing / max(1, left // 2)))
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
@@ -92,24 +125,26 @@ class RoundsModel:
             AskClient: some are not, and there is a round left to ask in.
         """
         outcomes: dict[int, Outcome] = {}
-        for index, prompt in enumerate(prompts):
-            outcome = await self._known(prompt)
-            if outcome is not None:
+        missing: list[tuple[int, Prompt]] = []
+        for index, asked in enumerate(prompts):
+            prompt: Prompt | None = asked
+            while prompt is not None:
+                outcome = await self._known(prompt)
+                if outcome is None:
+                    missing.append((index, prompt))
+                    break
                 outcomes[index] = outcome
-                await done(index, outcome)
-        missing = [index for index in range(len(prompts)) if index not in outcomes]
+                prompt = await done(index, outcome)
         left = MAX_ROUNDS - reserve - self._ledger.rounds
-        if missing and left > 0:
-            # A model that overruns its limits makes answers that together are too large for one request. Half of the
-            # rounds must do, though: the others are for what fails.
-            most = max(self._at_once, math.ceil(len(missing) / max(1, left // 2)))
+        if left > 0:
+            most = self._most(len(missing), left)
             for start in range(0, len(missing), most):
-                await self._ask([prompts[index] for index in missing[start : start + most]], spend)
-        for index in missing:
+                await self._ask([prompt for _, prompt in missing[start : start + most]], spend)
+        for index, prompt in missing:
             # Known by now is only what there was no budget to ask.
-            tried = self._ledger.attempts.get(prompts[index].key, 0)
-            outcomes[index] = await self._known(prompts[index]) or failure(
-                prompts[index], "rounds", "no round is left to ask in", tried
+            tried = self._ledger.attempts.get(prompt.key, 0)
+            outcomes[index] = await self._known(prompt) or failure(
+                prompt, "rounds", "no round is left to ask in", tried
             )
             await done(index, outcomes[index])
         return [outcomes[index] for index in range(len(prompts))]
@@ -139,6 +174,7 @@ class RoundsModel:
             if error.retry is False or attempt >= self._retry.attempts:
                 ledger.failures[prompt.key] = (error.reason, error.message, attempt)
                 return
+            self._last[prompt.key] = error
             self._backoff = max(self._backoff, self._retry.delay(attempt))
             await self._client.warning(
                 f"the model call for {prompt.label} failed (attempt {attempt} of {self._retry.attempts}): "
@@ -149,7 +185,6 @@ class RoundsModel:
             answer.text,
             answer.model,
             cut=was_cut(answer),
-            input_tokens=ledger.spent.get(prompt.key, prompt.expected_tokens),
             output_tokens=self._estimate(answer.text),
             attempts=attempt,
         )
@@ -166,21 +201,19 @@ class RoundsModel:
         for prompt in prompts:
             body = await prompt.build()
             expected = self._estimate(body.system) + self._estimate(body.text)
-            if not spend(prompt.key, expected):
-                ledger.failures[prompt.key] = ("budget", NOT_ASKED, 0)
+            tried = ledger.attempts.get(prompt.key, 0)
+            if not spend(prompt.key, tried + 1, expected):
+                why = out_of_budget(self._last.get(prompt.key))
+                ledger.failures[prompt.key] = (why.reason, why.message, tried)
                 continue
             request = sampling_request(body, prompt.max_tokens)
-            room -= len(request.model_dump_json().encode()) + 160
+            room -= len(request.model_dump_json().encode()) + _REQUEST_BYTES
             answers -= prompt.max_tokens * CHARS_PER_TOKEN
             if requests and min(room, answers) < 0:
                 break
-            attempt = ledger.attempts.get(prompt.key, 0) + 1
-            requests[f"{prompt.key}.{attempt}"] = request
-            ledger.asked[prompt.key] = attempt
-            await self._client.info(
-                f"asking the model for {prompt.label}: about {expected} tokens in, at most {prompt.max_tokens} out"
-                + (f" (attempt {attempt} of {self._retry.attempts})" if attempt > 1 else "")
-            )
+            requests[f"{prompt.key}.{tried + 1}"] = request
+            ledger.asked[prompt.key] = tried + 1
+            await self._client.info(asking(prompt, expected, tried + 1, self._retry.attempts))
         if not requests:
             return
         if self._backoff:

@@ -1,8 +1,5 @@
 """The caller's model over the session of a client that speaks a protocol version before 2026-07-28."""
 
-from collections.abc import Sequence
-
-import anyio
 from fastmcp import Context
 from mcp import MCPError
 from mcp.shared.message import ServerMessageMetadata
@@ -18,65 +15,23 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from research_reasoning.models.concurrent import Unavailable, complete_concurrently
-from research_reasoning.models.protocol import (
-    AttemptFailed,
-    Body,
-    Done,
-    Outcome,
-    Prompt,
-    RawAnswer,
-    Route,
-    Spend,
-)
-from research_shared.progress import ClientLog
-from research_shared.retry import RetryPolicy
-from research_shared.tokens import Estimator
+from research_reasoning.models.concurrent import Call, Unavailable
+from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
 
 USER_REJECTED = -1
 """The code of a sampling request that the user declined (MCP specification, client/sampling, error handling)."""
 
 
-class SessionModel:
-    """Asks with `sampling/createMessage`, related to the request that is being served."""
+def session_call(context: Context) -> Call:
+    """Makes attempts with `sampling/createMessage`, related to the request that is being served.
 
-    route: Route = "client"
+    They raise AttemptFailed when they gave nothing usable, and Unavailable when the client does not answer at all.
+    """
+    related = ServerMessageMetadata(related_request_id=context.request_id)
 
-    def __init__(
-        self,
-        context: Context,
-        *,
-        client: ClientLog,
-        retry: RetryPolicy,
-        limiter: anyio.CapacityLimiter,
-        estimate: Estimator,
-    ) -> None:
-        self._context = context
-        self._client = client
-        self._retry = retry
-        self._limiter = limiter
-        self._estimate = estimate
-
-    async def complete(
-        self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
-    ) -> list[Outcome]:
-        """Ask all prompts at once, within the limit on concurrency that all calls of a server share."""
-        del reserve
-        return await complete_concurrently(
-            prompts,
-            self._call,
-            done,
-            spend=spend,
-            limiter=self._limiter,
-            retry=self._retry,
-            client=self._client,
-            estimate=self._estimate,
-        )
-
-    async def _call(self, body: Body, max_tokens: int) -> RawAnswer:
-        related = ServerMessageMetadata(related_request_id=self._context.request_id)
+    async def call(body: Body, max_tokens: int) -> RawAnswer:
         try:
-            answer = await self._context.session.send_request(
+            answer = await context.session.send_request(
                 sampling_request(body, max_tokens), CreateMessageResultWithTools, metadata=related
             )
         except MCPError as error:
@@ -88,6 +43,8 @@ class SessionModel:
         except ValidationError as error:
             raise AttemptFailed("wrong_shape", "the client's answer is malformed", retry=True) from error
         return from_sampling(answer)
+
+    return call
 
 
 def sampling_request(body: Body, max_tokens: int) -> CreateMessageRequest:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from research_reasoning.models.protocol import Completion
 from research_shared.errors import BudgetExceeded, InvalidArguments
 
-VERSION = 2
+VERSION = 3
 MAX_STATE_BYTES = 8 * 1024 * 1024
 """The largest state, unpacked. The seal already proves that a server of ours packed it."""
 
@@ -52,8 +52,8 @@ class Ledger:
     attempts: dict[str, int] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
     """The prompts whose outcome is in `usage` and in the client's log already."""
-    spent: dict[str, int] = field(default_factory=dict)
-    """The estimated input tokens of the prompts that were asked."""
+    spent: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """For each prompt that was asked: the attempts that are paid for, and what all of them cost in input tokens."""
     spent_in_all: int = 0
     usage: Usage = field(default_factory=Usage)
     models: list[str] = field(default_factory=list)
@@ -63,12 +63,13 @@ class Ledger:
     """The documents that the call is about, as they were when they were last read."""
     touched: set[str] = field(default_factory=set)
 
-    def spend(self, key: str, tokens: int, ceiling: int) -> bool:
-        """Take a prompt's tokens out of what may be spent in all; another attempt at the prompt takes nothing more."""
-        if key not in self.spent:
+    def spend(self, key: str, attempt: int, tokens: int, ceiling: int) -> bool:
+        """Take an attempt's tokens out of what may be spent in all, unless it was paid for in an earlier round."""
+        paid, cost = self.spent.get(key, (0, 0))
+        if attempt > paid:
             if self.spent_in_all + tokens > ceiling:
                 return False
-            self.spent[key] = tokens
+            self.spent[key] = (attempt, cost + tokens)
             self.spent_in_all += tokens
         return True
 
@@ -141,7 +142,7 @@ class Ledger:
                 asked=kept["asked"],
                 attempts=kept["attempts"],
                 counted=set(kept["counted"]),
-                spent=kept["spent"],
+                spent={key: tuple(value) for key, value in kept["spent"].items()},
                 spent_in_all=kept["spent_in_all"],
                 usage=Usage(**kept["usage"]),
                 models=kept["models"],
