@@ -1,7 +1,7 @@
 """Finding a quote again: is what the model calls a quote in the document, word for word, and where.
 
 Folded on both sides: runs of white space, line and page breaks, hyphenation at line ends, ligatures, curly quotes,
-invisible characters. Nothing else is: letters, digits, punctuation and case must agree, and a quote begins and ends
+invisible characters, and accents whether written as one character with their letter or as two. Nothing else is: letters, digits, punctuation and case must agree, and a quote begins and ends
 at the border of a word or number, because "able to" in "unable to" shows nothing.
 """
 
@@ -11,6 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+from unicodedata import category, normalize
 
 from research_reasoning.untrusted import visible
 from research_shared.documents import DocumentText
@@ -32,7 +33,7 @@ _SOFT: Final = "\x00"
 
 _FOLDS: Final = str.maketrans(
     {
-        "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "ft", "ﬆ": "st",
+        "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st",
         "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201b": "'",
         "“": '"', "”": '"', "„": '"', "‟": '"',
         "\u2010": "-", "\u2011": "-", "\x00": None,
@@ -57,7 +58,11 @@ class Found:
 
 
 def _folded_line(line: str) -> str:
-    return _SPACE.sub(" ", visible(line).translate(_FOLDS)).strip()
+    return _SPACE.sub(" ", _folded_characters(line)).strip()
+
+
+def _folded_characters(text: str) -> str:
+    return normalize("NFC", visible(text)).translate(_FOLDS)
 
 
 def folded_quote(quote: str) -> str:
@@ -65,7 +70,7 @@ def folded_quote(quote: str) -> str:
 
     A hyphen at the end of one of its own lines becomes the mark that line-end hyphens have in the folded document.
     """
-    text = visible(quote.replace("\x00", "")).translate(_FOLDS).strip()
+    text = _folded_characters(quote.replace("\x00", "")).strip()
     text = _SPACE.sub(" ", _LINE_END_HYPHEN.sub(_SOFT, text))
     text = _WIDE_SPACE.sub("", text)
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -200,7 +205,16 @@ def _is_within_word(left: str, mark: str, right: str) -> bool:
 
 
 def _is_joined(left: str, right: str) -> bool:
-    if _SOFT in {left, right}:
+    if _SOFT in {left, right} or _is_mark(right):
         return True
     wide = re.match(f"[{_WIDE}]", left) and re.match(f"[{_WIDE}]", right)
-    return not wide and (left.isalnum() or left == "_") and (right.isalnum() or right == "_")
+    return not wide and _is_part_of_word(left) and _is_part_of_word(right)
+
+
+def _is_part_of_word(char: str) -> bool:
+    return char.isalnum() or char == "_" or _is_mark(char)
+
+
+def _is_mark(char: str) -> bool:
+    """Whether it is an accent or a vowel sign, which belongs to the letter before it."""
+    return category(char).startswith("M")

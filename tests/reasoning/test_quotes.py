@@ -3,6 +3,8 @@
 import random
 import time
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -257,3 +259,30 @@ def test_a_document_that_almost_holds_a_quote_everywhere_is_given_up_early(
     assert work["places"] <= 2 * MAX_PLACES
     assert work["compared"] <= 2 * (MAX_COMPARED + MAX_QUOTE)
     assert time.monotonic() - started < 20
+
+
+Form = Literal["NFC", "NFD"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_an_accent_is_the_same_in_one_character_or_in_two_but_is_never_lost(form: Form, asked: Form) -> None:
+    text = normalize(form, "Die Überprüfung der Größe endet im Café\nund in q́ beginnt es neu.")
+    assert place(text, normalize(asked, "Überprüfung der Größe endet")) == (1, 1, None)
+    assert place(text, normalize(asked, "der Größe endet im Café")) == (1, 1, None)
+    assert place(text, "Uberprufung der Große endet") is None
+    assert place(text, normalize(asked, "der Größe endet im Cafe")) is None
+    assert place(text, normalize(asked, "endet im Café und in q")) is None
+
+
+def test_a_quote_may_not_end_within_a_word_of_a_script_with_vowel_signs() -> None:
+    text = "\u0938\u0902\u0926\u0947\u0936 \u092d\u0947\u091c\u0928\u0947 \u0935\u093e\u0932\u0947 \u0915\u094b \u0928\u092e\u0938\u094d\u0924\u0947 \u0915\u0939\u0924\u0947 \u0939\u0948\u0902"
+    words = text.split(" ")
+    assert place(text, " ".join(words[:6])) == (1, 1, None)
+    assert place(text, " ".join([*words[:4], words[4][:4]])) is None
+
+
+def test_every_latin_ligature_is_the_letters_that_it_joins() -> None:
+    for ligature in "ﬀﬁﬂﬃﬄﬅﬆ":
+        text = f"In the old print wa{ligature}er was measured."
+        assert place(text, f"In the old print wa{normalize('NFKC', ligature)}er") == (1, 1, None)
