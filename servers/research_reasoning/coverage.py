@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from research_reasoning.results import Coverage
+from research_reasoning.untrusted import visible
 from research_shared.documents import DocumentText
+
+
+def is_blank(text: DocumentText, first: int = 1, last: int | None = None) -> bool:
+    """Whether lines of a document, by default all, show nothing. Ends at the first one that does."""
+    until = text.total_lines if last is None else min(last, text.total_lines)
+    return not any(visible(text.line(number)).strip() for number in range(first, until + 1))
 
 
 def coverage(text: DocumentText, ranges: Sequence[tuple[int, int]], clipped: int = 0) -> Coverage:
@@ -22,7 +29,7 @@ def coverage(text: DocumentText, ranges: Sequence[tuple[int, int]], clipped: int
         else:
             joined.append((first, last))
     for first, last in [*ranges, (text.total_lines + 1, text.total_lines + 1)]:
-        complete = complete and not any(line.strip() for line in text.lines(at, first - 1))
+        complete = complete and is_blank(text, at, first - 1)
         at = last + 1
     return Coverage(
         lines_shown=sum(last - first + 1 for first, last in ranges),

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from research_reasoning import prompts
 from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
 from research_reasoning.call import Call, completed
-from research_reasoning.coverage import coverage
+from research_reasoning.coverage import coverage, is_blank
 from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Outcome, Prompt, key_of
 from research_reasoning.results import Coverage, Summary, SummaryLength
 from research_reasoning.selection import Shown, clip, parts
-from research_reasoning.untrusted import neutralised, quoted, visible
+from research_reasoning.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentUnreadable, ModelError
 
@@ -45,7 +45,7 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
         return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.material else 0)
 
     shown = await asyncio.to_thread(parts, text, budget.material, budget.planned, call.estimate, beside)
-    if not shown or not visible(text.text).strip():
+    if not shown or is_blank(text):
         raise DocumentUnreadable(f"{path} holds no text", reason="no text")
     await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)}")
     summarizer = _Summarizer(call, text, length, plan)

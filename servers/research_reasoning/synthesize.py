@@ -8,10 +8,11 @@ import anyio
 from research_reasoning.budget import DEPTHS, OVERHEAD
 from research_reasoning.call import Call
 from research_reasoning.combination import Combination
+from research_reasoning.coverage import is_blank
 from research_reasoning.evidence import RESERVE, DocumentEvidence, EvidenceTask, gather
 from research_reasoning.models.protocol import Cost
 from research_reasoning.results import Depth, Source, Synthesis
-from research_reasoning.untrusted import quoted, visible
+from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelFailed, NoReadableDocuments, ResearchError
 from research_shared.telemetry import record
@@ -89,8 +90,7 @@ async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | Re
             except ResearchError as error:
                 found[path] = error
             else:
-                empty = not visible(text.text).strip()
-                found[path] = NoReadableDocuments("the document holds no text") if empty else text
+                found[path] = NoReadableDocuments("the document holds no text") if is_blank(text) else text
 
     async with anyio.create_task_group() as group:
         for path in paths:

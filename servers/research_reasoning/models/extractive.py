@@ -4,6 +4,7 @@ Deterministic, offline, and labelled as what it is. It answers in the same forma
 (quotes, citations, coverage) runs as it does for one.
 """
 
+import asyncio
 import json
 import math
 import re
@@ -200,7 +201,7 @@ class ExtractiveModel:
         outcomes: list[Outcome] = []
         for index, prompt in enumerate(prompts):
             material = await prompt.extract()
-            text = _ANSWERS[material.kind](material)
+            text = await asyncio.to_thread(_ANSWERS[material.kind], material)
             outcomes.append(Completion(text, MODEL_NAME, output_tokens=self._estimate(text)))
             await done(index, outcomes[-1])
         return outcomes
