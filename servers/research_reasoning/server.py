@@ -20,7 +20,7 @@ from research_reasoning.models.concurrent import ConcurrentModel
 from research_reasoning.models.extractive import ExtractiveModel
 from research_reasoning.models.protocol import Model, Route
 from research_reasoning.models.provider import Provider
-from research_reasoning.models.rounds import AskClient, RoundsModel, input_required
+from research_reasoning.models.rounds import MAX_PROMPT_TOKENS, AskClient, RoundsModel, input_required
 from research_reasoning.models.session import session_call
 from research_reasoning.models.state import Ledger
 from research_reasoning.results import Depth, Summary, SummaryLength, Synthesis
@@ -104,7 +104,7 @@ class _Service:
         record(call=ledger.call, round=ledger.rounds + 1)
         try:
             model = self._model(context, ledger, client)
-            call = Call(self.library, model, ledger, client, progress, self._budget(), self.estimate)
+            call = Call(self.library, model, ledger, client, progress, self._budget(model), self.estimate)
             result = await run(call)
         except AskClient as ask:
             _record(ledger, "client")
@@ -115,9 +115,10 @@ class _Service:
         _record(ledger, model.route)
         return result
 
-    def _budget(self) -> Budget:
+    def _budget(self, model: Model) -> Budget:
         request = self.settings.model_request_tokens
-        return Budget(min(self.settings.model_call_tokens, request // 2), request)
+        call = min(self.settings.model_call_tokens, request // 2)
+        return Budget(min(call, MAX_PROMPT_TOKENS) if isinstance(model, RoundsModel) else call, request)
 
     def _model(self, context: Context, ledger: Ledger, client: ClientLog) -> Model:
         """The first route that applies, in the order client, provider, extractive.

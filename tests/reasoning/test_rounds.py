@@ -493,3 +493,13 @@ async def test_as_many_rounds_are_planned_as_are_taken(
         (planned,) = [line for line in session.levels("info") if line.startswith("planned")]
     assert result["sources_used"] == count
     assert f"{count + 1} model calls in {result['usage']['rounds']} rounds" in planned
+
+
+async def test_a_round_stays_within_its_limits_whatever_the_operator_allows_a_call(folder: Path) -> None:
+    text = "Relays remove one layer of encryption each and learn only their own neighbours.\n\n" * 20_000
+    (folder / "long.md").write_text(text, encoding="utf-8")
+    arguments = {"document_path": "long.md"}
+    async with driving(folder, model_call_tokens=250_000, model_request_tokens=600_000) as driver:
+        ask = await driver.ask(tool="summarize_document", arguments=arguments)
+        assert len(ask.input_requests or {}) > 1
+        assert wire_size(ask) <= MAX_ROUND_BYTES

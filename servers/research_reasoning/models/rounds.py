@@ -50,6 +50,9 @@ MAX_ANSWERS_BYTES = 768 * 1024
 SEALED_GROWTH = 1.9
 """How much longer than a packed state a sealed one is: Base64 twice, for a proxy seals what its upstream sealed."""
 
+MAX_PROMPT_TOKENS = 40_000
+"""Of one prompt, however much the operator allows: at eight bytes for a token it leaves room for the state."""
+
 _BYTES_PER_TOKEN = 4.5
 """Of a prompt on the wire, for the estimate of rounds."""
 
