@@ -10,6 +10,9 @@ from research_reasoning.untrusted import visible
 
 MAX_CLAIM: Final = 600
 MAX_QUOTES: Final = 3
+MAX_MARKS: Final = 20
+"""Findings that one insight may rest on: a model that lists all of them for each insight would make a result of megabytes."""
+
 MAX_QUOTE_CHARS: Final = 1_200
 
 _DASH: Final = "[-\u2010-\u2015\u2212]"
@@ -104,7 +107,7 @@ def combined(answer: str, most: int) -> Combined | None:
         marks = item.get("evidence", [])
         if not isinstance(marks, list):
             return None
-        texts = tuple(str(mark).strip(" []") for mark in marks)
+        texts = tuple(str(mark).strip(" []") for mark in marks[:MAX_MARKS])
         kept.append((" ".join(item["claim"].split())[:MAX_CLAIM], texts))
     return Combined(value.get("answered", True), value["synthesis"].strip(), tuple(kept))
 

@@ -14,7 +14,7 @@ from research_reasoning.models.protocol import Cost
 from research_reasoning.results import Depth, Source, Synthesis
 from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.errors import ModelFailed, NoReadableDocuments, ResearchError
+from research_shared.errors import ModelFailed, NoReadableDocuments, ResearchError, RootUnavailable
 from research_shared.telemetry import record
 
 READERS = 8
@@ -26,6 +26,7 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
 
     Raises:
         NoReadableDocuments: not one of them could be read.
+        RootUnavailable: because the research folder is not there.
         BudgetExceeded: too many documents for one request.
         ModelError: the model answered for none of them, after its retries.
     """
@@ -104,6 +105,9 @@ async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | Re
     for done, (path, why) in enumerate(failed.items(), 1):
         await call.client.warning(f"skipping {quoted(path)}: {why.message}", once=True, code=why.code)
         await call.progress.to(done, f"skipped {quoted(path)}")
+    gone = [why for why in failed.values() if isinstance(why, RootUnavailable)]
+    if len(gone) == len(texts):
+        raise gone[0]
     if len(failed) == len(texts):
         raise NoReadableDocuments("none of the requested documents could be read", requested=len(texts))
     return texts

@@ -80,6 +80,13 @@ def test_anything_else_is_not_taken_for_a_combination(answer: str) -> None:
     assert combined(answer, 3) is None
 
 
+def test_an_insight_rests_on_a_bounded_number_of_findings() -> None:
+    marks = [f"{number}.1" for number in range(1, 500)]
+    found = combined(json.dumps({"synthesis": "s", "insights": [{"claim": "c", "evidence": marks}]}), 3)
+    assert found is not None
+    assert found.insights == (("c", tuple(marks[:20])),)
+
+
 def test_a_combination_is_answered_unless_it_says_no() -> None:
     yes = combined('{"synthesis": "s", "insights": [{"claim": " c\\n d ", "evidence": ["[1.1]", 2.1]}]}', 3)
     no = combined('{"synthesis": "s", "insights": [], "answered": false}', 3)

@@ -299,3 +299,11 @@ async def test_what_is_never_asked_is_no_model_call(folder: Path) -> None:
         result = await session.call("synthesize_research", **QUESTION)
         assert session.provider is not None
         assert result["usage"]["model_calls"] == len(session.provider.requests)
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "provider-openai"])
+async def test_a_folder_that_is_away_is_no_matter_of_the_documents(folder: Path, carrier: str) -> None:
+    async with connected(carrier, folder) as session:
+        folder.rename(folder.with_name("away"))
+        failed = await session.fail("synthesize_research", **QUESTION)
+    assert (failed["code"], failed["retryable"]) == ("root_unavailable", True)
