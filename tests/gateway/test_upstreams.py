@@ -1,7 +1,6 @@
 """Servers behind the gateway: what passes through, how sessions are reused, and what happens when one is down."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,7 @@ class Behind:
         self.calls: list[str] = []
         self.cancelled = anyio.Event()
         self.hanging = anyio.Event()
+        self.released = anyio.Event()
 
     def build(self) -> FastMCP[Any]:  # noqa: C901  (one tool for each thing that passes through)
         server: FastMCP[Any] = FastMCP("behind")
@@ -128,6 +128,12 @@ class Behind:
             finally:
                 self.cancelled.set()
             raise AssertionError
+
+        @server.tool
+        async def wait() -> str:
+            self.hanging.set()
+            await self.released.wait()
+            return "waited"
 
         @server.resource("note://all")
         async def note() -> str:
@@ -335,7 +341,7 @@ async def test_each_session_of_the_handshake_era_has_a_session_of_its_own_upstre
 async def test_concurrent_calls_of_many_clients_get_their_own_progress_and_answers(mode: Any) -> None:
     async with serving(Behind().build()) as served:
         gateway = Gateway.before(served)
-        heard: dict[int, list[Any]] = {n: [] for n in range(5 if os.environ.get("RESEARCH_TEST_FULL") else 2)}
+        heard: dict[int, list[Any]] = {number: [] for number in range(5)}
 
         async def one(number: int) -> None:
             async def on_progress(*report: Any) -> None:
@@ -350,6 +356,31 @@ async def test_concurrent_calls_of_many_clients_get_their_own_progress_and_answe
             for number in heard:
                 tasks.start_soon(one, number)
     assert all(len(reports) == 4 for reports in heard.values())
+
+
+@ERAS
+async def test_a_client_that_leaves_does_not_cut_off_the_calls_of_others(mode: Any) -> None:
+    behind = Behind()
+    answers: list[str] = []
+    async with serving(behind.build()) as served, anyio.create_task_group() as tasks:
+        gateway = Gateway.before(served)
+        # The server's lifespan, and so its provider's, ends with the client that came first.
+        first = Client(gateway.server, mode=mode)
+        await first.__aenter__()
+
+        async def stay() -> None:
+            async with Client(gateway.server, mode=mode) as second:
+                answers.append((await second.call_tool("wait")).data)
+                answers.append((await second.call_tool("change", {"text": "on"})).data)
+
+        tasks.start_soon(stay)
+        with anyio.fail_after(5):
+            await behind.hanging.wait()
+        await first.close()
+        behind.released.set()
+    assert answers == ["waited", "on"]
+    assert gateway.upstream._pool is not None
+    assert gateway.upstream._pool._client is None
 
 
 @ERAS

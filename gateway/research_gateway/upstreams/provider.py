@@ -208,13 +208,13 @@ class UpstreamProvider(ProxyProvider):
         """Learn what the upstream offers while the gateway runs, and close its sessions when the gateway stops."""
         # A task of its own: a server's lifespan may be left in another task than it was entered in.
         watcher = asyncio.create_task(self._keep_known()) if self._watch else None
-        try:
-            yield
-        finally:
-            if watcher is not None:
-                watcher.cancel()
-                await asyncio.wait([watcher])
-            await self.upstream.aclose()
+        async with self.upstream.keeping():
+            try:
+                yield
+            finally:
+                if watcher is not None:
+                    watcher.cancel()
+                    await asyncio.wait([watcher])
 
     async def _keep_known(self) -> None:
         """Ask for all lists at first and whenever the upstream may be back, so that they are known when it goes."""

@@ -11,7 +11,8 @@
 import asyncio
 import copy
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
@@ -187,6 +188,7 @@ class Upstream:
         self._binding: WeakKeyDictionary[Any, anyio.Lock] = WeakKeyDictionary()
         self._discovered: mcp_types.DiscoverResult | None = None
         self._handshake_only = False
+        self._keep = True
         self.sessions_opened = 0
         self.on_change: Callable[[], None] = lambda: None
 
@@ -266,7 +268,7 @@ class Upstream:
         key = self._keys.get(id(client))
         one_time = self._handshake_only and self._pool is not None
         room = sum(map(len, self._idle.values())) < MAX_IDLE_SESSIONS
-        if error is None and key is not None and room and not one_time and _alive(client):
+        if self._keep and error is None and key is not None and room and not one_time and _alive(client):
             self._idle[key].append(client)
             return
         if error is not None and is_changed(error):
@@ -281,15 +283,28 @@ class Upstream:
             except Exception as error:  # noqa: BLE001  (what ended the session has been reported by its request)
                 log.debug("a session was broken when it was closed", upstream=self.name, error=repr(error))
 
-    async def aclose(self) -> None:
-        """Close all sessions and connections."""
-        clients = [*self._bound.values(), *(client for idle in self._idle.values() for client in idle)]
-        self._bound.clear()
-        self._idle.clear()
-        for client in clients:
-            await self._close(client)
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """Keep sessions and connections for later requests while the block lasts.
+
+        Then those close that nobody uses, and the others as soon as they are done with: a server's lifespan can end
+        while it still answers clients in its own process, since it is entered by the first of them only.
+        """
+        await self._set_keep(True)
+        try:
+            yield
+        finally:
+            await self._set_keep(False)
+
+    async def _set_keep(self, keep: bool) -> None:
+        self._keep = keep
+        if not keep:
+            idle = [client for clients in self._idle.values() for client in clients]
+            self._idle.clear()
+            for client in idle:
+                await self._close(client)
         if self._pool is not None:
-            await self._pool.close_pool()
+            await self._pool.keep(keep)
 
 
 async def _ended_by(client: UpstreamClient) -> Exception | None:

@@ -35,6 +35,18 @@ class PooledHttpTransport(ClientTransport):
         self._auth = transport.auth
         self._headers = transport.headers
         self._client: httpx2.AsyncClient | None = None
+        self._users = 0
+        self._keep = True
+
+    @asynccontextmanager
+    async def connections(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """The shared connections, which stay open for as long as the block lasts."""
+        self._users += 1
+        try:
+            yield self._shared()
+        finally:
+            self._users -= 1
+            await self._close_unused()
 
     def _shared(self) -> httpx2.AsyncClient:
         if self._client is None or self._client.is_closed:
@@ -58,16 +70,22 @@ class PooledHttpTransport(ClientTransport):
         """Open a session over the shared connections."""
         options = transport_options or TransportOptions()
         async with (
-            streamable_http_client(self.url, http_client=self._shared()) as (read, write),
+            self.connections() as http,
+            streamable_http_client(self.url, http_client=http) as (read, write),
             options.session_class(read, write, **session_kwargs) as session,
         ):
             yield session
 
-    async def close_pool(self) -> None:
-        """Close the connections; the next session opens new ones."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+    async def keep(self, keep: bool) -> None:
+        """Keep connections for later use, or none from now on; those in use stay open until they are done with."""
+        self._keep = keep
+        await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        if not self._keep and not self._users and self._client is not None:
+            client, self._client = self._client, None
+            with anyio.CancelScope(shield=True):
+                await client.aclose()
 
 
 class _RestRead(httpx2.AsyncByteStream):
