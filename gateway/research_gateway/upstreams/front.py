@@ -62,7 +62,8 @@ class Front:
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Pass a progress report on."""
-        self.relayed = True
+        # The gateway watches progress that its client has not asked for.
+        self.relayed = self.relayed or "progressToken" in (self._request.meta or {})
         with bind_request_context(self._request._srctx):  # noqa: SLF001
             await self._context().report_progress(progress, total, message)
 

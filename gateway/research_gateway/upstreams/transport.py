@@ -18,6 +18,8 @@ log = get_logger("research.upstreams")
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 300.0
+KEEPALIVE_S = 4.0
+"""Less than the 5 s after which usual servers close an idle connection: a request must not meet its closing."""
 REST_TIMEOUT_S = 0.05
 """How long the end of an answered event stream is waited for."""
 OVERLOADED = frozenset({429, 502, 503, 504, 529})
@@ -57,7 +59,9 @@ class PooledHttpTransport(ClientTransport):
                 timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 transport=_ReusingTransport(
                     # Each session of before 2026-07-28 keeps a stream open: a cap would be one on clients.
-                    limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64)
+                    limits=httpx2.Limits(
+                        max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S
+                    )
                 ),
                 event_hooks={"response": [_raise_if_unavailable]},
             )
