@@ -10,8 +10,9 @@ import mcp_types
 from fastmcp import Client
 from fastmcp.client.client import ClientSessionState
 from fastmcp.client.transports import ClientTransport
-from fastmcp.client.transports.base import TransportOptions
+from fastmcp.client.transports.base import SessionKwargs, TransportOptions
 from mcp import ClientSession
+from mcp.client._input_required import run_input_required_driver
 from mcp.client.session import ClientRequestContext, ElicitationFnT, ListRootsFnT, SamplingFnT
 from mcp_types.methods import parse_server_notification
 from mcp_types.version import LATEST_MODERN_VERSION
@@ -40,6 +41,27 @@ class _RelaySession(ClientSession):
         """Take over what the client of a request says of itself; nobody in particular declares nothing."""
         self._declares = front.capabilities if front is not None else mcp_types.ClientCapabilities()
         self._client_info = (front.client_info if front is not None else None) or self._own_info
+        self._answers = front is not None and not front.modern
+        # Before 2026-07-28 a client gets all lines above its level; since then its wish travels in its request.
+        self._log_level = "debug" if self._answers else None
+
+    async def send_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Send a request; questions that end it are put at once to a client who cannot be sent them as its answer."""
+        answer = await super().send_request(request, *args, **kwargs)
+        if not self._answers or not isinstance(answer, mcp_types.InputRequiredResult):
+            return answer
+
+        async def ask(key: str, question: mcp_types.InputRequest) -> Any:
+            return await self.dispatch_input_request(
+                ClientRequestContext(session=self, request_id=key), question
+            )
+
+        async def again(answers: mcp_types.InputResponses | None, state: str | None) -> Any:
+            params = request.params.model_copy(update={"input_responses": answers, "request_state": state})
+            following = request.model_copy(update={"params": params})
+            return await super(_RelaySession, self).send_request(following, *args, **kwargs)
+
+        return await run_input_required_driver(answer, dispatch=ask, retry=again)
 
     def _build_capabilities(self, version: str) -> mcp_types.ClientCapabilities:
         del version
@@ -59,14 +81,11 @@ class UpstreamClient(Client[ClientTransport]):
     ) -> None:
         super().__init__(transport, mode=mode, init_timeout=INIT_TIMEOUT_S, message_handler=self._notified)
         self._on_change = on_change
-        self.latest = front
+        self._latest = front
+        self._served: list[Front] = []
         self.sessionless = False
-        self._session_kwargs["sampling_callback"] = cast("SamplingFnT", self._sample)
-        self._session_kwargs["elicitation_callback"] = cast("ElicitationFnT", self._elicit)
-        self._session_kwargs["list_roots_callback"] = cast("ListRootsFnT", self._list_roots)
+        self._session_kwargs.update(self._answering())
         self._session_kwargs["logging_callback"] = self._log
-        # The client's own wish for log lines travels in its request's `_meta`.
-        self._session_kwargs["log_level"] = None
         self._transport_options = TransportOptions(
             session_class=cast("type[ClientSession]", partial(_RelaySession, front=front))
         )
@@ -94,26 +113,46 @@ class UpstreamClient(Client[ClientTransport]):
         session.act_for(front)
         session.adopt(discovered)
 
-    def for_request(self, front: Front | None) -> Self:
+    def begin(self, front: Front | None) -> Self:
         """The same client with a request's own handler, so that progress goes to whom it belongs."""
-        self.latest = front
         view = copy.copy(self)
         if front is not None:
+            self._latest = front
+            self._served.append(front)
             view._progress_handler = front.progress  # noqa: SLF001  (read by FastMCP's components)
         return view
+
+    def end(self, front: Front | None) -> None:
+        """Ask nothing more on behalf of this request."""
+        if front is not None:
+            self._served.remove(front)
 
     def stateless(self, front: Front | None, discovered: mcp_types.DiscoverResult) -> Self:
         """A client for one request of 2026-07-28 over HTTP, which needs no connecting and no closing."""
         client = copy.copy(self)
         client.sessionless = True
-        http = StatelessHttp(cast("PooledHttpTransport", self.transport), client._told)  # noqa: SLF001  (its own kind)
-        session = _RelaySession(dispatcher=http, front=front, client_info=self._session_kwargs["client_info"])
+        client._served = []  # noqa: SLF001  (its own kind)
+        http = StatelessHttp(cast("PooledHttpTransport", self.transport), client._told)  # noqa: SLF001
+        session = _RelaySession(
+            dispatcher=http,
+            front=front,
+            client_info=self._session_kwargs["client_info"],
+            **client._answering(),  # noqa: SLF001
+        )
         session.adopt(discovered)
         client._session_state = ClientSessionState(session=session)  # noqa: SLF001
         return client
 
+    def _answering(self) -> SessionKwargs:
+        return {
+            "sampling_callback": cast("SamplingFnT", self._sample),
+            "elicitation_callback": cast("ElicitationFnT", self._elicit),
+            "list_roots_callback": cast("ListRootsFnT", self._list_roots),
+        }
+
     def _front(self) -> Front | None:
-        return current_front.get() or self.latest
+        """The request that something belongs to; what belongs to none goes with the one that came last."""
+        return current_front.get() or (self._served[-1] if self._served else None)
 
     async def _ask(self, request: Any, result_type: Any) -> Any:
         front = self._front()
@@ -136,8 +175,8 @@ class UpstreamClient(Client[ClientTransport]):
     async def _notified(self, message: Any) -> None:
         if isinstance(message, LIST_CHANGES):
             self._on_change()
-            if self.latest is not None:
-                await self.latest.notify(message)
+            if self._latest is not None:
+                await self._latest.notify(message)
 
     async def _log(self, params: mcp_types.LoggingMessageNotificationParams) -> None:
         front = self._front()

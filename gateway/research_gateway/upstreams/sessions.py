@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeGuard
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import anyio
 import mcp_types
 from fastmcp.client.transports import ClientTransport
+from mcp import MCPError
 
 from research_gateway.upstreams.client import UpstreamClient
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
@@ -51,7 +52,7 @@ class Lease:
     async def __aenter__(self) -> Self:
         """Connect, or take over a connected client."""
         self._client = await self._upstream.take(self._front)
-        self._view = self._client.for_request(self._front)
+        self._view = self._client.begin(self._front)
         return self
 
     async def __aexit__(
@@ -60,6 +61,7 @@ class Lease:
         """Give the client back."""
         if self._client is not None:
             client, self._client = self._client, None
+            client.end(self._front)
             ended = await client.ended_by(ENDING_S) if is_closed(error) else None
             await self._upstream.give_back(client, self._front, ended or error)
             if ended is not None:
@@ -100,7 +102,7 @@ class Upstream:
         )
         self._clock = clock
         self._era: _Era | None = None
-        self._asking = anyio.Lock()
+        self._modern_only = False
         self._sessionless = self._new_client(None, "auto") if self._pool is not None else None
         self._idle: list[UpstreamClient] = []
         self._bound: dict[Any, UpstreamClient] = {}
@@ -115,8 +117,13 @@ class Upstream:
 
     async def take(self, front: Front | None) -> UpstreamClient:
         """A client that acts for this request's client."""
-        if front is not None and not front.modern:
-            return await self._bound_client(front)
+        if front is not None and not front.modern and not self._modern_only:
+            try:
+                return await self._bound_client(front)
+            except MCPError:
+                if await self._discover() is None:
+                    raise
+                self._modern_only = True
         discovered = await self._discover()
         if self._sessionless is not None and discovered is not None:
             return self._sessionless.stateless(front, discovered)
@@ -132,24 +139,29 @@ class Upstream:
         return client
 
     async def _discover(self) -> mcp_types.DiscoverResult | None:
-        """What the upstream says of itself in 2026-07-28; None if it does not know that revision."""
-        if self._is_known(self._era):
-            return self._era.discovered
-        async with self._asking:
-            if not self._is_known(self._era):
-                client = await self._open(None, "auto")
-                self._era = _Era(client.session.discover_result, self._clock())
-                await self._put_by(client)
-            return self._era.discovered
+        """What the upstream says of itself in 2026-07-28; None if it does not know that revision.
 
-    def _is_known(self, era: _Era | None) -> TypeGuard[_Era]:
-        if era is None:
-            return False
+        Whoever needs to know asks for itself: to wait for somebody else's question would be to wait for an upstream
+        that hangs as often as there are calls.
+        """
+        era = self._era
+        if era is None or not self._holds(era):
+            client = await self._open(None, "auto")
+            self._era = era = _Era(client.session.discover_result, self._clock())
+            await self._put_by(client)
+        return era.discovered
+
+    def _holds(self, era: _Era) -> bool:
         return era.discovered is not None or self._pool is None or self._clock() - era.asked_at < HANDSHAKE_S
 
     async def _open(self, front: Front | None, mode: str) -> UpstreamClient:
         client = self._new_client(front, mode)
-        await client.__aenter__()  # type: ignore[no-untyped-call]
+        # The session outlives the request that opens it: what it receives later is for others.
+        token = current_front.set(None)
+        try:
+            await client.__aenter__()  # type: ignore[no-untyped-call]
+        finally:
+            current_front.reset(token)
         self.sessions_opened += 1
         return client
 
@@ -182,10 +194,10 @@ class Upstream:
     ) -> None:
         """Keep the client for later requests, unless something went wrong with it."""
         if error is not None and is_changed(error):
-            self._era = None
+            self._era, self._modern_only = None, False
         if client.sessionless:
             return
-        if front is not None and not front.modern:
+        if front is not None and self._bound.get(front.connection) is client:
             if error is not None and (is_session_gone(error) or not client.alive):
                 await self._unbind(front.connection, client)
         elif error is None:
