@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,14 @@ from fastmcp import Client, Context, FastMCP
 from fastmcp.client.logging import LogMessage
 from mcp import MCPError
 
-from research_gateway.upstreams import load_servers, remote
+from research_gateway.app import build_gateway
+from research_gateway.upstreams import listing, load_servers, remote, stateless
+from research_gateway.upstreams.config import OWN_TOOLS
+from research_gateway.upstreams.listing import LIST_TIMEOUT_S
 from research_shared.errors import ConfigurationError
+from research_shared.roots import Root
 from research_shared.scope_meta import SCOPE_META_KEY
+from research_shared.settings import Settings
 from serving_support import serving, until
 from upstream_support import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
 
@@ -253,12 +259,12 @@ async def test_what_an_upstream_offers_is_learnt_as_soon_as_it_can_be_reached() 
     async with serving(Behind().build) as served:
         await served.stop()
         gateway = Gateway.before(served, watch=True)
-        gateway.provider._clock = anyio.current_time
+        gateway.provider.lists._clock = anyio.current_time
         async with Client(gateway.server) as client:
             assert [t.name for t in await client.list_tools()] == ["local"]
             assert served._tasks is not None
             await served.start(served._tasks)
-            await until(lambda: len(gateway.provider._known) == 4)
+            await until(lambda: len(gateway.provider.lists._known) == 4)
             await served.stop()
             assert await code_of(client, "echo", text="a") == "backend_unavailable"
 
@@ -300,9 +306,9 @@ async def test_a_down_upstream_is_asked_for_its_lists_less_and_less_often() -> N
     asked: list[float] = []
     async with Client(gateway.server) as client:
         for _ in range(200):
-            before = gateway.provider._ask_again_at
+            before = gateway.provider.lists._ask_again_at
             await client.list_tools()
-            if gateway.provider._ask_again_at != before:
+            if gateway.provider.lists._ask_again_at != before:
                 asked.append(gateway.clock.now)
             gateway.clock.now += 0.5
     assert asked[:5] == [0.0, 1.0, 3.0, 7.0, 15.0]
@@ -421,6 +427,80 @@ async def test_credentials_of_a_client_are_not_handed_on() -> None:
         assert {h["authorization"] for h in served.headers} == {"Bearer upstream-token"}
 
 
+async def never(*_: Any) -> None:
+    await anyio.sleep_forever()
+
+
+async def test_an_upstream_that_hangs_does_not_hold_up_what_is_not_its_own() -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        async with Client(gateway.server) as client:
+            tools = {tool.name for tool in await client.list_tools()}
+            served.answer = never
+            gateway.clock.now += 60
+            with anyio.fail_after(LIST_TIMEOUT_S / 2):
+                assert (await client.call_tool("local")).data == "here"
+                assert {tool.name for tool in await client.list_tools()} == tools
+                assert await code_of(client, "nothing") == "unknown_tool"
+
+
+async def test_an_upstream_that_hung_from_the_start_is_waited_for_once(monkeypatch: Any) -> None:
+    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 0.4)
+    async with serving(Behind().build()) as served:
+        served.answer = never
+        gateway = Gateway.before(served)
+
+        async def one() -> None:
+            async with Client(gateway.server) as client:
+                assert [tool.name for tool in await client.list_tools()] == ["local"]
+
+        with anyio.fail_after(4):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(12):
+                    tasks.start_soon(one)
+        assert served.requests == 1
+
+
+def saying(result: Any) -> Callable[..., Any]:
+    """Answer every request with this result."""
+
+    async def answer(_app: Any, _scope: Any, _receive: Any, send: Any) -> None:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"application/json")],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+    return answer
+
+
+async def test_nonsense_of_an_upstream_ends_its_own_calls_only() -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        async with Client(gateway.server) as client:
+            tools = {tool.name for tool in await client.list_tools()}
+            for nonsense in ({"tools": "none"}, {"content": 7}, {}):
+                served.answer = saying(nonsense)
+                gateway.clock.now += 60
+                assert {tool.name for tool in await client.list_tools()} == tools
+                assert await code_of(client, "change", text="a") == "backend_refused"
+                assert await code_of(client, "local") == "ok"
+
+
+async def test_an_answer_without_end_is_not_kept_in_memory(monkeypatch: Any) -> None:
+    monkeypatch.setattr(stateless, "MAX_ANSWER_BYTES", 100_000)
+    async with serving(Behind().build()) as served, Client(Gateway.before(served).server) as client:
+        assert await code_of(client, "echo", text="a") == "ok"
+        served.answer = saying({"content": [{"type": "text", "text": "x" * 200_000}]})
+        before = served.requests
+        assert await code_of(client, "echo", text="a") == "backend_refused"
+        assert served.requests == before + 1
+
+
 def config(path: Path, content: Any) -> Path:
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
@@ -443,12 +523,26 @@ def test_servers_come_from_an_mcp_servers_file(tmp_path: Path) -> None:
         {"mcpServers": {}},
         {"mcpServers": {"a b": {"url": "http://x"}}},
         {"mcpServers": {"a": {}}},
+        pytest.param({"mcpServers": {"search": {"url": "http://x"}}}, id="search_documents is ours"),
+        pytest.param(
+            {"mcpServers": {"a": {"url": "http://x"}, "a_b": {"url": "http://y"}}}, id="a_b_c is of a or a_b"
+        ),
     ],
 )
 def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path, content: Any) -> None:
     path = config(tmp_path / "mcp.json", content)
     with pytest.raises(ConfigurationError, match="RESEARCH_MCP_CONFIG"):
         load_servers(path)
+
+
+async def test_the_names_that_no_other_server_may_begin_are_those_of_the_gateways_tools(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "research").mkdir()
+    gateway = build_gateway(
+        Settings(roots=(Root("research", tmp_path / "research"),), audit_log=tmp_path / "audit.jsonl")
+    )
+    assert {tool.name for tool in await gateway.list_tools(run_middleware=False)} == set(OWN_TOOLS)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:

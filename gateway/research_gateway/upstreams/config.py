@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,13 @@ from research_gateway.upstreams.sessions import Upstream
 from research_gateway.upstreams.transport import PooledHttpTransport, transport_of
 from research_shared.errors import ConfigurationError
 
+OWN_TOOLS = (
+    "list_research_documents",
+    "search_documents",
+    "read_document",
+    "summarize_document",
+    "synthesize_research",
+)
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
@@ -45,11 +52,24 @@ def load_servers(path: Path) -> Sequence[ForeignServer]:
     if not config.mcpServers:
         raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: no server under 'mcpServers'")
     for name in config.mcpServers:
-        if not _NAMESPACE.fullmatch(name):
-            raise ConfigurationError(
-                f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: allowed: up to 32 of A-Z a-z 0-9 _ -"
-            )
+        if (reason := _unusable(name, config.mcpServers)) is not None:
+            raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: {reason}")
     return [
         ForeignServer(name, Upstream(name, transport_of(server)))
         for name, server in config.mcpServers.items()
     ]
+
+
+def _unusable(name: str, names: Iterable[str]) -> str | None:
+    """Why a name cannot lead the names of a server's tools; None if it can.
+
+    Whatever begins with it must be that server's: calls are sent, and kept from what is ours, by the beginning alone.
+    """
+    if not _NAMESPACE.fullmatch(name):
+        return "allowed: up to 32 of A-Z a-z 0-9 _ -"
+    lead = f"{name}_"
+    taken = next((tool for tool in OWN_TOOLS if tool.startswith(lead)), None)
+    if taken is not None:
+        return f"its tools could not be told from {taken}"
+    other = next((other for other in names if other.startswith(lead)), None)
+    return f"its tools could not be told from those of {other!r}" if other is not None else None

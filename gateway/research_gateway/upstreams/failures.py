@@ -10,6 +10,7 @@ from mcp_types import (
     REQUEST_TIMEOUT,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
+from pydantic import ValidationError
 
 from research_gateway.retry import TRANSPORT_FAILURES, UpstreamFailure, causes
 from research_gateway.upstreams.transport import OVERLOADED
@@ -21,6 +22,8 @@ _SESSION_GONE = frozenset({"Session terminated", "Session not found"})
 
 
 _CLOSED = "Connection closed"
+_LOST = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT})
+"""Codes that the client's side makes for a request that got no answer."""
 
 
 def is_session_gone(error: BaseException) -> bool:
@@ -28,6 +31,13 @@ def is_session_gone(error: BaseException) -> bool:
     return any(
         isinstance(cause, MCPError) and cause.code == INVALID_REQUEST and cause.error.message in _SESSION_GONE
         for cause in causes(error)
+    )
+
+
+def is_unserved(error: BaseException) -> bool:
+    """Whether a request was turned away for its session or its version alone, so that it can be sent anew."""
+    return is_session_gone(error) or any(
+        isinstance(cause, MCPError) and cause.code == UNSUPPORTED_PROTOCOL_VERSION for cause in causes(error)
     )
 
 
@@ -46,10 +56,7 @@ def is_changed(error: BaseException) -> bool:
 
 
 def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
-    """The error that a relayed call ends with: a failure to reach the upstream, its refusal, or what it was.
-
-    A client that lacks a capability must be told so by the protocol's own error, which is let through.
-    """
+    """The error that a relayed call ends with: a failure to reach the upstream, its refusal, or what it was."""
     chain = list(causes(error))
     if any(isinstance(cause, ResearchError) for cause in chain):
         return error
@@ -63,22 +70,35 @@ def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
             retry_after_s=retry_after(status.response.headers),
         )
     refusal = next((c for c in chain if isinstance(c, MCPError)), None)
-    if refusal is not None:
-        if refusal.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
-            return refusal
-        if refusal.code not in {CONNECTION_CLOSED, REQUEST_TIMEOUT} and not is_session_gone(refusal):
-            return BackendRefused(refusal.error.message, upstream=upstream, protocol_code=refusal.code)
+    lost = refusal is not None and (refusal.code in _LOST or is_session_gone(refusal))
+    if not lost:
+        refused = _refused(chain, refusal, upstream)
+        if refused is not None:
+            return refused
     broken = any(isinstance(cause, TRANSPORT_FAILURES) for cause in chain)
-    closed = refusal is not None and refusal.code != REQUEST_TIMEOUT
     if (
-        refusal is None
-        and not broken
+        not lost
         and not any(isinstance(c, RuntimeError | OSError | httpx2.HTTPError) for c in chain)
+        and not broken
     ):
         return error
     return UpstreamFailure(
         f"the server {upstream!r} does not answer",
         upstream=upstream,
-        transient=broken or closed,
+        transient=broken or (refusal is not None and refusal.code != REQUEST_TIMEOUT),
         partial=partial,
     )
+
+
+def _refused(chain: list[BaseException], refusal: MCPError | None, upstream: str) -> Exception | None:
+    """What the upstream said against the request, or that it said nothing that the protocol knows.
+
+    A client that lacks a capability must be told so by the protocol's own error, which is let through.
+    """
+    if refusal is not None:
+        if refusal.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
+            return refusal
+        return BackendRefused(refusal.error.message, upstream=upstream, protocol_code=refusal.code)
+    if any(isinstance(cause, ValidationError) for cause in chain):
+        return BackendRefused("its answer is not what the protocol says", upstream=upstream)
+    return None

@@ -1,0 +1,162 @@
+"""The tools, resources and prompts of an upstream, as components of the gateway that relay to it."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from fastmcp import Context
+from fastmcp.prompts import PromptResult
+from fastmcp.resources import ResourceResult
+from fastmcp.server.dependencies import bind_request_context, get_context
+from fastmcp.server.providers.proxy import (
+    ClientFactoryT,
+    ProxyPrompt,
+    ProxyResource,
+    ProxyTemplate,
+    ProxyTool,
+)
+from fastmcp.tools import Tool, ToolResult
+from pydantic import PrivateAttr
+
+from research_gateway.retry import UpstreamFailure
+from research_gateway.upstreams.failures import is_unserved, translated
+from research_gateway.upstreams.front import Front, current_front
+from research_gateway.upstreams.sessions import Upstream
+from research_shared.scope_meta import SCOPE_META_KEY
+
+T = TypeVar("T")
+
+
+def _context() -> Context | None:
+    try:
+        return get_context()
+    except RuntimeError:
+        return None
+
+
+@contextmanager
+def _own_meta(upstream: Upstream) -> Iterator[None]:
+    """Keep the scope from servers of other people: it holds names of research folders."""
+    context = _context()
+    request = context.request_context if context is not None else None
+    if upstream.ours or request is None or SCOPE_META_KEY not in (request.meta or {}):
+        yield
+        return
+    served = request._srctx  # noqa: SLF001  (FastMCP's documented way to the SDK's context)
+    params = dict(served.params or {})
+    params["_meta"] = {key: value for key, value in params["_meta"].items() if key != SCOPE_META_KEY}
+    with bind_request_context(replace(served, params=params)):
+        yield
+
+
+@contextmanager
+def _in_front() -> Iterator[Front | None]:
+    """Remember for whom something is sent upstream."""
+    context = _context()
+    front = Front.of(context) if context is not None else None
+    token = current_front.set(front)
+    try:
+        yield front
+    finally:
+        current_front.reset(token)
+
+
+async def relayed(upstream: Upstream, call: Callable[[], Awaitable[T]]) -> T:
+    """Await a call to an upstream; once more when it was turned away only for its session or its version.
+
+    Raises:
+        UpstreamFailure: the upstream cannot be reached or does not answer.
+        BackendRefused: it answered with a protocol error.
+    """
+    with _own_meta(upstream), _in_front() as front:
+        try:
+            try:
+                return await call()
+            except Exception as error:
+                if not is_unserved(error):
+                    raise
+            return await call()
+        except Exception as error:
+            failure = translated(error, upstream.name, partial=front is not None and front.relayed)
+            if failure is error:
+                raise
+            raise failure from error
+
+
+class UpstreamTool(ProxyTool):
+    """A tool of an upstream."""
+
+    _upstream: Upstream
+
+    async def run(self, arguments: dict[str, Any], context: Context | None = None) -> ToolResult:
+        """Relay the call."""
+        return await relayed(self._upstream, lambda: ProxyTool.run(self, arguments, context))
+
+
+class UpstreamResource(ProxyResource):
+    """A resource of an upstream."""
+
+    _upstream: Upstream
+
+    async def read(self) -> ResourceResult:
+        """Relay the reading."""
+        return await relayed(self._upstream, lambda: ProxyResource.read(self))
+
+
+class UpstreamTemplate(ProxyTemplate):
+    """A resource template of an upstream."""
+
+    _upstream: Upstream
+
+    async def create_resource(
+        self, uri: str, params: dict[str, Any], context: Context | None = None
+    ) -> ProxyResource:
+        """Relay the reading of the resource that the URI names."""
+        return await relayed(
+            self._upstream, lambda: ProxyTemplate.create_resource(self, uri, params, context)
+        )
+
+
+class UpstreamPrompt(ProxyPrompt):
+    """A prompt of an upstream."""
+
+    _upstream: Upstream
+
+    async def render(self, arguments: dict[str, Any]) -> PromptResult:  # type: ignore[override]
+        """Relay the rendering."""
+        return await relayed(self._upstream, lambda: ProxyPrompt.render(self, arguments))
+
+
+class UnreachedTool(Tool):
+    """Stands for whatever tool of an upstream that has never answered, so that its callers are told why it fails."""
+
+    _upstream: Upstream = PrivateAttr()
+
+    @classmethod
+    def of(cls, upstream: Upstream, name: str) -> "UnreachedTool":
+        """The tool of this name, if there is one."""
+        tool = cls(name=name, parameters={"type": "object"})
+        tool._upstream = upstream
+        return tool
+
+    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+        """Say that the upstream is not there."""
+        del arguments
+        name = self._upstream.name
+        raise UpstreamFailure(f"the server {name!r} is not available", upstream=name, transient=False)
+
+
+def component(upstream: Upstream, factory: ClientFactoryT, kind: str, item: Any) -> Any:
+    """The component that stands for an item of an upstream's list."""
+    made: Any
+    if kind == "tools":
+        made = UpstreamTool.from_mcp_tool(factory, item)
+    elif kind == "resources":
+        made = UpstreamResource.from_mcp_resource(factory, item)
+    elif kind == "resource_templates":
+        made = UpstreamTemplate.from_mcp_template(factory, item)
+    else:
+        made = UpstreamPrompt.from_mcp_prompt(factory, item)
+    made._upstream = upstream  # noqa: SLF001  (ours: FastMCP's constructor takes no more fields)
+    return made
