@@ -1,5 +1,6 @@
 """An upstream that has everything that can pass through the gateway, and a server in front of it."""
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.elicitation import ElicitResult
 from mcp_types import (
+    UNSUPPORTED_PROTOCOL_VERSION,
     CreateMessageRequest,
     CreateMessageRequestParams,
     ElicitRequest,
@@ -236,5 +238,10 @@ async def modern_only(app: Any, scope: Any, receive: Any, send: Any) -> None:
     headers = {key.decode(): value.decode() for key, value in scope["headers"]}
     if headers.get("mcp-protocol-version") == "2026-07-28":
         await app(scope, receive, send)
-    else:
-        await refusing(400)(app, scope, receive, send)
+        return
+    versions = {"supported": ["2026-07-28"], "requested": "2025-11-25"}
+    error = {"code": UNSUPPORTED_PROTOCOL_VERSION, "message": "unsupported", "data": versions}
+    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+    raw = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 400, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

@@ -21,6 +21,7 @@ import anyio
 import mcp_types
 from fastmcp.client.transports import ClientTransport
 from mcp import MCPError
+from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
 
 from research_gateway.upstreams.client import UpstreamClient
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
@@ -120,8 +121,8 @@ class Upstream:
         if front is not None and not front.modern and not self._modern_only:
             try:
                 return await self._bound_client(front)
-            except MCPError:
-                if await self._discover() is None:
+            except MCPError as error:
+                if error.code != UNSUPPORTED_PROTOCOL_VERSION:
                     raise
                 self._modern_only = True
         discovered = await self._discover()
