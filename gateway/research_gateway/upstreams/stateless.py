@@ -105,9 +105,12 @@ class StatelessHttp:
             message = _parsed(event.data)
             if isinstance(message, JSONRPCResponse | JSONRPCError):
                 return message
-            if not isinstance(message, JSONRPCNotification):
-                raise MCPError(mcp_types.PARSE_ERROR, "an event of the server is no message to a client")
-            await self._tell(message, progress)
+            if message is None:
+                raise MCPError(mcp_types.PARSE_ERROR, "an event of the server is no message")
+            if isinstance(message, JSONRPCNotification):
+                await self._tell(message, progress)
+            else:
+                log.debug("a question outside of an answer is passed over", method=message.method)
         raise MCPError(mcp_types.CONNECTION_CLOSED, "the event stream ended without an answer")
 
     async def _tell(self, message: JSONRPCNotification, progress: ProgressFnT | None) -> None:
