@@ -269,6 +269,22 @@ async def test_what_an_upstream_offers_is_learnt_as_soon_as_it_can_be_reached() 
             assert await code_of(client, "echo", text="a") == "backend_unavailable"
 
 
+async def test_an_upstream_is_seen_to_go_and_to_come_back_although_nobody_calls_it(monkeypatch: Any) -> None:
+    monkeypatch.setattr(listing, "FRESH_S", 0.0)
+    monkeypatch.setattr(listing, "WATCH_S", 0.01)
+    monkeypatch.setattr(listing, "BACKOFF_S", (0.01, 0.01))
+    async with serving(Behind().build) as served:
+        gateway = Gateway.before(served, watch=True)
+        gateway.provider.lists._clock = anyio.current_time
+        async with Client(gateway.server):
+            await until(lambda: gateway.provider.available is True)
+            await served.stop()
+            await until(lambda: gateway.provider.available is False)
+            assert served._tasks is not None
+            await served.start(served._tasks)
+            await until(lambda: gateway.provider.available is True)
+
+
 @ERAS
 async def test_a_restart_between_two_calls_goes_unnoticed(mode: Any) -> None:
     behind = Behind()
