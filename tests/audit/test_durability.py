@@ -1,7 +1,6 @@
 """What is acknowledged is in the log: through kill -9, full disks, files that vanish, and several processes."""
 
 import asyncio
-import contextlib
 import errno
 import itertools
 import json
@@ -14,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from fastmcp import Client
 from mcp import MCPError
 
 from audit.support import KEY, Hall, check, found, records, write_log
+from research_gateway.app import build_gateway
 from research_gateway.audit import AuditOptions, AuditTrail
 from research_gateway.audit.events import Event
 from research_gateway.audit.filelog import open_log
 from research_gateway.audit.files import refuse_inside_roots
 from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
+from research_shared.settings import Settings
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 ADD = {"a": 1, "b": 2}
@@ -601,11 +603,70 @@ async def test_a_trail_can_be_entered_by_several_and_again(options: AuditOptions
     assert found(log) is None
 
 
-async def test_a_trail_that_is_not_open_refuses_calls(options: AuditOptions) -> None:
+async def test_a_trail_that_cannot_be_opened_refuses_calls(options: AuditOptions, log: Path) -> None:
+    log.mkdir()
     hall = Hall(AuditTrail(options))
     async with Client(hall.server) as client:
-        with contextlib.suppress(MCPError):
+        with pytest.raises(MCPError, match="audit"):
             await client.list_tools()
         result = await client.session.call_tool("add", ADD)
         assert hall.calls == 0
         assert "audit" in result.content[0].text
+
+
+async def test_calls_are_recorded_although_whoever_opened_the_trail_has_left(
+    options: AuditOptions, log: Path
+) -> None:
+    trail = AuditTrail(options)
+    hall = Hall(trail)
+    async with Client(hall.server) as client:
+        async with trail:
+            await client.session.call_tool("add", ADD)
+        await asyncio.gather(*(client.session.call_tool("add", ADD) for _ in range(5)))
+        async with trail:
+            await client.session.call_tool("add", ADD)
+    assert hall.calls == 7
+    calls = [item["call_id"] for item in records(log, "start", "end") if item.get("tool") == "add"]
+    assert sorted(Counter(calls).values()) == [2] * 7
+    assert found(log) is None
+
+
+async def test_a_client_in_the_same_process_that_leaves_does_not_end_the_audit_of_others(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "research").mkdir()
+    gateway = build_gateway(
+        Settings.load(roots=str(tmp_path / "research"), audit_log=tmp_path / "audit.jsonl")
+    )
+    async with AsyncExitStack() as others:
+        async with Client(gateway) as first:
+            client = await others.enter_async_context(Client(gateway))
+            await first.call_tool("list_research_documents")
+        result = await client.call_tool("list_research_documents")
+    assert result.structured_content is not None
+    assert result.structured_content["count"] == 0
+    calls = [item for item in records(tmp_path / "audit.jsonl", "end") if "tool" in item]
+    assert [item["outcome"] for item in calls] == ["ok", "ok"]
+
+
+async def test_a_call_cancelled_while_the_trail_opens_leaves_nothing_open(
+    options: AuditOptions, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = AuditTrail(options)
+    begun, go_on = threading.Event(), threading.Event()
+    start = trail._start
+
+    def slowly() -> Any:
+        begun.set()
+        go_on.wait(10)
+        return start()
+
+    monkeypatch.setattr(trail, "_start", slowly)
+    opening = asyncio.create_task(trail.__aenter__())
+    await asyncio.to_thread(begun.wait, 10)
+    opening.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert [item["event"] for item in records(log)] == ["genesis", "closed"]
+    assert not trail.status().writable

@@ -53,7 +53,8 @@ class AuditMiddleware(Layer):
         call = _Call(self, context)
         token = _current.set(call.call_id)
         try:
-            return await self._audited(call, context, call_next)
+            async with self.trail.held():
+                return await self._audited(call, context, call_next)
         except AuditUnavailable as refusal:
             if context.method == "tools/call":
                 return error_result(refusal)

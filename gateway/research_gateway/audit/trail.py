@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ from research_gateway.audit.filelog import open_log
 from research_gateway.audit.log import Log, StreamLog
 from research_gateway.audit.options import AuditOptions
 from research_gateway.audit.writer import Entry, Status, Writer
-from research_shared.errors import AuditUnavailable
+from research_shared.errors import AuditUnavailable, ConfigurationError
 from research_shared.logs import get_logger
 from research_shared.settings import Settings
 
@@ -56,22 +57,57 @@ class AuditTrail:
         return cls(AuditOptions.of(settings) if settings is not None else AuditOptions(**options))
 
     async def __aenter__(self) -> Self:
-        async with self._lock:
-            if self._users == 0:
-                self._writer = await asyncio.to_thread(self._start)
-            self._users += 1
+        if self._writer is None:
+            async with self._lock:
+                if self._writer is None:
+                    self._writer = await self._started()
+        self._users += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._users -= 1
+        if self._users:
+            return
         async with self._lock:
-            self._users -= 1
             writer = self._writer
-            if self._users == 0 and writer is not None:
+            # Somebody may have come while the lock was waited for.
+            if not self._in_use and writer is not None:
                 self._writer = None
                 await asyncio.shield(asyncio.to_thread(writer.stop))
                 self._last = writer.status()
+
+    @property
+    def _in_use(self) -> bool:
+        return self._users > 0
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Have the trail open while the block lasts, also when whoever entered it has left.
+
+        A server's lifespan ends with the first client in its own process, while others may go on. When the trail cannot
+        be opened, the block runs without it.
+        """
+        try:
+            await self.__aenter__()
+        except ConfigurationError as error:
+            _logger.error("the audit log cannot be opened", reason=str(error))  # noqa: TRY400
+            yield
+            return
+        try:
+            yield
+        finally:
+            await self.__aexit__(None, None, None)
+
+    async def _started(self) -> Writer:
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            writer = await starting
+            await asyncio.to_thread(writer.stop)
+            raise
 
     def _start(self) -> Writer:
         options = self.options
