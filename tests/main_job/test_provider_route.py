@@ -1,13 +1,16 @@
 """Summaries and syntheses by a provider that is reached over a real socket, in the provider's own wire format."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from fastmcp import Client
 from pydantic import SecretStr
 
 from main_job.clients import MARKDOWN, PDFS, Observer, connected
 from reasoning.providers import Fault, fake_provider
 from reasoning.scripted import ScriptedModel
+from research_gateway.app import build_gateway
 from research_shared.settings import Settings
 
 QUESTION = "What did the pilot cost?"
@@ -49,6 +52,24 @@ async def test_a_provider_answers_for_a_client_without_sampling(
     assert "sk-never-shown" not in str(observer.logs)
     assert settings.audit_log is not None
     assert "sk-never-shown" not in settings.audit_log.read_text(encoding="utf-8")
+
+
+async def test_a_client_in_the_same_process_that_leaves_does_not_take_the_provider_from_others(
+    settings: Settings,
+) -> None:
+    async with fake_provider(ScriptedModel()) as provider, AsyncExitStack() as others:
+        changes: dict[str, Any] = {
+            "model_route": "provider",
+            "provider": "anthropic",
+            "provider_url": provider.url,
+            "provider_model": "scripted-1",
+        }
+        gateway = build_gateway(settings.model_copy(update=changes))
+        async with Client(gateway):
+            client = await others.enter_async_context(Client(gateway))
+        result = await client.call_tool("summarize_document", {"document_path": MARKDOWN[0]})
+    assert result.structured_content is not None
+    assert result.structured_content["route"] == "provider"
 
 
 async def test_a_provider_that_fails_three_times_leaves_a_partial_synthesis(

@@ -1,10 +1,13 @@
 """The search engine over a folder, without a server around it."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from research_documents.search import SearchEngine
+from research_shared.documents import DocumentText
 from research_shared.errors import InvalidCursor
 from research_shared.library import Library
 from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
@@ -61,3 +64,31 @@ async def test_a_scope_hides_what_lies_outside(tmp_path: Path) -> None:
 async def test_a_foreign_cursor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidCursor):
         await engine_of(tmp_path).search("a", mode="regex", limit=1, cursor="bm9uc2Vuc2U")
+
+
+class Gated(Library):
+    """A library whose texts come once the gate is open."""
+
+    def __init__(self, roots: RootsPolicy) -> None:
+        super().__init__(roots)
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
+        self.asked.set()
+        await self.gate.wait()
+        return await super().read_plain(paths)
+
+
+async def test_a_search_under_way_is_answered_although_whoever_started_the_engine_leaves(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.md").write_text("the honey bee dances\n", encoding="utf-8")
+    library = Gated(RootsPolicy([Root("research", tmp_path)]))
+    engine = SearchEngine(library, watch=False)
+    async with engine:
+        search = asyncio.create_task(engine.search("honey", limit=5))
+        await library.asked.wait()
+    library.gate.set()
+    assert [hit.document for hit in (await search).hits] == ["a.md"]
+    assert engine.stats.documents == 0  # the engine ended with the search
+    assert [hit.document for hit in (await engine.search("bee", limit=5)).hits] == ["a.md"]

@@ -158,11 +158,18 @@ class SearchEngine:
             on_progress,
         )
         self._catalog.select(file_pattern, current_scope())
+        if not self._users:
+            return await self._answer(request)
+        # A server's lifespan ends with the first client in its own process, while others still wait for an answer.
+        async with self:
+            return await self._answer(request)
+
+    async def _answer(self, request: Request) -> SearchOutcome:
         await self._refresh(request)
         read_since = self._catalog.new_id()
         for attempt in range(1, ATTEMPTS + 1):
-            selection = self._catalog.select(file_pattern, current_scope())
-            if mode == "keyword":
+            selection = self._catalog.select(request.file_pattern, current_scope())
+            if request.mode == "keyword":
                 found = await self._by_keyword.search(request, selection, self._keeper.index)
             else:
                 found = await self._by_regex.search(request, selection)

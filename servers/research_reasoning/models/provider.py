@@ -36,17 +36,24 @@ class Provider:
     new_client: Callable[[], httpx.AsyncClient] | None = None
     _client: httpx.AsyncClient | None = field(default=None, init=False)
     _limiter: anyio.CapacityLimiter | None = field(default=None, init=False)
+    _users: int = field(default=0, init=False)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep connections open for as long as the server runs."""
-        build = self.new_client or self._default_client
-        async with build() as client:
-            self._client, self._limiter = client, anyio.CapacityLimiter(self.concurrency)
-            try:
-                yield
-            finally:
+    async def running(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Keep connections open for as long as the server runs, and beyond while a call needs them.
+
+        A server's lifespan ends with the first client in its own process, while others may go on.
+        """
+        client = self._client = self._client or (self.new_client or self._default_client)()
+        self._users += 1
+        try:
+            yield client
+        finally:
+            self._users -= 1
+            if not self._users:
                 self._client = self._limiter = None
+                with anyio.CancelScope(shield=True):
+                    await client.aclose()
 
     def _default_client(self) -> httpx.AsyncClient:
         # A redirect would carry the documents' text, and perhaps the key, to a host that nobody configured.
@@ -60,7 +67,7 @@ class Provider:
     def limiter(self) -> anyio.CapacityLimiter:
         """Bounds the calls under way over all requests."""
         if self._limiter is None:
-            raise RuntimeError("the provider is used outside `running()`")
+            self._limiter = anyio.CapacityLimiter(self.concurrency)
         return self._limiter
 
     async def call(self, body: Body, max_tokens: int) -> RawAnswer:
@@ -100,15 +107,16 @@ class Provider:
             self.breaker.succeeded()
 
     async def _post(self, body: Body, max_tokens: int) -> tuple[int, httpx.Headers, bytes]:
-        if self._client is None:
-            raise RuntimeError("the provider is used outside `running()`")
         secret = self.key.get_secret_value() if self.key is not None else None
-        async with self._client.stream(
-            "POST",
-            wire.endpoint(self.kind, self.base_url),
-            json=wire.request(self.kind, self.model, body, max_tokens, self.base_url),
-            headers=wire.headers(self.kind, secret),
-        ) as response:
+        async with (
+            self.running() as client,
+            client.stream(
+                "POST",
+                wire.endpoint(self.kind, self.base_url),
+                json=wire.request(self.kind, self.model, body, max_tokens, self.base_url),
+                headers=wire.headers(self.kind, secret),
+            ) as response,
+        ):
             data = bytearray()
             async for chunk in response.aiter_bytes():
                 data += chunk
