@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
 from research_documents.search.catalog import Entry
-from research_documents.search.pattern import MAX_PATTERN_LENGTH, PatternRefused, compiled, ignores_case
+from research_documents.search.dialect import ignores_case
+from research_documents.search.pattern import MAX_PATTERN_LENGTH, PatternRefused, compiled
 from research_documents.search.regex import Scan
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.library import Library

@@ -1,0 +1,142 @@
+"""The syntax of patterns: their pieces, and the Unicode meaning of ripgrep's classes in RE2's terms."""
+
+import re
+from typing import Final
+
+# Unicode's definition of \w (UTS 18): Alphabetic, marks, decimal digits, connectors and joiners.
+_WORD: Final = (
+    r"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}"
+    r"\x{1F170}-\x{1F189}"
+)
+_NOT_WORD: Final = r"\p{Z}\p{Cc}\p{Co}\p{No}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\p{S}"
+_SPACE: Final = r"\t\n\v\f\r \x{85}\p{Z}"
+_NOT_SPACE: Final = (
+    r"\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027}"
+    r"\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF}"
+)
+_OUTSIDE: Final = {
+    "w": f"[{_WORD}]",
+    "W": f"[^{_WORD}]",
+    "d": r"\p{Nd}",
+    "D": r"\P{Nd}",
+    "s": f"[{_SPACE}]",
+    "S": f"[^{_SPACE}]",
+}
+_INSIDE: Final = {"w": _WORD, "W": _NOT_WORD, "d": r"\p{Nd}", "D": r"\P{Nd}", "s": _SPACE, "S": _NOT_SPACE}
+_AT_START: Final = f"(?:^|[^{_WORD}])"
+_AT_END: Final = f"(?:$|[^{_WORD}])"
+
+_PIECE: Final = re.compile(
+    r"""
+    \\(?:[pP](?:\{[^}]*\}|.) | x\{[0-9A-Fa-f]+\} | x[0-9A-Fa-f]{2} | [uU]\{[0-9A-Fa-f]+\} | u[0-9A-Fa-f]{4}
+        | U[0-9A-Fa-f]{8} | Q.*?(?:\\E|$) | . )
+  | \(\?P?<\w+> | \(\?[a-zA-Z-]*[:)] | \[\^?\]? | \[:\^?\w+:\] | \{\d+(?:,\d*)?\} | .
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def pieces_of(pattern: str) -> list[tuple[str, bool]]:
+    """The pattern in its syntactic pieces, each with whether it stands in a character class."""
+    found: list[tuple[str, bool]] = []
+    inside = False
+    for match in _PIECE.finditer(pattern):
+        piece = match[0]
+        if inside and piece.startswith("[") and not piece.startswith("[:"):
+            found += [(char, True) for char in piece]
+            inside = not piece.endswith("]")
+        elif piece.startswith("[") and not inside:
+            found.append((piece, False))
+            inside = True
+        elif inside and len(piece) > 1 and not piece.startswith(("\\", "[:")):
+            found += [(char, True) for char in piece]
+            inside = "]" not in piece
+        else:
+            found.append((piece, inside))
+            inside = inside and piece != "]"
+    return found
+
+
+def ignores_case(pattern: str) -> bool:
+    """Smart case, as `rg -S`: a pattern with a literal and without an upper-case one ignores case."""
+    literal = False
+    for piece, inside in pieces_of(pattern):
+        char = _literal(piece, inside=inside)
+        if char and any(c.isupper() for c in char):
+            return False
+        literal = literal or bool(char)
+    return literal
+
+
+def _literal(piece: str, *, inside: bool) -> str:
+    if piece.startswith("\\"):
+        body = piece[1:]
+        if not body:
+            return ""
+        if body.startswith("Q"):
+            return body[1:].removesuffix("\\E")
+        if body[0] in "xuU" and len(body) > 1:
+            return chr(min(int(body[1:].strip("{}"), 16), 0x10FFFF))
+        return body if not body[0].isalnum() else ""
+    if len(piece) > 1:
+        return ""
+    return piece if piece not in ("]^-" if inside else "^$.|?*+()[]{}") else ""
+
+
+def translated(pattern: str) -> str:
+    r"""The pattern with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it."""
+    pieces = pieces_of(pattern)
+    out: list[str] = []
+    for index, (piece, inside) in enumerate(pieces):
+        kind = piece[1:] if piece.startswith("\\") else ""
+        if inside:
+            out.append(_INSIDE.get(kind, escaped(piece)))
+        elif kind == "b":
+            out.append(_boundary(pieces, index))
+        else:
+            out.append(_OUTSIDE.get(kind, escaped(piece)))
+    return "".join(out)
+
+
+def escaped(piece: str) -> str:
+    """A piece as RE2 writes it."""
+    if piece[:2] in {"\\u", "\\U"} and piece[2:]:
+        return "\\x{" + piece[2:].strip("{}") + "}"
+    return piece
+
+
+def _boundary(pieces: list[tuple[str, bool]], index: int) -> str:
+    before = pieces[index - 1][0] if index else "|"
+    after = pieces[index + 1][0] if index + 1 < len(pieces) else "|"
+    top_level = _depth(pieces, index) == 0
+    if top_level and before == "|" and _begins_word(after):
+        return _AT_START
+    if top_level and after == "|" and _begins_word(before):
+        return _AT_END
+    return "\\b"
+
+
+def _depth(pieces: list[tuple[str, bool]], index: int) -> int:
+    opened = sum(
+        1
+        for piece, inside in pieces[:index]
+        if not inside and piece.startswith("(") and not piece.endswith(")")
+    )
+    return opened - sum(1 for piece, inside in pieces[:index] if not inside and piece == ")")
+
+
+def is_balanced(pattern: str) -> bool:
+    """Whether every parenthesis has its partner."""
+    depth = 0
+    for piece, inside in pieces_of(pattern):
+        if not inside and piece.startswith("(") and not piece.endswith(")"):
+            depth += 1
+        elif not inside and piece == ")":
+            depth -= 1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _begins_word(piece: str) -> bool:
+    return piece in {"\\w", "\\d"} or (len(piece) == 1 and (piece.isalnum() or piece == "_"))
