@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from fastmcp import Client
 from mcp_types import (
@@ -160,12 +161,22 @@ async def test_a_provider_that_keeps_failing_is_left_alone(folder: Path) -> None
     assert (result.structured_content or {})["error"]["reason"] == "circuit_open"
 
 
-async def test_a_provider_outside_its_server_s_life_is_a_mistake_of_ours() -> None:
-    provider = Provider("openai", "m")
-    with pytest.raises(RuntimeError):
-        await provider.call(Body("s", "t"), 10)
-    with pytest.raises(RuntimeError):
-        provider.limiter.statistics()
+async def test_a_provider_outside_its_server_s_life_keeps_connections_for_the_call_alone() -> None:
+    made: list[httpx.AsyncClient] = []
+
+    def new_client() -> httpx.AsyncClient:
+        made.append(httpx.AsyncClient())
+        return made[-1]
+
+    body = Body("Summarize the document.", "t")
+    model = ScriptedModel(always=lambda _kind, _text: Reply("an answer"))
+    async with fake_provider(model) as fake:
+        provider = Provider("openai", "m", base_url=fake.base_url("openai"), new_client=new_client)
+        async with provider.running():
+            assert (await provider.call(body, 10)).text == "an answer"
+        assert (await provider.call(body, 10)).text == "an answer"
+    assert [client.is_closed for client in made] == [True, True]
+    assert provider.limiter.total_tokens == provider.concurrency
 
 
 @pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
