@@ -46,7 +46,8 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
         digest.update(chunk)
         lines.feed(chunk[mark:] if at == 0 else chunk, final=at + len(chunk) == size)
         at += len(chunk)
-        chunk = os.pread(fd, min(CHUNK, size - at), at)
+        if at < size:
+            chunk = os.pread(fd, min(CHUNK, size - at), at)
     notes = []
     if encoding in _NAMES:
         notes.append(f"decoded from {_NAMES[encoding]}")
