@@ -70,12 +70,18 @@ class Served:
         """Close the socket and every connection at once."""
         assert self._server is not None
         self._server.should_exit = self._server.force_exit = True
-        for connection in list(self._server.server_state.connections):
-            if (transport := getattr(connection, "transport", None)) is not None:
-                transport.abort()
+        self._abort_connections(self._server)
         with anyio.fail_after(10):
             await self._stopped.wait()
+        # One that was accepted just before the socket closed is not known to the server when it shuts down.
+        self._abort_connections(self._server)
         self._server = None
+
+    @staticmethod
+    def _abort_connections(server: uvicorn.Server) -> None:
+        for connection in list(server.server_state.connections):
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
 
     @property
     def running(self) -> bool:
