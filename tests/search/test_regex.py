@@ -40,7 +40,7 @@ PATTERNS = [
     r"needle", r"foo", r"FOO", r"\w+ing\s+\w+ed", r"^#+ .*", r"[0-9]{4}-[0-9]{2}", r"\bслово\b", r"\bdéjà\b", r"\w{5,}",
     r"café|Москва", r"(?i)RÉSULTAT", r"^$", r"\.$", r"^short$", r"\d", r"\S+ה\b", r"首都", r"البحث", r"[^\x00-\x7F]+", r"zzz",
     r"(s|S)hort", r"e{1,2}n", r"\p{Han}{2}", r"l[a-i]st|s[^x]o", r"x*", r"\W\d", r"\bfirst|ends\b", r"[\w-]+\s", r"ß|É",
-    r"\bfoo_bar\b", r"\D$",
+    r"\bfoo_bar\b", r"\D$", r"(?P<year>\d{4})-(?P<month>\d+)", r"[[:alpha:]\d]9", r"[[:^alpha:]x]{4}",
 ]  # fmt: skip
 
 
@@ -235,6 +235,11 @@ def test_a_rust_style_escape_means_its_character() -> None:
     assert scanned(r"caf\u00e9|\u{4eac}", "x\ncafé\n京\n") == [2, 3]
 
 
+@pytest.mark.parametrize("group", ["(", "(?:", "(?P<end>", "(?<end>"])
+def test_a_group_of_any_kind_only_groups(group: str) -> None:
+    assert scanned(group + r"ab|xy){2}\d", "abxy1\nab1\nababab3\n") == [1, 3]
+
+
 def test_a_newline_in_a_pattern_never_matches_and_is_warned_of() -> None:
     assert scanned(r"a\nb", "a\nb\n") == []
     assert "within one line" in compiled(r"a\nb").warnings[0]
@@ -276,7 +281,7 @@ async def test_a_line_too_long_for_a_costly_expression_is_left_out_and_named(tmp
     async with engine_of(tmp_path, deadline_s=2.0) as engine:
         while engine.indexing or engine.stats.documents < 2:
             await asyncio.sleep(0.01)
-        outcome = await engine.search(r"(.{0,200}e){4}zzz", mode="regex", limit=5)
+        outcome = await engine.search(r"(.{0,200}e){4}zz[z]", mode="regex", limit=5)
         plain = await engine.search("cab", mode="regex", limit=5)
     assert [(hit.document, hit.line_number) for hit in outcome.hits] == [("a.txt", 4), ("b.txt", 1)]
     assert outcome.truncated
@@ -296,7 +301,7 @@ async def test_a_costly_search_ends_at_the_deadline_with_what_it_covered_and_oth
     async with engine_of(tmp_path, deadline_s=0.6) as engine:
         while engine.indexing or engine.stats.documents < 200:
             await asyncio.sleep(0.01)
-        costly = asyncio.create_task(engine.search("(.{0,200}e){4}zzz", mode="regex", limit=5))
+        costly = asyncio.create_task(engine.search("(.{0,200}e){4}zz[z]", mode="regex", limit=5))
         while not costly.done():
             outcome = await engine.search("needle", mode="regex", limit=3)
             assert len(outcome.hits) == 3

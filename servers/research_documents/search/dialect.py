@@ -26,34 +26,24 @@ _INSIDE: Final = {"w": _WORD, "W": _NOT_WORD, "d": r"\p{Nd}", "D": r"\P{Nd}", "s
 _AT_START: Final = f"(?:^|[^{_WORD}])"
 _AT_END: Final = f"(?:$|[^{_WORD}])"
 
-_PIECE: Final = re.compile(
-    r"""
+_ESCAPE: Final = r"""
     \\(?:[pP](?:\{[^}]*\}|.) | x\{[0-9A-Fa-f]+\} | x[0-9A-Fa-f]{2} | [uU]\{[0-9A-Fa-f]+\} | u[0-9A-Fa-f]{4}
-        | U[0-9A-Fa-f]{8} | Q.*?(?:\\E|$) | . )
-  | \(\?P?<\w+> | \(\?[a-zA-Z-]*[:)] | \[\^?\]? | \[:\^?\w+:\] | \{\d+(?:,\d*)?\} | .
-    """,
-    re.VERBOSE | re.DOTALL,
+        | U[0-9A-Fa-f]{8} | Q.*?(?:\\E|$) | 0[0-7]{0,2} | . )
+"""
+_PIECE: Final = re.compile(
+    _ESCAPE + r"| \(\?P?<\w+> | \(\?[a-zA-Z-]*[:)] | \[\^?\]? | \{\d+(?:,\d*)?\} | .", re.VERBOSE | re.DOTALL
 )
+_PIECE_OF_CLASS: Final = re.compile(_ESCAPE + r"| \[:\^?\w+:\] | .", re.VERBOSE | re.DOTALL)
 
 
 def pieces_of(pattern: str) -> list[tuple[str, bool]]:
     """The pattern in its syntactic pieces, each with whether it stands in a character class."""
     found: list[tuple[str, bool]] = []
-    inside = False
-    for match in _PIECE.finditer(pattern):
-        piece = match[0]
-        if inside and piece.startswith("[") and not piece.startswith("[:"):
-            found += [(char, True) for char in piece]
-            inside = not piece.endswith("]")
-        elif piece.startswith("[") and not inside:
-            found.append((piece, False))
-            inside = True
-        elif inside and len(piece) > 1 and not piece.startswith(("\\", "[:")):
-            found += [(char, True) for char in piece]
-            inside = "]" not in piece
-        else:
-            found.append((piece, inside))
-            inside = inside and piece != "]"
+    inside, at = False, 0
+    while match := (_PIECE_OF_CLASS if inside else _PIECE).match(pattern, at):
+        piece, at = match[0], match.end()
+        found.append((piece, inside))
+        inside = piece != "]" if inside else piece.startswith("[")
     return found
 
 
@@ -61,14 +51,15 @@ def ignores_case(pattern: str) -> bool:
     """Smart case, as `rg -S`: a pattern with a literal and without an upper-case one ignores case."""
     literal = False
     for piece, inside in pieces_of(pattern):
-        char = _literal(piece, inside=inside)
+        char = literal_of(piece, inside=inside)
         if char and any(c.isupper() for c in char):
             return False
         literal = literal or bool(char)
     return literal
 
 
-def _literal(piece: str, *, inside: bool) -> str:
+def literal_of(piece: str, *, inside: bool = False) -> str:
+    """The characters that a piece stands for; nothing when it stands for others too."""
     if piece.startswith("\\"):
         body = piece[1:]
         if not body:
@@ -99,7 +90,9 @@ def translated(pattern: str) -> str:
 
 
 def escaped(piece: str) -> str:
-    """A piece as RE2 writes it."""
+    """A piece as RE2 writes it, and as cheap as can be: nobody asks what a group holds."""
+    if piece.startswith(("(?P<", "(?<")):
+        return "(?:"
     if piece[:2] in {"\\u", "\\U"} and piece[2:]:
         return "\\x{" + piece[2:].strip("{}") + "}"
     return piece
