@@ -49,7 +49,7 @@ REGEX = [
     ("no hit", r"zzzqqq"),
 ]
 HOSTILE = [r"(a+)+$", r"(.*a){20}", r"((x*)*)*y", r"(\w+\s?)+:$"]
-COSTLY = r"(.{0,200}e){4}zzz"
+COSTLY = r"(.{0,200}e){4}zz[z]"
 
 
 def resident() -> int:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 EXACT: Final = "exact_words"
 STEMMED: Final = "english_stems"
-MAX_TERM_BYTES: Final = 120
+MAX_TERM_BYTES: Final = 65_000
+"""Longer terms are left out; an index could not hold them."""
 
 # Where words are not separated by spaces: Thai to Myanmar, Khmer, Kana, Han, Hangul and their extensions.
 _UNSPACED: Final = (

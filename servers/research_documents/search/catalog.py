@@ -88,6 +88,8 @@ class Catalog:
         self.entries: dict[str, Entry] = {}
         self.by_id: dict[int, Entry] = {}
         self.text_bytes = 0
+        self.version = 0
+        """Another number after each change of the entries."""
         self._budget = text_budget
         self._held_bytes = 0
         self._last_id = 0
@@ -106,7 +108,7 @@ class Catalog:
         """Know nothing any more; ids are not used again all the same."""
         self.entries, self.by_id = {}, {}
         self.text_bytes = self._held_bytes = 0
-        self._selections.clear()
+        self._changed()
 
     def put(self, entry: Entry) -> None:
         """Make this the current version of its document. The one before stays known by its id until `forget`."""
@@ -116,17 +118,21 @@ class Catalog:
         self.entries[entry.path] = self.by_id[entry.id] = entry
         self.text_bytes += entry.text_bytes
         self._held_bytes += len(entry.text.data) if entry.text else 0
-        self._selections.clear()
+        self._changed()
 
     def remove(self, path: str) -> None:
         """Take a document out. It stays known by its id until `forget`."""
         self._uncount(self.entries.pop(path, None))
-        self._selections.clear()
+        self._changed()
 
     def forget(self, ids: Iterable[int]) -> None:
         """Drop versions that the index holds no more."""
         for number in ids:
             self.by_id.pop(number, None)
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._selections.clear()
 
     def _uncount(self, entry: Entry | None) -> None:
         if entry is not None:

@@ -68,7 +68,7 @@ class SearchEngine:
         self._complete = False
         self._lanes = Lanes()
         originals = Originals(library)
-        self._by_regex = RegexSearch(self._lanes, originals, max_response_bytes)
+        self._by_regex = RegexSearch(self._lanes, originals, self._catalog, max_response_bytes)
         self._by_keyword = KeywordSearch(self._lanes, originals, self._catalog, max_response_bytes)
 
     @classmethod
@@ -172,7 +172,7 @@ class SearchEngine:
             if request.mode == "keyword":
                 found = await self._by_keyword.search(request, selection, self._keeper.index)
             else:
-                found = await self._by_regex.search(request, selection)
+                found = await self._by_regex.search(request, selection, self._keeper.index)
             stale = self._stale(found, read_since)
             if not stale and not found.again:
                 break

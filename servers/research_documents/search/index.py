@@ -4,12 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from research_shared.analysis import EXACT, STEMMED, folded, line_end_hyphens, register
+from research_shared.analysis import EXACT, MAX_TERM_BYTES, STEMMED, folded, line_end_hyphens, register
 from research_shared.documents import DocumentText
 from research_shared.passages import spans
 
 HEAP_BYTES: Final = 24_000_000
-SCHEMA: Final = "2"
+SCHEMA: Final = "3"
 """Changes whenever fields, analyzers or passages change."""
 _TAIL_WORDS: Final = 12
 _HALF: Final = 32
@@ -18,6 +18,12 @@ TAIL_BYTES: Final = 200
 _SPARE: Final = 12
 """Passages that are asked for beyond those wanted, so that a few equal ones take no second search."""
 _MOST_TIES: Final = 50_000
+_SELECTIVE: Final = 4
+"""What more than one in so many passages may hold, says too little about where it is."""
+_LONG: Final = "0qzx0long"
+"""A term of passages in which a word may be too long to be indexed."""
+_LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
+"""Bytes, with room for the characters that become eleven times as long when they are folded."""
 
 
 class Scored(NamedTuple):
@@ -58,6 +64,7 @@ class PassageIndex:
         register(self._index)
         self._writer = self._index.writer(HEAP_BYTES, 1)
         self._searcher = self._index.searcher()
+        self._unseen: set[int] = set()
         self.stamp = int(self._writer.commit_opstamp)
         """The number of the last commit."""
 
@@ -71,6 +78,7 @@ class PassageIndex:
         from tantivy import Document
 
         found = spans(text)
+        self._unseen.add(document)
         path = folded(text.path)
         for number, span in enumerate(found):
             content = text.data[span.begin : span.end].decode("utf-8")
@@ -78,9 +86,12 @@ class PassageIndex:
             following = found[number + 1].begin if number + 1 < len(found) else None
             # What a section is about counts for all its passages, not only for the one that holds the heading.
             heading = folded(span.heading)
+            tail = _tail(text.data, content, following)
+            if span.end - span.begin > _LONG_PASSAGE:
+                tail += f"\n{_LONG}"
             fields = {
                 "stem": body if heading in body[: len(heading) + 8] else f"{heading}\n{body}",
-                "exact": body + _tail(text.data, content, following),
+                "exact": body + tail,
                 "title": heading,
                 "path": path,
                 "document": document,
@@ -102,6 +113,7 @@ class PassageIndex:
         self.stamp = int(self._writer.commit())
         self._index.reload()
         self._searcher = self._index.searcher()
+        self._unseen = set()  # only now: what was added is in one of the two at any time
 
     @property
     def passages(self) -> int:
@@ -138,6 +150,25 @@ class PassageIndex:
             Scored(place >> _HALF, at >> _HALF, (at >> _HALF) + (at & _LOW_HALF), place & _LOW_HALF, score)
             for (score, _), place, at in zip(hits, places, ranges, strict=True)
         ]
+
+    def holding(self, parts: Collection[str]) -> set[int] | None:
+        """The documents that can hold a word with one of these parts in it, and some others; None when they are many.
+
+        Parts are letters and digits of ASCII in lower case. A document that was added is among them until it is visible.
+        """
+        from tantivy import Occur, Query
+
+        unseen = set(self._unseen)
+        searcher = self._searcher
+        words = Query.regex_query(self.schema, "exact", f".*({'|'.join(sorted(parts))}).*")
+        long = Query.term_query(self.schema, "exact", _LONG)
+        most = max(searcher.num_docs // _SELECTIVE, 1)
+        query = Query.boolean_query([(Occur.Should, words), (Occur.Should, long)])
+        hits = searcher.search(query, most + 1, count=False).hits
+        if len(hits) > most:
+            return None
+        places: list[Any] = searcher.fast_field_values("place", [address for _, address in hits])
+        return unseen.union(place >> _HALF for place in places)
 
 
 def _tail(data: bytes, content: str, following: int | None) -> str:

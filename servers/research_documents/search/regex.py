@@ -35,7 +35,7 @@ class Scan:
     """A search under way: `advance` it until `done`. `hits` come in the order of path and line.
 
     `wanted` hits end it, and so does one for which there is no `room`, in bytes; hits up to and including the (path,
-    line) of `after` are passed over. `sources` are the documents of the hits, `skipped` the (path, line) of lines that are
+    line) of `after` are passed over; of documents, all whose id is not among `only`, if it is given. `sources` are the documents of the hits, `skipped` the (path, line) of lines that are
     so long that searching one would outlast the deadline. When `missing` names a document whose text is
     not in memory, `supply` it before the next `advance`.
     """
@@ -47,6 +47,7 @@ class Scan:
     after: tuple[str, int] = ("", 0)
     deadline: float = float("inf")
     room: int = 1 << 60
+    only: set[int] | None = None
     hits: list[Hit] = field(default_factory=list)
     skipped: list[tuple[str, int]] = field(default_factory=list)
     sources: list[Entry] = field(default_factory=list)
@@ -98,6 +99,7 @@ class Scan:
             self.context_lines,
             deadline=self.deadline,
             room=self.room,
+            only=self.only,
         )
         other._slice = self._slice
         self.entries = self.entries[:at]
@@ -135,6 +137,8 @@ class Scan:
 
     def _scan_slice(self) -> None:
         """Scan about so many bytes as a slice has: a part of a document that ends at a line's end, or several documents."""
+        if not self._offset:
+            self.covered += self._passed(self.covered)
         if self.covered == len(self.entries):
             self.done = True
             return
@@ -146,6 +150,13 @@ class Scan:
             self._scan_part(entry, text)
         else:
             self._scan_several()
+
+    def _passed(self, at: int) -> int:
+        """How many documents from there on are to be passed over."""
+        if self.only is None:
+            return 0
+        places = range(at, len(self.entries))
+        return next((n - at for n in places if self.entries[n].id in self.only), len(places))
 
     def _scan_part(self, entry: Entry, text: DocumentText) -> None:
         """Scan a slice of a document, or all of it."""
@@ -160,7 +171,7 @@ class Scan:
         if is_long and not self._in_time(entry, data, offset, end):
             self.skipped.append((text.path, self._line + data.count(b"\n", self._counted, offset)))
         else:
-            self._find(data, offset, end, [(entry, text)], [0])
+            self._find(data, offset, end, [(self.covered, entry, text)], [0])
         self._offset = end + 1
         if not self.done and end >= size - 1:
             self.covered += 1
@@ -181,21 +192,23 @@ class Scan:
 
     def _scan_several(self) -> None:
         """Scan a run of documents as one: a call for each would take longer than the search in it."""
-        group: list[tuple[Entry, DocumentText]] = []
+        group: list[tuple[int, Entry, DocumentText]] = []
         parts: list[bytes] = []
         starts: list[int] = []
         size, most = 0, min(self._slice, MOST_TOGETHER)
-        for entry in islice(self.entries, self.covered, None):
+        for place, entry in enumerate(islice(self.entries, self.covered, None), self.covered):
+            if self.only is not None and entry.id not in self.only:
+                continue
             if (text := entry.text) is None or (group and size + entry.text_bytes > most):
                 break
             data = text.data
-            group.append((entry, text))
+            group.append((place, entry, text))
             parts.append(data if not data or data.endswith(b"\n") else data + b"\n")
             starts.append(size)
             size += len(parts[-1])
         self._find(b"".join(parts), 0, size, group, starts)
         if not self.done:
-            self.covered += len(group)
+            self.covered = group[-1][0] + 1
             self._line, self._counted = 1, 0
 
     def _find(
@@ -203,11 +216,14 @@ class Scan:
         data: bytes,
         at: int,
         end: int,
-        group: Sequence[tuple[Entry, DocumentText]],
+        group: Sequence[tuple[int, Entry, DocumentText]],
         starts: Sequence[int],
     ) -> None:
-        """Add the hits in the bytes `at:end`, which begin and end where lines do and hold these documents from `starts` on."""
-        find = self._finder({entry.letters for entry, _ in group})
+        """Add the hits in the bytes `at:end`, which begin and end where lines do and hold these documents from `starts` on.
+
+        Documents come with their places among all that are searched.
+        """
+        find = self._finder({entry.letters for _, entry, _ in group})
         hits, wanted, room = self.hits, self.wanted, self.room
         size, plain = len(data), False
         number, first, following = -1, 0, 0
@@ -225,7 +241,7 @@ class Scan:
                 first = starts[number]
                 following = starts[number + 1] if number + 1 < len(starts) else size + 1
                 counted = max(counted, first)
-                entry, text = group[number]
+                place, entry, text = group[number]
                 unnamed = True
                 path = text.path
                 passed = self.after[1] if path == self.after[0] else 0
@@ -248,7 +264,7 @@ class Scan:
                 room -= size_of(hit)
             if room < 0 and hits:
                 self.done = self.full = True
-                self.covered += number
+                self.covered = place
                 return
             hits.append(hit)
             if unnamed:
@@ -257,7 +273,7 @@ class Scan:
                     self.sources.append(entry)
             if len(hits) == wanted:
                 self.done = True
-                self.covered += number
+                self.covered = place
                 return
         self._line, self._counted, self.room = line, counted, room
 
