@@ -1,8 +1,28 @@
 """Fixtures that every part of the suite uses."""
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+async def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Move the clock of the event loop on by so many seconds: what waits for a time has waited for it at once.
+
+    So a limit can be generous towards a busy machine, and still be seen to hold.
+    """
+    loop = asyncio.get_running_loop()
+    real, passed = loop.time, 0.0
+
+    def move(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: real() + passed)
+    return move

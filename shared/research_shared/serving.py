@@ -48,8 +48,11 @@ log = get_logger("research.serving")
 
 VERSION = version("research-assistant-mcp")
 MCP_PATH = "/mcp"
-FLUSH_S = 0.25
-"""How long the last answer may take from the server to the pipe; nothing tells when it is through."""
+FOLLOW_UP_S = 1.0
+"""How long the last answer may take to its client, and the client to list the tools, as SDKs do to check an answer.
+
+Nothing tells when that is over, and a client whose listing fails has lost its answer.
+"""
 STOP_TIMEOUT_S = 2
 """How long uvicorn waits for connections after the calls have ended: for clients that keep an event stream open."""
 HEALTH_PATH = "/healthz"
@@ -185,6 +188,8 @@ class DrainingServer(uvicorn.Server):
     async def _stop_when_idle(self) -> None:
         if not await self._drain.idle(self._within_s):
             log.warning("calls are cut off: the time to finish them is over", calls=self._drain.under_way)
+        else:
+            await asyncio.sleep(FOLLOW_UP_S)
         self.should_exit = True
 
 
@@ -218,7 +223,7 @@ async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> Non
     async def stop() -> None:
         drain.begin()
         await drain.idle(within_s)
-        await asyncio.sleep(FLUSH_S)
+        await asyncio.sleep(FOLLOW_UP_S)
         hang_up()
 
     loop = asyncio.get_running_loop()

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
 from research_gateway.cli import app
+from serving_support import reserved_port
 
 BIN = Path(sys.executable).parent
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
@@ -33,7 +33,7 @@ def run(*command: str, **extra: str) -> subprocess.CompletedProcess[str]:
         env=environment(**extra),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -83,7 +83,10 @@ def test_a_key_is_never_printed() -> None:
 @pytest.mark.parametrize("command", ["research-assistant", "research-documents"])
 async def test_a_client_over_stdio_lists_and_searches(command: str, mode: str) -> None:
     transport = StdioTransport(
-        str(BIN / command), ["serve", "--root", str(SAMPLES)], env=environment(), keep_alive=False
+        str(BIN / command),
+        ["serve", "--root", str(SAMPLES)],
+        env=environment(RESEARCH_SEARCH_DEADLINE_S="60"),
+        keep_alive=False,
     )
     async with Client(transport, mode=mode) as client:
         listing = await client.call_tool("list_research_documents", {})
@@ -98,24 +101,23 @@ async def test_a_client_over_stdio_lists_and_searches(command: str, mode: str) -
 
 @contextmanager
 def served(command: str, *arguments: str) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [str(BIN / command), "serve", "--transport", "http", "--port", str(port), *arguments],
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "running on" in line:
-                break
-        assert process.poll() is None
-        yield port
-    finally:
-        process.terminate()
-        _, rest = process.communicate(timeout=30)
+    with reserved_port() as port:
+        process = subprocess.Popen(
+            [str(BIN / command), "serve", "--transport", "http", "--port", str(port), *arguments],
+            env=environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if "running on" in line:
+                    break
+            assert process.poll() is None
+            yield port
+        finally:
+            process.terminate()
+            _, rest = process.communicate(timeout=60)
     assert process.returncode in {0, -15}, rest
 
 
