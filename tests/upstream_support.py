@@ -179,7 +179,7 @@ class Gateway:
         self.upstream = upstream
         options.setdefault("watch", False)
         self.provider = UpstreamProvider(upstream, clock=self.clock, namespaced=bool(namespace), **options)
-        self.policy = RetryPolicy(attempts=3, base_s=0.001, cap_s=0.001, deadline_s=5)
+        self.policy = RetryPolicy(attempts=3, base_s=0.001, cap_s=0.001, deadline_s=60)
         self.server: FastMCP[Any] = FastMCP(
             "gateway", middleware=[ErrorBoundary(), RetryUpstream(self.policy)], mask_error_details=True
         )

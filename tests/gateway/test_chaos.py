@@ -13,6 +13,7 @@ from fastmcp import Client, FastMCP
 from mcp_types import ToolAnnotations
 
 from research_gateway.app import build_gateway
+from research_gateway.guards import TimeLimit
 from research_shared.roots import Root
 from research_shared.settings import Settings
 from serving_support import Served, serving
@@ -104,9 +105,11 @@ async def test_every_call_ends_well_or_with_a_structured_error_and_is_recorded_o
             audit_fsync="never",
             mcp_config=config,
             tool_timeout_s=TIMEOUT_S,
-            tool_ceiling_s=TIMEOUT_S * 2,
         )
         gateway = build_gateway(settings)
+        # The gateway's own tool must never fail here, and a busy machine may take its time for it.
+        (limit,) = (layer for layer in gateway.middleware if isinstance(layer, TimeLimit))
+        limit.limits["list_research_documents"] = 60.0
         endings: Counter[str] = Counter()
         # one client keeps the gateway's lifespan open for all
         async with Client(gateway) as keeper:
@@ -123,7 +126,7 @@ async def test_every_call_ends_well_or_with_a_structured_error_and_is_recorded_o
                 tasks.start_soon(wreck, two, random.Random(2), until)
                 for number in range(CLIENTS):
                     tasks.start_soon(load, number)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 for tool in ("one_look", "two_look"):
                     while (await keeper.call_tool(tool, {"text": "back"}, raise_on_error=False)).is_error:
                         endings["waiting"] += 1

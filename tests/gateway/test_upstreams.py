@@ -16,13 +16,19 @@ from mcp import MCPError
 from research_gateway.app import build_gateway
 from research_gateway.upstreams import listing, load_servers, remote, stateless
 from research_gateway.upstreams.config import OWN_TOOLS
-from research_gateway.upstreams.listing import LIST_TIMEOUT_S
 from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
 from research_shared.scope_meta import SCOPE_META_KEY
 from research_shared.settings import Settings
 from serving_support import serving, until
 from upstream_support import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for lists as long as a busy machine takes for them."""
+    monkeypatch.setattr(listing, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 60.0)
 
 
 @ERAS
@@ -121,10 +127,10 @@ async def test_cancelling_reaches_the_upstream() -> None:
     async with serving(behind.build()) as served, Client(Gateway.before(served).server) as client:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.call_tool, "hang")
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 await behind.hanging.wait()
             tasks.cancel_scope.cancel()
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await behind.cancelled.wait()
         assert (await client.call_tool("echo", {"text": "on"})).data == "on"
 
@@ -198,7 +204,7 @@ async def test_a_client_that_leaves_does_not_cut_off_the_calls_of_others(mode: A
         leaving = asyncio.create_task(leave())
         await until(gateway.server._started.is_set)
         tasks.start_soon(stay)
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await behind.hanging.wait()
         first_leaves.set()
         await leaving
@@ -407,7 +413,7 @@ async def test_a_call_that_has_told_its_client_something_is_not_sent_again() -> 
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 await told.wait()
             await served.stop()
     assert codes == ["backend_unavailable"]
@@ -453,21 +459,23 @@ async def never(*_: Any) -> None:
     await anyio.sleep_forever()
 
 
-async def test_an_upstream_that_hangs_does_not_hold_up_what_is_not_its_own() -> None:
+async def test_an_upstream_that_hangs_does_not_hold_up_what_is_not_its_own(monkeypatch: Any) -> None:
+    monkeypatch.setattr(listing, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 3600.0)
     async with serving(Behind().build()) as served:
         gateway = Gateway.before(served)
         async with Client(gateway.server) as client:
             tools = {tool.name for tool in await client.list_tools()}
             served.answer = never
             gateway.clock.now += 60
-            with anyio.fail_after(LIST_TIMEOUT_S / 2):
+            with anyio.fail_after(60):
                 assert (await client.call_tool("local")).data == "here"
                 assert {tool.name for tool in await client.list_tools()} == tools
                 assert await code_of(client, "nothing") == "unknown_tool"
 
 
 async def test_an_upstream_that_hung_from_the_start_is_waited_for_once(monkeypatch: Any) -> None:
-    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 2.0)
     async with serving(Behind().build()) as served:
         served.answer = never
         gateway = Gateway.before(served)
@@ -476,7 +484,7 @@ async def test_an_upstream_that_hung_from_the_start_is_waited_for_once(monkeypat
             async with Client(gateway.server) as client:
                 assert [tool.name for tool in await client.list_tools()] == ["local"]
 
-        with anyio.fail_after(4):
+        with anyio.fail_after(20):  # twelve times would take longer
             async with anyio.create_task_group() as tasks:
                 for _ in range(12):
                     tasks.start_soon(one)
