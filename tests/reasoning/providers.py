@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +52,10 @@ class FakeProvider:
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     delay_s: float = 0.0
+    together: int = 0
+    """So many requests are waited for before the first one is answered after `delay_s`."""
+    on_delay: Callable[[], None] = lambda: None
+    """Told when a fault begins to delay its answer."""
     port: int = 0
     open_now: int = 0
     most_open: int = 0
@@ -83,6 +87,8 @@ class FakeProvider:
 
     async def _wait(self, reader: asyncio.StreamReader) -> None:
         """Think for a while, unless the caller hangs up."""
+        while self.most_open < self.together:  # noqa: ASYNC110  (nothing else needs to be told)
+            await asyncio.sleep(0.005)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reader.read(1), self.delay_s)
             raise ConnectionResetError
@@ -91,7 +97,10 @@ class FakeProvider:
         self, path: str, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if self.faults:
-            await _misbehave(self.faults.pop(0), writer)
+            fault = self.faults.pop(0)
+            if fault.delay_headers_s or fault.delay_body_s:
+                asyncio.get_running_loop().call_later(0.05, self.on_delay)
+            await _misbehave(fault, writer)
             return
         if self.delay_s:
             await self._wait(reader)

@@ -132,12 +132,12 @@ def test_the_first_object_counts() -> None:
 
 
 def test_a_long_row_of_almost_citations_is_read_once() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for shape in ("[", "[7", "[7,", "[7 ", "[[", " ", "[7, p. ", "[source ", "[7-", "1,"):
         text = shape * (200_000 // len(shape))
         assert checked_citations(text, {1}) == (text, [])
         checked_citations("[7" + text, {1})
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 async def test_citations_of_missing_sources_are_taken_out_of_claims_too_and_told(folder: Path) -> None:

@@ -17,7 +17,7 @@ from mcp_types import (
 )
 from pydantic import SecretStr
 
-from reasoning.carriers import connected, no_wait, served, settings
+from reasoning.carriers import connected, no_wait, served, settings, until
 from reasoning.providers import error, fake_provider
 from reasoning.scripted import Reply, ScriptedModel
 from research_reasoning import build_reasoning_server
@@ -233,7 +233,8 @@ async def test_the_limit_on_model_calls_holds_over_all_calls_of_a_server(folder:
         nonlocal open_now, most_open
         open_now += 1
         most_open = max(most_open, open_now)
-        await anyio.sleep(0.02)
+        await until(lambda: most_open >= 2)
+        await anyio.wait_all_tasks_blocked()  # one more would be here by now
         open_now -= 1
         return "prose"
 
@@ -298,7 +299,7 @@ async def test_a_client_whose_model_hangs_keeps_no_other_client_waiting(folder: 
     ):
         group.start_soon(slow.call_tool, "synthesize_research", QUESTION)
         await started.wait()
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             result = await quick.call_tool("synthesize_research", QUESTION)
         group.cancel_scope.cancel()
     assert (result.structured_content or {})["sources_used"] == 2

@@ -4,7 +4,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ PASSING = {
     "500": error(500, "api_error"),
     "503 without JSON": Fault(503, b"upstream"),
     "408": error(408, "timeout"),
-    "slow headers": Fault(200, b"{}", delay_headers_s=5),
-    "slow body": Fault(200, b"{}", delay_body_s=5),
+    "slow headers": Fault(200, b"{}", delay_headers_s=3600),
+    "slow body": Fault(200, b"{}", delay_body_s=3600),
     "reset before the body": Fault(reset_after=0),
     "reset in the body": Fault(reset_after=20_000),
     "garbage": Fault(200, b"\x00\xff{{{"),
@@ -57,9 +57,12 @@ def each_with_a_kind(faults: Iterable[str]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "kind"), each_with_a_kind(PASSING))
-async def test_what_passes_is_tried_again(folder: Path, kind: str, name: str) -> None:
-    async with connected(f"provider-{kind}", folder, model_timeout_s=0.25) as session:
+async def test_what_passes_is_tried_again(
+    folder: Path, kind: str, name: str, pass_time: Callable[[float], None]
+) -> None:
+    async with connected(f"provider-{kind}", folder, model_timeout_s=60) as session:
         assert session.provider is not None
+        session.provider.on_delay = lambda: pass_time(60)
         session.provider.faults = [PASSING[name]]
         result = await session.call("summarize_document", document_path="tor.md")
         assert len(session.provider.requests) == 2
@@ -135,19 +138,20 @@ async def test_a_provider_s_wish_to_wait_is_honoured_when_it_makes_sense(
 
 
 async def test_a_wait_beyond_the_deadline_ends_the_call_at_once(folder: Path) -> None:
-    async with connected("provider-openai", folder, retry=no_wait(deadline_s=5.0)) as session:
+    async with connected("provider-openai", folder, retry=no_wait(deadline_s=300.0)) as session:
         assert session.provider is not None
         session.provider.faults = [error(429, "rate_limit", ("retry-after", "600"))]
-        with anyio.fail_after(3):
+        with anyio.fail_after(60):
             failed = await session.fail("summarize_document", document_path="tor.md")
     assert (failed["reason"], failed["attempts"]) == ("http_429", 1)
 
 
 async def test_one_deadline_bounds_all_attempts_together(folder: Path) -> None:
-    async with connected("provider-openai", folder, retry=no_wait(deadline_s=0.3)) as session:
+    retry = no_wait(deadline_s=0.3)
+    async with connected("provider-openai", folder, retry=retry, model_timeout_s=600.0) as session:
         assert session.provider is not None
-        session.provider.faults = [Fault(delay_headers_s=5.0)] * 3
-        with anyio.fail_after(3):
+        session.provider.faults = [Fault(delay_headers_s=600.0)] * 3
+        with anyio.fail_after(60):
             failed = await session.fail("summarize_document", document_path="tor.md")
     assert failed["reason"] == "deadline"
 
@@ -200,6 +204,7 @@ async def test_no_more_calls_are_under_way_than_allowed(folder: Path) -> None:
     async with connected("provider-openai", folder, model_concurrency=3) as session:
         assert session.provider is not None
         session.provider.delay_s = 0.05
+        session.provider.together = 3
         paths = [f"n{number}.md" for number in range(9)]
         result = await session.call(
             "synthesize_research", document_paths=paths, research_question="What is hidden?"

@@ -254,11 +254,11 @@ def test_a_document_that_almost_holds_a_quote_everywhere_is_given_up_early(
         return aligned(text, begin, wanted)
 
     monkeypatch.setattr(QuoteFinder, "_aligned", staticmethod(counted))
-    started = time.monotonic()
+    started = time.process_time()
     assert place(text, quote) is None
     assert work["places"] <= 2 * MAX_PLACES
     assert work["compared"] <= 2 * (MAX_COMPARED + MAX_QUOTE)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 Form = Literal["NFC", "NFD"]

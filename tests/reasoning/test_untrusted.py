@@ -178,11 +178,11 @@ def test_an_address_is_code_whatever_back_quotes_surround_it(pieces: list[str]) 
     ],
 )
 def test_the_time_for_an_answer_grows_no_faster_than_the_answer(shape: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert acts(neutralised(shape * (2_000 // len(shape)))) == []
     for start in ("", "[a](", "!["):
         neutralised(start + shape * (200_000 // len(shape)))
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_invisible_characters_are_removed_and_others_kept() -> None:
