@@ -1,4 +1,7 @@
-"""Exchanges pairs of names without pause until its input ends, then prints how often: `swapper.py A B [C D …]`."""
+"""Exchanges pairs of names without pause until its input ends, then prints how often: `swapper.py A B [C D …]`.
+
+It says `begun` before.
+"""
 
 import ctypes
 import os
@@ -31,6 +34,8 @@ def main() -> None:
     while not select.select([sys.stdin], [], [], 0)[0]:
         for one, other in (*pairs, *reversed(pairs)):
             swap(one, other)
+        if not count:
+            print("begun", flush=True)
         count += 2 * len(pairs)
     print(count)
 

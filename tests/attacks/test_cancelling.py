@@ -27,6 +27,7 @@ def settings(tmp_path: Path) -> Settings:
         audit_log=tmp_path / "audit.jsonl",
         watch=False,
         extract_workers=1,
+        search_deadline_s=60,
         worker_memory_bytes=4096 * 1024 * 1024,
     )
 

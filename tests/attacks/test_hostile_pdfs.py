@@ -89,7 +89,7 @@ async def client(folder: Path) -> AsyncIterator[Client[Any]]:
 
 async def at_most(number: int, before: list[int]) -> None:
     """Wait until there are no more worker processes than that; one that was killed takes a moment to go."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(set(workers()) - set(before)) > number:  # noqa: ASYNC110  (processes raise no event)
             await asyncio.sleep(0.01)
 

@@ -56,9 +56,11 @@ def swapping(*pairs: tuple[Path, Path]) -> Iterator[Callable[[], int]]:
     )
     output = b""
     try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
         yield lambda: int(output)
     finally:
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
 
 

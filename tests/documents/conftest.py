@@ -30,7 +30,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(folder: Path, tmp_path: Path) -> Settings:
     return Settings(
-        roots=(Root("research", folder),), audit_log=tmp_path / "audit.jsonl", watch=False, extract_workers=1
+        roots=(Root("research", folder),),
+        audit_log=tmp_path / "audit.jsonl",
+        watch=False,
+        extract_workers=1,
+        search_deadline_s=60,
     )
 
 

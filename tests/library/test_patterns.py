@@ -86,11 +86,11 @@ def test_within_one_directory_a_pattern_agrees_with_fnmatch(pattern: str, name: 
     ],
 )
 def test_no_pattern_is_slow(pattern: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     matches = compile_pattern(pattern)
     for path in ("a" * 4000, "/".join("a" * 2000), "ab" * 2000):
         matches(path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("pattern", ["x" * 1001, "\ud800", "*" * 1_000_000])

@@ -31,7 +31,7 @@ from attacks.pdf_files import (
 )
 from research_shared.extraction import Extracted, Unreadable, WorkerPool, _worker, read_pdf
 from research_shared.extraction import worker as worker_module
-from research_shared.extraction.pdf import in_words
+from research_shared.extraction.pdf import _Reading, in_words
 from research_shared.extraction.worker import Worker, WorkerLost
 from research_shared.limits import Limits
 
@@ -72,7 +72,7 @@ async def reason(reading: Any) -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  (processes raise no event)
             await asyncio.sleep(0.005)
 
@@ -143,16 +143,34 @@ def slow_on(*slow: int) -> bytes:
     return pdf(objects)
 
 
+@pytest.fixture
+def time_passes_after_a_page(monkeypatch: pytest.MonkeyPatch, pass_time: Callable[[float], None]) -> None:
+    """A minute passes once the first page has come and the second one is waited for."""
+    take = _Reading._take
+    pages = 0
+
+    def taken(reading: _Reading, kind: int, payload: bytes) -> None:
+        nonlocal pages
+        take(reading, kind, payload)
+        pages += kind == _worker.PAGE
+        if kind == _worker.PAGE and pages == 1:
+            asyncio.get_running_loop().call_soon(pass_time, 60)
+
+    monkeypatch.setattr(_Reading, "_take", taken)
+
+
+@pytest.mark.usefixtures("time_passes_after_a_page")
 async def test_a_page_that_takes_too_long_is_left_out(read: Read) -> None:
-    extracted = await read(slow_on(2), page_timeout_s=0.6)
+    extracted = await read(slow_on(2), page_timeout_s=50, document_timeout_s=3600)
     assert extracted.data == b"first\nthird"
     assert extracted.page_starts == (1, 2, 2)
     assert extracted.missing_pages == (2,)
     assert extracted.notes == ("page 2 could not be read and is missing",)
 
 
+@pytest.mark.usefixtures("time_passes_after_a_page")
 async def test_a_document_that_takes_too_long_keeps_its_finished_pages(read: Read, pool: WorkerPool) -> None:
-    extracted = await read(slow_on(2, 3), document_timeout_s=0.8)
+    extracted = await read(slow_on(2, 3), page_timeout_s=3600, document_timeout_s=50)
     assert extracted.data == b"first"
     assert extracted.missing_pages == (2, 3)
     assert extracted.notes == (
@@ -240,7 +258,7 @@ async def test_a_turn_that_comes_with_a_cancellation_is_passed_on(pool: WorkerPo
     waiting.cancel()  # it has been handed the slot, and has not run since
     with suppress(asyncio.CancelledError):
         await waiting
-    async with asyncio.timeout(5), pool.slot():
+    async with asyncio.timeout(60), pool.slot():
         pass
 
 

@@ -110,11 +110,11 @@ def test_binary_content_behind_a_text_name_is_unreadable(file: Path, content: by
 def test_a_sparse_file_of_ten_gigabytes_is_too_large_at_once(file: Path) -> None:
     with file.open("wb") as out:
         out.truncate(10 * 1024**3)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Unreadable) as refusal:
         read(file)
     assert refusal.value.reason == "too large"
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_line_of_a_hundred_megabytes_is_cut_with_a_note_in_bounded_memory(file: Path) -> None:

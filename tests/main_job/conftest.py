@@ -21,5 +21,6 @@ def settings(tmp_path: Path) -> Settings:
         audit_log=tmp_path / "audit.jsonl",
         watch=False,
         extract_workers=1,
+        search_deadline_s=60,
         retry_base_s=0.0,
     )
