@@ -86,7 +86,7 @@ class Child:
         self._process.send_signal(signal.SIGKILL)
         rest = self._out.read().split("\n")[:-1]  # a line cut short was not acknowledged
         self._out.close()
-        assert self._process.wait(10) == -signal.SIGKILL
+        assert self._process.wait(60) == -signal.SIGKILL
         return rest
 
 
@@ -403,15 +403,13 @@ async def test_a_log_that_does_not_answer_counts_as_not_written(
 
             def hang(fd: int, data: Any) -> int:
                 if len(data) > 1:
-                    release.wait(10)
+                    release.wait(60)
                 return real(fd, data)
 
             monkeypatch.setattr("research_gateway.audit.files.os.write", hang)
             trail.options = replace(options, timeout_s=0.05)
-            began = time.perf_counter()
             assert await code_of(client) == "audit_unavailable"
-            assert time.perf_counter() - began < 5
-            assert trail.status().pending > 0
+            assert trail.status().pending > 0  # so this answer has not waited for the disk
             assert trail.status().lag_s > 0
             release.set()
         assert hall.calls == 0
@@ -423,35 +421,39 @@ async def test_a_slow_disk_does_not_stall_the_event_loop(
     options: AuditOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.write
+    release = threading.Event()
 
     def slow(fd: int, data: Any) -> int:
         if len(data) > 1:
-            time.sleep(0.1)
+            release.wait(60)
         return real(fd, data)
 
     async with AuditTrail(options) as trail:
         monkeypatch.setattr("research_gateway.audit.files.os.write", slow)
         call = asyncio.create_task(trail.written(trail.submit(Event.of("note", 0))))
-        turns = 0
-        while not call.done():
+        for _ in range(100):
             await asyncio.sleep(0)
-            turns += 1
-    assert turns > 100
+        assert not call.done()
+        release.set()
+        assert await call
 
 
 async def test_many_calls_share_one_write(options: AuditOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs = 0
-    real = os.fdatasync
+    submitted = threading.Event()
 
-    def count(fd: int) -> None:
+    def count(_fd: int) -> None:
         nonlocal syncs
         syncs += 1
-        real(fd)
+        submitted.wait(60)  # a disk is slow, and however slow this machine is, all are there when it is done
 
+    submitted.set()
     monkeypatch.setattr("research_gateway.audit.filelog._sync_data", count)
     async with AuditTrail(replace(options, fsync="always")) as trail:
         before = syncs
+        submitted.clear()
         entries = [trail.submit(Event.of("note", 0, number=number)) for number in range(400)]
+        submitted.set()
         assert all([await trail.written(entry) for entry in entries])
         assert 1 <= syncs - before <= 40
 
@@ -467,7 +469,7 @@ async def test_the_policy_decides_when_the_disk_is_made_sure(
         await trail.written(trail.submit(Event.of("note", 0)))
         if fsync == "always":
             assert synced.is_set()
-        assert await asyncio.to_thread(synced.wait, 0.5 if fsync == "never" else 10) == (fsync != "never")
+        assert await asyncio.to_thread(synced.wait, 0.5 if fsync == "never" else 60) == (fsync != "never")
 
 
 async def test_a_disk_that_cannot_be_made_sure_is_a_failure(
@@ -486,7 +488,7 @@ async def test_a_disk_that_cannot_be_made_sure_is_a_failure(
             await client.list_tools()
             failing.set()
             trail.submit(Event.of("note", 0))
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while trail.status().writable:  # noqa: ASYNC110  (the thread has no event to wait for)
                     await asyncio.sleep(0)
             assert await code_of(client) == "audit_unavailable"

@@ -22,16 +22,17 @@ MODES: tuple[Mode, ...] = ("keyword", "regex")
 SOAK_S = 60.0 if os.environ.get("RESEARCH_TEST_FULL") else 4.0
 
 
-def engine_of(folder: Path, *, watch: bool = False, library: Library | None = None) -> SearchEngine:
-    return SearchEngine(library or Library(RootsPolicy([Root("research", folder)])), watch=watch)
+def engine_of(
+    folder: Path, *, watch: bool = False, library: Library | None = None, rescan_interval_s: float = 30.0
+) -> SearchEngine:
+    library = library or Library(RootsPolicy([Root("research", folder)]))
+    return SearchEngine(library, watch=watch, rescan_interval_s=rescan_interval_s)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> float:
-    started = time.monotonic()
-    while not await condition():
-        assert time.monotonic() - started < seconds, "the condition did not come true in time"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - started
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():  # noqa: ASYNC110  (the engine has no event for it)
+            await asyncio.sleep(0.005)
 
 
 async def watching(engine: SearchEngine) -> None:
@@ -70,7 +71,8 @@ async def test_watching_sees_files_and_whole_directories_come_and_go(tmp_path: P
     elsewhere.mkdir()
     for number in range(5):
         (elsewhere / f"{number}.md").write_text("honest\n", encoding="utf-8")
-    async with engine_of(folder, watch=True) as engine:
+    # no scan comes that could find what watching has missed
+    async with engine_of(folder, watch=True, rescan_interval_s=3600) as engine:
         await watching(engine)
 
         def count(expected: int) -> Callable[[], Awaitable[bool]]:
@@ -80,7 +82,7 @@ async def test_watching_sees_files_and_whole_directories_come_and_go(tmp_path: P
             return same
 
         (folder / "a.md").write_text("honest\n", encoding="utf-8")
-        assert await until(count(1)) < 2.0
+        await until(count(1))
         shutil.move(elsewhere, folder / "moved.dir")
         await until(count(6))
         shutil.rmtree(folder / "moved.dir")
@@ -293,11 +295,11 @@ async def test_under_constant_change_no_hit_is_stale_and_no_file_is_missed(tmp_p
         versions[name] = max([*history.get(name, {0: 0.0}), 0]) + 1
         path.write_text(f"common text\nversion v{versions[name]:05}\n", encoding="utf-8")
 
-    async with engine_of(tmp_path, watch=True) as engine:
+    async with engine_of(tmp_path, watch=True, rescan_interval_s=3600) as engine:
         await watching(engine)
         end = time.monotonic() + SOAK_S
         searches = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or searches <= 20:
             change(time.monotonic())
             mode = MODES[searches % 2]
             started = time.monotonic()
@@ -317,8 +319,7 @@ async def test_under_constant_change_no_hit_is_stale_and_no_file_is_missed(tmp_p
             shown = {hit.document: int(hit.matched_text.partition(" v")[2]) for hit in outcome.hits}
             return shown == versions
 
-        assert await until(complete, 5.0) < 2.0
-        assert searches > 20
+        await until(complete)
 
 
 async def test_memory_is_given_back_once_after_much_was_indexed(

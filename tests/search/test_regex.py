@@ -265,13 +265,14 @@ async def test_nested_quantifiers_on_adversarial_text_end_quickly(tmp_path: Path
     engine = engine_of(tmp_path)
     await engine.search("warm", mode="regex", limit=1)
     best = min([await timed(engine, pattern) for _ in range(3)])
-    assert best < 0.5  # 100 ms is the aim on a quiet machine; a backtracking engine would take years
+    assert best < 0.5  # 100 ms is the aim; a backtracking engine would take years
 
 
 async def timed(engine: SearchEngine, pattern: str) -> float:
-    started = time.monotonic()
+    """What the search takes of the processor, in seconds: others may be using it as well."""
+    started = time.process_time()
     await engine.search(pattern, mode="regex", limit=10)
-    return time.monotonic() - started
+    return time.process_time() - started
 
 
 async def test_a_line_too_long_for_a_costly_expression_is_left_out_and_named(tmp_path: Path) -> None:
@@ -302,6 +303,8 @@ async def test_a_costly_search_ends_at_the_deadline_with_what_it_covered_and_oth
         while engine.indexing or engine.stats.documents < 200:
             await asyncio.sleep(0.01)
         costly = asyncio.create_task(engine.search("(.{0,200}e){4}zz[z]", mode="regex", limit=5))
+        await asyncio.sleep(0)
+        engine._deadline_s = 60.0  # the others are quick, and a busy machine may still take its time for them
         while not costly.done():
             outcome = await engine.search("needle", mode="regex", limit=3)
             assert len(outcome.hits) == 3
