@@ -228,7 +228,11 @@ async def test_a_phrase_that_two_passages_share_leaves_no_hit_out(tmp_path: Path
     assert outcome.truncated
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(query=st.text(st.sampled_from('fox dg"()+-*:ANDORNOT title:path\\\n東é?'), max_size=60))
 async def test_whatever_is_typed_is_answered(engine: SearchEngine, query: str) -> None:
     assert (await engine.search(query, limit=3)).total_documents == len(FILES)
