@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from research_documents.search import Hit, SearchEngine, SearchOutcome
 from research_documents.search.catalog import Entry
 from research_documents.search.dialect import ignores_case
-from research_documents.search.pattern import MAX_PATTERN_LENGTH, PatternRefused, compiled
+from research_documents.search.pattern import MAX_PATTERN_LENGTH, Find, PatternRefused, compiled
 from research_documents.search.regex import Scan
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.library import Library
@@ -290,6 +290,28 @@ async def test_a_line_too_long_for_a_costly_expression_is_left_out_and_named(tmp
     assert "line 3 of a.txt" in warning
     assert [hit.line_number for hit in plain.hits] == [3]
     assert not plain.truncated
+
+
+def test_a_long_line_is_not_left_out_because_the_machine_was_busy_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The estimate of how long the line takes comes from a part of it, during which others may be served."""
+    now, busy_s = 0.0, 10.0
+
+    def finder(scan: Scan, _letters: object) -> Find:
+        def find(data: bytes, begin: int, end: int) -> tuple[tuple[int, int], ...]:
+            nonlocal now, busy_s
+            now, busy_s = now + busy_s, 0.0
+            return scan.pattern.find(data, begin, end)
+
+        return find
+
+    monkeypatch.setattr(Scan, "_finder", finder)
+    monkeypatch.setattr("research_documents.search.regex.time.monotonic", lambda: now)
+    entry = document("a.txt", b"x" * 1_000_000 + b" needle\n")
+    scan = Scan([entry], compiled("needle"), ALL, deadline=20.0)
+    scan.advance(float("inf"))
+    assert (scan.skipped, len(scan.hits)) == ([], 1)
 
 
 async def test_a_costly_search_ends_at_the_deadline_with_what_it_covered_and_others_go_on(
