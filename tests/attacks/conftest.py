@@ -81,6 +81,7 @@ async def target(
         model_route="extractive",
         watch=False,
         extract_workers=1,
+        search_deadline_s=60,
         log_level="debug",
     )
     policy = RootsPolicy(settings.roots, openat2=False if request.param.endswith("without openat2") else None)
