@@ -13,6 +13,8 @@ from research_gateway.completions import first_of, within
 from serving_support import serving
 from upstream_support import Behind, Gateway, code_of
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 JSON = "application/json"
 EVENTS = "text/event-stream"
 RESULT = {"content": [], "structuredContent": {"result": "a"}, "resultType": "complete"}

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import mcp_types
+import pytest
 from fastmcp import Client
 from fastmcp.client.elicitation import ElicitResult
 from fastmcp.client.logging import LogMessage
@@ -15,6 +16,8 @@ from mcp_types import TextContent
 from research_gateway.upstreams import Upstream
 from serving_support import serving
 from upstream_support import ERAS, Behind, Gateway, elicit, modern_only, old_fashioned, sample
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def test_an_upstream_of_an_earlier_era_serves_clients_of_both_without_mixing_them() -> None:

@@ -23,12 +23,7 @@ from research_shared.settings import Settings
 from serving_support import serving, until
 from upstream_support import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
 
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for lists as long as a busy machine takes for them."""
-    monkeypatch.setattr(listing, "PATIENCE_S", 60.0)
-    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 60.0)
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @ERAS
