@@ -1,7 +1,7 @@
 """Fixtures that every part of the suite uses."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +11,14 @@ settings.register_profile(
     "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _time_to_start() -> Iterator[None]:
+    """Do not take a process that is slow to start for one that does not know 2026-07-28."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mcp.client.session.DISCOVER_TIMEOUT_SECONDS", 120.0)
+        yield
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ QUESTION = {"document_paths": PATHS, "research_question": "How do networks hide 
 
 async def run(mode: str, tool: str, arguments: dict[str, Any], *target: str, **environment: str) -> Any:
     command = [str(NODE), str(SCRIPT), str(DIRECTORY), mode, tool, json.dumps(arguments), *target]
-    with anyio.fail_after(60):
+    with anyio.fail_after(300):
         done = await anyio.run_process(
             command, env=os.environ | environment, stderr=subprocess.PIPE, check=False
         )
