@@ -6,16 +6,50 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from fastmcp.server.auth import AccessToken, AuthProvider, TokenVerifier
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuthBackend
+from starlette.authentication import AuthCredentials
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection
 
 from research_shared.errors import ConfigurationError
+from research_shared.logs import get_logger
 from research_shared.settings import Settings
+
+log = get_logger("research.auth")
+
+
+class _OneBearer(BearerAuthBackend):
+    """Lets nobody in who sends credentials twice, of which a proxy may have checked the others, or odd ones."""
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser] | None:
+        if len(conn.headers.getlist("authorization")) > 1:
+            return None
+        try:
+            found: tuple[AuthCredentials, AuthenticatedUser] | None = await super().authenticate(conn)
+        except Exception as error:  # noqa: BLE001  (made of what a stranger sent)
+            log.info("credentials that cannot be checked", error=type(error).__name__)
+            return None
+        return found
+
+
+class CarefulVerifier(TokenVerifier):
+    """A verifier behind which a request has one set of credentials, and odd ones are merely wrong."""
+
+    def get_middleware(self) -> list[Middleware]:
+        """What each HTTP request passes."""
+        return [
+            Middleware(AuthenticationMiddleware, backend=_OneBearer(self)),
+            Middleware(AuthContextMiddleware),
+        ]
 
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-class SharedTokens(TokenVerifier):
+class SharedTokens(CarefulVerifier):
     """Accepts a few tokens that the operator has handed out; each is a principal of its own.
 
     Tokens are compared by digest and in constant time, so that timing tells nothing about them.
@@ -44,11 +78,11 @@ def auth_provider(settings: Settings) -> AuthProvider | None:
         return SharedTokens(token.get_secret_value() for token in settings.auth_tokens)
     if settings.auth_jwks_url is None and settings.auth_public_key is None:
         return None
-    from fastmcp.server.auth.providers.jwt import JWTVerifier
+    from research_shared.jwts import ExpiringJwts
 
     try:
         key = settings.auth_public_key.read_text(encoding="ascii") if settings.auth_public_key else None
-        return JWTVerifier(
+        return ExpiringJwts(
             public_key=key,
             jwks_uri=settings.auth_jwks_url,
             issuer=settings.auth_issuer,
