@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
@@ -26,8 +28,8 @@ from mcp import MCPError
 from audit.support import KEY, Hall, check, found, records, write_log
 from research_gateway.app import build_gateway
 from research_gateway.audit import AuditOptions, AuditTrail
-from research_gateway.audit.events import Event
-from research_gateway.audit.filelog import open_log
+from research_gateway.audit.events import Chain, Event
+from research_gateway.audit.filelog import FileLog, open_log
 from research_gateway.audit.files import refuse_inside_roots
 from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
@@ -327,6 +329,83 @@ async def test_a_log_that_is_taken_away_is_noticed(
                     os.truncate(log, log.stat().st_size - 2)
             assert await code_of(client) is None
     assert found(log) is None
+
+
+@pytest.mark.parametrize(
+    "swapped", ["symlink", "fifo", "socket", "directory", "other file", "hard link", "segment"]
+)
+def test_a_file_swapped_just_before_the_next_one_is_begun_is_neither_written_nor_moved(
+    swapped: str, options: AuditOptions, tmp_path: Path
+) -> None:
+    options = replace(options, path=tmp_path / "audit.jsonl", max_bytes=1_500)
+    log, segment, aside = options.path, tmp_path / "audit.000001.jsonl", tmp_path / "aside"
+    assert log is not None
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"somebody else's")
+    chain = Chain(options.key, options.checkpoint_every, time.time)
+    opened = open_log(options, chain, {"pid": 1})
+    while log.stat().st_size < options.max_bytes:
+        opened.append([Event.of("note", time.time())])
+    before = log.read_bytes()
+    if swapped != "segment":
+        log.rename(aside)
+    match swapped:
+        case "symlink":
+            log.symlink_to(foreign)
+        case "fifo":
+            os.mkfifo(log)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(log))
+        case "directory":
+            log.mkdir()
+        case "other file":
+            log.write_bytes(before)
+        case "hard link":
+            log.hardlink_to(foreign)
+        case "segment":
+            segment.write_bytes(b"another")
+    status = log.lstat()
+    with pytest.raises(OSError, match=r"no longer where it was|in the place of a part"):
+        opened.append([Event.of("note", time.time())])
+    assert foreign.read_bytes() == b"somebody else's"
+    assert (log.lstat().st_ino, log.lstat().st_mode) == (status.st_ino, status.st_mode)
+    if swapped == "segment":
+        assert segment.read_bytes() == b"another"
+        segment.unlink()
+    else:
+        assert not os.path.lexists(segment)
+        log.rmdir() if swapped == "directory" else log.unlink()
+        aside.rename(log)
+    opened.append([Event.of("note", time.time())])
+    opened.close()
+    assert found(log) is None
+    assert segment.exists()
+
+
+def test_no_file_is_begun_in_a_directory_that_was_put_in_place_of_the_log_s_own(
+    options: AuditOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, aside = tmp_path / "logs", tmp_path / "aside"
+    directory.mkdir()
+    options = replace(options, path=directory / "audit.jsonl", max_bytes=1_500)
+    opened = open_log(options, Chain(options.key, options.checkpoint_every, time.time), {"pid": 1})
+    with monkeypatch.context() as full:
+        full.setattr(FileLog, "_create", Mock(side_effect=OSError(errno.ENOSPC, "the disk is full")))
+        many = [Event.of("note", time.time())] * 30
+        opened.append(many)
+        with pytest.raises(OSError, match="the disk is full"):
+            opened.append(many)
+    directory.rename(aside)
+    directory.mkdir()
+    with pytest.raises(OSError, match="no longer where it was"):
+        opened.append([Event.of("note", time.time())])
+    assert not list(directory.iterdir())
+    directory.rmdir()
+    aside.rename(directory)
+    opened.append([Event.of("note", time.time())])
+    opened.close()
+    assert found(directory / "audit.jsonl") is None
 
 
 @pytest.fixture

@@ -203,6 +203,7 @@ class FileLog:
         if self._head.is_closed:
             raise OSError(errno.EBADF, "the audit log is closed")
         if self._fd is None:
+            self._check_head()
             self._continue()
         self._check_place(self._file)
         if self._size >= self._options.max_bytes or (
@@ -235,9 +236,15 @@ class FileLog:
         self._place_known_until = 0.0
         if os.fstat(fd).st_size != self._size:
             raise OSError(errno.EIO, "the audit log has been changed by another program")
-        if not is_named(fd, self._names.path) or not self._head.is_in_place():
-            raise OSError(errno.ENOENT, "the audit log or its head file is no longer where it was")
+        if not is_named(fd, self._names.path):
+            raise OSError(errno.ENOENT, "the audit log is no longer where it was")
+        self._check_head()
         self._place_known_until = now + PLACE_CHECK_S
+
+    def _check_head(self) -> None:
+        """Make sure that the directory is still the one in which the log was opened."""
+        if not self._head.is_in_place():
+            raise OSError(errno.ENOENT, "the head file of the audit log is no longer where it was")
 
     def _commit(self, events: list[Event], *, final: bool = False, in_use: bool = True) -> None:
         fd = self._file
@@ -261,7 +268,15 @@ class FileLog:
         if self._options.key is not None:
             self._commit([], final=True)
         self.sync()
-        self._names.path.rename(self._names.segment(self._segment))
+        # What is renamed must be what was written, and not take the place of anything.
+        self._place_known_until = 0.0
+        self._check_place(fd)
+        target = self._names.segment(self._segment)
+        if os.path.lexists(target):
+            raise OSError(
+                errno.EEXIST, f"there is a file {target.name!r} in the place of a part of the audit log"
+            )
+        self._names.path.rename(target)
         os.close(fd)
         self._fd = None
         self._continue()
