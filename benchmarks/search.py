@@ -28,6 +28,7 @@ from research_documents.search.index import HEAP_BYTES, PassageIndex
 from research_documents.search.request import Mode
 from research_shared.analysis import STEMMED, STOP_WORDS, folded, register, stems
 from research_shared.library import Library, Limits
+from research_shared.memory import own_process
 from research_shared.passages import spans
 from research_shared.roots import Root, RootsPolicy
 
@@ -146,6 +147,7 @@ def fts5(texts: list[Any]) -> sqlite3.Connection:
 async def build(corpus: Path) -> tuple[SearchEngine, list[Any]]:
     gc.collect()
     before = resident()
+    own_process()  # as `serve` does
     library = Library(RootsPolicy([Root("research", corpus)]), Limits())
     engine = SearchEngine(library, max_response_bytes=1 << 40)
     started = time.perf_counter()

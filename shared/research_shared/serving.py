@@ -1,7 +1,6 @@
 """How a server is run from the command line: its options, its transports, its health check."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from research_shared.auth import auth_provider, check_exposure, is_loopback
 from research_shared.drain import Drain
 from research_shared.errors import ConfigurationError
 from research_shared.logs import configure_logging, get_logger
+from research_shared.memory import own_process
 from research_shared.settings import Settings, parse_roots
 
 RootOption = Annotated[
@@ -158,9 +158,7 @@ def add_serve(app: App, build: Callable[[Settings], FastMCP[Any]], text: str) ->
 async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:
     """Serve over HTTP. The lifespan is entered here, so that what is wrong with it is an error and no traceback."""
     async with server._lifespan_manager():  # noqa: SLF001  (as FastMCP's own run_http_async does)
-        # What is there now stays: looking through it for garbage again and again held calls up for 0.1 s.
-        gc.collect()
-        gc.freeze()
+        own_process()
         await listener.serve()
 
 
@@ -228,6 +226,7 @@ async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> Non
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, lambda: stopping.append(loop.create_task(stop())))
+    own_process()
     try:
         await server.run_stdio_async(show_banner=False)
     finally:

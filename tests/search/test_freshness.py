@@ -16,6 +16,7 @@ from research_documents.search.request import Mode
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.library import Library
+from research_shared.memory import tidy
 from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
 
 MODES: tuple[Mode, ...] = ("keyword", "regex")
@@ -329,11 +330,10 @@ async def test_memory_is_given_back_once_after_much_was_indexed(
     engine = engine_of(tmp_path)
 
     def give() -> None:
-        real()
+        tidy()
         given.append(engine.stats.text_bytes)
 
-    real = keeper_module.give_memory_back
-    monkeypatch.setattr(keeper_module, "give_memory_back", give)
+    monkeypatch.setattr(keeper_module, "tidy", give)
     monkeypatch.setattr(keeper_module, "MUCH_TEXT", 20)
     (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
     await engine.search("honest")

@@ -2,11 +2,9 @@
 
 import asyncio
 import contextvars
-import ctypes
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeVar
@@ -18,6 +16,7 @@ from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
 from research_shared.library import Library
 from research_shared.logs import get_logger
+from research_shared.memory import tidy
 
 log = get_logger("research.search")
 T = TypeVar("T")
@@ -32,7 +31,7 @@ COMMIT_EVERY_S: Final = 2.0
 MANY_TOUCHES: Final = 256
 RETRY_UNREADABLE_S: Final = 60.0
 MUCH_TEXT: Final = 16 * 1024 * 1024
-"""After indexing so many bytes, the memory that this took is given back."""
+"""After indexing so many bytes, memory is put in order."""
 SETTLED_NS: Final = 20_000_000
 """A file changed more recently than this may change again without its time stamps showing it."""
 
@@ -206,7 +205,7 @@ class Keeper:
         self._store.rest(index)
         if self._indexed_bytes >= MUCH_TEXT:
             self._indexed_bytes = 0
-            give_memory_back()
+            tidy()
 
     def _open(self) -> PassageIndex:
         opened = self._store.open()
@@ -389,12 +388,6 @@ class Keeper:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-
-
-def give_memory_back() -> None:
-    """Return what was freed to the system, where the C library can: building an index leaves much of it behind."""
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def same_file(one: Identity, other: Identity) -> bool:

@@ -1,0 +1,32 @@
+"""The collector is told what stays in processes of our own, and left alone in those of others."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from research_shared import memory
+
+
+@pytest.fixture(autouse=True)
+def thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(memory, "_owned", False)
+    before = gc.get_freeze_count()
+    yield
+    if gc.get_freeze_count() > before:
+        gc.unfreeze()
+
+
+def test_in_the_process_of_another_program_the_collector_is_left_alone() -> None:
+    before = gc.get_freeze_count()
+    memory.tidy()
+    assert gc.get_freeze_count() == before
+
+
+def test_in_a_process_of_our_own_what_was_built_is_looked_through_no_more() -> None:
+    memory.own_process()
+    before = gc.get_freeze_count()
+    assert before > 0
+    built = [[number] for number in range(1_000)]
+    memory.tidy()
+    assert gc.get_freeze_count() >= before + len(built)
