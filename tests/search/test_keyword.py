@@ -167,6 +167,17 @@ async def test_equal_scores_are_ordered_by_path_and_the_ranks_are_paged_through_
     assert [hit.document for hit in paged] == sorted(files)
 
 
+def test_passages_of_one_score_are_found_all_or_not_at_all() -> None:
+    index = PassageIndex()
+    for number in range(200):
+        data = b"quokka quokka\n" if number < 3 else b"quokka walks\n"
+        index.add(number, DocumentText("a.md", "text/markdown", IDENTITY, "", "", data))
+    index.commit()
+    query, _ = build(parse("quokka").group, index)
+    found = {limit: sorted(passage.document for passage in index.search(query, limit)) for limit in (3, 4)}
+    assert found == {3: [0, 1, 2], 4: list(range(200))}
+
+
 async def test_the_same_search_gives_the_same_answer_in_a_new_index(tmp_path: Path) -> None:
     first = await search(tmp_path, FILES, "runner dogs quick")
     assert await search(tmp_path, {}, "runner dogs quick") == first

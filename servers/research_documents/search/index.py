@@ -15,8 +15,10 @@ _TAIL_WORDS: Final = 12
 _HALF: Final = 32
 _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
-_SPARE: Final = 12
-"""Passages that are asked for beyond those wanted, so that a few equal ones take no second search."""
+_SPARE: Final = 48
+"""Passages that are asked for beyond those wanted, so that not many equal ones take no second search."""
+_MORE: Final = 6
+"""How many times as many are asked for when those were not enough."""
 _MOST_TIES: Final = 50_000
 _SELECTIVE: Final = 4
 """What more than one in so many passages may hold, says too little about where it is."""
@@ -127,8 +129,7 @@ class PassageIndex:
     def search(self, query: Any, limit: int, documents: Collection[int] | None = None) -> list[Scored]:
         """The best `limit` passages and all that are equal to the last of them, within `documents` if given.
 
-        A few that score less may follow. Equal scores are in no particular order: which of them come first is for others
-        to say.
+        Equal scores are in no particular order: which of them come first is for others to say.
         """
         from tantivy import Occur, Query
 
@@ -139,10 +140,13 @@ class PassageIndex:
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, within)])
         searcher = self._searcher
         fetch = limit + _SPARE
-        hits = searcher.search(query, fetch, count=False).hits
+        hits: list[Any] = searcher.search(query, fetch, count=False).hits
         while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
-            fetch = max(8 * fetch, 512)
+            fetch *= _MORE
             hits = searcher.search(query, fetch, count=False).hits
+        if len(hits) > limit:
+            least = hits[limit - 1][0]
+            hits = [hit for hit in hits if hit[0] >= least]
         addresses = [address for _, address in hits]
         places: list[Any] = searcher.fast_field_values("place", addresses)
         ranges: list[Any] = searcher.fast_field_values("range", addresses)

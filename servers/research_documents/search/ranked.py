@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from research_documents.search.catalog import Entry
-from research_documents.search.excerpt import context, cut
+from research_documents.search.excerpt import MAX_LINE, context, cut
 from research_documents.search.index import TAIL_BYTES, PassageIndex, Scored
 from research_documents.search.lines import Needles, best_line, match_position
 from research_documents.search.outcome import Hit
 from research_shared.documents import DocumentText
+
+_SPARE: Final = 12
+"""Passages that are asked for beyond those wanted where some may give no hit of their own."""
 
 
 @dataclass(slots=True)
@@ -42,7 +45,7 @@ class Ranker:
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """The hits `first` to `first + limit` in the order of score, path and line; a line is one hit."""
         last = first + limit
-        wanted = last + 1
+        wanted = last + 1 + (_SPARE if self._may_repeat else 0)
         while True:
             scored = self.index.search(self.query, wanted, self.documents)
             found = self._gathered(scored, last, texts)
@@ -58,19 +61,25 @@ class Ranker:
     def _gathered(self, scored: list[Scored], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """The hits of these passages, best first, up to `last` of them; one more where only this tells if there are more."""
         found = Ranking()
-        known = [(s, entry) for s in scored if (entry := self.by_id.get(s.document)) is not None]
+        by_id = self.by_id
+        known = [
+            (-passage.score, entry.info.path, passage.begin, passage, entry)
+            for passage in scored
+            if (entry := by_id.get(passage.document)) is not None
+        ]
         found.outdated = len(known) < len(scored)
-        known.sort(key=lambda pair: (-pair[0].score, pair[1].path, pair[0].begin))
+        known.sort()  # an entry is never compared: two passages of one document begin apart
         hits: dict[tuple[str, int], Hit] = {}
-        for passage, entry in known:
+        enough = last + self._may_repeat
+        for _, path, _, passage, entry in known:
             text = entry.text or texts.get(entry.id)
             if text is None:
                 found.missing.append(entry)
             else:
                 hit = self._hit(passage, text)
-                hits.setdefault((hit.document, hit.line_number), hit)
-                found.entries[hit.document] = entry
-            if len(hits) + len(found.missing) == last + self._may_repeat:
+                hits.setdefault((path, hit.line_number), hit)
+                found.entries[path] = entry
+            if len(hits) + len(found.missing) == enough:
                 break
         found.hits = list(hits.values())
         return found
@@ -88,19 +97,22 @@ class Ranker:
             # A phrase may run on into what follows, as far as it was indexed with this passage.
             content = data[passage.begin : passage.end + TAIL_BYTES].decode("utf-8", "ignore")
         best = best_line(content, self.needles)
-        lines = content.split("\n")
-        if self._may_repeat:
-            lines[best] = text.line(passage.line + best)
+        lines = content.split("\n", best + 1)
+        line = lines[best]
         number = passage.line + best
+        if self._may_repeat and best + 1 == len(lines):
+            line = text.line(number)  # there it may have been cut
         before: tuple[str, ...] = ()
         after: tuple[str, ...] = ()
         if self.context_lines:
-            begin = passage.begin + sum(len(line.encode()) + 1 for line in lines[:best])
-            before, after = context(data, begin, begin + len(lines[best].encode()), self.context_lines)
+            begin = passage.begin + sum(len(above.encode()) + 1 for above in lines[:best])
+            before, after = context(data, begin, begin + len(line.encode()), self.context_lines)
+        if len(line) > MAX_LINE:
+            line = cut(line, match_position(line, self.needles))
         return Hit(
             text.path,
             number,
-            cut(lines[best], match_position(lines[best], self.needles)),
+            line,
             text.page_of(number) if text.page_starts else None,
             passage.score,
             before,
