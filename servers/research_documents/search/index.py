@@ -15,7 +15,7 @@ _TAIL_WORDS: Final = 12
 _HALF: Final = 32
 _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
-_SPARE: Final = 48
+_SPARE: Final = 24
 """Passages that are asked for beyond those wanted, so that not many equal ones take no second search."""
 _MORE: Final = 6
 """How many times as many are asked for when those were not enough."""

@@ -40,12 +40,19 @@ class Needles:
         alone = len(self.stems) == 1 and not self.prefixes and not self.phrases
         return next(iter(self.stems)) if alone else ""
 
+    @cached_property
+    def clues(self) -> tuple[str, ...]:
+        """How the words begin: a line without one of these does not hold its word."""
+        return (*(head for stem in self.stems for head in _heads(stem)), *self.prefixes)
+
 
 def best_line(passage: str, needles: Needles) -> int:
     """The index of the line that holds the most of what was searched for; the first one of equals."""
     text = _plain(passage)
     if text is not None:
-        return text.count("\n", 0, _best_of_plain(text, needles))
+        if needles.phrases or needles.only_stem:
+            return text.count("\n", 0, _best_of_plain(text, needles))
+        return _best_of_words(text.split("\n"), needles)
     score = _scores(passage, needles)
     return max(score, key=lambda number: (score[number], -number), default=0)
 
@@ -79,6 +86,27 @@ def _best_of_plain(text: str, needles: Needles) -> int:
             score[start] = score.get(start, 0) + len(phrase) + 1
     most = max(score.values(), default=0)
     return min((start for start, held in score.items() if held == most), default=0)
+
+
+def _best_of_words(lines: list[str], needles: Needles) -> int:
+    """The same without phrases, as the line's index: only lines that can be the best one are looked at closely."""
+    most = [0] * len(lines)
+    for clue in needles.clues:
+        for number, line in enumerate(lines):
+            if clue in line:
+                most[number] += 1
+    best, best_score = 0, 0
+    for number in sorted(filter(most.__getitem__, range(len(lines))), key=most.__getitem__, reverse=True):
+        if most[number] < best_score:
+            break
+        if most[number] == best_score and number > best:
+            continue
+        line = lines[number]
+        score = sum(1 for stem in needles.stems if next(_with_stem(line, stem), None) is not None)
+        score += sum(1 for prefix in needles.prefixes if next(_with_prefix(line, prefix), None) is not None)
+        if score > best_score or (score == best_score and number < best):
+            best, best_score = number, score
+    return best
 
 
 def _with_stem(text: str, stem: str) -> Iterator[int]:
