@@ -264,6 +264,8 @@ async def engine(tmp_path: Path) -> SearchEngine:
         (["nothing", "at all"], {"zebra"}, 0),
         (["le café", "l'équipe"], {"equip"}, 1),
         (["expres-", "sion of it"], {"express"}, 0),
+        (["nothing", *["lying"] * 3, "lies"], {"lie"}, 1),
+        (["dying", "nothing", "dies", "die"], {"die"}, 0),
     ],
 )
 def test_the_best_line_of_a_passage(lines: list[str], stems: set[str], expected: int) -> None:

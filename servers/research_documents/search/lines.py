@@ -114,7 +114,7 @@ def _with_stem(text: str, stem: str) -> Iterator[int]:
     heads = _heads(stem)
     if len(heads) == 1:
         return _with_words(text, heads[0], stem)
-    return iter({start for head in heads for start in _with_words(text, head, stem)})
+    return iter(sorted({start for head in heads for start in _with_words(text, head, stem)}))
 
 
 def _heads(stem: str) -> tuple[str, ...]:
