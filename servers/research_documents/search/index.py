@@ -17,8 +17,6 @@ _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
 _SPARE: Final = 24
 """Passages that are asked for beyond those wanted, so that not many equal ones take no second search."""
-_MORE: Final = 6
-"""How many times as many are asked for when those were not enough."""
 _MOST_TIES: Final = 50_000
 _SELECTIVE: Final = 4
 """What more than one in so many passages may hold, says too little about where it is."""
@@ -142,7 +140,7 @@ class PassageIndex:
         fetch = limit + _SPARE
         hits: list[Any] = searcher.search(query, fetch, count=False).hits
         while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
-            fetch *= _MORE
+            fetch = max(8 * fetch, 512)
             hits = searcher.search(query, fetch, count=False).hits
         if len(hits) > limit:
             least = hits[limit - 1][0]
