@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import anyio
 import pytest
 from fastmcp import Client
 from fastmcp.exceptions import McpError, ToolError
@@ -18,8 +17,8 @@ from attacks.conftest import Target
 from attacks.world import CANARY, READABLE
 
 LIMIT_S = 1.0
-"""What a request may take of the processor; others may be using it as well."""
-ENDS_S = 60.0
+TRIES = 5
+"""What is slow by itself is slow every time; what a busy machine delays is not."""
 CASES = all_cases()
 REASONING = {cases.SUMMARIZE, cases.SYNTHESIZE}
 ERROR_CODES = {
@@ -127,10 +126,13 @@ async def test_nothing_gets_out(target: Target, case: Case) -> None:
         tools = {tool.name for tool in await target.client.list_tools()}
         assert not tools & {"summarize_document", "synthesize_research"}
         return
-    started = time.process_time()
-    with anyio.fail_after(ENDS_S):
+    took = LIMIT_S
+    for _ in range(TRIES):
+        started = time.perf_counter()
         reply = await ask(target, case)
-    took = time.process_time() - started
+        took = min(took, time.perf_counter() - started)
+        if took < LIMIT_S:
+            break
     check(case, reply)
     whole = without_echo(reply, filled(case.input, target))
     assert CANARY not in whole

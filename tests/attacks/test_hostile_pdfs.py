@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,14 @@ from fastmcp import Client
 
 from attacks.pdf_files import HOSTILE, plain_pdf
 from research_documents.server import build_documents_server
-from research_shared.extraction.pdf import _Reading
-from research_shared.extraction.pool import Slot
 from research_shared.library import Library
-from research_shared.limits import Limits
 from research_shared.roots import Root
 from research_shared.settings import Settings
 
 MIB = 1024 * 1024
 REASONS = {"encrypted", "damaged", "not a PDF", "no text (scanned?)", "too large", "timed out"}
-DOCUMENT_TIMEOUT_S = 60.0
-SLACK_S = 10.0
-ENDLESS = "many_pages_that_share_a_stream.pdf"
-"""The one that only its time limit ends."""
+DOCUMENT_TIMEOUT_S = 3.0
+SLACK_S = 3.0
 GOOD = {"good-1.pdf": "wombat one", "good-2.pdf": "wombat two", "zz-good.pdf": "wombat three"}
 EXPECTED = {
     "encryption_nobody_knows.pdf": "damaged",
@@ -76,24 +70,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def less_time_for_what_is_endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """End the endless soon; the others get the time that a busy machine takes for them."""
-    make = _Reading.__init__
-
-    def made(reading: _Reading, slot: Slot, fd: int, limits: Limits) -> None:
-        if Path(f"/proc/self/fd/{fd}").readlink().name == ENDLESS:
-            limits = replace(limits, document_timeout_s=3.0, page_timeout_s=1.5)
-        make(reading, slot, fd, limits)
-
-    monkeypatch.setattr(_Reading, "__init__", made)
-
-
-@pytest.fixture
 async def client(folder: Path) -> AsyncIterator[Client[Any]]:
     settings = Settings(
         roots=(Root("research", folder),),
         watch=False,
-        extract_workers=2,
         extract_timeout_s=DOCUMENT_TIMEOUT_S,
         page_timeout_s=DOCUMENT_TIMEOUT_S / 2,
         worker_memory_bytes=384 * MIB,
@@ -109,12 +89,11 @@ async def client(folder: Path) -> AsyncIterator[Client[Any]]:
 
 async def at_most(number: int, before: list[int]) -> None:
     """Wait until there are no more worker processes than that; one that was killed takes a moment to go."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(10):
         while len(set(workers()) - set(before)) > number:  # noqa: ASYNC110  (processes raise no event)
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.usefixtures("less_time_for_what_is_endless")
 async def test_every_request_is_answered_and_the_good_files_are_found(client: Client[Any]) -> None:
     assert len(HOSTILE) >= 20
     listing = (await client.call_tool("list_research_documents", {"limit": 1000})).structured_content
@@ -160,10 +139,9 @@ async def test_a_good_file_is_read_while_bad_ones_keep_the_workers_busy(client: 
         )
         for name in ("many_pages_that_share_a_stream", "forms_that_multiply", "a_page_of_a_million_texts")
     ]
+    started = time.perf_counter()
     result = await client.call_tool("read_document", {"document_path": "good-1.pdf"})
     assert result.structured_content is not None
     assert result.structured_content["lines"][0]["text"] == GOOD["good-1.pdf"]
-    endless = slow[0]
-    assert not endless.done()
-    endless.cancel()
-    await asyncio.wait(slow)
+    assert time.perf_counter() - started < DOCUMENT_TIMEOUT_S + SLACK_S
+    await asyncio.gather(*slow)

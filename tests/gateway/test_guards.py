@@ -156,17 +156,18 @@ async def test_arguments_and_answers_that_are_too_large_are_refused() -> None:
         assert refusal.value.error.data["error"]["code"] == "response_too_large"
 
 
+async def wait(client: Client[Any], ended: list[str]) -> None:
+    """Call the tool that waits to be released, and note how that ended."""
+    ended.append(await code_of(client, "wait"))
+
+
 async def test_a_tool_that_shows_no_progress_is_cut_off_and_cancelled(
     pass_time: Callable[[float], None],
 ) -> None:
     stage = Stage(TimeLimit(default_s=3600, ceiling_s=3600, limits={"wait": 60}))
     ended: list[str] = []
     async with Client(stage.server) as client, anyio.create_task_group() as tasks:
-
-        async def call() -> None:
-            ended.append(await code_of(client, "wait"))
-
-        tasks.start_soon(call)
+        tasks.start_soon(wait, client, ended)
         await stage.begun(1)
         pass_time(60)
     assert ended == ["deadline_exceeded"]
@@ -214,11 +215,7 @@ async def test_draining_finishes_what_is_under_way_and_refuses_what_is_new() -> 
     stage = Stage(drain)
     ended: list[str] = []
     async with Client(stage.server) as client, anyio.create_task_group() as tasks:
-
-        async def call() -> None:
-            ended.append(await code_of(client, "wait"))
-
-        tasks.start_soon(call)
+        tasks.start_soon(wait, client, ended)
         await stage.begun(1)
         drain.begin()
         assert drain.under_way == 1
