@@ -9,6 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import NamedTuple
 
 MEDIA_TYPES = {
     ".pdf": "application/pdf",
@@ -28,8 +29,7 @@ def media_type_of(path: str) -> str | None:
     return MEDIA_TYPES.get(dot + suffix.lower()) if stem.strip(".") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What a file was when it was looked at. Two equal identities mean the same content."""
 
     device: int

@@ -7,14 +7,18 @@ program its collector is left alone.
 import ctypes
 import gc
 from contextlib import suppress
+from typing import Final
 
 _owned: bool = False
+_YOUNG: Final = 20_000
+"""Objects after which the collector looks for garbage among the new ones; a search can make a hundred thousand that stay."""
 
 
 def own_process() -> None:
     """From now on this process is there for our servers alone; what it holds already stays as long as it does."""
     global _owned  # noqa: PLW0603  (of a process there is one)
     _owned = True
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
     _keep()
 
 

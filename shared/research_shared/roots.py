@@ -162,12 +162,13 @@ class RootsPolicy:
             self._raise_unless_passed_over(error, place)
             self._identify_linked(inside, found)
             return
-        scope = current_scope()
+        admits = current_scope().admits
+        base = inside[0].rfind("/") + 1
         linked = []
         try:
             for path in inside:
-                name = actual(path.rpartition("/")[2])
-                if not name or media_type_of(path) is None or not scope.admits(path):
+                name = actual(path[base:])
+                if not name or media_type_of(path) is None or not admits(path):
                     continue
                 if name.startswith(b".") and not self.include_hidden:
                     continue

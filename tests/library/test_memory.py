@@ -12,21 +12,25 @@ from research_shared import memory
 def thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(memory, "_owned", False)
     before = gc.get_freeze_count()
+    threshold = gc.get_threshold()
     yield
+    gc.set_threshold(*threshold)
     if gc.get_freeze_count() > before:
         gc.unfreeze()
 
 
 def test_in_the_process_of_another_program_the_collector_is_left_alone() -> None:
-    before = gc.get_freeze_count()
+    before = gc.get_freeze_count(), gc.get_threshold()
     memory.tidy()
-    assert gc.get_freeze_count() == before
+    assert (gc.get_freeze_count(), gc.get_threshold()) == before
 
 
 def test_in_a_process_of_our_own_what_was_built_is_looked_through_no_more() -> None:
+    often = gc.get_threshold()[0]
     memory.own_process()
     before = gc.get_freeze_count()
     assert before > 0
+    assert gc.get_threshold()[0] > often
     built = [[number] for number in range(1_000)]
     memory.tidy()
     assert gc.get_freeze_count() >= before + len(built)

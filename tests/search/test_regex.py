@@ -10,15 +10,16 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
 from research_documents.search.catalog import Entry
-from research_documents.search.dialect import ignores_case
-from research_documents.search.pattern import MAX_PATTERN_LENGTH, Find, PatternRefused, compiled
+from research_documents.search.dialect import ignores_case, opening
+from research_documents.search.pattern import MAX_PATTERN_LENGTH, Find, Pattern, PatternRefused, compiled
 from research_documents.search.regex import Scan
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.library import Library
@@ -199,6 +200,50 @@ def test_the_same_lines_as_python_re_wherever_the_slices_are_cut(
     # Python takes a line at a time, so a match never crosses a line's end; smart case makes it ignore case.
     expected = [number for number, line in enumerate(lines, 1) if re.search(pattern, line, re.IGNORECASE)]
     assert scanned(pattern, text, slice_bytes) == expected
+
+
+LETTERS = ["a", "k", "1", "é"]
+LEAD = st.one_of(
+    st.tuples(
+        st.just("^"),
+        st.sampled_from([*LETTERS, "#", r"\#", r"\x61", "[ab]", "(?:a|b)"]),
+        st.one_of(REPEATS, st.sampled_from(["{0,2}", "{1,}", "{2,}?"])),
+    ),
+    st.tuples(
+        st.just(r"\b"),
+        st.sampled_from(LETTERS),
+        st.sampled_from(["", "", "+", "+?", "{2}", "{1,}", "{1,2}?"]),
+    ),
+)
+LED = st.tuples(LEAD.map("".join), st.sampled_from(["", "", "a", r"k\b", "1$", "[^k]|k+", "(?:a|#).?"]))
+LINES = st.lists(st.text(st.sampled_from("aak1é—#_ -"), max_size=8), max_size=12)
+
+
+@settings(max_examples=800, deadline=None)
+@example(r"\bk", ["—k"], 1_000_000, "é")
+@given(LED.map("".join), LINES, st.sampled_from([0, 1_500, 1_000_000]), st.sampled_from(["", "é", "\u212a"]))
+def test_what_an_expression_is_led_by_makes_no_difference_however_it_is_looked_for(
+    pattern: str, lines: list[str], tried: int, more: str
+) -> None:
+    lines = [*(line if more else line.replace("é", "") for line in lines), more]
+    expected = [number for number, line in enumerate(lines, 1) if re.search(pattern, line, re.IGNORECASE)]
+    text = "\n".join(lines) + "\n"
+    with mock.patch("research_documents.search.pattern._TRIED", tried):
+        scan = Scan([document("a.txt", text.encode())], Pattern(pattern, ignores_case(pattern), ()), ALL)
+        scan.advance(float("inf"))
+    assert [hit.line_number for hit in scan.hits] == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bare"),
+    [
+        (r"^#+ .*", "##* .*"), (r"\bcells?", "cells?"), ("^x{2,3}y", "xx{1,2}y"), ("^x{3}", "xx{2}"), ("^x{1,}?y", "xx{0,}?y"),
+        (r"^x[|]a", "x[|]a"), ("^x(?:a|b)", "x(?:a|b)"), ("^x?y", ""), ("^x{0,3}y", ""), ("^x*", ""), ("^a|b", ""), ("^(a|b)", ""),
+        (r"\Bx", ""), (r"\bé", ""), ("^", ""), ("", ""), (r"^\w", ""), ("^(?i)x", ""),
+    ],
+)  # fmt: skip
+def test_the_character_that_an_expression_begins_with_is_seen(pattern: str, bare: str) -> None:
+    assert opening(pattern)[1] == bare
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What is known of each document: its identity, its text, its place in the index."""
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import accumulate
 from typing import Final, Literal, Self
 
 from research_shared.documents import DocumentInfo, DocumentText
@@ -11,6 +13,9 @@ from research_shared.patterns import compile_pattern
 from research_shared.roots import Scope
 
 _SELECTIONS: Final = 32
+
+BLOCK: Final = 256
+"""Bytes of text for which the number of line breaks before them is kept, so that a hit's line is counted from near by."""
 
 Letters = Literal["ascii", "common", "any"]
 """What a text consists of: ASCII alone, neither a Kelvin sign nor a long s (third cases of ASCII letters), or anything."""
@@ -21,6 +26,14 @@ def letters_of(data: bytes) -> Letters:
     if data.isascii():
         return "ascii"
     return "any" if "\u212a".encode() in data or "\u017f".encode() in data else "common"
+
+
+def breaks_of(data: bytes) -> "array[int]":
+    """How many line breaks there are before each block of a text."""
+    count = data.count
+    return array(
+        "I", accumulate((count(b"\n", at, at + BLOCK) for at in range(0, len(data), BLOCK)), initial=0)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,7 @@ class Entry:
     digest: str = ""
     text_bytes: int = 0
     letters: Letters = "ascii"
+    breaks: "array[int]" = field(default_factory=partial(array, "I"), repr=False)
     passages: int = 0
     settled: bool = True
     read_at: float = 0.0
@@ -56,6 +70,7 @@ class Entry:
             digest=text.digest,
             text_bytes=len(text.data),
             letters=letters_of(text.data),
+            breaks=breaks_of(text.data),
             passages=passages,
             settled=settled,
             checked=number,

@@ -36,6 +36,10 @@ _PIECE: Final = re.compile(
 _PIECE_OF_CLASS: Final = re.compile(_ESCAPE + r"| \[:\^?\w+:\] | .", re.VERBOSE | re.DOTALL)
 
 
+_OPTIONAL: Final = re.compile(r"[*?]|\{0+[,}]")
+_REPEATED: Final = re.compile(r"[*+?]|\{(?P<least>\d+)(?:,(?P<most>\d*))?\}")
+
+
 def pieces_of(pattern: str) -> list[tuple[str, bool]]:
     """The pattern in its syntactic pieces, each with whether it stands in a character class."""
     found: list[tuple[str, bool]] = []
@@ -47,6 +51,36 @@ def pieces_of(pattern: str) -> list[tuple[str, bool]]:
     return found
 
 
+def opening(pattern: str) -> tuple[str, str]:
+    r"""The `^` or `\b` that a pattern begins with, and what comes after it if that begins with a certain character.
+
+    What comes after is written so that RE2 sees that character: `x+` as `xx*`. Two empty strings for other patterns.
+    """
+    pieces = pieces_of(pattern)
+    if len(pieces) < 2 or any(  # noqa: PLR2004
+        p == "|" and not inside and not _depth(pieces, at) for at, (p, inside) in enumerate(pieces)
+    ):
+        return "", ""
+    (assertion, _), (first, inside), *others = pieces
+    char = "" if inside else literal_of(first)
+    if len(char) != 1 or (
+        assertion != "^" and not (assertion == "\\b" and char.isascii() and _begins_word(char))
+    ):
+        return "", ""
+    rest = "".join(piece for piece, _ in others)
+    repeated = _REPEATED.match(rest)
+    if repeated is None:
+        return assertion, first + rest
+    more = rest[repeated.end() :]
+    if rest.startswith("+"):
+        return assertion, f"{first}{first}*{more}"
+    least, most = repeated["least"], repeated["most"]
+    if not least or not int(least):
+        return "", ""
+    upper = "" if most is None else f",{int(most) - 1}" if most else ","
+    return assertion, f"{first}{first}{{{int(least) - 1}{upper}}}{more}"
+
+
 def ignores_case(pattern: str) -> bool:
     """Smart case, as `rg -S`: a pattern with a literal and without an upper-case one ignores case."""
     literal = False
@@ -56,6 +90,11 @@ def ignores_case(pattern: str) -> bool:
             return False
         literal = literal or bool(char)
     return literal
+
+
+def may_be_missing(quantifier: str) -> bool:
+    """Whether what comes before this quantifier need not be there."""
+    return _OPTIONAL.match(quantifier) is not None
 
 
 def literal_of(piece: str, *, inside: bool = False) -> str:
@@ -100,9 +139,9 @@ def escaped(piece: str) -> str:
 
 def _boundary(pieces: list[tuple[str, bool]], index: int) -> str:
     before = pieces[index - 1][0] if index else "|"
-    after = pieces[index + 1][0] if index + 1 < len(pieces) else "|"
+    after, repeated = ([piece for piece, _ in pieces[index + 1 : index + 3]] + ["|", "|"])[:2]
     top_level = _depth(pieces, index) == 0
-    if top_level and before == "|" and _begins_word(after):
+    if top_level and before == "|" and _begins_word(after) and not may_be_missing(repeated):
         return _AT_START
     if top_level and after == "|" and _begins_word(before):
         return _AT_END

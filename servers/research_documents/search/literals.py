@@ -3,17 +3,15 @@
 Russ Cox, Regular Expression Matching with a Trigram Index (2012), has the idea; here the words take the trigrams' place.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
-from research_documents.search.dialect import literal_of, pieces_of
+from research_documents.search.dialect import literal_of, may_be_missing, pieces_of
 
 MIN_PART: Final = 3
 """Shorter parts of words are in nearly all documents."""
 _MAX_PARTS: Final = 16
 _MAX_LENGTH: Final = 40
-_ZERO: Final = re.compile(r"\{0+[,}]")
 
 Parts = frozenset[str]
 """Parts of words in lower case, one of which at least is in every line that matches."""
@@ -103,7 +101,7 @@ class _Reader:
         self._at += 1
         if self._peek() == "?":
             self._at += 1
-        return piece in {"*", "?"} or _ZERO.match(piece) is not None, piece != "?"
+        return may_be_missing(piece), piece != "?"
 
 
 def _part(run: str) -> Parts | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from research_documents.search.catalog import Entry, Letters
+from research_documents.search.catalog import BLOCK, Entry, Letters
 from research_documents.search.excerpt import FIELD_BYTES, MAX_LINE, context, cut_bytes, size_of
 from research_documents.search.outcome import Hit
 from research_documents.search.pattern import Find, Pattern
@@ -58,8 +58,6 @@ class Scan:
     missing: Entry | None = None
     _supplied: DocumentText | None = None
     _offset: int = 0
-    _line: int = 1
-    _counted: int = 0
     _slice: int = 0
 
     def __post_init__(self) -> None:
@@ -169,14 +167,14 @@ class Scan:
         if is_long and (before := data.rfind(b"\n", offset, offset + self._slice)) >= 0:
             end, is_long = before, False  # the long line has a slice for itself
         if is_long and not self._in_time(entry, data, offset, end):
-            self.skipped.append((text.path, self._line + data.count(b"\n", self._counted, offset)))
+            self.skipped.append((text.path, data.count(b"\n", 0, offset) + 1))
         else:
             self._find(data, offset, end, [(self.covered, entry, text)], [0])
         self._offset = end + 1
         if not self.done and end >= size - 1:
             self.covered += 1
             self._supplied = None
-            self._offset, self._line, self._counted = 0, 1, 0
+            self._offset = 0
 
     def _in_time(self, entry: Entry, data: bytes, begin: int, end: int) -> bool:
         """Whether a search that cannot be interrupted, because a line is so long, ends before the deadline."""
@@ -199,20 +197,23 @@ class Scan:
         parts: list[bytes] = []
         starts: list[int] = []
         size, most = 0, min(self._slice, MOST_TOGETHER)
+        only = self.only
         for place, entry in enumerate(islice(self.entries, self.covered, None), self.covered):
-            if self.only is not None and entry.id not in self.only:
+            if only is not None and entry.id not in only:
                 continue
             if (text := entry.text) is None or (group and size + entry.text_bytes > most):
                 break
             data = text.data
             group.append((place, entry, text))
-            parts.append(data if not data or data.endswith(b"\n") else data + b"\n")
+            parts.append(data)
             starts.append(size)
-            size += len(parts[-1])
+            size += entry.text_bytes
+            if data and not data.endswith(b"\n"):
+                parts.append(b"\n")
+                size += 1
         self._find(b"".join(parts), 0, size, group, starts)
         if not self.done:
             self.covered = group[-1][0] + 1
-            self._line, self._counted = 1, 0
 
     def _find(
         self,
@@ -228,25 +229,24 @@ class Scan:
         """
         find = self._finder({entry.letters for _, entry, _ in group})
         hits, wanted, room = self.hits, self.wanted, self.room
-        size, plain = len(data), False
-        number, first, following = -1, 0, 0
-        line, counted = self._line, self._counted
+        last = len(data) - data.endswith(b"\n")  # behind the last line break there is no other line
+        first = following = counted = line = passed = named = 0
+        plain, add = False, hits.append
+        if not data:
+            return
         # What runs once a hit: with a hundred thousand of them, every call and every attribute counts.
         while at <= end:
             ((start, stop),) = find(data, at, end)
-            # Behind the last line break there is no other line.
-            if start < 0 or (start == size and data.endswith(b"\n")) or not size:
+            if not 0 <= start <= last:
                 break
             if start >= following:
-                if number >= 0 or starts[1:]:
-                    line = 1
                 number = bisect_right(starts, start) - 1
-                first = starts[number]
-                following = starts[number + 1] if number + 1 < len(starts) else size + 1
-                counted = max(counted, first)
+                first = counted = starts[number]
+                following = starts[number + 1] if number + 1 < len(starts) else last + 1
                 place, entry, text = group[number]
-                unnamed = True
-                path = text.path
+                path, breaks, line = text.path, entry.breaks, 1
+                if not self.sources or self.sources[-1] is not entry:
+                    self.sources.append(entry)
                 passed = self.after[1] if path == self.after[0] else 0
                 plain = not self.context_lines and not text.page_starts
                 named = FIELD_BYTES + len(path.encode())
@@ -255,6 +255,9 @@ class Scan:
             if stop < 0:
                 stop = end
             at = stop + 1
+            block, beyond = divmod(begin - first, BLOCK)
+            if begin - beyond > counted:
+                counted, line = begin - beyond, breaks[block] + 1
             line += data.count(b"\n", counted, begin)
             counted = begin
             if line <= passed:
@@ -265,20 +268,13 @@ class Scan:
             else:
                 hit = self._hit(text, line, begin - first, stop - first, start - first)
                 room -= size_of(hit)
-            if room < 0 and hits:
-                self.done = self.full = True
-                self.covered = place
+            full = room < 0 and bool(hits)
+            if not full:
+                add(hit)
+            if full or len(hits) == wanted:
+                self.done, self.full, self.covered = True, full, place
                 return
-            hits.append(hit)
-            if unnamed:
-                unnamed = False
-                if not self.sources or self.sources[-1] is not entry:
-                    self.sources.append(entry)
-            if len(hits) == wanted:
-                self.done = True
-                self.covered = place
-                return
-        self._line, self._counted, self.room = line, counted, room
+        self.room = room
 
     def _finder(self, letters: set[Letters]) -> Find:
         """The fastest search that is right for texts with these letters."""

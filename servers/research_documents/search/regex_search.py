@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
-from research_documents.search.catalog import Catalog, Entry, Selection
+from research_documents.search.catalog import Catalog, Selection
 from research_documents.search.index import PassageIndex
 from research_documents.search.lanes import Lane, Lanes
 from research_documents.search.literals import Parts, required_parts
@@ -63,7 +63,6 @@ class RegexSearch:
             if index is not None and not run.ended and (parts := _telling_parts(request.query, scan)):
                 await run.narrow(index, parts, lambda: self._catalog.version == version)
             await run.finish(alone=self._running == 1)
-            stale = await run.changed()
         finally:
             self._running -= 1
             run.cancel()
@@ -81,7 +80,7 @@ class RegexSearch:
             covered=min(scan.covered + 1, len(entries)) if scan.ended_early else scan.covered,
             truncated=scan.ended_early or bool(scan.skipped),
             warnings=warnings,
-            stale=stale,
+            stale=run.stale,
         )
 
 
@@ -94,7 +93,8 @@ class _Run:
         self._scans = [scan]
         self._on_progress = request.on_progress
         self._total = len(scan.entries)
-        self._checks: list[asyncio.Task[frozenset[str]]] = []
+        self.stale: frozenset[str] = frozenset()
+        """The documents of hits that have changed since they were read."""
         self._beside: list[asyncio.Task[Any]] = []
 
     @property
@@ -103,16 +103,20 @@ class _Run:
         return self._scans[0].done or self._scans[0].expired
 
     async def turn(self, part: Scan, lane: Lane, for_s: float = TURN_S) -> None:
-        """Work for so long, and begin to look whether the files of the hits have changed."""
-        known = len(part.sources)
-        await self._lanes.run(lane, lambda: part.advance(time.monotonic() + for_s))
+        """Work for so long, and look whether the files of the hits have changed."""
+        stale = await self._lanes.run(lane, lambda: self._work(part, for_s))
+        self.stale |= stale
         if part.missing is not None:
             part.supply(await self._originals.text(part.missing))
-        if news := part.sources[known:]:
-            # Beside the scan, which hardly needs the interpreter where hits are few.
-            self._checks.append(asyncio.create_task(self._check(news)))
         if self._on_progress is not None:
             await self._on_progress(sum(part.covered for part in self._scans), self._total)
+
+    def _work(self, part: Scan, for_s: float) -> frozenset[str]:
+        # In one thread: two that take turns with the interpreter for every file and every hit take three times as long.
+        known = len(part.sources)
+        part.advance(time.monotonic() + for_s)
+        news = part.sources[known:]
+        return self._originals.changed(news) if news else frozenset()
 
     async def narrow(self, index: PassageIndex, parts: Parts, holds: Callable[[], bool]) -> None:
         """Go on until the index has told which documents can hold a match; from then on the others are passed over."""
@@ -143,16 +147,9 @@ class _Run:
             left -= 1
             await self.turn(part, "quick" if left > 0 else "long")
 
-    async def _check(self, entries: Sequence[Entry]) -> frozenset[str]:
-        return await self._lanes.run("ranking", lambda: self._originals.changed(entries))
-
-    async def changed(self) -> frozenset[str]:
-        """The documents of hits that have changed since they were read."""
-        return frozenset[str]().union(*await asyncio.gather(*self._checks))
-
     def cancel(self) -> None:
         """End what still runs beside the scan."""
-        for task in (*self._checks, *self._beside):
+        for task in self._beside:
             task.cancel()
 
 

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
@@ -239,7 +239,7 @@ def _sum(head: str, data: bytes) -> int:
 
 
 def _head(entry: Entry, text: DocumentText) -> str:
-    identity = asdict(entry.info.identity)
+    identity = entry.info.identity._asdict()
     return json.dumps(
         {
             "info": [entry.path, entry.info.root, entry.info.media_type, identity],
