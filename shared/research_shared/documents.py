@@ -4,6 +4,7 @@ One locator everywhere: a place is `(path, page?, line range)`. Lines are 1-base
 `read_document` shows; the lines of a PDF count through the whole document, its pages are 1-based.
 """
 
+import os
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -37,6 +38,19 @@ class Identity(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether a file that was looked at again is what it was. Its device may have another number: mounting gives new ones."""
+        return (
+            status.st_ino == self.inode
+            and status.st_mtime_ns == self.mtime_ns
+            and status.st_ctime_ns == self.ctime_ns
+            and status.st_size == self.size
+        )
+
+    def same_file(self, other: "Identity") -> bool:
+        """The same for an identity."""
+        return self[1:] == other[1:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ nothing is checked first and opened later. Links, hidden names and special files
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -39,6 +39,7 @@ __all__ = [
     "narrowed_scope",
 ]
 
+_NO_NAMES = frozenset({b"", b".", b".."})
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
 
@@ -120,78 +121,86 @@ class RootsPolicy:
         os.close(document.fd)
         return document.info
 
-    def identities(self, paths: Iterable[str]) -> dict[str, Identity]:
-        """What the documents of these public paths are now; any that is not there within the current scope is left out.
+    def changed(self, known: Mapping[str, Identity]) -> set[str]:
+        """Of the documents of these public paths, those that are not what they were or not there within the scope.
 
         For many at once: a root and a directory are opened one time each, and a document not at all, so that whether
-        it may be read is not asked.
+        it may be read is not asked. Another device is no change.
 
         Raises:
             RootUnavailable: a root is gone, or is not the directory it was at start.
             Overloaded: the process cannot open more files now.
         """
         folders: dict[str, list[str]] = {}
-        for path in paths:
+        for path in known:
             folders.setdefault(path.rpartition("/")[0], []).append(path)
-        found: dict[str, Identity] = {}
+        changed: set[str] = set()
         with ExitStack() as opened:
             roots: dict[str, int] = {}
             for inside in folders.values():
                 try:
                     place, (*parts, _) = self._locate(inside[0])
                 except DocumentNotFound:
+                    changed.update(inside)
                     continue
                 if place.root.name not in roots:
                     roots[place.root.name] = self._open_root(place)
                     opened.callback(os.close, roots[place.root.name])
-                self._identify(place, roots[place.root.name], tuple(parts), inside, found)
-        return found
+                changed.update(self._changed_in(place, roots[place.root.name], tuple(parts), inside, known))
+        return changed
 
-    def _identify(
+    def _changed_in(
         self,
         place: Place,
         root_fd: int,
         parts: tuple[bytes, ...],
         inside: Sequence[str],
-        found: dict[str, Identity],
-    ) -> None:
-        """Add what the documents of one directory are now."""
+        known: Mapping[str, Identity],
+    ) -> list[str]:
+        """Those of the documents of one directory that changed."""
         try:
             fd = self._open_beneath(place, root_fd, parts, beneath.PASSAGE, links=False)
         except OSError as error:
             self._raise_unless_passed_over(error, place)
-            self._identify_linked(inside, found)
-            return
+            return self._changed_alone(inside, known)
         admits = current_scope().admits
         base = inside[0].rfind("/") + 1
-        linked = []
+        changed: list[str] = []
+        linked: list[str] = []
         try:
             for path in inside:
                 name = actual(path[base:])
                 if not name or media_type_of(path) is None or not admits(path):
+                    changed.append(path)
                     continue
                 if name.startswith(b".") and not self.include_hidden:
+                    changed.append(path)
                     continue
                 try:
                     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except OSError as error:
                     self._raise_unless_passed_over(error, place)
+                    changed.append(path)
                     continue
-                if stat.S_ISREG(status.st_mode):
-                    found[path] = identity_of(status)
-                elif stat.S_ISLNK(status.st_mode):
+                if stat.S_ISLNK(status.st_mode):
                     linked.append(path)
+                elif not (stat.S_ISREG(status.st_mode) and known[path].is_of(status)):
+                    changed.append(path)
         finally:
             os.close(fd)
-        self._identify_linked(linked, found)
+        return changed + self._changed_alone(linked, known)
 
-    def _identify_linked(self, paths: Iterable[str], found: dict[str, Identity]) -> None:
-        """Add what documents are that links lead to."""
+    def _changed_alone(self, paths: Iterable[str], known: Mapping[str, Identity]) -> list[str]:
+        """The same for documents that links lead to, one by one."""
+        changed = []
         for path in paths:
             try:
-                found[path] = self.stat(path).identity
+                same = self.stat(path).identity.same_file(known[path])
             except (DocumentNotFound, DocumentUnreadable):
-                continue
+                same = False
+            if not same:
+                changed.append(path)
+        return changed
 
     def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
         """All documents within the current scope, in no particular order.
@@ -282,7 +291,7 @@ class RootsPolicy:
         if len(self._places) > 1:
             place = next((p for p in self._places if p.root.name.encode() == parts[0]), None)
             parts = parts[1:]
-        if place is None or not parts or any(part in {b"", b".", b".."} for part in parts):
+        if place is None or not parts or not _NO_NAMES.isdisjoint(parts):
             raise _not_found()
         if not all(self._admits(place, parts[: end + 1]) for end in range(len(parts))):
             raise _not_found()
@@ -290,7 +299,9 @@ class RootsPolicy:
 
     def _admits(self, place: Place, parts: Sequence[bytes]) -> bool:
         """Whether the last step of a resolved path is neither hidden nor a root of its own."""
-        return (self.include_hidden or not parts[-1].startswith(b".")) and tuple(parts) not in place.nested
+        return (self.include_hidden or parts[-1][:1] != b".") and (
+            not place.nested or tuple(parts) not in place.nested
+        )
 
     def _open_root(self, place: Place) -> int:
         """The root, for one operation. It must still be where it was at start, and be searchable."""

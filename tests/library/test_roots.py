@@ -18,6 +18,7 @@ import pytest
 
 from library.conftest import Policy
 from research_shared import beneath
+from research_shared.documents import Identity
 from research_shared.errors import (
     ConfigurationError,
     DocumentNotFound,
@@ -288,7 +289,7 @@ def test_a_scope_narrows_opening_listing_and_links(policy: Policy, folder: Path)
         assert listed(doors) == ["a/plan.md"]
 
 
-def test_many_documents_are_identified_at_once_as_they_are_one_by_one(policy: Policy, tmp_path: Path) -> None:
+def test_of_many_documents_those_are_told_that_are_not_what_they_were(policy: Policy, tmp_path: Path) -> None:
     roots = [Root(name, tmp_path / name) for name in ("one", "two")]
     for directory in ("one/sub", "two", "outside"):
         (tmp_path / directory).mkdir(parents=True)
@@ -314,16 +315,21 @@ def test_many_documents_are_identified_at_once_as_they_are_one_by_one(policy: Po
         "one/sub/..", "three/x.md", "one/a.md/x.md",
     ]  # fmt: skip
     before = open_descriptors()
-    assert doors.identities([*there, *absent]) == {path: doors.stat(path).identity for path in there}
+    known = {path: doors.stat(path).identity for path in there}
+    everything = known | dict.fromkeys(absent, known["one/a.md"])
+    assert doors.changed(everything) == set(absent)
+    for part in Identity._fields:
+        others = {path: one._replace(**{part: getattr(one, part) + 1}) for path, one in everything.items()}
+        assert doors.changed(others) == (set(absent) if part == "device" else set(everything))
     with narrowed_scope(Scope(("one/sub",))):
-        assert list(doors.identities(there)) == ["one/sub/b.txt"]
+        assert doors.changed(known) == set(there) - {"one/sub/b.txt"}
     for path in absent:
         with pytest.raises(DocumentNotFound):
             doors.stat(path)
-    assert doors.identities([]) == {}
+    assert doors.changed({}) == set()
     (tmp_path / "two").rename(tmp_path / "gone")
     with pytest.raises(RootUnavailable):
-        doors.identities(there)
+        doors.changed(known)
     assert open_descriptors() == before
 
 
@@ -332,7 +338,7 @@ def test_many_documents_are_identified_at_once_as_they_are_one_by_one(policy: Po
     [(errno.EMFILE, Overloaded), (errno.ESTALE, RootUnavailable), (errno.EACCES, None)],
 )
 @pytest.mark.parametrize("what", ["the directory", "the file"])
-def test_identifying_leaves_nothing_out_for_a_passing_reason(
+def test_a_passing_reason_is_no_change(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
@@ -342,6 +348,7 @@ def test_identifying_leaves_nothing_out_for_a_passing_reason(
     (folder / "sub").mkdir()
     (folder / "sub" / "a.md").write_text("text")
     doors = RootsPolicy([Root("research", folder)])
+    known = {"sub/a.md": doors.stat("sub/a.md").identity}
     real_open, real_stat = beneath.open_unlinked, os.stat
 
     def failing_open(root_fd: int, parts: Any, flags: int) -> int:
@@ -358,10 +365,10 @@ def test_identifying_leaves_nothing_out_for_a_passing_reason(
     monkeypatch.setattr(beneath, "open_walking", failing_open)
     monkeypatch.setattr(os, "stat", failing_stat)
     if expected is None:
-        assert doors.identities(["sub/a.md"]) == {}
+        assert doors.changed(known) == {"sub/a.md"}
     else:
         with pytest.raises(expected):
-            doors.identities(["sub/a.md"])
+            doors.changed(known)
 
 
 def test_it_can_be_asked_which_roots_are_there(policy: Policy, tmp_path: Path) -> None:

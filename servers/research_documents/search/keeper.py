@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from research_documents.search.catalog import Catalog, Entry
 from research_documents.search.index import PassageIndex
 from research_documents.search.store import Store
-from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
 from research_shared.library import Library
 from research_shared.logs import get_logger
@@ -264,7 +264,7 @@ class Keeper:
     def _kept_texts(self, infos: dict[str, DocumentInfo]) -> dict[str, DocumentText]:
         """What is kept from before of documents that have not changed since."""
         kept = {path: self._kept.pop(path) for path in infos if path in self._kept}
-        return {p: text for p, (info, text) in kept.items() if same_file(info.identity, infos[p].identity)}
+        return {p: text for p, (info, text) in kept.items() if info.identity.same_file(infos[p].identity)}
 
     async def _read_some(self, infos: dict[str, DocumentInfo]) -> list[_Read]:
         try:
@@ -390,17 +390,12 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
 
-def same_file(one: Identity, other: Identity) -> bool:
-    """Whether two identities mean the same content. Device numbers may differ: they change when a file system is mounted."""
-    return one[1:] == other[1:]
-
-
 PASSING: Final = frozenset({"changed while being read", "not available", "not permitted"})
 """Reasons that lie outside the file: the file itself does not change when they pass."""
 
 
 def _is_news(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
-    if entry is None or not entry.settled or not same_file(entry.info.identity, info.identity):
+    if entry is None or not entry.settled or not entry.info.identity.same_file(info.identity):
         return True
     return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from research_documents.search.catalog import Entry
-from research_documents.search.keeper import same_file
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.library import Library
@@ -19,14 +18,9 @@ class Originals:
         """Those whose files, seen through the one door, are not any more what was read."""
         searched = {entry.path: entry.info.identity for entry in entries}
         try:
-            now = self._library.roots.identities(searched)
+            return frozenset(self._library.roots.changed(searched))
         except ResearchError:
             return frozenset(searched)
-        return frozenset(
-            path
-            for path, identity in searched.items()
-            if path not in now or not same_file(now[path], identity)
-        )
 
     async def text(self, entry: Entry) -> DocumentText | None:
         """The text of a document that is not held in memory; None when it is no longer that version."""
