@@ -108,12 +108,17 @@ _FOLDING: Final = _Folding({0xAD: "", 0x0A: "\n"})
 
 def folded(text: str) -> str:
     """The text with joined line-end hyphens and spelled-apart unspaced scripts; it has the same number of lines."""
-    if "-\n" in text or "\u00ad\n" in text or "\u2010\n" in text:
-        text = _HYPHENATED.sub("\\1\n", text)
     if text.isascii():
-        return text
-    text = unicodedata.normalize("NFKC", text)
-    return text.translate(_FOLDING) if _UNCOMMON.search(beyond_ascii(text)) else text
+        return _HYPHENATED.sub("\\1\n", text) if "-\n" in text else text
+    if "-\n" in text or "\u00ad" in text or "\u2010" in text:
+        text = _HYPHENATED.sub("\\1\n", text)
+    letters = beyond_ascii(text)
+    # Common letters do not combine with ASCII, so that they tell by themselves whether anything changes.
+    if _UNCOMMON.search(letters) or not unicodedata.is_normalized("NFKC", letters):
+        text = unicodedata.normalize("NFKC", text)
+        if _UNCOMMON.search(beyond_ascii(text)):
+            text = text.translate(_FOLDING)
+    return text
 
 
 def beyond_ascii(text: str) -> str:

@@ -41,18 +41,20 @@ class Needles:
         return next(iter(self.stems)) if alone else ""
 
     @cached_property
-    def clues(self) -> tuple[str, ...]:
-        """How the words begin: a line without one of these does not hold its word."""
-        return (*(head for stem in self.stems for head in _heads(stem)), *self.prefixes)
+    def words(self) -> tuple[tuple[str, str], ...]:
+        """How the words begin, each with its stem, or with nothing for a prefix: a line without such a beginning does not hold the word."""
+        return (
+            *((head, stem) for stem in self.stems for head in _heads(stem)),
+            *((p, "") for p in self.prefixes),
+        )
 
 
 def best_line(passage: str, needles: Needles) -> int:
     """The index of the line that holds the most of what was searched for; the first one of equals."""
     text = _plain(passage)
     if text is not None:
-        if needles.phrases or needles.only_stem:
-            return text.count("\n", 0, _best_of_plain(text, needles))
-        return _best_of_words(text.split("\n"), needles)
+        find = _best_of_plain if needles.phrases or needles.only_stem else _best_of_words
+        return text.count("\n", 0, find(text, needles))
     score = _scores(passage, needles)
     return max(score, key=lambda number: (score[number], -number), default=0)
 
@@ -60,14 +62,16 @@ def best_line(passage: str, needles: Needles) -> int:
 def _plain(passage: str) -> str | None:
     """The passage as the analyzers see it, in lower case; None when it holds what they may see otherwise."""
     text = folded(passage)
-    if not text.isascii():
+    if text.isascii():
+        return text.lower()
+    letters = beyond_ascii(text)
+    if _ACCENTED.search(letters):
+        text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
         letters = beyond_ascii(text)
-        if _ACCENTED.search(letters):
-            text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
-            letters = beyond_ascii(text)
-        if _UNCLEAR.search(letters):
-            return None
-    return text.lower()
+    if _UNCLEAR.search(letters):
+        return None
+    # Most have no capital letter beyond ASCII; bytes are put into lower case several times as fast.
+    return text.lower() if letters != letters.lower() else text.encode().lower().decode()
 
 
 def _best_of_plain(text: str, needles: Needles) -> int:
@@ -88,25 +92,41 @@ def _best_of_plain(text: str, needles: Needles) -> int:
     return min((start for start, held in score.items() if held == most), default=0)
 
 
-def _best_of_words(lines: list[str], needles: Needles) -> int:
-    """The same without phrases, as the line's index: only lines that can be the best one are looked at closely."""
-    most = [0] * len(lines)
-    for clue in needles.clues:
-        for number, line in enumerate(lines):
-            if clue in line:
-                most[number] += 1
+def _best_of_words(text: str, needles: Needles) -> int:
+    """The same without phrases: only lines that can be the best one are looked at closely."""
+    find, most = text.find, dict[int, int]()
+    for head, _ in needles.words:
+        at = find(head)
+        while at >= 0:
+            start = text.rfind("\n", 0, at) + 1
+            most[start] = most.get(start, 0) + 1
+            at = find("\n", at)
+            if at >= 0:
+                at = find(head, at)
     best, best_score = 0, 0
-    for number in sorted(filter(most.__getitem__, range(len(lines))), key=most.__getitem__, reverse=True):
-        if most[number] < best_score:
+    for start in sorted(most, key=most.__getitem__, reverse=True):
+        if most[start] < best_score:
             break
-        if most[number] == best_score and number > best:
+        if most[start] == best_score and start > best:
             continue
-        line = lines[number]
-        score = sum(1 for stem in needles.stems if next(_with_stem(line, stem), None) is not None)
-        score += sum(1 for prefix in needles.prefixes if next(_with_prefix(line, prefix), None) is not None)
-        if score > best_score or (score == best_score and number < best):
-            best, best_score = number, score
+        end = find("\n", start)
+        line = text[start:] if end < 0 else text[start:end]
+        score = len({(stem or head, not stem) for head, stem in needles.words if _holds(line, head, stem)})
+        if score > best_score or (score == best_score and start < best):
+            best, best_score = start, score
     return best
+
+
+def _holds(line: str, head: str, stem: str) -> bool:
+    """Whether a line has a word that begins so and is of this stem, if one is given."""
+    at = line.find(head)
+    while at >= 0:
+        if at == 0 or not line[at - 1].isalnum():
+            rest = _REST_OF_WORD.match(line, at + len(head))
+            if not stem or (rest is not None and _stem(head + rest[0]) == stem):
+                return True
+        at = line.find(head, at + 1)
+    return False
 
 
 def _with_stem(text: str, stem: str) -> Iterator[int]:
