@@ -25,7 +25,9 @@ def folded_by_the_character(text: str) -> str:
         st.one_of(
             st.sampled_from("ab- \n\t1_\u00ad\u2010\u2011"),
             st.sampled_from("eéÉ\u0301½ﬁµ\u0345ßΩ\u212aÅ\u0306йИ\u0327c\u200d\ufeff“—…²"),
-            st.sampled_from("日ア가\u1100\u1161\u11a8ｱﾞก\u0e33שׁ\u05c1\u0628\u064e\uff21\U0001d400\u09c7\u09be"),
+            st.sampled_from(
+                "日ア가\u1100\u1161\u11a8ｱﾞก\u0e33שׁ\u05c1\u0628\u064e\uff21\U0001d400\u09c7\u09be"
+            ),
         ),
         max_size=30,
     )

@@ -52,6 +52,7 @@ class Entry:
     digest: str = ""
     text_bytes: int = 0
     letters: Letters = "ascii"
+    ends_line: bool = True
     breaks: "array[int]" = field(default_factory=partial(array, "I"), repr=False)
     passages: int = 0
     settled: bool = True
@@ -70,6 +71,7 @@ class Entry:
             digest=text.digest,
             text_bytes=len(text.data),
             letters=letters_of(text.data),
+            ends_line=not text.data or text.data.endswith(b"\n"),
             breaks=breaks_of(text.data),
             passages=passages,
             settled=settled,

@@ -264,9 +264,9 @@ class SearchEngine:
     def _stale(self, found: Found, read_since: int) -> set[str]:
         """The documents of the hits that are not any more what was searched."""
         current = self._catalog.entries
-        used = found.entries
         stale = set(found.stale)
-        stale |= {path for path, entry in used.items() if path not in current or current[path].id != entry.id}
-        young = [path for path in used if path not in stale and not current[path].settled]
-        stale |= {path for path in young if current[path].checked < read_since}
+        for path, entry in found.entries.items():
+            now = current.get(path)
+            if now is None or now.id != entry.id or not (now.settled or now.checked >= read_since):
+                stale.add(path)
         return stale

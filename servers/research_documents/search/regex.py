@@ -4,8 +4,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from research_documents.search.catalog import BLOCK, Entry, Letters
 from research_documents.search.excerpt import FIELD_BYTES, MAX_LINE, context, cut_bytes, size_of
@@ -169,7 +168,7 @@ class Scan:
         if is_long and not self._in_time(entry, data, offset, end):
             self.skipped.append((text.path, data.count(b"\n", 0, offset) + 1))
         else:
-            self._find(data, offset, end, [(self.covered, entry, text)], [0])
+            self._find(data, offset, end, [self.covered], [0])
         self._offset = end + 1
         if not self.done and end >= size - 1:
             self.covered += 1
@@ -193,41 +192,42 @@ class Scan:
 
     def _scan_several(self) -> None:
         """Scan a run of documents as one: a call for each would take longer than the search in it."""
-        group: list[tuple[int, Entry, DocumentText]] = []
+        places: list[int] = []
         parts: list[bytes] = []
         starts: list[int] = []
         size, most = 0, min(self._slice, MOST_TOGETHER)
-        only = self.only
-        for place, entry in enumerate(islice(self.entries, self.covered, None), self.covered):
+        entries, only = self.entries, self.only
+        for place in range(self.covered, len(entries)):
+            entry = entries[place]
             if only is not None and entry.id not in only:
                 continue
-            if (text := entry.text) is None or (group and size + entry.text_bytes > most):
+            if (text := entry.text) is None or (places and size + entry.text_bytes > most):
                 break
-            data = text.data
-            group.append((place, entry, text))
-            parts.append(data)
+            places.append(place)
+            parts.append(text.data)
             starts.append(size)
             size += entry.text_bytes
-            if data and not data.endswith(b"\n"):
+            if not entry.ends_line:
                 parts.append(b"\n")
                 size += 1
-        self._find(b"".join(parts), 0, size, group, starts)
+        self._find(b"".join(parts), 0, size, places, starts)
         if not self.done:
-            self.covered = group[-1][0] + 1
+            self.covered = places[-1] + 1
 
     def _find(
         self,
         data: bytes,
         at: int,
         end: int,
-        group: Sequence[tuple[int, Entry, DocumentText]],
+        places: Sequence[int],
         starts: Sequence[int],
     ) -> None:
         """Add the hits in the bytes `at:end`, which begin and end where lines do and hold these documents from `starts` on.
 
         Documents come with their places among all that are searched.
         """
-        find = self._finder({entry.letters for _, entry, _ in group})
+        entries = self.entries
+        find = self._finder({entries[place].letters for place in places})
         hits, wanted, room = self.hits, self.wanted, self.room
         last = len(data) - data.endswith(b"\n")  # behind the last line break there is no other line
         first = following = counted = line = passed = named = 0
@@ -243,7 +243,9 @@ class Scan:
                 number = bisect_right(starts, start) - 1
                 first = counted = starts[number]
                 following = starts[number + 1] if number + 1 < len(starts) else last + 1
-                place, entry, text = group[number]
+                place = places[number]
+                entry = entries[place]
+                text = cast("DocumentText", entry.text or self._supplied)  # it was searched, so it is there
                 path, breaks, line = text.path, entry.breaks, 1
                 if not self.sources or self.sources[-1] is not entry:
                     self.sources.append(entry)
@@ -255,9 +257,9 @@ class Scan:
             if stop < 0:
                 stop = end
             at = stop + 1
-            block, beyond = divmod(begin - first, BLOCK)
-            if begin - beyond > counted:
-                counted, line = begin - beyond, breaks[block] + 1
+            block = (begin - first) // BLOCK
+            if first + block * BLOCK > counted:
+                counted, line = first + block * BLOCK, breaks[block] + 1
             line += data.count(b"\n", counted, begin)
             counted = begin
             if line <= passed:

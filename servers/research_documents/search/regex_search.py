@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from research_documents.search.catalog import Catalog, Selection
+from research_documents.search.catalog import Catalog, Entry, Selection
 from research_documents.search.index import PassageIndex
 from research_documents.search.lanes import Lane, Lanes
 from research_documents.search.literals import Parts, required_parts
@@ -46,7 +46,9 @@ class RegexSearch:
         except PatternRefused as refusal:
             return Found(warnings=(str(refusal),))
         start, limit = request.start, request.limit
-        entries = [entry for entry in selection.readable if entry.path >= start.path]
+        entries: Sequence[Entry] = selection.readable
+        if start.path:
+            entries = [entry for entry in entries if entry.path >= start.path]
         scan = Scan(
             entries,
             pattern,
