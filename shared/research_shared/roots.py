@@ -7,7 +7,7 @@ nothing is checked first and opened later. Links, hidden names and special files
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -121,8 +121,8 @@ class RootsPolicy:
         os.close(document.fd)
         return document.info
 
-    def changed(self, known: Mapping[str, Identity]) -> set[str]:
-        """Of the documents of these public paths, those that are not what they were or not there within the scope.
+    def changed(self, documents: Iterable[DocumentInfo]) -> set[str]:
+        """The public paths of those documents that are not what they were, or not there within the current scope.
 
         For many at once: a root and a directory are opened one time each, and a document not at all, so that whether
         it may be read is not asked. Another device is no change.
@@ -131,22 +131,22 @@ class RootsPolicy:
             RootUnavailable: a root is gone, or is not the directory it was at start.
             Overloaded: the process cannot open more files now.
         """
-        folders: dict[str, list[str]] = {}
-        for path in known:
-            folders.setdefault(path.rpartition("/")[0], []).append(path)
+        folders: dict[str, list[DocumentInfo]] = {}
+        for info in documents:
+            folders.setdefault(info.path.rpartition("/")[0], []).append(info)
         changed: set[str] = set()
         with ExitStack() as opened:
             roots: dict[str, int] = {}
             for inside in folders.values():
                 try:
-                    place, (*parts, _) = self._locate(inside[0])
+                    place, (*parts, _) = self._locate(inside[0].path)
                 except DocumentNotFound:
-                    changed.update(inside)
+                    changed.update(info.path for info in inside)
                     continue
                 if place.root.name not in roots:
                     roots[place.root.name] = self._open_root(place)
                     opened.callback(os.close, roots[place.root.name])
-                changed.update(self._changed_in(place, roots[place.root.name], tuple(parts), inside, known))
+                changed.update(self._changed_in(place, roots[place.root.name], tuple(parts), inside))
         return changed
 
     def _changed_in(
@@ -154,21 +154,21 @@ class RootsPolicy:
         place: Place,
         root_fd: int,
         parts: tuple[bytes, ...],
-        inside: Sequence[str],
-        known: Mapping[str, Identity],
+        inside: Sequence[DocumentInfo],
     ) -> list[str]:
         """Those of the documents of one directory that changed."""
         try:
             fd = self._open_beneath(place, root_fd, parts, beneath.PASSAGE, links=False)
         except OSError as error:
             self._raise_unless_passed_over(error, place)
-            return self._changed_alone(inside, known)
+            return self._changed_alone(inside)
         admits = current_scope().admits
-        base = inside[0].rfind("/") + 1
+        base = inside[0].path.rfind("/") + 1
         changed: list[str] = []
-        linked: list[str] = []
+        linked: list[DocumentInfo] = []
         try:
-            for path in inside:
+            for info in inside:
+                path = info.path
                 name = actual(path[base:])
                 if not name or media_type_of(path) is None or not admits(path):
                     changed.append(path)
@@ -183,23 +183,23 @@ class RootsPolicy:
                     changed.append(path)
                     continue
                 if stat.S_ISLNK(status.st_mode):
-                    linked.append(path)
-                elif not (stat.S_ISREG(status.st_mode) and known[path].is_of(status)):
+                    linked.append(info)
+                elif not (stat.S_ISREG(status.st_mode) and info.identity.is_of(status)):
                     changed.append(path)
         finally:
             os.close(fd)
-        return changed + self._changed_alone(linked, known)
+        return changed + self._changed_alone(linked)
 
-    def _changed_alone(self, paths: Iterable[str], known: Mapping[str, Identity]) -> list[str]:
+    def _changed_alone(self, documents: Iterable[DocumentInfo]) -> list[str]:
         """The same for documents that links lead to, one by one."""
         changed = []
-        for path in paths:
+        for info in documents:
             try:
-                same = self.stat(path).identity.same_file(known[path])
+                same = self.stat(info.path).identity.same_file(info.identity)
             except (DocumentNotFound, DocumentUnreadable):
                 same = False
             if not same:
-                changed.append(path)
+                changed.append(info.path)
         return changed
 
     def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:

@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,18 +316,21 @@ def test_of_many_documents_those_are_told_that_are_not_what_they_were(policy: Po
         "one/sub/..", "three/x.md", "one/a.md/x.md",
     ]  # fmt: skip
     before = open_descriptors()
-    known = {path: doors.stat(path).identity for path in there}
-    everything = known | dict.fromkeys(absent, known["one/a.md"])
+    known = [doors.stat(path) for path in there]
+    everything = [*known, *(replace(known[0], path=path) for path in absent)]
     assert doors.changed(everything) == set(absent)
     for part in Identity._fields:
-        others = {path: one._replace(**{part: getattr(one, part) + 1}) for path, one in everything.items()}
-        assert doors.changed(others) == (set(absent) if part == "device" else set(everything))
+        others = [
+            replace(info, identity=info.identity._replace(**{part: getattr(info.identity, part) + 1}))
+            for info in everything
+        ]
+        assert doors.changed(others) == {*absent, *(there if part != "device" else [])}
     with narrowed_scope(Scope(("one/sub",))):
         assert doors.changed(known) == set(there) - {"one/sub/b.txt"}
     for path in absent:
         with pytest.raises(DocumentNotFound):
             doors.stat(path)
-    assert doors.changed({}) == set()
+    assert doors.changed([]) == set()
     (tmp_path / "two").rename(tmp_path / "gone")
     with pytest.raises(RootUnavailable):
         doors.changed(known)
@@ -348,7 +352,7 @@ def test_a_passing_reason_is_no_change(
     (folder / "sub").mkdir()
     (folder / "sub" / "a.md").write_text("text")
     doors = RootsPolicy([Root("research", folder)])
-    known = {"sub/a.md": doors.stat("sub/a.md").identity}
+    known = [doors.stat("sub/a.md")]
     real_open, real_stat = beneath.open_unlinked, os.stat
 
     def failing_open(root_fd: int, parts: Any, flags: int) -> int:

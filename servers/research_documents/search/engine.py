@@ -265,8 +265,8 @@ class SearchEngine:
         """The documents of the hits that are not any more what was searched."""
         current = self._catalog.entries
         stale = set(found.stale)
-        for path, entry in found.entries.items():
-            now = current.get(path)
+        for entry in found.sources:
+            now = current.get(entry.path)
             if now is None or now.id != entry.id or not (now.settled or now.checked >= read_since):
-                stale.add(path)
+                stale.add(entry.path)
         return stale

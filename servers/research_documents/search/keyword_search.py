@@ -47,7 +47,7 @@ class KeywordSearch:
         hits = bounded(ranking.hits, self._max_response_bytes)
         return Found(
             hits,
-            ranking.entries,
+            ranking.entries.values(),
             covered,
             truncated=ranking.more or len(hits) < len(ranking.hits),
             warnings=parsed.warnings,

@@ -16,11 +16,11 @@ class Originals:
 
     def changed(self, entries: Iterable[Entry]) -> frozenset[str]:
         """Those whose files, seen through the one door, are not any more what was read."""
-        searched = {entry.path: entry.info.identity for entry in entries}
+        searched = [entry.info for entry in entries]
         try:
             return frozenset(self._library.roots.changed(searched))
         except ResearchError:
-            return frozenset(searched)
+            return frozenset(info.path for info in searched)
 
     async def text(self, entry: Entry) -> DocumentText | None:
         """The text of a document that is not held in memory; None when it is no longer that version."""

@@ -78,7 +78,7 @@ class RegexSearch:
             )
         return Found(
             scan.hits[:limit],
-            {entry.path: entry for entry in scan.sources},
+            scan.sources,
             covered=min(scan.covered + 1, len(entries)) if scan.ended_early else scan.covered,
             truncated=scan.ended_early or bool(scan.skipped),
             warnings=warnings,

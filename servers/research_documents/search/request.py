@@ -1,6 +1,6 @@
 """What one run of a search is asked for, and what it gives."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,7 +33,7 @@ class Found:
     """The hits of one run, and the versions of the documents that they are from."""
 
     hits: list[Hit] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    sources: Collection[Entry] = ()
     covered: int = 0
     truncated: bool = False
     warnings: tuple[str, ...] = ()
