@@ -12,6 +12,7 @@ import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search import keeper as keeper_module
+from research_documents.search import reading as reading_module
 from research_documents.search.request import Mode
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import Overloaded, RootUnavailable
@@ -140,7 +141,7 @@ async def test_a_search_while_the_index_is_built_works_on_what_is_there_and_says
     monkeypatch.setattr("research_documents.search.engine.BUILD_WAIT_S", 0.0)
     monkeypatch.setattr("research_documents.search.engine.PROGRESS_EVERY_S", 0.01)
     monkeypatch.setattr("research_documents.search.engine.FEW_DOCUMENTS", -1)
-    monkeypatch.setattr(keeper_module, "READ_TOGETHER", 1)
+    monkeypatch.setattr(reading_module, "READ_TOGETHER", 1)
     for name in ("a", "b", "held"):
         (tmp_path / f"{name}.md").write_text("honest\n", encoding="utf-8")
     library = Held(RootsPolicy([Root("research", tmp_path)]))

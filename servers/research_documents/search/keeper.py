@@ -5,15 +5,15 @@ import contextvars
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from research_documents.search.catalog import Catalog, Entry
 from research_documents.search.index import PassageIndex
+from research_documents.search.reading import PDF, Readers, Reading, Touch
 from research_documents.search.store import Store
-from research_shared.documents import DocumentInfo, DocumentText
-from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
+from research_shared.documents import DocumentInfo
+from research_shared.errors import ResearchError
 from research_shared.library import Library
 from research_shared.logs import get_logger
 from research_shared.memory import tidy
@@ -21,40 +21,12 @@ from research_shared.memory import tidy
 log = get_logger("research.search")
 T = TypeVar("T")
 
-READERS: Final = 3
-READ_TOGETHER: Final = 64
-PDF: Final = "application/pdf"
-BATCH_DOCUMENTS: Final = 128
-BATCH_BYTES: Final = 1024 * 1024
 FIRST_COMMIT_S: Final = 0.3
 COMMIT_EVERY_S: Final = 2.0
 MANY_TOUCHES: Final = 256
 RETRY_UNREADABLE_S: Final = 60.0
 MUCH_TEXT: Final = 16 * 1024 * 1024
 """After indexing so many bytes, memory is put in order."""
-SETTLED_NS: Final = 20_000_000
-"""A file changed more recently than this may change again without its time stamps showing it."""
-
-
-@dataclass(slots=True)
-class _Touch:
-    """Paths that somebody waits for."""
-
-    future: "asyncio.Future[None]"
-    paths: set[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What reading a path gave, as its version `id`; without `info` the path is gone."""
-
-    id: int
-    path: str
-    info: DocumentInfo | None = None
-    text: DocumentText | None = None
-    reason: str = ""
-    settled: bool = True
-    touch: _Touch | None = None
 
 
 class Keeper:
@@ -69,14 +41,11 @@ class Keeper:
         self._news = asyncio.Event()
         self._scans: list[asyncio.Future[None]] = []
         self._listed: list[asyncio.Future[None]] = []
-        self._touches: list[_Touch] = []
-        self._touching: list[_Touch] = []
-        self._queue: dict[str, DocumentInfo] = {}
-        self._results: list[_Read] = []
-        self._reading = self._lanes = self._taken = 0
+        self._touches: list[Touch] = []
+        self._touching: list[Touch] = []
+        self._readers = Readers(library, catalog, self._news)
         self._total = 0
         self._removed: dict[str, int] = {}
-        self._kept: dict[str, tuple[DocumentInfo, DocumentText]] = {}
         self._outdated: list[int] = []
         self._uncommitted = 0
         self._indexed_bytes = 0
@@ -89,7 +58,7 @@ class Keeper:
         if not self.working:
             return None
         # A document may be counted twice, when the folder was looked at again while it was being read.
-        left = min(len(self._queue) + self._taken + len(self._results) + self._uncommitted, self._total)
+        left = min(self._readers.left + self._uncommitted, self._total)
         return (self._total - left, self._total) if left or self.index is None else None
 
     @property
@@ -110,7 +79,7 @@ class Keeper:
             return self.scan()
         future: asyncio.Future[None] = self._wake().create_future()
         if wanted:
-            self._touches.append(_Touch(future, wanted))
+            self._touches.append(Touch(future, wanted))
         else:
             future.set_result(None)
         return future
@@ -143,16 +112,15 @@ class Keeper:
         self._worker = None
         self._news = asyncio.Event()
         self._scans, self._listed, self._touches, self._touching = [], [], [], []
-        self._queue, self._results = {}, []
-        self._reading = self._lanes = self._taken = 0
+        self._readers = Readers(self._library, self._catalog, self._news, self._readers.kept)
 
     async def _work(self) -> None:
         try:
             index = self.index
             if index is None:
                 index = self.index = await self._in_thread(self._open)
-            async with asyncio.TaskGroup() as readers:
-                while await self._step(index, readers):
+            async with asyncio.TaskGroup() as tasks:
+                while await self._step(index, tasks):
                     pass
         except BaseException as error:
             touches = [*self._touches, *self._touching]
@@ -168,25 +136,22 @@ class Keeper:
             if not isinstance(cause, ResearchError):
                 log.exception("keeping the search index failed", exc_info=cause)
 
-    async def _step(self, index: PassageIndex, readers: asyncio.TaskGroup) -> bool:
+    async def _step(self, index: PassageIndex, tasks: asyncio.TaskGroup) -> bool:
         """Do the next thing; whether there may be more."""
         self._news.clear()
         while self._touches:
             touch = self._touches.pop()
             self._touching = [touch, *(other for other in self._touching if not other.future.done())]
             for path in sorted(touch.paths):
-                self._reading += 1
-                readers.create_task(self._read_touched(path, touch))
+                self._readers.touch(path, touch, tasks)
         if self._scans:
             self._listed += self._scans
             self._scans = []
             await self._list()
-        while self._lanes < READERS and self._lanes < len(self._queue) and not self._is_behind():
-            self._lanes += 1
-            readers.create_task(self._read_queue())
-        if self._results:
+        self._readers.start(tasks)
+        if self._readers.results:
             await self._apply(index)
-        elif self._lanes or self._reading:
+        elif self._readers.busy:
             await self._news.wait()
         elif self._uncommitted:
             await self._commit(index, [])
@@ -195,7 +160,7 @@ class Keeper:
             if self._scans or self._touches:
                 return True
             listed, self._listed = self._listed, []
-            self._kept = {}
+            self._readers.kept = {}
             self._removed.clear()
             _settle(listed)
             return bool(self._scans or self._touches)
@@ -209,7 +174,7 @@ class Keeper:
 
     def _open(self) -> PassageIndex:
         opened = self._store.open()
-        self._kept = opened.texts
+        self._readers.kept = opened.texts
         for entry in opened.indexed:
             self._catalog.put(entry)
             self._catalog.reserve_ids(entry.id)
@@ -228,90 +193,14 @@ class Keeper:
             present = {info.path for info in infos}
             return {info.path: info for info in news}, [path for path in known if path not in present]
 
-        self._queue, gone = await asyncio.to_thread(compared)
-        self._results += [_Read(number, path) for path in gone]
+        self._readers.queue, gone = await asyncio.to_thread(compared)
+        self._readers.results += [Reading(number, path) for path in gone]
         self._total = len(infos)
         self._commit_at = now + FIRST_COMMIT_S
 
-    # Reading
-
-    def _is_behind(self) -> bool:
-        return len(self._results) > 2 * BATCH_DOCUMENTS
-
-    async def _read_queue(self) -> None:
-        """Read what is queued, without running far ahead of the indexing."""
-        try:
-            while self._queue and not self._is_behind():
-                results = await self._read_some(self._take_some())
-                self._results += results
-                self._news.set()
-        finally:
-            self._lanes -= 1
-            self._news.set()
-
-    def _take_some(self) -> dict[str, DocumentInfo]:
-        """The next few plain texts of the queue, or one document of another kind."""
-        first = next(iter(self._queue))
-        taken = {first: self._queue.pop(first)}
-        if taken[first].media_type != PDF:
-            for path in list(islice(self._queue, READ_TOGETHER - 1)):
-                if self._queue[path].media_type == PDF:
-                    break
-                taken[path] = self._queue.pop(path)
-        self._taken += len(taken)
-        return taken
-
-    def _kept_texts(self, infos: dict[str, DocumentInfo]) -> dict[str, DocumentText]:
-        """What is kept from before of documents that have not changed since."""
-        kept = {path: self._kept.pop(path) for path in infos if path in self._kept}
-        return {p: text for p, (info, text) in kept.items() if info.identity.same_file(infos[p].identity)}
-
-    async def _read_some(self, infos: dict[str, DocumentInfo]) -> list[_Read]:
-        try:
-            numbers, started = {path: self._catalog.new_id() for path in infos}, time.time_ns()
-            plain = self._kept_texts(infos)
-            new = [path for path, info in infos.items() if info.media_type != PDF and path not in plain]
-            plain |= await self._library.read_plain(new) if new else {}
-            return [
-                _read_result(numbers[path], infos[path], started, text)
-                if (text := plain.get(path))
-                else await self._read(path, infos[path])
-                for path in infos
-            ]
-        finally:
-            self._taken -= len(infos)
-
-    async def _read_touched(self, path: str, touch: _Touch) -> None:
-        try:
-            result = await self._read(path, None)
-            self._results.insert(0, replace(result, touch=touch))
-        finally:
-            self._reading -= 1
-            self._news.set()
-
-    async def _read(self, path: str, info: DocumentInfo | None) -> _Read:
-        number = self._catalog.new_id()
-        try:
-            info = info or await self._library.stat(path)
-            started = time.time_ns()
-            text = await self._library.read(path)
-        except DocumentNotFound:
-            return _Read(number, path)
-        except RootUnavailable:
-            raise  # says nothing about the document
-        except ResearchError as error:
-            if info is None:
-                raise
-            reason = getattr(error, "reason", error.code)
-            passing = error.retryable or reason in PASSING
-            return _Read(number, path, info, reason=reason, settled=not passing)
-        return _read_result(number, info, started, text)
-
-    # Writing
-
     async def _apply(self, index: PassageIndex) -> None:
         """Bring a batch of what was read into the catalog and the index."""
-        batch = self._next_batch()
+        batch = self._readers.batch()
         current = self._catalog.entries
         fresh = self._latest(batch)
         renewed = [r for r in fresh if r.text and r.text.digest == _digest(current.get(r.path))]
@@ -343,18 +232,7 @@ class Keeper:
             await self._commit(index, urgent)
             self._commit_at = time.monotonic() + COMMIT_EVERY_S
 
-    def _next_batch(self) -> list[_Read]:
-        """The next results, not more than is indexed in about a tenth of a second."""
-        size = count = 0
-        for result in self._results:
-            count += 1
-            size += len(result.text.data) if result.text else 0
-            if count == BATCH_DOCUMENTS or size > BATCH_BYTES:
-                break
-        batch, self._results = self._results[:count], self._results[count:]
-        return batch
-
-    def _latest(self, batch: list[_Read]) -> list[_Read]:
+    def _latest(self, batch: list[Reading]) -> list[Reading]:
         """Those that are newer than what is known of their path."""
         latest = {
             path: entry.id for path in (r.path for r in batch) if (entry := self._catalog.entries.get(path))
@@ -364,7 +242,7 @@ class Keeper:
             latest[result.path] = newest
         return [r for r in batch if latest[r.path] == r.id]
 
-    def _entry(self, result: _Read, info: DocumentInfo, index: PassageIndex) -> Entry:
+    def _entry(self, result: Reading, info: DocumentInfo, index: PassageIndex) -> Entry:
         text = result.text
         if text is None:
             return Entry(
@@ -373,7 +251,7 @@ class Keeper:
         self._indexed_bytes += len(text.data)
         return Entry.of(result.id, info, text, index.add(result.id, text), settled=result.settled)
 
-    async def _commit(self, index: PassageIndex, urgent: list[tuple[_Touch, str]]) -> None:
+    async def _commit(self, index: PassageIndex, urgent: list[tuple[Touch, str]]) -> None:
         if self._uncommitted:
             outdated, self._outdated = self._outdated, []
             await self._in_thread(lambda: self._store.commit(index))
@@ -390,19 +268,10 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
 
-PASSING: Final = frozenset({"changed while being read", "not available", "not permitted"})
-"""Reasons that lie outside the file: the file itself does not change when they pass."""
-
-
 def _is_news(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
     if entry is None or not entry.settled or not entry.info.identity.same_file(info.identity):
         return True
     return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
-
-
-def _read_result(number: int, info: DocumentInfo, started_ns: int, text: DocumentText) -> _Read:
-    settled = started_ns - text.identity.ctime_ns > SETTLED_NS
-    return _Read(number, text.path, replace(info, identity=text.identity), text, settled=settled)
 
 
 def _digest(entry: Entry | None) -> str | None:
