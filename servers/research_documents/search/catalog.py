@@ -13,6 +13,7 @@ from research_shared.patterns import compile_pattern
 from research_shared.roots import Scope
 
 _SELECTIONS: Final = 32
+_ASCII: Final = bytes(range(128))
 
 BLOCK: Final = 256
 """Bytes of text for which the number of line breaks before them is kept, so that a hit's line is counted from near by."""
@@ -25,7 +26,8 @@ def letters_of(data: bytes) -> Letters:
     """What kind of letters a text in UTF-8 has."""
     if data.isascii():
         return "ascii"
-    return "any" if "\u212a".encode() in data or "\u017f".encode() in data else "common"
+    others = data.translate(None, _ASCII)
+    return "any" if "\u212a".encode() in others or "\u017f".encode() in others else "common"
 
 
 def breaks_of(data: bytes) -> "array[int]":
