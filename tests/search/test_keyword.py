@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
-from research_documents.search.catalog import Entry
+from research_documents.search import index as index_module
+from research_documents.search.catalog import Entry, Selection
 from research_documents.search.index import PassageIndex
 from research_documents.search.keyword import build
 from research_documents.search.lines import Needles, best_line
@@ -39,7 +40,8 @@ def ranked(text: DocumentText, query: str) -> list[Hit]:
     )
     index.commit()
     built, needles = build(parse(query).group, index)
-    return Ranker(built, needles, index, {1: entry}).rank(0, 10, {}).hits
+    selection = Selection((entry,), (), everything=True)
+    return Ranker(built, needles, index, {1: entry}, selection).rank(0, 10, {}).hits
 
 
 def places(outcome: SearchOutcome) -> list[tuple[str, int]]:
@@ -174,8 +176,37 @@ def test_passages_of_one_score_are_found_all_or_not_at_all() -> None:
         index.add(number, DocumentText("a.md", "text/markdown", IDENTITY, "", "", data))
     index.commit()
     query, _ = build(parse("quokka").group, index)
-    found = {limit: sorted(passage.document for passage in index.search(query, limit)) for limit in (3, 4)}
-    assert found == {3: [0, 1, 2], 4: list(range(200))}
+    found = {limit: index.search(query, limit) for limit in (3, 4)}
+    assert {
+        limit: sorted(passage.document for passage in passages) for limit, (passages, _) in found.items()
+    } == {
+        3: [0, 1, 2],
+        4: list(range(200)),
+    }
+    assert all(complete for _, complete in found.values())
+
+
+@pytest.mark.parametrize("query", ["NOT cat", "-nowhere", "the OR quokka", "qu*", "path:txt"])
+@pytest.mark.parametrize("pattern", ["*", "*[13579].txt"])
+async def test_however_many_are_equal_the_first_by_path_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, pattern: str
+) -> None:
+    files = {
+        f"{number:03}.txt": f"{'cat' if number % 7 == 0 else 'quokka'} {'fox ' * (number % 3)}\n"
+        for number in range(300)
+    }
+    options: dict[str, object] = {"file_pattern": pattern, "limit": 1_000}
+    expected = (await search(tmp_path, files, query, **options)).hits
+    monkeypatch.setattr(index_module, "_MOST_TIES", 50)
+    monkeypatch.setattr(index_module, "_SPARE", 5)
+    engine = SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
+    for limit in (1, 7, 40, 150):
+        page = await engine.search(query, limit=limit, file_pattern=pattern)
+        assert page.hits == expected[:limit]
+        assert page.truncated == (len(expected) > limit)
+        if page.next_cursor:
+            rest = await engine.search(query, limit=9, file_pattern=pattern, cursor=page.next_cursor)
+            assert rest.hits == expected[limit : limit + 9]
 
 
 async def test_the_same_search_gives_the_same_answer_in_a_new_index(tmp_path: Path) -> None:

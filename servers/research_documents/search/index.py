@@ -17,7 +17,7 @@ _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
 _SPARE: Final = 24
 """Passages that are asked for beyond those wanted, so that not many equal ones take no second search."""
-_MOST_TIES: Final = 50_000
+_MOST_TIES: Final = 4_096
 _SELECTIVE: Final = 4
 """What more than one in so many passages may hold, says too little about where it is."""
 _LONG: Final = "0qzx0long"
@@ -124,10 +124,13 @@ class PassageIndex:
         """Wait for merges to end and let go of the directory."""
         self._writer.wait_merging_threads()
 
-    def search(self, query: Any, limit: int, documents: Collection[int] | None = None) -> list[Scored]:
-        """The best `limit` passages and all that are equal to the last of them, within `documents` if given.
+    def search(
+        self, query: Any, limit: int, documents: Collection[int] | None = None
+    ) -> tuple[list[Scored], bool]:
+        """The best `limit` passages and those that are equal to the last of them, within `documents` if given.
 
-        Equal scores are in no particular order: which of them come first is for others to say.
+        And whether these are all, which they are not when they are too many. Equal scores are in no particular order:
+        which of them come first is for others to say.
         """
         from tantivy import Occur, Query
 
@@ -142,16 +145,18 @@ class PassageIndex:
         while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
             fetch = max(8 * fetch, 512)
             hits = searcher.search(query, fetch, count=False).hits
+        complete = len(hits) < fetch or hits[limit - 1][0] != hits[-1][0]
         if len(hits) > limit:
             least = hits[limit - 1][0]
             hits = [hit for hit in hits if hit[0] >= least]
         addresses = [address for _, address in hits]
         places: list[Any] = searcher.fast_field_values("place", addresses)
         ranges: list[Any] = searcher.fast_field_values("range", addresses)
-        return [
+        found = [
             Scored(place >> _HALF, at >> _HALF, (at >> _HALF) + (at & _LOW_HALF), place & _LOW_HALF, score)
             for (score, _), place, at in zip(hits, places, ranges, strict=True)
         ]
+        return found, complete
 
     def holding(self, parts: Collection[str]) -> set[int] | None:
         """The documents that can hold a word with one of these parts in it, and some others; None when they are many.

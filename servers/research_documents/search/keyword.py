@@ -49,7 +49,8 @@ class _Builder:
         if not clauses:
             return None
         if all(occur == Occur.MustNot for occur, _ in clauses):
-            clauses.append((Occur.Must, Query.all_query()))
+            # With a score of its own: within other queries, tantivy gives all documents one or none.
+            clauses.append((Occur.Must, Query.const_score_query(Query.all_query(), 1.0)))
         if len(clauses) == 1:
             return clauses[0][1]
         return Query.boolean_query(clauses)

@@ -27,11 +27,10 @@ class KeywordSearch:
         if index is None:
             return Found(truncated=True, warnings=parsed.warnings)
         covered = len(selection.readable)
-        allowed = None if selection.everything else selection.ids
         texts: dict[int, DocumentText] = {}
         gone: set[str] = set()
         ranking, stale = await self._lanes.run(
-            "ranking", lambda: self._rank(request, parsed, index, allowed, texts)
+            "ranking", lambda: self._rank(request, parsed, index, selection, texts)
         )
         if ranking is not None and ranking.missing:
             for entry in ranking.missing:
@@ -40,7 +39,7 @@ class KeywordSearch:
                 else:
                     gone.add(entry.path)
             ranking, stale = await self._lanes.run(
-                "ranking", lambda: self._rank(request, parsed, index, allowed, texts)
+                "ranking", lambda: self._rank(request, parsed, index, selection, texts)
             )
         if ranking is None:
             return Found(covered=covered, warnings=(*parsed.warnings, "the query has no word to search for"))
@@ -60,12 +59,12 @@ class KeywordSearch:
         request: Request,
         parsed: Query,
         index: PassageIndex,
-        allowed: frozenset[int] | None,
+        selection: Selection,
         texts: dict[int, DocumentText],
     ) -> tuple[Ranking | None, frozenset[str]]:
         query, needles = build(parsed.group, index)
         if query is None:
             return None, frozenset()
-        ranker = Ranker(query, needles, index, self._catalog.by_id, allowed, request.context_lines)
+        ranker = Ranker(query, needles, index, self._catalog.by_id, selection, request.context_lines)
         ranking = ranker.rank(request.start.rank, request.limit, texts)
         return ranking, self._originals.changed(ranking.entries.values())

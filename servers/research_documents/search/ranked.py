@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from research_documents.search.catalog import Entry
+from research_documents.search.catalog import Entry, Selection
 from research_documents.search.excerpt import MAX_LINE, context, cut
 from research_documents.search.index import TAIL_BYTES, PassageIndex, Scored
 from research_documents.search.lines import Needles, best_line, match_position
@@ -13,6 +13,8 @@ from research_shared.documents import DocumentText
 
 _SPARE: Final = 12
 """Passages that are asked for beyond those wanted where some may give no hit of their own."""
+_TOGETHER: Final = 64
+_NEARLY: Final = 1e-6
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class Ranker:
     needles: Needles
     index: PassageIndex
     by_id: Mapping[int, Entry]
-    documents: Collection[int] | None = None
+    selection: Selection
     context_lines: int = 0
 
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
@@ -47,7 +49,7 @@ class Ranker:
         last = first + limit
         wanted = last + 1 + (_SPARE if self._may_repeat else 0)
         while True:
-            scored = self.index.search(self.query, wanted, self.documents)
+            scored = self._best(wanted)
             found = self._gathered(scored, last, texts)
             enough = len(found.hits) + len(found.missing) >= last + self._may_repeat
             # Where passages share lines, the best passages may give fewer hits than were wanted.
@@ -57,6 +59,29 @@ class Ranker:
         found.more = len(found.hits) > last or (not self._may_repeat and len(scored) > last)
         found.hits = found.hits[first:last]
         return found
+
+    def _best(self, wanted: int) -> list[Scored]:
+        """The best passages, so many or more; of too many equal ones those of the first documents by path."""
+        scored, complete = self.index.search(self.query, wanted, self._allowed)
+        if complete:
+            return scored
+        least = scored[wanted - 1].score
+        # Scores may differ in their last digit where they were summed up in another order.
+        near = abs(least) * _NEARLY
+        found = [passage for passage in scored if passage.score > least + near]
+        entries = self.selection.readable
+        for at in range(0, len(entries), _TOGETHER):
+            some = entries[at : at + _TOGETHER]
+            most = sum(entry.passages for entry in some)
+            passages, _ = self.index.search(self.query, max(most, 1), [entry.id for entry in some])
+            found += [passage for passage in passages if abs(passage.score - least) <= near]
+            if len(found) >= wanted:
+                return found
+        return scored  # some are of versions that are gone, so that this search is run again
+
+    @property
+    def _allowed(self) -> Collection[int] | None:
+        return None if self.selection.everything else self.selection.ids
 
     def _gathered(self, scored: list[Scored], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """The hits of these passages, best first, up to `last` of them; one more where only this tells if there are more."""
