@@ -57,9 +57,10 @@ def opening(pattern: str) -> tuple[str, str]:
     What comes after is written so that RE2 sees that character: `x+` as `xx*`. Two empty strings for other patterns.
     """
     pieces = pieces_of(pattern)
-    if len(pieces) < 2 or any(  # noqa: PLR2004
-        p == "|" and not inside and not _depth(pieces, at) for at, (p, inside) in enumerate(pieces)
-    ):
+    branches = any(
+        at == ("|", False) and not depth for at, depth in zip(pieces, _depths(pieces)[1:], strict=True)
+    )
+    if len(pieces) <= 1 or branches:
         return "", ""
     (assertion, _), (first, inside), *others = pieces
     char = "" if inside else literal_of(first)
@@ -116,12 +117,13 @@ def literal_of(piece: str, *, inside: bool = False) -> str:
 def translated(pattern: str) -> str:
     r"""The pattern with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it."""
     pieces = pieces_of(pattern)
+    depths = _depths(pieces)
     out: list[str] = []
     for index, (piece, inside) in enumerate(pieces):
         kind = piece[1:] if piece.startswith("\\") else ""
         if inside:
             out.append(_INSIDE.get(kind, escaped(piece)))
-        elif kind == "b":
+        elif kind == "b" and not depths[index]:
             out.append(_boundary(pieces, index))
         else:
             out.append(_OUTSIDE.get(kind, escaped(piece)))
@@ -140,34 +142,29 @@ def escaped(piece: str) -> str:
 def _boundary(pieces: list[tuple[str, bool]], index: int) -> str:
     before = pieces[index - 1][0] if index else "|"
     after, repeated = ([piece for piece, _ in pieces[index + 1 : index + 3]] + ["|", "|"])[:2]
-    top_level = _depth(pieces, index) == 0
-    if top_level and before == "|" and _begins_word(after) and not may_be_missing(repeated):
+    if before == "|" and _begins_word(after) and not may_be_missing(repeated):
         return _AT_START
-    if top_level and after == "|" and _begins_word(before):
+    if after == "|" and _begins_word(before):
         return _AT_END
     return "\\b"
 
 
-def _depth(pieces: list[tuple[str, bool]], index: int) -> int:
-    opened = sum(
-        1
-        for piece, inside in pieces[:index]
-        if not inside and piece.startswith("(") and not piece.endswith(")")
-    )
-    return opened - sum(1 for piece, inside in pieces[:index] if not inside and piece == ")")
+def _depths(pieces: list[tuple[str, bool]]) -> list[int]:
+    """How many groups are open at each piece, and at the end."""
+    depths, depth = [], 0
+    for piece, inside in pieces:
+        if not inside and piece == ")":
+            depth -= 1
+        depths.append(depth)
+        if not inside and piece.startswith("(") and not piece.endswith(")"):
+            depth += 1
+    return [*depths, depth]
 
 
 def is_balanced(pattern: str) -> bool:
     """Whether every parenthesis has its partner."""
-    depth = 0
-    for piece, inside in pieces_of(pattern):
-        if not inside and piece.startswith("(") and not piece.endswith(")"):
-            depth += 1
-        elif not inside and piece == ")":
-            depth -= 1
-        if depth < 0:
-            return False
-    return depth == 0
+    depths = _depths(pieces_of(pattern))
+    return min(depths) == depths[-1] == 0
 
 
 def _begins_word(piece: str) -> bool:
