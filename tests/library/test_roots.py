@@ -27,7 +27,7 @@ from research_shared.errors import (
     Overloaded,
     RootUnavailable,
 )
-from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.roots import Root, RootsPolicy, Scope, identity_of, narrowed_scope
 from research_shared.settings import Settings
 
 NOBODY = 65534
@@ -290,6 +290,14 @@ def test_a_scope_narrows_opening_listing_and_links(policy: Policy, folder: Path)
         assert listed(doors) == ["a/plan.md"]
 
 
+def true(path: Path) -> Identity:
+    """The identity of whatever is there, whether it may be named or not."""
+    try:
+        return identity_of(path.stat())
+    except (OSError, ValueError):
+        return Identity(0, 0, 0, 0, 0)
+
+
 def test_of_many_documents_those_are_told_that_are_not_what_they_were(policy: Policy, tmp_path: Path) -> None:
     roots = [Root(name, tmp_path / name) for name in ("one", "two")]
     for directory in ("one/sub", "two", "outside"):
@@ -313,11 +321,12 @@ def test_of_many_documents_those_are_told_that_are_not_what_they_were(policy: Po
     absent = [
         "one/none.md", "none/a.md", "a.md", "one", "one/sub", "one/sub/data.bin", "one/.hidden.md", "one/out.md",
         "one/away/d.md", "one/fifo.md", "one/../outside/d.md", "one/sub/../a.md", "one//a.md", "/one/a.md", "", "one/\0.md",
-        "one/sub/..", "three/x.md", "one/a.md/x.md",
+        "one/sub/..", "three/x.md", "one/a.md/x.md", "one/folder.md",
     ]  # fmt: skip
+    (tmp_path / "one" / "folder.md").mkdir()
     before = open_descriptors()
     known = [doors.stat(path) for path in there]
-    everything = [*known, *(replace(known[0], path=path) for path in absent)]
+    everything = [*known, *(replace(known[0], path=path, identity=true(tmp_path / path)) for path in absent)]
     assert doors.changed(everything) == set(absent)
     for part in Identity._fields:
         others = [

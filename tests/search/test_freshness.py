@@ -5,7 +5,8 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search import keeper as keeper_module
 from research_documents.search import reading as reading_module
+from research_documents.search.catalog import Catalog, Entry
+from research_documents.search.originals import Originals
+from research_documents.search.reading import Readers
 from research_documents.search.request import Mode
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import Overloaded, RootUnavailable
@@ -104,8 +108,6 @@ async def test_a_change_that_nobody_told_of_is_never_answered_from_the_old_text(
     engine = engine_of(tmp_path)
     await engine.search("honest")
 
-    async def nothing(_request: object) -> None: ...
-
     monkeypatch.setattr(engine, "_refresh", nothing)
     (tmp_path / "a.md").write_text("clever words\n", encoding="utf-8")
     (tmp_path / "b.md").unlink()
@@ -120,6 +122,90 @@ async def test_a_file_rewritten_within_one_clock_tick_is_read_again(tmp_path: Pa
     for number in range(20):
         path.write_text(f"word{number:02}\n", encoding="utf-8")
         assert documents(await engine.search(f"word{number:02}")) == ["a.md"]
+
+
+async def nothing(_request: object) -> None:
+    """Instead of bringing the index up to date."""
+
+
+def noted_touches(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    touched: list[set[str]] = []
+    touch = engine._keeper.touch
+
+    def noting(paths: Iterable[str]) -> "asyncio.Future[None]":
+        touched.append(set(paths))
+        return touch(paths)
+
+    monkeypatch.setattr(engine._keeper, "touch", noting)
+    return touched
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_hit_in_a_file_too_young_to_be_trusted_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
+    await asyncio.sleep(0.03)  # the kernel's clock ticks, so that it is settled once it was read again
+    engine = engine_of(tmp_path)
+    await engine.search("honest")
+    monkeypatch.setattr(engine, "_refresh", nothing)
+    engine._catalog.put(replace(engine._catalog.entries["a.md"], settled=False))
+    touched = noted_touches(engine, monkeypatch)
+    for _ in range(2):
+        assert documents(await engine.search("honest", mode=mode)) == ["a.md"]
+    assert touched == [{"a.md"}]
+
+
+async def test_a_change_seen_in_any_turn_of_a_search_makes_it_look_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.md").write_text("honest words\n" + "other\n" * 4_000, encoding="utf-8")
+    await asyncio.sleep(0.03)
+    engine = engine_of(tmp_path)
+    await engine.search("honest")
+    monkeypatch.setattr(engine, "_refresh", nothing)
+    monkeypatch.setattr("research_documents.search.regex_search.SHORT_TURN_S", 0.0)
+    monkeypatch.setattr("research_documents.search.regex_search.TURN_S", 0.0)
+    touched = noted_touches(engine, monkeypatch)
+    calls: list[list[str]] = []
+
+    def changed(_: Originals, entries: Iterable[Entry]) -> frozenset[str]:
+        calls.append([entry.path for entry in entries])
+        return frozenset(calls[0]) if len(calls) == 1 else frozenset()
+
+    monkeypatch.setattr(Originals, "changed", changed)
+    assert len(documents(await engine.search("honest", mode="regex"))) == 6
+    assert len(calls) > 2
+    assert touched == [set(calls[0])]
+
+
+async def test_a_text_read_again_is_given_only_if_it_is_the_one_that_was_searched(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    path.write_text("honest words\n", encoding="utf-8")
+    library = Library(RootsPolicy([Root("research", tmp_path)]))
+    originals = Originals(library)
+    text = await library.read("a.md")
+    entry = Entry.of(1, await library.stat("a.md"), text, 1)
+    assert await originals.text(entry) == text
+    path.write_text("clever words\n", encoding="utf-8")
+    assert await originals.text(entry) is None
+    path.unlink()
+    assert await originals.text(entry) is None
+
+
+async def test_what_is_left_to_read_is_counted_until_it_is_fetched(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.md").write_text("honest\n", encoding="utf-8")
+    library = Library(RootsPolicy([Root("research", tmp_path)]))
+    readers = Readers(library, Catalog(0), asyncio.Event())
+    readers.queue = {info.path: info for info in await library.documents()}
+    async with asyncio.TaskGroup() as tasks:
+        readers.start(tasks)
+        assert (readers.left, readers.busy) == (5, True)
+    assert (readers.left, readers.busy) == (5, False)
+    assert sorted(reading.path for reading in readers.batch()) == [f"{number}.md" for number in range(5)]
+    assert readers.left == 0
 
 
 class Held(Library):

@@ -42,7 +42,7 @@ PATTERNS = [
     r"needle", r"foo", r"FOO", r"\w+ing\s+\w+ed", r"^#+ .*", r"[0-9]{4}-[0-9]{2}", r"\bслово\b", r"\bdéjà\b", r"\w{5,}",
     r"café|Москва", r"(?i)RÉSULTAT", r"^$", r"\.$", r"^short$", r"\d", r"\S+ה\b", r"首都", r"البحث", r"[^\x00-\x7F]+", r"zzz",
     r"(s|S)hort", r"e{1,2}n", r"\p{Han}{2}", r"l[a-i]st|s[^x]o", r"x*", r"\W\d", r"\bfirst|ends\b", r"[\w-]+\s", r"ß|É",
-    r"\bfoo_bar\b", r"\D$", r"(?P<year>\d{4})-(?P<month>\d+)", r"[[:alpha:]\d]9", r"[[:^alpha:]x]{4}",
+    r"\bfoo_bar\b", r"\D$", r"\bс?лово", r"\bг?ороде", r"\bd?éjà", r"\bq*—", r"\bq*?x?é", r"(?P<year>\d{4})-(?P<month>\d+)", r"[[:alpha:]\d]9", r"[[:^alpha:]x]{4}",
 ]  # fmt: skip
 
 
@@ -221,6 +221,8 @@ LINES = st.lists(st.text(st.sampled_from("aak1é—#_ -"), max_size=8), max_size
 
 @settings(max_examples=800, deadline=None)
 @example(r"\bk", ["—k"], 1_000_000, "é")
+@example(r"\bk", ["akk", "k"], 1_000_000, "")
+@example("^a", ["kaa", "a"], 1_000_000, "")
 @given(LED.map("".join), LINES, st.sampled_from([0, 1_500, 1_000_000]), st.sampled_from(["", "é", "\u212a"]))
 def test_what_an_expression_is_led_by_makes_no_difference_however_it_is_looked_for(
     pattern: str, lines: list[str], tried: int, more: str
@@ -303,6 +305,35 @@ async def test_context_lines_surround_the_hit_and_stop_at_the_document_s_ends(fo
     outcome = await engine_of(folder).search("Testing", mode="regex", limit=1, context_lines=9)
     assert outcome.hits[0].before == ("Getting started and being tested", "")
     assert outcome.hits[0].after == ("foo_bar baz9 FOO", "The end.")
+
+
+@pytest.mark.parametrize("pattern", ["^z.*", r"\bz.*", r"^z[^q]*", r"\bz+[^q]*y"])
+async def test_in_long_lines_the_letter_that_an_expression_begins_with_is_not_followed_to_the_end_each_time(
+    tmp_path: Path, pattern: str
+) -> None:
+    text = "".join(("b" * 1_499 + "z") * (size // 1_500) + "\n" for size in (2_000_000, *[200_000] * 60))
+    (tmp_path / "long.txt").write_text(text, encoding="utf-8")
+    engine = engine_of(tmp_path)
+    await engine.search("warm", mode="regex", limit=1)
+    assert min([await timed(engine, pattern) for _ in range(3)]) < 0.5  # seconds; each time, it would be many
+
+
+def test_a_line_is_cut_in_the_same_place_however_its_match_was_found() -> None:
+    entry = document("a.txt", ("é " + "word " * 300 + "-needle " + "word " * 300 + "\n").encode())
+    shown = set()
+    for tried in (0, 1_000_000):
+        with mock.patch("research_documents.search.pattern._TRIED", tried):
+            scan = Scan([entry], Pattern(r"\bneedle", ignore_case=True, warnings=()), 1)
+            scan.advance(float("inf"))
+        shown |= {hit.matched_text for hit in scan.hits}
+    assert len(shown) == 1
+
+
+def test_an_expression_of_the_largest_size_is_searched_as_it_is() -> None:
+    pattern = compiled("^é+" + "b{1000}" * 19 + "c{991}")
+    scan = Scan([document("a.txt", text.encode()) for text in ("eb\n", "éb\n")], pattern, 1)
+    scan.advance(float("inf"))
+    assert (scan.hits, scan.done) == ([], True)
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(.*a){20}", "((x*)*)*y", "(a|aa)+b", r"(\w+\s?)+:$"])

@@ -1,10 +1,13 @@
 """Text and index on disk: kept across restarts, checked, disposable, shared."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from research_documents.search import SearchEngine
+from research_shared.documents import DocumentInfo
+from research_shared.errors import RootUnavailable
 from research_shared.library import Library
 from research_shared.roots import Root, RootsPolicy
 
@@ -80,12 +83,32 @@ async def test_damage_costs_time_and_nothing_else(folder: Path, tmp_path: Path, 
 
 
 async def test_deleting_the_index_keeps_the_texts(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     await run(folder, tmp_path / "store")
     for path in (tmp_path / "store").glob("*/index"):
         shutil.rmtree(path)
     assert await run(folder, tmp_path / "store") == (ALL, [])
+
+
+async def test_texts_are_kept_over_a_failure(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(folder, tmp_path / "store")
+    (index,) = (tmp_path / "store").glob("*/index")
+    shutil.rmtree(index)
+    listing, failures = Library.documents, [RootUnavailable("away"), None]
+
+    async def failing_once(library: Library, pattern: str = "*") -> list[DocumentInfo]:
+        if failure := failures.pop(0) if failures else None:
+            raise failure
+        return await listing(library, pattern)
+
+    monkeypatch.setattr(Library, "documents", failing_once)
+    library = Counting(RootsPolicy([Root("research", folder)]))
+    async with SearchEngine(library, watch=False, index_dir=tmp_path / "store") as engine:
+        with pytest.raises(RootUnavailable):
+            await engine.search("honest")
+        assert len((await engine.search("honest", limit=50)).hits) == len(ALL)
+    assert library.paths == []
 
 
 async def test_a_text_with_a_wrong_checksum_is_read_again(folder: Path, tmp_path: Path) -> None:

@@ -141,12 +141,13 @@ def escaped(piece: str) -> str:
 
 def _boundary(pieces: list[tuple[str, bool]], index: int) -> str:
     before = pieces[index - 1][0] if index else "|"
-    after, repeated = ([piece for piece, _ in pieces[index + 1 : index + 3]] + ["|", "|"])[:2]
-    if before == "|" and _begins_word(after) and not may_be_missing(repeated):
-        return _AT_START
-    if after == "|" and _begins_word(before):
+    following = [*(piece for piece, _ in pieces[index + 1 :]), "|", "|"]
+    if following[0] == "|" and _begins_word(before):
         return _AT_END
-    return "\\b"
+    at = 0
+    while _begins_word(following[at]) and may_be_missing(following[at + 1]):
+        at += 3 if following[at + 2] == "?" else 2
+    return _AT_START if before == "|" and _begins_word(following[at]) else "\\b"
 
 
 def _depths(pieces: list[tuple[str, bool]]) -> list[int]:

@@ -15,9 +15,10 @@ _BREAK: Final = "0qzx0"
 
 _ACCENTED: Final = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
 _MARKS: Final = re.compile("[\u0300-\u036f]+")
-# Characters of which it is not plain that tantivy and Python agree whether and how they belong to a word.
+# Characters of which it is not plain that tantivy and Python agree whether and how they belong to a word; and the capital
+# sigma, which Python puts into lower case by where it stands.
 _UNCLEAR: Final = re.compile(
-    "[^\0-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u0391-\u03a9\u03b1-\u03c9\u0410-\u044f"
+    "[^\0-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u0391-\u03a2\u03a4-\u03a9\u03b1-\u03c9\u0410-\u044f"
     "\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2190-\u245f\u2500-\u2bff]"
 )
 _REST_OF_WORD: Final = re.compile(r"[^\W_]*")

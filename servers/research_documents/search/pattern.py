@@ -10,9 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from operator import attrgetter
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from research_documents.search.dialect import (
     escaped,
@@ -86,7 +85,7 @@ class Pattern:
     def find_ascii(self) -> Find:
         """Finds the next match in text that is pure ASCII."""
         find = _finder(_program(self._cased(self._plain), self.ignore_case, MAX_PROGRAM))
-        return self._begun(find, attrgetter("find_ascii"))
+        return self._begun(find, "find_ascii")
 
     @cached_property
     def find_common(self) -> Find:
@@ -94,17 +93,23 @@ class Pattern:
         if self._unicode is None:
             return self.find
         find = _finder(_program(self._cased(self._translated), self.ignore_case, MAX_UNICODE_PROGRAM))
-        return self._begun(find, attrgetter("find_common"))
+        return self._begun(find, "find_common")
 
     @cached_property
     def find(self) -> Find:
         """Finds the next match in any text."""
         return _finder(self._unicode or self._program)
 
-    def _begun(self, whole: Find, bare: Callable[["Pattern"], Find]) -> Find:
-        """The same as `whole`, sooner if there is something to gain from searching `bare`, without an assertion, first."""
+    def _begun(self, whole: Find, kind: Literal["find_ascii", "find_common"]) -> Find:
+        """The same as `whole`, sooner if it helps to leave an assertion at the beginning away at first."""
         assertion, rest = opening(self.source)
-        return _looking_back(assertion, bare(Pattern(rest, self.ignore_case, ())), whole) if rest else whole
+        bare = Pattern(rest, self.ignore_case, ())
+        try:
+            if rest and (kind == "find_ascii" or bare.knows_unicode):
+                return _looking_back(assertion, getattr(bare, kind), whole)
+        except PatternRefused:  # it can be larger by an instruction
+            return whole
+        return whole
 
     def _cased(self, pattern: str) -> str:
         """The pattern without the third case of `k` and `s`, the only letters of ASCII that have one.
@@ -193,8 +198,26 @@ def _looking_back(assertion: str, bare: Find, whole: Find) -> Find:
             if assertion != "^" and data[start - 1] not in _WORD_BYTES:
                 break  # it is a part of a character, which may belong to a word
             left = min(left + start - begin - _WASTED, _TRIED)
-            begin = start + 1
-        return whole(data, begin, end)
+            # Not from here on again: a match in vain may have gone to the end of the line, and so may the next ones.
+            line_end = data.find(b"\n", start, end)
+            if assertion != "^":
+                found = without_opener(data, whole(data, start + 1, end if line_end < 0 else line_end))
+                if found[0][0] >= 0:
+                    return found
+            if line_end < 0:
+                return ((-1, -1),)
+            begin = line_end + 1
+        return without_opener(data, whole(data, begin, end))
+
+    def without_opener(data: bytes, found: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+        """The match without the character before it, which `whole` takes in where it knows Unicode."""
+        ((start, stop),) = found
+        if assertion == "^" or start < 0 or data[start] in _WORD_BYTES:
+            return found
+        start += 1
+        while data[start] not in _WORD_BYTES:
+            start += 1
+        return ((start, stop),)
 
     return find
 

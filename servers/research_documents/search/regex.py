@@ -231,7 +231,7 @@ class Scan:
         hits, wanted, room = self.hits, self.wanted, self.room
         last = len(data) - data.endswith(b"\n")  # behind the last line break there is no other line
         first = following = counted = line = passed = named = 0
-        plain, add = False, hits.append
+        plain, source = False, self.sources[-1] if self.sources else None
         if not data:
             return
         # What runs once a hit: with a hundred thousand of them, every call and every attribute counts.
@@ -247,8 +247,6 @@ class Scan:
                 entry = entries[place]
                 text = cast("DocumentText", entry.text or self._supplied)  # it was searched, so it is there
                 path, breaks, line = text.path, entry.breaks, 1
-                if not self.sources or self.sources[-1] is not entry:
-                    self.sources.append(entry)
                 passed = self.after[1] if path == self.after[0] else 0
                 plain = not self.context_lines and not text.page_starts
                 named = FIELD_BYTES + len(path.encode())
@@ -272,7 +270,10 @@ class Scan:
                 room -= size_of(hit)
             full = room < 0 and bool(hits)
             if not full:
-                add(hit)
+                hits.append(hit)
+                if entry is not source:
+                    source = entry
+                    self.sources.append(entry)
             if full or len(hits) == wanted:
                 self.done, self.full, self.covered = True, full, place
                 return
