@@ -14,7 +14,9 @@ from research_shared.documents import DocumentText
 _SPARE: Final = 12
 """Passages that are asked for beyond those wanted where some may give no hit of their own."""
 _TOGETHER: Final = 64
+"""Documents that are asked first for passages of one score; then twice as many each time."""
 _NEARLY: Final = 1e-6
+"""Of a score: what it may be off by and still count as equal."""
 
 
 @dataclass(slots=True)
@@ -70,8 +72,10 @@ class Ranker:
         near = abs(least) * _NEARLY
         found = [passage for passage in scored if passage.score > least + near]
         entries = self.selection.readable
-        for at in range(0, len(entries), _TOGETHER):
-            some = entries[at : at + _TOGETHER]
+        at, size = 0, _TOGETHER
+        while at < len(entries):
+            some = entries[at : at + size]
+            at, size = at + size, 2 * size
             most = sum(entry.passages for entry in some)
             passages, _ = self.index.search(self.query, max(most, 1), [entry.id for entry in some])
             found += [passage for passage in passages if abs(passage.score - least) <= near]
