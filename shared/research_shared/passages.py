@@ -102,11 +102,11 @@ def spans(text: DocumentText, *, target: int = TARGET_BYTES, limit: int = MAX_BY
     for group_begin, group_end, heading in _groups(text, target):
         for begin, end in _split(data, group_begin, group_end, target, limit):
             body = data[begin:end]
-            stripped = body.strip()
-            if not stripped:
+            blank = len(body) - len(body.lstrip())
+            if blank == len(body):
                 continue
-            first = begin + body.rfind(b"\n", 0, body.index(stripped)) + 1
-            last = begin + body.index(stripped) + len(stripped)
+            first = begin + body.rfind(b"\n", 0, blank) + 1
+            last = begin + len(body.rstrip())
             line += data.count(b"\n", at, first)
             at = first
             found.append(Span(first, last, line, heading))

@@ -86,7 +86,10 @@ class PassageIndex:
             following = found[number + 1].begin if number + 1 < len(found) else None
             # What a section is about counts for all its passages, not only for the one that holds the heading.
             heading = folded(span.heading)
-            tail = _tail(text.data, content, following)
+            tail = _tail(text.data, following)
+            # What folding leaves as it is has no hyphens at line ends.
+            if body is not content and (apart := line_end_hyphens(content)):
+                tail += f" . {folded(apart)}"
             if span.end - span.begin > _LONG_PASSAGE:
                 tail += f"\n{_LONG}"
             fields = {
@@ -178,12 +181,9 @@ class PassageIndex:
         return unseen.union(place >> _HALF for place in places)
 
 
-def _tail(data: bytes, content: str, following: int | None) -> str:
-    """What a phrase may run on into: the beginning of the next passage; and words split at line ends, once more apart."""
-    parts = [""]
-    if following is not None:
-        after = data[following : following + TAIL_BYTES].decode("utf-8", "ignore")
-        parts += folded(after).split()[:_TAIL_WORDS]
-    if apart := line_end_hyphens(content):
-        parts += [".", folded(apart)]
-    return " ".join(parts)
+def _tail(data: bytes, following: int | None) -> str:
+    """What a phrase may run on into: the beginning of the next passage."""
+    if following is None:
+        return ""
+    after = data[following : following + TAIL_BYTES].decode("utf-8", "ignore")
+    return " ".join(["", *folded(after).split()[:_TAIL_WORDS]])
