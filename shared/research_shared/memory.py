@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 _owned: bool = False
-_YOUNG: Final = 20_000
+_YOUNG: Final = 50_000
 """Objects after which the collector looks for garbage among the new ones; a search can make a hundred thousand that stay."""
 
 

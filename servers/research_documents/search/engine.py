@@ -266,7 +266,10 @@ class SearchEngine:
         current = self._catalog.entries
         stale = set(found.stale)
         for entry in found.sources:
-            now = current.get(entry.path)
+            path = entry.info.path
+            now = current.get(path)
+            if now is entry and entry.settled:
+                continue
             if now is None or now.id != entry.id or not (now.settled or now.checked >= read_since):
-                stale.add(entry.path)
+                stale.add(path)
         return stale
