@@ -99,7 +99,7 @@ class Hall:
         @server.tool
         async def hang() -> str:
             self.started.set()
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
             return "late"
 
         @server.tool

@@ -404,7 +404,7 @@ async def test_calls_that_are_cancelled_while_they_wait_for_their_record_have_an
         audit = AuditMiddleware(trail)
 
         async def hang(context: MiddlewareContext[Any]) -> None:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
 
         context: MiddlewareContext[Any] = MiddlewareContext(message=None, method="tools/list")
         # enough at once that this one has to wait for its turn

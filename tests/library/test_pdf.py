@@ -316,7 +316,7 @@ async def test_processes_end_when_the_server_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["raise SystemExit", "import time; time.sleep(60)", "import os; os.write(3, b'')"]
+    "program", ["raise SystemExit", "import signal; signal.pause()", "import os; os.write(3, b'')"]
 )
 async def test_a_process_that_does_not_come_up_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, read: Read, program: str

@@ -140,12 +140,12 @@ def noted_touches(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> list
     return touched
 
 
+@pytest.mark.usefixtures("old_files")
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_hit_in_a_file_too_young_to_be_trusted_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
     (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
-    await asyncio.sleep(0.03)  # the kernel's clock ticks, so that it is settled once it was read again
     engine = engine_of(tmp_path)
     await engine.search("honest")
     monkeypatch.setattr(engine, "_refresh", nothing)
@@ -156,12 +156,12 @@ async def test_a_hit_in_a_file_too_young_to_be_trusted_is_looked_at_again(
     assert touched == [{"a.md"}]
 
 
+@pytest.mark.usefixtures("old_files")
 async def test_a_change_seen_in_any_turn_of_a_search_makes_it_look_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6):
         (tmp_path / f"{number}.md").write_text("honest words\n" + "other\n" * 4_000, encoding="utf-8")
-    await asyncio.sleep(0.03)
     engine = engine_of(tmp_path)
     await engine.search("honest")
     monkeypatch.setattr(engine, "_refresh", nothing)

@@ -25,22 +25,13 @@ class Counting(Library):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, old_files: None) -> Path:
     folder = tmp_path / "research"
     folder.mkdir()
     for number in range(8):
         path = folder / f"{number}.md"
         path.write_text(f"honest words{number}\n", encoding="utf-8")
-        settle(path)
     return folder
-
-
-def settle(path: Path) -> None:
-    """Wait until the file is old enough for its time stamps to be trusted."""
-    import time
-
-    while time.time_ns() - path.stat().st_ctime_ns < 25_000_000:
-        time.sleep(0.002)
 
 
 async def run(folder: Path, store: Path, query: str = "honest") -> tuple[list[str], list[str]]:
@@ -61,7 +52,6 @@ async def test_a_restart_reads_only_what_has_changed(folder: Path, tmp_path: Pat
     assert await run(folder, tmp_path / "store") == (ALL, [])
     (folder / "3.md").write_text("clever\n", encoding="utf-8")
     (folder / "4.md").unlink()
-    settle(folder / "3.md")
     left = [name for name in ALL if name not in {"3.md", "4.md"}]
     assert await run(folder, tmp_path / "store") == (left, ["3.md"])
     assert await run(folder, tmp_path / "store", "clever") == (["3.md"], [])
