@@ -36,7 +36,7 @@ _UNSPACED: Final = (
 )
 # The hyphen comes first, so that the search is one for a character.
 _HYPHENATED: Final = re.compile("[-\u00ad\u2010](?<=[^\\W\\d_].)\n[ \t]*([^\\W\\d_]+)")
-_ASCII: Final = bytes(range(128))
+ASCII: Final = bytes(range(128))
 # What is not common in European text and may need folding or setting apart.
 _UNCOMMON: Final = re.compile(
     "[^\0-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2027\u2030-\u205e\u2070-\u2fff]"
@@ -123,7 +123,7 @@ def folded(text: str) -> str:
 
 def beyond_ascii(text: str) -> str:
     """The characters of a text that are not ASCII: few, and much sooner looked through than all of it."""
-    return text.encode("utf-8", "ignore").translate(None, _ASCII).decode()
+    return text.encode("utf-8", "ignore").translate(None, ASCII).decode()
 
 
 def line_end_hyphens(text: str) -> str:

@@ -170,10 +170,8 @@ class RootsPolicy:
             for info in inside:
                 path = info.path
                 name = actual(path[base:])
-                if not name or media_type_of(path) is None or not admits(path):
-                    changed.append(path)
-                    continue
-                if name.startswith(b".") and not self.include_hidden:
+                hidden = name is not None and name.startswith(b".") and not self.include_hidden
+                if not name or hidden or media_type_of(path) is None or not admits(path):
                     changed.append(path)
                     continue
                 try:

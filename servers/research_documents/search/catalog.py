@@ -8,12 +8,12 @@ from functools import cached_property, partial
 from itertools import accumulate
 from typing import Final, Literal, Self
 
+from research_shared.analysis import ASCII
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.patterns import compile_pattern
 from research_shared.roots import Scope
 
 _SELECTIONS: Final = 32
-_ASCII: Final = bytes(range(128))
 
 BLOCK: Final = 256
 """Bytes of text for which the number of line breaks before them is kept, so that a hit's line is counted from near by."""
@@ -26,7 +26,7 @@ def letters_of(data: bytes) -> Letters:
     """What kind of letters a text in UTF-8 has."""
     if data.isascii():
         return "ascii"
-    others = data.translate(None, _ASCII)
+    others = data.translate(None, ASCII)
     return "any" if "\u212a".encode() in others or "\u017f".encode() in others else "common"
 
 

@@ -34,10 +34,8 @@ _PIECE: Final = re.compile(
     _ESCAPE + r"| \(\?P?<\w+> | \(\?[a-zA-Z-]*[:)] | \[\^?\]? | \{\d+(?:,\d*)?\} | .", re.VERBOSE | re.DOTALL
 )
 _PIECE_OF_CLASS: Final = re.compile(_ESCAPE + r"| \[:\^?\w+:\] | .", re.VERBOSE | re.DOTALL)
-
-
 _OPTIONAL: Final = re.compile(r"[*?]|\{0+[,}]")
-_REPEATED: Final = re.compile(r"[*+?]|\{(?P<least>\d+)(?:,(?P<most>\d*))?\}")
+_REPEATED: Final = re.compile(r"\+|\{(?P<least>\d+)(?:,(?P<most>\d*))?\}")
 
 
 def pieces_of(pattern: str) -> list[tuple[str, bool]]:
@@ -69,17 +67,17 @@ def opening(pattern: str) -> tuple[str, str]:
     ):
         return "", ""
     rest = "".join(piece for piece, _ in others)
+    if may_be_missing(rest):
+        return "", ""
     repeated = _REPEATED.match(rest)
     if repeated is None:
         return assertion, first + rest
     more = rest[repeated.end() :]
     if rest.startswith("+"):
         return assertion, f"{first}{first}*{more}"
-    least, most = repeated["least"], repeated["most"]
-    if not least or not int(least):
-        return "", ""
+    most = repeated["most"]
     upper = "" if most is None else f",{int(most) - 1}" if most else ","
-    return assertion, f"{first}{first}{{{int(least) - 1}{upper}}}{more}"
+    return assertion, f"{first}{first}{{{int(repeated['least']) - 1}{upper}}}{more}"
 
 
 def ignores_case(pattern: str) -> bool:
@@ -93,9 +91,9 @@ def ignores_case(pattern: str) -> bool:
     return literal
 
 
-def may_be_missing(quantifier: str) -> bool:
-    """Whether what comes before this quantifier need not be there."""
-    return _OPTIONAL.match(quantifier) is not None
+def may_be_missing(following: str) -> bool:
+    """Whether what comes before this need not be there, because it begins with a quantifier that says so."""
+    return _OPTIONAL.match(following) is not None
 
 
 def literal_of(piece: str, *, inside: bool = False) -> str:

@@ -84,7 +84,7 @@ def _best_of_plain(text: str, needles: Needles) -> int:
         for start in _with_stem(text, stem):
             score[start] = score.get(start, 0) + 1
     for prefix in needles.prefixes:
-        for start in _with_prefix(text, prefix):
+        for start in _with_words(text, prefix, ""):
             score[start] = score.get(start, 0) + 1
     for phrase in needles.phrases:
         for start in _with_phrase(text, phrase):
@@ -112,22 +112,24 @@ def _best_of_words(text: str, needles: Needles) -> int:
             continue
         end = find("\n", start)
         line = text[start:] if end < 0 else text[start:end]
-        score = len({(stem or head, not stem) for head, stem in needles.words if _holds(line, head, stem)})
+        score = len(
+            {(stem or head, not stem) for head, stem in needles.words if _next_word(line, head, stem) >= 0}
+        )
         if score > best_score or (score == best_score and start < best):
             best, best_score = start, score
     return best
 
 
-def _holds(line: str, head: str, stem: str) -> bool:
-    """Whether a line has a word that begins so and is of this stem, if one is given."""
-    at = line.find(head)
+def _next_word(text: str, head: str, stem: str, at: int = 0) -> int:
+    """Where the next word is that begins so and is of this stem, if one is given; -1 when there is none."""
+    at = text.find(head, at)
     while at >= 0:
-        if at == 0 or not line[at - 1].isalnum():
-            rest = _REST_OF_WORD.match(line, at + len(head))
+        if at == 0 or not text[at - 1].isalnum():
+            rest = _REST_OF_WORD.match(text, at + len(head))
             if not stem or (rest is not None and _stem(head + rest[0]) == stem):
-                return True
-        at = line.find(head, at + 1)
-    return False
+                return at
+        at = text.find(head, at + 1)
+    return -1
 
 
 def _with_stem(text: str, stem: str) -> Iterator[int]:
@@ -144,28 +146,13 @@ def _heads(stem: str) -> tuple[str, ...]:
 
 
 def _with_words(text: str, head: str, stem: str) -> Iterator[int]:
-    at = text.find(head)
+    """Where the lines begin that hold a word that begins so and is of this stem, if one is given."""
+    at = _next_word(text, head, stem)
     while at >= 0:
-        if at == 0 or not text[at - 1].isalnum():
-            rest = _REST_OF_WORD.match(text, at + len(head))
-            if rest is not None and _stem(head + rest[0]) == stem:
-                yield text.rfind("\n", 0, at) + 1
-                at = text.find("\n", rest.end())
-                if at < 0:
-                    break
-        at = text.find(head, at + 1)
-
-
-def _with_prefix(text: str, prefix: str) -> Iterator[int]:
-    """Where the lines begin that hold a word with this prefix."""
-    at = text.find(prefix)
-    while at >= 0:
-        if at == 0 or not text[at - 1].isalnum():
-            yield text.rfind("\n", 0, at) + 1
-            at = text.find("\n", at)
-            if at < 0:
-                break
-        at = text.find(prefix, at + 1)
+        yield text.rfind("\n", 0, at) + 1
+        at = text.find("\n", at)
+        if at >= 0:
+            at = _next_word(text, head, stem, at)
 
 
 def _with_phrase(text: str, phrase: tuple[str, ...]) -> Iterator[int]:

@@ -8,10 +8,11 @@ import re
 import string
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Lock
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from research_documents.search.dialect import (
     escaped,
@@ -84,31 +85,33 @@ class Pattern:
     @cached_property
     def find_ascii(self) -> Find:
         """Finds the next match in text that is pure ASCII."""
-        find = _finder(_program(self._cased(self._plain), self.ignore_case, MAX_PROGRAM))
-        return self._begun(find, "find_ascii")
+        return self._begun(Pattern._in_ascii)
 
     @cached_property
     def find_common(self) -> Find:
         """Finds the next match in text that holds neither a Kelvin sign nor a long s."""
         if self._unicode is None:
             return self.find
-        find = _finder(_program(self._cased(self._translated), self.ignore_case, MAX_UNICODE_PROGRAM))
-        return self._begun(find, "find_common")
+        return self._begun(Pattern._in_common)
 
     @cached_property
     def find(self) -> Find:
         """Finds the next match in any text."""
         return _finder(self._unicode or self._program)
 
-    def _begun(self, whole: Find, kind: Literal["find_ascii", "find_common"]) -> Find:
-        """The same as `whole`, sooner if it helps to leave an assertion at the beginning away at first."""
+    def _in_ascii(self) -> Find:
+        return _finder(_program(self._cased(self._plain), self.ignore_case, MAX_PROGRAM))
+
+    def _in_common(self) -> Find:
+        return _finder(_program(self._cased(self._translated), self.ignore_case, MAX_UNICODE_PROGRAM))
+
+    def _begun(self, finder: Callable[["Pattern"], Find]) -> Find:
+        """The search of this pattern; at first without an assertion at its beginning, where that helps."""
+        whole = finder(self)
         assertion, rest = opening(self.source)
-        bare = Pattern(rest, self.ignore_case, ())
-        try:
-            if rest and (kind == "find_ascii" or bare.knows_unicode):
-                return _looking_back(assertion, getattr(bare, kind), whole)
-        except PatternRefused:  # it can be larger by an instruction
-            return whole
+        with suppress(PatternRefused):  # without one it can be larger, by an instruction
+            if rest:
+                return _looking_back(assertion, finder(Pattern(rest, self.ignore_case, ())), whole)
         return whole
 
     def _cased(self, pattern: str) -> str:

@@ -34,9 +34,9 @@ class Scan:
     """A search under way: `advance` it until `done`. `hits` come in the order of path and line.
 
     `wanted` hits end it, and so does one for which there is no `room`, in bytes; hits up to and including the (path,
-    line) of `after` are passed over; of documents, all whose id is not among `only`, if it is given. `sources` are the documents of the hits, `skipped` the (path, line) of lines that are
-    so long that searching one would outlast the deadline. When `missing` names a document whose text is
-    not in memory, `supply` it before the next `advance`.
+    line) of `after` are passed over, and so are all documents whose id is not among `only`, if that is given. `sources`
+    are the documents of the hits, `skipped` the (path, line) of lines that are so long that searching one would outlast
+    the deadline. When `missing` names a document whose text is not in memory, `supply` it before the next `advance`.
     """
 
     entries: Sequence[Entry]
