@@ -1,12 +1,15 @@
 """`research-assistant`: the gateway, its demonstration and its audit tools."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from fastmcp import FastMCP
 
-from research_shared.serving import VERSION, RootOption, add_serve, load_settings
-from research_shared.settings import Settings
+from research_shared.commandline import VERSION, RootOption, add_serve, load_settings
+
+if TYPE_CHECKING:
+    from fastmcp import FastMCP
+
+    from research_shared.settings import Settings
 
 app = App(
     name="research-assistant",
@@ -17,7 +20,7 @@ app = App(
 app.command("research_gateway.audit.cli:audit_app", name="audit", help="Check and read audit logs.")
 
 
-def _build(settings: Settings) -> FastMCP[Any]:
+def _build(settings: "Settings") -> "FastMCP[Any]":
     from research_gateway.app import build_gateway
 
     return build_gateway(settings)

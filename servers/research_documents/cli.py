@@ -1,9 +1,15 @@
 """`research-documents`: the documents server on its own."""
 
+from typing import TYPE_CHECKING, Any
+
 from cyclopts import App
 
-from research_documents.server import build_documents_server
-from research_shared.serving import VERSION, add_serve
+from research_shared.commandline import VERSION, add_serve
+
+if TYPE_CHECKING:
+    from fastmcp import FastMCP
+
+    from research_shared.settings import Settings
 
 app = App(
     name="research-documents",
@@ -12,9 +18,15 @@ app = App(
 )
 
 
+def _build(settings: "Settings") -> "FastMCP[Any]":
+    from research_documents.server import build_documents_server
+
+    return build_documents_server(settings)
+
+
 add_serve(
     app,
-    build_documents_server,
+    _build,
     "Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz).",
 )
 

@@ -1,52 +1,26 @@
-"""How a server is run from the command line: its options, its transports, its health check."""
+"""How a server is run by the command line: its transports, its health check, how it stops."""
 
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import uvicorn
-from cyclopts import App, Parameter
-from cyclopts.validators import Number
 from fastmcp import FastMCP
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from research_shared.auth import auth_provider, check_exposure, is_loopback
 from research_shared.drain import Drain
-from research_shared.errors import ConfigurationError
 from research_shared.logs import configure_logging, get_logger
 from research_shared.memory import own_process
-from research_shared.settings import Settings, parse_roots
-
-RootOption = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--root", negative="", help="A research folder, optionally name=/dir; repeat it for several."
-    ),
-]
-TransportOption = Annotated[
-    Literal["stdio", "http"], Parameter(name="--transport", help="How clients connect.")
-]
-HostOption = Annotated[str, Parameter(name="--host", help="Address to listen on (http).")]
-PortOption = Annotated[
-    int,
-    Parameter(
-        name="--port",
-        validator=Number(gte=0, lte=65_535),
-        help="Port to listen on (http); 0 picks a free one.",
-    ),
-]
+from research_shared.settings import Settings
 
 log = get_logger("research.serving")
 
-VERSION = version("research-assistant-mcp")
 MCP_PATH = "/mcp"
 FOLLOW_UP_S = 1.0
 """How long the last answer may take to its client, and the client to list the tools, as SDKs do to check an answer.
@@ -56,52 +30,6 @@ Nothing tells when that is over, and a client whose listing fails has lost its a
 STOP_TIMEOUT_S = 2
 """How long uvicorn waits for connections after the calls have ended: for clients that keep an event stream open."""
 HEALTH_PATH = "/healthz"
-
-
-def load_settings(roots: list[str] | None = None, **overrides: Any) -> Settings:
-    """The settings of the environment with the command line's on top.
-
-    Ends the process with one line on stderr and status 2 when a value is wrong or a folder is missing.
-    """
-    try:
-        if roots:
-            overrides["roots"] = tuple(root for given in roots for root in _as_roots(given))
-        settings = Settings.load(**overrides)
-        if settings.documents_url is None or settings.reasoning_url is None:
-            check_roots(settings)
-    except ConfigurationError as error:
-        sys.exit(_fail(error.message))
-    return settings
-
-
-def _as_roots(given: str) -> tuple[Any, ...]:
-    try:
-        parsed = parse_roots(given)
-    except ValueError as error:
-        raise ConfigurationError(f"--root {error}") from error
-    return parsed if isinstance(parsed, tuple) else ()
-
-
-def check_roots(settings: Settings) -> None:
-    """Refuse to start without the research folders.
-
-    Raises:
-        ConfigurationError: names the first folder that is not there.
-    """
-    for root in settings.roots:
-        try:
-            there = Path(root.directory).is_dir()
-        except OSError:  # a name that no directory can have
-            there = False
-        if not there:
-            raise ConfigurationError(
-                f"RESEARCH_ROOTS: {root.directory} is not a directory: create it, or name another with --root DIR"
-            )
-
-
-def _fail(message: str) -> int:
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
-    return 2
 
 
 def add_health(server: FastMCP[Any]) -> None:
@@ -120,39 +48,23 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
 ) -> None:
-    """Run a server until it is told to stop: over stdio, or as Streamable HTTP at `/mcp`."""
+    """Run a server until it is told to stop: over stdio, or as Streamable HTTP at `/mcp`.
+
+    Raises:
+        ConfigurationError: the server cannot be built, started or exposed as the settings say.
+    """
     configure_logging(settings.log_level)
-    try:
-        server = build(settings)
-        if transport == "http":
-            server.auth = server.auth or auth_provider(settings)
-            check_exposure(settings, host, authenticated=server.auth is not None)
-    except ConfigurationError as error:
-        sys.exit(_fail(error.message))
+    server = build(settings)
+    if transport == "http":
+        server.auth = server.auth or auth_provider(settings)
+        check_exposure(settings, host, authenticated=server.auth is not None)
     drain = Drain()
     server.add_middleware(drain)
-    try:
-        if transport == "stdio":
-            asyncio.run(_run_stdio(server, drain, settings.drain_s))
-        else:
-            add_health(server)
-            asyncio.run(_run_http(server, http_server(server, settings, drain, host=host, port=port)))
-    except ConfigurationError as error:
-        sys.exit(_fail(error.message))
-
-
-def add_serve(app: App, build: Callable[[Settings], FastMCP[Any]], text: str) -> None:
-    """Give a command line the command `serve`, which runs the server that `build` builds; `text` is its help."""
-
-    @app.command(name="serve", help=text)
-    def serve_command(
-        *,
-        root: RootOption = None,
-        transport: TransportOption = "stdio",
-        host: HostOption = "127.0.0.1",
-        port: PortOption = 8000,
-    ) -> None:
-        serve(build, load_settings(root), transport=transport, host=host, port=port)
+    if transport == "stdio":
+        asyncio.run(_run_stdio(server, drain, settings.drain_s))
+    else:
+        add_health(server)
+        asyncio.run(_run_http(server, http_server(server, settings, drain, host=host, port=port)))
 
 
 async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:

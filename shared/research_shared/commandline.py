@@ -1,0 +1,115 @@
+"""What the command lines have in common: their options, the settings they start with, the command `serve`.
+
+Importing this costs a tenth of a second: `--help` and `--version` need no server. What does is imported where a
+command runs.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from fastmcp import FastMCP
+
+    from research_shared.settings import Settings
+
+RootOption = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--root", negative="", help="A research folder, optionally name=/dir; repeat it for several."
+    ),
+]
+TransportOption = Annotated[
+    Literal["stdio", "http"], Parameter(name="--transport", help="How clients connect.")
+]
+HostOption = Annotated[str, Parameter(name="--host", help="Address to listen on (http).")]
+PortOption = Annotated[
+    int,
+    Parameter(
+        name="--port",
+        validator=Number(gte=0, lte=65_535),
+        help="Port to listen on (http); 0 picks a free one.",
+    ),
+]
+
+VERSION = version("research-assistant-mcp")
+
+
+def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings":
+    """The settings of the environment with the command line's on top.
+
+    Ends the process with one line on stderr and status 2 when a value is wrong or a folder is missing.
+    """
+    from research_shared.errors import ConfigurationError
+    from research_shared.settings import Settings
+
+    try:
+        if roots:
+            overrides["roots"] = tuple(root for given in roots for root in _as_roots(given))
+        settings = Settings.load(**overrides)
+        if settings.documents_url is None or settings.reasoning_url is None:
+            check_roots(settings)
+    except ConfigurationError as error:
+        sys.exit(_fail(error.message))
+    return settings
+
+
+def _as_roots(given: str) -> tuple[Any, ...]:
+    from research_shared.errors import ConfigurationError
+    from research_shared.settings import parse_roots
+
+    try:
+        parsed = parse_roots(given)
+    except ValueError as error:
+        raise ConfigurationError(f"--root {error}") from error
+    return parsed if isinstance(parsed, tuple) else ()
+
+
+def check_roots(settings: "Settings") -> None:
+    """Refuse to start without the research folders.
+
+    Raises:
+        ConfigurationError: names the first folder that is not there.
+    """
+    from research_shared.errors import ConfigurationError
+
+    for root in settings.roots:
+        try:
+            there = Path(root.directory).is_dir()
+        except OSError:  # a name that no directory can have
+            there = False
+        if not there:
+            raise ConfigurationError(
+                f"RESEARCH_ROOTS: {root.directory} is not a directory: create it, or name another with --root DIR"
+            )
+
+
+def _fail(message: str) -> int:
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
+    return 2
+
+
+def add_serve(app: App, build: "Callable[[Settings], FastMCP[Any]]", text: str) -> None:
+    """Give a command line the command `serve`, which runs the server that `build` builds; `text` is its help."""
+
+    @app.command(name="serve", help=text)
+    def serve_command(
+        *,
+        root: RootOption = None,
+        transport: TransportOption = "stdio",
+        host: HostOption = "127.0.0.1",
+        port: PortOption = 8000,
+    ) -> None:
+        settings = load_settings(root)
+        from research_shared.errors import ConfigurationError
+        from research_shared.serving import serve
+
+        try:
+            serve(build, settings, transport=transport, host=host, port=port)
+        except ConfigurationError as error:
+            sys.exit(_fail(error.message))
