@@ -26,6 +26,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from research_gateway.retry import RetryUpstream
 from research_gateway.upstreams import Upstream, UpstreamProvider, remote
 from research_shared.boundary import ErrorBoundary
+from research_shared.errors import ERROR_META_KEY
 from research_shared.retry import RetryPolicy
 from serving_support import Served
 
@@ -196,7 +197,7 @@ class Gateway:
 
 async def code_of(client: Client[Any], tool: str, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments, raise_on_error=False)
-    error = (result.structured_content or {}).get("error", {})
+    error = (result.meta or {}).get(ERROR_META_KEY, {})
     return str(error.get("code", "error")) if result.is_error else "ok"
 
 

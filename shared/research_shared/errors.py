@@ -38,6 +38,9 @@ from typing import Any, ClassVar
 
 from fastmcp.exceptions import FastMCPError
 
+ERROR_META_KEY = "io.github.research-assistant-mcp/error"
+"""Where the `_meta` of a tool's error result holds the error's payload."""
+
 
 class ResearchError(FastMCPError):
     """Base of all expected failures; subclasses fix `code`, `retryable` and a default `hint`."""
@@ -53,15 +56,13 @@ class ResearchError(FastMCPError):
         self.details = details
 
     def payload(self) -> dict[str, Any]:
-        """The structured form that crosses the wire: `{"error": {code, message, hint, retryable, …}}`."""
+        """The structured form that crosses the wire: `{code, message, hint, retryable, …}` and the details."""
         return {
-            "error": {
-                "code": self.code,
-                "message": self.message,
-                "hint": self.hint,
-                "retryable": self.retryable,
-                **self.details,
-            }
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "retryable": self.retryable,
+            **self.details,
         }
 
 

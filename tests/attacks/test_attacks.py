@@ -15,6 +15,7 @@ from attacks import cases
 from attacks.cases import Case, all_cases
 from attacks.conftest import Target
 from attacks.world import CANARY, READABLE
+from results_support import answer_of
 
 LIMIT_S = 1.0
 TRIES = 5
@@ -76,9 +77,8 @@ async def _reply(client: Client[Any], operation: str, value: Any) -> dict[str, A
     if operation in TOOLS:
         name, arguments = TOOLS[operation](value)
         result = await client.call_tool(name, arguments, raise_on_error=False)
-        assert result.structured_content is not None
         return {
-            **result.structured_content,
+            **answer_of(result),
             "text": [block.model_dump(mode="json") for block in result.content],
         }
     if operation == cases.RESOURCE:

@@ -20,6 +20,7 @@ from research_shared.library import Library
 from research_shared.limits import Limits
 from research_shared.roots import Root, RootsPolicy
 from research_shared.settings import Settings
+from results_support import error_of
 
 FULL = bool(os.environ.get("RESEARCH_TEST_FULL"))
 OPERATIONS = 50_000 if FULL else 12_000
@@ -155,8 +156,7 @@ async def test_nothing_leaks_from_the_server_while_names_are_swapped(folder: Pat
                     result = await client.call_tool(tool, arguments, raise_on_error=False)
                     assert CANARY not in repr(result)
                     if result.is_error:
-                        assert result.structured_content is not None
-                        assert result.structured_content["error"]["code"] in {
+                        assert error_of(result)["code"] in {
                             "document_not_found",
                             "document_unreadable",
                         }

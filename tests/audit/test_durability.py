@@ -34,6 +34,7 @@ from research_gateway.audit.files import refuse_inside_roots
 from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
 from research_shared.settings import Settings
+from results_support import error_of
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 ADD = {"a": 1, "b": 2}
@@ -213,9 +214,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 async def code_of(client: Client[Any], tool: str = "add") -> str | None:
     result = await client.call_tool_mcp(tool, ADD if tool == "add" else {})
-    return (
-        result.structured_content["error"]["code"] if result.is_error and result.structured_content else None
-    )
+    return str(error_of(result)["code"]) if result.is_error else None
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO])

@@ -15,6 +15,7 @@ from research_documents.server import build_documents_server
 from research_shared.library import Library
 from research_shared.roots import Root
 from research_shared.settings import Settings
+from results_support import answer_of
 
 BOTH_MODES = ("keyword", "regex")
 
@@ -48,7 +49,7 @@ async def client(data: Path, engine: SearchEngine) -> AsyncIterator[Client[Any]]
 async def search(client: Client[Any], query: str, mode: str = "keyword", **more: Any) -> dict[str, Any]:
     arguments = {"query": query, "mode": mode, **more}
     result = await client.call_tool("search_documents", arguments, raise_on_error=False)
-    return result.structured_content or {}
+    return answer_of(result)
 
 
 async def found(client: Client[Any], query: str, mode: str = "keyword") -> int | str:

@@ -12,6 +12,7 @@ from mcp_types import ResourceTemplateReference
 from research_documents.server import build_documents_server, create_server
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.settings import Settings
+from results_support import answer_of, error_of
 
 
 async def call(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
@@ -22,9 +23,7 @@ async def call(client: Client[Any], tool: str, **arguments: Any) -> dict[str, An
 
 async def refused(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
     result: CallToolResult = await client.call_tool(tool, arguments, raise_on_error=False)
-    assert result.is_error
-    assert result.structured_content is not None
-    error: dict[str, Any] = result.structured_content["error"]
+    error = error_of(result)
     assert error["message"]
     assert error["hint"]
     return error
@@ -297,7 +296,7 @@ async def test_a_foreign_host_serves_the_same_schemas_and_results(settings: Sett
         for tool, arguments in queries:
             there = await mounted.call_tool(tool, arguments, raise_on_error=False)
             here = await alone.call_tool(tool, arguments, raise_on_error=False)
-            assert (there.is_error, there.structured_content) == (here.is_error, here.structured_content)
+            assert (there.is_error, answer_of(there)) == (here.is_error, answer_of(here))
 
 
 async def test_every_tool_has_a_title_annotations_and_schemas(client: Client[Any]) -> None:

@@ -30,6 +30,7 @@ from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
 from research_shared.serving import http_server
 from research_shared.settings import Settings
+from results_support import error_of
 from serving_support import reserved_port, serving, until
 
 TOOLS = {
@@ -82,8 +83,7 @@ async def works(client: Client[Any]) -> None:
     assert "Larks" in str((await client.read_resource("research://documents/larks/day.md"))[0])
     assert (await client.complete(TEMPLATE, {"name": "path", "value": "ow"})).values == ["owls/night.md"]
     missing = await client.call_tool("read_document", {"document_path": "none.md"}, raise_on_error=False)
-    assert missing.structured_content is not None
-    assert missing.structured_content["error"]["code"] == "document_not_found"
+    assert error_of(missing)["code"] == "document_not_found"
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -131,8 +131,7 @@ async def test_the_scope_reaches_remote_servers_and_only_narrows(folder: Path) -
                 refused = await client.call_tool(
                     "read_document", {"document_path": "larks/day.md"}, raise_on_error=False
                 )
-                assert refused.structured_content is not None
-                assert refused.structured_content["error"]["code"] == "document_not_found"
+                assert error_of(refused)["code"] == "document_not_found"
 
 
 async def test_tools_of_servers_that_are_down_stay_listed_from_the_start(folder: Path) -> None:
@@ -141,8 +140,7 @@ async def test_tools_of_servers_that_are_down_stay_listed_from_the_start(folder:
     async with Client(gateway) as client:
         assert {tool.name for tool in await client.list_tools()} == TOOLS
         result = await client.call_tool("list_research_documents", raise_on_error=False)
-        assert result.structured_content is not None
-        assert result.structured_content["error"]["code"] == "backend_unavailable"
+        assert error_of(result)["code"] == "backend_unavailable"
 
 
 async def test_further_servers_are_mounted_under_their_names(folder: Path, tmp_path: Path) -> None:
@@ -184,8 +182,7 @@ async def test_further_servers_are_mounted_under_their_names(folder: Path, tmp_p
             assert (await client.call_tool("wiki_greet")).data == "hello"
             assert [(await client.call_tool("calc_double", {"n": n})).data for n in (2, 3)] == [4, 6]
             down = await client.call_tool("gone_x", raise_on_error=False)
-            assert down.structured_content is not None
-            assert down.structured_content["error"]["code"] == "backend_unavailable"
+            assert error_of(down)["code"] == "backend_unavailable"
             prompt = mcp_types.PromptReference(name="wiki_brief")
             argument = {"name": "topic", "value": "x"}
             assert (await client.complete(prompt, argument)).values == ["brief:x"]

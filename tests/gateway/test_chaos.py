@@ -16,6 +16,7 @@ from research_gateway.app import build_gateway
 from research_gateway.guards import TimeLimit
 from research_shared.roots import Root
 from research_shared.settings import Settings
+from results_support import error_of
 from serving_support import Served, serving
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
@@ -81,8 +82,7 @@ async def call(client: Client[Any], dice: random.Random, endings: Counter[str]) 
     )
     result = await client.call_tool(tool, arguments, raise_on_error=False)
     if result.is_error:
-        assert result.structured_content is not None
-        endings[result.structured_content["error"]["code"]] += 1
+        endings[error_of(result)["code"]] += 1
     else:
         endings["ok"] += 1
     if tool == "list_research_documents":

@@ -16,6 +16,7 @@ from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, Time
 from research_shared.auth import SharedTokens
 from research_shared.boundary import ErrorBoundary
 from research_shared.drain import Drain
+from results_support import error_of
 from serving_support import serving
 
 
@@ -75,8 +76,7 @@ async def code_of(client: Client[Any], tool: str, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments, raise_on_error=False)
     if not result.is_error:
         return "ok"
-    assert result.structured_content is not None
-    code: str = result.structured_content["error"]["code"]
+    code: str = error_of(result)["code"]
     return code
 
 
@@ -92,10 +92,10 @@ async def test_a_call_beyond_the_concurrency_limit_is_refused_and_room_is_given_
         await stage.begun(2)
         assert limit.under_way == 2
         refused = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
-        assert refused.structured_content is not None
-        assert refused.structured_content["error"]["code"] == "overloaded"
-        assert refused.structured_content["error"]["retryable"] is True
-        assert refused.structured_content["error"]["retry_after_s"] > 0
+        error = error_of(refused)
+        assert error["code"] == "overloaded"
+        assert error["retryable"] is True
+        assert error["retry_after_s"] > 0
         assert await client.list_tools()
         stage.release.set()
     async with Client(stage.server) as client:
@@ -118,8 +118,7 @@ async def test_a_client_that_asks_too_often_is_told_when_the_next_call_fits(mode
     async with Client(stage.server, mode=mode) as client:
         assert [await code_of(client, "echo", text="a") for _ in range(4)] == ["ok", "ok", "ok", "overloaded"]
         refused = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
-        assert refused.structured_content is not None
-        assert refused.structured_content["error"]["retry_after_s"] == 0.5
+        assert error_of(refused)["retry_after_s"] == 0.5
         clock.now += 0.5
         assert [await code_of(client, "echo", text="a") for _ in range(2)] == ["ok", "overloaded"]
 
@@ -242,7 +241,7 @@ async def test_limits_also_hold_for_calls_from_within_the_process() -> None:
     assert (await stage.server.call_tool("echo", {"text": "a"})).structured_content == {"result": "a"}
     late = await stage.server.call_tool("wait", {})
     often = await stage.server.call_tool("echo", {"text": "a"})
-    codes = [(result.structured_content or {})["error"]["code"] for result in (late, often)]
+    codes = [error_of(result)["code"] for result in (late, often)]
     assert codes == ["deadline_exceeded", "overloaded"]
 
 

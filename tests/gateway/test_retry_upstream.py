@@ -15,6 +15,7 @@ from research_shared.boundary import ErrorBoundary
 from research_shared.errors import ModelFailed
 from research_shared.retry import RetryPolicy
 from research_shared.telemetry import collecting
+from results_support import error_of
 
 REPEATABLE = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 
@@ -63,7 +64,7 @@ class Upstream:
             result = await client.call_tool("ask", raise_on_error=False)
         if not result.is_error:
             return "ok"
-        code: str = (result.structured_content or {})["error"]["code"]
+        code: str = error_of(result)["code"]
         return code
 
 

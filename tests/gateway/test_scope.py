@@ -15,6 +15,7 @@ from research_shared.boundary import ErrorBoundary
 from research_shared.errors import DocumentNotFound
 from research_shared.roots import EVERYTHING, Root, Scope, current_scope
 from research_shared.scope_meta import SCOPE_META_KEY, ScopeFromRequest
+from results_support import error_of
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 FORM = {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]}
@@ -137,8 +138,7 @@ async def test_roots_elsewhere_leave_nothing_and_say_so(
     async with answering.client(host, mode) as client:
         result = await client.call_tool("write", raise_on_error=False)
         shown = json.loads((await client.read_resource("research://scope"))[0].text)
-    assert result.structured_content is not None
-    assert result.structured_content["error"]["code"] == "scope_empty"
+    assert error_of(result)["code"] == "scope_empty"
     assert shown["paths"] == []
     assert str(tmp_path) not in json.dumps(shown)
     assert host.seen == []
@@ -172,8 +172,7 @@ async def test_a_session_whose_client_fails_to_answer_can_read_nothing(roots: tu
     host = Host(roots)
     async with Client(host.server, mode="legacy", roots=broken) as client:
         result = await client.call_tool("look", raise_on_error=False)
-    assert result.structured_content is not None
-    assert result.structured_content["error"]["code"] == "scope_empty"
+    assert error_of(result)["code"] == "scope_empty"
 
 
 async def test_the_tools_own_first_question_is_asked_in_the_same_round(
@@ -224,8 +223,7 @@ async def test_a_round_without_the_roots_asks_for_them_again(
             allow_input_required=True,
         )
     assert isinstance(wrong, mcp_types.CallToolResult)
-    assert wrong.structured_content is not None
-    assert wrong.structured_content["error"]["code"] == "scope_empty"
+    assert error_of(wrong)["code"] == "scope_empty"
 
 
 async def test_completions_follow_the_scope_and_are_empty_where_the_roots_cannot_be_asked_for(

@@ -14,6 +14,7 @@ from fastmcp.client.transports import StdioTransport
 from mcp_types import TextContent
 
 from research_gateway.upstreams import Upstream
+from results_support import error_of
 from serving_support import serving
 from upstream_support import ERAS, Behind, Gateway, elicit, modern_only, old_fashioned, sample
 
@@ -143,6 +144,5 @@ async def test_a_process_that_dies_is_replaced_by_the_next_call() -> None:
     async with Client(gateway.server) as client:
         assert (await client.call_tool("echo", {"text": "a"})).data == "a"
         died = await client.call_tool("die", raise_on_error=False)
-        assert died.structured_content is not None
-        assert died.structured_content["error"]["code"] == "backend_unavailable"
+        assert error_of(died)["code"] == "backend_unavailable"
         assert (await client.call_tool("echo", {"text": "b"})).data == "b"

@@ -20,6 +20,7 @@ from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
 from research_shared.scope_meta import SCOPE_META_KEY
 from research_shared.settings import Settings
+from results_support import error_of
 from serving_support import serving, until
 from upstream_support import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
 
@@ -241,9 +242,9 @@ async def test_an_upstream_that_is_down_takes_nothing_with_it_and_comes_back_by_
             assert {t.name for t in await client.list_tools()} == tools
             assert gateway.provider.available is False
             result = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
-            assert result.structured_content is not None
-            assert result.structured_content["error"]["code"] == "backend_unavailable"
-            assert result.structured_content["error"]["retryable"] is True
+            error = error_of(result)
+            assert error["code"] == "backend_unavailable"
+            assert error["retryable"] is True
             assert (await client.call_tool("local")).data == "here"
             with pytest.raises(MCPError) as failure:
                 await client.read_resource("note://x")
@@ -404,7 +405,7 @@ async def test_a_call_that_has_told_its_client_something_is_not_sent_again() -> 
 
         async def call() -> None:
             result = await client.call_tool("begin", progress_handler=on_progress, raise_on_error=False)
-            codes.append((result.structured_content or {})["error"]["code"])
+            codes.append(error_of(result)["code"])
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)

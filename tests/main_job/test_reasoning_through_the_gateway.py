@@ -8,6 +8,7 @@ from fastmcp import Client
 
 from main_job.clients import MARKDOWN, PDFS, Observer, connected
 from research_shared.settings import Settings
+from results_support import error_of
 
 DOCUMENTS = [*PDFS, *MARKDOWN]
 QUESTION = "What did the pilot cost?"
@@ -24,10 +25,7 @@ async def answer(client: Client[Any], tool: str, **arguments: Any) -> dict[str, 
 
 async def refusal(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments, raise_on_error=False)
-    assert result.is_error
-    assert result.structured_content is not None
-    error: dict[str, Any] = result.structured_content["error"]
-    return error
+    return error_of(result)
 
 
 def rises(observer: Observer) -> bool:

@@ -21,6 +21,7 @@ from reasoning.scripted import ScriptedModel
 from research_reasoning import build_reasoning_server
 from research_shared.retry import RetryPolicy
 from research_shared.settings import Settings
+from results_support import error_of
 
 STATE_KEY = "k" * 40
 
@@ -47,16 +48,14 @@ class Session:
     async def call(self, tool: str, **arguments: Any) -> Any:
         """The structured result of a call that succeeds."""
         result = await self.client.call_tool(tool, arguments, raise_on_error=False)
-        assert not result.is_error, result.structured_content
+        assert not result.is_error, result.content
         assert result.structured_content is not None
         return result.structured_content
 
     async def fail(self, tool: str, **arguments: Any) -> Any:
         """The structured error of a call that fails."""
         result = await self.client.call_tool(tool, arguments, raise_on_error=False)
-        assert result.is_error, result.structured_content
-        assert result.structured_content is not None
-        return result.structured_content["error"]
+        return error_of(result)
 
     def levels(self, level: str) -> list[str]:
         return [message for at, message in self.logs if at == level]

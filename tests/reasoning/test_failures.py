@@ -24,6 +24,7 @@ from research_reasoning import build_reasoning_server
 from research_reasoning.models.breaker import CircuitBreaker
 from research_reasoning.models.protocol import Body
 from research_reasoning.models.provider import Provider
+from results_support import answer_of, error_of
 
 QUESTION = {"document_paths": ["tor.md", "cache.md"], "research_question": "Who talks to whom?"}
 IMAGE = CreateMessageResult(
@@ -54,7 +55,7 @@ async def summary_with(folder: Path, replies: list[Any]) -> tuple[Any, int]:
         result = await client.call_tool(
             "summarize_document", {"document_path": "tor.md"}, raise_on_error=False
         )
-    return result.structured_content, asked
+    return answer_of(result), asked
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ async def test_a_provider_that_keeps_failing_is_left_alone(folder: Path) -> None
                     "summarize_document", {"document_path": "tor.md"}, raise_on_error=False
                 )
         assert len(fake.requests) == 3
-    assert (result.structured_content or {})["error"]["reason"] == "circuit_open"
+    assert error_of(result)["reason"] == "circuit_open"
 
 
 async def test_a_provider_outside_its_server_s_life_keeps_connections_for_the_call_alone() -> None:

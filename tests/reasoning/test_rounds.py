@@ -30,6 +30,7 @@ from research_reasoning import build_reasoning_server
 from research_reasoning.models.rounds import MAX_ROUND_BYTES, MAX_ROUNDS
 from research_reasoning.models.state import MAX_PACKED_BYTES, Ledger
 from research_shared.errors import BudgetExceeded, InvalidArguments
+from results_support import error_of
 
 PATHS = ["tor.md", "notes/mix.txt", "cache.md"]
 ARGUMENTS = {"document_paths": PATHS, "research_question": "Who talks to whom?"}
@@ -312,7 +313,7 @@ async def test_a_client_that_never_answers_usefully_is_asked_at_most_eight_times
             result = await driver.send(None, result.request_state)
     assert rounds <= MAX_ROUNDS
     assert result.is_error
-    assert (result.structured_content or {})["error"]["code"] == "model_failed"
+    assert error_of(result)["code"] == "model_failed"
 
 
 async def test_log_lines_and_progress_are_not_repeated_in_later_rounds(folder: Path) -> None:
@@ -426,7 +427,7 @@ async def test_more_documents_than_the_budget_can_serve_are_refused_with_a_numbe
         names = [f"{number}.md" for number in range(50)]
         result = await driver.send(arguments={"document_paths": names, "research_question": "What is it?"})
     assert isinstance(result, CallToolResult)
-    error = (result.structured_content or {})["error"]
+    error = error_of(result)
     assert (error["code"], error["limit"]) == ("budget_exceeded", 3)
 
 

@@ -8,8 +8,6 @@ from random import Random
 from typing import Any
 
 from fastmcp.server.middleware import CallNext, MiddlewareContext
-from mcp import MCPError
-from mcp_types import INTERNAL_ERROR
 
 from research_gateway.audit.chain import to_json
 from research_gateway.audit.events import Event, timestamp
@@ -17,7 +15,7 @@ from research_gateway.audit.outcome import Outcome, facts_shown, judged, of_exce
 from research_gateway.audit.record import capped, describe, params_of, trace_of
 from research_gateway.audit.rounds import Rounds, asked_state, state_digest
 from research_gateway.audit.trail import AuditTrail
-from research_shared.boundary import error_result
+from research_shared.boundary import error_result, protocol_error
 from research_shared.errors import AuditUnavailable
 from research_shared.layer import Layer
 from research_shared.roots import Root
@@ -58,7 +56,7 @@ class AuditMiddleware(Layer):
         except AuditUnavailable as refusal:
             if context.method == "tools/call":
                 return error_result(refusal)
-            raise MCPError(code=INTERNAL_ERROR, message=refusal.message, data=refusal.payload()) from refusal
+            raise protocol_error(refusal) from refusal
         finally:
             _current.reset(token)
 

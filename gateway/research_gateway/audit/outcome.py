@@ -28,7 +28,7 @@ from pydantic import BaseModel
 from pydantic import ValidationError as PydanticValidationError
 
 from research_gateway.audit.record import capped, listed, locate
-from research_shared.errors import InvalidArguments, ResearchError, UnknownTool
+from research_shared.errors import ERROR_META_KEY, InvalidArguments, ResearchError, UnknownTool
 from research_shared.roots import Root, Scope
 
 Kind = Literal["ok", "denied", "error", "cancelled", "input_required", "invalid_arguments", "unknown_tool"]
@@ -68,9 +68,12 @@ def _of_code(code: object, error_id: object = None) -> Outcome:
     return Outcome("denied" if reason in _DENIALS else "error", reason, identity)
 
 
-def _structured(value: object) -> Mapping[str, Any] | None:
-    error = value.get("error") if isinstance(value, Mapping) else None
-    return error if isinstance(error, Mapping) and isinstance(error.get("code"), str) else None
+def _of_payload(held: object, key: str) -> Outcome | None:
+    """The outcome that an error's payload tells, where `held` has one under `key`."""
+    error = held.get(key) if isinstance(held, Mapping) else None
+    if not isinstance(error, Mapping) or not isinstance(error.get("code"), str):
+        return None
+    return _of_code(error["code"], error.get("error_id"))
 
 
 def of_result(result: object, *, modern: bool = True) -> Outcome:
@@ -80,8 +83,7 @@ def of_result(result: object, *, modern: bool = True) -> Outcome:
     if isinstance(result, Mapping) and result.get("resultType") == "input_required":
         return Outcome("input_required")
     if isinstance(result, ToolResult) and result.is_error:
-        error = _structured(result.structured_content)
-        return _of_code(error["code"], error.get("error_id")) if error else Outcome("error", "reported_error")
+        return _of_payload(result.meta, ERROR_META_KEY) or Outcome("error", "reported_error")
     return Outcome("ok")
 
 
@@ -113,8 +115,8 @@ def of_exception(error: BaseException, method: str) -> Outcome:  # noqa: PLR0911
 
 
 def _of_protocol_error(error: MCPError) -> Outcome:
-    if structured := _structured(error.error.data):
-        return _of_code(structured["code"], structured.get("error_id"))
+    if told := _of_payload(error.error.data, "error"):
+        return told
     match error.error.code:
         case c if c == INVALID_PARAMS:
             return Outcome("invalid_arguments", InvalidArguments.code)

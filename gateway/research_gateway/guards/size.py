@@ -66,7 +66,9 @@ class SizeLimit(Layer):
         """Check a tool's arguments and its result."""
         self._check_request(context.message)
         result = await call_next(context)
-        self._check_response(_content_size(result.content) + json_size(result.structured_content))
+        self._check_response(
+            _content_size(result.content) + json_size(result.structured_content) + json_size(result.meta)
+        )
         return result
 
     async def on_read_resource(
