@@ -17,6 +17,7 @@ import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.client.transports import StdioTransport
 from fastmcp.server.auth.providers.jwt import JWTVerifier, RSAKeyPair
+from fastmcp.tools import ToolResult
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway, policy
@@ -25,6 +26,7 @@ from research_gateway.scope import ScopeFromClientRoots
 from research_reasoning.server import build_reasoning_server
 from research_shared import serving as research_serving
 from research_shared.auth import auth_provider, check_exposure, is_loopback
+from research_shared.boundary import STRUCTURED_META_KEY
 from research_shared.drain import Drain
 from research_shared.errors import ConfigurationError
 from research_shared.roots import Root
@@ -141,6 +143,39 @@ async def test_tools_of_servers_that_are_down_stay_listed_from_the_start(folder:
         assert {tool.name for tool in await client.list_tools()} == TOOLS
         result = await client.call_tool("list_research_documents", raise_on_error=False)
         assert error_of(result)["code"] == "backend_unavailable"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_audit_trail_has_the_code_of_an_error_that_was_relayed(
+    folder: Path, tmp_path: Path, mode: Any
+) -> None:
+    other: FastMCP[Any] = FastMCP("other")
+
+    @other.tool
+    async def refuse() -> ToolResult:
+        return ToolResult(content="no", structured_content={"why": "so"}, is_error=True)
+
+    settings = settings_for(folder)
+    async with serving(build_documents_server(settings)) as documents, serving(other) as wiki:
+        config = tmp_path / "mcp.json"
+        config.write_text(json.dumps({"mcpServers": {"wiki": {"url": wiki.url}}}), encoding="utf-8")
+        remote = settings_for(folder, documents_url=documents.url, mcp_config=config)
+        async with Client(build_gateway(remote), mode=mode) as client:
+            missing = await client.call_tool(
+                "read_document", {"document_path": "none.md"}, raise_on_error=False
+            )
+            assert error_of(missing)["code"] == "document_not_found"
+            refused = await client.call_tool("wiki_refuse", raise_on_error=False)
+            assert refused.is_error
+            assert refused.structured_content is None
+            assert refused.meta is not None
+            assert refused.meta[STRUCTURED_META_KEY] == {"why": "so"}
+    log = (tmp_path / "audit.jsonl").read_text(encoding="utf-8")
+    ends = [record for record in map(json.loads, log.splitlines()) if record["event"] == "end"]
+    assert [(end["tool"], end["outcome"], end["reason"]) for end in ends if "tool" in end] == [
+        ("read_document", "error", "document_not_found"),
+        ("wiki_refuse", "error", "reported_error"),
+    ]
 
 
 async def test_further_servers_are_mounted_under_their_names(folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import anyio.lowlevel
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.server.middleware import Middleware
+from fastmcp.tools import ToolResult
 from fastmcp.utilities.types import Image
 from mcp import MCPError
 from mcp_types import EmbeddedResource, TextResourceContents
@@ -261,6 +262,19 @@ async def test_pictures_and_embedded_resources_count_towards_the_size_of_an_answ
         for tool in ("picture", "embedded"):
             assert await code_of(client, tool, size=100) == "ok"
             assert await code_of(client, tool, size=600) == "response_too_large"
+
+
+async def test_what_a_result_says_in_meta_counts_towards_the_size_of_an_answer() -> None:
+    stage = Stage(SizeLimit(request_bytes=1_000, response_bytes=600))
+
+    @stage.server.tool
+    async def annotated(size: int) -> ToolResult:
+        return ToolResult(content="no", meta={"example.org/note": "x" * size}, is_error=size > 600)
+
+    async with Client(stage.server) as client:
+        assert await code_of(client, "annotated", size=100) == "ok"
+        for size in (599, 1_000):
+            assert await code_of(client, "annotated", size=size) == "response_too_large"
 
 
 async def test_clients_that_authenticate_are_told_apart_by_their_token() -> None:
