@@ -30,6 +30,7 @@ from research_gateway.scope import ScopeFromClientRoots, add_scope_resource
 from research_gateway.upstreams import ForeignServer, UpstreamProvider, load_servers, remote
 from research_reasoning.server import build_reasoning_server
 from research_shared.boundary import ErrorBoundary
+from research_shared.identity import new_server
 from research_shared.library import Library
 from research_shared.retry import RetryPolicy
 from research_shared.roots import Root
@@ -82,7 +83,7 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
         async with trail:
             yield {}
 
-    gateway: FastMCP[Any] = FastMCP(
+    gateway = new_server(
         NAME,
         instructions=INSTRUCTIONS,
         lifespan=lifespan,

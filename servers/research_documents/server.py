@@ -22,6 +22,7 @@ from research_documents.results import (
 )
 from research_documents.search import SearchEngine, SearchOutcome
 from research_shared.boundary import ErrorBoundary
+from research_shared.identity import TITLE, new_server
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
 from research_shared.scope_meta import ScopeFromRequest
@@ -74,8 +75,9 @@ def build_documents_server(
         async with documents, search:
             yield {}
 
-    server: FastMCP[Any] = FastMCP(
+    server = new_server(
         NAME,
+        title=f"{TITLE}: documents",
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
         middleware=[ErrorBoundary(), ScopeFromRequest()],

@@ -29,6 +29,7 @@ from research_reasoning.synthesize import synthesize
 from research_shared.boundary import ErrorBoundary
 from research_shared.capabilities import client_samples
 from research_shared.errors import ModelUnavailable, ResearchError
+from research_shared.identity import TITLE, new_server
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
 from research_shared.retry import RetryPolicy
@@ -217,8 +218,9 @@ def build_reasoning_server(
                 await stack.enter_async_context(service.provider.running())
             yield {}
 
-    server: FastMCP[Any] = FastMCP(
+    server = new_server(
         NAME,
+        title=f"{TITLE}: reasoning",
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
         middleware=[ErrorBoundary(), ScopeFromRequest()],

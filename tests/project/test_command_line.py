@@ -89,6 +89,11 @@ async def test_a_client_over_stdio_lists_and_searches(command: str, mode: str) -
         keep_alive=False,
     )
     async with Client(transport, mode=mode) as client:
+        assert client.server_info is not None
+        assert (client.server_info.name, client.server_info.version) == (
+            command,
+            version("research-assistant-mcp"),
+        )
         listing = await client.call_tool("list_research_documents", {})
         found = await client.call_tool(
             "search_documents", {"query": "burnout score", "file_pattern": "*.pdf"}
