@@ -18,6 +18,7 @@ from research_shared.drain import Drain
 from research_shared.logs import configure_logging, get_logger
 from research_shared.memory import own_process
 from research_shared.settings import Settings
+from research_shared.web import web_middleware
 
 log = get_logger("research.serving")
 
@@ -109,6 +110,7 @@ def http_server(
     """The HTTP server of an MCP server, with Host and Origin checked: always where only this machine can connect."""
     app = server.http_app(
         path=MCP_PATH,
+        middleware=web_middleware(MCP_PATH, settings.allowed_origins),
         host_origin_protection=True if is_loopback(host) else "auto",
         allowed_hosts=[*settings.allowed_hosts] or None,
         allowed_origins=[*settings.allowed_origins] or None,
