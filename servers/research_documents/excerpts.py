@@ -1,30 +1,46 @@
 """Stretches of a document, bounded in lines and bytes."""
 
+from collections.abc import Sequence
+
 from research_documents.results import DocumentExcerpt, NumberedLine
 from research_shared.documents import DocumentText
 from research_shared.errors import InvalidArguments
+from research_shared.tokens import estimate_tokens
 
-MAX_LINE_CHARACTERS = 4_000
-MAX_EXCERPT_BYTES = 256 * 1024
-"""A reply stays well below the 1 MiB that clients accept in one server-sent event."""
+MAX_EXCERPT_BYTES = 64 * 1024
+MAX_EXCERPT_TOKENS = 16_000
+"""As estimated; a reply stays below the 25,000 tokens that clients let through, as text and as structure."""
+LINE_TOKENS = 3
+"""What the number of a line takes."""
 MAX_RESOURCE_BYTES = 512 * 1024
 
 
-def excerpt(text: DocumentText, *, start_line: int, max_lines: int, page: int | None) -> DocumentExcerpt:
-    """The lines from `start_line`, or those of `page`, at most `max_lines` and `MAX_EXCERPT_BYTES`.
+def excerpt(
+    text: DocumentText, *, start_line: int, max_lines: int, page: int | None, notes: Sequence[str] = ()
+) -> DocumentExcerpt:
+    """The lines from `start_line`, or those of `page`, as many whole ones as fit, at most `max_lines`.
+
+    A `start_line` on that page is where the page is read from. A line that does not fit by itself is cut, and a note
+    says how much of it is left. `notes` come before those of the text.
 
     Raises:
         InvalidArguments: the page or the line is beyond the document.
     """
-    first, last = _range(text, start_line, max_lines, page)
+    first, last, said = _range(text, start_line, max_lines, page)
+    told = [*notes, *said, *text.notes]
     lines: list[NumberedLine] = []
-    size = 0
-    for number, line in zip(range(first, last + 1), text.lines(first, last), strict=True):
-        shown = _bounded(line)
-        size += len(shown.encode())
-        if lines and size > MAX_EXCERPT_BYTES:
-            break
-        lines.append(NumberedLine(number=number, text=shown, page=text.page_of(number)))
+    room = _Room()
+    for number in range(first, last + 1):
+        line = text.line(number)
+        if not room.takes(line):
+            if lines:
+                break
+            line, left = room.cut(line)
+            told.append(
+                f'line {number} is cut: {left:,} more characters; search_documents with mode="regex" and '
+                f'file_pattern="{text.path}" shows the places in it that match'
+            )
+        lines.append(NumberedLine(number=number, text=line, page=text.page_of(number)))
     reached = lines[-1].number if lines else last
     return DocumentExcerpt(
         document_path=text.path,
@@ -33,11 +49,44 @@ def excerpt(text: DocumentText, *, start_line: int, max_lines: int, page: int | 
         total_lines=text.total_lines,
         pages=text.pages,
         next_start_line=reached + 1 if reached < text.total_lines else None,
-        notes=text.notes,
+        notes=tuple(told),
     )
 
 
-def _range(text: DocumentText, start_line: int, max_lines: int, page: int | None) -> tuple[int, int]:
+class _Room:
+    """What is left of a reply."""
+
+    def __init__(self) -> None:
+        self._bytes = MAX_EXCERPT_BYTES
+        self._tokens = MAX_EXCERPT_TOKENS
+
+    def takes(self, line: str) -> bool:
+        """Whether a line fits; then there is so much less room."""
+        size = len(line.encode())
+        if size > self._bytes:
+            return False
+        tokens = estimate_tokens(line) + LINE_TOKENS
+        if tokens > self._tokens:
+            return False
+        self._bytes -= size
+        self._tokens -= tokens
+        return True
+
+    def cut(self, line: str) -> tuple[str, int]:
+        """As much of the beginning of a line as fits, and how many characters are left."""
+        shown = line[:MAX_EXCERPT_BYTES].encode()[: self._bytes].decode("utf-8", "ignore")
+        if (tokens := estimate_tokens(shown)) > self._tokens:
+            shown = shown[: len(shown) * self._tokens // tokens]
+        self._bytes = self._tokens = 0
+        left = len(line) - len(shown)
+        return f"{shown}… [{left} more characters]", left
+
+
+def _range(
+    text: DocumentText, start_line: int, max_lines: int, page: int | None
+) -> tuple[int, int, list[str]]:
+    """The first and the last line to show, and what is to be said about the choice."""
+    notes: list[str] = []
     if page is not None:
         if text.pages is None:
             raise InvalidArguments(
@@ -50,20 +99,22 @@ def _range(text: DocumentText, start_line: int, max_lines: int, page: int | None
                 pages=text.pages,
             )
         first, last = text.page_lines(page)
-        return first, min(last, first + max_lines - 1)
+        if start_line > 1 and first <= start_line <= last:
+            notes.append(f"page {page} is read from line {start_line} on; it begins at line {first}")
+            first = start_line
+        elif start_line > 1:
+            notes.append(
+                f"line {start_line} is not on page {page} (lines {first}-{last}): the page is shown; "
+                "leave page out to read by line"
+            )
+        return first, min(last, first + max_lines - 1), notes
     if start_line > max(text.total_lines, 1):
         raise InvalidArguments(
             f"start_line: the document has {text.total_lines} lines",
             hint=f"Use a start_line from 1 to {text.total_lines}.",
             total_lines=text.total_lines,
         )
-    return start_line, min(text.total_lines, start_line + max_lines - 1)
-
-
-def _bounded(line: str) -> str:
-    if len(line) <= MAX_LINE_CHARACTERS:
-        return line
-    return f"{line[:MAX_LINE_CHARACTERS]}… [{len(line) - MAX_LINE_CHARACTERS} more characters]"
+    return start_line, min(text.total_lines, start_line + max_lines - 1), notes
 
 
 def whole_text(text: DocumentText) -> str:

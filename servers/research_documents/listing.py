@@ -1,17 +1,31 @@
 """One page of the listing."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 
 from research_documents.results import Document, DocumentList
+from research_shared.arguments import nothing_matches
 from research_shared.cursors import decode_cursor, encode_cursor, fingerprint
+from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
 from research_shared.library import Library
 
+DEFAULT_LIMIT = 200
+MAX_LIMIT = 1_000
+MAX_DEFAULT_BYTES = 64 * 1024
+MAX_BYTES = 256 * 1024
+"""About what a page takes at the most as structure; the smaller figure holds up to `DEFAULT_LIMIT`."""
+FIELD_BYTES = 110
+"""What one document takes beside its names."""
 
-async def list_page(library: Library, pattern: str, limit: int, cursor: str | None) -> DocumentList:
-    """The documents after `cursor` that match `pattern`, at most `limit`.
 
-    The cursor names the last path of the page before, so a page stays right when files come and go in between.
+async def list_page(
+    library: Library, pattern: str, limit: int, cursor: str | None, *, notes: Sequence[str] = ()
+) -> DocumentList:
+    """The documents after `cursor` that match `pattern`, at most `limit` and fewer where paths are very long.
+
+    `notes` become warnings, and so does a pattern that matches nothing. The cursor names the last path of the page before, so a page stays right when files come and go in between.
 
     Raises:
         InvalidPattern: `pattern` is no glob.
@@ -25,8 +39,11 @@ async def list_page(library: Library, pattern: str, limit: int, cursor: str | No
         if not isinstance(after, str):
             raise InvalidCursor("the cursor is not one of this server's")
         start = bisect_right(found, after, key=lambda info: info.path)
-    page = found[start : start + limit]
-    more = start + limit < len(found)
+    page = _bounded(found[start : start + limit], MAX_DEFAULT_BYTES if limit <= DEFAULT_LIMIT else MAX_BYTES)
+    more = start + len(page) < len(found)
+    warnings = list(notes)
+    if not found and (everything := await library.documents()):
+        warnings.append(nothing_matches(pattern, [info.path for info in everything]))
     return DocumentList(
         documents=tuple(
             Document(
@@ -41,4 +58,11 @@ async def list_page(library: Library, pattern: str, limit: int, cursor: str | No
         count=len(page),
         total=len(found),
         next_cursor=encode_cursor(question, page[-1].path) if more else None,
+        warnings=tuple(warnings),
     )
+
+
+def _bounded(documents: Sequence[DocumentInfo], most: int) -> Sequence[DocumentInfo]:
+    """The first documents that take at most so many bytes, but at least one."""
+    sizes = accumulate(FIELD_BYTES + 2 * len(info.path.encode()) for info in documents)
+    return documents[: max(sum(size <= most for size in sizes), 1)]

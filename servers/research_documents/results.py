@@ -1,7 +1,7 @@
 """The shapes that the documents tools answer with."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,41 +16,48 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+Warnings = Annotated[
+    tuple[str, ...],
+    Field(
+        exclude_if=_absent,
+        description="what the answer lacks or how an argument was read; tell the user what matters",
+    ),
+]
+
+
 class Document(Result):
     """One document of the listing."""
 
-    path: str = Field(description="the path that every other tool takes, exactly as it stands here")
+    path: str = Field(description="what the other tools take")
     filename: str
     size_bytes: int
     media_type: str
-    modified: datetime = Field(description="time of the last change, UTC")
+    modified: datetime = Field(description="last change, UTC")
 
 
 class DocumentList(Result):
     """One page of the listing, sorted by path."""
 
     documents: tuple[Document, ...]
-    count: int = Field(description="documents on this page")
-    total: int = Field(description="documents that match, over all pages")
-    next_cursor: str | None = Field(default=None, description="pass it as cursor to get the next page")
+    count: int = Field(description="on this page")
+    total: int = Field(description="over all pages")
+    next_cursor: str | None = Field(default=None, description="cursor of the next page")
+    warnings: Warnings = ()
 
 
 class Match(Result):
     """One place where the query was found."""
 
     document: str
-    line_number: int = Field(description="1-based, as read_document counts")
-    matched_text: str = Field(
-        description="the line; a very long one is cut around the match and marked with …"
-    )
-    page: Annotated[
-        int | None, Field(exclude_if=_absent, description="1-based, for documents with pages")
+    line_number: int = Field(description="1-based, of matched_text")
+    matched_text: str
+    page: Annotated[int | None, Field(exclude_if=_absent)] = None
+    score: Annotated[
+        float | None,
+        Field(exclude_if=_absent, description="BM25: higher is better, comparable within one answer only"),
     ] = None
-    score: Annotated[float | None, Field(exclude_if=_absent, description="relevance, keyword mode only")] = (
-        None
-    )
-    before: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="context lines before")] = ()
-    after: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="context lines after")] = ()
+    before: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="lines before")] = ()
+    after: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="lines after")] = ()
 
 
 class Unreadable(Result):
@@ -61,7 +68,7 @@ class Unreadable(Result):
 
 
 class Indexing(Result):
-    """How far the index is; matches in documents that are not done yet are missing."""
+    """How far the index is."""
 
     done: int
     total: int
@@ -71,14 +78,19 @@ class SearchResult(Result):
     """What a search found: best first in keyword mode, by path and line in regex mode."""
 
     matches: tuple[Match, ...]
-    total_documents: int = Field(description="documents that were searched")
-    truncated: bool = Field(description="whether there is more than is shown")
-    unreadable: tuple[Unreadable, ...] = ()
-    warnings: Annotated[tuple[str, ...], Field(exclude_if=_absent)] = ()
-    next_cursor: Annotated[
-        str | None, Field(exclude_if=_absent, description="pass it as cursor to get more")
+    total_documents: int = Field(description="documents searched")
+    truncated: bool = Field(description="there is or may be more than is shown")
+    unreadable: tuple[Unreadable, ...] = Field(
+        default=(), description="documents that give no text: not searched"
+    )
+    warnings: Warnings = ()
+    next_cursor: Annotated[str | None, Field(exclude_if=_absent, description="cursor of the next page")] = (
+        None
+    )
+    indexing: Annotated[
+        Indexing | None,
+        Field(exclude_if=_absent, description="not all documents are indexed yet: repeat in a few seconds"),
     ] = None
-    indexing: Annotated[Indexing | None, Field(exclude_if=_absent)] = None
 
 
 class NumberedLine(Result):
@@ -96,11 +108,44 @@ class DocumentExcerpt(Result):
     media_type: str
     lines: tuple[NumberedLine, ...]
     total_lines: int
-    pages: int | None = Field(default=None, description="pages of the document, null when it has none")
-    next_start_line: int | None = Field(
-        default=None, description="start_line of the next stretch, null at the end"
-    )
+    pages: int | None = Field(default=None, description="null: no pages")
+    next_start_line: int | None = Field(default=None, description="where to go on; null: the end")
     notes: Annotated[
         tuple[str, ...],
-        Field(exclude_if=_absent, description="what was repaired in the text, or is missing from it"),
+        Field(
+            exclude_if=_absent, description="what the text lacks, what was repaired, how an argument was read"
+        ),
     ] = ()
+
+
+def output_schema(result: type[Result]) -> dict[str, Any]:
+    """The JSON schema of a result, as small as its use: without titles, defaults, `$ref` and class descriptions."""
+    schema = result.model_json_schema(mode="serialization")
+    lean: dict[str, Any] = _lean(schema, schema.pop("$defs", {}))
+    return lean
+
+
+def _lean(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_lean(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        node = {**definitions[node["$ref"].rpartition("/")[2]], **node}
+    left_out = {"$ref", "title", "default", *(("description",) if "properties" in node else ())}
+    kept = {key: value for key, value in node.items() if key not in left_out}
+    if "properties" in kept:
+        kept["properties"] = {name: _lean(value, definitions) for name, value in kept["properties"].items()}
+        return kept
+    lean = {key: _lean(value, definitions) for key, value in kept.items()}
+    return _nullable(lean)
+
+
+def _nullable(node: dict[str, Any]) -> dict[str, Any]:
+    """`anyOf` of one type and null as a list of two types, which takes fewer words."""
+    kinds = node.get("anyOf", [])
+    others = [kind for kind in kinds if kind != {"type": "null"}]
+    if len(kinds) != len(others) + 1 or len(others) != 1:
+        return node
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    return {**others[0], "type": [others[0]["type"], "null"], **rest}

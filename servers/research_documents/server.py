@@ -1,17 +1,20 @@
 """The documents server: list, search and read what is in the research folder."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastmcp import Context, FastMCP
 from fastmcp.resources import ResourceContent, ResourceResult
+from fastmcp.tools.base import ToolResult
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from research_documents.completion import PATH_TEMPLATE, path_completion
 from research_documents.excerpts import excerpt, whole_text
-from research_documents.listing import list_page
+from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, list_page
+from research_documents.patterns import nothing_there, pattern_notes
+from research_documents.rendering import excerpt_text, listing_text, search_text
 from research_documents.results import (
     DocumentExcerpt,
     DocumentList,
@@ -19,9 +22,14 @@ from research_documents.results import (
     Match,
     SearchResult,
     Unreadable,
+    output_schema,
 )
 from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search.request import Mode, Snippet
+from research_shared.arguments import READ_TEXT, clamped, or_default, resolve_path
 from research_shared.boundary import ErrorBoundary
+from research_shared.documents import DocumentText
+from research_shared.errors import DocumentNotFound
 from research_shared.identity import TITLE, new_server
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
@@ -31,31 +39,30 @@ from research_shared.telemetry import record
 
 NAME = "research-documents"
 INSTRUCTIONS = (
-    "A research folder of PDF, Markdown and text documents. Call list_research_documents to see what there is, "
-    "search_documents to find where something is said, and read_document to read around a hit: a hit's document and "
-    "line_number are what read_document takes. Results are deterministic and cost no model tokens."
+    "A research folder of PDF, Markdown and text documents. list_research_documents shows what there is. "
+    "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
+    'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
+    "around a hit: it takes the hit's document and a line number. If a reply begins with INCOMPLETE, repeat the call in "
+    "a few seconds before you conclude anything. Results are deterministic and cost no model tokens."
 )
 READ_ONLY = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
+MAX_CONTEXT_LINES = 20
+MAX_LINES = 2_000
+MAX_MATCHES = 1_000
 
-DocumentPath = Annotated[
-    str,
-    Field(
-        description="path of a document, exactly as list_research_documents gives it",
-        examples=["reports/q3.pdf"],
-    ),
-]
 FilePattern = Annotated[
     str,
     Field(
-        description="glob over document paths: * within a directory, ** across, ? one character, [a-z], {pdf,md}; "
-        "without a slash it matches at any depth",
-        examples=["*.pdf", "reports/**/*.md"],
+        description="keep to matching paths: papers/** (a folder), *.pdf (any depth), notes/{a,b}*.md; case is ignored"
     ),
+    or_default("*"),
 ]
 Cursor = Annotated[
-    str | None, Field(description="next_cursor of the page before; the other arguments must not change")
+    str,
+    Field(description="next_cursor of the reply before, the other arguments unchanged"),
+    or_default(""),
 ]
 
 
@@ -85,22 +92,28 @@ def build_documents_server(
         on_duplicate="error",
     )
 
-    @server.tool(title="List research documents", annotations=READ_ONLY)
+    @server.tool(
+        title="List research documents", annotations=READ_ONLY, output_schema=output_schema(DocumentList)
+    )
     async def list_research_documents(
         ctx: Context,
         file_pattern: FilePattern = "*",
-        limit: Annotated[int, Field(ge=1, le=1_000, description="documents on one page")] = 200,
-        cursor: Cursor = None,
-    ) -> DocumentList:
-        """List the documents of the research folder, sorted by path, with size, type and time of change.
+        limit: Annotated[
+            int, Field(description="documents on one page, 1 to 1000"), or_default(DEFAULT_LIMIT)
+        ] = DEFAULT_LIMIT,
+        cursor: Cursor = "",
+    ) -> ToolResult:
+        """List the documents of the research folder by path, with size and day of change.
 
-        Start here: the other tools take the paths that this one gives.
+        Start here: the other tools take these paths. To find what is said in them, use search_documents.
         """
-        page = await list_page(documents, file_pattern, limit, cursor)
+        notes = pattern_notes(file_pattern)
+        limit = clamped(limit, "limit", least=1, most=MAX_LIMIT, notes=notes)
+        page = await list_page(documents, file_pattern, limit, cursor or None, notes=notes)
         await ClientLog(ctx, NAME).info(f"{page.count} of {page.total} documents listed")
-        return page
+        return ToolResult(listing_text(page), page.model_dump(mode="json"))
 
-    @server.tool(title="Search documents", annotations=READ_ONLY)
+    @server.tool(title="Search documents", annotations=READ_ONLY, output_schema=output_schema(SearchResult))
     async def search_documents(
         ctx: Context,
         query: Annotated[
@@ -108,25 +121,42 @@ def build_documents_server(
             Field(
                 min_length=1,
                 max_length=10_000,
-                description='keyword mode: words, "a phrase", +must, -not, prefix*, AND, OR, path:word, title:word; '
-                "regex mode: a regular expression (RE2 syntax), case-sensitive only if it has a capital letter",
+                description='keyword: words (any may match, more rank higher), +must, -not, "a phrase", prefix*, '
+                "AND, OR, path:word, title:word; regex: RE2, case-sensitive only with a capital letter",
             ),
+            READ_TEXT,
         ],
-        limit: Annotated[int, Field(ge=1, le=1_000, description="matches on one page")] = 10,
+        limit: Annotated[int, Field(description="matches on one page, 1 to 1000"), or_default(10)] = 10,
         mode: Annotated[
-            Literal["keyword", "regex"],
-            Field(description="keyword ranks by relevance; regex finds every line"),
+            Mode,
+            Field(description="keyword: by relevance; regex: every matching line by path"),
+            or_default("keyword", choice=True),
         ] = "keyword",
         file_pattern: FilePattern = "*",
+        snippet: Annotated[
+            Snippet,
+            Field(
+                description="context: the best hits with the lines around them; line: only the lines, for an overview"
+            ),
+            or_default("context", choice=True),
+        ] = "context",
         context_lines: Annotated[
-            int, Field(ge=0, le=20, description="lines shown before and after a match")
+            int,
+            Field(description="show so many lines around each match instead, 1 to 20"),
+            or_default(0),
         ] = 0,
-        cursor: Cursor = None,
-    ) -> SearchResult:
-        """Find where something is said: each match names its document, line and (in PDFs) page.
+        cursor: Cursor = "",
+    ) -> ToolResult:
+        """Find where something is said. The text groups hits by document: `12: hit`, `12 p3: hit on page 3`, `11 line around it`.
 
-        Read around a match with read_document(document_path=document, start_line=line_number - 10).
+        Use a few words of the answer, not a sentence; try other words when nothing fits. Read around a hit with
+        read_document(document_path=document, start_line=line_number - 10). `truncated`: more with the cursor, or
+        narrow the search. `indexing` and a warning INCOMPLETE: hits may be missing, repeat in a few seconds.
+        `unreadable`: documents that no search can find anything in.
         """
+        notes = pattern_notes(file_pattern)
+        limit = clamped(limit, "limit", least=1, most=MAX_MATCHES, notes=notes)
+        context_lines = clamped(context_lines, "context_lines", least=0, most=MAX_CONTEXT_LINES, notes=notes)
         progress = Progress(ctx, 1)
 
         async def advance(done: int, total: int) -> None:
@@ -139,34 +169,51 @@ def build_documents_server(
             limit=limit,
             file_pattern=file_pattern,
             context_lines=context_lines,
-            cursor=cursor,
+            snippet=snippet,
+            cursor=cursor or None,
             on_progress=advance,
         )
+        if outcome.total_documents == 0 and not outcome.hits:
+            notes += await nothing_there(documents, file_pattern)
         await _report(ClientLog(ctx, NAME), outcome)
-        return _search_result(outcome)
+        result = _search_result(outcome, notes)
+        return ToolResult(search_text(result, ranked=mode == "keyword"), result.model_dump(mode="json"))
 
-    @server.tool(title="Read document", annotations=READ_ONLY)
+    @server.tool(title="Read document", annotations=READ_ONLY, output_schema=output_schema(DocumentExcerpt))
     async def read_document(
         ctx: Context,
-        document_path: DocumentPath,
-        start_line: Annotated[int, Field(ge=1, description="first line, 1-based")] = 1,
-        max_lines: Annotated[int, Field(ge=1, le=2_000, description="lines at the most")] = 200,
+        document_path: Annotated[
+            str, Field(description="path of a listing or a hit; a unique file name will do"), READ_TEXT
+        ],
+        start_line: Annotated[
+            int, Field(description="first line, from 1; smaller numbers mean 1"), or_default(1)
+        ] = 1,
+        max_lines: Annotated[
+            int, Field(description="1 to 2000; long lines may end a reply before"), or_default(200)
+        ] = 200,
         page: Annotated[
-            int | None, Field(ge=1, description="read this page instead (1-based, documents with pages only)")
-        ] = None,
-    ) -> DocumentExcerpt:
-        """Read lines of one document, numbered as search_documents counts them.
+            int,
+            Field(description="read this page, from 1, of a document with pages; 0: by line"),
+            or_default(0),
+        ] = 0,
+    ) -> ToolResult:
+        """Read lines of one document, each with the number that search_documents gives, `[page 2]` where a page begins.
 
         Go on with start_line=next_start_line until it is null.
         """
+        notes: list[str] = []
+        start_line = clamped(start_line, "start_line", least=1, notes=notes)
+        max_lines = clamped(max_lines, "max_lines", least=1, most=MAX_LINES, notes=notes)
+        page = clamped(page, "page", least=0, notes=notes)
         record(documents=[document_path])
-        text = await documents.read(document_path)
-        shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page)
+        text = await _read(documents, document_path)
+        record(documents=[text.path])
+        shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
         tell = ClientLog(ctx, NAME)
         for note in text.notes:
-            await tell.warning(f"{document_path}: {note}")
-        await tell.info(f"{len(shown.lines)} of {shown.total_lines} lines of {document_path} read")
-        return shown
+            await tell.warning(f"{text.path}: {note}")
+        await tell.info(f"{len(shown.lines)} of {shown.total_lines} lines of {text.path} read")
+        return ToolResult(excerpt_text(shown), shown.model_dump(mode="json"))
 
     # The roots confine the path; the framework's own screening would turn away names that only look absolute.
     @server.resource(
@@ -183,6 +230,14 @@ def build_documents_server(
     return server
 
 
+async def _read(library: Library, given: str) -> DocumentText:
+    """The text of the document that a path means, in whatever way it is written."""
+    try:
+        return await library.read(given)
+    except DocumentNotFound:
+        return await library.read(await resolve_path(library, given))
+
+
 async def _report(tell: ClientLog, outcome: SearchOutcome) -> None:
     for path, reason in outcome.unreadable:
         await tell.warning(f"{path} could not be searched: {reason}")
@@ -193,7 +248,7 @@ async def _report(tell: ClientLog, outcome: SearchOutcome) -> None:
     record(documents=sorted({hit.document for hit in outcome.hits}))
 
 
-def _search_result(outcome: SearchOutcome) -> SearchResult:
+def _search_result(outcome: SearchOutcome, notes: Sequence[str]) -> SearchResult:
     return SearchResult(
         matches=tuple(
             Match(
@@ -201,7 +256,7 @@ def _search_result(outcome: SearchOutcome) -> SearchResult:
                 line_number=hit.line_number,
                 matched_text=hit.matched_text,
                 page=hit.page,
-                score=hit.score,
+                score=None if hit.score is None else float(f"{hit.score:.3g}"),
                 before=hit.before,
                 after=hit.after,
             )
@@ -210,7 +265,7 @@ def _search_result(outcome: SearchOutcome) -> SearchResult:
         total_documents=outcome.total_documents,
         truncated=outcome.truncated,
         unreadable=tuple(Unreadable(path=path, reason=reason) for path, reason in outcome.unreadable),
-        warnings=outcome.warnings,
+        warnings=(*outcome.warnings, *notes),
         next_cursor=outcome.next_cursor,
         indexing=Indexing(done=outcome.indexing[0], total=outcome.indexing[1]) if outcome.indexing else None,
     )

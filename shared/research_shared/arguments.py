@@ -26,6 +26,7 @@ from urllib.parse import unquote
 from pydantic import BeforeValidator
 
 from research_shared.errors import DocumentNotFound, DocumentUnreadable
+from research_shared.patterns import DOCUMENT_URI
 
 if TYPE_CHECKING:
     from research_shared.library import Library
@@ -42,8 +43,6 @@ __all__ = [
     "resolve_path",
 ]
 
-DOCUMENT_URI: Final = "research://documents/"
-"""How the URI of a document begins; its percent-encoded path follows."""
 MAX_NEAREST: Final = 3
 """Paths that an error names at the most."""
 _MAX_FOLDERS: Final = 5
@@ -112,11 +111,12 @@ READ_LIST: Final = BeforeValidator(_as_list)
 """Reads a list that may come as JSON text or as its only item."""
 
 
-def clamped(value: int, name: str, *, least: int, most: int, notes: list[str]) -> int:
+def clamped(value: int, name: str, *, least: int, most: int | None = None, notes: list[str]) -> int:
     """The number, or the bound that it lies beyond; then a sentence that says so is added to `notes`."""
-    within = min(max(value, least), most)
+    within = max(value, least) if most is None else min(max(value, least), most)
     if within != value:
-        notes.append(f"{name} is from {least} to {most}: {within} is used instead of {_short(value)}")
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        notes.append(f"{name} is {bounds}: {within} is used instead of {_short(value)}")
     return within
 
 

@@ -1,17 +1,27 @@
 """File patterns: `*` within a component, `**` across, `?`, `[…]`, `{a,b}`; without a slash at any depth.
 
+Patterns come from language models and are read generously: case and Unicode form do not matter, neither do a `/` or `./`
+at the beginning and the URI of the documents, and a pattern without wildcards that names a folder means everything
+below it (`papers`, `papers/` and `/papers` are `papers/**`).
+
 A pattern is matched against public paths and never against the file system: whatever is in it, it cannot name
 anything that a listing would not. It is compiled to an automaton, so no pattern is slow. A backslash is an ordinary
 character, as public paths contain it; `[*]` stands for a star. A path also matches itself, whatever it contains.
 """
 
+import unicodedata
 from collections.abc import Callable
+from urllib.parse import unquote
 
+from research_shared.documents import media_type_of
 from research_shared.errors import InvalidPattern
 
+DOCUMENT_URI = "research://documents/"
+"""How the URI of a document begins; its percent-encoded path follows."""
 MAX_PATTERN_LENGTH = 1_000
 MAX_PROGRAM_BYTES = 8 * 1024 * 1024
 _CLASS_SPECIAL = frozenset("\\[]^-")
+_WILDCARDS = frozenset("*?[{")
 
 
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
@@ -24,25 +34,60 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
 
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise InvalidPattern(f"the file pattern has more than {MAX_PATTERN_LENGTH} characters")
-    if pattern in {"*", "**", "**/*"}:
+    text = plain_pattern(pattern)
+    if text in {"*", "**", "**/*"}:
         return lambda _path: True
     options = re2.Options()
     options.log_errors = False
     options.dot_nl = True
+    options.case_sensitive = False
     options.max_mem = MAX_PROGRAM_BYTES
-    prefix = "" if "/" in pattern else "(?:.*/)?"
+    prefix = "" if "/" in text else "(?:.*/)?"
+    below = "" if text.endswith("/**") or not _WILDCARDS.isdisjoint(text) else "(?:/.*)?"
     try:
-        compiled = re2.compile(prefix + _Translation(pattern).expression(), options)
+        compiled = re2.compile(f"{prefix}(?:{_Translation(text).expression()}){below}", options)
     except (re2.error, UnicodeEncodeError) as error:
         raise InvalidPattern("the file pattern cannot be compiled") from error
-    suffix = pattern if "/" in pattern else "/" + pattern
+    suffix = text if "/" in text else "/" + text
 
     def matches(path: str) -> bool:
+        path = _composed(path)
         if compiled.fullmatch(path) is not None:
             return True
-        return path == pattern or ("/" not in pattern and path.endswith(suffix))
+        return path == text or ("/" not in text and path.endswith(suffix))
 
     return matches
+
+
+def plain_pattern(pattern: str) -> str:
+    """The pattern without blanks around it, our URI and slashes before it; one that ends in a slash means what is below.
+
+    >>> plain_pattern("/papers/*"), plain_pattern("./papers/"), plain_pattern("/")
+    ('papers/*', 'papers', '*')
+    """
+    text = _composed(pattern.strip())
+    if text[: len(DOCUMENT_URI)].lower() == DOCUMENT_URI:
+        text = unquote(text[len(DOCUMENT_URI) :])
+    while text.startswith(("/", "./")):
+        text = text.partition("/")[2]
+    if text.endswith("/"):
+        text = text.rstrip("/")
+        text = text if _WILDCARDS.isdisjoint(text) else text + "/**"
+    return text or "*"
+
+
+def folder_named_by(pattern: str) -> str | None:
+    """The folder that a pattern without wildcards can only mean, because no document has such a name; otherwise None.
+
+    >>> folder_named_by("papers/"), folder_named_by("tor.pdf"), folder_named_by("*.pdf")
+    ('papers', None, None)
+    """
+    text = plain_pattern(pattern)
+    return text if _WILDCARDS.isdisjoint(text) and media_type_of(text) is None else None
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 class _Translation:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research_shared.errors import InvalidPattern
-from research_shared.patterns import compile_pattern
+from research_shared.patterns import compile_pattern, folder_named_by
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,33 @@ from research_shared.patterns import compile_pattern
         ("report[1].md", "drafts/report[1].md", True),
         ("drafts/report[1].md", "drafts/report[1].md", True),
         (r"caf\xe9.md", r"caf\xe9.md", True),
-        ("Q3.PDF", "q3.pdf", False),
+        ("Q3.PDF", "q3.pdf", True),
+        ("*.PDF", "reports/q3.pdf", True),
+        ("*.pdf", "reports/Q3.PDF", True),
+        ("[A-C]*.md", "beta.md", True),
+        ("[!A-C]*.md", "beta.md", False),
+        ("ÉTÉ/*", "été/a.md", True),
+        ("caf\u00e9/*", "cafe\u0301/a.md", True),
+        ("cafe\u0301.md", "caf\u00e9.md", True),
+        ("papers", "papers/a/b.pdf", True),
+        ("papers", "old/papers/b.pdf", True),
+        ("papers", "papers2/b.pdf", False),
+        ("papers", "mypapers/b.pdf", False),
+        ("papers/", "papers/a/b.pdf", True),
+        ("Papers/", "papers/b.pdf", True),
+        ("papers/a", "papers/a/b.pdf", True),
+        ("papers/a", "old/papers/a/b.pdf", False),
+        ("p*", "papers/b.md", False),
+        ("*/a/", "papers/a/b.pdf", True),
+        ("/papers/*", "papers/b.pdf", True),
+        ("./papers/*", "papers/b.pdf", True),
+        (" papers/* ", "papers/b.pdf", True),
+        ("research://documents/pa%20pers/*", "pa pers/b.pdf", True),
+        ("/", "a/b.md", True),
+        ("", "a/b.md", True),
         ("../*", "a.md", False),
-        ("/etc/*", "etc/hosts.md", False),
+        ("/../*", "a.md", False),
+        ("/etc/*", "hosts.md", False),
         ("**/..", "a.md", False),
     ],
 )
@@ -97,3 +121,20 @@ def test_no_pattern_is_slow(pattern: str) -> None:
 def test_what_cannot_be_a_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidPattern):
         compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder"),
+    [
+        ("papers", "papers"),
+        ("/papers/old/", "papers/old"),
+        ("papers/tor.pdf", None),
+        ("papers/*", None),
+        ("{a,b}", None),
+        ("*", None),
+    ],
+)
+def test_a_pattern_without_wildcards_that_can_be_no_document_names_a_folder(
+    pattern: str, folder: str | None
+) -> None:
+    assert folder_named_by(pattern) == folder

@@ -35,7 +35,7 @@ class Observer:
         self.progress.append((progress, total, message))
 
     async def on_log(self, message: Any) -> None:
-        self.logs.append((message.level, message.data["msg"]))
+        self.logs.append((message.level, message.data))
 
     async def on_sampling(
         self, messages: list[SamplingMessage], params: CreateMessageRequestParams, _context: Any

@@ -175,7 +175,7 @@ async def connected(
         reached: list[tuple[float, float | None]] = []
 
         async def log(message: LogMessage) -> None:
-            logs.append((message.level, message.data["msg"]))
+            logs.append((message.level, message.data))
 
         async def progress(value: float, total: float | None, _message: str | None) -> None:
             reached.append((value, total))

@@ -123,7 +123,7 @@ async def driving(
     driver = Driver(clients, model or ScriptedModel())
 
     async def log(entry: Any) -> None:
-        driver.logs.append(entry.data["msg"])
+        driver.logs.append(entry.data)
 
     async with AsyncExitStack() as stack:
         for server in servers:

@@ -194,12 +194,15 @@ class Gone:
 
     def __init__(self) -> None:
         self.tried = 0
+        self.session = self
+        self.fastmcp: Any = FastMCP("gone")
+        self.origin_request_id = None
 
     async def report_progress(self, *_args: object) -> None:
         self.tried += 1
         raise anyio.ClosedResourceError
 
-    async def log(self, *_args: object) -> None:
+    async def send_log_message(self, *_args: object, **_more: object) -> None:
         self.tried += 1
         raise anyio.BrokenResourceError
 
@@ -238,8 +241,15 @@ async def test_a_line_marked_once_is_sent_once_over_all_rounds() -> None:
     sent: list[tuple[str, str]] = []
 
     class Listening:
-        async def log(self, message: str, level: str, *_args: object) -> None:
-            sent.append((level, message))
+        fastmcp: Any = FastMCP("listening")
+        origin_request_id = None
+
+        @property
+        def session(self) -> "Listening":
+            return self
+
+        async def send_log_message(self, level: str, data: str, *_args: object, **_more: object) -> None:
+            sent.append((level, data))
 
     listening: Any = Listening()
     first = ClientLog(listening, "test")

@@ -15,7 +15,7 @@ from research_documents.search.lanes import Lanes
 from research_documents.search.originals import Originals
 from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.regex_search import RegexSearch
-from research_documents.search.request import Found, Mode, OnProgress, Request
+from research_documents.search.request import Found, Mode, OnProgress, Request, Snippet
 from research_documents.search.store import DiskStore, MemoryStore
 from research_documents.search.watcher import Watcher
 from research_shared.library import Library
@@ -133,10 +133,14 @@ class SearchEngine:
         limit: int = 10,
         file_pattern: str = "*",
         context_lines: int = 0,
+        snippet: Snippet = "line",
         cursor: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> SearchOutcome:
         """Search the documents of the current scope whose path matches `file_pattern`.
+
+        With `snippet="context"` a hit of a keyword search shows its neighbours in its passage, unless `context_lines`
+        says how many lines to show.
 
         Hits come by score, path and line in keyword mode, by path and line in regex mode. An expression that cannot be
         used gives no hits and a warning that names what is wrong with it.
@@ -156,6 +160,7 @@ class SearchEngine:
             self._deadline_s,
             time.monotonic() + self._deadline_s,
             on_progress,
+            snippet,
         )
         self._catalog.select(file_pattern, current_scope())
         if not self._users:

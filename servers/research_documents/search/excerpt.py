@@ -12,12 +12,12 @@ FIELD_BYTES: Final = 150
 """What the names and numbers of one hit take as JSON."""
 
 
-def cut(line: str, at: int = 0) -> str:
-    """The line, or about `MAX_LINE` characters of it around the position `at`, with `…` where something is left out."""
-    if len(line) <= MAX_LINE:
+def cut(line: str, at: int = 0, most: int = MAX_LINE) -> str:
+    """The line, or about `most` characters of it around the position `at`, with `…` where something is left out."""
+    if len(line) <= most:
         return line
-    start = max(0, min(at - MAX_LINE // 4, len(line) - MAX_LINE))
-    stop = start + MAX_LINE
+    start = max(0, min(at - most // 4, len(line) - most))
+    stop = start + most
     return (ELLIPSIS if start else "") + line[start:stop] + (ELLIPSIS if stop < len(line) else "")
 
 

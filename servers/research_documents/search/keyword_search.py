@@ -65,6 +65,14 @@ class KeywordSearch:
         query, needles = build(parsed.group, index)
         if query is None:
             return None, frozenset()
-        ranker = Ranker(query, needles, index, self._catalog.by_id, selection, request.context_lines)
+        ranker = Ranker(
+            query,
+            needles,
+            index,
+            self._catalog.by_id,
+            selection,
+            request.context_lines,
+            passages=request.snippet == "context",
+        )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
         return ranking, self._originals.changed(ranking.entries.values())

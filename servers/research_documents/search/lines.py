@@ -192,6 +192,23 @@ def _scores(passage: str, needles: Needles) -> dict[int, int]:
     return score
 
 
+def held_by_line(lines: Sequence[str], needles: Needles) -> list[set[object]]:
+    """Which of the needles each line holds; a phrase belongs to the line on which it begins."""
+    text = folded("\n".join(lines)).replace("\n", f"\n{_BREAK}\n")
+    held: list[set[object]] = [set() for _ in lines]
+    if needles.stems:
+        for number, words in _by_line(analyzer(STEMMED).analyze(text)):
+            held[number].update(needles.stems.intersection(words))
+    if needles.prefixes or needles.phrases:
+        exact = analyzer(EXACT).analyze(text)
+        for number, words in _by_line(exact):
+            held[number].update((p, "") for p in needles.prefixes if any(w.startswith(p) for w in words))
+        for phrase in needles.phrases:
+            for number in _phrase_lines(exact, phrase):
+                held[number].add(phrase)
+    return held
+
+
 def _by_line(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     line: list[str] = []
     number = 0

@@ -9,6 +9,7 @@ from research_documents.search.excerpt import MAX_LINE, context, cut
 from research_documents.search.index import TAIL_BYTES, PassageIndex, Scored
 from research_documents.search.lines import Needles, best_line, match_position
 from research_documents.search.outcome import Hit
+from research_documents.search.snippets import snippet_bytes, with_neighbours
 from research_shared.documents import DocumentText
 
 _SPARE: Final = 12
@@ -23,13 +24,14 @@ _NEARLY: Final = 1e-6
 class Ranking:
     """What a ranked search found.
 
-    `entries` are the versions of the documents that the hits are from. `missing` are documents whose text is needed and
-    not in memory: the search is to be run again with their `texts`. `outdated` says that the index held versions which
-    are known no more: then it is to be run again too.
+    `entries` are the versions of the documents that the hits are from, `places` the passage and the text of each hit.
+    `missing` are documents whose text is needed and not in memory: the search is to be run again with their `texts`.
+    `outdated` says that the index held versions which are known no more: then it is to be run again too.
     """
 
     hits: list[Hit] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
+    places: list[tuple[Scored, DocumentText]] = field(default_factory=list)
     more: bool = False
     missing: list[Entry] = field(default_factory=list)
     outdated: bool = False
@@ -45,6 +47,8 @@ class Ranker:
     by_id: Mapping[int, Entry]
     selection: Selection
     context_lines: int = 0
+    passages: bool = False
+    """Whether a hit shows the lines around it that belong to its passage, where no context lines are asked for."""
 
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """The hits `first` to `first + limit` in the order of score, path and line; a line is one hit."""
@@ -59,8 +63,17 @@ class Ranker:
                 break
             wanted *= 2
         found.more = len(found.hits) > last or (not self._may_repeat and len(scored) > last)
-        found.hits = found.hits[first:last]
+        found.hits, found.places = found.hits[first:last], found.places[first:last]
+        if self.passages and not self.context_lines:
+            found.hits = [
+                self._with_passage(hit, passage, text, snippet_bytes(position))
+                for position, (hit, (passage, text)) in enumerate(zip(found.hits, found.places, strict=True))
+            ]
         return found
+
+    def _with_passage(self, hit: Hit, passage: Scored, text: DocumentText, most: int) -> Hit:
+        lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
+        return with_neighbours(hit, lines, self.needles, most)
 
     def _best(self, wanted: int) -> list[Scored]:
         """The best passages, so many or more; of too many equal ones those of the first documents by path."""
@@ -98,7 +111,7 @@ class Ranker:
         ]
         found.outdated = len(known) < len(scored)
         known.sort()  # an entry is never compared: two passages of one document begin apart
-        hits: dict[tuple[str, int], Hit] = {}
+        hits: dict[tuple[str, int], tuple[Hit, tuple[Scored, DocumentText]]] = {}
         enough = last + self._may_repeat
         for _, path, _, passage, entry in known:
             text = entry.text or texts.get(entry.id)
@@ -106,11 +119,12 @@ class Ranker:
                 found.missing.append(entry)
             else:
                 hit = self._hit(passage, text)
-                hits.setdefault((path, hit.line_number), hit)
+                hits.setdefault((path, hit.line_number), (hit, (passage, text)))
                 found.entries[path] = entry
             if len(hits) + len(found.missing) == enough:
                 break
-        found.hits = list(hits.values())
+        found.hits = [hit for hit, _ in hits.values()]
+        found.places = [place for _, place in hits.values()]
         return found
 
     @property

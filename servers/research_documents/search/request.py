@@ -9,6 +9,8 @@ from research_documents.search.cursor import Position
 from research_documents.search.outcome import Hit
 
 Mode = Literal["keyword", "regex"]
+Snippet = Literal["context", "line"]
+"""What a hit of a keyword search shows: the lines around it that belong to its passage, or its line alone."""
 OnProgress = Callable[[int, int], Awaitable[None]]
 """Told how many documents are done, and of how many."""
 
@@ -26,6 +28,7 @@ class Request:
     time_limit_s: float
     deadline: float
     on_progress: OnProgress | None
+    snippet: Snippet = "line"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,148 @@
+"""Results as compact Markdown for language models: the same facts as the structured results, without repeated names.
+
+What is from documents stands in a code block in which every line begins with a number, a path or a mark of ours, so
+that nothing in a document can end the block or be rendered. Pure functions: the same result gives the same text.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from research_documents.results import DocumentExcerpt, DocumentList, Match, SearchResult
+
+INCOMPLETE: Final = "INCOMPLETE"
+"""How a warning begins that is to be read before anything else."""
+MAX_UNREADABLE: Final = 10
+"""Unreadable documents that are named; of others only the number is told."""
+_KILO: Final = 1_000
+
+
+def listing_text(result: DocumentList) -> str:
+    """The listing: a line for each document with its path, size and day of change."""
+    first, notes = _split(result.warnings)
+    shown = "" if result.count == result.total else f"{result.count} of "
+    heading = f"{shown}{_counted(result.total, 'document')}"
+    days = {document.modified.date() for document in result.documents}
+    if len(days) == 1:
+        heading += f", {'all ' if result.count > 1 else ''}changed {min(days)}"
+    if result.next_cursor is not None:
+        heading += f'. Next page: cursor="{result.next_cursor}"'
+    lines = [
+        f"{document.path} {size_text(document.size_bytes)}"
+        + (f" {document.modified.date()}" if len(days) > 1 else "")
+        for document in result.documents
+    ]
+    return _joined(first, heading, notes, lines)
+
+
+def size_text(size: int) -> str:
+    """A size in bytes, kB or MB, to two digits below ten.
+
+    >>> [size_text(size) for size in (0, 999, 1_000, 9_949, 12_499, 7_350_000)]
+    ['0 B', '999 B', '1 kB', '9.9 kB', '12 kB', '7.3 MB']
+    """
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if round(value) < _KILO:
+            break
+        value, unit = value / _KILO, larger
+    text = f"{value:.1f}" if value < 10 and unit != "B" else f"{value:.0f}"  # noqa: PLR2004  (two digits)
+    return f"{text.removesuffix('.0')} {unit}"
+
+
+def search_text(result: SearchResult, *, ranked: bool) -> str:
+    """The hits by document, in the order of the best hit of each; lines that several hits show stand once.
+
+    A line of a hit is `12: text` or `12 p3: text` with its page; the others around it are `12 text`. `ranked` says that
+    the hits come by relevance.
+    """
+    first, notes = _split(result.warnings)
+    if result.unreadable:
+        named = "; ".join(f"{each.path} ({each.reason})" for each in result.unreadable[:MAX_UNREADABLE])
+        more = len(result.unreadable) - MAX_UNREADABLE
+        notes.append(
+            f"not searched, because they give no text: {named}{f' and {more} more' if more > 0 else ''}"
+        )
+    searched = _counted(result.total_documents, "document")
+    if result.matches:
+        heading = _counted(len(result.matches), "match", "matches")
+        heading += f" in {searched}{', best first' if ranked else ''}"
+        if result.next_cursor is not None:
+            heading += f'. More: cursor="{result.next_cursor}"'
+    else:
+        heading = f"No match in {searched}."
+        if ranked and result.total_documents and not result.truncated:
+            heading += ' Try other words, a beginning such as immun*, or mode="regex".'
+    by_document: dict[str, list[Match]] = {}
+    for match in result.matches:
+        by_document.setdefault(match.document, []).append(match)
+    lines = [line for document, matches in by_document.items() for line in (document, *_stretches(matches))]
+    return _joined(first, heading, notes, lines)
+
+
+def _stretches(matches: Sequence[Match]) -> Iterator[str]:
+    """The lines of one document's hits: joined where they touch, otherwise in the order of the hits."""
+    texts: dict[int, str] = {}
+    hits: dict[int, Match] = {}
+    for match in matches:
+        around = (*match.before, match.matched_text, *match.after)
+        for number, text in enumerate(around, match.line_number - len(match.before)):
+            texts.setdefault(number, text)
+        hits[match.line_number] = match
+        texts[match.line_number] = match.matched_text  # cut around the match, if it is cut at all
+    told: set[int] = set()
+    for match in matches:
+        start = match.line_number
+        if start in told:
+            continue
+        while start - 1 in texts:
+            start -= 1
+        while start in texts:
+            told.add(start)
+            yield _line(start, texts[start], hits.get(start))
+            start += 1
+
+
+def _line(number: int, text: str, hit: Match | None) -> str:
+    if hit is None:
+        return f"{number} {text}".rstrip()
+    return f"{number}: {text}" if hit.page is None else f"{number} p{hit.page}: {text}"
+
+
+def excerpt_text(result: DocumentExcerpt) -> str:
+    """The lines with their numbers, and a mark where a page begins."""
+    first, notes = _split(result.notes)
+    heading = f"{result.document_path}: "
+    if not result.lines:
+        heading += "no text" if result.total_lines == 0 else f"no lines of {result.total_lines}"
+    else:
+        heading += f"lines {result.lines[0].number}-{result.lines[-1].number} of {result.total_lines}"
+        if result.pages is not None:
+            heading += f", page {result.lines[0].page} of {result.pages}"
+    if result.next_start_line is not None:
+        heading += f". Next: start_line={result.next_start_line}"
+    lines: list[str] = []
+    page = result.lines[0].page if result.lines else None
+    for line in result.lines:
+        if line.page != page:
+            page = line.page
+            lines.append(f"[page {page}]")
+        lines.append(f"{line.number} {line.text}".rstrip())
+    return _joined(first, heading, notes, lines)
+
+
+def _split(warnings: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The warnings that come first, and the others."""
+    first: list[str] = []
+    notes: list[str] = []
+    for warning in warnings:
+        (first if warning.startswith(INCOMPLETE) else notes).append(warning)
+    return first, notes
+
+
+def _joined(first: Sequence[str], heading: str, notes: Sequence[str], lines: Sequence[str]) -> str:
+    block = ["```", *lines, "```"] if lines else []
+    return "\n".join((*first, heading, *(f"Note: {note}" for note in notes), *block))
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
