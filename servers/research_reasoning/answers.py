@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from research_reasoning.code_spans import in_prose
 from research_reasoning.untrusted import visible
 
 MAX_CLAIM: Final = 600
@@ -116,7 +117,7 @@ def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:
     """The text without citations of sources that are not there, and the numbers that were taken out.
 
     Citations are numbers in brackets of any make: `[1]`, `[1, 2]`, `[1-3]`, `[1, p. 3]`, `[Source 1]`, `[[1]]`, `【1】`.
-    Characters that nobody sees are taken out as well: they could hide one.
+    Characters that nobody sees are taken out as well: they could hide one. Code is left as it is, unless a citation is all that is in it.
     """
     wrong: list[int] = []
 
@@ -134,7 +135,11 @@ def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:
         following = match.string[match.end() : match.end() + 1]
         return match["space"] if following.isalnum() else ""
 
-    return _CITATION.sub(keep, visible(text)), wrong
+    def only_cites(content: str) -> bool:
+        return _CITATION.fullmatch(content.strip()) is not None
+
+    checked = in_prose(visible(text), lambda prose: _CITATION.sub(keep, prose), no_code=only_cites)
+    return checked, wrong
 
 
 def without_citations(text: str) -> str:

@@ -1,12 +1,12 @@
 """`summarize_document`: a short document in one call, a long one by map and reduce along its headings and pages."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 
-from research_reasoning import prompts
+from research_reasoning import code_spans, prompts
 from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
 from research_reasoning.call import Call, completed
+from research_reasoning.code_spans import Block
 from research_reasoning.coverage import coverage, is_blank
 from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Outcome, Prompt, key_of
 from research_reasoning.results import Coverage, Summary, SummaryLength
@@ -272,15 +272,44 @@ def shaped(answer: str, plan: LengthPlan) -> tuple[str, str | None]:
 
     Surplus paragraphs are joined to the last one; missing ones are not invented.
     """
-    paragraphs = [
-        " ".join(block.split()) for block in re.split(r"\n\s*\n", neutralised(answer)) if block.strip()
-    ]
+    paragraphs = _paragraphs(neutralised(answer))
     wanted = plan.paragraphs
     open_ended = wanted >= LENGTHS["detailed"].paragraphs
     if len(paragraphs) > wanted and not open_ended:
-        paragraphs = [*paragraphs[: wanted - 1], " ".join(paragraphs[wanted - 1 :])]
-    text = "\n\n".join(paragraphs)
+        paragraphs = [
+            *paragraphs[: wanted - 1],
+            [piece for rest in paragraphs[wanted - 1 :] for piece in rest],
+        ]
+    text = "\n\n".join(map(_in_one, paragraphs))
     if len(paragraphs) < wanted:
         some = f"{len(paragraphs)} paragraph{'s' * (len(paragraphs) != 1)}"
         return text, f"the summary has {some} where {wanted} were asked for"
     return text, None
+
+
+def _paragraphs(text: str) -> list[list[str | Block]]:
+    """The paragraphs of a text, as their lines and blocks of code; a block belongs to the paragraph before it."""
+    paragraphs: list[list[str | Block]] = []
+    ended = True
+    for part in code_spans.parts(text):
+        line = part if isinstance(part, Block) else " ".join("".join(piece.raw for piece in part).split())
+        if not line:
+            ended = True
+            continue
+        if not paragraphs or (ended and not isinstance(line, Block)):
+            paragraphs.append([])
+        paragraphs[-1].append(line)
+        ended = False
+    return paragraphs
+
+
+def _in_one(paragraph: Sequence[str | Block]) -> str:
+    """A paragraph on one line, apart from its blocks of code."""
+    text = ""
+    after_block = False
+    for piece in paragraph:
+        block = isinstance(piece, Block)
+        gap = "\n" if block or after_block else " "
+        text += (gap if text else "") + (piece.raw if isinstance(piece, Block) else piece)
+        after_block = block
+    return text

@@ -6,6 +6,9 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
+from research_reasoning import code_spans
+from research_reasoning.code_spans import Block, Line, Span
+
 _KEPT_CONTROLS: Final = {"\n", "\t"}
 _SELECTORS: Final = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 _FILLERS: Final = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0}
@@ -51,7 +54,7 @@ _TARGETED: Final = re.compile(
 )
 _JOINT: Final = re.compile(r"\](?=[(\[:])")
 _TAG: Final = re.compile(r"<(?=[/!?A-Za-z])")
-_CODE: Final = re.compile(r"(?<![`\\])`[^`|\n]++`(?!`)")
+_TILDES: Final = re.compile("~{3,}")
 _BARE: Final = re.compile(
     r"(?<![A-Za-z0-9])((?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data|tel):)[^\s`<>|]+)",
     re.IGNORECASE,
@@ -63,18 +66,34 @@ def neutralised(answer: str) -> str:
 
     A client that renders an answer would otherwise fetch what a document made the model write, with whatever the
     address gives away. What is too odd to be rewritten is taken apart: no bracket is followed at once by what would
-    make it a link, an image or the definition of one, no `<` begins a tag, in code as well, and back quotes stand
-    only in pairs on one line. `[1]`-style citations are untouched.
+    make it a link, an image or the definition of one, and no `<` begins a tag. Code keeps its text (see
+    `code_spans`); back quotes that make none become apostrophes. `[1]`-style citations are untouched.
     """
-    text = _TARGETED.sub(_as_text, visible(answer))
-    text = _TAG.sub("&lt;", _JOINT.sub("] ", text))
-    parts: list[str] = []
-    at = 0
-    for code in _CODE.finditer(text):
-        parts += [_prose(text[at : code.start()]), code[0]]
-        at = code.end()
-    parts.append(_prose(text[at:]))
-    return "".join(_apart(parts))
+    parts = code_spans.parts(visible(answer))
+    return "\n".join(part.written() if isinstance(part, Block) else _neutralised_line(part) for part in parts)
+
+
+def _neutralised_line(line: Line) -> str:
+    pieces: list[str] = []
+    for piece in line:
+        if isinstance(piece, Span):
+            pieces.append(piece.written())
+        else:
+            pieces += _prose(piece.raw)
+    return "".join(_apart(pieces))
+
+
+def _prose(text: str) -> list[str]:
+    """Text outside code, in pieces: addresses become spans, and a back quote or a fence of tildes begins none."""
+    text = _TILDES.sub(lambda tildes: "'" * len(tildes[0]), text.replace("`", "'"))
+    pieces: list[str] = []
+    # Only addresses are between back quotes now.
+    for index, piece in enumerate(_TARGETED.sub(_as_text, text).split("`")):
+        if index % 2:
+            pieces.append(f"`{piece}`")
+        else:
+            pieces += _bare_addresses(_TAG.sub("&lt;", _JOINT.sub("] ", piece)))
+    return pieces
 
 
 def _as_text(match: re.Match[str]) -> str:
@@ -83,20 +102,21 @@ def _as_text(match: re.Match[str]) -> str:
         return f"(image removed: {label})" if label else "(image removed)"
     if match["target"] is None:
         return match[0]
-    address = match["target"].replace("`", "").strip().removeprefix("<").split(maxsplit=1)
-    return f"{label} (`{address[0].removesuffix('>')}`)" if address else label
+    address = match["target"].strip().removeprefix("<").split(maxsplit=1)
+    if not address or not (shown := address[0].removesuffix(">")):
+        return label
+    # A bar would end a span in a table; what is no span is seen to as a bare address.
+    return f"{label} ({shown})" if "|" in shown else f"{label} (`{shown}`)"
 
 
-def _prose(text: str) -> str:
-    """Text outside code, in which a back quote is none: it would pair with one that encloses an address."""
-    return _BARE.sub(_as_code, text.replace("`", "'"))
-
-
-def _as_code(match: re.Match[str]) -> str:
-    address = match[1]
-    tail = address[len(address.rstrip(".,;:!?)]}'\"")) :]
-    before = match.string[: match.start()][-1:]
-    return f"{' ' * (before == chr(92))}`{address[: len(address) - len(tail)]}`{tail}"
+def _bare_addresses(text: str) -> list[str]:
+    pieces: list[str] = []
+    at = 0
+    for match in _BARE.finditer(text):
+        address = match[1].rstrip(".,;:!?)]}'\"")
+        pieces += [text[at : match.start()], f"`{address}`"]
+        at = match.start() + len(address)
+    return [*pieces, text[at:]]
 
 
 def _apart(parts: list[str]) -> list[str]:

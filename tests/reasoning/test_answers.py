@@ -114,6 +114,8 @@ def test_a_combination_is_answered_unless_it_says_no() -> None:
         ("so [[7]] it [[1]] is [[7], x]", "so it [[1]] is [, x]", [7, 7]),
         ("so \\[7\\] it [7](#seven) is [\u200b7]", "so it(#seven) is", [7, 7, 7]),
         ("so [7]it is", "so it is", [7]),
+        ("so `a[7]` it\n```\nb[7]\n```\nis [7]", "so `a[7]` it\n```\nb[7]\n```\nis", [7]),
+        ("so `[7]` it ``[1]`` is [7\n]", "so it [1] is", [7, 7]),
         (
             "kept: [7 of them] [7a] [a 7] [1.7, 2.3] [x] [] [7 [p",
             "kept: [7 of them] [7a] [a 7] [1.7, 2.3] [x] [] [7 [p",

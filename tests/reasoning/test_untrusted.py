@@ -1,5 +1,6 @@
 """Documents are material: they cannot speak as instructions, and what they make a model write cannot act."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -60,6 +61,22 @@ async def test_an_answer_that_obeys_a_document_cannot_act(folder: Path) -> None:
     )
 
 
+async def test_code_in_a_summary_and_in_a_synthesis_keeps_its_text(folder: Path) -> None:
+    block = "```rust\nlet x: Rc<T>;\n\nlet y = 1;\n```"
+    summary = f"An `Rc<T>` counts.\nIt is <b>shared</b>:\n\n{block}\n\nThe `Weak<T>` does not.\n\nThe end."
+    combination = {"synthesis": f"An `Rc<T>` counts [1].\n\n{block}", "insights": []}
+    model = ScriptedModel({"summary": [Reply(summary)], "combine": [Reply(json.dumps(combination))]})
+    async with connected("handshake-memory", folder, model) as session:
+        short = await session.call("summarize_document", document_path="tor.md", summary_length="standard")
+        result = await session.call(
+            "synthesize_research", document_paths=["tor.md"], research_question="What does it count?"
+        )
+    assert short["summary"] == (
+        f"An `Rc<T>` counts. It is &lt;b>shared&lt;/b>:\n{block}\n\nThe `Weak<T>` does not.\n\nThe end."
+    )
+    assert result["synthesis"] == f"An `Rc<T>` counts [1].\n\n{block}"
+
+
 @pytest.mark.parametrize(
     ("answer", "safe"),
     [
@@ -77,10 +94,21 @@ async def test_an_answer_that_obeys_a_document_cannot_act(folder: Path) -> None:
         ("[text]()", "text"),
         ("[1][2] and ![p](https://e.example/a(b).png)", "[1] [2] and (image removed: p)"),
         ("[odd[x]](//e.example)", "[odd[x]] (//e.example)"),
-        ("a `b|https://e.example`", "a 'b|`https://e.example`'"),
+        ("a `b|https://e.example`", "a `b|https://e.example`"),
+        ("a `b|https://e.example`\n-|-", "a 'b|`https://e.example`'\n-|-"),
         ("`x`https://e.example`y`", "`x` `https://e.example` `y`"),
         ("\\https://e.example", "\\ `https://e.example`"),
-        ("`a` ``b`` \\`c\\`", "`a` ''b'' \\'c\\'"),
+        ("`a` ``b`` \\`c\\`", "`a` `b` \\'c\\'"),
+        ("an `Rc<T>` and a `Vec<Option<T>>`", "an `Rc<T>` and a `Vec<Option<T>>`"),
+        ("`` Rc<`T`> `` and ```x```", "`Rc<'T'>` and `x`"),
+        ("`a[i](x)` `![p](https://e.example)`", "`a[i](x)` `![p](https://e.example)`"),
+        ("`<b>` <b> ``<i>", "`<b>` &lt;b> ''&lt;i>"),
+        ("[`Rc<T>`](https://e.example)", "[`Rc<T>`] (`https://e.example`)"),
+        ("  ```rust\n  let x: Rc<T>;\n  ```\n<b>", "```rust\nlet x: Rc<T>;\n```\n&lt;b>"),
+        ("~~~\n<b>\n```\n~~~\n<i>", "````\n<b>\n```\n````\n&lt;i>"),
+        ("> ~~~\n<b>", "> '''\n&lt;b>"),
+        ("```js `x\n<b>", "'''js 'x\n&lt;b>"),
+        ("```\nnever closed <b>", "```\nnever closed <b>\n```"),
         ("https://a.example|https://b.example", "`https://a.example`|`https://b.example`"),
         ("mailto:a@b.example", "`mailto:a@b.example`"),
         ("data:text/html,x", "`data:text/html,x`"),
@@ -100,8 +128,14 @@ ACTIVE = re.compile(
 def acts(answer: str) -> list[str]:
     """The tags that a rendered answer has beyond those of paragraphs, emphasis, code and lists."""
     rendered = HTML.render(answer)
-    assert not re.search("<(?:p|em|strong|code|li) [^>]*(?:src|href|on)", rendered)
+    assert not re.search(r"<(?:p|em|strong|code|li)\s[^>]*\b(?:src|href|on\w*)\s*=", rendered)
     return ACTIVE.findall(rendered)
+
+
+def shown_code(answer: str) -> list[str]:
+    """What a renderer takes for code, in order."""
+    tokens = [inner for token in HTML.parse(answer) for inner in [token, *(token.children or [])]]
+    return [token.content for token in tokens if token.type in {"code_inline", "fence"}]
 
 
 HOSTILE = [
@@ -127,6 +161,23 @@ HOSTILE = [
     "<!-- a --><?php ?><![CDATA[x]]><!DOCTYPE html>",
     "<\u200bimg src=x> !\u200b[a]\u200b(//evil.example)",
     "|a|b|\n|-|-|\n|`a|<img src=x>`|",
+    "|a|b|\n-|-\n`<img src=x>|<img src=y>`",
+    "[foo `]: //evil.example '`'\n\n[foo `] ` [foo `]",
+    "[foo\n`]: //evil.example 'x` y\nz'\n\n`<img src=x>` <img src=y>",
+    "~~~\n```\n~~~\n<img src=x>\n```",
+    "- a\n  ```\n<img src=x>\n  ```",
+    "> ```\n<img src=x>\n> ```",
+    "1. ~~~\n<img src=x>\n~~~",
+    "````\n```\n<img src=x>\n```\n<img src=y>\n````\n<img src=z>",
+    "```\n<img src=x>\n``` x\n```\n<img src=y>",
+    "    ```\n<img src=x>\n    ```\n\n<img src=y>",
+    "``` `\n<img src=x>\n```",
+    "`a\\` <img src=x> `",
+    "`<a` href=//evil.example>x</a>`",
+    "<a `href=//evil.example>`x <img src=y>",
+    "`` <img src=x> ` <img src=y> ``` `",
+    "![`a`](//evil.example/x.png) [`a`][b]",
+    "&#96;<img src=x>&#96;",
 ]
 
 
@@ -143,6 +194,40 @@ def test_a_rendered_answer_loads_nothing_and_links_nowhere(answer: str) -> None:
 def test_no_answer_can_be_put_together_so_that_it_acts(answer: str) -> None:
     assert acts(neutralised(answer)) == []
     assert acts(" ".join(neutralised(answer).split())) == []
+
+
+PIECES = ["`", "``", "```", "~~~", "\\", "\n", "\n\n", "    ", "- ", "> ", "1. ", "|", "-|-", "x", " "]
+PIECES += [
+    "```js\n",
+    "\n```\n",
+    "<img src=x>",
+    "](//e)",
+    "![a",
+    "[a]: //e",
+    "[a]",
+    "[a `]: //e '`'",
+    "<!--",
+    "-->",
+]
+PIECES += ["https://e.example", "&#96;"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=16))
+@settings(max_examples=200, deadline=None)
+def test_nothing_outside_code_renders_wherever_code_begins_and_ends(pieces: list[str]) -> None:
+    safe = neutralised("".join(pieces))
+    assert acts(safe) == []
+    assert acts(" ".join(safe.split())) == []
+    assert acts(neutralised(safe)) == []
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["`{}`", "```rust\n{}\n```"]))
+@settings(max_examples=100, deadline=None)
+def test_code_after_any_text_is_shown_as_it_was_written(pieces: list[str], form: str) -> None:
+    code = "let a: Rc<T> = b[i](c); <img src=x>"
+    before = "".join(pieces).replace("`", "").replace("~", "")
+    safe = neutralised(f"{before}\n\n{form.format(code)}")
+    assert shown_code(safe)[-1].strip() == code
 
 
 @given(
@@ -170,6 +255,10 @@ def test_an_address_is_code_whatever_back_quotes_surround_it(pieces: list[str]) 
         "![a][",
         "`",
         "`a",
+        "``a`",
+        "```\n",
+        "~~~a\n",
+        "-|",
         "\\`",
         "<",
         "a:",

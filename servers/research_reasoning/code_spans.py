@@ -1,0 +1,142 @@
+"""The code in Markdown that nobody vouches for.
+
+What is code decides what is not shown as written: inside it `Rc<T>` is text, outside of it `<T>` is a tag. So code is
+found narrowly, and is written again in a form in which no renderer can see other borders: a span in single back quotes
+on one line, a block between fences that begin their lines. No back quote is left that could pair with one of them.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_FENCE: Final = re.compile(
+    r"[ \t]{0,12}(?P<mark>`{3,}|~{3,})[ \t]*+(?P<language>[\w+#.-]{0,30})(?P<rest>[^`\n]*)"
+)
+_RUN: Final = re.compile(r"`+")
+_LEAST_FENCE: Final = 3
+_DELIMITER_ROW: Final = re.compile(r"^(?=[^\n]*-)[ \t>|:+*\d.)-]++$", re.MULTILINE)
+"""What makes the line before it the head of a table, if it is one; only where there is one can `|` divide a span."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Text outside code; a back quote in it is none of a span."""
+
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Code on one line; `raw` is how it was written, back quotes included."""
+
+    raw: str
+    text: str
+
+    def written(self) -> str:
+        """The span between single back quotes."""
+        return f"`{self.text}`"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Code on lines of its own; `raw` is how it was written, fences included."""
+
+    raw: str
+    language: str
+    lines: tuple[str, ...]
+
+    def written(self) -> str:
+        """The block between fences longer than any back quotes in it; what was not closed is."""
+        longest = max((len(run) for line in self.lines for run in _RUN.findall(line)), default=0)
+        fence = "`" * max(_LEAST_FENCE, longest + 1)
+        return "\n".join([fence + self.language, *self.lines, fence])
+
+
+Line = tuple[Prose | Span, ...]
+
+
+def parts(text: str) -> Iterator[Block | Line]:
+    r"""The text as blocks of code and lines of prose; joined by `\n`, what is raw in them is the text again."""
+    spans_may_hold_bars = _DELIMITER_ROW.search(text) is None
+    lines = text.split("\n")
+    at = 0
+    while at < len(lines):
+        fence = _FENCE.fullmatch(lines[at])
+        if fence is None:
+            yield tuple(_line(lines[at], bars=spans_may_hold_bars))
+            at += 1
+            continue
+        closing = re.compile(rf"[ \t]{{0,12}}{re.escape(fence['mark'][0])}{{{len(fence['mark'])},}}[ \t]*+")
+        end = next((n for n in range(at + 1, len(lines)) if closing.fullmatch(lines[n])), len(lines))
+        indent = len(lines[at]) - len(lines[at].lstrip())
+        content = tuple(_dedented(line, indent) for line in lines[at + 1 : end])
+        yield Block("\n".join(lines[at : end + 1]), fence["language"], content)
+        at = end + 1
+
+
+def in_prose(
+    text: str, change: Callable[[str], str], *, no_code: Callable[[str], bool] = lambda _content: False
+) -> str:
+    """The text with a change made to every stretch of prose in it, and its code as it was written.
+
+    A span whose content `no_code` accepts is prose that only looks like code.
+    """
+    out: list[str] = []
+    prose: list[str] = []
+
+    def end_prose() -> None:
+        out.append(change("".join(prose)))
+        prose.clear()
+
+    for number, part in enumerate(parts(text)):
+        prose.append("\n" if number else "")
+        for piece in (part,) if isinstance(part, Block) else part:
+            if isinstance(piece, Prose):
+                prose.append(piece.raw)
+            elif isinstance(piece, Span) and no_code(piece.text):
+                prose.append(piece.text)
+            else:
+                end_prose()
+                out.append(piece.raw)
+    end_prose()
+    return "".join(out)
+
+
+def _dedented(line: str, indent: int) -> str:
+    return line[min(indent, len(line) - len(line.lstrip())) :]
+
+
+def _line(line: str, *, bars: bool) -> Iterator[Prose | Span]:
+    """The spans of a line and what is between them. A run of back quotes ends at the next one of its length."""
+    runs = [match.span() for match in _RUN.finditer(line)]
+    next_alike: list[int | None] = [None] * len(runs)
+    seen: dict[int, int] = {}
+    for index in range(len(runs) - 1, -1, -1):
+        begin, end = runs[index]
+        next_alike[index] = seen.get(end - begin)
+        seen[end - begin] = index
+    at = index = 0
+    while index < len(runs):
+        begin, end = runs[index]
+        closing = next_alike[index] if line[begin - 1 : begin] != "\\" or begin == 0 else None
+        content = line[end : runs[closing][0]] if closing is not None else ""
+        if closing is None or not content.strip() or ("|" in content and not bars):
+            index += 1
+            continue
+        if at < begin:
+            yield Prose(line[at:begin])
+        at = runs[closing][1]
+        yield Span(line[begin:at], _on_its_own(content, end - begin))
+        index = closing + 1
+    if at < len(line) or not runs:
+        yield Prose(line[at:])
+
+
+def _on_its_own(content: str, length: int) -> str:
+    """What is in a span: without the spaces that keep longer back quotes from its own, and these as apostrophes."""
+    if length == 1:
+        return content
+    if content[0] == content[-1] == " ":
+        content = content[1:-1]
+    return content.replace("`", "'")
