@@ -66,10 +66,6 @@ class Call:
             f"planned: {len(costs)} model call{'s' * (len(costs) != 1)} in {rounds} round{'s' * (rounds != 1)}, "
             f"about {expected} tokens in, at most {out} out",
             once=True,
-            calls=len(costs),
-            rounds=rounds,
-            input_tokens=expected,
-            output_tokens=out,
         )
 
     async def ask(
@@ -123,9 +119,7 @@ class Call:
         ledger.usage.output_tokens += outcome.output_tokens
         record(stop_reason="length" if outcome.cut else "end")
         await self.client.info(
-            f"the model answered for {prompt.label}: about {outcome.output_tokens} tokens out",
-            model=outcome.model,
-            output_tokens=outcome.output_tokens,
+            f"the model answered for {prompt.label}: about {outcome.output_tokens} tokens out ({outcome.model})"
         )
         if outcome.cut:
             ledger.cut.append(prompt.label)

@@ -111,7 +111,7 @@ class _Service:
             _record(ledger, "client")
             return input_required(ask, ledger, client, progress)
         except ResearchError as error:
-            await client.error(error.message, code=error.code)
+            await client.error(f"{error.code}: {error.message}")
             raise
         _record(ledger, model.route)
         return result

@@ -103,7 +103,7 @@ async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | Re
                 await call.client.warning(f"{quoted(path)}: {note}", once=True)
     failed = {path: text for path, text in texts.items() if isinstance(text, ResearchError)}
     for done, (path, why) in enumerate(failed.items(), 1):
-        await call.client.warning(f"skipping {quoted(path)}: {why.message}", once=True, code=why.code)
+        await call.client.warning(f"skipping {quoted(path)}: {why.message}", once=True)
         await call.progress.to(done, f"skipped {quoted(path)}")
     gone = [why for why in failed.values() if isinstance(why, RootUnavailable)]
     if len(gone) == len(texts):

@@ -1,17 +1,14 @@
 """What a tool tells its client while it works: progress and log lines, neither of which can make the tool fail."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
-from typing import Literal, get_args
+from typing import Any, Literal, cast
 
 import anyio
-from fastmcp import Context
-
-# FastMCP keeps to itself which level a client has set with logging/setLevel, and its own `Context.log` sends
-# `{"msg": …, "extra": null}` where a client is to show one sentence.
-from fastmcp.server.context import _get_client_log_level
+from fastmcp import Context, FastMCP
 from mcp import MCPError
-from mcp_types import LoggingLevel
+from mcp.server.session import ServerSession
+from mcp_types import LoggingLevel, RequestId
 
 from research_shared.logs import get_logger
 
@@ -20,7 +17,8 @@ GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError, OSError)
 """What sending raises when nobody listens any more."""
 
 Level = Literal["debug", "info", "warning", "error"]
-_SEVERITIES: tuple[str, ...] = get_args(LoggingLevel)
+Send = Callable[[FastMCP[Any], LoggingLevel, Any, str | None], Awaitable[None]]
+"""Sends a log line of a server: its level, its data and the name of its logger."""
 
 
 class Progress:
@@ -50,48 +48,82 @@ class Progress:
         await self.to(float(int(self.reached)) + 1, message)
 
 
-class ClientLog:
-    """Sends log lines to the client, each a plain sentence, from the level on that it has set.
+class _PlainSession:
+    """A session that sends what it was made with in place of the `{"msg", "extra"}` that FastMCP's `Context.log` sends."""
 
-    Details of a line are for the server's own log. `sent` holds the marks of lines that an earlier round sent: they stay unsent.
+    def __init__(self, session: ServerSession, data: Any) -> None:
+        self._session = session
+        self._data = data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def send_log_message(
+        self,
+        level: LoggingLevel,
+        data: Any,
+        logger: str | None = None,
+        related_request_id: RequestId | None = None,
+    ) -> None:
+        del data
+        await self._session.send_log_message(  # pyright: ignore[reportDeprecated]
+            level, self._data, logger, related_request_id
+        )
+
+
+class _PlainContext(Context):
+    """A context for one log line. `Context.log` knows which level a client asked for, in each protocol's own way."""
+
+    def __init__(self, server: FastMCP[Any], data: Any) -> None:
+        super().__init__(server)
+        self._data = data
+
+    @property
+    def session(self) -> ServerSession:
+        return cast("ServerSession", _PlainSession(super().session, self._data))
+
+
+async def send_log(server: FastMCP[Any], level: LoggingLevel, data: Any, logger: str | None) -> None:
+    """Send one log notification to the client of the current request, if it wants lines of this level.
+
+    `data` (JSON) arrives as it is: a sentence as a string.
+    """
+    await _PlainContext(server, data).log(data if isinstance(data, str) else repr(data), level, logger)
+
+
+class ClientLog:
+    """Sends log lines to the client, each one plain sentence.
+
+    `sent` holds the marks of lines that an earlier round sent: they stay unsent. `send` is for tests.
     """
 
     def __init__(
-        self,
-        context: Context,
-        name: str,
-        *,
-        sent: Iterable[str] = (),
+        self, context: Context, name: str, *, sent: Iterable[str] = (), send: Send = send_log
     ) -> None:
         self._context = context
         self._name = name
+        self._sender = send
         self.sent = set(sent)
 
-    async def _send(self, level: Level, message: str, details: dict[str, object], *, once: bool) -> None:
+    async def _send(self, level: Level, message: str, *, once: bool) -> None:
         if once:
             mark = sha256(f"{level}:{message}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
             if mark in self.sent:
                 return
             self.sent.add(mark)
         try:
-            session = self._context.session
-            least = _get_client_log_level(session) or self._context.fastmcp.client_log_level
-            if least is None or _SEVERITIES.index(level) >= _SEVERITIES.index(least):
-                await session.send_log_message(
-                    level, message, self._name, related_request_id=self._context.origin_request_id
-                )
-                log.debug("a line was sent to the client", said=message, **details)
+            await self._sender(self._context.fastmcp, level, message, self._name)
         except GONE as error:
             log.debug("the client is gone; a log line is not delivered", error=type(error).__name__)
 
-    async def info(self, message: str, *, once: bool = False, **details: object) -> None:
+    async def info(self, message: str, *, once: bool = False) -> None:
         """Tell what is being done; with `once`, at most once in all rounds of the call."""
-        await self._send("info", message, details, once=once)
+        await self._send("info", message, once=once)
 
-    async def warning(self, message: str, *, once: bool = False, **details: object) -> None:
+    async def warning(self, message: str, *, once: bool = False) -> None:
         """Tell what the result lacks."""
-        await self._send("warning", message, details, once=once)
+        await self._send("warning", message, once=once)
 
-    async def error(self, message: str, *, once: bool = False, **details: object) -> None:
+    async def error(self, message: str, *, once: bool = False) -> None:
         """Tell what failed."""
-        await self._send("error", message, details, once=once)
+        await self._send("error", message, once=once)

@@ -96,6 +96,20 @@ async def test_progress_and_logs_arrive_unchanged(mode: Any) -> None:
     ]
 
 
+async def test_a_client_of_the_gateway_gets_only_log_lines_of_the_level_that_it_set() -> None:
+    logs: list[Any] = []
+
+    async def on_log(message: LogMessage) -> None:
+        logs.append(message.data)
+
+    async with serving(Behind().build()) as served:
+        front = Gateway.before(served).server
+        async with Client(front, mode="legacy", log_handler=on_log) as client:
+            await client.set_logging_level("error")
+            await client.call_tool("talk")
+    assert logs == [["any", "json"]]
+
+
 @ERAS
 async def test_questions_of_the_upstream_reach_the_client_and_its_answers_come_back_whole(mode: Any) -> None:
     async with serving(Behind().build()) as served:

@@ -8,9 +8,10 @@ from typing import Any
 import anyio
 import pytest
 from fastmcp import Client, Context, FastMCP
+from fastmcp.client.logging import LogMessage
 from fastmcp.server import create_proxy
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
-from mcp_types import Tool
+from mcp_types import LOG_LEVEL_META_KEY, Tool
 
 from reasoning.carriers import connected, no_wait, served, settings
 from reasoning.scripted import ScriptedModel
@@ -20,7 +21,6 @@ from research_shared.errors import ConfigurationError
 from research_shared.progress import ClientLog, Progress
 from research_shared.sealing import AUDIENCE, request_state_security
 from research_shared.telemetry import collecting
-from results_support import answer_of, error_of
 
 QUESTION = {"document_paths": ["tor.md"], "research_question": "Who talks to whom?"}
 
@@ -113,7 +113,7 @@ async def test_behind_an_http_proxy_the_client_s_own_capabilities_decide(
         handler = model.sample if samples else None
         client = await stack.enter_async_context(Client(front, mode=mode, sampling_handler=handler))
         result = await client.call_tool("synthesize_research", QUESTION, raise_on_error=False)
-        content = answer_of(result)
+        content: Any = result.structured_content
     if samples:
         assert (content["route"], content["sources_used"]) == ("client", 1)
     else:
@@ -132,7 +132,7 @@ async def test_a_client_cannot_claim_sampling_that_it_did_not_declare(folder: Pa
         result = await client.call_tool(
             "synthesize_research", QUESTION, meta={SAMPLING_META_KEY: True}, raise_on_error=False
         )
-    assert error_of(result)["code"] == "model_unavailable"
+    assert (result.structured_content or {})["error"]["code"] == "model_unavailable"
 
 
 @pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
@@ -192,24 +192,23 @@ def test_sealing_takes_the_operator_s_keys_and_one_audience(folder: Path) -> Non
 class Gone:
     """The context of a client that has left."""
 
+    fastmcp = None
+
     def __init__(self) -> None:
         self.tried = 0
-        self.session = self
-        self.fastmcp: Any = FastMCP("gone")
-        self.origin_request_id = None
 
     async def report_progress(self, *_args: object) -> None:
         self.tried += 1
         raise anyio.ClosedResourceError
 
-    async def send_log_message(self, *_args: object, **_more: object) -> None:
+    async def send(self, *_args: object) -> None:
         self.tried += 1
         raise anyio.BrokenResourceError
 
 
 async def test_a_client_that_is_gone_makes_no_tool_fail() -> None:
     gone: Any = Gone()
-    progress, client = Progress(gone, 3), ClientLog(gone, "test")
+    progress, client = Progress(gone, 3), ClientLog(gone, "test", send=gone.send)
     await progress.step("one")
     await client.info("line")
     await client.error("line")
@@ -240,26 +239,48 @@ async def test_progress_only_rises_and_ends_at_its_total() -> None:
 async def test_a_line_marked_once_is_sent_once_over_all_rounds() -> None:
     sent: list[tuple[str, str]] = []
 
-    class Listening:
-        fastmcp: Any = FastMCP("listening")
-        origin_request_id = None
+    async def send(_server: Any, level: str, message: str, _logger: str | None) -> None:
+        sent.append((level, message))
 
-        @property
-        def session(self) -> "Listening":
-            return self
-
-        async def send_log_message(self, level: str, data: str, *_args: object, **_more: object) -> None:
-            sent.append((level, data))
-
-    listening: Any = Listening()
-    first = ClientLog(listening, "test")
+    here: Any = Gone()
+    first = ClientLog(here, "test", send=send)
     await first.info("a", once=True)
     await first.info("a", once=True)
     await first.warning("a", once=True)
-    second = ClientLog(listening, "test", sent=first.sent)
+    second = ClientLog(here, "test", sent=first.sent, send=send)
     await second.info("a", once=True)
     await second.info("a")
     assert sent == [("info", "a"), ("warning", "a"), ("info", "a")]
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_log_line_is_one_sentence_and_only_of_the_levels_that_the_client_wants(mode: Any) -> None:
+    server: FastMCP[Any] = FastMCP("inner")
+    host: FastMCP[Any] = FastMCP("host")
+    host.mount(server)
+
+    @server.tool
+    async def work(context: Context) -> str:
+        await ClientLog(context, "test").info("one sentence")
+        await ClientLog(context, "test").warning("another one")
+        return "done"
+
+    lines: list[tuple[str, str | None, Any]] = []
+
+    async def log(message: LogMessage) -> None:
+        lines.append((message.level, message.logger, message.data))
+
+    everything = [("info", "test", "one sentence"), ("warning", "test", "another one")]
+    async with Client(host, mode=mode, log_handler=log) as client:
+        await client.call_tool("work")
+        assert lines == everything
+        lines.clear()
+        if mode == "legacy":
+            await client.set_logging_level("warning")
+            await client.call_tool("work")
+        else:
+            await client.call_tool("work", meta={LOG_LEVEL_META_KEY: "warning"})
+    assert lines == everything[1:]
 
 
 async def test_a_server_that_ends_leaves_nothing_open(folder: Path) -> None:

@@ -13,6 +13,8 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel
 
+from research_shared.progress import send_log
+
 ResultT = TypeVar("ResultT", bound=BaseModel)
 
 current_front: ContextVar["Front | None"] = ContextVar("research_front", default=None)
@@ -65,19 +67,13 @@ class Front:
         # The gateway watches progress that its client has not asked for.
         self.relayed = self.relayed or "progressToken" in (self._request.meta or {})
         with bind_request_context(self._request._srctx):  # noqa: SLF001
-            await self._context().report_progress(progress, total, message)
+            await Context(self._serving()).report_progress(progress, total, message)
 
     async def log(self, params: mcp_types.LoggingMessageNotificationParams) -> None:
         """Pass a log line on, at the level that the client wants."""
         self.relayed = True
-        data = params.data
         with bind_request_context(self._request._srctx):  # noqa: SLF001
-            if isinstance(data, dict) and isinstance(data.get("msg"), str) and set(data) <= {"msg", "extra"}:
-                await self._context().log(data["msg"], params.level, params.logger, data.get("extra"))
-            else:
-                await self._request.session.send_log_message(  # pyright: ignore[reportDeprecated]
-                    params.level, data, params.logger, related_request_id=self._request.request_id
-                )
+            await send_log(self._serving(), params.level, params.data, params.logger)
 
     async def ask(self, request: Any, result_type: type[ResultT]) -> ResultT | mcp_types.ErrorData:
         """Put a question of the upstream to the client; what the client answers, errors included."""
@@ -94,8 +90,8 @@ class Front:
         """Pass on that a list has changed."""
         await self._request.session.send_notification(notification)
 
-    def _context(self) -> Context:
+    def _serving(self) -> FastMCP[Any]:
         server = self._server()
         if server is None:
             raise RuntimeError("the server of this request is gone")
-        return Context(server)
+        return server
