@@ -60,11 +60,16 @@ def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
 
 def _split(data: bytes, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
     """A range cut between lines into pieces of about `target` bytes when it is longer than `limit`."""
+    if end - begin <= limit:
+        yield begin, end
+        return
+    # Once for the range: a look at the rest of it for each piece takes quadratic time.
+    last = begin + len(data[begin:end].rstrip())
     while end - begin > limit:
         at = data.rfind(b"\n", begin, begin + target) + 1
         if at <= begin:
             at = data.find(b"\n", begin + target, end) + 1
-        if at <= begin or not data[at:end].strip():
+        if at <= begin or at >= last:
             break
         yield begin, at
         begin = at

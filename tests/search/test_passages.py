@@ -1,5 +1,7 @@
 """Passages: exact line ranges, nothing lost, nothing cut within a line."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +54,25 @@ def test_only_what_is_too_long_is_cut_and_only_between_lines() -> None:
     content = "\n".join("x" * 90 for _ in range(100))
     assert all(span.end - span.begin <= 2_000 for span in spans(text_of(content)))
     assert len(passages(text_of("y" * 9_000))) == 1
+
+
+class Copied(bytes):
+    """Bytes that count how many of them are copied into slices."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        type(self).copied += len(part) if isinstance(part, bytes) else 0
+        return part
+
+
+def test_a_long_text_without_blank_lines_is_cut_in_linear_time() -> None:
+    Copied.copied = 0
+    data = Copied(b"a,b,c,1,2,3\n" * 20_000)
+    found = spans(DocumentText("a", "text/plain", IDENTITY, "", "x", data))
+    assert len(found) > 100
+    assert Copied.copied < 4 * len(data)
 
 
 def test_passages_are_ranked_by_a_question_and_equal_ones_keep_their_order() -> None:
