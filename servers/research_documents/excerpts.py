@@ -7,9 +7,9 @@ from research_shared.documents import DocumentText
 from research_shared.errors import InvalidArguments
 from research_shared.tokens import estimate_tokens
 
-MAX_EXCERPT_BYTES = 64 * 1024
-MAX_EXCERPT_TOKENS = 16_000
-"""As estimated; a reply stays below the 25,000 tokens that clients let through, as text and as structure."""
+MAX_EXCERPT_BYTES = 48 * 1024
+MAX_EXCERPT_TOKENS = 12_000
+"""As estimated: of what has no words (base64, rare characters) a token can hold half as much. Clients let through 25,000."""
 LINE_TOKENS = 3
 """What the number of a line takes."""
 MAX_RESOURCE_BYTES = 512 * 1024

@@ -78,9 +78,10 @@ async def test_the_line_before_the_beginning_that_a_hit_near_it_leads_to_is_the_
     assert "Note: start_line is at least 1" in text
 
 
-@pytest.mark.parametrize(
-    "argument",
-    [
+async def test_null_and_empty_text_mean_the_default(gateway: Client[Any]) -> None:
+    plain = await call(gateway, "search_documents", query="onion")
+    assert len(plain[0]["matches"]) == 3
+    for argument in (
         {"cursor": ""},
         {"cursor": None},
         {"limit": None},
@@ -96,26 +97,20 @@ async def test_the_line_before_the_beginning_that_a_hit_near_it_leads_to_is_the_
         {"context_lines": "0"},
         {"snippet": None},
         {"snippet": ""},
-    ],
-)
-async def test_null_and_empty_text_mean_the_default(gateway: Client[Any], argument: dict[str, Any]) -> None:
-    plain = await call(gateway, "search_documents", query="onion")
-    assert len(plain[0]["matches"]) == 3
-    assert await call(gateway, "search_documents", query="onion", **argument) == plain
+    ):
+        assert await call(gateway, "search_documents", query="onion", **argument) == plain, argument
 
 
-@pytest.mark.parametrize("pattern", ["papers", "papers/", "/papers/", "./papers", "PAPERS", "papers/**"])
-async def test_a_pattern_that_names_a_folder_means_everything_in_it(
-    gateway: Client[Any], pattern: str
-) -> None:
-    found, text = await call(gateway, "search_documents", query="onion", file_pattern=pattern)
-    assert [match["document"] for match in found["matches"]] == ["papers/onions.md"]
-    assert found["total_documents"] == 11
-    notes = found.get("warnings", [])
-    assert len(notes) == (0 if "*" in pattern else 1)
-    for note in notes:
-        assert "read as" in note
-        assert f"Note: {note}" in text
+async def test_a_pattern_that_names_a_folder_means_everything_in_it(gateway: Client[Any]) -> None:
+    for pattern in ("papers", "papers/", "/papers/", "./papers", "PAPERS", "papers/**"):
+        found, text = await call(gateway, "search_documents", query="onion", file_pattern=pattern)
+        assert [match["document"] for match in found["matches"]] == ["papers/onions.md"]
+        assert found["total_documents"] == 11
+        notes = found.get("warnings", [])
+        assert len(notes) == (0 if "*" in pattern else 1)
+        for note in notes:
+            assert "read as" in note
+            assert f"Note: {note}" in text
 
 
 async def test_the_case_of_a_pattern_does_not_matter(gateway: Client[Any]) -> None:
@@ -132,24 +127,23 @@ async def test_a_slash_before_a_pattern_does_not_matter(gateway: Client[Any]) ->
     assert listing["total"] == 11
 
 
-@pytest.mark.parametrize(
-    ("given", "path"),
-    [
-        ("results-report.pdf", "papers/results-report.pdf"),
-        ("./papers/results-report.pdf", "papers/results-report.pdf"),
-        ("/papers/results-report.pdf", "papers/results-report.pdf"),
-        ("research://documents/papers/results-report.pdf", "papers/results-report.pdf"),
-        ("research://documents/notes/2026/plans%20%C3%A9t%C3%A9.md", "notes/2026/plans \u00e9t\u00e9.md"),
-        ("notes/2026/plans e\u0301te\u0301.md", "notes/2026/plans \u00e9t\u00e9.md"),
-        ("Papers/Results-Report.PDF", "papers/results-report.pdf"),
-        ("`papers/results-report.pdf`", "papers/results-report.pdf"),
-        (["papers/results-report.pdf"], "papers/results-report.pdf"),
-    ],
-)
-async def test_a_path_may_be_written_in_other_ways(gateway: Client[Any], given: Any, path: str) -> None:
-    read, text = await call(gateway, "read_document", document_path=given)
-    assert read["document_path"] == path
-    assert text.startswith(f"{path}: lines 1-")
+async def test_a_path_may_be_written_in_other_ways(gateway: Client[Any]) -> None:
+    report, plans = "papers/results-report.pdf", "notes/2026/plans \u00e9t\u00e9.md"
+    spellings: list[tuple[Any, str]] = [
+        ("results-report.pdf", report),
+        (f"./{report}", report),
+        (f"/{report}", report),
+        (f"research://documents/{report}", report),
+        ("research://documents/notes/2026/plans%20%C3%A9t%C3%A9.md", plans),
+        ("notes/2026/plans e\u0301te\u0301.md", plans),
+        ("Papers/Results-Report.PDF", report),
+        (f"`{report}`", report),
+        ([report], report),
+    ]
+    for given, path in spellings:
+        read, text = await call(gateway, "read_document", document_path=given)
+        assert read["document_path"] == path
+        assert text.startswith(f"{path}: lines 1-")
 
 
 async def test_a_start_line_on_the_page_is_where_the_page_is_read_from(gateway: Client[Any]) -> None:
@@ -170,10 +164,10 @@ async def test_a_start_line_that_is_not_on_the_page_is_said_to_be_left_out(gatew
     assert f"Note: line 1000 is not on page 2 (lines {first}-{last}): the page is shown" in text
 
 
-@pytest.mark.parametrize("page", [None, "", 0, "0"])
-async def test_no_page_means_by_line(gateway: Client[Any], page: Any) -> None:
+async def test_no_page_means_by_line(gateway: Client[Any]) -> None:
     by_line = await call(gateway, "read_document", document_path="notes/onion.md")
-    assert await call(gateway, "read_document", document_path="notes/onion.md", page=page) == by_line
+    for page in (None, "", 0, "0"):
+        assert await call(gateway, "read_document", document_path="notes/onion.md", page=page) == by_line
 
 
 # What still misses
