@@ -48,6 +48,8 @@ MAX_NEAREST: Final = 3
 _MAX_FOLDERS: Final = 5
 _COMPARED: Final = 500
 """Paths that are compared letter by letter; of more, those that share most words."""
+_MAX_COMPARED: Final = 200
+"""Characters of a path that are compared."""
 _NEAR: Final = 0.6
 """The least similarity, from 0 to 1, of a path that is worth naming."""
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -207,22 +209,34 @@ def _not_found(given: str, paths: Sequence[str]) -> DocumentNotFound:
 
 def nearest_paths(given: str, paths: Iterable[str], *, at_most: int = MAX_NEAREST) -> list[str]:
     """The paths, or the file names in them, that are most like what was given; the most similar first."""
-    wanted = _key(plain_path(given))[:200]
-    name = wanted.rpartition("/")[2]
+    wanted = _key(plain_path(given))[:_MAX_COMPARED]
+    name = _stem(wanted)
     if not name:
         return []
-    matcher, of_name = SequenceMatcher(autojunk=False), SequenceMatcher(autojunk=False)
-    matcher.set_seq2(wanted)
+    whole, of_name = SequenceMatcher(autojunk=False), SequenceMatcher(autojunk=False)
+    whole.set_seq2(_without_suffix(wanted))
     of_name.set_seq2(name)
     near: list[tuple[float, str]] = []
     for path in _likely(wanted, list(paths)):
-        key = _key(path)[:200]
+        key = _key(path)[:_MAX_COMPARED]
         likeness = max(
-            _similarity(matcher, key), _similarity(of_name, key.rpartition("/")[2]), _kinship(name, key)
+            _similarity(whole, _without_suffix(key)),
+            _similarity(of_name, _stem(key)),
+            _kinship(name, key),
         )
         if likeness >= _NEAR:
             near.append((-likeness, path))
     return [path for _, path in heapq.nsmallest(at_most, near)]
+
+
+def _without_suffix(path: str) -> str:
+    """What tells documents apart: most have the same few suffixes."""
+    stem, dot, _ = path.rpartition(".")
+    return stem if dot and "/" not in path[len(stem) :] else path
+
+
+def _stem(path: str) -> str:
+    return _without_suffix(path.rpartition("/")[2])
 
 
 def _similarity(matcher: "SequenceMatcher[str]", text: str) -> float:
@@ -234,7 +248,7 @@ def _similarity(matcher: "SequenceMatcher[str]", text: str) -> float:
 
 def _kinship(name: str, path: str) -> float:
     """How many of the words of a name a path has, from 0 to 1: `tor.pdf` is in `tor-the-onion-router.pdf`."""
-    words = set(_WORD.findall(name.rpartition(".")[0] or name))
+    words = set(_WORD.findall(name))
     held = words.intersection(_WORD.findall(path))
     return 0.95 * len(held) / len(words) if words else 0.0
 

@@ -58,20 +58,32 @@ def best_stretch(
     return found
 
 
+def _reach(sizes: Sequence[int], best: int, most: int) -> tuple[int, int]:
+    """The range of lines that can be in a stretch with `best`: as far as the bytes reach in one direction."""
+    low = high = best
+    room = most - sizes[best]
+    while low > max(best - MAX_LINES, 0) and sizes[low - 1] <= room:
+        low -= 1
+        room -= sizes[low]
+    room = most - sizes[best]
+    while high + 1 < min(best + MAX_LINES + 1, len(sizes)) and sizes[high + 1] <= room:
+        high += 1
+        room -= sizes[high]
+    return low, high + 1
+
+
 def with_neighbours(hit: Hit, passage: Sequence[str], needles: Needles, most: int) -> Hit:
     """The hit with those lines around it that belong to its stretch of the passage, which begins at `hit.start_line`."""
     best = hit.line_number - hit.start_line
     if most <= 0 or best >= len(passage):
         return hit
-    low, high = max(best - MAX_LINES, 0), min(best + MAX_LINES + 1, len(passage))
-    lines = passage[low:high]
-    best -= low
-    first, last = best_stretch(
-        held_by_line([line[:MAX_ANALYZED] for line in lines], needles),
-        [min(len(line.encode()), MAX_LINE) + 1 for line in lines],
-        best,
-        most,
-    )
+    sizes = [min(len(line.encode()), MAX_LINE) + 1 for line in passage]
+    low, high = _reach(sizes, best, most)
+    lines, sizes, best = passage[low:high], sizes[low:high], best - low
+    first, last = 0, len(lines) - 1
+    if sum(sizes) > most:
+        held = held_by_line([line[:MAX_ANALYZED] for line in lines], needles)
+        first, last = best_stretch(held, sizes, best, most)
     while first < best and not lines[first].strip():
         first += 1
     while last > best and not lines[last].strip():
