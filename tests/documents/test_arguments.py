@@ -13,6 +13,7 @@ from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
 from research_shared.roots import Root
 from research_shared.settings import Settings
+from results_support import error_of
 
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
 
@@ -53,12 +54,12 @@ async def call(client: Client[Any], tool: str, **arguments: Any) -> tuple[dict[s
     return result.structured_content, getattr(content, "text", "")
 
 
-async def refused(client: Client[Any], tool: str, **arguments: Any) -> str:
-    """The text of the error."""
-    result = await client.call_tool(tool, arguments, raise_on_error=False)
-    assert result.is_error
-    (content,) = result.content
-    return getattr(content, "text", "")
+async def not_found(client: Client[Any], path: str) -> str:
+    """What is said about a path that means no document, or several."""
+    result = await client.call_tool("read_document", {"document_path": path}, raise_on_error=False)
+    error = error_of(result)
+    assert error["code"] == "document_not_found"
+    return f"{error['message']}\n{error['hint']}"
 
 
 # The rows of the list of arguments that clients were seen to send, in its order.
@@ -177,15 +178,15 @@ async def test_a_name_that_several_documents_have_is_answered_with_their_paths(
     gateway: Client[Any], library: Path
 ) -> None:
     (library / "drafts" / "onion.md").write_text("Another onion.\n", encoding="utf-8")
-    error = await refused(gateway, "read_document", document_path="onion.md")
+    error = await not_found(gateway, "onion.md")
     assert "2 documents have this name" in error
     assert "drafts/onion.md, notes/onion.md" in error
 
 
 async def test_a_path_that_is_nearly_right_is_answered_with_the_nearest(gateway: Client[Any]) -> None:
-    error = await refused(gateway, "read_document", document_path="papers/result-report.pdf")
+    error = await not_found(gateway, "papers/result-report.pdf")
     assert "papers/results-report.pdf" in error
-    error = await refused(gateway, "read_document", document_path="papers/*.pdf")
+    error = await not_found(gateway, "papers/*.pdf")
     assert "takes no pattern" in error
 
 
@@ -238,10 +239,8 @@ async def test_a_scope_is_not_widened_by_generous_reading(library: Path) -> None
     settings = Settings(roots=(Root("library", library / "papers"),), watch=False, extract_workers=1)
     async with Client(build_documents_server(settings)) as client:
         for given in ("onion.md", "notes/onion.md", "../notes/onion.md", str(library / "notes" / "onion.md")):
-            error = await refused(client, "read_document", document_path=given)
-            missing = await refused(client, "read_document", document_path=given.replace("onion", "onien"))
-            assert "document_not_found" in error or "no document has this path" in error
-            assert error == missing
+            error = await not_found(client, given)
+            assert error == await not_found(client, given.replace("onion", "onien"))
             assert "notes" not in error
         listing, text = await call(client, "list_research_documents", file_pattern="notes/**")
         assert listing["total"] == 0
