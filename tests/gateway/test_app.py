@@ -178,6 +178,7 @@ async def test_the_audit_trail_has_the_code_of_an_error_that_was_relayed(
     ]
 
 
+@pytest.mark.usefixtures("patient")  # a process has to start
 async def test_further_servers_are_mounted_under_their_names(folder: Path, tmp_path: Path) -> None:
     other: FastMCP[Any] = FastMCP("other")
 

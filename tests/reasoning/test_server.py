@@ -21,6 +21,7 @@ from research_shared.errors import ConfigurationError
 from research_shared.progress import ClientLog, Progress
 from research_shared.sealing import AUDIENCE, request_state_security
 from research_shared.telemetry import collecting
+from results_support import answer_of, error_of
 
 QUESTION = {"document_paths": ["tor.md"], "research_question": "Who talks to whom?"}
 
@@ -113,7 +114,7 @@ async def test_behind_an_http_proxy_the_client_s_own_capabilities_decide(
         handler = model.sample if samples else None
         client = await stack.enter_async_context(Client(front, mode=mode, sampling_handler=handler))
         result = await client.call_tool("synthesize_research", QUESTION, raise_on_error=False)
-        content: Any = result.structured_content
+        content = answer_of(result)
     if samples:
         assert (content["route"], content["sources_used"]) == ("client", 1)
     else:
@@ -132,7 +133,7 @@ async def test_a_client_cannot_claim_sampling_that_it_did_not_declare(folder: Pa
         result = await client.call_tool(
             "synthesize_research", QUESTION, meta={SAMPLING_META_KEY: True}, raise_on_error=False
         )
-    assert (result.structured_content or {})["error"]["code"] == "model_unavailable"
+    assert error_of(result)["code"] == "model_unavailable"
 
 
 @pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])
