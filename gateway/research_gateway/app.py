@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mcp_types
 from fastmcp import FastMCP
@@ -27,7 +27,6 @@ from research_gateway.health import (
 )
 from research_gateway.retry import RetryUpstream
 from research_gateway.scope import ScopeFromClientRoots, add_scope_resource
-from research_gateway.upstreams import ForeignServer, UpstreamProvider, load_servers, remote
 from research_reasoning.server import build_reasoning_server
 from research_shared.boundary import ErrorBoundary
 from research_shared.identity import new_server
@@ -36,6 +35,9 @@ from research_shared.retry import RetryPolicy
 from research_shared.roots import Root
 from research_shared.sealing import request_state_security
 from research_shared.settings import Settings
+
+if TYPE_CHECKING:
+    from research_gateway.upstreams import ForeignServer
 
 NAME = "research-assistant"
 INSTRUCTIONS = (
@@ -48,7 +50,7 @@ INSTRUCTIONS = (
 Build = Callable[..., FastMCP[Any]]
 
 
-def policy(settings: Settings, *, foreign: Sequence[ForeignServer] = ()) -> list[Middleware]:
+def policy(settings: Settings, *, foreign: "Sequence[ForeignServer]" = ()) -> list[Middleware]:
     """What every request passes behind the audit and the error boundary, outermost first."""
     limits: list[Middleware] = [
         ConcurrencyLimit(per_client=settings.client_concurrency, total=settings.total_concurrency)
@@ -76,7 +78,7 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
         ConfigurationError: a research folder, the audit log or the file of further servers cannot be used.
     """
     trail = AuditTrail.open(settings)
-    foreign = load_servers(settings.mcp_config) if settings.mcp_config is not None else ()
+    foreign = _foreign_servers(settings)
 
     @asynccontextmanager
     async def lifespan(_gateway: FastMCP[Any]) -> AsyncIterator[dict[str, Any]]:
@@ -107,6 +109,15 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
     return gateway
 
 
+def _foreign_servers(settings: Settings) -> "Sequence[ForeignServer]":
+    """The servers of the `mcpServers` file. Without upstreams the relay, which loads FastMCP's client, is not imported."""
+    if settings.mcp_config is None:
+        return ()
+    from research_gateway.upstreams import load_servers
+
+    return load_servers(settings.mcp_config)
+
+
 def _show_figures(parts: "_Parts", trail: AuditTrail) -> None:
     """Count all requests, and show them with the figures of the parts at `GET /metrics`."""
     from research_gateway.metrics import Metrics, MetricsMiddleware, add_metrics, watch_library, watch_search
@@ -132,14 +143,18 @@ class _Parts:
 
     def add_remote(self, name: str, url: str, settings: Settings, build: Build) -> None:
         """Put a remote server of ours behind the gateway, in place of the one that `build` builds."""
+        from research_gateway.upstreams import UpstreamProvider, remote
+
         token = settings.upstream_token.get_secret_value() if settings.upstream_token else None
         provider = UpstreamProvider(remote(name, url, token), seed=partial(_described, build, settings))
         self.gateway.add_provider(provider)
         self.completions.append(provider.complete)
         self.checks[f"upstream:{name}"] = upstream_check(provider, required=True)
 
-    def add_foreign(self, server: ForeignServer) -> None:
+    def add_foreign(self, server: "ForeignServer") -> None:
         """Put a server of somebody else behind the gateway, under its namespace."""
+        from research_gateway.upstreams import UpstreamProvider
+
         provider = UpstreamProvider(server.upstream, namespaced=True)
         self.gateway.add_provider(provider, namespace=server.namespace)
         self.completions.append(within(server.namespace, provider.complete))

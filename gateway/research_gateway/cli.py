@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 app = App(
     name="research-assistant",
     help="A research folder for any MCP client, behind one endpoint.",
+    help_format="plaintext",  # the libraries that render Markdown take longer to load than all the rest
     version=VERSION,
 )
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from fastmcp import FastMCP
@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from research_gateway.audit import AuditTrail
-from research_gateway.upstreams import UpstreamProvider
 from research_shared.drain import Drain
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
 from research_shared.roots import RootsPolicy
+
+if TYPE_CHECKING:
+    from research_gateway.upstreams import UpstreamProvider
 
 log = get_logger("research.health")
 
@@ -72,7 +74,7 @@ def audit_check(trail: AuditTrail) -> Check:
     return check
 
 
-def upstream_check(provider: UpstreamProvider, *, required: bool) -> Check:
+def upstream_check(provider: "UpstreamProvider", *, required: bool) -> Check:
     """Whether an upstream answered when it was last asked; None before that."""
 
     async def check() -> Finding:

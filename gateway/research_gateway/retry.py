@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import anyio
-import httpx
-import httpx2
 from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
@@ -16,25 +15,34 @@ from research_shared.layer import Layer
 from research_shared.retry import RetryPolicy, Verdict
 from research_shared.telemetry import record
 
-TRANSPORT_FAILURES = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.RemoteProtocolError,
-    httpx2.ReadError,
-    httpx2.WriteError,
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.RemoteProtocolError,
-    httpx.ReadError,
-    httpx.WriteError,
-    anyio.BrokenResourceError,
-    anyio.ClosedResourceError,
-    anyio.EndOfStream,
-    ConnectionError,
-)
-"""A connection that could not be made or that broke. A slow answer is none: asking again would only add load."""
+
+@cache
+def transport_failures() -> tuple[type[Exception], ...]:
+    """What says that a connection could not be made or that it broke.
+
+    A slow answer is none: asking again would only add load. The HTTP libraries are imported when a call has failed.
+    """
+    import httpx
+    import httpx2
+
+    return (
+        httpx2.ConnectError,
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.RemoteProtocolError,
+        httpx2.ReadError,
+        httpx2.WriteError,
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.RemoteProtocolError,
+        httpx.ReadError,
+        httpx.WriteError,
+        anyio.BrokenResourceError,
+        anyio.ClosedResourceError,
+        anyio.EndOfStream,
+        ConnectionError,
+    )
 
 
 class UpstreamFailure(BackendUnavailable):
@@ -86,7 +94,7 @@ def upstream_verdict(error: Exception) -> Verdict:
             if not cause.transient or cause.partial:
                 return False
             return cause.retry_after_s if cause.retry_after_s is not None else True
-    return any(isinstance(cause, TRANSPORT_FAILURES) for cause in causes(error))
+    return any(isinstance(cause, transport_failures()) for cause in causes(error))
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 app = App(
     name="research-documents",
     help="List, search and read a research folder from any MCP client.",
+    help_format="plaintext",  # the libraries that render Markdown take longer to load than all the rest
     version=VERSION,
 )
 

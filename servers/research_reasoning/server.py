@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
@@ -19,7 +19,6 @@ from research_reasoning.models.concurrent import Call as ModelCall
 from research_reasoning.models.concurrent import ConcurrentModel
 from research_reasoning.models.extractive import ExtractiveModel
 from research_reasoning.models.protocol import Model, Route
-from research_reasoning.models.provider import Provider
 from research_reasoning.models.rounds import MAX_PROMPT_TOKENS, AskClient, RoundsModel, input_required
 from research_reasoning.models.session import session_call
 from research_reasoning.models.state import Ledger
@@ -39,6 +38,9 @@ from research_shared.sealing import request_state_security
 from research_shared.settings import Settings
 from research_shared.telemetry import record
 from research_shared.tokens import Estimator, estimate_tokens
+
+if TYPE_CHECKING:
+    from research_reasoning.models.provider import Provider
 
 R = TypeVar("R", Summary, Synthesis)
 
@@ -85,7 +87,7 @@ class _Service:
 
     settings: Settings
     library: Library
-    provider: Provider | None
+    provider: "Provider | None"
     retry: RetryPolicy
     estimate: Estimator
     limiters: WeakValueDictionary[str, anyio.CapacityLimiter] = field(default_factory=WeakValueDictionary)
@@ -171,9 +173,11 @@ def _record(ledger: Ledger, route: str) -> None:
     )
 
 
-def _provider(settings: Settings) -> Provider | None:
+def _provider(settings: Settings) -> "Provider | None":
     if settings.provider is None or settings.provider_model is None:
         return None
+    from research_reasoning.models.provider import Provider  # brings an HTTP client, which few need
+
     return Provider(
         settings.provider,
         settings.provider_model,
@@ -188,7 +192,7 @@ def build_reasoning_server(
     settings: Settings,
     library: Library | None = None,
     *,
-    provider: Provider | None = None,
+    provider: "Provider | None" = None,
     retry: RetryPolicy | None = None,
     estimate: Estimator = estimate_tokens,
 ) -> FastMCP[Any]:

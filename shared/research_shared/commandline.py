@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
+from research_shared.base_errors import ConfigurationError
+from research_shared.memory import begin_start
+
 if TYPE_CHECKING:
     from fastmcp import FastMCP
 
@@ -45,7 +48,6 @@ def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings
 
     Ends the process with one line on stderr and status 2 when a value is wrong or a folder is missing.
     """
-    from research_shared.errors import ConfigurationError
     from research_shared.settings import Settings
 
     try:
@@ -60,7 +62,6 @@ def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings
 
 
 def _as_roots(given: str) -> tuple[Any, ...]:
-    from research_shared.errors import ConfigurationError
     from research_shared.settings import parse_roots
 
     try:
@@ -76,8 +77,6 @@ def check_roots(settings: "Settings") -> None:
     Raises:
         ConfigurationError: names the first folder that is not there.
     """
-    from research_shared.errors import ConfigurationError
-
     for root in settings.roots:
         try:
             there = Path(root.directory).is_dir()
@@ -105,8 +104,8 @@ def add_serve(app: App, build: "Callable[[Settings], FastMCP[Any]]", text: str) 
         host: HostOption = "127.0.0.1",
         port: PortOption = 8000,
     ) -> None:
+        begin_start()
         settings = load_settings(root)
-        from research_shared.errors import ConfigurationError
         from research_shared.serving import serve
 
         try:

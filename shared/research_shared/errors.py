@@ -31,49 +31,60 @@ The tree (code in brackets, `*` marks the retryable ones)::
 An error is for the model that reads it first and the person behind it second: `message` says what is wrong in
 terms of what was asked, `hint` says what to do next, `retryable` says whether the same call can succeed later.
 None of them may carry an absolute path, a traceback, or the text of a document.
+
+All but ConfigurationError, which is raised before anything is served, are `RequestError`s and so FastMCP's as well.
 """
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 from fastmcp.exceptions import FastMCPError
+
+from research_shared.base_errors import ConfigurationError, ResearchError
+
+__all__ = [
+    "ERROR_META_KEY",
+    "AuditUnavailable",
+    "BackendRefused",
+    "BackendUnavailable",
+    "BudgetExceeded",
+    "ConfigurationError",
+    "DeadlineExceeded",
+    "DocumentError",
+    "DocumentNotFound",
+    "DocumentUnreadable",
+    "InternalError",
+    "InvalidArguments",
+    "InvalidCursor",
+    "InvalidPattern",
+    "ModelError",
+    "ModelFailed",
+    "ModelUnavailable",
+    "NoReadableDocuments",
+    "Overloaded",
+    "RequestError",
+    "RequestTooLarge",
+    "ResearchError",
+    "ResponseTooLarge",
+    "RootUnavailable",
+    "ScopeEmpty",
+    "ShuttingDown",
+    "UnknownTool",
+]
 
 ERROR_META_KEY = "io.github.research-assistant-mcp/error"
 """Where the `_meta` of a tool's error result holds the error's payload."""
 
 
-class ResearchError(FastMCPError):
-    """Base of all expected failures; subclasses fix `code`, `retryable` and a default `hint`."""
-
-    code: ClassVar[str] = "research_error"
-    retryable: ClassVar[bool] = False
-    default_hint: ClassVar[str] = "Read the message and change the call."
+class RequestError(ResearchError, FastMCPError):
+    """Base of what fails while a request is served: as FastMCP's own errors, it passes FastMCP's layers unmasked."""
 
     def __init__(self, message: str, *, hint: str | None = None, **details: Any) -> None:
-        super().__init__(message, log_level=logging.DEBUG)
-        self.message = message
-        self.hint = hint if hint is not None else self.default_hint
-        self.details = details
-
-    def payload(self) -> dict[str, Any]:
-        """The structured form that crosses the wire: `{code, message, hint, retryable, …}` and the details."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "hint": self.hint,
-            "retryable": self.retryable,
-            **self.details,
-        }
+        super().__init__(message, hint=hint, **details)
+        self.log_level = logging.DEBUG
 
 
-class ConfigurationError(ResearchError):
-    """A setting is wrong; raised at start, before any request is served."""
-
-    code = "configuration_error"
-    default_hint = "Correct the named setting and start again."
-
-
-class InvalidArguments(ResearchError):
+class InvalidArguments(RequestError):
     """The arguments do not fit the tool's input schema."""
 
     code = "invalid_arguments"
@@ -101,14 +112,14 @@ class RequestTooLarge(InvalidArguments):
     default_hint = "Send less in one call."
 
 
-class ResponseTooLarge(ResearchError):
+class ResponseTooLarge(RequestError):
     """The result of a call is larger than the server gives."""
 
     code = "response_too_large"
     default_hint = "Ask for less: a smaller limit, fewer lines, or one page at a time."
 
 
-class ScopeEmpty(ResearchError):
+class ScopeEmpty(RequestError):
     """The roots that the client declares and the research folders have nothing in common."""
 
     code = "scope_empty"
@@ -117,14 +128,14 @@ class ScopeEmpty(ResearchError):
     )
 
 
-class UnknownTool(ResearchError):
+class UnknownTool(RequestError):
     """No tool of that name is served here."""
 
     code = "unknown_tool"
     default_hint = "Call tools/list to see the tools of this server."
 
 
-class DocumentError(ResearchError):
+class DocumentError(RequestError):
     """A document cannot be used."""
 
 
@@ -153,7 +164,7 @@ class NoReadableDocuments(DocumentError):
     default_hint = "Call list_research_documents to see the available paths, then call again with those."
 
 
-class RootUnavailable(ResearchError):
+class RootUnavailable(RequestError):
     """A research folder is missing or unreadable at the moment."""
 
     code = "root_unavailable"
@@ -161,7 +172,7 @@ class RootUnavailable(ResearchError):
     default_hint = "The research folder is not reachable now. Try again later or tell the operator."
 
 
-class ModelError(ResearchError):
+class ModelError(RequestError):
     """A language model could not do its part."""
 
 
@@ -190,7 +201,7 @@ class BudgetExceeded(ModelError):
     default_hint = "Ask for fewer documents or a shorter summary."
 
 
-class Overloaded(ResearchError):
+class Overloaded(RequestError):
     """A limit on concurrency or rate is reached."""
 
     code = "overloaded"
@@ -205,7 +216,7 @@ class ShuttingDown(Overloaded):
     default_hint = "Call again in a few seconds, when the server is back."
 
 
-class DeadlineExceeded(ResearchError):
+class DeadlineExceeded(RequestError):
     """The work did not end within its time limit."""
 
     code = "deadline_exceeded"
@@ -213,7 +224,7 @@ class DeadlineExceeded(ResearchError):
     default_hint = "Ask for less in one call, or call again later."
 
 
-class BackendUnavailable(ResearchError):
+class BackendUnavailable(RequestError):
     """An upstream server behind the gateway does not answer."""
 
     code = "backend_unavailable"
@@ -221,14 +232,14 @@ class BackendUnavailable(ResearchError):
     default_hint = "Wait a moment, then call again; other tools are not affected."
 
 
-class BackendRefused(ResearchError):
+class BackendRefused(RequestError):
     """An upstream server behind the gateway answered with a protocol error."""
 
     code = "backend_refused"
     default_hint = "Read the message of that server and change the call."
 
 
-class AuditUnavailable(ResearchError):
+class AuditUnavailable(RequestError):
     """The audit trail cannot be written and the policy is to refuse work in that case."""
 
     code = "audit_unavailable"
@@ -236,7 +247,7 @@ class AuditUnavailable(ResearchError):
     default_hint = "Tell the operator that the audit log cannot be written."
 
 
-class InternalError(ResearchError):
+class InternalError(RequestError):
     """Anything unexpected; `error_id` finds the traceback in the server's log."""
 
     code = "internal_error"

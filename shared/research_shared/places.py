@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from research_shared.errors import ConfigurationError
+from research_shared.base_errors import ConfigurationError
 from research_shared.names import actual
 
 _SYSTEM_DIRECTORIES = ("/", "/proc", "/sys", "/dev")

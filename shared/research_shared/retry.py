@@ -11,10 +11,7 @@ from functools import cache
 from typing import TypeVar
 
 import anyio
-import stamina
 import structlog
-from stamina import instrumentation
-from stamina.instrumentation import LoggingOnRetryHook, StructlogOnRetryHook
 
 from research_shared.errors import DeadlineExceeded
 
@@ -63,6 +60,8 @@ class RetryPolicy:
         Raises:
             DeadlineExceeded: the time was up before any attempt ended.
         """
+        import stamina
+
         _keep_stdout_clean()
         ends = self.clock() + self.deadline_s
         pending: list[tuple[int, float, Exception]] = []
@@ -113,6 +112,9 @@ def _keep_stdout_clean() -> None:
 
     stamina logs through structlog, and structlog's own default is to print to stdout: where a stdio server speaks MCP.
     """
+    from stamina import instrumentation
+    from stamina.instrumentation import LoggingOnRetryHook, StructlogOnRetryHook
+
     if not structlog.is_configured():
         instrumentation.set_on_retry_hooks(
             LoggingOnRetryHook if hook.__module__ == StructlogOnRetryHook.hook_factory.__module__ else hook

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from research_shared.errors import ConfigurationError
-from research_shared.roots import Root
+from research_shared.base_errors import ConfigurationError
+from research_shared.places import Root
 
 PREFIX = "RESEARCH_"
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -14,6 +14,7 @@ def thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = gc.get_freeze_count()
     threshold = gc.get_threshold()
     yield
+    gc.enable()
     gc.set_threshold(*threshold)
     if gc.get_freeze_count() > before:
         gc.unfreeze()
@@ -23,6 +24,13 @@ def test_in_the_process_of_another_program_the_collector_is_left_alone() -> None
     before = gc.get_freeze_count(), gc.get_threshold()
     memory.tidy()
     assert (gc.get_freeze_count(), gc.get_threshold()) == before
+
+
+def test_the_collector_rests_until_a_process_of_our_own_has_started() -> None:
+    memory.begin_start()
+    assert not gc.isenabled()
+    memory.own_process()
+    assert gc.isenabled()
 
 
 def test_in_a_process_of_our_own_what_was_built_is_looked_through_no_more() -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -12,8 +12,10 @@ from rich.text import Text
 from research_gateway.audit.show import print_call, records_of, table_of, visible
 from research_gateway.audit.verify import Report, collect, verify
 from research_gateway.audit.walk import Expectations
-from research_shared.errors import ConfigurationError
-from research_shared.settings import Settings
+from research_shared.base_errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from research_shared.settings import Settings
 
 INTACT, TAMPERED, UNKNOWN = 0, 1, 2
 
@@ -27,11 +29,13 @@ def _fail(message: str) -> int:
     return UNKNOWN
 
 
-def _settings() -> Settings:
+def _settings() -> "Settings":
+    from research_shared.settings import Settings
+
     return Settings.load()
 
 
-def _chosen(files: list[Path] | None, settings: Settings) -> list[Path]:
+def _chosen(files: list[Path] | None, settings: "Settings") -> list[Path]:
     chosen = files or ([settings.audit_log] if settings.audit_log is not None else [])
     if not chosen:
         raise ConfigurationError("name a log file, or set RESEARCH_AUDIT_LOG")

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from research_shared.errors import ConfigurationError
-from research_shared.roots import Root
+from research_shared.base_errors import ConfigurationError
+from research_shared.places import Root
 
 MAX_PROCESSES = 64
 _MODE = 0o600

@@ -12,7 +12,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from research_gateway.retry import TRANSPORT_FAILURES, UpstreamFailure, causes
+from research_gateway.retry import UpstreamFailure, causes, transport_failures
 from research_gateway.upstreams.transport import OVERLOADED
 from research_shared.errors import BackendRefused, ResearchError
 from research_shared.retry import retry_after
@@ -75,7 +75,7 @@ def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
         refused = _refused(chain, refusal, upstream)
         if refused is not None:
             return refused
-    broken = any(isinstance(cause, TRANSPORT_FAILURES) for cause in chain)
+    broken = any(isinstance(cause, transport_failures()) for cause in chain)
     if (
         not lost
         and not any(isinstance(c, RuntimeError | OSError | httpx2.HTTPError) for c in chain)
