@@ -41,10 +41,13 @@ if TYPE_CHECKING:
 
 NAME = "research-assistant"
 INSTRUCTIONS = (
-    "A research folder of PDF, Markdown and text documents. list_research_documents shows what there is; "
-    "search_documents finds where something is said; read_document reads around a hit. These three are deterministic "
-    "and cost no model tokens. summarize_document and synthesize_research use a language model: pass them the paths "
-    "that listing and search gave, and prefer a few well-chosen documents to many."
+    "A research folder of PDF, Markdown and text documents. list_research_documents shows what there is. "
+    "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
+    'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
+    "around a hit. These are deterministic and cost no model tokens. summarize_document and synthesize_research use a "
+    "language model: give them the few documents that search found. A reply that begins with INCOMPLETE rests on less "
+    "than was asked for: repeat a search in a few seconds, and say of an answer what it lacks. Report no insight as fact "
+    "that is not verified."
 )
 
 Build = Callable[..., FastMCP[Any]]

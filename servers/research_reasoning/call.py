@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from research_reasoning.budget import Budget
+from research_reasoning.models.fallback import UNANSWERED
 from research_reasoning.models.protocol import Completion, Cost, Model, Outcome, Prompt
 from research_reasoning.models.state import Ledger
-from research_reasoning.results import Usage
+from research_reasoning.results import INCOMPLETE, Usage
 from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelError
@@ -133,15 +134,14 @@ class Call:
         usage.attempts += attempts
         usage.input_tokens += cost if reported is None else cost - cost // max(1, paid) + reported
 
-    def cut_warnings(self) -> list[str]:
-        """What the result has to say about answers that stopped at their length limit."""
-        cut = self.ledger.cut
-        if not cut:
-            return []
-        more = f" and {len(cut) - _NAMED} more" if len(cut) > _NAMED else ""
-        return [
-            f"the model's answers were cut at their length limit for {', '.join(sorted(cut)[:_NAMED])}{more}"
-        ]
+    def model_warnings(self) -> list[str]:
+        """What the result has to say about who answered, and about answers that stopped at their length limit."""
+        told = [UNANSWERED] if self.ledger.client_given_up else []
+        if cut := self.ledger.cut:
+            more = f" and {len(cut) - _NAMED} more" if len(cut) > _NAMED else ""
+            named = ", ".join(sorted(cut)[:_NAMED])
+            told.append(f"{INCOMPLETE}: the model's answers were cut at their length limit for {named}{more}")
+        return told
 
     def usage(self) -> Usage:
         """What the call has cost up to now."""

@@ -8,11 +8,14 @@ from research_reasoning.budget import DepthPlan
 from research_reasoning.call import Call
 from research_reasoning.evidence import CheckedFinding, DocumentEvidence, repair_prompt
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
-from research_reasoning.results import Evidence, Insight
+from research_reasoning.results import INCOMPLETE, Evidence, Insight
 from research_reasoning.untrusted import neutralised, quoted, visible
 
 NAME_TOKENS = 6
 """What a source costs in the combination besides its name."""
+
+MAX_UNCOMBINED_TOKENS = 6_000
+"""Of findings that are shown as they are."""
 
 LABEL = "the combination"
 NOTHING_FOUND = "None of the documents says anything about the question."
@@ -59,7 +62,9 @@ class Combination:
             return Answer(NOTHING_FOUND, (), answered=False)
         listed = self._listed()
         if not listed:
-            self._warnings.append("no finding fits the combination, findings per document follow")
+            self._warnings.append(
+                f"{INCOMPLETE}: no finding fits the combination, findings per document follow"
+            )
             return self._uncombined()
         (outcome,) = await self._call.ask([self._prompt(listed)])
         if isinstance(outcome, Completion):
@@ -67,7 +72,9 @@ class Combination:
         elif self._prose is not None:
             combined = None
         else:
-            self._warnings.append(f"the combination failed, findings per document follow: {outcome.message}")
+            self._warnings.append(
+                f"{INCOMPLETE}: the combination failed, findings per document follow: {outcome.message}"
+            )
             return self._uncombined()
         if combined is None:
             self._warnings.append("the model did not keep to the format; its prose is kept without insights")
@@ -129,7 +136,7 @@ class Combination:
             kept.append(entry)
         if len(kept) < len(entries):
             self._warnings.append(
-                f"{len(entries) - len(kept)} of {len(entries)} findings did not fit the combination"
+                f"{INCOMPLETE}: {len(entries) - len(kept)} of {len(entries)} findings did not fit the combination"
             )
         return "\n".join(text for _, _, text in sorted(kept, key=lambda entry: (entry[1], entry[0])))
 
@@ -152,20 +159,41 @@ class Combination:
         verified = bool(evidence) and all(item.verified for item in evidence)
         return Insight(claim=self._cleaned(claim), evidence=evidence, verified=verified)
 
+    def _blocks(self) -> list[str]:
+        """The findings by document: all of them, or the first of each, of as many documents as a reply holds."""
+        sizes = {most: sum(map(self._call.estimate, self._documents(most))) for most in (None, 1)}
+        blocks = self._documents(None if sizes[None] <= MAX_UNCOMBINED_TOKENS else 1)
+        room = MAX_UNCOMBINED_TOKENS
+        kept: list[str] = []
+        for block in blocks:
+            room -= self._call.estimate(block)
+            if room < 0:
+                break
+            kept.append(block)
+        if sizes[None] > MAX_UNCOMBINED_TOKENS:
+            self._warnings.append(
+                f"{INCOMPLETE}: only the first finding of each of {len(kept)} of {len(blocks)} documents is shown"
+            )
+        return kept
+
+    def _documents(self, most: int | None) -> list[str]:
+        return [_block(number, found, most) for number, found in self._usable]
+
     def _uncombined(self) -> Answer:
         """The findings as they are, document by document."""
-        blocks = []
-        insights = []
-        for number, found in self._usable:
-            claims = [f"- {finding.claim} [{number}]" for finding in found.findings]
-            blocks.append(
-                "\n".join([f"{quoted(found.path)}:", *claims, *([found.notes] if found.notes else [])])
-            )
-            insights += [
-                self._insight(f.claim, [f"{number}.{i}"]) for i, f in enumerate(found.findings[:1], 1)
-            ]
-        text = self._cleaned("\n\n".join(blocks))
+        insights = [
+            self._insight(found.findings[0].claim, [f"{number}.1"])
+            for number, found in self._usable
+            if found.findings
+        ]
+        text = self._cleaned("\n\n".join(self._blocks()))
         return Answer(text, tuple(insights[: self._plan.insights]), answered=bool(insights), partial=True)
+
+
+def _block(number: int, found: DocumentEvidence, most: int | None) -> str:
+    """The findings of a document, or the first so many of them."""
+    claims = [f"- {finding.claim} [{number}]" for finding in found.findings[:most]]
+    return "\n".join([f"{quoted(found.path)}:", *claims, *([found.notes] if found.notes else [])])
 
 
 def _entry(mark: str, finding: CheckedFinding) -> str:

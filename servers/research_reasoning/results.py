@@ -1,6 +1,6 @@
 """What the tools give: the models whose JSON schemas the server publishes."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,9 @@ SummaryLength = Literal["brief", "standard", "detailed"]
 Depth = Literal["overview", "detailed"]
 SourceStatus = Literal["used", "skipped"]
 
+INCOMPLETE: Final = "INCOMPLETE"
+"""How a warning begins that says that the result rests on less than was asked for."""
+
 
 class _Result(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,37 +21,36 @@ class _Result(BaseModel):
 class Coverage(_Result):
     """How much of a document the model was shown. Lines are those that read_document shows."""
 
-    lines_shown: int = Field(
-        description="Non-blank stretches counted in lines, including blank lines within them"
-    )
+    lines_shown: int
     lines_total: int
-    pages_shown: int | None = Field(
-        description="Pages of which at least a part was shown; null without pages"
-    )
+    pages_shown: int | None = Field(description="at least in part; null: no pages")
     pages_total: int | None
-    ranges: list[tuple[int, int]] = Field(description="First and last line of each stretch that was shown")
-    complete: bool = Field(description="Whether every line with text was shown in full")
-    clipped_lines: int = Field(description="Lines so long that only their beginning was shown")
+    ranges: list[tuple[int, int]] = Field(description="first and last line of what was shown")
+    complete: bool
+    clipped_lines: int = Field(description="lines so long that only their beginning was shown")
 
 
 class Usage(_Result):
-    """What the call cost. Tokens are the provider's own counts where it reports them, estimates otherwise."""
+    """What the call cost. Tokens are the provider's own counts where it reports them, estimates otherwise.
+
+    `rounds` is how often the client was asked; 0 on routes without rounds.
+    """
 
     model_calls: int
     attempts: int
-    rounds: int = Field(description="Rounds in which the client was asked; 0 on routes without rounds")
+    rounds: int
     input_tokens: int
     output_tokens: int
 
 
 class Summary(_Result):
-    """The result of summarize_document."""
+    """The result of summarize_document. `token_estimate` is of the summary; `model` is `extractive` when none wrote it."""
 
     document_path: str
     summary: str
     word_count: int
-    token_estimate: int = Field(description="Estimated tokens of the summary")
-    model: str = Field(description="Which model wrote it; `extractive` when no model did")
+    token_estimate: int
+    model: str
     route: Route
     summary_length: SummaryLength
     coverage: Coverage
@@ -57,23 +59,21 @@ class Summary(_Result):
 
 
 class Evidence(_Result):
-    """A quote and where it is."""
+    """A quote and where it is; `verified` says that the server found it there word for word."""
 
     document: str
-    page: int | None = Field(description="1-based; null without pages or when the quote was not found")
-    lines: tuple[int, int] | None = Field(
-        description="First and last line; null when the quote was not found"
-    )
+    page: int | None
+    lines: tuple[int, int] | None = Field(description="null: not found")
     quote: str
-    verified: bool = Field(description="Whether the server found exactly this quote in the document")
+    verified: bool
 
 
 class Insight(_Result):
-    """A claim with what it rests on."""
+    """A claim with what it rests on; verified when there is evidence and all of it was found in the documents."""
 
     claim: str
     evidence: list[Evidence]
-    verified: bool = Field(description="Whether there is evidence and all of it was found in the documents")
+    verified: bool
 
 
 class Source(_Result):
@@ -81,26 +81,24 @@ class Source(_Result):
 
     path: str
     status: SourceStatus
-    reason: str | None = Field(description="Why a source was skipped")
+    reason: str | None = Field(description="why it was skipped")
     coverage: Coverage | None
 
 
 class Synthesis(_Result):
-    """The result of synthesize_research."""
+    """The result of synthesize_research. Of what was not combined (`partial`) the findings per document are given."""
 
     research_question: str
     synthesis: str
     key_insights: list[Insight]
-    answered: bool = Field(description="Whether the documents answer the question")
+    answered: bool
     sources_used: int
     sources_skipped: int
     sources: list[Source]
-    partial: bool = Field(
-        description="Whether the combination failed and only findings per document are given"
-    )
+    partial: bool
     unverified_quotes: int
     depth: Depth
-    model: str = Field(description="Which model answered; `extractive` when no model did")
+    model: str
     route: Route
     warnings: list[str]
     usage: Usage

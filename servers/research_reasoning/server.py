@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from weakref import WeakValueDictionary
 
 import anyio
 from fastmcp import Context, FastMCP
+from fastmcp.tools.base import ToolResult
 from mcp_types import InputRequiredResult, ToolAnnotations
 from mcp_types.jsonrpc import MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -18,13 +19,24 @@ from research_reasoning.call import Call
 from research_reasoning.models.concurrent import Call as ModelCall
 from research_reasoning.models.concurrent import ConcurrentModel
 from research_reasoning.models.extractive import ExtractiveModel
+from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
 from research_reasoning.models.protocol import Model, Route
-from research_reasoning.models.rounds import MAX_PROMPT_TOKENS, AskClient, RoundsModel, input_required
+from research_reasoning.models.rounds import (
+    MAX_PROMPT_TOKENS,
+    AskClient,
+    RoundsModel,
+    input_required,
+    is_unanswered,
+)
 from research_reasoning.models.session import session_call
 from research_reasoning.models.state import Ledger
+from research_reasoning.remedies import model_hint
+from research_reasoning.rendering import summary_text, synthesis_text
+from research_reasoning.requested import MAX_DOCUMENTS, requested
 from research_reasoning.results import Depth, Summary, SummaryLength, Synthesis
 from research_reasoning.summarize import STEPS, summarize
 from research_reasoning.synthesize import synthesize
+from research_shared.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
 from research_shared.boundary import ErrorBoundary
 from research_shared.capabilities import client_samples
 from research_shared.errors import ModelUnavailable, ResearchError
@@ -33,6 +45,7 @@ from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
 from research_shared.retry import RetryPolicy
 from research_shared.roots import RootsPolicy
+from research_shared.schemas import output_schema
 from research_shared.scope_meta import ScopeFromRequest
 from research_shared.sealing import request_state_security
 from research_shared.settings import Settings
@@ -42,43 +55,54 @@ from research_shared.tokens import Estimator, estimate_tokens
 if TYPE_CHECKING:
     from research_reasoning.models.provider import Provider
 
-R = TypeVar("R", Summary, Synthesis)
-
 NAME = "research-reasoning"
-MAX_DOCUMENTS = 500
 MAX_QUESTION = 2_000
 
 INSTRUCTIONS = (
-    "Summarize and compare documents of a research folder with a language model. Paths are those that "
-    "list_research_documents and search_documents give. Find documents first (list or search), read what matters, then "
-    "synthesize over the few documents that bear on the question. Every quote in a synthesis was searched for in its "
-    "document; check `verified`, `coverage` and `sources_skipped` before relying on an answer."
+    "Summarizes and compares documents of a research folder with a language model. First find the few documents that "
+    "bear on the question (list_research_documents, search_documents, where they are served), then call "
+    "synthesize_research with their paths, or summarize_document for one. A reply that begins with INCOMPLETE rests on "
+    "less than was asked for: say so. Report no insight as fact that is not verified."
 )
 
 DocumentPath = Annotated[
-    str, Field(min_length=1, max_length=4096, description="Path exactly as list_research_documents gives it")
+    str,
+    Field(
+        min_length=1, max_length=4096, description="path of a listing or a hit; a unique file name will do"
+    ),
+    READ_TEXT,
 ]
 DocumentPaths = Annotated[
-    list[DocumentPath],
+    list[Annotated[str, Field(min_length=1, max_length=4096)]],
     Field(
         min_length=1,
         max_length=MAX_DOCUMENTS,
-        description="Paths exactly as list_research_documents gives them; the order numbers the citations [1], [2], …",
+        description="paths of a listing or of hits, folders, patterns such as papers/*.pdf; their order numbers [1], [2]",
     ),
+    READ_LIST,
 ]
 Question = Annotated[
     str,
     Field(
         min_length=3,
         max_length=MAX_QUESTION,
-        description="One question in full; a specific one finds better evidence than a topic",
+        description="one whole question; a specific one finds better evidence than a topic",
     ),
+    READ_TEXT,
 ]
-Length = Annotated[SummaryLength, Field(description="brief: 1 paragraph, standard: 3, detailed: 5 or more")]
+Length = Annotated[
+    SummaryLength,
+    Field(description="brief: 1 paragraph, standard: 3, detailed: 5 or more"),
+    or_default("standard", choice=True),
+]
 HowDeep = Annotated[
     Depth,
-    Field(description="overview: little of each document, short answer; detailed: more of each, long answer"),
+    Field(description="overview: a short answer; detailed: a long one from more of each document"),
+    or_default("overview", choice=True),
 ]
+
+
+Run = Callable[[Call], Awaitable[ToolResult]]
 
 
 @dataclass(frozen=True)
@@ -97,22 +121,35 @@ class _Service:
     """
 
     async def serve(
-        self, context: Context, steps: int, run: Callable[[Call], Awaitable[R]]
-    ) -> R | InputRequiredResult:
-        """Run one round of a call: to its result, or to what it needs from the client's model."""
+        self,
+        context: Context,
+        prepare: Callable[[Ledger], Awaitable[tuple[int, Run]]],
+    ) -> ToolResult | InputRequiredResult:
+        """Run one round of a call: to its result, or to what it needs from the client's model.
+
+        `prepare` gives the steps of progress that the call has, and what runs it.
+        """
         state = context.request_state
         ledger = Ledger.unpack(state) if state is not None else Ledger()
         client = ClientLog(context, NAME, sent=ledger.logged)
-        progress = Progress(context, steps, reached=ledger.progress)
         record(call=ledger.call, round=ledger.rounds + 1)
+        model: Model | None = None
         try:
-            model = self._model(context, ledger, client)
+            steps, run = await prepare(ledger)
+            progress = Progress(context, steps, reached=ledger.progress)
+            model = await self._model(context, ledger, client)
             call = Call(self.library, model, ledger, client, progress, self._budget(model), self.estimate)
             result = await run(call)
         except AskClient as ask:
             _record(ledger, "client")
             return input_required(ask, ledger, client, progress)
         except ResearchError as error:
+            if isinstance(error, ModelUnavailable):
+                error.hint = model_hint(
+                    self.settings,
+                    has_provider=self.provider is not None,
+                    provider_refused=model is not None and model.route == "provider",
+                )
             await client.error(f"{error.code}: {error.message}")
             raise
         _record(ledger, model.route)
@@ -123,14 +160,23 @@ class _Service:
         call = min(self.settings.model_call_tokens, request // 2)
         return Budget(min(call, MAX_PROMPT_TOKENS) if isinstance(model, RoundsModel) else call, request)
 
-    def _model(self, context: Context, ledger: Ledger, client: ClientLog) -> Model:
+    async def _model(self, context: Context, ledger: Ledger, client: ClientLog) -> Model:
         """The first route that applies, in the order client, provider, extractive.
+
+        With `auto`, a client that turns out not to answer gives way to the provider for the rest of the call.
 
         Raises:
             ModelUnavailable: none does.
         """
         route = self.settings.model_route
-        if route in {"auto", "client"} and client_samples(context):
+        fallback = self.provider if route == "auto" else None
+        samples = route in {"auto", "client"} and client_samples(context)
+        # A proxy that had to ask the client for us says that it does not sample; others come back without an answer.
+        gave_up = ledger.rounds > 0 and (not samples or is_unanswered(ledger, context.input_responses))
+        if fallback is not None and gave_up:
+            await give_up_client(ledger, client)
+            return FallbackModel(self._provided(fallback, client), ledger)
+        if samples:
             request = context.request_context
             if request is not None and request.protocol_version in MODERN_PROTOCOL_VERSIONS:
                 return RoundsModel(
@@ -144,16 +190,25 @@ class _Service:
             limiter = self.limiters.setdefault(
                 context.session_id, anyio.CapacityLimiter(self.settings.model_concurrency)
             )
-            return self._concurrent("client", session_call(context), limiter, client)
+            ask = session_call(context)
+            if fallback is None:
+                return self._concurrent("client", ask, limiter, client)
+            ask = with_fallback(ask, fallback.call, fallback.limiter, ledger, client)
+            return FallbackModel(self._concurrent("client", ask, limiter, client), ledger)
         if route in {"auto", "provider"} and self.provider is not None:
-            return self._concurrent("provider", self.provider.call, self.provider.limiter, client)
+            return self._provided(self.provider, client)
         if route == "extractive":
             return ExtractiveModel(self.estimate)
         raise ModelUnavailable(
-            "this client offers no sampling, and the server has no model of its own",
+            "this client offers no sampling, and the server has no model of its own"
+            if self.provider is None
+            else "this client offers no sampling, and the server may use no other model",
             mcp_code=MISSING_REQUIRED_CLIENT_CAPABILITY,
             required_capabilities={"sampling": {}},
         )
+
+    def _provided(self, provider: "Provider", client: ClientLog) -> ConcurrentModel:
+        return self._concurrent("provider", provider.call, provider.limiter, client)
 
     def _concurrent(
         self, route: Route, call: ModelCall, limiter: anyio.CapacityLimiter, client: ClientLog
@@ -245,49 +300,70 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
     @server.tool(
         title="Summarize a document",
         annotations=annotations,
-        output_schema=Summary.model_json_schema(),
+        output_schema=output_schema(Summary),
     )
     async def summarize_document(
         context: Context, document_path: DocumentPath, summary_length: Length = "standard"
-    ) -> Summary | InputRequiredResult:
+    ) -> ToolResult | InputRequiredResult:
         """Summarize one document in 1, 3 or 5+ paragraphs with a language model.
 
-        Use it to decide whether a document is worth reading, or to report on one document. For a question over several
-        documents use synthesize_research; for exact words use search_documents and read_document. `coverage` says how
-        much of the document the model was shown.
+        To decide whether a document is worth reading, or to report on one. For a question, or for several documents,
+        use synthesize_research; for exact words use search_documents and read_document. A reply that begins with
+        INCOMPLETE rests on a part of the document: `coverage` has the lines that the model was shown, read_document
+        gives the others. `route`: whose model wrote it: client (yours), provider (the server's), extractive (none:
+        sentences chosen by rule).
         """
 
-        async def run(call: Call) -> Summary:
+        async def prepare(ledger: Ledger) -> tuple[int, Run]:
             record(documents=[document_path])
-            return await summarize(call, document_path, summary_length)
+            path = ledger.recall("path") or await resolve_path(service.library, document_path)
+            ledger.remember("path", path, instead_of=[])
+            record(documents=[path])
 
-        return await service.serve(context, STEPS, run)
+            async def run(call: Call) -> ToolResult:
+                result = await summarize(call, path, summary_length)
+                return ToolResult(summary_text(result), result.model_dump(mode="json"))
+
+            return STEPS, run
+
+        return await service.serve(context, prepare)
 
     @server.tool(
         title="Synthesize research over documents",
         annotations=annotations,
-        output_schema=Synthesis.model_json_schema(),
+        output_schema=output_schema(Synthesis),
     )
     async def synthesize_research(
         context: Context,
         document_paths: DocumentPaths,
         research_question: Question,
         depth: HowDeep = "overview",
-    ) -> Synthesis | InputRequiredResult:
-        """Answer one research question from several documents, with quotes that were checked against them.
+    ) -> ToolResult | InputRequiredResult:
+        """Answer one research question from several documents, with quotes that were looked up in them.
 
-        Choose the documents first with list_research_documents or search_documents: a handful that bear on the
-        question beats the whole folder. Gives a cited answer ([1] is the first of `sources`), key insights with their
-        evidence, and what could not be used. `answered: false` says that the documents do not answer the question; an
-        insight with `verified: false` must not be reported as fact.
+        A handful of documents that search_documents found beats a whole folder. [1] in the answer is the first of
+        `sources`. `verified: false`: a quote is not in its document, do not report the insight as fact. `answered:
+        false`: the documents do not answer the question; search for others. `partial: true`: findings per document
+        instead of one answer; ask about fewer. `sources_skipped`: documents that were not used, each with its
+        `reason`. `coverage.complete: false`: only the passages that fit the question best were shown to the model;
+        read_document gives the rest. `route`: whose model answered: client (yours), provider (the server's),
+        extractive (none: sentences chosen by rule).
         """
-        paths = list(dict.fromkeys(document_paths))
 
-        async def run(call: Call) -> Synthesis:
-            record(documents=paths)
-            return await synthesize(call, paths, research_question, depth)
+        async def prepare(ledger: Ledger) -> tuple[int, Run]:
+            record(documents=document_paths)
+            wanted = await requested(service.library, document_paths, ledger)
+            record(documents=[entry.path for entry in wanted])
 
-        return await service.serve(context, len(paths), run)
+            async def run(call: Call) -> ToolResult:
+                result = await synthesize(call, wanted, research_question, depth)
+                return ToolResult(
+                    synthesis_text(result, estimate=service.estimate), result.model_dump(mode="json")
+                )
+
+            return len(wanted), run
+
+        return await service.serve(context, prepare)
 
 
 def _add_prompt(server: FastMCP[Any]) -> None:

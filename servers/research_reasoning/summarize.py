@@ -9,7 +9,7 @@ from research_reasoning.call import Call, completed
 from research_reasoning.code_spans import Block
 from research_reasoning.coverage import coverage, is_blank
 from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Outcome, Prompt, key_of
-from research_reasoning.results import Coverage, Summary, SummaryLength
+from research_reasoning.results import INCOMPLETE, Coverage, Summary, SummaryLength
 from research_reasoning.selection import Shown, clip, parts
 from research_reasoning.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
@@ -52,7 +52,7 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
     summary = await summarizer.run(shown)
     covered = _covered(text, [part for number, part in enumerate(shown, 1) if number not in summarizer.lost])
     paragraphs, problem = shaped(summary, plan)
-    warnings = [*text.notes, *_left_out(_covered(text, shown), shown, summarizer), *call.cut_warnings()]
+    warnings = [*text.notes, *_left_out(_covered(text, shown), shown, summarizer), *call.model_warnings()]
     warnings += [problem] if problem else []
     for warning in warnings[len(text.notes) :]:
         await call.client.warning(f"{name}: {warning}", once=True)
@@ -79,13 +79,16 @@ def _left_out(planned: Coverage, shown: Sequence[Shown], summarizer: "_Summarize
     """What the summary does not rest on."""
     told = []
     if not planned.complete:
-        told.append(f"{planned.lines_shown} of {planned.lines_total} lines were used; the rest did not fit")
+        told.append(
+            f"{INCOMPLETE}: {planned.lines_shown} of {planned.lines_total} lines were used; the rest did not fit"
+        )
     for number, why in summarizer.lost.items():
         ranges = shown[number - 1].ranges
-        told.append(f"lines {ranges[0][0]}-{ranges[-1][1]} were left out: {why}")
+        told.append(f"{INCOMPLETE}: lines {ranges[0][0]}-{ranges[-1][1]} were left out: {why}")
     if summarizer.clipped:
         told.append(
-            "notes on parts of the document were too long to be merged whole; their ends were left out"
+            f"{INCOMPLETE}: notes on parts of the document were too long to be merged whole; "
+            "their ends were left out"
         )
     return told
 

@@ -10,18 +10,26 @@ from research_reasoning.call import Call
 from research_reasoning.combination import Combination
 from research_reasoning.coverage import is_blank
 from research_reasoning.evidence import RESERVE, DocumentEvidence, EvidenceTask, gather
+from research_reasoning.fitting import fitted
 from research_reasoning.models.protocol import Cost
-from research_reasoning.results import Depth, Source, Synthesis
+from research_reasoning.requested import Requested
+from research_reasoning.results import INCOMPLETE, Depth, Source, Synthesis
 from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.errors import ModelFailed, NoReadableDocuments, ResearchError, RootUnavailable
+from research_shared.errors import (
+    DocumentNotFound,
+    ModelFailed,
+    NoReadableDocuments,
+    ResearchError,
+    RootUnavailable,
+)
 from research_shared.telemetry import record
 
 READERS = 8
 """Documents read at once; the library has its own limit on processes."""
 
 
-async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Depth) -> Synthesis:
+async def synthesize(call: Call, wanted: Sequence[Requested], question: str, depth: Depth) -> Synthesis:
     """An answer to the question from the documents.
 
     Raises:
@@ -30,11 +38,12 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
         BudgetExceeded: too many documents for one request.
         ModelError: the model answered for none of them, after its retries.
     """
+    paths = [entry.path for entry in wanted]
     said = call.estimate(question) + max(map(call.estimate, paths))
     call.budget = replace(call.budget, overhead=OVERHEAD + said)
     plan = DEPTHS[depth].among(len(paths), call.budget.material)
     share = call.budget.share(len(paths), plan.share)
-    texts = await _read(call, paths)
+    texts = await _read(call, wanted)
     tasks = [
         EvidenceTask(call, text, question, plan, share)
         for text in texts.values()
@@ -60,7 +69,7 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
     await _tell_limits(call, sources, unverified, prose, warnings)
     used = sum(source.status == "used" for source in sources)
     record(sources_used=used, sources_skipped=len(sources) - used, partial=answer.partial)
-    return Synthesis(
+    result = Synthesis(
         research_question=question,
         synthesis=answer.text,
         key_insights=list(answer.insights),
@@ -76,14 +85,19 @@ async def synthesize(call: Call, paths: Sequence[str], question: str, depth: Dep
         warnings=warnings,
         usage=call.usage(),
     )
+    return fitted(result, call.estimate)
 
 
-async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | ResearchError]:
+async def _read(call: Call, wanted: Sequence[Requested]) -> dict[str, DocumentText | ResearchError]:
     """The texts of the documents, or why there is none. A skipped document is a step done."""
     found: dict[str, DocumentText | ResearchError] = {}
     limiter = anyio.CapacityLimiter(READERS)
 
-    async def one(path: str) -> None:
+    async def one(entry: Requested) -> None:
+        path = entry.path
+        if entry.missing is not None:
+            found[path] = DocumentNotFound(entry.missing)
+            return
         async with limiter:
             await call.client.info(f"reading {quoted(path)}", once=True)
             try:
@@ -94,9 +108,9 @@ async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | Re
                 found[path] = NoReadableDocuments("the document holds no text") if is_blank(text) else text
 
     async with anyio.create_task_group() as group:
-        for path in paths:
-            group.start_soon(one, path)
-    texts = {path: found[path] for path in paths}
+        for entry in wanted:
+            group.start_soon(one, entry)
+    texts = {entry.path: found[entry.path] for entry in wanted}
     for path, text in texts.items():
         if isinstance(text, DocumentText):
             for note in text.notes:
@@ -109,7 +123,11 @@ async def _read(call: Call, paths: Sequence[str]) -> dict[str, DocumentText | Re
     if len(gone) == len(texts):
         raise gone[0]
     if len(failed) == len(texts):
-        raise NoReadableDocuments("none of the requested documents could be read", requested=len(texts))
+        path, why = next(iter(failed.items()))
+        raise NoReadableDocuments(
+            f"none of the requested documents could be read; {quoted(path)}: {why.message}",
+            requested=len(texts),
+        )
     return texts
 
 
@@ -130,12 +148,14 @@ async def _tell_limits(
         warnings.append(f"{len(parts)} of {len(sources)} documents were used in part; see their coverage")
     skipped = sum(source.status == "skipped" for source in sources)
     if skipped:
-        warnings.append(f"{skipped} of {len(sources)} documents were skipped; see their reasons")
+        warnings.append(
+            f"{INCOMPLETE}: {skipped} of {len(sources)} documents were skipped; see their reasons"
+        )
     if prose:
         warnings.append(
             f"{prose} of {len(sources)} documents gave prose in place of the JSON asked for; it is kept without evidence"
         )
-    warnings += call.cut_warnings()
+    warnings += call.model_warnings()
     if unverified:
         warnings.append(
             f"{unverified} quote{'s' * (unverified != 1)} could not be found in the documents and "

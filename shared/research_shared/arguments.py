@@ -36,6 +36,7 @@ __all__ = [
     "READ_LIST",
     "READ_TEXT",
     "clamped",
+    "matching_paths",
     "nearest_paths",
     "nothing_matches",
     "or_default",
@@ -165,7 +166,7 @@ async def resolve_path(library: "Library", given: str) -> str:
             continue
         return path
     paths = [info.path for info in await library.documents()]
-    meant = await asyncio.to_thread(_meant, given, paths)
+    meant = await asyncio.to_thread(matching_paths, given, paths)
     if len(meant) == 1:
         return meant[0]
     if meant:
@@ -177,8 +178,8 @@ async def resolve_path(library: "Library", given: str) -> str:
     raise await asyncio.to_thread(_not_found, given, paths)
 
 
-def _meant(given: str, paths: Sequence[str]) -> list[str]:
-    """The paths that are the same but for case and Unicode form, else those that end in what was given."""
+def matching_paths(given: str, paths: Sequence[str]) -> list[str]:
+    """The paths that are the same as `given` but for case and Unicode form, else those that end in it."""
     wanted = _key(plain_path(given))
     if not wanted:
         return []

@@ -11,7 +11,7 @@ from fastmcp import Client
 from fastmcp.client.client import ClientSessionState
 from fastmcp.client.transports import ClientTransport
 from fastmcp.client.transports.base import SessionKwargs, TransportOptions
-from mcp import ClientSession
+from mcp import ClientSession, MCPError
 from mcp.client._input_required import run_input_required_driver
 from mcp.client.session import ClientRequestContext, ElicitationFnT, ListRootsFnT, SamplingFnT
 from mcp_types.methods import parse_server_notification
@@ -20,8 +20,11 @@ from mcp_types.version import LATEST_MODERN_VERSION
 from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.stateless import StatelessHttp
 from research_gateway.upstreams.transport import PooledHttpTransport
+from research_shared.capabilities import SAMPLING_META_KEY
 
 INIT_TIMEOUT_S = 10.0
+_NO_SAMPLING = frozenset({mcp_types.METHOD_NOT_FOUND, mcp_types.INVALID_REQUEST})
+"""What a client answers that has declared sampling and does not do it."""
 LIST_CHANGES = (
     mcp_types.ToolListChangedNotification,
     mcp_types.ResourceListChangedNotification,
@@ -50,18 +53,38 @@ class _RelaySession(ClientSession):
         answer = await super().send_request(request, *args, **kwargs)
         if not self._answers or not isinstance(answer, mcp_types.InputRequiredResult):
             return answer
+        asked = answer
+        samples = True
 
         async def ask(key: str, question: mcp_types.InputRequest) -> Any:
-            return await self.dispatch_input_request(
+            nonlocal samples
+            answered = await self.dispatch_input_request(
                 ClientRequestContext(session=self, request_id=key), question
             )
+            if isinstance(question, mcp_types.CreateMessageRequest):
+                samples = samples and getattr(answered, "code", None) not in _NO_SAMPLING
+            return answered
 
-        async def again(answers: mcp_types.InputResponses | None, state: str | None) -> Any:
-            params = request.params.model_copy(update={"input_responses": answers, "request_state": state})
-            following = request.model_copy(update={"params": params})
-            return await super(_RelaySession, self).send_request(following, *args, **kwargs)
+        async def again(answers: mcp_types.InputResponses | None, state: str | None, **meta: Any) -> Any:
+            nonlocal asked
+            update = {"input_responses": answers, "request_state": state}
+            if meta:
+                update["meta"] = {**(request.params.meta or {}), **meta}
+            following = request.model_copy(update={"params": request.params.model_copy(update=update)})
+            result = await super(_RelaySession, self).send_request(following, *args, **kwargs)
+            asked = result if isinstance(result, mcp_types.InputRequiredResult) else asked
+            return result
 
-        return await run_input_required_driver(answer, dispatch=ask, retry=again)
+        try:
+            return await run_input_required_driver(answer, dispatch=ask, retry=again)
+        except MCPError:
+            if samples:
+                raise
+            # A server of ours may have a model of its own; another one asks the same again.
+            result = await again(None, asked.request_state, **{SAMPLING_META_KEY: False})
+            if isinstance(result, mcp_types.InputRequiredResult):
+                raise
+            return result
 
     def _build_capabilities(self, version: str) -> mcp_types.ClientCapabilities:
         del version

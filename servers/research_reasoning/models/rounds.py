@@ -68,6 +68,22 @@ class AskClient(Exception):
         self.requests = requests
 
 
+def known_outcome(ledger: Ledger, prompt: Prompt) -> Outcome | None:
+    """The outcome that the rounds so far have come to for a prompt, if any."""
+    if prompt.key in ledger.answers:
+        return ledger.answers[prompt.key]
+    if prompt.key in ledger.failures:
+        return failure(prompt, *ledger.failures[prompt.key])
+    return None
+
+
+def is_unanswered(ledger: Ledger, responses: Mapping[str, Any] | None) -> bool:
+    """Whether the client was asked and comes back without an answer to any of it."""
+    return bool(ledger.asked) and not any(
+        f"{key}.{attempt}" in (responses or {}) for key, attempt in ledger.asked.items()
+    )
+
+
 class RoundsModel:
     """Finds answers in the ledger and ends the round when some are missing."""
 
@@ -158,11 +174,7 @@ class RoundsModel:
         ledger.touched.add(key)
         if key not in ledger.answers and key not in ledger.failures and key in self._asked:
             await self._take(prompt, self._asked.pop(key))
-        if key in ledger.answers:
-            return ledger.answers[key]
-        if key in ledger.failures:
-            return failure(prompt, *ledger.failures[key])
-        return None
+        return known_outcome(ledger, prompt)
 
     async def _take(self, prompt: Prompt, attempt: int) -> None:
         response = self._responses.get(f"{prompt.key}.{attempt}")

@@ -59,6 +59,8 @@ class Ledger:
     models: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     """What the answers were for that stopped at their length limit."""
+    client_given_up: bool = False
+    """The client declared sampling and did not answer it. Not carried: the round that notices it asks the client nothing more."""
     digests: dict[str, str] = field(default_factory=dict)
     """The documents that the call is about, as they were when they were last read."""
     touched: set[str] = field(default_factory=set)

@@ -1,0 +1,120 @@
+"""Which documents a synthesis was asked about: paths in any spelling, folders and patterns, as one numbered list."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from research_reasoning.models.state import Ledger
+from research_shared.arguments import matching_paths, nearest_paths, nothing_matches, plain_path
+from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchError, RootUnavailable
+from research_shared.library import Library
+from research_shared.patterns import compile_pattern
+
+MAX_DOCUMENTS = 500
+MAX_SUGGESTED = 20
+"""So many entries that name no document are compared with what is there; further ones are only said to be missing."""
+
+_WILD = frozenset("*?[{")
+_KEY = "requested"
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """One entry of the list: a document's path, or what was given and why it is none."""
+
+    path: str
+    missing: str | None = None
+
+
+async def requested(library: Library, given: Sequence[str], ledger: Ledger) -> list[Requested]:
+    """The documents that the argument names, each once, in its order; those of a pattern sorted by path.
+
+    What names no document stays in the list, with what exists near it. The first round's list holds for all rounds of
+    a call, because citations count it.
+
+    Raises:
+        InvalidArguments: more than `MAX_DOCUMENTS` are named.
+        InvalidPattern: a pattern is malformed.
+        RootUnavailable: a pattern is given, and a research folder is gone.
+    """
+    kept = ledger.recall(_KEY)
+    if kept is None:
+        named = await _Reading(library).named(given)
+        kept = [[entry.path, entry.missing] for entry in named]
+        ledger.remember(_KEY, kept, instead_of=[])
+    return [Requested(path, missing) for path, missing in kept]
+
+
+class _Reading:
+    """Reads one argument; the folders are listed once, when something is not the exact path of a document."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._listed: list[str] | None = None
+        self._compared = 0
+
+    async def named(self, given: Sequence[str]) -> list[Requested]:
+        entries: dict[str, Requested] = {}
+        for item in given:
+            for entry in await self._entries(item):
+                entries.setdefault(entry.path, entry)
+        if len(entries) > MAX_DOCUMENTS:
+            raise InvalidArguments(
+                f"document_paths names {len(entries)} documents; one call takes {MAX_DOCUMENTS}",
+                hint="Narrow the patterns, or choose the documents that bear on the question with search_documents.",
+            )
+        return list(entries.values())
+
+    async def _entries(self, item: str) -> list[Requested]:
+        for path in dict.fromkeys((item, plain_path(item))):
+            if await self._exists(path):
+                return [Requested(path)]
+        wild = not _WILD.isdisjoint(item)
+        try:
+            paths = await self._paths()
+        except RootUnavailable:
+            if wild:
+                raise
+            return [Requested(item)]  # reading it will say so
+        meant = [] if wild else await asyncio.to_thread(matching_paths, item, paths)
+        if len(meant) == 1:
+            return [Requested(meant[0])]
+        found = [] if meant else await asyncio.to_thread(_below, item, paths, wild)
+        if found:
+            return [Requested(path) for path in found]
+        return [Requested(item, await asyncio.to_thread(self._why, item, paths, meant, wild))]
+
+    async def _exists(self, path: str) -> bool:
+        try:
+            await self._library.stat(path)
+        except DocumentNotFound:
+            return False
+        except ResearchError:
+            return True  # reading it will say what is wrong with it
+        return True
+
+    async def _paths(self) -> list[str]:
+        if self._listed is None:
+            self._listed = [info.path for info in await self._library.documents()]
+        return self._listed
+
+    def _why(self, item: str, paths: Sequence[str], meant: Sequence[str], wild: bool) -> str:
+        """Why an entry names no document, and what exists near it."""
+        if meant:
+            return f"{len(meant)} documents have this name; give the whole path: {', '.join(meant[:3])}"
+        self._compared += 1
+        if self._compared > MAX_SUGGESTED:
+            return "no document has this path"
+        if wild:
+            return nothing_matches(item, paths)
+        near = nearest_paths(item, paths)
+        return f"no document has this path{'; nearest: ' if near else ''}{', '.join(near)}"
+
+
+def _below(item: str, paths: Sequence[str], wild: bool) -> list[str]:
+    """The documents that a pattern matches, or that lie in a folder."""
+    pattern = plain_path(item)
+    if not pattern:
+        return []
+    matches = compile_pattern(pattern if wild else f"{pattern}/**")
+    return sorted(path for path in paths if matches(path))
