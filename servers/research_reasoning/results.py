@@ -1,8 +1,8 @@
 """What the tools give: the models whose JSON schemas the server publishes."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from research_reasoning.models.protocol import Route
 
@@ -43,6 +43,12 @@ class Usage(_Result):
     output_tokens: int
 
 
+_Usage = Annotated[
+    Usage,
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "integer"}}, mode="serialization"),
+]
+
+
 class Summary(_Result):
     """The result of summarize_document. `token_estimate` is of the summary; `model` is `extractive` when none wrote it."""
 
@@ -55,7 +61,7 @@ class Summary(_Result):
     summary_length: SummaryLength
     coverage: Coverage
     warnings: list[str]
-    usage: Usage
+    usage: _Usage
 
 
 class Evidence(_Result):
@@ -101,4 +107,4 @@ class Synthesis(_Result):
     model: str
     route: Route
     warnings: list[str]
-    usage: Usage
+    usage: _Usage
