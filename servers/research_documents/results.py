@@ -1,7 +1,7 @@
 """The shapes that the documents tools answer with."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -116,36 +116,3 @@ class DocumentExcerpt(Result):
             exclude_if=_absent, description="what the text lacks, what was repaired, how an argument was read"
         ),
     ] = ()
-
-
-def output_schema(result: type[Result]) -> dict[str, Any]:
-    """The JSON schema of a result, as small as its use: without titles, defaults, `$ref` and class descriptions."""
-    schema = result.model_json_schema(mode="serialization")
-    lean: dict[str, Any] = _lean(schema, schema.pop("$defs", {}))
-    return lean
-
-
-def _lean(node: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_lean(item, definitions) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        node = {**definitions[node["$ref"].rpartition("/")[2]], **node}
-    left_out = {"$ref", "title", "default", *(("description",) if "properties" in node else ())}
-    kept = {key: value for key, value in node.items() if key not in left_out}
-    if "properties" in kept:
-        kept["properties"] = {name: _lean(value, definitions) for name, value in kept["properties"].items()}
-        return kept
-    lean = {key: _lean(value, definitions) for key, value in kept.items()}
-    return _nullable(lean)
-
-
-def _nullable(node: dict[str, Any]) -> dict[str, Any]:
-    """`anyOf` of one type and null as a list of two types, which takes fewer words."""
-    kinds = node.get("anyOf", [])
-    others = [kind for kind in kinds if kind != {"type": "null"}]
-    if len(kinds) != len(others) + 1 or len(others) != 1:
-        return node
-    rest = {key: value for key, value in node.items() if key != "anyOf"}
-    return {**others[0], "type": [others[0]["type"], "null"], **rest}

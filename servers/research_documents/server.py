@@ -22,7 +22,6 @@ from research_documents.results import (
     Match,
     SearchResult,
     Unreadable,
-    output_schema,
 )
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.request import Mode, Snippet
@@ -33,6 +32,7 @@ from research_shared.errors import DocumentNotFound
 from research_shared.identity import TITLE, new_server
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
+from research_shared.schemas import output_schema
 from research_shared.scope_meta import ScopeFromRequest
 from research_shared.settings import Settings
 from research_shared.telemetry import record

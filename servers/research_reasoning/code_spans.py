@@ -64,7 +64,7 @@ def parts(text: str) -> Iterator[Block | Line]:
     while at < len(lines):
         fence = _FENCE.fullmatch(lines[at])
         if fence is None:
-            yield tuple(_line(lines[at], bars=spans_may_hold_bars))
+            yield line_parts(lines[at], bars=spans_may_hold_bars)
             at += 1
             continue
         closing = re.compile(rf"[ \t]{{0,12}}{re.escape(fence['mark'][0])}{{{len(fence['mark'])},}}[ \t]*+")
@@ -107,8 +107,16 @@ def _dedented(line: str, indent: int) -> str:
     return line[min(indent, len(line) - len(line.lstrip())) :]
 
 
-def _line(line: str, *, bars: bool) -> Iterator[Prose | Span]:
-    """The spans of a line and what is between them. A run of back quotes ends at the next one of its length."""
+def line_parts(line: str, *, bars: bool = True) -> Line:
+    """The spans of one line and what is between them; no fence begins in it.
+
+    `bars` says that a span may hold `|`: the line cannot be one of a table.
+    """
+    return tuple(_pieces(line, bars=bars))
+
+
+def _pieces(line: str, *, bars: bool) -> Iterator[Prose | Span]:
+    """A run of back quotes ends at the next one of its length."""
     runs = [match.span() for match in _RUN.finditer(line)]
     next_alike: list[int | None] = [None] * len(runs)
     seen: dict[int, int] = {}
@@ -137,6 +145,4 @@ def _on_its_own(content: str, length: int) -> str:
     """What is in a span: without the spaces that keep longer back quotes from its own, and these as apostrophes."""
     if length == 1:
         return content
-    if content[0] == content[-1] == " ":
-        content = content[1:-1]
-    return content.replace("`", "'")
+    return content.strip().replace("`", "'")

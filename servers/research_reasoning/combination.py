@@ -1,6 +1,6 @@
 """The answer of a synthesis: asked of a model from the evidence of all documents, or made of their findings as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from research_reasoning import answers, prompts
@@ -9,7 +9,7 @@ from research_reasoning.call import Call
 from research_reasoning.evidence import CheckedFinding, DocumentEvidence, repair_prompt
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
 from research_reasoning.results import INCOMPLETE, Evidence, Insight
-from research_reasoning.untrusted import neutralised, quoted, visible
+from research_reasoning.untrusted import neutralised, neutralised_line, quoted, visible
 
 NAME_TOKENS = 6
 """What a source costs in the combination besides its name."""
@@ -140,14 +140,14 @@ class Combination:
             )
         return "\n".join(text for _, _, text in sorted(kept, key=lambda entry: (entry[1], entry[0])))
 
-    def _cleaned(self, text: str) -> str:
+    def _cleaned(self, text: str, neutralise: Callable[[str], str] = neutralised) -> str:
         checked, wrong = answers.checked_citations(text, self._citable)
         if wrong:
             self._warnings.append(
                 f"citations of sources that are not there were removed: {sorted(set(wrong))}"
             )
         # Afterwards: what stood around a citation that is gone could make an address.
-        return neutralised(checked)
+        return neutralise(checked)
 
     def _insight(self, claim: str, marks: Sequence[str]) -> Insight:
         known = [mark for mark in dict.fromkeys(marks) if mark in self._by_mark]
@@ -157,7 +157,7 @@ class Combination:
             )
         evidence = [item for mark in known for item in _evidence(*self._by_mark[mark])]
         verified = bool(evidence) and all(item.verified for item in evidence)
-        return Insight(claim=self._cleaned(claim), evidence=evidence, verified=verified)
+        return Insight(claim=self._cleaned(claim, neutralised_line), evidence=evidence, verified=verified)
 
     def _blocks(self) -> list[str]:
         """The findings by document: all of them, or the first of each, of as many documents as a reply holds."""
@@ -211,9 +211,7 @@ def _evidence(path: str, finding: CheckedFinding) -> list[Evidence]:
             if quote.start_line is None
             else (quote.start_line, quote.end_line or quote.start_line),
             # what stands in the document is given as it stands there, what was made up is not trusted
-            quote=visible(" ".join(quote.text.split()))
-            if quote.verified
-            else neutralised(" ".join(quote.text.split())),
+            quote=visible(" ".join(quote.text.split())) if quote.verified else neutralised_line(quote.text),
             verified=quote.verified,
         )
         for quote in finding.quotes

@@ -32,6 +32,7 @@ def _steps() -> Iterator[tuple[str, Shorten]]:
     yield "the coverage", _without_coverage
     yield "all but four quotes of each insight", lambda result: _with_evidence(result, 4)
     yield "all but one quote of each insight", lambda result: _with_evidence(result, 1)
+    yield "quotes beyond 200 characters", _with_short_quotes
     yield "the reasons of skipped documents beyond 60 characters", _with_short_reasons
 
 
@@ -57,9 +58,27 @@ def _with_evidence(result: Synthesis, most: int) -> Synthesis:
     return result.model_copy(update={"key_insights": insights})
 
 
+def _with_short_quotes(result: Synthesis) -> Synthesis:
+    insights = [
+        insight.model_copy(
+            update={
+                "evidence": [
+                    item.model_copy(update={"quote": _cut(item.quote, 200)}) for item in insight.evidence
+                ]
+            }
+        )
+        for insight in result.key_insights
+    ]
+    return result.model_copy(update={"key_insights": insights})
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _with_short_reasons(result: Synthesis) -> Synthesis:
     sources = [
-        source.model_copy(update={"reason": source.reason[:60] if source.reason else source.reason})
+        source.model_copy(update={"reason": _cut(source.reason, 60)}) if source.reason is not None else source
         for source in result.sources
     ]
     return result.model_copy(update={"sources": sources})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from research_reasoning.results import INCOMPLETE, Evidence, Insight, Source, Summary, Synthesis
-from research_reasoning.untrusted import neutralised, visible
+from research_reasoning.untrusted import neutralised_line, visible
 from research_shared.tokens import Estimator, estimate_tokens
 
 MAX_TEXT_TOKENS: Final = 20_000
@@ -27,7 +27,7 @@ def summary_text(result: Summary) -> str:
         [
             *_warnings(result.warnings),
             result.summary,
-            f"Summary of {_path(result.document_path)} by {_model(result.model, result.route)}.",
+            f"Summary of {_path(result.document_path)}. {_model(result.model, result.route)}",
         ]
     )
 
@@ -45,28 +45,29 @@ def synthesis_text(result: Synthesis, *, estimate: Estimator = estimate_tokens) 
             for number, insight in enumerate(result.key_insights, 1)
             for line in _insight(number, insight, numbers)
         ]
-        blocks.append("\n".join(["Key insights:", "", *insights]))
-    tail = f"Answered by {_model(result.model, result.route)}."
+        blocks.append("\n".join(["Key insights:", *insights]))
+    tail = _model(result.model, result.route)
     room = MAX_TEXT_TOKENS - estimate("\n\n".join([*blocks, tail]))
     return "\n\n".join([*blocks, _sources(result, room, estimate), tail])
 
 
 def _warnings(warnings: Sequence[str]) -> list[str]:
     """What is incomplete, then the rest."""
-    first = [_inline(text) for text in warnings if text.startswith(INCOMPLETE)]
-    rest = [f"Note: {_inline(text)}" for text in warnings if not text.startswith(INCOMPLETE)]
+    first = [neutralised_line(text) for text in warnings if text.startswith(INCOMPLETE)]
+    rest = [f"Note: {neutralised_line(text)}" for text in warnings if not text.startswith(INCOMPLETE)]
     return ["\n".join([*first, *rest])] if warnings else []
 
 
 def _insight(number: int, insight: Insight, numbers: dict[str, int]) -> list[str]:
     verdict = "verified" if insight.verified else "NOT VERIFIED, do not report as fact"
-    lines = [f"{number}. {_inline(insight.claim)} ({verdict})"]
-    lines += [f"   - {_evidence(item, numbers)}" for item in insight.evidence[:MAX_EVIDENCE]]
+    lines = [f"{number}. {neutralised_line(insight.claim)} ({verdict})"]
+    lines += [f"   - {_evidence(item, numbers, insight.claim)}" for item in insight.evidence[:MAX_EVIDENCE]]
     more = len(insight.evidence) - MAX_EVIDENCE
     return [*lines, f"   - and {more} more quotes"] if more > 0 else lines
 
 
-def _evidence(item: Evidence, numbers: dict[str, int]) -> str:
+def _evidence(item: Evidence, numbers: dict[str, int], claim: str) -> str:
+    """Where a quote is and what it says, unless the claim says the same."""
     quote = item.quote if len(item.quote) <= MAX_QUOTE_CHARS else item.quote[: MAX_QUOTE_CHARS - 1] + "…"
     if item.lines is None:
         where = "is not in the document"
@@ -75,16 +76,18 @@ def _evidence(item: Evidence, numbers: dict[str, int]) -> str:
         where = f"line {first}" if first == last else f"lines {first}-{last}"
         if item.page is not None:
             where = f"p. {item.page}, {where}"
-    return f'[{numbers[item.document]}] {where}: "{_inline(quote)}"'
+    place = f"[{numbers[item.document]}] {where}"
+    return (
+        place
+        if neutralised_line(item.quote) == neutralised_line(claim)
+        else f'{place}: "{neutralised_line(quote)}"'
+    )
 
 
 def _sources(result: Synthesis, room: int, estimate: Estimator) -> str:
     """The sources by number, as many as there is room for; the structured result has all of them."""
-    parts = sum(source.coverage is not None and not source.coverage.complete for source in result.sources)
-    counts = [f"{result.sources_used} used"]
-    counts += [f"{parts} of them in part"] if parts else []
-    counts += [f"{result.sources_skipped} skipped"] if result.sources_skipped else []
-    lines = [f"Sources ({', '.join(counts)}):", ""]
+    skipped = f", {result.sources_skipped} skipped" if result.sources_skipped else ""
+    lines = [f"Sources ({result.sources_used} used{skipped}):"]
     reasons = 0
     for number, source in enumerate(result.sources, 1):
         reasons += source.status == "skipped"
@@ -100,20 +103,20 @@ def _sources(result: Synthesis, room: int, estimate: Estimator) -> str:
 def _source(number: int, source: Source, *, reason: bool) -> str:
     line = f"- [{number}] {_path(source.path)}"
     if source.status == "skipped":
-        return f"{line} skipped: {_inline(source.reason)}" if reason and source.reason else f"{line} skipped"
+        return (
+            f"{line} skipped: {neutralised_line(source.reason)}"
+            if reason and source.reason
+            else f"{line} skipped"
+        )
     return f"{line} in part" if source.coverage is not None and not source.coverage.complete else line
 
 
 def _model(model: str, route: str) -> str:
-    return "sentences chosen without a model" if route == "extractive" else f"{_inline(model)} ({route})"
+    return "No model was used." if route == "extractive" else f"Model: {neutralised_line(model)} ({route})."
 
 
 def _path(path: str) -> str:
     """A path as code, in which nothing but back quotes has a meaning."""
     path = " ".join(visible(path).split())
     path = path if len(path) <= MAX_PATH_CHARS else path[:MAX_PATH_CHARS] + "…"
-    return neutralised(f"`{path}`") if "`" not in path else neutralised(path)
-
-
-def _inline(text: str) -> str:
-    return neutralised(" ".join(text.split()))
+    return neutralised_line(path if "`" in path else f"`{path}`")

@@ -73,6 +73,11 @@ def neutralised(answer: str) -> str:
     return "\n".join(part.written() if isinstance(part, Block) else _neutralised_line(part) for part in parts)
 
 
+def neutralised_line(answer: str) -> str:
+    """The same for a text that goes on one line, in which no block of code begins."""
+    return _neutralised_line(code_spans.line_parts(" ".join(visible(answer).split())))
+
+
 def _neutralised_line(line: Line) -> str:
     pieces: list[str] = []
     for piece in line:

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from reasoning.carriers import connected
 from reasoning.scripted import Reply, ScriptedModel
-from research_reasoning.untrusted import fenced, neutralised, quoted, visible
+from research_reasoning.untrusted import fenced, neutralised, neutralised_line, quoted, visible
 
 EVIL = """# Minutes
 
@@ -272,6 +272,20 @@ def test_the_time_for_an_answer_grows_no_faster_than_the_answer(shape: str) -> N
     for start in ("", "[a](", "!["):
         neutralised(start + shape * (200_000 // len(shape)))
     assert time.process_time() - started < 10
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+@settings(max_examples=100, deadline=None)
+def test_a_text_for_one_line_stays_on_it(answer: str) -> None:
+    line = neutralised_line(answer)
+    assert "\n" not in line
+    assert acts(line) == []
+    assert [token.type for token in HTML.parse(f"x {line}\n\nafter")][-3:] == [
+        "paragraph_open",
+        "inline",
+        "paragraph_close",
+    ]
+    assert neutralised_line("```rust let x: Rc<T>; ``` and ```js") == "`rust let x: Rc<T>;` and '''js"
 
 
 def test_invisible_characters_are_removed_and_others_kept() -> None:

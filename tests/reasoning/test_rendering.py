@@ -1,0 +1,220 @@
+"""The text of a reply: what a model reads, safe to render and short enough to be read whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcp_types import TextContent
+
+from reasoning.carriers import connected
+from reasoning.scripted import Reply, ScriptedModel
+from reasoning.test_untrusted import HTML, PIECES, acts
+from research_reasoning.combination import MAX_UNCOMBINED_TOKENS
+from research_reasoning.fitting import fitted
+from research_reasoning.rendering import MAX_TEXT_TOKENS, summary_text, synthesis_text
+from research_reasoning.results import Coverage, Evidence, Insight, Source, Summary, Synthesis, Usage
+from research_reasoning.untrusted import neutralised, neutralised_line
+from research_shared.tokens import estimate_tokens
+
+USAGE = Usage(model_calls=1, attempts=1, rounds=0, input_tokens=10, output_tokens=10)
+COVERED = Coverage(
+    lines_shown=8,
+    lines_total=9,
+    pages_shown=None,
+    pages_total=None,
+    ranges=[(1, 8)],
+    complete=True,
+    clipped_lines=0,
+)
+LIMIT = 25_000
+
+
+def synthesis(**changes: Any) -> Synthesis:
+    plain: dict[str, Any] = {
+        "research_question": "Who talks to whom?",
+        "synthesis": "They agree [1].",
+        "key_insights": [],
+        "answered": True,
+        "sources_used": 1,
+        "sources_skipped": 0,
+        "sources": [Source(path="a.md", status="used", reason=None, coverage=COVERED)],
+        "partial": False,
+        "unverified_quotes": 0,
+        "depth": "overview",
+        "model": "scripted-1",
+        "route": "client",
+        "warnings": [],
+        "usage": USAGE,
+    }
+    return Synthesis(**(plain | changes))
+
+
+async def text_of(session: Any, tool: str, **arguments: Any) -> str:
+    result = await session.client.call_tool(tool, arguments)
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    assert result.structured_content is not None
+    return block.text
+
+
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory"])
+async def test_a_synthesis_reads_as_answer_insights_and_sources_with_what_is_missing_first(
+    folder: Path, carrier: str
+) -> None:
+    evidence = {
+        "relevant": True,
+        "findings": [
+            {"claim": "Layers hide it.", "quotes": ["Each relay removes one layer"]},
+            {"claim": "Magic hides it.", "quotes": ["a wizard did it with `Rc<T>`"]},
+        ],
+    }
+    combination = {
+        "answered": True,
+        "synthesis": "Layers hide it [2].",
+        "insights": [
+            {"claim": "Layers hide it.", "evidence": ["2.1"]},
+            {"claim": "Magic hides it.", "evidence": ["2.2"]},
+        ],
+    }
+    model = ScriptedModel(
+        {"evidence": [Reply(json.dumps(evidence))], "combine": [Reply(json.dumps(combination))]}
+    )
+    async with connected(carrier, folder, model) as session:
+        text = await text_of(
+            session,
+            "synthesize_research",
+            document_paths=["no.md", "tor.md"],
+            research_question="Who hides it?",
+        )
+    assert text == (
+        "INCOMPLETE: 1 of 2 documents were skipped; see their reasons\n"
+        "Note: 1 quote could not be found in the documents and is marked unverified\n"
+        "\n"
+        "Layers hide it [2].\n"
+        "\n"
+        "Key insights:\n"
+        "1. Layers hide it. (verified)\n"
+        '   - [2] line 4: "Each relay removes one layer"\n'
+        "2. Magic hides it. (NOT VERIFIED, do not report as fact)\n"
+        '   - [2] is not in the document: "a wizard did it with `Rc<T>`"\n'
+        "\n"
+        "Sources (1 used, 1 skipped):\n"
+        "- [1] `no.md` skipped: no document has this path; nearest: tor.md\n"
+        "- [2] `tor.md`\n"
+        "\n"
+        "Model: scripted-1 (client)."
+    )
+
+
+async def test_a_summary_reads_as_its_paragraphs_and_says_first_what_it_does_not_rest_on(
+    folder: Path,
+) -> None:
+    (folder / "long.md").write_text(
+        "\n\n".join(f"# {n}\n\n" + "Relays hide. " * 300 for n in range(9)), "utf-8"
+    )
+    async with connected("extractive", folder) as session:
+        whole = await text_of(session, "summarize_document", document_path="tor.md", summary_length="brief")
+    async with connected(
+        "extractive", folder, model_call_tokens=2_000, model_request_tokens=4_000
+    ) as session:
+        part = await text_of(session, "summarize_document", document_path="long.md", summary_length="brief")
+    assert whole.startswith("Onion routing hides")
+    assert whole.endswith("\n\nSummary of `tor.md`. No model was used.")
+    assert part.startswith("INCOMPLETE: ")
+    assert "lines were used; the rest did not fit" in part.partition("\n\n")[0]
+
+
+def test_an_answer_that_answers_nothing_says_so_before_it() -> None:
+    text = synthesis_text(synthesis(answered=False, synthesis="None says it.", warnings=["a note"]))
+    assert text.startswith("Note: a note\n\nNOT ANSWERED: ")
+
+
+TEXTS = st.lists(st.sampled_from([*PIECES, "Sources (9 used):", "| a |\n|-|\n"]), max_size=8).map("".join)
+
+
+@given(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
+@settings(max_examples=150, deadline=None)
+def test_no_text_of_others_acts_or_takes_what_follows_into_code(
+    answer: str, claim: str, quote: str, path: str, reason: str
+) -> None:
+    found = Evidence(document=path, page=2, lines=(1, 2), quote=quote, verified=True)
+    result = synthesis(
+        synthesis=neutralised(answer),
+        key_insights=[Insight(claim=neutralised_line(claim), evidence=[found], verified=True)],
+        sources=[Source(path=path, status="skipped", reason=reason, coverage=None)],
+        sources_used=0,
+        sources_skipped=1,
+        warnings=[reason, f"INCOMPLETE: {quote}"],
+    )
+    text = synthesis_text(result)
+    assert acts(text) == []
+    last = HTML.parse(text)[-2]
+    assert (last.type, last.content) == ("inline", "Model: scripted-1 (client).")
+    summary = Summary(
+        document_path=path,
+        summary=neutralised(answer),
+        word_count=1,
+        token_estimate=1,
+        model="m",
+        route="provider",
+        summary_length="brief",
+        coverage=COVERED,
+        warnings=[reason],
+        usage=USAGE,
+    )
+    assert acts(summary_text(summary)) == []
+    assert HTML.parse(summary_text(summary))[-2].content.endswith("Model: m (provider).")
+
+
+def test_neither_form_of_the_longest_reply_is_too_long_for_a_model() -> None:
+    ranges = [(n, n + 3) for n in range(1, 400, 8)]
+    covered = COVERED.model_copy(update={"ranges": ranges, "complete": False})
+    sources = [
+        Source(
+            path=f"folder/sub-folder/a-name-as-papers-have-{n}.pdf",
+            status="used",
+            reason=None,
+            coverage=covered,
+        )
+        for n in range(430)
+    ]
+    quote = "some words of a document that say it " * 30
+    evidence = [
+        Evidence(document=sources[n].path, page=None, lines=None, quote=quote, verified=False)
+        for n in range(60)
+    ]
+    insights = [Insight(claim="It is so. " * 60, evidence=evidence, verified=False)] * 5
+    result = synthesis(key_insights=insights, sources=sources, sources_used=430, synthesis="A word. " * 1_000)
+    assert estimate_tokens(result.model_dump_json()) > 5 * LIMIT
+    short = fitted(result, estimate_tokens)
+    assert estimate_tokens(short.model_dump_json()) <= LIMIT
+    assert [source.path for source in short.sources] == [source.path for source in sources]
+    assert short.warnings[-1].startswith("INCOMPLETE: the reply would be too long")
+    text = synthesis_text(result)
+    assert estimate_tokens(text) <= MAX_TEXT_TOKENS + 100
+    assert "- and " in text
+    assert fitted(synthesis(), estimate_tokens) == synthesis()
+
+
+async def test_findings_that_were_not_combined_are_shown_as_far_as_a_reply_goes(folder: Path) -> None:
+    (folder / "many").mkdir()
+    for number in range(90):
+        (folder / "many" / f"{number:02}.md").write_text(
+            f"Relay {number} removes one layer of it.\n", "utf-8"
+        )
+    claim = "This is a long claim about what a relay removes. " * 12
+    finding = {"claim": claim, "quotes": ["removes one layer of it"]}
+    answer = Reply(json.dumps({"relevant": True, "findings": [finding, finding]}))
+    model = ScriptedModel(always=lambda kind, _text: Reply("", "refusal") if kind == "combine" else answer)
+    async with connected("handshake-memory", folder, model) as session:
+        result = await session.call(
+            "synthesize_research", document_paths="many", research_question="What does it remove?"
+        )
+    assert result["partial"] is True
+    assert estimate_tokens(result["synthesis"]) <= MAX_UNCOMBINED_TOKENS + 100
+    shown = result["synthesis"].count("- This is a long claim")
+    (told,) = [warning for warning in result["warnings"] if "only the first finding" in warning]
+    assert told == f"INCOMPLETE: only the first finding of each of {shown} of 90 documents is shown"
