@@ -12,6 +12,7 @@ from fastmcp import FastMCP
 from fastmcp.server.middleware import Middleware
 
 from research_documents.completion import path_completion
+from research_documents.resources import list_in_pages
 from research_documents.search import SearchEngine
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
@@ -105,6 +106,7 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
     _add_servers(parts, settings, library)
     for server in foreign:
         parts.add_foreign(server)
+    list_in_pages(gateway)
     gateway.add_completion_handler(first_of(parts.completions))
     add_readiness(gateway, parts.checks)
     if settings.metrics:
@@ -144,12 +146,19 @@ class _Parts:
         self.checks: dict[str, Check] = {}
         self.searched: tuple[Library, SearchEngine] | None = None
 
-    def add_remote(self, name: str, url: str, settings: Settings, build: Build) -> None:
-        """Put a remote server of ours behind the gateway, in place of the one that `build` builds."""
+    def add_remote(
+        self, name: str, url: str, settings: Settings, build: Build, *, documents: bool = False
+    ) -> None:
+        """Put a remote server of ours behind the gateway, in place of the one that `build` builds.
+
+        `documents` says that it is the one whose resources are the documents.
+        """
         from research_gateway.upstreams import UpstreamProvider, remote
 
         token = settings.upstream_token.get_secret_value() if settings.upstream_token else None
-        provider = UpstreamProvider(remote(name, url, token), seed=partial(_described, build, settings))
+        provider = UpstreamProvider(
+            remote(name, url, token), seed=partial(_described, build, settings), documents=documents
+        )
         self.gateway.add_provider(provider)
         self.completions.append(provider.complete)
         self.checks[f"upstream:{name}"] = upstream_check(provider, required=True)
@@ -170,7 +179,8 @@ def _add_servers(parts: _Parts, settings: Settings, library: Library | None) -> 
         library = library or Library.from_settings(settings)
         parts.checks["roots"] = roots_check(library.roots)
     if settings.documents_url is not None:
-        parts.add_remote("documents", settings.documents_url, settings, build_documents_server)
+        url = settings.documents_url
+        parts.add_remote("documents", url, settings, build_documents_server, documents=True)
     else:
         assert library is not None  # noqa: S101  (made above)
         engine = SearchEngine.from_settings(library, settings)

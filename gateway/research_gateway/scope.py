@@ -36,6 +36,8 @@ ROOTS_KEY = "research_gateway_roots"
 """The name under which the middleware asks for roots in a round, and the session state that caches the answer."""
 MAX_CLIENT_ROOTS = 256
 _STATE_MARK = "research-scope:"
+_TELLING = frozenset({"completion/complete", "resources/list"})
+"""Requests that name documents and that no client answers questions for."""
 
 
 def narrowed_by(roots: Sequence[Root], uris: Iterable[str]) -> Scope:
@@ -186,9 +188,9 @@ class ScopeFromClientRoots(Layer):
         )
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Serve completions within the scope; where a client cannot be asked for its roots, within nothing."""
+        """Serve completions and `resources/list` within the scope; where a client cannot be asked for its roots, within nothing."""
         ctx = context.fastmcp_context
-        if context.method != "completion/complete" or ctx is None or not _declares_roots(ctx):
+        if context.method not in _TELLING or ctx is None or not _declares_roots(ctx):
             return await call_next(context)
         with narrowed_scope(NOTHING if _modern(ctx) else await self._session_scope(ctx)):
             return await call_next(context)

@@ -11,10 +11,12 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from research_documents.completion import PATH_TEMPLATE, path_completion
+from research_documents.connectors import add_connector_tools
 from research_documents.excerpts import excerpt, whole_text
 from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, list_page
 from research_documents.patterns import nothing_there, pattern_notes
 from research_documents.rendering import excerpt_text, listing_text, search_text
+from research_documents.resources import DocumentResources, list_in_pages
 from research_documents.results import (
     DocumentExcerpt,
     DocumentList,
@@ -226,6 +228,16 @@ def build_documents_server(
         mime_type = "text/markdown" if text.media_type == "text/markdown" else "text/plain"
         return ResourceResult(contents=[ResourceContent(whole_text(text), mime_type=mime_type)])
 
+    if settings.connector_tools:
+        add_connector_tools(
+            server,
+            library=documents,
+            engine=search,
+            annotations=READ_ONLY,
+            document_url=settings.document_url,
+        )
+    server.add_provider(DocumentResources(documents))
+    list_in_pages(server)
     server.add_completion_handler(path_completion(documents))
     return server
 

@@ -145,6 +145,19 @@ class Library:
             stop.set()
             raise
 
+    async def documents_after(self, path: str, limit: int) -> list[DocumentInfo]:
+        """The first `limit` documents within the current scope that come after a path, sorted by path.
+
+        Raises:
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+        """
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(self.roots.documents_after, path, limit, stop.is_set)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+
     async def stat(self, path: str) -> DocumentInfo:
         """What a document is now: a cheap way to see whether it has changed or gone. Raises what `read` raises."""
         return await asyncio.to_thread(self.roots.stat, path)

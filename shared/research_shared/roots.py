@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -221,38 +221,110 @@ class RootsPolicy:
             while todo and not stopped():
                 parts = todo.pop()
                 base = place.prefix + "".join(shown(part) + "/" for part in parts)
-                for entry, name in self._scan(place, root_fd, parts):
-                    public = base + shown(name)
-                    if entry.is_dir(follow_symlinks=False):
-                        if scope.leads_to(public):
-                            todo.append((*parts, name))
-                    elif (media_type := media_type_of(public)) is not None and scope.admits(public):
-                        status = self._status(place, root_fd, (*parts, name), entry)
-                        if status is not None:
-                            yield DocumentInfo(public, place.root.name, media_type, identity_of(status))
+                with self._scanned(place, root_fd, parts) as entries:
+                    for entry, name in entries:
+                        public = base + shown(name)
+                        if entry.is_dir(follow_symlinks=False):
+                            if scope.leads_to(public):
+                                todo.append((*parts, name))
+                        elif (media_type := media_type_of(public)) is not None and scope.admits(public):
+                            status = self._status(place, root_fd, (*parts, name), entry)
+                            if status is not None:
+                                yield DocumentInfo(public, place.root.name, media_type, identity_of(status))
         finally:
             os.close(root_fd)
 
-    def _scan(
+    def documents_after(
+        self, path: str, limit: int, stopped: Callable[[], bool] = lambda: False
+    ) -> list[DocumentInfo]:
+        """The first `limit` documents within the current scope that come after a path, in the order of their paths.
+
+        Directories are opened in that order, only those that can hold such a document and only until there are enough
+        of them: a part of a large folder costs much less than all of it. Otherwise as `walk`.
+
+        Raises:
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+        """
+        scope = current_scope()
+        found: list[DocumentInfo] = []
+        for place in sorted(self._places, key=lambda place: place.prefix):
+            if len(found) >= limit or not _holds_later(place.prefix, path):
+                continue
+            if place.prefix and not scope.leads_to(place.root.name):
+                continue
+            root_fd = self._open_root(place)
+            try:
+                todo: list[DocumentInfo | tuple[bytes, ...]] = [()]
+                while todo and len(found) < limit and not stopped():
+                    match todo.pop():
+                        case DocumentInfo() as info:
+                            found.append(info)
+                        case parts:
+                            inside = self._inside_after(place, root_fd, parts, path, limit - len(found))
+                            todo += reversed(inside)
+            finally:
+                os.close(root_fd)
+        return found
+
+    def _inside_after(
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...], path: str, limit: int
+    ) -> list[DocumentInfo | tuple[bytes, ...]]:
+        """What of a directory comes after a path, in order: documents, `limit` at most, and directories."""
+        scope = current_scope()
+        base = place.prefix + "".join(shown(part) + "/" for part in parts)
+        inside: list[DocumentInfo | tuple[bytes, ...]] = []
+        with self._scanned(place, root_fd, parts) as entries:
+            later: list[tuple[str, bytes, os.DirEntry[str]]] = []
+            for entry, name in entries:
+                public = base + shown(name)
+                if entry.is_dir(follow_symlinks=False):
+                    # with the slash, because that is how the paths beneath it compare
+                    if _holds_later(public + "/", path) and scope.leads_to(public):
+                        later.append((public + "/", name, entry))
+                elif public > path and media_type_of(public) is not None and scope.admits(public):
+                    later.append((public, name, entry))
+            documents = 0
+            for public, name, entry in sorted(later, key=lambda found: found[0]):
+                if public.endswith("/"):
+                    inside.append((*parts, name))
+                    continue
+                status = self._status(place, root_fd, (*parts, name), entry)
+                media_type = media_type_of(public)
+                if status is None or media_type is None:
+                    continue
+                inside.append(DocumentInfo(public, place.root.name, media_type, identity_of(status)))
+                documents += 1
+                if documents == limit:
+                    break
+        return inside
+
+    @contextmanager
+    def _scanned(
         self, place: Place, root_fd: int, parts: tuple[bytes, ...]
-    ) -> Iterator[tuple["os.DirEntry[str]", bytes]]:
-        """The entries of a directory that may be named, with their names."""
+    ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
+        """The entries of a directory that may be named, with their names; they can be asked until the end."""
         try:
             fd = self._open_beneath(place, root_fd, parts, beneath.DIRECTORY, links=False)
         except OSError as error:
             self._raise_unless_passed_over(error, place)
             if not parts:
                 raise _unavailable(place.root) from None
+            yield iter(())
             return
-        room = MAX_PATH_BYTES - sum(map(len, parts)) - len(parts)
         try:
             with os.scandir(fd) as entries:
-                for entry in entries:
-                    name = os.fsencode(entry.name)
-                    if len(name) <= room and self._admits(place, (*parts, name)):
-                        yield entry, name
+                yield self._named(place, parts, entries)
         finally:
             os.close(fd)
+
+    def _named(
+        self, place: Place, parts: tuple[bytes, ...], entries: Iterable["os.DirEntry[str]"]
+    ) -> Iterator[tuple["os.DirEntry[str]", bytes]]:
+        room = MAX_PATH_BYTES - sum(map(len, parts)) - len(parts)
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            if len(name) <= room and self._admits(place, (*parts, name)):
+                yield entry, name
 
     def _status(
         self, place: Place, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
@@ -362,6 +434,11 @@ class RootsPolicy:
             return False
         finally:
             os.close(fd)
+
+
+def _holds_later(directory: str, path: str) -> bool:
+    """Whether beneath a directory, given with its final slash, there can be a path that comes after another one."""
+    return directory > path or path.startswith(directory)
 
 
 def identity_of(status: os.stat_result) -> Identity:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from research_shared.base_errors import ConfigurationError
+from research_shared.document_urls import LinkTemplate
 from research_shared.places import Root
 
 PREFIX = "RESEARCH_"
@@ -89,6 +90,17 @@ class Settings(BaseSettings):
     watch: bool = Field(default=True, description="whether file changes are watched for")
     rescan_interval_s: float = Field(
         default=30.0, gt=0, description="time between safety scans while watching"
+    )
+
+    # Connectors
+    connector_tools: bool = Field(
+        default=False,
+        description="whether `search` and `fetch` are offered too, as ChatGPT and other connectors want them",
+    )
+    document_url: str | None = Field(
+        default=None,
+        description="where people open documents, such as `https://dms.example/{path}#page={page}`: the `url` of "
+        "`search` and `fetch`; the `research://` URI when not set",
     )
 
     # Reasoning
@@ -238,6 +250,11 @@ class Settings(BaseSettings):
             if not parts.hostname or parts.port == 0:  # refuses ports that are no number below 65536
                 raise ValueError("an address with a host, and with a port from 1 to 65535 if any")
         return url
+
+    @field_validator("document_url")
+    @classmethod
+    def _template(cls, url: str | None) -> str | None:
+        return url if url is None else LinkTemplate.parse(url).template
 
     @field_validator("audit_key")
     @classmethod

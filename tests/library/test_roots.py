@@ -703,3 +703,75 @@ def test_the_settings_make_the_ceiling(folder: Path) -> None:
     (folder / ".a.md").write_text("text")
     doors = RootsPolicy.from_settings(Settings(roots=(Root("research", folder),), include_hidden=True))
     assert listed(doors) == [".a.md"]
+
+
+PATHS = (
+    "a-b/c.md",
+    "a.md",
+    "a/b.md",
+    "a/b/c.md",
+    "a/b!.md",
+    "a0.txt",
+    "B/x.md",
+    "z/ü/1.md",
+    "z/ü.md",
+    "é.md",
+)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    for path in PATHS:
+        file = tmp_path / "many" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x", encoding="utf-8")
+    (tmp_path / "many" / "a" / "photo.png").write_bytes(b"x")
+    (tmp_path / "many" / "a" / "link.md").symlink_to("b.md")
+    return tmp_path / "many"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_the_documents_after_a_path_are_those_of_the_listing_in_its_order(many: Path, limit: int) -> None:
+    policy = RootsPolicy([Root("many", many)])
+    whole = listed(policy)
+    assert whole == sorted([*PATHS, "a/link.md"])
+    for after in ["", *whole, "a", "a/", "a/b", "zz", "\U0010ffff"]:
+        expected = [path for path in whole if path > after][:limit]
+        assert [info.path for info in policy.documents_after(after, limit)] == expected, after
+
+
+@pytest.mark.parametrize("prefixes", [("a",), ("a/b", "z/ü"), ("z/ü.md",), ()])
+def test_the_documents_after_a_path_are_those_within_the_scope(many: Path, prefixes: tuple[str, ...]) -> None:
+    policy = RootsPolicy([Root("many", many)])
+    with narrowed_scope(Scope(prefixes)):
+        whole = listed(policy)
+        for after in ("", "a/b.md", "b"):
+            expected = [path for path in whole if path > after]
+            assert [info.path for info in policy.documents_after(after, 100)] == expected
+
+
+def test_a_page_of_a_folder_opens_only_the_directories_that_it_shows(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = RootsPolicy([Root("many", many)])
+    opened: list[int] = []
+    scandir = os.scandir
+
+    def counting(fd: int) -> Any:
+        opened.append(os.fstat(fd).st_ino)
+        return scandir(fd)
+
+    monkeypatch.setattr(os, "scandir", counting)
+    assert [info.path for info in policy.documents_after("a.md", 2)] == ["a/b!.md", "a/b.md"]
+    assert opened == [many.stat().st_ino, (many / "a").stat().st_ino]
+
+
+def test_documents_after_a_path_can_be_stopped_and_leave_no_descriptor(many: Path) -> None:
+    policy = RootsPolicy([Root("many", many)])
+    before = open_descriptors()
+    assert policy.documents_after("", 100, lambda: True) == []
+    assert len(policy.documents_after("", 5)) == 5
+    many.rename(many.with_name("gone"))
+    with pytest.raises(RootUnavailable):
+        policy.documents_after("", 5)
+    assert open_descriptors() == before

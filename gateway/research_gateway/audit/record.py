@@ -14,8 +14,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opentelemetry import trace
 from pydantic import BaseModel
 
+from research_documents.document_ids import DocumentId
 from research_gateway.audit.chain import to_json
 from research_gateway.audit.options import Level
+from research_shared.document_urls import DOCUMENT_URI
 from research_shared.roots import Root
 
 MAX_STRING = 256
@@ -27,7 +29,6 @@ _TEXTS = frozenset(
     {"body", "completion", "content", "contents", "data", "document", "message", "messages", "prompt", "text"}
 )
 """Names of arguments of other people's tools that may hold text which a trail must not hold."""
-_DOCUMENT_URI = "research://documents/"
 
 
 def capped(value: object, limit: int = MAX_STRING) -> str:
@@ -83,8 +84,11 @@ def documents_of(
         several = arguments.get("document_paths")
         if isinstance(several, list | tuple):
             paths.extend(several[:MAX_DOCUMENTS])
-    elif method == "resources/read" and str(params.get("uri", "")).startswith(_DOCUMENT_URI):
-        paths.append(unquote(str(params["uri"])[len(_DOCUMENT_URI) :]))
+        if params.get("name") == "fetch" and isinstance(named := arguments.get("id"), str):
+            path = DocumentId.parse(named).path
+            paths.append(unquote(path[len(DOCUMENT_URI) :]) if path.startswith(DOCUMENT_URI) else path)
+    elif method == "resources/read" and str(params.get("uri", "")).startswith(DOCUMENT_URI):
+        paths.append(unquote(str(params["uri"])[len(DOCUMENT_URI) :]))
     return [locate(path, roots) for path in paths]
 
 

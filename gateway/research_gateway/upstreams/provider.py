@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
+import anyio
 import mcp_types
 from fastmcp.client import Client
 from fastmcp.prompts import Prompt
@@ -19,10 +20,14 @@ from fastmcp.utilities.versions import VersionSpec
 from mcp import MCPError
 from mcp_types import METHOD_NOT_FOUND
 
+from research_documents.resources import ResourcePage, current_page
 from research_gateway.upstreams.components import UnreachedTool, component, relayed
-from research_gateway.upstreams.listing import KnownLists
+from research_gateway.upstreams.listing import LIST_TIMEOUT_S, KnownLists
 from research_gateway.upstreams.sessions import Upstream
+from research_shared.document_urls import DOCUMENT_URI
 from research_shared.errors import BackendRefused
+from research_shared.scope import EVERYTHING, current_scope
+from research_shared.scope_meta import SCOPE_META_KEY
 
 Seed = Callable[[], Awaitable[Sequence[mcp_types.Tool]]]
 
@@ -31,7 +36,9 @@ class UpstreamProvider(ProxyProvider):
     """The components of one upstream.
 
     `seed` gives the tools to list as long as the upstream has never answered. `namespaced` says that names with the
-    upstream's prefix can only be its own, so that a call of one is known to fail because of the upstream.
+    upstream's prefix can only be its own, so that a call of one is known to fail because of the upstream. `documents`
+    says that its resources are documents: there may be very many, and which a client may see depends on its scope, so a
+    page of them is asked for when one is wanted.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class UpstreamProvider(ProxyProvider):
         *,
         seed: Seed | None = None,
         namespaced: bool = False,
+        documents: bool = False,
         watch: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,6 +55,7 @@ class UpstreamProvider(ProxyProvider):
         self.upstream = upstream
         self._seed = seed
         self._namespaced = namespaced
+        self._documents = documents
         self._watch = watch
         self.lists = KnownLists(upstream.name, self._fetch, self._seeded, clock)
         upstream.on_change = self.lists.forget
@@ -74,7 +83,28 @@ class UpstreamProvider(ProxyProvider):
         return await self.lists.get("tools")
 
     async def _list_resources(self) -> Sequence[Resource]:
-        return await self.lists.get("resources")
+        if not self._documents:
+            return await self.lists.get("resources")
+        page = current_page() or ResourcePage(None)
+        try:
+            listed = await relayed(self.upstream, lambda: self._documents_after(page.after))
+        except Exception as error:  # (FastMCP would log it and list the rest)
+            # What a server of ours refuses it says in the words that are the gateway's own.
+            said = error.__cause__ if isinstance(error, BackendRefused) else None
+            page.fail(said if isinstance(said, MCPError) else error)
+            raise
+        own = [item for item in listed.resources if item.uri.startswith(DOCUMENT_URI)]
+        return page.take(own, listed.next_cursor)
+
+    async def _documents_after(self, cursor: str | None) -> mcp_types.ListResourcesResult:
+        """A page of the documents within the scope of the request that is served."""
+        params = mcp_types.PaginatedRequestParams(cursor=cursor, _meta=_scope_meta())
+        with anyio.fail_after(LIST_TIMEOUT_S):
+            async with self._leased() as client:
+                return await client.session.list_resources(params=params)
+
+    def _leased(self) -> AbstractAsyncContextManager[Client[Any]]:
+        return cast("AbstractAsyncContextManager[Client[Any]]", self.upstream.lease())
 
     async def _list_resource_templates(self) -> Sequence[ResourceTemplate]:
         return await self.lists.get("resource_templates")
@@ -88,7 +118,9 @@ class UpstreamProvider(ProxyProvider):
         ]
 
     async def _asked(self, kind: str) -> Sequence[Any]:
-        async with cast("AbstractAsyncContextManager[Client[Any]]", self.upstream.lease()) as client:
+        if kind == "resources" and self._documents:
+            return ()
+        async with self._leased() as client:
             try:
                 listed: Sequence[Any] = await getattr(client, f"list_{kind}")()
             except MCPError as error:
@@ -155,15 +187,24 @@ class UpstreamProvider(ProxyProvider):
         if not own:
             return None
 
+        meta = _scope_meta() if self.upstream.ours else None
+
         async def ask() -> mcp_types.CompleteResult:
-            async with cast("AbstractAsyncContextManager[Client[Any]]", self.upstream.lease()) as client:
-                return await client.session.complete(
-                    ref,
-                    {"name": argument.name, "value": argument.value},
-                    context.arguments if context else None,
+            params = mcp_types.CompleteRequestParams(ref=ref, argument=argument, context=context, _meta=meta)
+            async with self._leased() as client:
+                return await client.session.send_request(
+                    mcp_types.CompleteRequest(params=params), mcp_types.CompleteResult
                 )
 
         try:
             return (await relayed(self.upstream, ask)).completion
         except BackendRefused:
             return None
+
+
+def _scope_meta() -> mcp_types.RequestParamsMeta | None:
+    """What tells a server of ours the scope of the request that is served."""
+    scope = current_scope()
+    if scope == EVERYTHING:
+        return None
+    return cast("mcp_types.RequestParamsMeta", {SCOPE_META_KEY: list(scope.prefixes)})

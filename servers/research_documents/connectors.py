@@ -1,0 +1,395 @@
+"""`search` and `fetch`, the two tools that ChatGPT and other connectors look for.
+
+Their shapes are OpenAI's: `search` answers with ids, titles and addresses, `fetch` with the text behind an id, each as one
+text item of JSON and the same as structured content. An id is a `DocumentId`.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastmcp import Context, FastMCP
+from mcp_types import ToolAnnotations
+from pydantic import Field
+
+from research_documents.document_ids import DocumentId
+from research_documents.results import Result
+from research_documents.search import SearchEngine, SearchOutcome
+from research_shared.arguments import READ_TEXT, resolve_path
+from research_shared.document_urls import LinkTemplate, document_uri
+from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.errors import DocumentError, DocumentNotFound, InvalidArguments
+from research_shared.library import Library
+from research_shared.progress import ClientLog, Progress
+from research_shared.telemetry import record
+from research_shared.tokens import estimate_tokens
+
+MAX_RESULTS: Final = 20
+MAX_HITS: Final = 60
+"""Hits that are asked for: several on one page are one result."""
+MAX_TOKENS: Final = 19_000
+"""Estimated tokens of a text that is fetched: with the JSON around it and the estimate's error below 25,000."""
+MAX_CHARACTERS: Final = 100_000
+NEAR_BYTES: Final = 30_000
+"""A hit within so many bytes of a document's beginning is in what `fetch` gives of the document."""
+LINES_BEFORE: Final = 20
+"""How many lines an id with lines begins before the hit, at the least."""
+STRETCH_LINES: Final = 200
+"""Ids with lines begin at multiples of this, so that neighbouring hits are one result."""
+MAX_TITLE: Final = 200
+TITLE_LINES: Final = 50
+"""Lines in which a title is looked for."""
+_CHUNK: Final = 1_000
+_BREAK: Final = 2
+"""Tokens of a line break in JSON, at the most."""
+
+_HEADING: Final = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
+_META_TITLE: Final = re.compile(r"title:[ \t]*(?P<quote>[\"']?)(.+?)(?P=quote)[ \t]*$", re.IGNORECASE)
+_FENCE: Final = re.compile(r" {0,3}(?:```|~~~)")
+
+
+class ConnectorResult(Result):
+    """One result of `search`."""
+
+    id: str = Field(description="pass it to fetch")
+    title: str
+    url: str
+
+
+class ConnectorResults(Result):
+    """What `search` found, best first."""
+
+    results: tuple[ConnectorResult, ...]
+    warnings: Annotated[
+        tuple[str, ...],
+        Field(exclude_if=lambda value: value == (), description="why results may be missing"),
+    ] = ()
+
+
+class FetchMetadata(Result):
+    """Where a fetched text comes from."""
+
+    path: str
+    media_type: str
+    modified: str = Field(description="time of the last change, UTC")
+    pages: int | None = Field(description="pages of the document, null when it has none")
+    page: int | None = Field(description="the page that this is, or that it begins on")
+    total_lines: int = Field(description="lines of the document")
+    lines: str | None = Field(description="first and last line of this text, null when it has none")
+    truncated: bool = Field(description="whether the text goes on; then next_id gives the rest")
+    next_id: str | None
+    notes: tuple[str, ...] = Field(description="what was repaired in the text, or is missing from it")
+
+
+class FetchedDocument(Result):
+    """The text behind an id."""
+
+    id: str
+    title: str
+    text: str
+    url: str
+    metadata: FetchMetadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """A part of a document's text; `rest` is where it goes on, None when all that was asked for is there."""
+
+    text: str
+    first: int
+    last: int
+    rest: DocumentId | None
+
+
+def stretch(text: DocumentText, wanted: DocumentId) -> Stretch:
+    """As much of what is wanted as `MAX_TOKENS` allow, cut at a line's end, or within a line that is too long by itself.
+
+    Raises:
+        InvalidArguments: the page or the line is beyond the document.
+    """
+    first, last = _range(text, wanted)
+    end = text.page_lines(wanted.page)[1] if wanted.page is not None else wanted.last
+    kept: list[str] = []
+    tokens, characters = 0, MAX_CHARACTERS
+    for number in range(first, last + 1):
+        skipped = wanted.character - 1 if number == first else 0
+        line = text.line(number)[skipped:]
+        shown = _beginning(line, tokens=MAX_TOKENS - tokens, characters=characters)
+        if shown == line and tokens < MAX_TOKENS and characters > 0:
+            kept.append(line)
+            tokens += _tokens(line)
+            characters -= len(line) + 1
+            continue
+        if kept:
+            rest = DocumentId(path=text.path, first=number, last=end)
+            return Stretch(text="\n".join(kept), first=first, last=number - 1, rest=rest)
+        rest = DocumentId(path=text.path, first=number, last=end, character=skipped + len(shown) + 1)
+        return Stretch(text=shown, first=first, last=number, rest=rest)
+    return Stretch(text="\n".join(kept), first=first, last=last, rest=None)
+
+
+def _beginning(line: str, *, tokens: int, characters: int) -> str:
+    """As much of a line, in whole chunks, as so many tokens and characters allow; all of it when it fits."""
+    for at in range(0, len(line), _CHUNK):
+        chunk = line[at : at + _CHUNK]
+        tokens -= _cost(chunk)
+        characters -= len(chunk)
+        if tokens < 1 or characters < 1:
+            return line[:at]
+    return line
+
+
+def _tokens(line: str) -> int:
+    """The tokens of a line and its break, as `_beginning` counts them."""
+    return sum(_cost(line[at : at + _CHUNK]) for at in range(0, len(line), _CHUNK)) + _BREAK
+
+
+def _cost(text: str) -> int:
+    """The tokens of a text as it stands in JSON, which is what a model is shown."""
+    return estimate_tokens(json.dumps(text, ensure_ascii=False)[1:-1])
+
+
+def _range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
+    if wanted.page is not None:
+        if text.pages is None:
+            raise InvalidArguments(
+                "id: this document has no pages", hint=f"Fetch the whole document: {text.path}"
+            )
+        if wanted.page > text.pages:
+            raise InvalidArguments(
+                f"id: the document has {text.pages} pages",
+                hint=f"Use a page from 1 to {text.pages}.",
+                pages=text.pages,
+            )
+        return text.page_lines(wanted.page)
+    last = min(wanted.last or text.total_lines, text.total_lines)
+    if wanted.first > max(text.total_lines, 1) or (wanted.last is not None and wanted.first > wanted.last):
+        raise InvalidArguments(
+            f"id: the document has {text.total_lines} lines",
+            hint=f"Use lines from 1 to {text.total_lines}.",
+            total_lines=text.total_lines,
+        )
+    return wanted.first, last
+
+
+def title_of(text: DocumentText) -> str:
+    """The title that a Markdown document gives itself in its front matter or first heading; else the file's name."""
+    name = text.path.rpartition("/")[2]
+    if text.media_type != "text/markdown" or not text.total_lines:
+        return name
+    found = next(_titles(text), "")
+    title = " ".join(found.split())
+    return (title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…") or name
+
+
+def _titles(text: DocumentText) -> Iterator[str]:
+    fenced = front_matter = False
+    for number in range(1, min(text.total_lines, TITLE_LINES) + 1):
+        line = text.line(number)
+        if line.rstrip() == "---" and (number == 1 or front_matter):
+            front_matter = number == 1
+        elif front_matter:
+            if match := _META_TITLE.match(line):
+                yield match[2]
+        elif _FENCE.match(line):
+            fenced = not fenced
+        elif not fenced and (match := _HEADING.match(line)):
+            yield match[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Connector:
+    library: Library
+    engine: SearchEngine
+    links: LinkTemplate | None
+
+    def url(self, path: str, page: int | None) -> str:
+        if self.links is not None:
+            return self.links.link(path, page)
+        return document_uri(path) + ("" if page is None else f"#page={page}")
+
+    async def results(self, outcome: SearchOutcome) -> list[ConnectorResult]:
+        titles: dict[str, str | None] = {}
+        found: dict[str, ConnectorResult] = {}
+        for hit in outcome.hits:
+            if hit.document not in titles:
+                titles[hit.document] = await self._title(hit.document, paged=hit.page is not None)
+            title = titles[hit.document]
+            if title is None:
+                continue
+            named = await self._named(hit.document, hit.line_number, hit.page)
+            url = self.url(hit.document, hit.page)
+            result = ConnectorResult(id=str(named), title=_titled(title, named), url=url)
+            found.setdefault(result.id, result)
+            if len(found) == MAX_RESULTS:
+                break
+        return list(found.values())
+
+    async def _title(self, path: str, *, paged: bool) -> str | None:
+        """A document's title, None for one that has gone since it was found."""
+        name = path.rpartition("/")[2]
+        if paged:  # only Markdown says what its title is
+            return name
+        try:
+            return title_of(await self.library.read(path))
+        except DocumentNotFound:
+            return None
+        except DocumentError:
+            return name
+
+    async def _named(self, path: str, line: int, page: int | None) -> DocumentId:
+        """The id under which a hit is found again: the whole document as long as its beginning holds the hit."""
+        if page is not None:
+            return DocumentId(path=path, page=page)
+        try:
+            text = await self.library.read(path)
+        except DocumentError:
+            return DocumentId(path=path)
+        if line > text.total_lines or text.offsets(line, line)[1] <= NEAR_BYTES:
+            return DocumentId(path=path)
+        before = max(line - 1 - LINES_BEFORE, 0)
+        return DocumentId(path=path, first=before // STRETCH_LINES * STRETCH_LINES + 1)
+
+    async def fetch(self, given: str) -> FetchedDocument:
+        wanted = DocumentId.parse(given)
+        record(documents=[wanted.path])
+        path = await resolve_path(self.library, wanted.path)
+        record(documents=[path])
+        text = await self.library.read(path)
+        part = stretch(text, wanted)
+        page = text.page_of(part.first) if text.total_lines else None
+        identified = DocumentId(
+            path=path, page=wanted.page, first=wanted.first, last=wanted.last, character=wanted.character
+        )
+        title = _titled(title_of(text), identified)
+        info = DocumentInfo(path, "", text.media_type, text.identity)
+        return FetchedDocument(
+            id=str(identified),
+            title=title,
+            text=_with_notes(text, part),
+            url=self.url(path, page if str(identified) != path else None),
+            metadata=FetchMetadata(
+                path=path,
+                media_type=text.media_type,
+                modified=info.modified.isoformat().replace("+00:00", "Z"),
+                pages=text.pages,
+                page=page,
+                total_lines=text.total_lines,
+                lines=f"{part.first}-{part.last}" if part.first <= part.last else None,
+                truncated=part.rest is not None,
+                next_id=str(part.rest) if part.rest is not None else None,
+                notes=text.notes,
+            ),
+        )
+
+
+def _titled(title: str, named: DocumentId) -> str:
+    """The title of what an id names."""
+    if named.page is not None:
+        return f"{title}, page {named.page}"
+    return f"{title}, from line {named.first}" if named.first > 1 or named.character > 1 else title
+
+
+def _with_notes(text: DocumentText, part: Stretch) -> str:
+    """The text with what is wrong with it before it, and behind it how it goes on."""
+    before = "".join(f"[{note}]\n" for note in text.notes)
+    if part.rest is None:
+        return before + part.text
+    within = f" within line {part.last}" if part.rest.character > 1 else f" after line {part.last}"
+    return f'{before}{part.text}\n[cut{within} of {text.total_lines}; fetch the rest with id "{part.rest}"]'
+
+
+def _warnings(outcome: SearchOutcome) -> tuple[str, ...]:
+    warnings = outcome.warnings
+    if outcome.indexing is not None and not any(warning.startswith("INCOMPLETE") for warning in warnings):
+        done, total = outcome.indexing
+        incomplete = f"INCOMPLETE: {done} of {total} documents are indexed yet; search again in a few seconds"
+        warnings = (incomplete, *warnings)
+    if outcome.unreadable:
+        count = len(outcome.unreadable)
+        said = (
+            "1 document gives no text and was" if count == 1 else f"{count} documents give no text and were"
+        )
+        warnings += (f"{said} not searched",)
+    return warnings
+
+
+def add_connector_tools(
+    server: FastMCP[Any],
+    *,
+    library: Library,
+    engine: SearchEngine,
+    annotations: ToolAnnotations,
+    document_url: str | None = None,
+) -> None:
+    """Add `search` and `fetch` to a server.
+
+    `document_url` is a `LinkTemplate`; without it the addresses are the documents' `research://` URIs.
+
+    Raises:
+        ValueError: `document_url` is no such template.
+    """
+    links = LinkTemplate.parse(document_url) if document_url is not None else None
+    connector = _Connector(library, engine, links)
+
+    @server.tool(title="Search the research folder", annotations=annotations)
+    async def search(
+        ctx: Context,
+        query: Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=10_000,
+                description='words (the more of them a passage has, the better), "a phrase", +must, -not',
+            ),
+            READ_TEXT,
+        ],
+    ) -> ConnectorResults:
+        """Find documents of the research folder (PDF, Markdown, text) by words; best first. Then fetch a result by its id.
+
+        Results are pages of PDFs and documents or parts of other files. A warning that begins with INCOMPLETE says that
+        the index is still being built: search again in a few seconds.
+        """
+        progress = Progress(ctx, 1)
+
+        async def advance(done: int, total: int) -> None:
+            progress.total = total
+            await progress.to(done, "documents searched")
+
+        outcome = await engine.search(query, limit=MAX_HITS, on_progress=advance)
+        results = await connector.results(outcome)
+        record(documents=sorted({hit.document for hit in outcome.hits}))
+        tell = ClientLog(ctx, server.name)
+        warnings = _warnings(outcome)
+        for warning in warnings:
+            await tell.warning(warning)
+        await tell.info(f"{len(results)} results in {outcome.total_documents} documents")
+        return ConnectorResults(results=tuple(results), warnings=warnings)
+
+    @server.tool(title="Fetch a document", annotations=annotations)
+    async def fetch(
+        ctx: Context,
+        id: Annotated[  # noqa: A002  (the name is the contract's)
+            str,
+            Field(
+                min_length=1,
+                max_length=20_000,
+                description="an id that search gave, or a document's path: the whole document, "
+                "#page=3 behind it for one page, #lines=2001- for the lines from there",
+                examples=["papers/tor.pdf#page=3", "notes/log.txt"],
+            ),
+            READ_TEXT,
+        ],
+    ) -> FetchedDocument:
+        """Get the text of a document, a page or a part that search found.
+
+        A long text is cut at a line's end. Then metadata.truncated is true, and metadata.next_id and the last line of the
+        text name the id that gets the rest.
+        """
+        fetched = await connector.fetch(id)
+        await ClientLog(ctx, server.name).info(
+            f"{fetched.id} fetched: lines {fetched.metadata.lines} of {fetched.metadata.total_lines}"
+        )
+        return fetched
