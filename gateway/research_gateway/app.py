@@ -30,6 +30,7 @@ from research_gateway.retry import RetryUpstream
 from research_gateway.scope import ScopeFromClientRoots, add_scope_resource
 from research_reasoning.server import build_reasoning_server
 from research_shared.boundary import ErrorBoundary
+from research_shared.heartbeat import Heartbeat
 from research_shared.identity import new_server
 from research_shared.library import Library
 from research_shared.retry import RetryPolicy
@@ -72,11 +73,13 @@ def policy(settings: Settings, *, foreign: "Sequence[ForeignServer]" = ()) -> li
     return [*limits, RetryUpstream(retry)]
 
 
-def build_gateway(settings: Settings, *, library: Library | None = None) -> FastMCP[Any]:
+def build_gateway(
+    settings: Settings, *, library: Library | None = None, heartbeat: Heartbeat | None = None
+) -> FastMCP[Any]:
     """One endpoint over the documents and the reasoning server, which share one library.
 
     Servers that the settings name as remote take the place of those in this process; the servers of an `mcpServers`
-    file are added, namespaced.
+    file are added, namespaced. `heartbeat` replaces what the settings would give.
 
     Raises:
         ConfigurationError: a research folder, the audit log or the file of further servers cannot be used.
@@ -93,7 +96,12 @@ def build_gateway(settings: Settings, *, library: Library | None = None) -> Fast
         NAME,
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        middleware=[AuditMiddleware(trail), ErrorBoundary(), *policy(settings, foreign=foreign)],
+        middleware=[
+            AuditMiddleware(trail),
+            ErrorBoundary(),
+            heartbeat or Heartbeat(patience_s=settings.tool_timeout_s),
+            *policy(settings, foreign=foreign),
+        ],
         mask_error_details=True,
         on_duplicate="error",
         # Each server has dealt with its own schemas; those of further servers are theirs to shape.

@@ -10,6 +10,7 @@ from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
+from research_shared.activity import waiting
 from research_shared.errors import BackendUnavailable
 from research_shared.layer import Layer
 from research_shared.retry import RetryPolicy, Verdict
@@ -194,7 +195,8 @@ class RetryUpstream(Layer):
                 raise first
             return await call_next(context)
 
-        return await policy.run(attempt, verdict=verdict)
+        with waiting("another attempt at the server"):
+            return await policy.run(attempt, verdict=verdict)
 
 
 async def _repeatable(context: MiddlewareContext[CallToolRequestParams]) -> bool:

@@ -20,6 +20,7 @@ from mcp import MCPError
 from mcp.shared.exceptions import NoBackChannelError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from research_shared.activity import waiting
 from research_shared.errors import ScopeEmpty
 from research_shared.layer import Layer
 from research_shared.logs import get_logger
@@ -228,7 +229,8 @@ class ScopeFromClientRoots(Layer):
         cached = await ctx.get_state(ROOTS_KEY)
         if cached is None:
             try:
-                listed = (await ctx.session.list_roots()).roots
+                with waiting("the client to say its roots"):
+                    listed = (await ctx.session.list_roots()).roots
             except (MCPError, NoBackChannelError) as error:
                 log.warning("the client did not answer roots/list; it can read nothing", error=str(error))
                 return NOTHING

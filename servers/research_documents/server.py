@@ -27,10 +27,12 @@ from research_documents.results import (
 )
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.request import Mode, Snippet
+from research_shared.activity import waiting
 from research_shared.arguments import READ_TEXT, clamped, or_default, resolve_path
 from research_shared.boundary import ErrorBoundary
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentNotFound
+from research_shared.heartbeat import Heartbeat
 from research_shared.identity import TITLE, new_server
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
@@ -69,12 +71,17 @@ Cursor = Annotated[
 
 
 def build_documents_server(
-    settings: Settings, *, library: Library | None = None, engine: SearchEngine | None = None
+    settings: Settings,
+    *,
+    library: Library | None = None,
+    engine: SearchEngine | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> FastMCP[Any]:
     """The documents server over the folders of `settings`.
 
     It runs alone, mounted in the gateway or in any other FastMCP host, with the same tools, results and errors.
-    A `library` or an `engine` that is passed in is shared with whoever else uses it.
+    A `library` or an `engine` that is passed in is shared with whoever else uses it; `heartbeat` replaces what the
+    settings would give.
     """
     documents = library or Library.from_settings(settings)
     search = engine or SearchEngine.from_settings(documents, settings)
@@ -89,7 +96,11 @@ def build_documents_server(
         title=f"{TITLE}: documents",
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        middleware=[ErrorBoundary(), ScopeFromRequest()],
+        middleware=[
+            ErrorBoundary(),
+            heartbeat or Heartbeat(patience_s=settings.tool_timeout_s),
+            ScopeFromRequest(),
+        ],
         mask_error_details=True,
         on_duplicate="error",
     )
@@ -208,7 +219,8 @@ def build_documents_server(
         max_lines = clamped(max_lines, "max_lines", least=1, most=MAX_LINES, notes=notes)
         page = clamped(page, "page", least=0, notes=notes)
         record(documents=[document_path])
-        text = await _read(documents, document_path)
+        with waiting(document_path, limit_s=settings.extract_timeout_s):
+            text = await _read(documents, document_path)
         record(documents=[text.path])
         shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
         tell = ClientLog(ctx, NAME)

@@ -9,6 +9,7 @@ from research_reasoning.models.protocol import Completion, Cost, Model, Outcome,
 from research_reasoning.models.state import Ledger
 from research_reasoning.results import INCOMPLETE, Usage
 from research_reasoning.untrusted import quoted
+from research_shared.activity import waiting
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelError
 from research_shared.library import Library
@@ -44,7 +45,8 @@ class Call:
 
     async def read(self, path: str) -> DocumentText:
         """The text of a document. A change since an earlier round is told, because what rests on it starts again."""
-        text = await self.library.read(path)
+        with waiting(path, limit_s=self.library.limits.document_timeout_s):
+            text = await self.library.read(path)
         digest = text.digest[:_DIGEST]
         if self.ledger.digests.get(path, digest) != digest:
             await self.client.warning(f"{quoted(path)} changed during the call; its part starts again")

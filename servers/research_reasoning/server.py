@@ -40,6 +40,7 @@ from research_shared.arguments import READ_LIST, READ_TEXT, or_default, resolve_
 from research_shared.boundary import ErrorBoundary
 from research_shared.capabilities import client_samples
 from research_shared.errors import ModelUnavailable, ResearchError
+from research_shared.heartbeat import Heartbeat
 from research_shared.identity import TITLE, new_server
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
@@ -139,9 +140,8 @@ class _Service:
             progress = Progress(context, steps, reached=ledger.progress)
             model = await self._model(context, ledger, client)
             call = Call(self.library, model, ledger, client, progress, self._budget(model), self.estimate)
-            result = await run(call)
+            return await run(call)
         except AskClient as ask:
-            _record(ledger, "client")
             return input_required(ask, ledger, client, progress)
         except ResearchError as error:
             if isinstance(error, ModelUnavailable):
@@ -152,8 +152,10 @@ class _Service:
                 )
             await client.error(f"{error.code}: {error.message}")
             raise
-        _record(ledger, model.route)
-        return result
+        finally:
+            # Also of a call that was cancelled: what was spent is spent.
+            if model is not None:
+                _record(ledger, model.route)
 
     def _budget(self, model: Model) -> Budget:
         request = self.settings.model_request_tokens
@@ -226,6 +228,8 @@ def _record(ledger: Ledger, route: str) -> None:
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
     )
+    if (open_ := ledger.unfinished).model_calls:
+        record(unfinished_model_calls=open_.model_calls, unfinished_input_tokens=open_.input_tokens)
 
 
 def _provider(settings: Settings) -> "Provider | None":
@@ -250,10 +254,11 @@ def build_reasoning_server(
     provider: "Provider | None" = None,
     retry: RetryPolicy | None = None,
     estimate: Estimator = estimate_tokens,
+    heartbeat: Heartbeat | None = None,
 ) -> FastMCP[Any]:
     """The reasoning server over a library, by default its own over the settings' roots.
 
-    `provider`, `retry` and `estimate` replace what the settings would give.
+    `provider`, `retry`, `estimate` and `heartbeat` replace what the settings would give.
 
     Raises:
         ConfigurationError: the settings name no research folder.
@@ -282,7 +287,11 @@ def build_reasoning_server(
         title=f"{TITLE}: reasoning",
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        middleware=[ErrorBoundary(), ScopeFromRequest()],
+        middleware=[
+            ErrorBoundary(),
+            heartbeat or Heartbeat(patience_s=settings.tool_timeout_s),
+            ScopeFromRequest(),
+        ],
         mask_error_details=True,
         on_duplicate="error",
         request_state_security=request_state_security(settings),

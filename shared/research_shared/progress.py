@@ -10,6 +10,7 @@ from mcp import MCPError
 from mcp.server.session import ServerSession
 from mcp_types import LoggingLevel, RequestId
 
+from research_shared.activity import activity_of
 from research_shared.logs import get_logger
 
 log = get_logger("research.client")
@@ -30,14 +31,22 @@ class Progress:
     def __init__(self, context: Context, total: float, *, reached: float = 0.0) -> None:
         self._context = context
         self.total = total
-        self.reached = reached
+        self._own = reached
+        self._activity = activity_of(context)
+        if self._activity is not None:
+            self._activity.expect(total, reached)
+
+    @property
+    def reached(self) -> float:
+        """How far the client knows the call to be, heartbeats included. A later round goes on from here."""
+        return self._own if self._activity is None else max(self._own, self._activity.value)
 
     async def to(self, value: float, message: str) -> None:
         """Report `value` steps out of the total, unless that much was reported before."""
         value = min(value, self.total)
-        if value <= self.reached:
+        if value <= self._own:
             return
-        self.reached = value
+        self._own = value
         try:
             await self._context.report_progress(value, self.total, message)
         except GONE as error:

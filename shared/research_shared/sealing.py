@@ -9,8 +9,11 @@ from mcp.server.request_state import RequestStateSecurity
 from research_shared.settings import Settings
 
 AUDIENCE = "research-assistant"
-STATE_TTL_S = 900.0
-"""How long a client may take for one round; a round may wait for several model calls of its own."""
+STATE_TTL_S = 3600.0
+"""How long a client may take for one round.
+
+A round asks up to 32 model calls, which a local model takes one after the other: as long as a tool may take in all.
+"""
 
 
 def request_state_security(settings: Settings) -> RequestStateSecurity:

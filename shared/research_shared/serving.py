@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import uvicorn
 from fastmcp import FastMCP
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from research_shared.auth import auth_provider, check_exposure, is_loopback
 from research_shared.drain import Drain
+from research_shared.keep_alive import KeepAlive
 from research_shared.logs import configure_logging, get_logger
 from research_shared.memory import own_process
 from research_shared.settings import Settings
@@ -110,7 +112,9 @@ def http_server(
     """The HTTP server of an MCP server, with Host and Origin checked: always where only this machine can connect."""
     app = server.http_app(
         path=MCP_PATH,
-        middleware=web_middleware(MCP_PATH, settings.allowed_origins),
+        # Innermost: what it begins an answer with gets the headers of the others.
+        middleware=[*web_middleware(MCP_PATH, settings.allowed_origins), Middleware(KeepAlive)],
+        json_response=False,  # only a stream carries progress and can be kept alive
         host_origin_protection=True if is_loopback(host) else "auto",
         allowed_hosts=[*settings.allowed_hosts] or None,
         allowed_origins=[*settings.allowed_origins] or None,

@@ -118,10 +118,12 @@ class Settings(BaseSettings):
     retry_attempts: int = Field(default=3, ge=1, le=10, description="attempts for one model call")
     retry_base_s: float = Field(default=1.0, ge=0, le=60, description="first back-off")
     retry_deadline_s: float = Field(
-        default=120.0, gt=0, description="limit over all attempts and waits of one call"
+        default=1200.0, gt=0, description="limit over all attempts and waits of one model call"
     )
     model_concurrency: int = Field(default=32, ge=1, le=256, description="model calls under way at once")
-    model_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one attempt at a provider")
+    model_timeout_s: float = Field(
+        default=600.0, gt=0, description="time limit for one attempt at a provider"
+    )
     model_call_tokens: int = Field(
         default=24_000, ge=2_000, description="estimated input tokens of one model call at most"
     )
@@ -187,9 +189,11 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=_MIB, ge=1024, description="arguments of one call at most")
     max_response_bytes: int = Field(default=_MIB, ge=1024, description="answer of one call at most")
     tool_timeout_s: float = Field(
-        default=120.0, gt=0, description="time that a tool may take without showing progress"
+        default=120.0,
+        gt=0,
+        description="time that a tool may take without progress and without waiting for something that has a limit of its own",
     )
-    tool_ceiling_s: float = Field(default=900.0, gt=0, description="time that a tool may take in all")
+    tool_ceiling_s: float = Field(default=3600.0, gt=0, description="time that a tool may take in all")
 
     # Serving over HTTP
     auth_tokens: Secrets = Field(default=(), description="bearer tokens of at least 16 characters")

@@ -186,6 +186,8 @@ _NUMBERS = (
     "model_calls",
     "input_tokens",
     "output_tokens",
+    "unfinished_model_calls",
+    "unfinished_input_tokens",
     "cache_hits",
     "cache_misses",
     "sources_used",

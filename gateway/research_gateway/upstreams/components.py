@@ -23,6 +23,7 @@ from research_gateway.retry import UpstreamFailure
 from research_gateway.upstreams.failures import is_unserved, translated
 from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.sessions import Upstream
+from research_shared.activity import waiting
 from research_shared.scope_meta import SCOPE_META_KEY
 
 T = TypeVar("T")
@@ -91,7 +92,8 @@ class UpstreamTool(ProxyTool):
 
     async def run(self, arguments: dict[str, Any], context: Context | None = None) -> ToolResult:
         """Relay the call."""
-        return await relayed(self._upstream, lambda: ProxyTool.run(self, arguments, context))
+        with waiting(f"the server {self._upstream.name}", own_beats=True):
+            return await relayed(self._upstream, lambda: ProxyTool.run(self, arguments, context))
 
 
 class UpstreamResource(ProxyResource):

@@ -18,6 +18,7 @@ from research_documents.search.regex_search import RegexSearch
 from research_documents.search.request import Found, Mode, OnProgress, Request, Snippet
 from research_documents.search.store import DiskStore, MemoryStore
 from research_documents.search.watcher import Watcher
+from research_shared.activity import waiting
 from research_shared.library import Library
 from research_shared.roots import current_scope
 from research_shared.settings import Settings
@@ -170,7 +171,8 @@ class SearchEngine:
             return await self._answer(request)
 
     async def _answer(self, request: Request) -> SearchOutcome:
-        await self._refresh(request)
+        with waiting("the index", limit_s=self._deadline_s):
+            await self._refresh(request)
         read_since = self._catalog.new_id()
         for attempt in range(1, ATTEMPTS + 1):
             selection = self._catalog.select(request.file_pattern, current_scope())

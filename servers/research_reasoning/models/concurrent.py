@@ -19,6 +19,7 @@ from research_reasoning.models.protocol import (
     judge,
     was_cut,
 )
+from research_shared.activity import waiting
 from research_shared.errors import BudgetExceeded, DeadlineExceeded, ModelError, ModelFailed, ModelUnavailable
 from research_shared.progress import ClientLog
 from research_shared.retry import RetryPolicy
@@ -57,14 +58,24 @@ class ConcurrentModel:
 
         async def one(index: int, prompt: Prompt | None) -> None:
             while prompt is not None:
-                async with self.limiter:
-                    outcomes[index] = await self._answer(prompt, spend)
+                outcomes[index] = await self._in_turn(prompt, spend)
                 prompt = await done(index, outcomes[index])
 
         async with anyio.create_task_group() as group:
             for index, prompt in enumerate(prompts):
                 group.start_soon(one, index, prompt)
         return [outcomes[index] for index in range(len(prompts))]
+
+    async def _in_turn(self, prompt: Prompt, spend: Spend) -> Outcome:
+        """The outcome of a prompt. Waits for its turn, then for the model; each ends by the deadline of retries."""
+        what = f"the model: {prompt.label}"
+        with waiting(what, limit_s=self.retry.deadline_s):
+            await self.limiter.acquire()
+        try:
+            with waiting(what, limit_s=self.retry.deadline_s):
+                return await self._answer(prompt, spend)
+        finally:
+            self.limiter.release()
 
     async def _answer(self, prompt: Prompt, spend: Spend) -> Outcome:
         body = await prompt.build()

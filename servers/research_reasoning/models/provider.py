@@ -31,7 +31,7 @@ class Provider:
     key: SecretStr | None = None
     base_url: str | None = None
     concurrency: int = 32
-    attempt_timeout_s: float = 60.0
+    attempt_timeout_s: float = 600.0
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     new_client: Callable[[], httpx.AsyncClient] | None = None
     _client: httpx.AsyncClient | None = field(default=None, init=False)

@@ -34,6 +34,7 @@ from research_reasoning.models.protocol import (
 )
 from research_reasoning.models.session import from_sampling, sampling_request
 from research_reasoning.models.state import Ledger
+from research_shared.activity import waiting
 from research_shared.progress import ClientLog, Progress
 from research_shared.retry import RetryPolicy
 from research_shared.tokens import Estimator
@@ -232,7 +233,8 @@ class RoundsModel:
         if not requests:
             return
         if self._backoff:
-            await (self._retry.sleep or anyio.sleep)(self._backoff)
+            with waiting("the next attempt at the model", limit_s=self._backoff):
+                await (self._retry.sleep or anyio.sleep)(self._backoff)
         ledger.rounds += 1
         raise AskClient(requests)
 

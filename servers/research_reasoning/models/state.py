@@ -75,6 +75,16 @@ class Ledger:
             self.spent_in_all += tokens
         return True
 
+    @property
+    def unfinished(self) -> Usage:
+        """What was asked of a model and has no outcome yet: calls, attempts that were answered, estimated input tokens."""
+        paid = [spent for key, spent in self.spent.items() if key not in self.counted]
+        return Usage(
+            model_calls=len(paid),
+            input_tokens=sum(cost for _, cost in paid),
+            attempts=sum(attempts for attempts, _ in paid),
+        )
+
     def recall(self, key: str) -> Any:
         """What a finished step came to, or None."""
         if key in self.results:

@@ -1,0 +1,233 @@
+"""What a tool call waits for, and what its client has been told: shared by everything that works on the call.
+
+`Heartbeat` tells the client what is waited for, the gateway's `TimeLimit` asks whether the call is still alive, and
+whatever waits says so:
+
+    with waiting("the model: the summary of a.pdf", limit_s=600):
+        answer = await model.ask(prompt)
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastmcp import Context
+from fastmcp.server.dependencies import FastMCPRequestContext
+from fastmcp.server.middleware import MiddlewareContext
+
+MAX_NAME = 200
+"""Characters of what is waited for that a message shows."""
+
+_SEND = "send_progress_notification"
+_UNASKED = "research-unasked-progress"
+"""Stands for the progress token of a client that has not asked to be told."""
+
+_SHARE = 1e-3
+"""How much of the way to the next whole step one heartbeat takes."""
+
+_current: ContextVar["Activity | None"] = ContextVar("research_activity", default=None)
+
+Send = Callable[[float, float | None, str | None], Awaitable[None]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wait:
+    """Something that a call waits for. Times are seconds.
+
+    With `limit_s`, what is waited for ends by itself within that time. `own_beats` says that it reports progress by
+    itself while it takes long.
+    """
+
+    what: str
+    since: float
+    limit_s: float | None = None
+    own_beats: bool = False
+
+
+class Activity:
+    """One tool call, as seen from outside: what it waits for, when it last gave a sign of life, what it has reported.
+
+    Signs of life are a progress report of the tool, and the end of a wait that has a limit of its own. Heartbeats are
+    none: they say that the call has not ended, not that it goes on. `changed` is called after each change.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float], send: Send | None = None) -> None:
+        self.name = name
+        self.clock = clock
+        self.session: object = None
+        """The session object of the request, which the SDK makes for each request. None for a call from within."""
+        self.send = send
+        """Tells the client. None when the client has not asked to be told."""
+        self.beating = False
+        """Whether a heartbeat looks after this call."""
+        self.value = -math.inf
+        """The progress that the client knows of."""
+        self.total: float | None = None
+        self.begun_at = self.told_at = self.alive_at = clock()
+        self.changed: list[Callable[[], None]] = []
+        self._waits: dict[Wait, None] = {}
+        self._reported = -math.inf
+
+    @property
+    def alive_until(self) -> float:
+        """Until when the call is known to be alive without giving another sign of life."""
+        ends = (wait.since + wait.limit_s for wait in self._waits if wait.limit_s is not None)
+        return max([self.alive_at, *ends])
+
+    @property
+    def has_own_beats(self) -> bool:
+        """Whether something is waited for that reports progress by itself."""
+        return any(wait.own_beats for wait in self._waits)
+
+    def begin(self, wait: Wait) -> None:
+        """Note that something is waited for from now on."""
+        self._waits[wait] = None
+        self._tell()
+
+    def end(self, wait: Wait) -> None:
+        """Note that the waiting is over."""
+        self._waits.pop(wait, None)
+        if wait.limit_s is not None:
+            self.alive_at = self.clock()
+        self._tell()
+
+    def _tell(self) -> None:
+        for told in list(self.changed):
+            told()
+
+    def expect(self, total: float, reached: float) -> None:
+        """Note how many steps the call has, and how many of them its client knows from an earlier round."""
+        self.total = total if self.total is None else self.total
+        self.value = max(self.value, reached)
+
+    def message(self) -> str:
+        """What is waited for longest, and since how many seconds."""
+        now = self.clock()
+        first = next(iter(self._waits), Wait(self.name, self.begun_at))
+        others = max(0, len(self._waits) - 1)
+        more = f" and {others} more" if others else ""
+        what = "".join(char if char.isprintable() else " " for char in first.what[:MAX_NAME])
+        return f"waiting for {what}{more} ({now - first.since:.0f} s)"
+
+    async def report(self, value: float, total: float | None, message: str | None) -> None:
+        """Tell the client what the tool reports, above what it knows from heartbeats. What never rose stays as it is."""
+        self.alive_at = self.told_at = self.clock()
+        self._tell()
+        self.total = total
+        rises, self._reported = value > self._reported, value
+        if rises and value <= self.value:
+            value = self._above(self.value) or value
+        self.value = value
+        if self.send is not None:
+            await self.send(value, total, message)
+
+    async def beat(self) -> None:
+        """Tell the client what is waited for, a little above what it was told last and below the next whole step."""
+        self.told_at = self.clock()
+        value = self._above(max(self.value, 0.0))
+        if value is None or self.send is None:
+            return
+        self.value = value
+        await self.send(value, self.total, self.message())
+
+    def _above(self, value: float) -> float | None:
+        """A value between this one and the next whole step or the total; None when there is none."""
+        if not math.isfinite(value):
+            return None
+        step = math.floor(value) + 1.0
+        end = step if self.total is None else min(step, self.total)
+        above = value + (end - value) * _SHARE
+        return above if value < above < end else None
+
+
+@contextmanager
+def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False) -> Iterator[None]:
+    """Say what the current tool call waits for while the block lasts. Outside of a call it does nothing.
+
+    What the client is told reads "waiting for `what` (40 s)", so `what` must be something that it may know. Give
+    `limit_s` (seconds) only to what ends by itself within that time: the call's own time limit stands still meanwhile.
+    """
+    activity = _current.get()
+    if activity is None:
+        yield
+        return
+    wait = Wait(what, activity.clock(), limit_s, own_beats)
+    activity.begin(wait)
+    try:
+        yield
+    finally:
+        activity.end(wait)
+
+
+def activity_of(context: Context) -> Activity | None:
+    """The activity of the request that a context belongs to, if somebody observes it."""
+    activity = _current.get()
+    if activity is None:
+        return None
+    request = context.request_context
+    return activity if request is not None and activity.session is request.session else None
+
+
+@contextmanager
+def observed(context: MiddlewareContext[Any]) -> Iterator[Activity]:
+    """The activity of the tool call that is being served, from here down to servers that are mounted below."""
+    request = context.fastmcp_context.request_context if context.fastmcp_context is not None else None
+    current = _current.get()
+    if current is not None and (request is None or current.session is request.session):
+        yield current
+        return
+    activity = Activity(str(context.message.name), asyncio.get_running_loop().time)
+    token = _current.set(activity)
+    try:
+        if request is None:
+            yield activity
+        else:
+            with _hearing(request, activity):
+                yield activity
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def _hearing(request: FastMCPRequestContext, activity: Activity) -> Iterator[None]:
+    """Have the activity hear each progress report of this request, and pass it on.
+
+    The SDK makes a session object for each request, so what is hung on it is seen by this request alone. A tool
+    reports only if there is a progress token: a client without one is given one here, and is not told.
+    """
+    session = activity.session = request.session
+    send = getattr(session, _SEND)
+    served = request._srctx  # noqa: SLF001  (FastMCP's documented way to the SDK's context)
+    asked = served.meta.get("progress_token") if served.meta is not None else None
+    if asked is not None:
+
+        async def tell(value: float, total: float | None, message: str | None) -> None:
+            await send(asked, value, total, message, related_request_id=request.request_id)
+
+        activity.send = tell
+
+    async def heard(
+        progress_token: str | int,
+        progress: float,
+        total: float | None = None,
+        message: str | None = None,
+        related_request_id: str | None = None,
+    ) -> None:
+        if progress_token in {asked, _UNASKED}:
+            await activity.report(progress, total, message)
+        else:
+            await send(progress_token, progress, total, message, related_request_id=related_request_id)
+
+    setattr(session, _SEND, heard)
+    if asked is not None:
+        yield
+        return
+    request._srctx = replace(served, meta={**(served.meta or {}), "progress_token": _UNASKED})  # noqa: SLF001
+    try:
+        yield
+    finally:
+        request._srctx = served  # noqa: SLF001
