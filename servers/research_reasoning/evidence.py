@@ -206,7 +206,8 @@ def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max
 async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> list[DocumentEvidence]:
     """The evidence of all documents, asked at once; a failed one carries its reason.
 
-    A document is a step of progress when nothing more will be asked about it; `skipped` ones were steps before.
+    A document is a step of progress when nothing more will be asked about it; `skipped` ones were steps before. The
+    last step is left to the end of the call.
 
     Raises:
         ModelUnavailable: nothing was answered because the model cannot be reached at all.
@@ -216,7 +217,7 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
         kept = call.ledger.recall(f"evidence:{task.key}")
         if kept is not None:
             results[task.key] = DocumentEvidence.unpacked(kept)
-    await call.progress.to(skipped + len(results), "evidence from earlier rounds")
+    await _done(call, skipped + len(results), "evidence from earlier rounds")
     open_tasks = [task for task in tasks if task.key not in results]
 
     async def tell(index: int, outcome: Outcome) -> None:
@@ -226,9 +227,15 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
         if found.failure is None:
             used = [task.key, key_of("repair", task.key), task.shown_key]
             call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
-        await call.progress.to(skipped + len(results), f"evidence from {quoted(task.text.path)}")
+        await _done(call, skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
     for outcome in await call.ask([task.prompt() for task in open_tasks], reserve=RESERVE, tell=tell):
         if isinstance(outcome, ModelUnavailable) and all(found.failure for found in results.values()):
             raise outcome
     return [results[task.key] for task in tasks]
+
+
+async def _done(call: Call, documents: int, message: str) -> None:
+    # The combination is still to come, and what waits for it can only be told below the total.
+    if documents < call.progress.total:
+        await call.progress.to(documents, message)

@@ -69,6 +69,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     await _tell_limits(call, sources, unverified, prose, warnings)
     used = sum(source.status == "used" for source in sources)
     record(sources_used=used, sources_skipped=len(sources) - used, partial=answer.partial)
+    await call.progress.to(call.progress.total, "synthesized")
     result = Synthesis(
         research_question=question,
         synthesis=answer.text,

@@ -141,6 +141,9 @@ class Activity:
         step = math.floor(value) + 1.0
         end = step if self.total is None else min(step, self.total)
         above = value + (end - value) * _SHARE
+        short = round(above, 4)
+        if value < short < end:
+            return short
         return above if value < above < end else None
 
 
