@@ -90,8 +90,10 @@ class _Response:
         if self._ended or (self._started and not self._streams):
             return
         left = self._sent_at + self._every_s - self._loop.time()
-        if left > 0 or not self._read:
-            self._timer = self._loop.call_later(max(left, self._every_s / 2), self._look)
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        elif not self._read:
+            self._timer = self._loop.call_later(self._every_s, self._look)
         elif self._streams or self._may_stream:
             self._sending = self._loop.create_task(self._keep())
 

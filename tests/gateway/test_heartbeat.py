@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -16,8 +17,11 @@ from research_gateway.upstreams import UpstreamProvider, remote
 from research_shared.activity import activity_of, observed, waiting
 from research_shared.boundary import ErrorBoundary
 from research_shared.heartbeat import Heartbeat
+from research_shared.keep_alive import EVERY_S
 from research_shared.layer import Layer
 from research_shared.progress import Progress
+from research_shared.sealing import STATE_TTL_S
+from research_shared.settings import Settings
 from serving_support import serving, until
 from upstream_support import code_of
 
@@ -57,7 +61,7 @@ class Heard:
         await until(lambda: sum(message.startswith(begin) for message in self.messages) >= count)
 
     def rise(self) -> bool:
-        return all(a < b for a, b in zip(self.values, self.values[1:], strict=False))
+        return all(a < b for a, b in pairwise(self.values))
 
 
 def working(heard: Heard, *middleware: Middleware) -> FastMCP[Any]:
@@ -424,3 +428,16 @@ async def test_a_call_from_within_the_process_has_the_same_limits(pass_time: Cal
         await anyio.wait_all_tasks_blocked()
         pass_time(60)
     assert results[0].is_error
+
+
+def test_the_defaults_leave_room_for_a_model_that_thinks_and_agree_with_each_other() -> None:
+    fields = {name: field.default for name, field in Settings.model_fields.items()}
+    attempt, model_call = fields["model_timeout_s"], fields["retry_deadline_s"]
+    assert attempt >= 600
+    assert model_call >= 2 * attempt
+    assert fields["tool_ceiling_s"] >= 2 * model_call  # evidence, then the combination
+    assert fields["tool_ceiling_s"] <= STATE_TTL_S
+    rhythm = Heartbeat()
+    assert rhythm.after_s + rhythm.relayed_s <= 5
+    assert rhythm.every_s + rhythm.relayed_s < 10
+    assert EVERY_S < 15

@@ -16,6 +16,7 @@ from main_job.clients import MARKDOWN, Observer, over_http
 from reasoning.providers import FakeProvider, fake_provider
 from reasoning.scripted import Reply, ScriptedModel
 from research_gateway.app import build_gateway
+from research_shared.heartbeat import Heartbeat
 from research_shared.settings import Settings
 from serving_support import until
 
@@ -171,3 +172,27 @@ async def test_heartbeats_of_a_provider_s_model_name_what_it_works_on(
     assert all(
         str(message).startswith("waiting for the model: the combination (") for message in messages[1:]
     )
+
+
+async def test_heartbeats_name_what_the_client_s_own_model_is_waited_for_in_a_session(
+    settings: Settings, observer: Observer
+) -> None:
+    model = ScriptedModel()
+
+    async def sample(*arguments: Any) -> Any:
+        answer = await model.sample(*arguments)
+        about = "waiting for the model: " + (
+            "the combination" if model.counts["combine"] else "the evidence in"
+        )
+        await until(lambda: any(str(message).startswith(about) for *_, message in observer.progress))
+        return answer
+
+    server = build_gateway(settings, heartbeat=Heartbeat(after_s=0.01, every_s=0.01))
+    async with Client(
+        server, mode="legacy", sampling_handler=sample, progress_handler=observer.on_progress
+    ) as client:
+        await client.call_tool("synthesize_research", CALL)
+    values = [value for value, _, _ in observer.progress]
+    assert values == sorted(set(values))
+    assert [value for value in values if value == int(value)] == [1, 2]
+    assert values[-1] == 2
