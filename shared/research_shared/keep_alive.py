@@ -2,6 +2,7 @@
 
 import asyncio
 
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,9 +25,9 @@ _STREAM_HEADERS = [
 class KeepAlive:
     """An ASGI application that lets no answer be silent for longer than `every_s` seconds.
 
-    An event stream gets a comment, which clients skip. A request that accepts an event stream and has no answer yet is
-    answered with one: its answer, which would have been JSON, follows as an event, as MCP's Streamable HTTP allows.
-    Anything else is left as it is. It works below the protocol, so it reaches clients that ask for no progress.
+    An event stream gets a comment, which clients skip. A request of 2026-07-28 or later that has no answer yet is
+    answered with an event stream: its answer, which would have been JSON, follows as an event, as the protocol allows.
+    Anything else is left as it is: before 2026-07-28 answers are event streams from the start, and may bring a session. It works below the protocol, so it reaches clients that ask for no progress.
     """
 
     def __init__(self, app: ASGIApp, *, every_s: float = EVERY_S) -> None:
@@ -53,8 +54,11 @@ class _Response:
         self._every_s = every_s
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
-        self._may_stream = scope["method"] == "POST" and "text/event-stream" in Headers(scope=scope).get(
-            "accept", ""
+        headers = Headers(scope=scope)
+        self._may_begin = (
+            scope["method"] == "POST"
+            and headers.get("mcp-protocol-version") in MODERN_PROTOCOL_VERSIONS
+            and "text/event-stream" in headers.get("accept", "")
         )
         self._read = False
         """Whether the request has been read: before that, it is the client that keeps the connection waiting."""
@@ -94,7 +98,7 @@ class _Response:
             self._timer = self._loop.call_later(left, self._look)
         elif not self._read:
             self._timer = self._loop.call_later(self._every_s, self._look)
-        elif self._streams or self._may_stream:
+        elif self._streams or self._may_begin:
             self._sending = self._loop.create_task(self._keep())
 
     async def _keep(self) -> None:

@@ -133,7 +133,7 @@ async def test_a_served_call_is_never_silent_for_fifteen_seconds(
     era: Any, tmp_path: Any, pass_time: Callable[[float], None]
 ) -> None:
     stage, drain = Stage(), Drain()
-    settings = Settings(roots=str(tmp_path))  # type: ignore[arg-type]
+    settings = Settings.load({}, roots=str(tmp_path), allowed_origins="https://app.example")
     server = http_server(stage.server, settings, drain, host="127.0.0.1", port=0)
     server.config.timeout_keep_alive = 3600
     listener = socket.create_server(("127.0.0.1", 0))
@@ -142,11 +142,14 @@ async def test_a_served_call_is_never_silent_for_fifteen_seconds(
         tasks.start_soon(server._serve, [listener])
         await until(lambda: server.started)
         body, headers = await era(http, url)
+        headers["origin"] = "https://app.example"
         comments = 0
 
         async def call() -> None:
             nonlocal comments
             async with http.stream("POST", url, json=body, headers=headers) as response:
+                # What the server begins an answer with is for web pages too.
+                assert response.headers["access-control-allow-origin"] == "https://app.example"
                 async for line in response.aiter_lines():
                     comments += line.startswith(":")
 
@@ -162,8 +165,9 @@ async def test_a_served_call_is_never_silent_for_fifteen_seconds(
     listener.close()
 
 
-def http_scope(*, accept: str = BOTH["accept"]) -> Scope:
-    return {"type": "http", "method": "POST", "path": "/mcp", "headers": [(b"accept", accept.encode())]}
+def http_scope(*, accept: str = BOTH["accept"], version: str = "2026-07-28") -> Scope:
+    headers = [(b"accept", accept.encode()), (b"mcp-protocol-version", version.encode())]
+    return {"type": "http", "method": "POST", "path": "/mcp", "headers": headers}
 
 
 class Wire:
@@ -233,9 +237,12 @@ async def test_a_stream_that_begins_late_goes_on_as_it_is() -> None:
     assert wire.body.replace(COMMENT, b"") == b"data: 1\n\ndata: 2\n\n"
 
 
-@pytest.mark.parametrize("reason", ["accepts JSON alone", "is not read yet", "is answered in JSON"])
+@pytest.mark.parametrize(
+    "reason", ["accepts JSON alone", "is of an earlier era", "is not read yet", "is answered in JSON"]
+)
 async def test_a_request_without_a_stream_is_left_alone(reason: str) -> None:
     accept = "application/json" if reason == "accepts JSON alone" else BOTH["accept"]
+    version = "2025-11-25" if reason == "is of an earlier era" else "2026-07-28"
     wire = Wire()
 
     async def slow(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -247,11 +254,13 @@ async def test_a_request_without_a_stream_is_left_alone(reason: str) -> None:
             await anyio.sleep(3 * QUICK_S)
             await send({"type": "http.response.body", "body": b"{}"})
             return
-        if reason == "accepts JSON alone":
+        if reason != "is not read yet":
             await anyio.sleep(3 * QUICK_S)
         await answer(send, 200, b"{}")
 
-    await KeepAlive(slow, every_s=QUICK_S)(http_scope(accept=accept), wire.receive, wire.send)
+    await KeepAlive(slow, every_s=QUICK_S)(
+        http_scope(accept=accept, version=version), wire.receive, wire.send
+    )
     assert wire.body == b"{}"
 
 
