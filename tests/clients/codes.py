@@ -7,13 +7,17 @@ import asyncio
 import json
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from fastmcp import FastMCP
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from mcp import MCPError
+from mcp_types import INVALID_PARAMS
 
 from clients.catalog import CLIENTS
 from clients.steps import IMPOSSIBLE, MISSING, check_error, judged
@@ -29,11 +33,10 @@ from clients.world import (
     stand_in,
 )
 from research_shared.errors import ResearchError
-from serving_support import reserved_port
+from serving_support import reserved_port, serving
 
 CLIENT = CLIENTS[0]
 CEILING_S = 3
-FOREIGN = Path(__file__).with_name("foreign.py")
 
 ELSEWHERE = {
     "research_error": "the base of the tree, which nothing raises",
@@ -177,6 +180,22 @@ def situations(port: int, mcp_config: Path, elsewhere: Path) -> Iterator[Situati
     yield Situation(http=True, codes={"shutting_down": shutting_down})
 
 
+def foreign_server() -> FastMCP[Any]:
+    """Somebody else's server, which refuses every call with an error of the protocol."""
+
+    class Refusal(Middleware):
+        async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+            raise MCPError(code=INVALID_PARAMS, message="it is not to be had here")
+
+    server: FastMCP[Any] = FastMCP("foreign", middleware=[Refusal()])
+
+    @server.tool
+    async def refuse() -> str:
+        return "never"
+
+    return server
+
+
 async def provoke(situation: Situation, installed: Path, work: Path) -> dict[str, str]:
     """The codes of a situation, each with `ok` or what is wrong with what the caller got."""
     cells: dict[str, str] = {}
@@ -228,6 +247,7 @@ async def all_codes(installed: Path, at_once: int) -> dict[str, str]:
     limit = asyncio.Semaphore(at_once)
 
     async def one(situation: Situation, work: Path) -> dict[str, str]:
+        work.mkdir()
         async with limit:
             try:
                 return await provoke(situation, installed, work)
@@ -240,14 +260,11 @@ async def all_codes(installed: Path, at_once: int) -> dict[str, str]:
         elsewhere = directory / "elsewhere"
         elsewhere.mkdir()
         mcp_config = directory / "mcp.json"
-        foreign = {"command": sys.executable, "args": [str(FOREIGN)]}
-        mcp_config.write_text(json.dumps({"mcpServers": {"foreign": foreign}}), encoding="utf-8")
-        work = [
-            (situation, directory / str(number))
-            for number, situation in enumerate(situations(port, mcp_config, elsewhere))
-        ]
-        for _, place in work:
-            place.mkdir()
-        for found in await asyncio.gather(*(one(situation, place) for situation, place in work)):
-            cells |= found
+        async with serving(foreign_server()) as foreign:
+            servers = {"mcpServers": {"foreign": {"url": foreign.url}}}
+            mcp_config.write_text(json.dumps(servers), encoding="utf-8")
+            places = enumerate(situations(port, mcp_config, elsewhere))
+            running = [one(situation, directory / str(number)) for number, situation in places]
+            for found in await asyncio.gather(*running):
+                cells |= found
     return cells | {code: f"{IMPOSSIBLE}: {reason}" for code, reason in ELSEWHERE.items()}

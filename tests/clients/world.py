@@ -111,6 +111,8 @@ async def stand_in() -> AsyncIterator[StandIn]:
         connections.add(task)
         try:
             await provider.handle(reader, writer)
+        except asyncio.CancelledError:
+            writer.close()
         finally:
             connections.discard(task)
 
