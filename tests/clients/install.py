@@ -16,6 +16,7 @@ from time import monotonic
 
 ATTEMPTS = 3
 AT_ONCE = 3
+INSTALLING_S = 600
 
 PYTHON: Mapping[str, Sequence[str]] = {
     "mcp-1": ("mcp==1.30.0",),
@@ -47,6 +48,7 @@ def python(directory: Path, environment: str) -> Path:
 
 def install_python(directory: Path, environment: str) -> None:
     venv.create(directory / environment, clear=True)
+    # Most of what is installed is never imported: compiling it would take longer than all the rest.
     there = str(python(directory, environment))
     pip = [
         sys.executable,
@@ -56,16 +58,16 @@ def install_python(directory: Path, environment: str) -> None:
         there,
         "install",
         "--quiet",
-        "--disable-pip-version-check",
+        "--no-compile",
     ]
-    subprocess.run([*pip, *PYTHON[environment]], check=True, timeout=300)
+    subprocess.run([*pip, *PYTHON[environment]], check=True, timeout=INSTALLING_S)
 
 
 def install_node(directory: Path, environment: str) -> None:
     shutil.rmtree(directory / environment, ignore_errors=True)
     quiet = ["--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
     prefix = ["--prefix", str(directory / environment)]
-    subprocess.run(["npm", "install", *prefix, *quiet, *NODE[environment]], check=True, timeout=300)
+    subprocess.run(["npm", "install", *prefix, *quiet, *NODE[environment]], check=True, timeout=INSTALLING_S)
 
 
 def with_attempts(install: Callable[[Path, str], None], directory: Path, environment: str) -> None:

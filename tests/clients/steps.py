@@ -126,7 +126,10 @@ async def search(run: Run) -> None:
     found = (best["document"], best["line_number"])
     check(found == (ONION_PATH, PHRASE_LINE), f"found {found} first")
     check(PHRASE in best["matched_text"], f"found the text {best['matched_text']!r}")
-    run.check_text(text, ONION_PATH, str(PHRASE_LINE), PHRASE)
+    run.check_text(text, ONION_PATH, PHRASE_TEXT)
+    if text:
+        numbered = re.search(rf"\b{PHRASE_LINE}\b.*{PHRASE}", text)
+        check(numbered is not None, f"the line has no number in the text {text[:300]!r}")
 
 
 async def read(run: Run) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from conversation import converse, shown_json, target
 
+CONNECTING_MS = 60_000
+
 
 class Failed(Exception):
     """The Inspector ended without a result."""
@@ -23,7 +25,8 @@ def command(to: dict[str, Any], method: str, *options: str) -> list[str]:
     own = [part for name, value in to.get("environment", {}).items() for part in ("-e", f"{name}={value}")]
     where = [to["url"], "--transport", "http"] if to["transport"] == "http" else to["command"]
     if to["release"] >= 2:
-        options = ("--format", "json", "--protocol-era", to["mode"], *options)
+        patient = ("--connect-timeout", str(CONNECTING_MS))
+        options = ("--format", "json", "--protocol-era", to["mode"], *patient, *options)
     return [*to["cli"], "--cli", *own, *where, "--method", method, *options]
 
 
