@@ -105,6 +105,25 @@ def build_documents_server(
         on_duplicate="error",
     )
 
+    _add_listing(server, documents)
+    _add_search(server, documents, search)
+    _add_reading(server, documents, extract_timeout_s=settings.extract_timeout_s)
+    _add_document_resource(server, documents)
+    if settings.connector_tools:
+        add_connector_tools(
+            server,
+            library=documents,
+            engine=search,
+            annotations=READ_ONLY,
+            document_url=settings.document_url,
+        )
+    server.add_provider(DocumentResources(documents))
+    list_in_pages(server)
+    server.add_completion_handler(path_completion(documents))
+    return server
+
+
+def _add_listing(server: FastMCP[Any], documents: Library) -> None:
     @server.tool(
         title="List research documents", annotations=READ_ONLY, output_schema=output_schema(DocumentList)
     )
@@ -126,6 +145,8 @@ def build_documents_server(
         await ClientLog(ctx, NAME).info(f"{page.count} of {page.total} documents listed")
         return ToolResult(listing_text(page), page.model_dump(mode="json"))
 
+
+def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:
     @server.tool(title="Search documents", annotations=READ_ONLY, output_schema=output_schema(SearchResult))
     async def search_documents(
         ctx: Context,
@@ -192,6 +213,8 @@ def build_documents_server(
         result = _search_result(outcome, notes)
         return ToolResult(search_text(result, ranked=mode == "keyword"), result.model_dump(mode="json"))
 
+
+def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s: float) -> None:
     @server.tool(title="Read document", annotations=READ_ONLY, output_schema=output_schema(DocumentExcerpt))
     async def read_document(
         ctx: Context,
@@ -219,7 +242,7 @@ def build_documents_server(
         max_lines = clamped(max_lines, "max_lines", least=1, most=MAX_LINES, notes=notes)
         page = clamped(page, "page", least=0, notes=notes)
         record(documents=[document_path])
-        with waiting(document_path, limit_s=settings.extract_timeout_s):
+        with waiting(document_path, limit_s=extract_timeout_s):
             text = await _read(documents, document_path)
         record(documents=[text.path])
         shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
@@ -229,6 +252,8 @@ def build_documents_server(
         await tell.info(f"{len(shown.lines)} of {shown.total_lines} lines of {text.path} read")
         return ToolResult(excerpt_text(shown), shown.model_dump(mode="json"))
 
+
+def _add_document_resource(server: FastMCP[Any], documents: Library) -> None:
     # The roots confine the path; the framework's own screening would turn away names that only look absolute.
     @server.resource(
         PATH_TEMPLATE, name="document", title="Document text", mime_type="text/plain", security=None
@@ -239,19 +264,6 @@ def build_documents_server(
         text = await documents.read(path)
         mime_type = "text/markdown" if text.media_type == "text/markdown" else "text/plain"
         return ResourceResult(contents=[ResourceContent(whole_text(text), mime_type=mime_type)])
-
-    if settings.connector_tools:
-        add_connector_tools(
-            server,
-            library=documents,
-            engine=search,
-            annotations=READ_ONLY,
-            document_url=settings.document_url,
-        )
-    server.add_provider(DocumentResources(documents))
-    list_in_pages(server)
-    server.add_completion_handler(path_completion(documents))
-    return server
 
 
 async def _read(library: Library, given: str) -> DocumentText:

@@ -23,11 +23,11 @@ from research_documents.results import (
     NumberedLine,
     SearchResult,
     Unreadable,
-    output_schema,
 )
 from research_documents.search.snippets import best_stretch
 from research_documents.server import build_documents_server
 from research_shared.roots import Root
+from research_shared.schemas import output_schema
 from research_shared.settings import Settings
 
 LINE_BUDGET, LISTING_BUDGET, HITS_BUDGET = 850, 1_700, 260
