@@ -27,6 +27,13 @@ RootOption = Annotated[
         name="--root", negative="", help="A research folder, optionally name=/dir; repeat it for several."
     ),
 ]
+IndexOption = Annotated[
+    str | None,
+    Parameter(
+        name="--index",
+        help="Where to keep text and index across restarts: auto (your cache directory), a directory, or none.",
+    ),
+]
 TransportOption = Annotated[
     Literal["stdio", "http"], Parameter(name="--transport", help="How clients connect.")
 ]
@@ -100,12 +107,13 @@ def add_serve(app: App, build: "Callable[[Settings], FastMCP[Any]]", text: str) 
     def serve_command(
         *,
         root: RootOption = None,
+        index: IndexOption = None,
         transport: TransportOption = "stdio",
         host: HostOption = "127.0.0.1",
         port: PortOption = 8000,
     ) -> None:
         begin_start()
-        settings = load_settings(root)
+        settings = load_settings(root, **({} if index is None else {"index_dir": index}))
         from research_shared.serving import serve
 
         try:

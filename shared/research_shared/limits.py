@@ -26,6 +26,18 @@ class Limits:
     page_timeout_s: float = 20.0
     worker_memory_bytes: int = 1024 * _MIB
 
+    @property
+    def of_text(self) -> tuple[float, ...]:
+        """Those that decide what the text of a document is."""
+        return (
+            self.max_file_bytes,
+            self.max_pages,
+            self.max_text_bytes,
+            self.document_timeout_s,
+            self.page_timeout_s,
+            self.worker_memory_bytes,
+        )
+
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
         """The limits that an operator has set."""

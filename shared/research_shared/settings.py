@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from platformdirs import user_cache_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -15,6 +16,8 @@ from research_shared.document_urls import LinkTemplate
 from research_shared.places import Root
 
 PREFIX = "RESEARCH_"
+APPLICATION = "research-assistant-mcp"
+"""The name of the directory in the user's cache directory."""
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MIB = 1024 * 1024
 _URL = r"^https?://[^\s]+$"
@@ -29,10 +32,7 @@ def parse_roots(value: object) -> object:
         name, separator, directory = entry.partition("=")
         if not separator or not _ROOT_NAME.fullmatch(name):
             name, directory = "", entry
-        try:
-            path = Path(os.path.abspath(Path(directory).expanduser()))  # noqa: PTH100  (resolve() would follow links)
-        except RuntimeError as error:
-            raise ValueError(f"{directory}: no such home directory") from error
+        path = _absolute(directory)
         roots.append(Root(name or _default_name(path), path))
     return tuple(roots)
 
@@ -45,9 +45,34 @@ def _split(value: object) -> object:
     return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
 
 
+def parse_index_dir(value: object) -> object:
+    """Turn `auto` into a directory in the user's cache directory, and `none` into None."""
+    match value:
+        case "none":
+            return None
+        case "auto":
+            directory = user_cache_path(APPLICATION, appauthor=False)
+            if not directory.is_absolute():
+                raise ValueError("a directory: there is no home directory for `auto`")
+            return directory
+        case "":
+            raise ValueError("a directory, `auto` or `none`")
+        case str():
+            return _absolute(value)
+    return value
+
+
+def _absolute(directory: str) -> Path:
+    try:
+        return Path(os.path.abspath(Path(directory).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+    except RuntimeError as error:
+        raise ValueError(f"{directory}: no such home directory") from error
+
+
 Roots = Annotated[tuple[Root, ...], NoDecode, BeforeValidator(parse_roots)]
 
 
+IndexDir = Annotated[Path | None, BeforeValidator(parse_index_dir)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
@@ -83,10 +108,16 @@ class Settings(BaseSettings):
     )
 
     # Searching
-    index_dir: Path | None = Field(
-        default=None, description="directory that keeps text and index across restarts"
+    index_dir: IndexDir = Field(
+        default=None,
+        description="directory that keeps text and index across restarts; `auto` is one in the user's cache directory",
     )
-    search_deadline_s: float = Field(default=5.0, gt=0, description="time limit for one search")
+    index_wait_s: float = Field(
+        default=20.0, ge=0, description="time that a search waits for documents which are not indexed yet"
+    )
+    search_deadline_s: float = Field(
+        default=5.0, gt=0, description="time limit for one search, from when the waiting ends"
+    )
     watch: bool = Field(default=True, description="whether file changes are watched for")
     rescan_interval_s: float = Field(
         default=30.0, gt=0, description="time between safety scans while watching"

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine
+from research_documents.search.store import DiskStore
 from research_shared.documents import DocumentInfo
 from research_shared.errors import RootUnavailable
 from research_shared.library import Library
+from research_shared.limits import Limits
 from research_shared.roots import Root, RootsPolicy
 
 
@@ -136,3 +138,47 @@ async def test_the_directory_is_for_its_owner_only(folder: Path, tmp_path: Path)
     await run(folder, tmp_path / "store")
     (place,) = (tmp_path / "store").iterdir()
     assert place.stat().st_mode & 0o077 == 0
+
+
+async def test_directories_that_did_not_exist_are_for_their_owner_only(folder: Path, tmp_path: Path) -> None:
+    await run(folder, tmp_path / "cache" / "research")
+    (place,) = (tmp_path / "cache" / "research").iterdir()
+    assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o700, 0o700)
+
+
+async def test_a_directory_that_others_can_write_to_is_not_used(folder: Path, tmp_path: Path) -> None:
+    await run(folder, tmp_path / "store")
+    (place,) = (tmp_path / "store").iterdir()
+    place.chmod(0o770)
+    assert await run(folder, tmp_path / "store") == (ALL, ALL)
+
+
+async def test_other_limits_of_texts_have_a_directory_of_their_own(folder: Path, tmp_path: Path) -> None:
+    def directory(limits: Limits, *names: str) -> Path:
+        roots = [Root(name, folder / name) for name in names]
+        return DiskStore(tmp_path, roots, limits).directory
+
+    usual = directory(Limits(), "a", "b")
+    assert directory(Limits(workers=7, cache_bytes=1), "a", "b") == usual
+    others = [
+        directory(Limits(max_pages=1), "a", "b"),
+        directory(Limits(max_text_bytes=9_999), "a", "b"),
+        directory(Limits(page_timeout_s=1.0), "a", "b"),
+        directory(Limits(), "a"),
+        directory(Limits(), "b", "a"),
+    ]
+    assert len({usual, *others}) == 6
+
+
+async def test_a_process_that_finds_the_directory_in_use_says_so_once(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "research.search")
+    store = tmp_path / "store"
+    async with SearchEngine(
+        Library(RootsPolicy([Root("research", folder)])), watch=False, index_dir=store
+    ) as first:
+        await first.search("honest")
+        assert (await run(folder, store))[0] == ALL
+    said = "another process writes the kept index; this one keeps its own in memory"
+    assert [record.message for record in caplog.records].count(said) == 1

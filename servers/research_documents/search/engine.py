@@ -61,7 +61,7 @@ class SearchEngine:
         self._watch = watch
         self._rescan_interval_s = rescan_interval_s
         self._catalog = Catalog(text_budget)
-        store = MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots)
+        store = MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots, library.limits)
         self._keeper = Keeper(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None

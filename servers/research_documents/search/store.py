@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from typing import Final, Protocol
 from research_documents.search.catalog import Entry
 from research_documents.search.index import SCHEMA, PassageIndex
 from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.extraction import engines
+from research_shared.limits import Limits
 from research_shared.logs import get_logger
 from research_shared.roots import Root
 
@@ -83,16 +86,15 @@ class MemoryStore:
 
 
 class DiskStore:
-    """Keeps texts and index in a directory of its own beneath `directory`.
+    """Keeps texts and index in a directory of its own beneath `directory`: one for the same roots, limits and readers.
 
     The process that has the directory's lock writes. Any other one takes the texts from it, keeps its own index in
-    memory and writes nothing. Where the directory cannot be used at all, everything stays in memory.
+    memory and writes nothing. Where the directory cannot be used at all, everything stays in memory. Either is logged.
     """
 
-    def __init__(self, directory: Path, roots: Sequence[Root]) -> None:
-        made_for = json.dumps(
-            [SCHEMA, version("tantivy"), [[root.name, str(root.directory)] for root in roots]]
-        )
+    def __init__(self, directory: Path, roots: Sequence[Root], limits: Limits) -> None:
+        places = [[root.name, str(root.directory)] for root in roots]
+        made_for = json.dumps([SCHEMA, version("tantivy"), places, *engines(), *limits.of_text])
         self.directory = directory / f"search-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
@@ -101,9 +103,13 @@ class DiskStore:
     def open(self) -> Opened:
         """What was kept and is still whole."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(self.directory)
             self._lock = _locked(self.directory / "lock")
             if self._lock is None:
+                log.info(
+                    "another process writes the kept index; this one keeps its own in memory",
+                    directory=str(self.directory),
+                )
                 kept = self._kept(self._connect(read_only=True))
                 return Opened(PassageIndex(), texts={info.path: (info, text) for _, info, text, _ in kept})
             return self._open_own()
@@ -212,6 +218,19 @@ class DiskStore:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory, and the one that it is in, for their owner only.
+
+    Raises:
+        OSError: it cannot be made, or others could change what is in it.
+    """
+    for place in (directory.parent, directory):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = directory.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{directory} is not this user's own")
 
 
 def _locked(path: Path) -> int | None:
