@@ -149,7 +149,7 @@ async def build(corpus: Path) -> tuple[SearchEngine, list[Any]]:
     before = resident()
     own_process()  # as `serve` does
     library = Library(RootsPolicy([Root("research", corpus)]), Limits())
-    engine = SearchEngine(library, max_response_bytes=1 << 40)
+    engine = SearchEngine(library, index_wait_s=1.0, max_response_bytes=1 << 40)
     started = time.perf_counter()
     await engine.__aenter__()
     outcome = await engine.search("the method of this study", limit=10)

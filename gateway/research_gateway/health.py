@@ -51,14 +51,15 @@ def roots_check(policy: RootsPolicy) -> Check:
 
 
 def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
-    """How far the index is; searches work while it is being built."""
+    """How far the index is; searches work while it is being built, and say what they miss."""
 
     async def check() -> Finding:
         progress = indexing()
         if progress is None:
             return Finding(ok=True, detail={"state": "complete"}, required=False)
         done, total = progress
-        return Finding(ok=True, detail={"state": "building", "done": done, "total": total}, required=False)
+        detail = {"state": "building", "done": done, "total": total} if total else {"state": "listing"}
+        return Finding(ok=True, detail=detail, required=False)
 
     return check
 

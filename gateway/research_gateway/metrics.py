@@ -165,6 +165,7 @@ def watch_search(engine: SearchEngine, metrics: Metrics) -> None:
     watch("research_index_passages", "Passages in the index.", lambda: engine.stats.passages)
     watch("research_index_bytes", "Bytes of indexed text.", lambda: engine.stats.text_bytes)
     watch("research_index_unreadable", "Documents without text.", lambda: engine.stats.unreadable)
+    watch("research_index_missing", "Documents not in the index yet.", lambda: engine.stats.missing)
     watch("research_index_building", "1 while the index is being built.", lambda: engine.stats.building)
 
 

@@ -71,7 +71,7 @@ class Indexing(Result):
     """How far the index is."""
 
     done: int
-    total: int
+    total: int = Field(description="as far as the folder is listed")
 
 
 class SearchResult(Result):

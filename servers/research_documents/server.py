@@ -193,9 +193,9 @@ def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) 
         context_lines = clamped(context_lines, "context_lines", least=0, most=MAX_CONTEXT_LINES, notes=notes)
         progress = Progress(ctx, 1)
 
-        async def advance(done: int, total: int) -> None:
+        async def advance(done: int, total: int, text: str) -> None:
             progress.total = total
-            await progress.to(done, "documents searched")
+            await progress.to(done, text)
 
         outcome = await search.search(
             query,

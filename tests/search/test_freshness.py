@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,11 @@ import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search import keeper as keeper_module
-from research_documents.search import reading as reading_module
 from research_documents.search.catalog import Catalog, Entry
 from research_documents.search.originals import Originals
 from research_documents.search.reading import Readers
 from research_documents.search.request import Mode
-from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.documents import DocumentInfo
 from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.library import Library
 from research_shared.memory import tidy
@@ -194,56 +193,24 @@ async def test_a_text_read_again_is_given_only_if_it_is_the_one_that_was_searche
     assert await originals.text(entry) is None
 
 
-async def test_what_is_left_to_read_is_counted_until_it_is_fetched(tmp_path: Path) -> None:
+async def test_what_is_being_read_is_known_with_what_it_was_listed_as(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.md").write_text("honest\n", encoding="utf-8")
     library = Library(RootsPolicy([Root("research", tmp_path)]))
     readers = Readers(library, Catalog(0), asyncio.Event())
-    readers.queue = {info.path: info for info in await library.documents()}
+    infos = {info.path: info for info in await library.documents()}
+    readers.queue = dict(infos)
+    busy = []
     async with asyncio.TaskGroup() as tasks:
         readers.start(tasks)
-        assert (readers.left, readers.busy) == (5, True)
-    assert (readers.left, readers.busy) == (5, False)
+        busy.append(readers.busy)
+    busy.append(readers.busy)
+    assert busy == [True, False]
+    assert {path: identity for path, (identity, _) in readers.begun.items()} == {
+        path: info.identity for path, info in infos.items()
+    }
     assert sorted(reading.path for reading in readers.batch()) == [f"{number}.md" for number in range(5)]
-    assert readers.left == 0
-
-
-class Held(Library):
-    """A library that reads nothing until it is let go."""
-
-    def __init__(self, roots: RootsPolicy) -> None:
-        super().__init__(roots)
-        self.let_go = asyncio.Event()
-
-    async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
-        if "held.md" in paths:
-            await self.let_go.wait()
-        return await super().read_plain(paths)
-
-
-async def test_a_search_while_the_index_is_built_works_on_what_is_there_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("research_documents.search.engine.BUILD_WAIT_S", 0.0)
-    monkeypatch.setattr("research_documents.search.engine.PROGRESS_EVERY_S", 0.01)
-    monkeypatch.setattr("research_documents.search.engine.FEW_DOCUMENTS", -1)
-    monkeypatch.setattr(reading_module, "READ_TOGETHER", 1)
-    for name in ("a", "b", "held"):
-        (tmp_path / f"{name}.md").write_text("honest\n", encoding="utf-8")
-    library = Held(RootsPolicy([Root("research", tmp_path)]))
-    async with engine_of(tmp_path, watch=True, library=library) as engine:
-
-        async def partly() -> bool:
-            return documents(await engine.search("honest", mode="regex")) == ["a.md", "b.md"]
-
-        await until(partly)
-        done, total = (await engine.search("honest")).indexing or (0, 0)
-        assert 0 <= done < total == 3
-        library.let_go.set()
-        await watching(engine)
-        outcome = await engine.search("honest")
-        assert (documents(outcome), outcome.indexing) == (["a.md", "b.md", "held.md"], None)
-        assert (engine.stats.documents, engine.stats.passages, engine.stats.unreadable) == (3, 3, 0)
+    assert readers.batch() == []
 
 
 async def test_the_index_serves_all_scopes_even_when_it_was_built_in_a_narrow_one(tmp_path: Path) -> None:

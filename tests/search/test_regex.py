@@ -413,13 +413,14 @@ async def test_a_costly_search_ends_at_the_deadline_with_what_it_covered_and_oth
 
 
 async def test_progress_is_told_while_documents_are_searched(folder: Path) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int, str]] = []
 
-    async def tell(done: int, total: int) -> None:
-        told.append((done, total))
+    async def tell(done: int, total: int, text: str) -> None:
+        told.append((done, total, text))
 
     await engine_of(folder).search("zzz", mode="regex", limit=1, on_progress=tell)
-    assert told[-1] == (len(WORDS), len(WORDS))
+    count = len(WORDS)
+    assert told[-1] == (count, count, f"searched {count} of {count} documents")
 
 
 async def test_cursors_page_through_everything_once(folder: Path) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from itertools import accumulate
 from typing import Final, Literal, Self
 
+from research_documents.search.backlog import Backlog
 from research_shared.analysis import ASCII
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.patterns import compile_pattern
@@ -100,10 +101,29 @@ class Selection:
         return frozenset(entry.id for entry in self.readable)
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a selection a search covers: `done` of `total` documents that give text, as far as that is known.
+
+    `listed` says whether the folder was listed to its end; until then there may be any number more.
+    """
+
+    done: int
+    total: int
+    listed: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return self.listed and self.done == self.total
+
+
 class Catalog:
     """All known documents. Changed by one task, read by many."""
 
     def __init__(self, text_budget: int) -> None:
+        self.backlog = Backlog()
+        """The documents that are not here yet, or not as they are."""
         self.entries: dict[str, Entry] = {}
         self.by_id: dict[int, Entry] = {}
         self.text_bytes = 0
@@ -126,6 +146,7 @@ class Catalog:
     def clear(self) -> None:
         """Know nothing any more; ids are not used again all the same."""
         self.entries, self.by_id = {}, {}
+        self.backlog.clear()
         self.text_bytes = self._held_bytes = 0
         self._changed()
 
@@ -180,3 +201,23 @@ class Catalog:
         if len(self._selections) > _SELECTIONS:
             self._selections.popitem(last=False)
         return selection
+
+    def coverage(
+        self, pattern: str, scope: Scope, *, visible: bool, before: float = float("inf")
+    ) -> Coverage:
+        """How much of what a file pattern matches within a scope is here, and with `visible` in the index's last commit.
+
+        What waits only since the time `before` of the monotonic clock or later is not missed.
+        """
+        selection = self.select(pattern, scope)
+        matches = compile_pattern(pattern)
+        waiting = self.backlog.all() if visible else self.backlog.unread.items()
+        missing = {
+            path
+            for path, (_, _, since, kind) in waiting
+            if kind != "uncounted" and since < before and scope.admits(path) and matches(path)
+        }
+        done = len(selection.readable) - sum(
+            (entry := self.entries.get(path)) is not None and not entry.reason for path in missing
+        )
+        return Coverage(done, done + len(missing), self.backlog.listed)

@@ -1,13 +1,14 @@
 """The search engine: keeps an index of the library up to date and answers both kinds of search from it."""
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from research_documents.search.catalog import Catalog, Selection
+from research_documents.search.catalog import Catalog, Coverage, Selection
 from research_documents.search.cursor import MAX_RANK, Position, open_cursor, seal_cursor
 from research_documents.search.keeper import Keeper
 from research_documents.search.keyword_search import KeywordSearch
@@ -20,15 +21,19 @@ from research_documents.search.store import DiskStore, MemoryStore
 from research_documents.search.watcher import Watcher
 from research_shared.activity import waiting
 from research_shared.library import Library
+from research_shared.logs import get_logger
+from research_shared.patterns import compile_pattern
 from research_shared.roots import current_scope
 from research_shared.settings import Settings
 
-BUILD_WAIT_S: Final = 1.0
-"""How long a search waits for an index that is being built in the background."""
+log = get_logger("research.search")
+
 PROGRESS_EVERY_S: Final = 0.25
 """How often a search that waits for the index tells how far it is."""
-FEW_DOCUMENTS: Final = 200
-"""With no more than so many documents left to read, a search waits for them until its deadline instead."""
+FRESH_S: Final = 1.0
+"""What has changed more recently is not waited for while the folder is watched."""
+INCOMPLETE: Final = "INCOMPLETE:"
+"""The beginning of the warning, always the first one, that an answer does not cover all documents."""
 ATTEMPTS: Final = 3
 """How often a search is run when documents change under it."""
 MAX_UNREADABLE: Final = 100
@@ -40,8 +45,8 @@ class SearchEngine:
     """Searches the documents of a library; one instance serves all requests and scopes of a process.
 
     Entering it (as often as there are users) starts to build the index in the background and to watch the folder; a
-    search without entering looks at the folder itself and builds what is missing. `deadline_s` limits one search,
-    `index_dir` keeps text and index across restarts, `rescan_interval_s` is the time between the scans that find what
+    search without entering looks at the folder itself and builds what is missing. A search waits for documents that were
+    never indexed for up to `index_wait_s` seconds; `deadline_s` limits what it takes after that. `index_dir` keeps text and index across restarts, `rescan_interval_s` is the time between the scans that find what
     watching missed, `text_budget` bounds the bytes of text held in memory and `max_response_bytes` those of one answer.
     """
 
@@ -50,6 +55,7 @@ class SearchEngine:
         library: Library,
         *,
         deadline_s: float = 5.0,
+        index_wait_s: float = 20.0,
         index_dir: Path | None = None,
         watch: bool = True,
         rescan_interval_s: float = 30.0,
@@ -58,10 +64,13 @@ class SearchEngine:
     ) -> None:
         self._library = library
         self._deadline_s = deadline_s
+        self._index_wait_s = index_wait_s
         self._watch = watch
         self._rescan_interval_s = rescan_interval_s
         self._catalog = Catalog(text_budget)
-        store = MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots, library.limits)
+        store = (
+            MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots, library.limits)
+        )
         self._keeper = Keeper(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -78,6 +87,7 @@ class SearchEngine:
         return cls(
             library,
             deadline_s=settings.search_deadline_s,
+            index_wait_s=settings.index_wait_s,
             index_dir=settings.index_dir,
             watch=settings.watch,
             rescan_interval_s=settings.rescan_interval_s,
@@ -109,7 +119,10 @@ class SearchEngine:
 
     @property
     def indexing(self) -> tuple[int, int] | None:
-        """(documents done, all of them) while the index is being built or brought up to date, otherwise None."""
+        """(documents done, all of them) while the index is being built or brought up to date, otherwise None.
+
+        (0, 0) while the folder is listed for the first time, so that nobody knows yet how many there are.
+        """
         return self._keeper.progress
 
     @property
@@ -117,12 +130,14 @@ class SearchEngine:
         """What the index holds at the moment."""
         entries = list(self._catalog.entries.values())
         readable = [entry for entry in entries if not entry.reason]
+        indexing = self.indexing
         return EngineStats(
             documents=len(readable),
             passages=sum(entry.passages for entry in readable),
             text_bytes=self._catalog.text_bytes,
             unreadable=len(entries) - len(readable),
-            building=self.indexing is not None,
+            missing=indexing[1] - indexing[0] if indexing else 0,
+            building=indexing is not None,
             watching=self._watching,
         )
 
@@ -144,7 +159,8 @@ class SearchEngine:
         says how many lines to show.
 
         Hits come by score, path and line in keyword mode, by path and line in regex mode. An expression that cannot be
-        used gives no hits and a warning that names what is wrong with it.
+        used gives no hits and a warning that names what is wrong with it. An answer that does not cover all documents,
+        because they are not indexed yet, is `truncated` and says so in its first warning, which begins with `INCOMPLETE:`.
 
         Raises:
             InvalidPattern: the file pattern is malformed.
@@ -171,11 +187,14 @@ class SearchEngine:
             return await self._answer(request)
 
     async def _answer(self, request: Request) -> SearchOutcome:
-        with waiting("the index", limit_s=self._deadline_s):
-            await self._refresh(request)
+        with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
+            up_to_date = await self._refresh(request)
+        # What waiting took is not taken from the search.
+        request = replace(request, deadline=time.monotonic() + self._deadline_s)
         read_since = self._catalog.new_id()
         for attempt in range(1, ATTEMPTS + 1):
             selection = self._catalog.select(request.file_pattern, current_scope())
+            coverage = self._coverage(request)
             if request.mode == "keyword":
                 found = await self._by_keyword.search(request, selection, self._keeper.index)
             else:
@@ -188,29 +207,43 @@ class SearchEngine:
                 found = replace(found, hits=kept, truncated=True)
                 break
             await self._wait(self._keeper.touch(stale), request.deadline)
-        return self._finished(found, selection, request)
+        return self._finished(found, selection, request, coverage, _what_is_missing(coverage, up_to_date))
 
-    def _finished(self, found: Found, selection: Selection, request: Request) -> SearchOutcome:
-        hits, truncated = found.hits, found.truncated
-        warnings = found.warnings
+    def _coverage(self, request: Request) -> Coverage:
+        """How much of what is asked for is searched."""
+        before = time.monotonic() - FRESH_S if self._is_current else math.inf
+        return self._catalog.coverage(
+            request.file_pattern, current_scope(), visible=request.mode == "keyword", before=before
+        )
+
+    def _finished(
+        self, found: Found, selection: Selection, request: Request, coverage: Coverage, missing: str | None
+    ) -> SearchOutcome:
+        hits, warnings = found.hits, found.warnings
+        if missing is not None:
+            log.warning("a search is answered from a part of the folder", missing=missing)
+            warnings = (missing, *warnings)
+        elif request.mode == "keyword" and not self._coverage(replace(request, file_pattern="*")).complete:
+            warnings += ("the order may still change: other documents are not indexed yet",)
         if len(selection.unreadable) > MAX_UNREADABLE:
             warnings += (
                 f"{len(selection.unreadable)} documents give no text; the first {MAX_UNREADABLE} are named",
             )
         cursor = None
-        if truncated and hits:
+        # Of an answer that is only incomplete there is no next page: it is to be asked for again.
+        if found.truncated and hits:
             end = Position(hits[-1].document, hits[-1].line_number)
             if request.mode == "keyword":
                 end = Position(rank=min(request.start.rank + len(hits), MAX_RANK))
             cursor = seal_cursor(end, request.query, request.mode, request.file_pattern)
         return SearchOutcome(
             tuple(hits),
-            found.covered,
-            truncated=truncated,
+            min(found.covered, coverage.done),
+            truncated=found.truncated or missing is not None,
             unreadable=selection.unreadable[:MAX_UNREADABLE],
             warnings=warnings,
             next_cursor=cursor,
-            indexing=self.indexing,
+            indexing=None if coverage.complete else (coverage.done, coverage.total),
         )
 
     # Staying fresh
@@ -218,6 +251,11 @@ class SearchEngine:
     @property
     def _watching(self) -> bool:
         return self._watcher is not None and self._watcher.live
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether all changes are told by the watcher, so that a search need not look for them itself."""
+        return self._watching and self._complete
 
     def _rescan(self) -> None:
         """Scan now and again in a while; what goes wrong is seen by the search that needs it."""
@@ -246,22 +284,47 @@ class SearchEngine:
             self._watch_folders()
             await replaced.stop()
 
-    async def _refresh(self, request: Request) -> None:
-        """Bring the index up to date as far as there is time, telling how far it is."""
+    async def _refresh(self, request: Request) -> bool:
+        """Bring the index up to date as far as there is time, telling how far it is; whether it has come so far.
+
+        Documents that were never indexed are waited for the longest: an answer without them looks like one. For a
+        newer version of others there is half the time of a search, so that a folder that changes all the time does not
+        hold up every search.
+        """
         await self._follow_folders()
-        if self._watching and self._complete:
+        if self._is_current and self._coverage(request).complete:
+            return True
+        update = self._keeper.catch_up() if self._is_current else self._keeper.scan()
+        started = time.monotonic()
+        matches, scope = compile_pattern(request.file_pattern), current_scope()
+
+        def relevant(path: str) -> bool:
+            return scope.admits(path) and matches(path)
+
+        while not update.done():
+            now = time.monotonic()
+            until = started + (self._index_wait_s if self._catalog.backlog.lacks() else self._deadline_s / 2)
+            # The order of regex hits does not depend on other documents, as ranking does.
+            if now >= until or request.mode == "regex":
+                if not self._keeper.awaits(update, relevant):
+                    return True
+                if now >= until:
+                    return False
+            await self._wait(update, min(until, now + PROGRESS_EVERY_S))
+            await self._tell(request)
+        update.result()
+        return True
+
+    async def _tell(self, request: Request) -> None:
+        """Report how much of what the client may see is indexed."""
+        if request.on_progress is None:
             return
-        scan = self._keeper.scan()
-        patience = time.monotonic() + BUILD_WAIT_S
-        latest = (time.monotonic() + request.deadline) / 2  # the other half is for the search itself
-        while not scan.done() and (now := time.monotonic()) < latest:
-            await self._wait(scan, min(latest, now + PROGRESS_EVERY_S))
-            done, total = self.indexing or (0, 0)
-            # Without anything to search yet, an answer would say nothing.
-            if self._users and done and now >= patience and total - done > FEW_DOCUMENTS:
-                return
-            if request.on_progress is not None and total:
-                await request.on_progress(done, total)
+        coverage = self._catalog.coverage("*", current_scope(), visible=True)
+        if coverage.listed:
+            text = f"indexed {coverage.done} of {coverage.total} documents"
+        else:
+            text = "listing the folder"
+        await request.on_progress(coverage.done, coverage.total if coverage.listed else 0, text)
 
     async def _wait(self, future: "asyncio.Future[None]", until: float) -> None:
         done, _ = await asyncio.wait([future], timeout=max(until - time.monotonic(), 0))
@@ -280,3 +343,14 @@ class SearchEngine:
             if now is None or now.id != entry.id or not (now.settled or now.checked >= read_since):
                 stale.add(path)
         return stale
+
+
+def _what_is_missing(coverage: Coverage, up_to_date: bool) -> str | None:
+    """The warning of an answer that does not cover everything."""
+    if not coverage.listed:
+        return f"{INCOMPLETE} the folder is still being listed; repeat in a few seconds"
+    if not coverage.complete:
+        return f"{INCOMPLETE} {coverage.done} of {coverage.total} documents are indexed yet; repeat in a few seconds"
+    if not up_to_date:
+        return f"{INCOMPLETE} changes of the folder are still being looked for; repeat in a few seconds"
+    return None

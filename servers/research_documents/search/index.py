@@ -1,6 +1,6 @@
 """The passages of documents in tantivy: what is stored of each, and how it gets in and out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +20,8 @@ _SPARE: Final = 24
 _MOST_TIES: Final = 4_096
 _SELECTIVE: Final = 4
 """What more than one in so many passages may hold, says too little about where it is."""
+SLICE_BYTES: Final = 256 * 1024
+"""How much of one document is indexed at a time: a fraction of a second's work."""
 _LONG: Final = "0qzx0long"
 """A term of passages in which a word may be too long to be indexed."""
 _LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
@@ -63,7 +65,10 @@ class PassageIndex:
         self._index.config_reader("manual")
         register(self._index)
         self._writer = self._index.writer(HEAP_BYTES, 1)
-        self._searcher = self._index.searcher()
+        self._partial: set[int] = set()
+        """Documents of which some passages are not added yet."""
+        self._view: tuple[Any, frozenset[int]] = (self._index.searcher(), frozenset())
+        """The state of the last commit, and the documents that were partial then. Replaced as one."""
         self._unseen: set[int] = set()
         self.stamp = int(self._writer.commit_opstamp)
         """The number of the last commit."""
@@ -71,16 +76,28 @@ class PassageIndex:
     @property
     def searcher(self) -> Any:
         """The state of the last commit."""
-        return self._searcher
+        return self._view[0]
 
     def add(self, document: int, text: DocumentText) -> int:
         """Index a document's passages; gives their number. Visible after `commit`."""
+        return sum(self.adding(document, text))
+
+    def adding(self, document: int, text: DocumentText) -> Iterator[int]:
+        """The same a slice at a time, for other work in between; gives the number of passages of each slice.
+
+        No search finds the document before the commit that follows the last slice. Who ends earlier removes it.
+        """
         from tantivy import Document
 
         found = spans(text)
         self._unseen.add(document)
+        self._partial.add(document)
         path = folded(text.path)
+        first = 0
         for number, span in enumerate(found):
+            if span.begin - found[first].begin >= SLICE_BYTES:
+                yield number - first
+                first = number
             content = text.data[span.begin : span.end].decode("utf-8")
             body = folded(content)
             following = found[number + 1].begin if number + 1 < len(found) else None
@@ -102,12 +119,14 @@ class PassageIndex:
                 "range": span.begin << _HALF | span.end - span.begin,
             }
             self._writer.add_document(Document.from_dict(fields, self.schema))
-        return len(found)
+        self._partial.discard(document)
+        yield len(found) - first
 
     def remove(self, document: int) -> None:
         """Take a document out. Visible after `commit`."""
         from tantivy import Query
 
+        self._partial.discard(document)
         # by query: deleting by a term does nothing when the term is a number
         self._writer.delete_documents_by_query(Query.term_query(self.schema, "document", document))
 
@@ -115,13 +134,13 @@ class PassageIndex:
         """Make all changes visible to the searches that start after it."""
         self.stamp = int(self._writer.commit())
         self._index.reload()
-        self._searcher = self._index.searcher()
-        self._unseen = set()  # only now: what was added is in one of the two at any time
+        self._view = (self._index.searcher(), frozenset(self._partial))
+        self._unseen = set(self._partial)  # only now: what was added is in one of the two at any time
 
     @property
     def passages(self) -> int:
         """How many passages the index holds."""
-        return int(self._searcher.num_docs)
+        return int(self.searcher.num_docs)
 
     def close(self) -> None:
         """Wait for merges to end and let go of the directory."""
@@ -142,7 +161,13 @@ class PassageIndex:
                 Query.term_set_query(self.schema, "document", list(documents)), 0.0
             )
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, within)])
-        searcher = self._searcher
+        searcher, partial = self._view
+        if partial:
+            hidden = [
+                (Occur.MustNot, Query.term_query(self.schema, "document", number))
+                for number in sorted(partial)
+            ]
+            query = Query.boolean_query([(Occur.Must, query), *hidden])
         fetch = limit + _SPARE
         hits: list[Any] = searcher.search(query, fetch, count=False).hits
         while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
@@ -169,7 +194,7 @@ class PassageIndex:
         from tantivy import Occur, Query
 
         unseen = set(self._unseen)
-        searcher = self._searcher
+        searcher = self.searcher
         words = Query.regex_query(self.schema, "exact", f".*({'|'.join(sorted(parts))}).*")
         long = Query.term_query(self.schema, "exact", _LONG)
         most = max(searcher.num_docs // _SELECTIVE, 1)

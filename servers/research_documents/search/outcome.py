@@ -31,8 +31,10 @@ class SearchOutcome:
     `total_documents` counts the documents within the scope that match the file pattern and that this search covered:
     in keyword mode all that are indexed, in regex mode those it looked into before the limit or the deadline ended it.
     `truncated` says that there is or may be more than `hits`; `next_cursor` then continues where they end, unless
-    the deadline passed before anything was found. `unreadable` holds (path, reason) of documents without text.
-    `indexing` is (done, total) while the index is still being built, otherwise None.
+    the deadline passed before anything was found, or all that is missing is in documents that are not indexed yet.
+    `unreadable` holds (path, reason) of documents without text. `warnings` begin with one that begins with `INCOMPLETE:`
+    when the answer does not cover all documents. `indexing` is then (documents that are indexed, all of them that are
+    known), otherwise None; both count what is within the scope, matches the file pattern and gives text.
     """
 
     hits: tuple[Hit, ...]
@@ -46,11 +48,15 @@ class SearchOutcome:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """The state of the index, for health checks and metrics."""
+    """The state of the index, for health checks and metrics.
+
+    `missing` are documents that are known and not indexed, or not in their present version.
+    """
 
     documents: int
     passages: int
     text_bytes: int
     unreadable: int
+    missing: int
     building: bool
     watching: bool

@@ -7,15 +7,20 @@ from itertools import islice
 from typing import Final
 
 from research_documents.search.catalog import Catalog
-from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
 from research_shared.library import SETTLED_NS, Library
 
 READERS: Final = 3
 READ_TOGETHER: Final = 64
-PDF: Final = "application/pdf"
+PLAIN: Final = frozenset({"text/markdown", "text/plain"})
+"""Media types that are read in no time; all others need a worker."""
+LARGE_BYTES: Final = 1024 * 1024
+"""A larger text is read and indexed by itself."""
 BATCH_DOCUMENTS: Final = 128
 BATCH_BYTES: Final = 1024 * 1024
+AHEAD_BYTES: Final = 32 * 1024 * 1024
+"""With more text than this waiting to be indexed, nothing more is read."""
 PASSING: Final = frozenset({"changed while being read", "not available", "not permitted"})
 """Reasons that lie outside the file: the file itself does not change when they pass."""
 
@@ -40,11 +45,31 @@ class Reading:
     settled: bool = True
     touch: Touch | None = None
 
+    @property
+    def text_bytes(self) -> int:
+        """The size of the text."""
+        return len(self.text.data) if self.text else 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is indexed by itself."""
+        return self.text_bytes > LARGE_BYTES
+
+
+def reading_order(info: DocumentInfo) -> tuple[bool, int, str]:
+    """The key by which documents are read: small plain texts first, then all others, each by size and path."""
+    return (not _is_quick(info), info.size_bytes, info.path)
+
+
+def _is_quick(info: DocumentInfo) -> bool:
+    return info.media_type in PLAIN and info.size_bytes <= LARGE_BYTES
+
 
 class Readers:
     """Reads what is in its `queue`, at most so far ahead as a few batches of `results`, and sets `news` with each of them.
 
-    `kept` are texts from before, which are taken instead where the file has not changed since.
+    `begun` holds what was taken from the queue and not fetched yet: as what it was listed, and the wall clock's time in
+    nanoseconds when it was taken. `kept` are texts from before, which are taken instead where the file has not changed since.
     """
 
     def __init__(
@@ -56,21 +81,17 @@ class Readers:
     ) -> None:
         self.queue: dict[str, DocumentInfo] = {}
         self.results: list[Reading] = []
+        self.begun: dict[str, tuple[Identity, int]] = {}
         self.kept = kept or {}
         self._library = library
         self._catalog = catalog
         self._news = news
-        self._lanes = self._taken = self._touched = 0
+        self._lanes = self._touched = 0
 
     @property
     def busy(self) -> bool:
         """Whether something is being read."""
         return bool(self._lanes or self._touched)
-
-    @property
-    def left(self) -> int:
-        """How many documents are to be read, are being read or are read and not fetched yet."""
-        return len(self.queue) + self._taken + len(self.results)
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Read on, as far as that is needed now."""
@@ -84,19 +105,31 @@ class Readers:
         tasks.create_task(self._read_touched(path, touch))
 
     def batch(self) -> list[Reading]:
-        """The next results, not more than is indexed in about a tenth of a second."""
-        size = count = 0
+        """The next results that are not large, not more than is indexed in about a tenth of a second."""
+        size = 0
+        batch: list[Reading] = []
+        left: list[Reading] = []
         for result in self.results:
-            count += 1
-            size += len(result.text.data) if result.text else 0
-            if count == BATCH_DOCUMENTS or size > BATCH_BYTES:
-                break
-        batch, self.results = self.results[:count], self.results[count:]
+            if result.is_large or len(batch) == BATCH_DOCUMENTS or size > BATCH_BYTES:
+                left.append(result)
+            else:
+                batch.append(result)
+                size += result.text_bytes
+        self.results = left
         return batch
+
+    def large(self) -> Reading | None:
+        """The next large result."""
+        found = next((result for result in self.results if result.is_large), None)
+        if found is not None:
+            self.results.remove(found)
+        return found
 
     @property
     def _is_ahead(self) -> bool:
-        return len(self.results) > 2 * BATCH_DOCUMENTS
+        return len(self.results) > 2 * BATCH_DOCUMENTS or (
+            sum(result.text_bytes for result in self.results) > AHEAD_BYTES
+        )
 
     async def _read_queue(self) -> None:
         try:
@@ -109,15 +142,18 @@ class Readers:
             self._news.set()
 
     def _take_some(self) -> dict[str, DocumentInfo]:
-        """The next few plain texts of the queue, or one document of another kind."""
+        """The next few small plain texts of the queue, or one document of another kind."""
         first = next(iter(self.queue))
         taken = {first: self.queue.pop(first)}
-        if taken[first].media_type != PDF:
+        if _is_quick(taken[first]):
+            size = taken[first].size_bytes
             for path in list(islice(self.queue, READ_TOGETHER - 1)):
-                if self.queue[path].media_type == PDF:
+                size += self.queue[path].size_bytes
+                if size > LARGE_BYTES or not _is_quick(self.queue[path]):
                     break
                 taken[path] = self.queue.pop(path)
-        self._taken += len(taken)
+        now = time.time_ns()
+        self.begun.update({path: (info.identity, now) for path, info in taken.items()})
         return taken
 
     def _kept_texts(self, infos: dict[str, DocumentInfo]) -> dict[str, DocumentText]:
@@ -126,19 +162,16 @@ class Readers:
         return {p: text for p, (info, text) in kept.items() if info.identity.same_file(infos[p].identity)}
 
     async def _read_some(self, infos: dict[str, DocumentInfo]) -> list[Reading]:
-        try:
-            numbers, started = {path: self._catalog.new_id() for path in infos}, time.time_ns()
-            plain = self._kept_texts(infos)
-            new = [path for path, info in infos.items() if info.media_type != PDF and path not in plain]
-            plain |= await self._library.read_plain(new) if new else {}
-            return [
-                _reading(numbers[path], infos[path], started, text)
-                if (text := plain.get(path))
-                else await self._read(path, infos[path])
-                for path in infos
-            ]
-        finally:
-            self._taken -= len(infos)
+        numbers, started = {path: self._catalog.new_id() for path in infos}, time.time_ns()
+        plain = self._kept_texts(infos)
+        new = [path for path, info in infos.items() if _is_quick(info) and path not in plain]
+        plain |= await self._library.read_plain(new) if new else {}
+        return [
+            _reading(numbers[path], infos[path], started, text)
+            if (text := plain.get(path))
+            else await self._read(path, infos[path])
+            for path in infos
+        ]
 
     async def _read_touched(self, path: str, touch: Touch) -> None:
         try:

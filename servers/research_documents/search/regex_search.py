@@ -111,7 +111,8 @@ class _Run:
         if part.missing is not None:
             part.supply(await self._originals.text(part.missing))
         if self._on_progress is not None:
-            await self._on_progress(sum(part.covered for part in self._scans), self._total)
+            covered = sum(part.covered for part in self._scans)
+            await self._on_progress(covered, self._total, f"searched {covered} of {self._total} documents")
 
     def _work(self, part: Scan, for_s: float) -> frozenset[str]:
         # In one thread: two that take turns with the interpreter for every file and every hit take three times as long.

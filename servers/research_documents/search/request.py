@@ -11,8 +11,8 @@ from research_documents.search.outcome import Hit
 Mode = Literal["keyword", "regex"]
 Snippet = Literal["context", "line"]
 """What a hit of a keyword search shows: the lines around it that belong to its passage, or its line alone."""
-OnProgress = Callable[[int, int], Awaitable[None]]
-"""Told how many documents are done, and of how many."""
+OnProgress = Callable[[int, int, str], Awaitable[None]]
+"""Told how many documents are done, of how many (0 while that is unknown), and what is being done."""
 
 
 @dataclass(frozen=True, slots=True)
