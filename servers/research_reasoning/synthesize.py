@@ -1,6 +1,6 @@
 """`synthesize_research`: evidence from each document, then one answer over all of it, with quotes that were checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import anyio
@@ -24,6 +24,9 @@ from research_shared.errors import (
     RootUnavailable,
 )
 from research_shared.telemetry import record
+
+MAX_NOTES = 10
+"""Notes on texts that the warnings have; of others only the number."""
 
 READERS = 8
 """Documents read at once; the library has its own limit on processes."""
@@ -61,7 +64,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
             + next(found.failure for found in gathered.values() if found.failure),
             documents=len(tasks),
         )
-    warnings: list[str] = []
+    warnings: list[str] = _notes(texts, [found.path for _, found in usable])
     answer = await Combination(call, question, plan, usable, warnings).run()
     sources = [_source(path, texts[path], found) for _, path, found in numbered]
     unverified = sum(not quote.verified for _, found in usable for f in found.findings for quote in f.quotes)
@@ -130,6 +133,18 @@ async def _read(call: Call, wanted: Sequence[Requested]) -> dict[str, DocumentTe
             requested=len(texts),
         )
     return texts
+
+
+def _notes(texts: Mapping[str, DocumentText | ResearchError], used: Sequence[str]) -> list[str]:
+    """What the texts of the documents lack that the answer rests on."""
+    notes = [
+        f"{quoted(path)}: {note}"
+        for path in used
+        if isinstance(text := texts[path], DocumentText)
+        for note in text.notes
+    ]
+    more = len(notes) - MAX_NOTES
+    return [*notes[:MAX_NOTES], *([f"{more} more notes on the texts of documents"] if more > 0 else [])]
 
 
 def _source(path: str, text: DocumentText | ResearchError, found: DocumentEvidence | None) -> Source:

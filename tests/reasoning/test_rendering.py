@@ -102,7 +102,7 @@ async def test_a_synthesis_reads_as_answer_insights_and_sources_with_what_is_mis
         '   - [2] is not in the document: "a wizard did it with `Rc<T>`"\n'
         "\n"
         "Sources (1 used, 1 skipped):\n"
-        "- [1] `no.md` skipped: no document has this path; nearest: tor.md\n"
+        "- [1] `no.md` skipped: no document has this path\n"
         "- [2] `tor.md`\n"
         "\n"
         "Model: scripted-1 (client)."

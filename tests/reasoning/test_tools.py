@@ -68,6 +68,21 @@ async def test_a_synthesis_carries_checked_evidence_from_every_readable_document
     assert len([message for message in session.levels("warning") if message.startswith("skipping")]) == 3
 
 
+@pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "extractive"])
+async def test_what_the_text_of_a_document_lacks_is_a_warning_of_the_synthesis(
+    folder: Path, carrier: str
+) -> None:
+    for number in range(12):
+        (folder / f"{number:02}.txt").write_bytes("Onion routing hides who talks, voilà.\n".encode("latin-1"))
+    async with connected(carrier, folder) as session:
+        one = await session.call("synthesize_research", document_paths="00.txt", research_question=QUESTION)
+        many = await session.call("synthesize_research", document_paths="*.txt", research_question=QUESTION)
+    (note,) = [warning for warning in one["warnings"] if warning.startswith('"00.txt": ')]
+    assert session.levels("warning").count(note) == 2
+    assert len([warning for warning in many["warnings"] if ".txt" in warning]) == 10
+    assert "2 more notes on the texts of documents" in many["warnings"]
+
+
 @pytest.mark.parametrize("carrier", [*CARRIERS, "extractive"])
 async def test_without_a_readable_document_the_hint_names_the_listing(folder: Path, carrier: str) -> None:
     async with connected(carrier, folder) as session:
