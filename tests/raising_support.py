@@ -10,10 +10,10 @@ from research_shared.errors import DocumentUnreadable, ResearchError
 
 
 def error_classes(base: type[ResearchError] = ResearchError) -> Iterator[type[ResearchError]]:
-    """Every class of `errors.py`, with a code of its own or that of its base, in the order of the tree."""
+    """Every class of the tree in `errors.py`, with a code of its own or that of its base, in the order of the tree."""
     yield base
     for derived in base.__subclasses__():
-        if derived.__module__ == base.__module__:
+        if derived.__module__.startswith("research_shared."):  # a server's own are of one of these kinds
             yield from error_classes(derived)
 
 

@@ -21,6 +21,7 @@ from research_shared.errors import ConfigurationError
 from research_shared.library import Library
 from research_shared.settings import Settings
 from research_shared.tokens import estimate_tokens
+from results_support import error_of
 from serving_support import serving
 
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -73,9 +74,7 @@ async def fetch(client: Client[Any], named: str) -> dict[str, Any]:
 
 async def refused(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
     result: CallToolResult = await client.call_tool(tool, arguments, raise_on_error=False)
-    assert result.is_error
-    assert result.structured_content is not None
-    error: dict[str, Any] = result.structured_content["error"]
+    error = error_of(result)
     assert error["hint"]
     return error
 
