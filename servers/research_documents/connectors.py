@@ -354,9 +354,9 @@ def add_connector_tools(
         """
         progress = Progress(ctx, 1)
 
-        async def advance(done: int, total: int) -> None:
+        async def advance(done: int, total: int, doing: str) -> None:
             progress.total = total
-            await progress.to(done, "documents searched")
+            await progress.to(done, doing)
 
         outcome = await engine.search(query, limit=MAX_HITS, on_progress=advance)
         results = await connector.results(outcome)

@@ -26,13 +26,12 @@ from urllib.parse import unquote
 from pydantic import BeforeValidator
 
 from research_shared.errors import DocumentNotFound, DocumentUnreadable
-from research_shared.patterns import DOCUMENT_URI
+from research_shared.document_urls import DOCUMENT_URI
 
 if TYPE_CHECKING:
     from research_shared.library import Library
 
 __all__ = [
-    "DOCUMENT_URI",
     "READ_LIST",
     "READ_TEXT",
     "clamped",

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import quote, urlsplit
 
-from research_shared.arguments import DOCUMENT_URI
-
-__all__ = ["DOCUMENT_URI", "LinkTemplate", "document_uri"]
+DOCUMENT_URI: Final = "research://documents/"
+"""How the URI of a document begins; its percent-encoded path follows."""
 
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 _DELIMITER: Final = re.compile(r"([/?#&;])")

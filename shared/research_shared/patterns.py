@@ -13,11 +13,10 @@ import unicodedata
 from collections.abc import Callable
 from urllib.parse import unquote
 
+from research_shared.document_urls import DOCUMENT_URI
 from research_shared.documents import media_type_of
 from research_shared.errors import InvalidPattern
 
-DOCUMENT_URI = "research://documents/"
-"""How the URI of a document begins; its percent-encoded path follows."""
 MAX_PATTERN_LENGTH = 1_000
 MAX_PROGRAM_BYTES = 8 * 1024 * 1024
 _CLASS_SPECIAL = frozenset("\\[]^-")
