@@ -23,8 +23,9 @@ from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import DocumentError, DocumentNotFound, InvalidArguments
 from research_shared.library import Library
 from research_shared.progress import ClientLog, Progress
+from research_shared.schemas import output_schema
 from research_shared.telemetry import record
-from research_shared.tokens import estimate_tokens
+from research_shared.tokens import ceiling_tokens
 
 MAX_RESULTS: Final = 20
 MAX_HITS: Final = 60
@@ -148,7 +149,7 @@ def _tokens(line: str) -> int:
 
 def _cost(text: str) -> int:
     """The tokens of a text as it stands in JSON, which is what a model is shown."""
-    return estimate_tokens(json.dumps(text, ensure_ascii=False)[1:-1])
+    return ceiling_tokens(json.dumps(text, ensure_ascii=False)[1:-1])
 
 
 def _range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
@@ -334,7 +335,11 @@ def add_connector_tools(
     links = LinkTemplate.parse(document_url) if document_url is not None else None
     connector = _Connector(library, engine, links)
 
-    @server.tool(title="Search the research folder", annotations=annotations)
+    @server.tool(
+        title="Search the research folder",
+        annotations=annotations,
+        output_schema=output_schema(ConnectorResults),
+    )
     async def search(
         ctx: Context,
         query: Annotated[
@@ -368,7 +373,9 @@ def add_connector_tools(
         await tell.info(f"{len(results)} results in {outcome.total_documents} documents")
         return ConnectorResults(results=tuple(results), warnings=warnings)
 
-    @server.tool(title="Fetch a document", annotations=annotations)
+    @server.tool(
+        title="Fetch a document", annotations=annotations, output_schema=output_schema(FetchedDocument)
+    )
     async def fetch(
         ctx: Context,
         id: Annotated[  # noqa: A002  (the name is the contract's)

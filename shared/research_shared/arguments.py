@@ -25,8 +25,8 @@ from urllib.parse import unquote
 
 from pydantic import BeforeValidator
 
-from research_shared.errors import DocumentNotFound, DocumentUnreadable
 from research_shared.document_urls import DOCUMENT_URI
+from research_shared.errors import DocumentNotFound, DocumentUnreadable
 
 if TYPE_CHECKING:
     from research_shared.library import Library

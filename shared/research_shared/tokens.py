@@ -46,3 +46,22 @@ def estimate_tokens(text: str) -> int:
         else:
             total += 1.5
     return round(total)
+
+
+_DENSE: Final = re.compile(r"[A-Za-z0-9+/_]{26,}|[A-Z]{4,}")
+"""What is no prose: keys and encoded data, and runs of capitals such as sequences of bases."""
+_PER_DENSE_CHARACTER: Final = 0.45
+_NUMBER: Final = re.compile(r"[0-9]+")
+_PER_NUMBER: Final = 0.5
+"""Digits are cut into threes, so that numbers take more the shorter they are."""
+
+
+def ceiling_tokens(text: str) -> int:
+    """An estimate for limits: at least four fifths of the true number also for encoded data, sequences and tables.
+
+    Prose and code are estimated 10 % to 40 % too high. Measured with `o200k_base`; ideographs that are rare are the
+    exception, with up to two tokens each where one is charged.
+    """
+    dense = sum(match.end() - match.start() for match in _DENSE.finditer(text))
+    numbers = sum(1 for _ in _NUMBER.finditer(text))
+    return estimate_tokens(text) + round(dense * _PER_DENSE_CHARACTER + numbers * _PER_NUMBER)

@@ -20,7 +20,7 @@ from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.errors import ConfigurationError
 from research_shared.library import Library
 from research_shared.settings import Settings
-from research_shared.tokens import estimate_tokens
+from research_shared.tokens import ceiling_tokens
 from results_support import error_of
 from serving_support import serving
 
@@ -143,7 +143,7 @@ async def fetch_all(client: Client[Any], named: str) -> tuple[str, int]:
     while True:
         fetched = await fetch(client, next_id)
         count += 1
-        assert estimate_tokens(json.dumps(fetched, ensure_ascii=False)) < LIMIT
+        assert ceiling_tokens(json.dumps(fetched, ensure_ascii=False)) < LIMIT
         metadata = fetched["metadata"]
         if not metadata["truncated"]:
             assert metadata["next_id"] is None
@@ -171,14 +171,23 @@ async def test_a_long_document_comes_in_parts_that_join_to_the_whole(
 @pytest.mark.parametrize(
     ("text", "most"),
     [
-        ("x" * 250_000, 5),
+        ("x" * 120_000, 5),
         ("short\n" + "word " * 40_000 + "\nend", 5),
         ("長" * 60_000, 5),
         ("\n" * 50_000, 6),
         ("!?" * 30_000, 5),
         (" " * 300_000 + "end", 5),
+        ("\n".join(["QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5eg"] * 900), 5),
     ],
-    ids=["one long line", "a long line between short ones", "no spaces", "empty lines", "marks", "blanks"],
+    ids=[
+        "one long line",
+        "a long line between short ones",
+        "no spaces",
+        "empty lines",
+        "marks",
+        "blanks",
+        "encoded data",
+    ],
 )
 async def test_every_character_of_a_text_is_reached(
     offered: Settings, folder: Path, text: str, most: int
