@@ -17,6 +17,7 @@ from pydantic import Field
 from research_documents.document_ids import DocumentId
 from research_documents.results import Result
 from research_documents.search import SearchEngine, SearchOutcome
+from research_shared.activity import waiting
 from research_shared.arguments import READ_TEXT, resolve_path
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.documents import DocumentInfo, DocumentText
@@ -203,8 +204,8 @@ def _titles(text: DocumentText) -> Iterator[str]:
 @dataclass(frozen=True, slots=True)
 class _Connector:
     library: Library
-    engine: SearchEngine
     links: LinkTemplate | None
+    extract_timeout_s: float
 
     def url(self, path: str, page: int | None) -> str:
         if self.links is not None:
@@ -256,9 +257,10 @@ class _Connector:
     async def fetch(self, given: str) -> FetchedDocument:
         wanted = DocumentId.parse(given)
         record(documents=[wanted.path])
-        path = await resolve_path(self.library, wanted.path)
+        with waiting(wanted.path, limit_s=self.extract_timeout_s):
+            path = await resolve_path(self.library, wanted.path)
+            text = await self.library.read(path)
         record(documents=[path])
-        text = await self.library.read(path)
         part = stretch(text, wanted)
         page = text.page_of(part.first) if text.total_lines else None
         identified = DocumentId(
@@ -303,18 +305,12 @@ def _with_notes(text: DocumentText, part: Stretch) -> str:
 
 
 def _warnings(outcome: SearchOutcome) -> tuple[str, ...]:
-    warnings = outcome.warnings
-    if outcome.indexing is not None and not any(warning.startswith("INCOMPLETE") for warning in warnings):
-        done, total = outcome.indexing
-        incomplete = f"INCOMPLETE: {done} of {total} documents are indexed yet; search again in a few seconds"
-        warnings = (incomplete, *warnings)
-    if outcome.unreadable:
-        count = len(outcome.unreadable)
-        said = (
-            "1 document gives no text and was" if count == 1 else f"{count} documents give no text and were"
-        )
-        warnings += (f"{said} not searched",)
-    return warnings
+    """Why results may be missing; a search says first that its index is not complete."""
+    if not outcome.unreadable:
+        return outcome.warnings
+    count = len(outcome.unreadable)
+    said = "1 document gives no text and was" if count == 1 else f"{count} documents give no text and were"
+    return (*outcome.warnings, f"{said} not searched")
 
 
 def add_connector_tools(
@@ -324,16 +320,18 @@ def add_connector_tools(
     engine: SearchEngine,
     annotations: ToolAnnotations,
     document_url: str | None = None,
+    extract_timeout_s: float = 60.0,
 ) -> None:
     """Add `search` and `fetch` to a server.
 
-    `document_url` is a `LinkTemplate`; without it the addresses are the documents' `research://` URIs.
+    `document_url` is a `LinkTemplate`; without it the addresses are the documents' `research://` URIs. Whoever waits for
+    a document is told so for `extract_timeout_s`.
 
     Raises:
         ValueError: `document_url` is no such template.
     """
     links = LinkTemplate.parse(document_url) if document_url is not None else None
-    connector = _Connector(library, engine, links)
+    connector = _Connector(library, links, extract_timeout_s)
 
     @server.tool(
         title="Search the research folder",

@@ -116,6 +116,7 @@ def build_documents_server(
             engine=search,
             annotations=READ_ONLY,
             document_url=settings.document_url,
+            extract_timeout_s=settings.extract_timeout_s,
         )
     server.add_provider(DocumentResources(documents))
     list_in_pages(server)

@@ -306,11 +306,14 @@ async def test_a_search_without_a_hit_has_no_results_and_no_warning_but_for_what
         assert payload(await client.call_tool("search", {"query": "zyzzyva"})) == {"results": []}
 
 
+INCOMPLETE = "INCOMPLETE: 12 of 70 documents are indexed yet; repeat in a few seconds"
+
+
 class Indexing(SearchEngine):
     """An engine whose index is not complete."""
 
     async def search(self, query: str, **more: Any) -> SearchOutcome:
-        return SearchOutcome((), 12, truncated=True, indexing=(12, 70), warnings=("something else",))
+        return SearchOutcome((), 12, truncated=True, indexing=(12, 70), warnings=(INCOMPLETE, "another"))
 
 
 async def test_an_incomplete_search_says_so_first(offered: Settings) -> None:
@@ -318,10 +321,7 @@ async def test_an_incomplete_search_says_so_first(offered: Settings) -> None:
     engine = Indexing.from_settings(library, offered)
     async with Client(build_documents_server(offered, library=library, engine=engine)) as client:
         found = payload(await client.call_tool("search", {"query": "pilot"}))
-    assert found["warnings"] == [
-        "INCOMPLETE: 12 of 70 documents are indexed yet; search again in a few seconds",
-        "something else",
-    ]
+    assert found["warnings"] == [INCOMPLETE, "another"]
 
 
 async def test_documents_are_linked_as_the_operator_says(offered: Settings) -> None:
