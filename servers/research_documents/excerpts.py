@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from research_documents.results import DocumentExcerpt, NumberedLine
 from research_shared.documents import DocumentText
 from research_shared.errors import InvalidArguments
-from research_shared.tokens import estimate_tokens
+from research_shared.tokens import ceiling_tokens
 
 MAX_EXCERPT_BYTES = 48 * 1024
 MAX_EXCERPT_TOKENS = 12_000
@@ -65,7 +65,7 @@ class _Room:
         size = len(line.encode())
         if size > self._bytes:
             return False
-        tokens = estimate_tokens(line) + LINE_TOKENS
+        tokens = ceiling_tokens(line) + LINE_TOKENS
         if tokens > self._tokens:
             return False
         self._bytes -= size
@@ -75,7 +75,7 @@ class _Room:
     def cut(self, line: str) -> tuple[str, int]:
         """As much of the beginning of a line as fits, and how many characters are left."""
         shown = line[:MAX_EXCERPT_BYTES].encode()[: self._bytes].decode("utf-8", "ignore")
-        if (tokens := estimate_tokens(shown)) > self._tokens:
+        if (tokens := ceiling_tokens(shown)) > self._tokens:
             shown = shown[: len(shown) * self._tokens // tokens]
         self._bytes = self._tokens = 0
         left = len(line) - len(shown)

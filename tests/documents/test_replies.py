@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -296,6 +297,18 @@ async def test_no_default_reply_is_larger_than_clients_take_and_each_says_how_to
         assert found["matches"]
         assert tokens(text) < CLIENT_LIMIT / 4
         assert tokens(json.dumps(found, ensure_ascii=False)) < CLIENT_LIMIT / 4
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_encoded_data_stays_below_what_clients_take(tmp_path: Path, breaks: bool) -> None:
+    choose = random.Random(5)
+    lines = [b64encode(choose.randbytes(57)).decode() for _ in range(1_500)]
+    (tmp_path / "key.txt").write_text(("\n" if breaks else "").join(lines), encoding="utf-8")
+    async with Client(build_documents_server(settings_for(tmp_path))) as client:
+        text, _ = await reply(client, "read_document", document_path="key.txt", max_lines=2_000)
+    # in pieces, because one long word takes the tokenizer minutes
+    pieces = [text[at : at + 2_000] for at in range(0, len(text), 2_000)]
+    assert 5_000 < sum(map(tokens, pieces)) < CLIENT_LIMIT
 
 
 @pytest.mark.parametrize("kind", ["english", "chinese", "base64"])
