@@ -83,9 +83,9 @@ async def first_answer(folder: Path, query: str, options: Sequence[str], *, sett
     )
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, options: Sequence[str]) -> int:
     """Print the table; the number of wrong answers."""
-    folder, query, options = arguments.folder, arguments.query, arguments.options
+    folder, query = arguments.folder, arguments.query
     expected = arguments.expect
     if expected is None:
         expected = (await first_answer(folder, query, [], settled=True)).documents[0]
@@ -117,8 +117,10 @@ def main() -> None:
     parser.add_argument("--expect", default=None, help="what the path of the right first hit holds")
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--load", type=int, default=2, help="busy loops beside the server")
-    parser.add_argument("options", nargs="*", help="further options of `serve`, after --")
-    sys.exit(1 if asyncio.run(run(parser.parse_args())) else 0)
+    given = sys.argv[1:]
+    at = given.index("--") if "--" in given else len(given)
+    wrong = asyncio.run(run(parser.parse_args(given[:at]), given[at + 1 :]))
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ class Backlog:
         for path, waiting in before.items():
             if waiting.latest > number:
                 self.unread[path] = waiting
-            elif path in news:
-                self.unread[path] = news[path]._replace(first=waiting.first, since=waiting.since)
+            elif (found := news.get(path)) is not None:
+                self.unread[path] = Waiting(waiting.first, found.latest, waiting.since, found.kind)
         self.listed = True
 
     def touched(self, paths: Iterable[str], number: int, now: float, known: Container[str]) -> None:

@@ -29,7 +29,9 @@ from research_shared.settings import Settings
 log = get_logger("research.search")
 
 PROGRESS_EVERY_S: Final = 0.25
-"""How often a search that waits for the index tells how far it is."""
+"""How often a search that waits for the index tells how far it is, in seconds."""
+PROGRESS_SHARE: Final = 0.1
+"""Of its time, what telling may take: counting very many documents is not done as often."""
 FRESH_S: Final = 1.0
 """What has changed more recently is not waited for while the folder is watched."""
 INCOMPLETE: Final = "INCOMPLETE:"
@@ -46,8 +48,9 @@ class SearchEngine:
 
     Entering it (as often as there are users) starts to build the index in the background and to watch the folder; a
     search without entering looks at the folder itself and builds what is missing. A search waits for documents that were
-    never indexed for up to `index_wait_s` seconds; `deadline_s` limits what it takes after that. `index_dir` keeps text and index across restarts, `rescan_interval_s` is the time between the scans that find what
-    watching missed, `text_budget` bounds the bytes of text held in memory and `max_response_bytes` those of one answer.
+    never indexed for up to `index_wait_s` seconds; `deadline_s` limits what it takes after that. `index_dir` keeps text
+    and index across restarts, `rescan_interval_s` is the time between the scans that find what watching missed,
+    `text_budget` bounds the bytes of text held in memory and `max_response_bytes` those of one answer.
     """
 
     def __init__(
@@ -301,6 +304,7 @@ class SearchEngine:
         def relevant(path: str) -> bool:
             return scope.admits(path) and matches(path)
 
+        pause = PROGRESS_EVERY_S
         while not update.done():
             now = time.monotonic()
             until = started + (self._index_wait_s if self._catalog.backlog.lacks() else self._deadline_s / 2)
@@ -310,21 +314,24 @@ class SearchEngine:
                     return True
                 if now >= until:
                     return False
-            await self._wait(update, min(until, now + PROGRESS_EVERY_S))
-            await self._tell(request)
+            await self._wait(update, min(until, now + pause))
+            pause = max(PROGRESS_EVERY_S, await self._tell(request) / PROGRESS_SHARE)
         update.result()
         return True
 
-    async def _tell(self, request: Request) -> None:
-        """Report how much of what the client may see is indexed."""
+    async def _tell(self, request: Request) -> float:
+        """Report how much of what the client may see is indexed; gives the seconds that counting it took."""
         if request.on_progress is None:
-            return
+            return 0.0
+        started = time.monotonic()
         coverage = self._catalog.coverage("*", current_scope(), visible=True)
+        took = time.monotonic() - started
         if coverage.listed:
             text = f"indexed {coverage.done} of {coverage.total} documents"
         else:
             text = "listing the folder"
         await request.on_progress(coverage.done, coverage.total if coverage.listed else 0, text)
+        return took
 
     async def _wait(self, future: "asyncio.Future[None]", until: float) -> None:
         done, _ = await asyncio.wait([future], timeout=max(until - time.monotonic(), 0))
