@@ -47,7 +47,7 @@ class ResourcePage:
     """
 
     cursor: str | None
-    opened: bool = False
+    begun: bool = False
     after: str | None = None
     next_cursor: str | None = None
     _skip: int = 0
@@ -56,13 +56,13 @@ class ResourcePage:
     _next_after: str | None = None
     _failure: Exception | None = None
 
-    def open(self) -> None:
+    def begin(self) -> None:
         """Read the cursor.
 
         Raises:
             InvalidCursor: it is none of ours.
         """
-        self.opened = True
+        self.begun = True
         if self.cursor is None:
             return
         match decode_cursor(self.cursor, _QUESTION):
@@ -86,7 +86,7 @@ class ResourcePage:
         """Say why there are no documents: a server goes on without what it cannot list, a page must not."""
         self._failure = error
 
-    def close(self, listed: Sequence[Resource]) -> list[Resource]:
+    def finish(self, listed: Sequence[Resource]) -> list[Resource]:
         """What of all that is listed belongs on the page.
 
         Raises:
@@ -186,10 +186,10 @@ class ResourcePages(Layer):
     ) -> Sequence[Resource]:
         """Read the cursor, list, and keep what belongs on the page."""
         page = current_page()
-        if page is None or page.opened:  # nobody pages, or the server that this one is mounted in does
+        if page is None or page.begun:  # nobody pages, or the server that this one is mounted in does
             return await call_next(context)
-        page.open()
-        return page.close(await call_next(context))
+        page.begin()
+        return page.finish(await call_next(context))
 
 
 def list_in_pages(server: FastMCP[Any]) -> None:
