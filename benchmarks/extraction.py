@@ -23,9 +23,9 @@ from pathlib import Path
 import pypdf
 import pypdfium2
 
-from research_shared.library import Library
-from research_shared.limits import Limits
-from research_shared.roots import Root, RootsPolicy
+from research_shared.access.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
+from research_shared.reading.limits import Limits
 
 Contender = Callable[[], tuple[int, float]]
 

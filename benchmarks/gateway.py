@@ -55,9 +55,9 @@ def build(name: str, folder: Path, upstream: str | None) -> FastMCP[Any]:
     from research_gateway.app import build_gateway, policy
     from research_gateway.audit import AuditMiddleware, AuditTrail
     from research_gateway.retry import RetryUpstream
-    from research_gateway.scope import ScopeFromClientRoots
-    from research_shared.boundary import ErrorBoundary
-    from research_shared.roots import Root
+    from research_gateway.scope.middleware import ScopeFromClientRoots
+    from research_shared.access.roots import Root
+    from research_shared.middleware.boundary import ErrorBoundary
     from research_shared.settings import Settings
 
     log = Path(tempfile.mkdtemp()) / "audit.jsonl"

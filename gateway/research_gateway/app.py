@@ -27,15 +27,16 @@ from research_gateway.health import (
     upstream_check,
 )
 from research_gateway.retry import RetryUpstream
-from research_gateway.scope import ScopeFromClientRoots, add_scope_resource
+from research_gateway.scope.middleware import ScopeFromClientRoots
+from research_gateway.scope.resource import add_scope_resource
 from research_reasoning.server import build_reasoning_server
-from research_shared.boundary import ErrorBoundary
-from research_shared.heartbeat import Heartbeat
-from research_shared.identity import new_server
-from research_shared.library import Library
+from research_shared.access.roots import Root
+from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.middleware.heartbeat import Heartbeat
+from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
-from research_shared.roots import Root
 from research_shared.sealing import request_state_security
+from research_shared.serving.identity import new_server
 from research_shared.settings import Settings
 
 if TYPE_CHECKING:

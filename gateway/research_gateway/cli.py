@@ -18,7 +18,7 @@ app = App(
     version=VERSION,
 )
 
-app.command("research_gateway.audit.cli:audit_app", name="audit", help="Check and read audit logs.")
+app.command("research_gateway.audit.check.cli:audit_app", name="audit", help="Check and read audit logs.")
 
 
 def _build(settings: "Settings") -> "FastMCP[Any]":

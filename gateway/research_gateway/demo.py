@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from research_gateway.app import build_gateway
-from research_gateway.audit.show import records_of
+from research_gateway.audit.check.show import records_of
 from research_shared.logs import configure_logging
-from research_shared.serving import MCP_PATH
+from research_shared.serving.run import MCP_PATH
 from research_shared.settings import Settings
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from research_gateway.audit import AuditTrail
-from research_shared.drain import Drain
+from research_shared.access.roots import RootsPolicy
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
-from research_shared.roots import RootsPolicy
+from research_shared.serving.drain import Drain
 
 if TYPE_CHECKING:
     from research_gateway.upstreams import UpstreamProvider

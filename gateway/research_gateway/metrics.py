@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from research_documents.search import SearchEngine
 from research_gateway.audit.middleware import UNAUDITED
-from research_gateway.audit.outcome import Outcome, of_exception, of_result
-from research_gateway.audit.record import capped, params_of
+from research_gateway.audit.request.describe import capped, params_of
+from research_gateway.audit.request.outcome import Outcome, of_exception, of_result
 from research_gateway.audit.trail import AuditTrail
-from research_shared.layer import Layer
-from research_shared.library import Library
+from research_shared.middleware.layer import Layer
+from research_shared.reading.library import Library
 from research_shared.telemetry import collecting
 
 METRICS_PATH = "/metrics"

@@ -10,7 +10,7 @@ from mcp_types import (
     ResourceTemplateReference,
 )
 
-from research_shared.library import Library
+from research_shared.reading.library import Library
 
 PATH_TEMPLATE = "research://documents/{path*}"
 MAX_VALUES = 100

@@ -17,16 +17,16 @@ from pydantic import Field
 from research_documents.document_ids import DocumentId
 from research_documents.results import Result
 from research_documents.search import SearchEngine, SearchOutcome
-from research_shared.activity import waiting
-from research_shared.arguments import READ_TEXT, resolve_path
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import DocumentError, DocumentNotFound, InvalidArguments
-from research_shared.library import Library
-from research_shared.progress import ClientLog, Progress
-from research_shared.schemas import output_schema
+from research_shared.reading.library import Library
 from research_shared.telemetry import record
-from research_shared.tokens import ceiling_tokens
+from research_shared.text.tokens import ceiling_tokens
+from research_shared.tools.activity import waiting
+from research_shared.tools.arguments import READ_TEXT, resolve_path
+from research_shared.tools.progress import ClientLog, Progress
+from research_shared.tools.schemas import output_schema
 
 MAX_RESULTS: Final = 20
 MAX_HITS: Final = 60

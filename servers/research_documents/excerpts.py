@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from research_documents.results import DocumentExcerpt, NumberedLine
 from research_shared.documents import DocumentText
 from research_shared.errors import InvalidArguments
-from research_shared.tokens import ceiling_tokens
+from research_shared.text.tokens import ceiling_tokens
 
 MAX_EXCERPT_BYTES = 48 * 1024
 MAX_EXCERPT_TOKENS = 12_000

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from research_documents.results import Document, DocumentList
-from research_shared.arguments import nothing_matches
-from research_shared.cursors import decode_cursor, encode_cursor, fingerprint
 from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
-from research_shared.library import Library
+from research_shared.reading.library import Library
+from research_shared.tools.arguments import nothing_matches
+from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000

@@ -1,8 +1,8 @@
 """What is said about a file pattern: how it was read, and what there is where it matches nothing."""
 
-from research_shared.arguments import nothing_matches
-from research_shared.library import Library
-from research_shared.patterns import compile_pattern, folder_named_by
+from research_shared.access.globs import compile_pattern, folder_named_by
+from research_shared.reading.library import Library
+from research_shared.tools.arguments import nothing_matches
 
 
 def pattern_notes(pattern: str) -> list[str]:

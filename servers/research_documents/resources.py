@@ -23,12 +23,12 @@ from mcp.server.context import ServerRequestContext
 from mcp_types import Annotations, ListResourcesResult, PaginatedRequestParams
 from pydantic import AnyUrl
 
-from research_shared.cursors import decode_cursor, encode_cursor, fingerprint
 from research_shared.document_urls import document_uri
 from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
-from research_shared.layer import Layer
-from research_shared.library import Library
+from research_shared.middleware.layer import Layer
+from research_shared.reading.library import Library
+from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
 PAGE_ENTRIES: Final = 500
 """Clients that go through the pages by themselves stop after some: FastMCP's after 250."""

@@ -27,19 +27,19 @@ from research_documents.results import (
 )
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.request import Mode, Snippet
-from research_shared.activity import waiting
-from research_shared.arguments import READ_TEXT, clamped, or_default, resolve_path
-from research_shared.boundary import ErrorBoundary
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentNotFound
-from research_shared.heartbeat import Heartbeat
-from research_shared.identity import TITLE, new_server
-from research_shared.library import Library
-from research_shared.progress import ClientLog, Progress
-from research_shared.schemas import output_schema
-from research_shared.scope_meta import ScopeFromRequest
+from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.middleware.heartbeat import Heartbeat
+from research_shared.middleware.scope_meta import ScopeFromRequest
+from research_shared.reading.library import Library
+from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings
 from research_shared.telemetry import record
+from research_shared.tools.activity import waiting
+from research_shared.tools.arguments import READ_TEXT, clamped, or_default, resolve_path
+from research_shared.tools.progress import ClientLog, Progress
+from research_shared.tools.schemas import output_schema
 
 NAME = "research-documents"
 INSTRUCTIONS = (

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-from research_reasoning.results import Depth, SummaryLength
+from research_reasoning.replies.results import Depth, SummaryLength
 from research_shared.errors import BudgetExceeded
 
 OVERHEAD = 420

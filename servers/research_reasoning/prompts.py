@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from research_reasoning.budget import DepthPlan, LengthPlan
 from research_reasoning.models.protocol import Body
-from research_reasoning.untrusted import fenced, quoted
+from research_reasoning.replies.untrusted import fenced, quoted
 
 VERSION = "1"
 """Part of every prompt's key: a change of wording must not take up answers to the old one."""

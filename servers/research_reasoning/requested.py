@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from research_reasoning.models.state import Ledger
-from research_shared.arguments import matching_paths, nearest_paths, nothing_matches, plain_path
+from research_shared.access.globs import compile_pattern
 from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchError, RootUnavailable
-from research_shared.library import Library
-from research_shared.patterns import compile_pattern
+from research_shared.reading.library import Library
+from research_shared.tools.arguments import matching_paths, nearest_paths, nothing_matches, plain_path
 
 MAX_DOCUMENTS = 500
 MAX_SUGGESTED = 20

@@ -31,27 +31,27 @@ from research_reasoning.models.rounds import (
 from research_reasoning.models.session import session_call
 from research_reasoning.models.state import Ledger
 from research_reasoning.remedies import model_hint
-from research_reasoning.rendering import summary_text, synthesis_text
+from research_reasoning.replies.rendering import summary_text, synthesis_text
+from research_reasoning.replies.results import Depth, Summary, SummaryLength, Synthesis
 from research_reasoning.requested import MAX_DOCUMENTS, requested
-from research_reasoning.results import Depth, Summary, SummaryLength, Synthesis
 from research_reasoning.summarize import STEPS, summarize
 from research_reasoning.synthesize import synthesize
-from research_shared.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
-from research_shared.boundary import ErrorBoundary
-from research_shared.capabilities import client_samples
+from research_shared.access.roots import RootsPolicy
 from research_shared.errors import ModelUnavailable, ResearchError
-from research_shared.heartbeat import Heartbeat
-from research_shared.identity import TITLE, new_server
-from research_shared.library import Library
-from research_shared.progress import ClientLog, Progress
+from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.middleware.capabilities import client_samples
+from research_shared.middleware.heartbeat import Heartbeat
+from research_shared.middleware.scope_meta import ScopeFromRequest
+from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
-from research_shared.roots import RootsPolicy
-from research_shared.schemas import output_schema
-from research_shared.scope_meta import ScopeFromRequest
 from research_shared.sealing import request_state_security
+from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings
 from research_shared.telemetry import record
-from research_shared.tokens import Estimator, estimate_tokens
+from research_shared.text.tokens import Estimator, estimate_tokens
+from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
+from research_shared.tools.progress import ClientLog, Progress
+from research_shared.tools.schemas import output_schema
 
 if TYPE_CHECKING:
     from research_reasoning.models.provider import Provider

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from research_reasoning import code_spans, prompts
+from research_reasoning import prompts
 from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
 from research_reasoning.call import Call, completed
-from research_reasoning.code_spans import Block
-from research_reasoning.coverage import coverage, is_blank
+from research_reasoning.evidence.coverage import coverage, is_blank
+from research_reasoning.evidence.selection import Shown, clip, parts
 from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Outcome, Prompt, key_of
-from research_reasoning.results import INCOMPLETE, Coverage, Summary, SummaryLength
-from research_reasoning.selection import Shown, clip, parts
-from research_reasoning.untrusted import neutralised, quoted
+from research_reasoning.replies import code_spans
+from research_reasoning.replies.code_spans import Block
+from research_reasoning.replies.results import INCOMPLETE, Coverage, Summary, SummaryLength
+from research_reasoning.replies.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentUnreadable, ModelError
 

@@ -7,14 +7,14 @@ import anyio
 
 from research_reasoning.budget import DEPTHS, OVERHEAD
 from research_reasoning.call import Call
-from research_reasoning.combination import Combination
-from research_reasoning.coverage import is_blank
-from research_reasoning.evidence import RESERVE, DocumentEvidence, EvidenceTask, gather
-from research_reasoning.fitting import fitted
+from research_reasoning.evidence.combination import Combination
+from research_reasoning.evidence.coverage import is_blank
+from research_reasoning.evidence.gathering import RESERVE, DocumentEvidence, EvidenceTask, gather
 from research_reasoning.models.protocol import Cost
+from research_reasoning.replies.fitting import fitted
+from research_reasoning.replies.results import INCOMPLETE, Depth, Source, Synthesis
+from research_reasoning.replies.untrusted import quoted
 from research_reasoning.requested import Requested
-from research_reasoning.results import INCOMPLETE, Depth, Source, Synthesis
-from research_reasoning.untrusted import quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import (
     DocumentNotFound,

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from research_shared.base_errors import ConfigurationError
-from research_shared.memory import begin_start
+from research_shared.serving.memory import begin_start
 
 if TYPE_CHECKING:
     from fastmcp import FastMCP
@@ -114,7 +114,7 @@ def add_serve(app: App, build: "Callable[[Settings], FastMCP[Any]]", text: str) 
     ) -> None:
         begin_start()
         settings = load_settings(root, **({} if index is None else {"index_dir": index}))
-        from research_shared.serving import serve
+        from research_shared.serving.run import serve
 
         try:
             serve(build, settings, transport=transport, host=host, port=port)

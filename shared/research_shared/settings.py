@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.document_urls import LinkTemplate
-from research_shared.places import Root
+from research_shared.root import Root
 
 PREFIX = "RESEARCH_"
 APPLICATION = "research-assistant-mcp"

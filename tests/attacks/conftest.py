@@ -11,14 +11,14 @@ import pytest
 from fastmcp import Client
 from fastmcp.client.logging import LogMessage
 
-from attacks.cases import Case
-from attacks.world import CANARY, World, build
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
-from research_shared.library import Library
-from research_shared.limits import Limits
-from research_shared.roots import Root, RootsPolicy
+from research_shared.access.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
+from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
+from support.attack_cases import Case
+from support.world import CANARY, World, build
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from fastmcp import Client
 from fastmcp.exceptions import McpError, ToolError
 from mcp_types import ResourceTemplateReference
 
-from attacks import cases
-from attacks.cases import Case, all_cases
 from attacks.conftest import Target
-from attacks.world import CANARY, READABLE
-from results_support import answer_of
+from support import attack_cases as cases
+from support.attack_cases import Case, all_cases
+from support.results import answer_of
+from support.world import CANARY, READABLE
 
 LIMIT_S = 1.0
 TRIES = 5

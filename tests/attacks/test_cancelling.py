@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from fastmcp import Client
 
-from attacks.pdf_files import a_page_of_a_million_texts, plain_pdf
 from library.test_pdf import is_alive, until
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
-from research_shared.library import Library
-from research_shared.roots import Root
+from research_shared.access.roots import Root
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
+from support.pdf_files import a_page_of_a_million_texts, plain_pdf
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from fastmcp import Client
 
-from attacks.pdf_files import HOSTILE, plain_pdf
 from research_documents.server import build_documents_server
-from research_shared.library import Library
-from research_shared.roots import Root
+from research_shared.access.roots import Root
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
-from results_support import answer_of, error_of
+from support.pdf_files import HOSTILE, plain_pdf
+from support.results import answer_of, error_of
 
 MIB = 1024 * 1024
 REASONS = {"encrypted", "damaged", "not a PDF", "no text (scanned?)", "too large", "timed out"}

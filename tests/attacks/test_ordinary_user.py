@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from fastmcp import Client
 
-from attacks.world import CANARY
 from library.test_roots import as_ordinary_user
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
-from research_shared.roots import Root
+from research_shared.access.roots import Root
 from research_shared.settings import Settings
-from results_support import answer_of
+from support.results import answer_of
+from support.world import CANARY
 
 EVERY_CALL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("read_document", {"document_path": "open.md"}),

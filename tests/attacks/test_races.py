@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from fastmcp import Client
 
-from attacks.world import CANARY
 from research_documents.server import build_documents_server
+from research_shared.access.roots import Root, RootsPolicy
 from research_shared.errors import DocumentNotFound, DocumentUnreadable, RootUnavailable
-from research_shared.library import Library
-from research_shared.limits import Limits
-from research_shared.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
+from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
-from results_support import error_of
+from support.results import error_of
+from support.world import CANARY
 
 FULL = bool(os.environ.get("RESEARCH_TEST_FULL"))
 OPERATIONS = 50_000 if FULL else 12_000

@@ -10,9 +10,9 @@ import pytest
 from fastmcp import Client
 from mcp import MCPError
 
-from audit.support import Hall, records
 from research_gateway.audit import AuditOptions, AuditTrail
-from research_shared.roots import Root
+from research_shared.access.roots import Root
+from support.audit import Hall, records
 
 ROOTS = (Root("research", Path("/srv/research")),)
 

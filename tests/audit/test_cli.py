@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from fastmcp import Client
 
-from audit.support import KEY, Hall, answer, records, write_log
 from research_gateway.audit import AuditOptions, AuditTrail
-from research_gateway.audit.chain import Position, to_json
-from research_gateway.audit.cli import audit_app
-from research_gateway.audit.show import visible
+from research_gateway.audit.check.cli import audit_app
+from research_gateway.audit.check.show import visible
+from research_gateway.audit.log.format import Position, to_json
+from support.audit import KEY, Hall, answer, records, write_log
 
 
 def run(*tokens: object) -> int:

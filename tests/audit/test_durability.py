@@ -25,16 +25,16 @@ import pytest
 from fastmcp import Client
 from mcp import MCPError
 
-from audit.support import KEY, Hall, check, found, records, write_log
 from research_gateway.app import build_gateway
 from research_gateway.audit import AuditOptions, AuditTrail
-from research_gateway.audit.events import Chain, Event
-from research_gateway.audit.filelog import FileLog, open_log
-from research_gateway.audit.files import refuse_inside_roots
+from research_gateway.audit.log.chain import Chain, Event
+from research_gateway.audit.log.file import FileLog, open_log
+from research_gateway.audit.log.files import refuse_inside_roots
+from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
-from research_shared.roots import Root
 from research_shared.settings import Settings
-from results_support import error_of
+from support.audit import KEY, Hall, check, found, records, write_log
+from support.results import error_of
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 ADD = {"a": 1, "b": 2}
@@ -43,8 +43,8 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from research_gateway.audit import AuditOptions, AuditTrail
-from research_gateway.audit.events import Event
-from research_gateway.audit.chain import to_json
+from research_gateway.audit.log.chain import Event
+from research_gateway.audit.log.format import to_json
 
 async def call(trail, worker):
     for number in range(1_000_000):
@@ -161,7 +161,7 @@ def call_event(phase: Any, call_id: str) -> Event:
 
 
 def open_log_at(options: AuditOptions) -> Any:
-    from research_gateway.audit.events import Chain
+    from research_gateway.audit.log.chain import Chain
 
     return open_log(options, Chain(options.key, options.checkpoint_every, time.time), {"pid": 1})
 
@@ -204,7 +204,7 @@ class Disk:
                 raise OSError(self.error, os.strerror(self.error))
             return real(fd, data)
 
-        monkeypatch.setattr("research_gateway.audit.files.os.write", write)
+        monkeypatch.setattr("research_gateway.audit.log.files.os.write", write)
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ async def test_a_result_is_withheld_when_its_end_cannot_be_recorded(
 async def test_a_log_that_is_taken_away_is_noticed(
     gone: str, options: AuditOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("research_gateway.audit.filelog.PLACE_CHECK_S", 0.0)
+    monkeypatch.setattr("research_gateway.audit.log.file.PLACE_CHECK_S", 0.0)
     directory = tmp_path / "logs"
     directory.mkdir()
     log = directory / "audit.jsonl"
@@ -484,7 +484,7 @@ async def test_a_log_that_does_not_answer_counts_as_not_written(
                     release.wait(60)
                 return real(fd, data)
 
-            monkeypatch.setattr("research_gateway.audit.files.os.write", hang)
+            monkeypatch.setattr("research_gateway.audit.log.files.os.write", hang)
             trail.options = replace(options, timeout_s=0.05)
             assert await code_of(client) == "audit_unavailable"
             assert trail.status().pending > 0  # so this answer has not waited for the disk
@@ -507,7 +507,7 @@ async def test_a_slow_disk_does_not_stall_the_event_loop(
         return real(fd, data)
 
     async with AuditTrail(options) as trail:
-        monkeypatch.setattr("research_gateway.audit.files.os.write", slow)
+        monkeypatch.setattr("research_gateway.audit.log.files.os.write", slow)
         call = asyncio.create_task(trail.written(trail.submit(Event.of("note", 0))))
         for _ in range(100):
             await asyncio.sleep(0)
@@ -526,7 +526,7 @@ async def test_many_calls_share_one_write(options: AuditOptions, monkeypatch: py
         submitted.wait(60)  # a disk is slow, and however slow this machine is, all are there when it is done
 
     submitted.set()
-    monkeypatch.setattr("research_gateway.audit.filelog._sync_data", count)
+    monkeypatch.setattr("research_gateway.audit.log.file._sync_data", count)
     async with AuditTrail(replace(options, fsync="always")) as trail:
         before = syncs
         submitted.clear()
@@ -541,7 +541,7 @@ async def test_the_policy_decides_when_the_disk_is_made_sure(
     fsync: Any, options: AuditOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = threading.Event()
-    monkeypatch.setattr("research_gateway.audit.filelog._sync_data", lambda _fd: synced.set())
+    monkeypatch.setattr("research_gateway.audit.log.file._sync_data", lambda _fd: synced.set())
     async with AuditTrail(replace(options, fsync=fsync, fsync_interval_s=0.01)) as trail:
         synced.clear()
         await trail.written(trail.submit(Event.of("note", 0)))
@@ -559,7 +559,7 @@ async def test_a_disk_that_cannot_be_made_sure_is_a_failure(
         if failing.is_set():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("research_gateway.audit.filelog._sync_data", sync)
+    monkeypatch.setattr("research_gateway.audit.log.file._sync_data", sync)
     async with AuditTrail(replace(options, fsync="interval", fsync_interval_s=0.01)) as trail:
         hall = Hall(trail)
         async with Client(hall.server) as client:

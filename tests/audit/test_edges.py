@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from audit.support import KEY, check, found, records, write_log
 from research_gateway.audit import AuditOptions, AuditTrail
-from research_gateway.audit.chain import SLOT_BYTES, Head, Position, decode_head, parse, to_json
-from research_gateway.audit.events import Chain, Event, seconds_of, timestamp
-from research_gateway.audit.filelog import FileLog, open_log
-from research_gateway.audit.files import MAX_PROCESSES, LogName, split_name
-from research_gateway.audit.headfile import HeadFile
+from research_gateway.audit.log.chain import Chain, Event, seconds_of, timestamp
+from research_gateway.audit.log.file import FileLog, open_log
+from research_gateway.audit.log.files import MAX_PROCESSES, LogName, split_name
+from research_gateway.audit.log.format import Position, parse, to_json
+from research_gateway.audit.log.head import SLOT_BYTES, Head, HeadFile, decode_head
 from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
+from support.audit import KEY, check, found, records, write_log
 
 
 def opened(options: AuditOptions, clock: Any = time.time) -> FileLog:
@@ -172,7 +172,7 @@ def test_a_rotation_that_fails_is_tried_again(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(fd, data)
 
-    monkeypatch.setattr("research_gateway.audit.files.os.write", write)
+    monkeypatch.setattr("research_gateway.audit.log.files.os.write", write)
     for number in range(3):
         with pytest.raises(OSError, match="space"):
             writer.append([note(number)])
@@ -194,8 +194,8 @@ def test_a_batch_that_could_not_be_taken_back_is_taken_back_later(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as broken:
-        broken.setattr("research_gateway.audit.filelog.os.pwrite", fail)
-        broken.setattr("research_gateway.audit.filelog.os.ftruncate", fail)
+        broken.setattr("research_gateway.audit.log.file.os.pwrite", fail)
+        broken.setattr("research_gateway.audit.log.file.os.ftruncate", fail)
         with pytest.raises(OSError, match=r"I/O|Input"):
             writer.append([note(1)])
     writer.append([note(2)])
@@ -209,7 +209,7 @@ def test_a_head_that_is_not_wholly_written_is_a_failure(
 ) -> None:
     writer = opened(options)
     with monkeypatch.context() as broken:
-        broken.setattr("research_gateway.audit.filelog.os.pwrite", lambda *_args: 7)
+        broken.setattr("research_gateway.audit.log.file.os.pwrite", lambda *_args: 7)
         with pytest.raises(OSError, match="head file"):
             writer.append([note()])
     writer.close()
@@ -225,7 +225,7 @@ def test_a_log_that_cannot_be_begun_is_a_wrong_setting(
     def fail(*_args: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("research_gateway.audit.files.os.write", fail)
+    monkeypatch.setattr("research_gateway.audit.log.files.os.write", fail)
     with pytest.raises(ConfigurationError, match=r"audit\.jsonl.*[Rr]ead-only"):
         opened(options)
     with pytest.raises(ConfigurationError, match="needs a path"):
@@ -235,7 +235,7 @@ def test_a_log_that_cannot_be_begun_is_a_wrong_setting(
 def test_there_is_a_limit_to_the_processes_at_one_log(
     options: AuditOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("research_gateway.audit.filelog.MAX_PROCESSES", 2)
+    monkeypatch.setattr("research_gateway.audit.log.file.MAX_PROCESSES", 2)
     logs = [opened(options), opened(options)]
     with pytest.raises(ConfigurationError, match="more than 2"):
         opened(options)
@@ -309,7 +309,7 @@ async def test_an_unexpected_failure_of_the_writer_reaches_its_callers(
     def fail(*_args: Any, **_kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("research_gateway.audit.filelog.PLACE_CHECK_S", 0.0)
+    monkeypatch.setattr("research_gateway.audit.log.file.PLACE_CHECK_S", 0.0)
     async with AuditTrail(replace(options, on_failure="open")) as trail:
         with monkeypatch.context() as broken:
             broken.setattr(FileLog, "append", fail)

@@ -10,10 +10,10 @@ from fastmcp import Client
 from mcp import MCPError
 from prometheus_client.parser import text_string_to_metric_families
 
-from audit.support import Hall, answer
 from research_gateway.audit import AuditOptions, AuditTrail
 from research_gateway.metrics import MAX_NAMES, Metrics, MetricsMiddleware, add_metrics
 from research_shared.telemetry import record
+from support.audit import Hall, answer
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

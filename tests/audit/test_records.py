@@ -17,10 +17,8 @@ from fastmcp.server.middleware import MiddlewareContext
 from mcp import MCPError
 from opentelemetry import trace
 
-from audit.support import KEY, SECRET_TEXT, Hall, answer, records, text_of
 from research_gateway.audit import AuditMiddleware, AuditOptions, AuditTrail, current_call_id
-from research_gateway.audit.outcome import Outcome, facts_shown, judged, of_exception, of_result, size_of
-from research_gateway.audit.record import (
+from research_gateway.audit.request.describe import (
     arguments_of,
     capped,
     documents_of,
@@ -30,8 +28,17 @@ from research_gateway.audit.record import (
     shown_arguments,
     target_of,
 )
-from research_gateway.audit.rounds import MAX_WAITING, Rounds
-from research_shared.roots import Root
+from research_gateway.audit.request.outcome import (
+    Outcome,
+    facts_shown,
+    judged,
+    of_exception,
+    of_result,
+    size_of,
+)
+from research_gateway.audit.request.rounds import MAX_WAITING, Rounds
+from research_shared.access.roots import Root
+from support.audit import KEY, SECRET_TEXT, Hall, answer, records, text_of
 
 ONE = (Root("research", Path("/srv/research")),)
 TWO = (*ONE, Root("archive", Path("/srv/archive")))
@@ -223,7 +230,7 @@ async def test_a_principal_is_named(
     options: AuditOptions, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = AccessToken(token="very-secret", client_id="app", scopes=[], claims={"sub": "ada"})
-    monkeypatch.setattr("research_gateway.audit.record.get_access_token", lambda: token)
+    monkeypatch.setattr("research_gateway.audit.request.describe.get_access_token", lambda: token)
     async with AuditTrail(options) as trail, Client(Hall(trail).server) as client:
         await client.list_tools()
     assert records(log, "start")[0]["principal"] == {"client_id": "app", "subject": "ada"}

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from audit.support import KEY, check, found, write_log
 from research_gateway.audit import AuditOptions
-from research_gateway.audit.chain import Head, Position, decode_head, parse
+from research_gateway.audit.log.format import Position, parse
+from research_gateway.audit.log.head import Head, decode_head
+from support.audit import KEY, check, found, write_log
 
 Lines = list[bytes]
 Found = tuple[str, int | None]

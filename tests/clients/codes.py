@@ -33,7 +33,7 @@ from clients.world import (
     stand_in,
 )
 from research_shared.errors import ResearchError
-from serving_support import reserved_port, serving
+from support.serving import reserved_port, serving
 
 CLIENT = CLIENTS[0]
 CEILING_S = 10

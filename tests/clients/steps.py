@@ -18,7 +18,7 @@ from clients.world import (
     StandIn,
     Trail,
 )
-from serving_support import until
+from support.serving import until
 
 OK = "ok"
 IMPOSSIBLE = "impossible"

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from reasoning.providers import FakeProvider
-from reasoning.scripted import ScriptedModel
-from serving_support import reserved_port, until
+from support.providers import FakeProvider
+from support.scripted import ScriptedModel
+from support.serving import reserved_port, until
 
 COMMAND = Path(sys.executable).with_name("research-assistant")
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"

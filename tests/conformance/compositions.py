@@ -12,10 +12,10 @@ from conformance.reference import build_reference
 from research_gateway.app import policy
 from research_gateway.completions import first_of
 from research_gateway.upstreams import UpstreamProvider, remote
-from research_shared.boundary import ErrorBoundary
-from research_shared.drain import Drain
+from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.serving.drain import Drain
 from research_shared.settings import Settings
-from serving_support import Served, serving
+from support.serving import Served, serving
 
 WAYS = ("direct", "mounted", "behind")
 

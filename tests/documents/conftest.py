@@ -9,7 +9,7 @@ import pytest
 from fastmcp import Client, FastMCP
 
 from research_documents.server import build_documents_server
-from research_shared.roots import Root
+from research_shared.access.roots import Root
 from research_shared.settings import Settings
 
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"

@@ -11,9 +11,9 @@ from fastmcp import Client
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
-from research_shared.roots import Root
+from research_shared.access.roots import Root
 from research_shared.settings import Settings
-from results_support import error_of
+from support.results import error_of
 
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
 

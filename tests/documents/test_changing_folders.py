@@ -12,10 +12,10 @@ from fastmcp import Client
 
 from research_documents.search import SearchEngine
 from research_documents.server import build_documents_server
-from research_shared.library import Library
-from research_shared.roots import Root
+from research_shared.access.roots import Root
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
-from results_support import answer_of
+from support.results import answer_of
 
 BOTH_MODES = ("keyword", "regex")
 

@@ -18,11 +18,11 @@ from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.errors import ConfigurationError
-from research_shared.library import Library
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
-from research_shared.tokens import ceiling_tokens
-from results_support import error_of
-from serving_support import serving
+from research_shared.text.tokens import ceiling_tokens
+from support.results import error_of
+from support.serving import serving
 
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 WAYS = pytest.mark.parametrize("way", ["alone", "mounted", "remote"])

@@ -12,7 +12,7 @@ from mcp_types import ResourceTemplateReference
 from research_documents.server import build_documents_server, create_server
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.settings import Settings
-from results_support import answer_of, error_of
+from support.results import answer_of, error_of
 
 
 async def call(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from research_documents.results import (
     SearchResult,
     Unreadable,
 )
-from research_documents.search.snippets import best_stretch
+from research_documents.search.keyword.snippets import best_stretch
 from research_documents.server import build_documents_server
-from research_shared.roots import Root
-from research_shared.schemas import output_schema
+from research_shared.access.roots import Root
 from research_shared.settings import Settings
+from research_shared.tools.schemas import output_schema
 
 LINE_BUDGET, LISTING_BUDGET, HITS_BUDGET = 850, 1_700, 260
 CLIENT_LIMIT = 25_000

@@ -18,10 +18,10 @@ from research_documents import resources
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
 from research_gateway.upstreams import listing
+from research_shared.access.roots import Root
 from research_shared.document_urls import DOCUMENT_URI
-from research_shared.roots import Root
 from research_shared.settings import Settings
-from serving_support import serving
+from support.serving import serving
 
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 WAYS = pytest.mark.parametrize("way", ["alone", "mounted", "remote"])

@@ -10,10 +10,10 @@ from fastmcp import Client
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
 from research_shared.documents import DocumentInfo, DocumentText
-from research_shared.heartbeat import Heartbeat
-from research_shared.library import Library
+from research_shared.middleware.heartbeat import Heartbeat
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
-from serving_support import until
+from support.serving import until
 
 QUICK = Heartbeat(after_s=0.01, every_s=0.01)
 

@@ -22,18 +22,18 @@ from fastmcp.tools import ToolResult
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway, policy
 from research_gateway.health import Finding, add_readiness, readiness
-from research_gateway.scope import ScopeFromClientRoots
+from research_gateway.scope.middleware import ScopeFromClientRoots
 from research_reasoning.server import build_reasoning_server
-from research_shared import serving as research_serving
-from research_shared.auth import auth_provider, check_exposure, is_loopback
-from research_shared.boundary import STRUCTURED_META_KEY
-from research_shared.drain import Drain
+from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
-from research_shared.roots import Root
-from research_shared.serving import http_server
+from research_shared.middleware.boundary import STRUCTURED_META_KEY
+from research_shared.serving import run as research_serving
+from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
+from research_shared.serving.drain import Drain
+from research_shared.serving.run import http_server
 from research_shared.settings import Settings
-from results_support import error_of
-from serving_support import reserved_port, serving, until
+from support.results import error_of
+from support.serving import reserved_port, serving, until
 
 TOOLS = {
     "list_research_documents",
@@ -413,7 +413,7 @@ SLOW_SERVER = """
 import os, sys, anyio
 from fastmcp import FastMCP
 from research_gateway.health import add_readiness
-from research_shared.serving import serve
+from research_shared.serving.run import serve
 from research_shared.settings import Settings
 
 def build(settings):

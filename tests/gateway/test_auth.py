@@ -15,10 +15,10 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from research_gateway.app import build_gateway
-from research_shared.auth import auth_provider
-from research_shared.roots import Root
+from research_shared.access.roots import Root
+from research_shared.serving.auth import auth_provider
 from research_shared.settings import Settings
-from serving_support import serving
+from support.serving import serving
 
 TOKEN = "a-token-of-some-length"
 ISSUER, AUDIENCE = "https://issuer.example", "research"

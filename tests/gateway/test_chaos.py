@@ -14,10 +14,10 @@ from mcp_types import ToolAnnotations
 
 from research_gateway.app import build_gateway
 from research_gateway.guards import TimeLimit
-from research_shared.roots import Root
+from research_shared.access.roots import Root
 from research_shared.settings import Settings
-from results_support import error_of
-from serving_support import Served, serving
+from support.results import error_of
+from support.serving import Served, serving
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 # A hundred clients, the gateway and two upstreams share this process: a call may have to wait for its turn.

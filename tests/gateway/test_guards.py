@@ -14,11 +14,11 @@ from mcp import MCPError
 from mcp_types import EmbeddedResource, TextResourceContents
 
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
-from research_shared.auth import SharedTokens
-from research_shared.boundary import ErrorBoundary
-from research_shared.drain import Drain
-from results_support import error_of
-from serving_support import serving
+from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.serving.auth import SharedTokens
+from research_shared.serving.drain import Drain
+from support.results import error_of
+from support.serving import serving
 
 
 class Clock:

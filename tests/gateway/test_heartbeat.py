@@ -14,16 +14,16 @@ from fastmcp.tools.base import ToolResult
 
 from research_gateway.guards import TimeLimit
 from research_gateway.upstreams import UpstreamProvider, remote
-from research_shared.activity import activity_of, observed, waiting
-from research_shared.boundary import ErrorBoundary
-from research_shared.heartbeat import Heartbeat
-from research_shared.keep_alive import EVERY_S
-from research_shared.layer import Layer
-from research_shared.progress import Progress
+from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.middleware.heartbeat import Heartbeat
+from research_shared.middleware.layer import Layer
 from research_shared.sealing import STATE_TTL_S
+from research_shared.serving.keep_alive import EVERY_S
 from research_shared.settings import Settings
-from serving_support import serving, until
-from upstream_support import code_of
+from research_shared.tools.activity import activity_of, observed, waiting
+from research_shared.tools.progress import Progress
+from support.serving import serving, until
+from support.upstreams import code_of
 
 Report = tuple[float, float | None, str | None]
 QUICK = Heartbeat(after_s=0.01, every_s=0.01, relayed_s=0.0)

@@ -12,11 +12,11 @@ import pytest
 from fastmcp import Client, FastMCP
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from research_shared.drain import Drain
-from research_shared.keep_alive import COMMENT, KeepAlive
-from research_shared.serving import http_server
+from research_shared.serving.drain import Drain
+from research_shared.serving.keep_alive import COMMENT, KeepAlive
+from research_shared.serving.run import http_server
 from research_shared.settings import Settings
-from serving_support import Served, serving, until
+from support.serving import Served, serving, until
 
 QUICK_S = 0.02
 BOTH = {"accept": "application/json, text/event-stream", "content-type": "application/json"}

@@ -8,7 +8,7 @@ from fastmcp import Client, FastMCP
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from mcp import MCPError
 
-from research_shared.layer import Layer
+from research_shared.middleware.layer import Layer
 
 
 class _Hooks:
@@ -75,7 +75,9 @@ async def test_hooks_are_called_as_fastmcp_calls_them(
     mode: Any, phases: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not phases:
-        monkeypatch.setattr("research_shared.layer._dispatch_phase", None)  # as in a FastMCP that has none
+        monkeypatch.setattr(
+            "research_shared.middleware.layer._dispatch_phase", None
+        )  # as in a FastMCP that has none
     seen = []
     for layer in (Everything(), Plain()):
         async with Client(served(layer), mode=mode) as client:

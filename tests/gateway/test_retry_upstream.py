@@ -10,12 +10,13 @@ from fastmcp import Client, FastMCP
 from fastmcp.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
-from research_gateway.retry import RetryBudget, RetryUpstream, UpstreamFailure, causes, upstream_verdict
-from research_shared.boundary import ErrorBoundary
+from research_gateway.retry import RetryBudget, RetryUpstream
+from research_gateway.upstreams.errors import UpstreamFailure, causes, upstream_verdict
 from research_shared.errors import ModelFailed
+from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.retry import RetryPolicy
 from research_shared.telemetry import collecting
-from results_support import error_of
+from support.results import error_of
 
 REPEATABLE = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 

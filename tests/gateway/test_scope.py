@@ -10,12 +10,14 @@ from fastmcp import Client, Context, FastMCP
 from fastmcp.client.elicitation import ElicitResult
 from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult, ToolAnnotations
 
-from research_gateway.scope import NOTHING, ScopeFromClientRoots, add_scope_resource, narrowed_by
-from research_shared.boundary import ErrorBoundary
+from research_gateway.scope.client_roots import narrowed_by
+from research_gateway.scope.middleware import NOTHING, ScopeFromClientRoots
+from research_gateway.scope.resource import add_scope_resource
+from research_shared.access.roots import EVERYTHING, Root, Scope, current_scope
 from research_shared.errors import DocumentNotFound
-from research_shared.roots import EVERYTHING, Root, Scope, current_scope
-from research_shared.scope_meta import SCOPE_META_KEY, ScopeFromRequest
-from results_support import error_of
+from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.middleware.scope_meta import SCOPE_META_KEY, ScopeFromRequest
+from support.results import error_of
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 FORM = {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]}

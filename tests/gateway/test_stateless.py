@@ -10,8 +10,8 @@ from fastmcp import Client
 from mcp import MCPError
 
 from research_gateway.completions import first_of, within
-from serving_support import serving
-from upstream_support import Behind, Gateway, code_of
+from support.serving import serving
+from support.upstreams import Behind, Gateway, code_of
 
 pytestmark = pytest.mark.usefixtures("patient")
 

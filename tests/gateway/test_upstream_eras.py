@@ -14,9 +14,9 @@ from fastmcp.client.transports import StdioTransport
 from mcp_types import TextContent
 
 from research_gateway.upstreams import Upstream
-from results_support import error_of
-from serving_support import serving
-from upstream_support import ERAS, Behind, Gateway, elicit, modern_only, old_fashioned, sample
+from support.results import error_of
+from support.serving import serving
+from support.upstreams import ERAS, Behind, Gateway, elicit, modern_only, old_fashioned, sample
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -113,7 +113,7 @@ async def test_a_question_that_belongs_to_no_call_goes_with_one_that_is_under_wa
 
 def process() -> StdioTransport:
     """A server in a process of its own, which talks over pipes."""
-    code = "from upstream_support import Behind; Behind().build().run(show_banner=False)"
+    code = "from support.upstreams import Behind; Behind().build().run(show_banner=False)"
     env = {"PYTHONPATH": str(Path(__file__).parents[1])}
     return StdioTransport(sys.executable, ["-W", "ignore", "-c", code], env=env, keep_alive=False)
 

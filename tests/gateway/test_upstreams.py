@@ -16,13 +16,13 @@ from mcp import MCPError
 from research_gateway.app import build_gateway
 from research_gateway.upstreams import listing, load_servers, remote, stateless
 from research_gateway.upstreams.config import OWN_TOOLS
+from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
-from research_shared.roots import Root
-from research_shared.scope_meta import SCOPE_META_KEY
+from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.settings import Settings
-from results_support import error_of
-from serving_support import serving, until
-from upstream_support import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
+from support.results import error_of
+from support.serving import serving, until
+from support.upstreams import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -12,10 +12,10 @@ import pytest
 from fastmcp import FastMCP
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 
-from research_shared.auth import auth_provider
-from research_shared.drain import Drain
-from research_shared.roots import Root
-from research_shared.serving import add_health, http_server
+from research_shared.access.roots import Root
+from research_shared.serving.auth import auth_provider
+from research_shared.serving.drain import Drain
+from research_shared.serving.run import add_health, http_server
 from research_shared.settings import Settings
 
 PAGE = "https://app.example"

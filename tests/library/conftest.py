@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from research_shared.roots import Root, RootsPolicy
+from research_shared.access.roots import Root, RootsPolicy
 
 Policy = Callable[..., RootsPolicy]
 

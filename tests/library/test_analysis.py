@@ -6,7 +6,7 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research_shared.analysis import folded, unspaced
+from research_shared.text.analysis import folded, unspaced
 
 
 def folded_by_the_character(text: str) -> str:

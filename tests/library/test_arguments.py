@@ -9,7 +9,11 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from research_shared.arguments import (
+from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.errors import DocumentNotFound
+from research_shared.reading.library import Library
+from research_shared.reading.limits import Limits
+from research_shared.tools.arguments import (
     READ_LIST,
     READ_TEXT,
     clamped,
@@ -19,10 +23,6 @@ from research_shared.arguments import (
     plain_path,
     resolve_path,
 )
-from research_shared.errors import DocumentNotFound
-from research_shared.library import Library
-from research_shared.limits import Limits
-from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
 
 Number = Annotated[int, Field(description="a number"), or_default(10)]
 Text = Annotated[str, Field(description="a text"), or_default("*")]

@@ -11,12 +11,12 @@ from fastmcp.tools.base import RawStructuredToolResult, ToolResult
 from mcp import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextContent
 
-from raising_support import error_classes, example, raising_server
-from research_shared.boundary import STRUCTURED_META_KEY, ErrorBoundary
 from research_shared.errors import InternalError, ResearchError
-from results_support import error_of
-from serving_support import serving
-from upstream_support import ERAS, Gateway
+from research_shared.middleware.boundary import STRUCTURED_META_KEY, ErrorBoundary
+from support.raising import error_classes, example, raising_server
+from support.results import error_of
+from support.serving import serving
+from support.upstreams import ERAS, Gateway
 
 KINDS = list(error_classes())
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from attacks.pdf_files import TEXT, a_page_of_a_million_texts, plain_pdf
 from library.test_pdf import is_alive, until
-from research_shared import library as library_module
+from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.documents import media_type_of
 from research_shared.errors import DocumentNotFound, DocumentUnreadable, InvalidPattern, RootUnavailable
-from research_shared.extraction import Extracted, read_text
-from research_shared.library import Library
-from research_shared.limits import Limits
-from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.reading import library as library_module
+from research_shared.reading.extraction import Extracted, read_text
+from research_shared.reading.library import Library
+from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
+from support.pdf_files import TEXT, a_page_of_a_million_texts, plain_pdf
 
 MIB = 1024 * 1024
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from research_shared import memory
+from research_shared.serving import memory
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research_shared.names import MAX_PATH_BYTES, actual, shown
+from research_shared.access.names import MAX_PATH_BYTES, actual, shown
 
 NAMES = st.binary(min_size=1, max_size=60).filter(lambda raw: b"\0" not in raw)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from research_shared.access.globs import compile_pattern, folder_named_by
 from research_shared.errors import InvalidPattern
-from research_shared.patterns import compile_pattern, folder_named_by
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,12 @@ from typing import Any
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from attacks.pdf_files import (
+from research_shared.reading.extraction import Extracted, Unreadable, WorkerPool, _worker, read_pdf
+from research_shared.reading.extraction import worker as worker_module
+from research_shared.reading.extraction.pdf import _Reading, in_words
+from research_shared.reading.extraction.worker import Worker, WorkerLost
+from research_shared.reading.limits import Limits
+from support.pdf_files import (
     CATALOG,
     FONT,
     TEXT,
@@ -29,11 +34,6 @@ from attacks.pdf_files import (
     show,
     stream,
 )
-from research_shared.extraction import Extracted, Unreadable, WorkerPool, _worker, read_pdf
-from research_shared.extraction import worker as worker_module
-from research_shared.extraction.pdf import _Reading, in_words
-from research_shared.extraction.worker import Worker, WorkerLost
-from research_shared.limits import Limits
 
 MIB = 1024 * 1024
 MEMORY = 4096 * MIB  # enough that time, not memory, is what runs out
@@ -294,8 +294,8 @@ async def test_processes_end_when_the_server_is_killed(tmp_path: Path) -> None:
     slow.write_bytes(a_page_of_a_million_texts())
     script = (
         "import asyncio, os, sys\n"
-        "from research_shared.extraction import WorkerPool, read_pdf\n"
-        "from research_shared.limits import Limits\n"
+        "from research_shared.reading.extraction import WorkerPool, read_pdf\n"
+        "from research_shared.reading.limits import Limits\n"
         "async def main():\n"
         f"    pool = WorkerPool(1, {2048 * MIB})\n"
         "    async with pool.slot() as slot:\n"

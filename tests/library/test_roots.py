@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from library.conftest import Policy
-from research_shared import beneath
+from research_shared.access import beneath
+from research_shared.access.roots import Root, RootsPolicy, Scope, identity_of, narrowed_scope
 from research_shared.documents import Identity
 from research_shared.errors import (
     ConfigurationError,
@@ -27,7 +28,6 @@ from research_shared.errors import (
     Overloaded,
     RootUnavailable,
 )
-from research_shared.roots import Root, RootsPolicy, Scope, identity_of, narrowed_scope
 from research_shared.settings import Settings
 
 NOBODY = 65534

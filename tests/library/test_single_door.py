@@ -22,19 +22,22 @@ OPENERS = {
 
 THE_DOOR = r"(self\._library|self|library|documents|doors)\.roots\.(open|walk)"
 ALLOWED: dict[str, tuple[str, str]] = {
-    "shared/research_shared/roots.py": (r"self\.open|os\.scandir", "this is the door"),
-    "shared/research_shared/beneath.py": (r"os\.open", "what the door opens with"),
-    "shared/research_shared/extraction/text.py": (r"os\.pread", "reads what the door has opened"),
-    "shared/research_shared/extraction/_worker.py": (
+    "shared/research_shared/access/roots.py": (r"self\.open|os\.scandir", "this is the door"),
+    "shared/research_shared/access/beneath.py": (r"os\.open", "what the door opens with"),
+    "shared/research_shared/reading/extraction/text.py": (r"os\.pread", "reads what the door has opened"),
+    "shared/research_shared/reading/extraction/_worker.py": (
         r"os\.pread|pypdfium2\.PdfDocument|pypdf\.PdfReader|Path\('/proc/self/statm'\)\.read_bytes",
         "reads what the door has opened and handed over, from memory; and how much memory it holds itself",
     ),
-    "shared/research_shared/auth.py": (
+    "shared/research_shared/serving/auth.py": (
         r"settings\.auth_public_key\.read_text",
         "a key that the operator names",
     ),
-    "servers/research_documents/search/keeper.py": (r"self\._store\.open", "the index in RESEARCH_INDEX_DIR"),
-    "servers/research_documents/search/store.py": (
+    "servers/research_documents/search/index/updater.py": (
+        r"self\._store\.open",
+        "the index in RESEARCH_INDEX_DIR",
+    ),
+    "servers/research_documents/search/index/store.py": (
         r".+",
         "the index in RESEARCH_INDEX_DIR, and nothing else",
     ),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from research_shared.extraction import Extracted, Unreadable, read_text
-from research_shared.extraction.text import CHUNK
-from research_shared.limits import Limits
+from research_shared.reading.extraction import Extracted, Unreadable, read_text
+from research_shared.reading.extraction.text import CHUNK
+from research_shared.reading.limits import Limits
 
 MIB = 1024 * 1024
 

@@ -16,7 +16,7 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
 from research_gateway.cli import app
-from serving_support import reserved_port
+from support.serving import reserved_port
 
 BIN = Path(sys.executable).parent
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"

@@ -17,10 +17,10 @@ from mcp_types import SERVER_INFO_META_KEY, Implementation
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
 from research_reasoning.server import build_reasoning_server
-from research_shared.identity import WEBSITE, icon, new_server
-from research_shared.roots import Root
+from research_shared.access.roots import Root
+from research_shared.serving.identity import WEBSITE, icon, new_server
 from research_shared.settings import Settings
-from serving_support import serving
+from support.serving import serving
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])

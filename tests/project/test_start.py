@@ -46,7 +46,7 @@ def test_version_and_help_load_neither_a_server_nor_settings(command: str, argum
 
 def test_help_on_the_audit_tools_loads_neither_a_server_nor_settings() -> None:
     modules = loaded("from research_gateway.cli import main; main()", "audit", "--help")
-    assert "research_gateway.audit.cli" in modules
+    assert "research_gateway.audit.check.cli" in modules
     assert not modules & (SERVERS | SETTINGS | CLIENTS)
 
 
@@ -56,7 +56,7 @@ async def test_verifying_and_showing_an_audit_log_load_no_server(tmp_path: Path)
         pass
     for command in ("verify", "tail"):
         modules = loaded("from research_gateway.cli import main; main()", "audit", command, str(log))
-        assert "research_gateway.audit.verify" in modules
+        assert "research_gateway.audit.check.verify" in modules
         assert not modules & (SERVERS | CLIENTS)
 
 
@@ -70,7 +70,7 @@ def test_a_server_without_upstreams_loads_no_relay_and_adds_no_http_client(serve
     code = (
         "import tempfile\n"
         f"from {server} import create_server\n"
-        "import research_shared.serving, os\n"
+        "import research_shared.serving.run, os\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
         "    os.environ['RESEARCH_ROOTS'] = folder\n"
         "    create_server()\n"

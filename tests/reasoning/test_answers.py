@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from reasoning.carriers import connected
-from reasoning.scripted import Reply, ScriptedModel
-from research_reasoning.answers import checked_citations, combined, findings, json_object, without_citations
+from research_reasoning.evidence.answers import (
+    checked_citations,
+    combined,
+    findings,
+    json_object,
+    without_citations,
+)
+from support.carriers import connected
+from support.scripted import Reply, ScriptedModel
 
 GOOD = '{"relevant": true, "findings": [{"claim": "c", "quotes": ["q"]}]}'
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from reasoning.carriers import connected
 from research_reasoning.models.extractive import best, one_line, sentences
 from research_reasoning.models.protocol import Body
 from research_reasoning.models.wire import endpoint, request
+from support.carriers import connected
 
 TEXT = [
     "# Onion routing hides its users",

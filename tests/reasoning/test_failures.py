@@ -17,14 +17,14 @@ from mcp_types import (
 )
 from pydantic import SecretStr
 
-from reasoning.carriers import connected, no_wait, served, settings, until
-from reasoning.providers import error, fake_provider
-from reasoning.scripted import Reply, ScriptedModel
 from research_reasoning import build_reasoning_server
 from research_reasoning.models.breaker import CircuitBreaker
 from research_reasoning.models.protocol import Body
 from research_reasoning.models.provider import Provider
-from results_support import answer_of, error_of
+from support.carriers import connected, no_wait, served, settings, until
+from support.providers import error, fake_provider
+from support.results import answer_of, error_of
+from support.scripted import Reply, ScriptedModel
 
 QUESTION = {"document_paths": ["tor.md", "cache.md"], "research_question": "Who talks to whom?"}
 IMAGE = CreateMessageResult(

@@ -9,17 +9,17 @@ import pytest
 from fastmcp import Client, FastMCP
 from mcp_types import INVALID_REQUEST, METHOD_NOT_FOUND, CallToolResult, ErrorData, InputRequiredResult
 
-from reasoning.carriers import connected, no_wait, served, settings
-from reasoning.providers import FakeProvider, error, fake_provider
-from reasoning.scripted import ScriptedModel
 from reasoning.test_rounds import ARGUMENTS, driving, message
 from research_gateway.upstreams import UpstreamProvider, remote
 from research_reasoning import build_reasoning_server
 from research_reasoning.models.fallback import UNANSWERED
 from research_reasoning.remedies import model_hint
-from research_shared.boundary import ErrorBoundary
+from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.settings import Settings
-from results_support import answer_of
+from support.carriers import connected, no_wait, served, settings
+from support.providers import FakeProvider, error, fake_provider
+from support.results import answer_of
+from support.scripted import ScriptedModel
 
 SUMMARY = {"document_path": "tor.md"}
 

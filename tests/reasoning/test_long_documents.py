@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reasoning.carriers import Session, connected
-from reasoning.pdfs import pdf
-from reasoning.scripted import Reply, ScriptedModel, kind_of, material
 from research_reasoning.models.rounds import MAX_ROUNDS
+from support.carriers import Session, connected
+from support.pdfs import pdf
+from support.scripted import Reply, ScriptedModel, kind_of, material
 
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 LINES = 60

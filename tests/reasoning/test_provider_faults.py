@@ -11,11 +11,11 @@ from typing import Any
 import anyio
 import pytest
 
-from reasoning.carriers import connected, no_wait, settings, until
-from reasoning.providers import Fault, error
-from reasoning.scripted import Reply, ScriptedModel
 from research_shared.errors import ConfigurationError
 from research_shared.retry import RetryPolicy
+from support.carriers import connected, no_wait, settings, until
+from support.providers import Fault, error
+from support.scripted import Reply, ScriptedModel
 
 KINDS = ("anthropic", "openai")
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"

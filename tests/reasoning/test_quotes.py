@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research_reasoning.quotes import MAX_COMPARED, MAX_PLACES, MAX_QUOTE, QuoteFinder, folded_quote
 from research_shared.documents import DocumentText, Identity
+from research_shared.text.quotes import MAX_COMPARED, MAX_PLACES, MAX_QUOTE, QuoteFinder, folded_quote
 
 IDENTITY = Identity(0, 0, 0, 0, 0)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from research_reasoning.evidence.ranking import rank
 from research_shared.documents import DocumentText, Identity
-from research_shared.passages import rank
 
 
 def document(*sections: str) -> DocumentText:

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_types import TextContent
 
-from reasoning.carriers import connected
-from reasoning.scripted import Reply, ScriptedModel
 from reasoning.test_untrusted import HTML, PIECES, acts
-from research_reasoning.combination import MAX_UNCOMBINED_TOKENS
-from research_reasoning.fitting import fitted
-from research_reasoning.rendering import MAX_TEXT_TOKENS, summary_text, synthesis_text
-from research_reasoning.results import Coverage, Evidence, Insight, Source, Summary, Synthesis, Usage
-from research_reasoning.untrusted import neutralised, neutralised_line
-from research_shared.tokens import estimate_tokens
+from research_reasoning.evidence.combination import MAX_UNCOMBINED_TOKENS
+from research_reasoning.replies.fitting import fitted
+from research_reasoning.replies.rendering import MAX_TEXT_TOKENS, summary_text, synthesis_text
+from research_reasoning.replies.results import Coverage, Evidence, Insight, Source, Summary, Synthesis, Usage
+from research_reasoning.replies.untrusted import neutralised, neutralised_line
+from research_shared.text.tokens import estimate_tokens
+from support.carriers import connected
+from support.scripted import Reply, ScriptedModel
 
 USAGE = Usage(model_calls=1, attempts=1, rounds=0, input_tokens=10, output_tokens=10)
 COVERED = Coverage(

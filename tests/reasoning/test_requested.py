@@ -7,11 +7,11 @@ import pytest
 from fastmcp import Client
 from mcp_types import InputRequiredResult
 
-from reasoning.carriers import MODERN, connected, no_wait, settings
 from reasoning.test_rounds import driving
 from research_reasoning import build_reasoning_server
 from research_reasoning.requested import MAX_DOCUMENTS
-from research_shared.scope_meta import SCOPE_META_KEY
+from research_shared.middleware.scope_meta import SCOPE_META_KEY
+from support.carriers import MODERN, connected, no_wait, settings
 
 QUESTION = "Who talks to whom?"
 NOTES = ["notes/a.md", "notes/b.md", "notes/mix.txt"]

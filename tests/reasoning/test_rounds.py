@@ -24,13 +24,13 @@ from mcp_types import (
     TextContent,
 )
 
-from reasoning.carriers import connected, no_wait, settings
-from reasoning.scripted import MODEL, Reply, ScriptedModel
 from research_reasoning import build_reasoning_server
 from research_reasoning.models.rounds import MAX_ROUND_BYTES, MAX_ROUNDS
 from research_reasoning.models.state import MAX_PACKED_BYTES, Ledger
 from research_shared.errors import BudgetExceeded, InvalidArguments
-from results_support import error_of
+from support.carriers import connected, no_wait, settings
+from support.results import error_of
+from support.scripted import MODEL, Reply, ScriptedModel
 
 PATHS = ["tor.md", "notes/mix.txt", "cache.md"]
 ARGUMENTS = {"document_paths": PATHS, "research_question": "Who talks to whom?"}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reasoning.carriers import CARRIERS, MODERN, connected, no_wait
-from reasoning.scripted import Reply, ScriptedModel
+from support.carriers import CARRIERS, MODERN, connected, no_wait
+from support.scripted import Reply, ScriptedModel
 
 PATHS = ["tor.md", "missing.md", "notes/mix.txt", "cache.md"]
 REPAIRED = """{"relevant": true, "findings": [

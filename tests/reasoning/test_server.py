@@ -13,15 +13,15 @@ from fastmcp.server import create_proxy
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from mcp_types import LOG_LEVEL_META_KEY, Tool
 
-from reasoning.carriers import connected, no_wait, served, settings
-from reasoning.scripted import ScriptedModel
 from research_reasoning import build_reasoning_server, create_server
-from research_shared.capabilities import SAMPLING_META_KEY, TellUpstreamSampling
 from research_shared.errors import ConfigurationError
-from research_shared.progress import ClientLog, Progress
+from research_shared.middleware.capabilities import SAMPLING_META_KEY, TellUpstreamSampling
 from research_shared.sealing import AUDIENCE, request_state_security
 from research_shared.telemetry import collecting
-from results_support import answer_of, error_of
+from research_shared.tools.progress import ClientLog, Progress
+from support.carriers import connected, no_wait, served, settings
+from support.results import answer_of, error_of
+from support.scripted import ScriptedModel
 
 QUESTION = {"document_paths": ["tor.md"], "research_question": "Who talks to whom?"}
 

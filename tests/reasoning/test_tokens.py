@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from research_shared.tokens import ceiling_tokens, estimate_tokens
+from research_shared.text.tokens import ceiling_tokens, estimate_tokens
 
 SAMPLES = json.loads((Path(__file__).parent / "token_samples.json").read_text("utf-8"))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reasoning.carriers import CARRIERS, ROUTES, connected
-from reasoning.scripted import MODEL
+from support.carriers import CARRIERS, ROUTES, connected
+from support.scripted import MODEL
 
 QUESTION = "How do anonymity networks hide who talks to whom?"
 

@@ -11,8 +11,8 @@ from typing import Any
 import anyio
 import pytest
 
-from reasoning.carriers import served, settings
 from research_reasoning import build_reasoning_server
+from support.carriers import served, settings
 
 SCRIPT = Path(__file__).parent.parent / "typescript" / "synthesize.mjs"
 DIRECTORY = Path(os.environ.get("RESEARCH_TS_CLIENT_DIR") or SCRIPT.parent)

@@ -10,9 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from reasoning.carriers import connected
-from reasoning.scripted import Reply, ScriptedModel
-from research_reasoning.untrusted import fenced, neutralised, neutralised_line, quoted, visible
+from research_reasoning.replies.untrusted import fenced, neutralised, neutralised_line, quoted
+from research_shared.text.visible import visible
+from support.carriers import connected
+from support.scripted import Reply, ScriptedModel
 
 EVIL = """# Minutes
 

@@ -13,4 +13,4 @@ def old_files(monkeypatch: pytest.MonkeyPatch) -> None:
     It is the kernel that stamps them, so that the clock they are compared with is put forward instead.
     """
     later = SimpleNamespace(time_ns=lambda: time.time_ns() + 1_000_000_000)
-    monkeypatch.setattr("research_documents.search.reading.time", later)
+    monkeypatch.setattr("research_documents.search.index.reader.time", later)

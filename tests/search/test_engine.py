@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine
+from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.documents import DocumentText
 from research_shared.errors import InvalidCursor
-from research_shared.library import Library
-from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.reading.library import Library
 
 
 def engine_of(folder: Path) -> SearchEngine:

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
-from research_documents.search import keeper as keeper_module
-from research_documents.search.catalog import Catalog, Entry
-from research_documents.search.originals import Originals
-from research_documents.search.reading import Readers
+from research_documents.search.freshness import Originals
+from research_documents.search.index import updater as keeper_module
+from research_documents.search.index.catalog import Catalog, Entry
+from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
+from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.documents import DocumentInfo
 from research_shared.errors import Overloaded, RootUnavailable
-from research_shared.library import Library
-from research_shared.memory import tidy
-from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.reading.library import Library
+from research_shared.serving.memory import tidy
 
 MODES: tuple[Mode, ...] = ("keyword", "regex")
 SOAK_S = 60.0 if os.environ.get("RESEARCH_TEST_FULL") else 4.0
@@ -164,8 +164,8 @@ async def test_a_change_seen_in_any_turn_of_a_search_makes_it_look_again(
     engine = engine_of(tmp_path)
     await engine.search("honest")
     monkeypatch.setattr(engine, "_refresh", nothing)
-    monkeypatch.setattr("research_documents.search.regex_search.SHORT_TURN_S", 0.0)
-    monkeypatch.setattr("research_documents.search.regex_search.TURN_S", 0.0)
+    monkeypatch.setattr("research_documents.search.regex.search.SHORT_TURN_S", 0.0)
+    monkeypatch.setattr("research_documents.search.regex.search.TURN_S", 0.0)
     touched = noted_touches(engine, monkeypatch)
     calls: list[list[str]] = []
 

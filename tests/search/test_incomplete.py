@@ -11,16 +11,16 @@ from fastmcp import Client
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search import engine as engine_module
-from research_documents.search import keeper as keeper_module
-from research_documents.search import reading as reading_module
-from research_documents.search.index import PassageIndex
-from research_documents.search.keyword_search import KeywordSearch
-from research_documents.search.reading import reading_order
+from research_documents.search.index import reader as reading_module
+from research_documents.search.index import updater as keeper_module
+from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.index.reader import reading_order
+from research_documents.search.keyword.search import KeywordSearch
 from research_documents.search.request import Found, Mode, Request
 from research_documents.server import build_documents_server
+from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.documents import DocumentInfo, DocumentText, Identity
-from research_shared.library import Library
-from research_shared.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
 
 MODES: tuple[Mode, ...] = ("keyword", "regex")
@@ -420,7 +420,7 @@ class Slow:
 
         monkeypatch.setattr(PassageIndex, "adding", slowly)
         monkeypatch.setattr(reading_module, "LARGE_BYTES", 5_000)
-        monkeypatch.setattr("research_documents.search.index.SLICE_BYTES", 3_000)
+        monkeypatch.setattr("research_documents.search.index.passage_index.SLICE_BYTES", 3_000)
 
 
 def write_large(folder: Path) -> None:

@@ -8,17 +8,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
-from research_documents.search import index as index_module
-from research_documents.search.catalog import Entry, Selection
-from research_documents.search.index import PassageIndex
-from research_documents.search.keyword import build
-from research_documents.search.lines import Needles, best_line
-from research_documents.search.query import parse
-from research_documents.search.ranked import Ranker
-from research_shared.analysis import exact_terms, stems
+from research_documents.search.index import passage_index as index_module
+from research_documents.search.index.catalog import Entry, Selection
+from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.keyword.best_line import Needles, best_line
+from research_documents.search.keyword.builder import build
+from research_documents.search.keyword.query import parse
+from research_documents.search.keyword.ranking import Ranker
+from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
-from research_shared.library import Library
-from research_shared.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
+from research_shared.text.analysis import exact_terms, stems
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 

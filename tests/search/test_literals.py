@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import SearchEngine
-from research_documents.search import regex_search as turns
-from research_documents.search.catalog import Entry
-from research_documents.search.index import PassageIndex
-from research_documents.search.literals import required_parts
-from research_documents.search.pattern import compiled
-from research_documents.search.regex import Scan
+from research_documents.search.index.catalog import Entry
+from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.regex import search as turns
+from research_documents.search.regex.literals import required_parts
+from research_documents.search.regex.pattern import compiled
+from research_documents.search.regex.scan import Scan
+from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
-from research_shared.library import Library
-from research_shared.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 ALL = 10**6

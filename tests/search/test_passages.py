@@ -5,8 +5,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research_reasoning.evidence.ranking import rank
 from research_shared.documents import DocumentText, Identity
-from research_shared.passages import Passage, passages, rank, spans
+from research_shared.text.passages import Passage, passages, spans
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 

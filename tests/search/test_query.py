@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research_documents.search.query import MAX_DEPTH, MAX_QUERY_LENGTH, MAX_TERMS, Clause, Group, Term, parse
+from research_documents.search.keyword.query import (
+    MAX_DEPTH,
+    MAX_QUERY_LENGTH,
+    MAX_TERMS,
+    Clause,
+    Group,
+    Term,
+    parse,
+)
 
 
 def clauses(text: str) -> list[tuple[str, object]]:

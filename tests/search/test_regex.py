@@ -17,13 +17,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
-from research_documents.search.catalog import Entry
-from research_documents.search.dialect import ignores_case, opening
-from research_documents.search.pattern import MAX_PATTERN_LENGTH, Find, Pattern, PatternRefused, compiled
-from research_documents.search.regex import Scan
+from research_documents.search.index.catalog import Entry
+from research_documents.search.regex.dialect import ignores_case, opening
+from research_documents.search.regex.pattern import (
+    MAX_PATTERN_LENGTH,
+    Find,
+    Pattern,
+    PatternRefused,
+    compiled,
+)
+from research_documents.search.regex.scan import Scan
+from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
-from research_shared.library import Library
-from research_shared.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 ALL = 10**6
@@ -229,7 +235,7 @@ def test_what_an_expression_is_led_by_makes_no_difference_however_it_is_looked_f
     lines = [*(line if more else line.replace("é", "") for line in lines), more]
     expected = [number for number, line in enumerate(lines, 1) if re.search(pattern, line, re.IGNORECASE)]
     text = "\n".join(lines) + "\n"
-    with mock.patch("research_documents.search.pattern._TRIED", tried):
+    with mock.patch("research_documents.search.regex.pattern._TRIED", tried):
         scan = Scan([document("a.txt", text.encode())], Pattern(pattern, ignores_case(pattern), ()), ALL)
         scan.advance(float("inf"))
     assert [hit.line_number for hit in scan.hits] == expected
@@ -321,7 +327,7 @@ def test_a_line_is_cut_in_the_same_place_however_its_match_was_found() -> None:
     entry = document("a.txt", ("é " + "word " * 300 + "-needle " + "word " * 300 + "\n").encode())
     shown = set()
     for tried in (0, 1_000_000):
-        with mock.patch("research_documents.search.pattern._TRIED", tried):
+        with mock.patch("research_documents.search.regex.pattern._TRIED", tried):
             scan = Scan([entry], Pattern(r"\bneedle", ignore_case=True, warnings=()), 1)
             scan.advance(float("inf"))
         shown |= {hit.matched_text for hit in scan.hits}
@@ -383,7 +389,7 @@ def test_a_long_line_is_not_left_out_because_the_machine_was_busy_for_a_moment(
         return find
 
     monkeypatch.setattr(Scan, "_finder", finder)
-    monkeypatch.setattr("research_documents.search.regex.time.monotonic", lambda: now)
+    monkeypatch.setattr("research_documents.search.regex.scan.time.monotonic", lambda: now)
     entry = document("a.txt", b"x" * 1_000_000 + b" needle\n")
     scan = Scan([entry], compiled("needle"), ALL, deadline=20.0)
     scan.advance(float("inf"))

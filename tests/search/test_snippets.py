@@ -1,8 +1,13 @@
 """Which lines are shown with a hit of a keyword search."""
 
-from research_documents.search.lines import Needles, held_by_line
+from research_documents.search.keyword.best_line import Needles, held_by_line
+from research_documents.search.keyword.snippets import (
+    FULL_HITS,
+    SNIPPET_BYTES,
+    snippet_bytes,
+    with_neighbours,
+)
 from research_documents.search.outcome import Hit
-from research_documents.search.snippets import FULL_HITS, SNIPPET_BYTES, snippet_bytes, with_neighbours
 
 NEEDLES = Needles(frozenset({"onion", "rout"}), ("immun",), (("gene", "expression"),))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine
-from research_documents.search.store import DiskStore
+from research_documents.search.index.store import DiskStore
+from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo
 from research_shared.errors import RootUnavailable
-from research_shared.library import Library
-from research_shared.limits import Limits
-from research_shared.roots import Root, RootsPolicy
+from research_shared.reading.library import Library
+from research_shared.reading.limits import Limits
 
 
 class Counting(Library):

@@ -9,16 +9,23 @@ from typing import Any
 
 from fastmcp.server.middleware import CallNext, MiddlewareContext
 
-from research_gateway.audit.chain import to_json
-from research_gateway.audit.events import Event, timestamp
-from research_gateway.audit.outcome import Outcome, facts_shown, judged, of_exception, of_result, size_of
-from research_gateway.audit.record import capped, describe, params_of, trace_of
-from research_gateway.audit.rounds import Rounds, asked_state, state_digest
+from research_gateway.audit.log.chain import Event, timestamp
+from research_gateway.audit.log.format import to_json
+from research_gateway.audit.request.describe import capped, describe, params_of, trace_of
+from research_gateway.audit.request.outcome import (
+    Outcome,
+    facts_shown,
+    judged,
+    of_exception,
+    of_result,
+    size_of,
+)
+from research_gateway.audit.request.rounds import Rounds, asked_state, state_digest
 from research_gateway.audit.trail import AuditTrail
-from research_shared.boundary import error_result, protocol_error
+from research_shared.access.roots import Root
 from research_shared.errors import AuditUnavailable
-from research_shared.layer import Layer
-from research_shared.roots import Root
+from research_shared.middleware.boundary import error_result, protocol_error
+from research_shared.middleware.layer import Layer
 from research_shared.telemetry import collecting
 
 UNAUDITED = frozenset({"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from research_shared.roots import Root
+from research_shared.access.roots import Root
 from research_shared.settings import Settings
 
 Level = Literal["metadata", "arguments"]

@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
 
-from research_gateway.audit.events import Chain, Event
-from research_gateway.audit.filelog import open_log
-from research_gateway.audit.log import Log, StreamLog
+from research_gateway.audit.log.chain import Chain, Event
+from research_gateway.audit.log.file import open_log
+from research_gateway.audit.log.stream import Log, StreamLog
+from research_gateway.audit.log.writer import Entry, Status, Writer
 from research_gateway.audit.options import AuditOptions
-from research_gateway.audit.writer import Entry, Status, Writer
 from research_shared.errors import AuditUnavailable, ConfigurationError
 from research_shared.logs import get_logger
 from research_shared.settings import Settings

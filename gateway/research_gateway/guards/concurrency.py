@@ -6,9 +6,9 @@ from typing import Any
 from fastmcp.server.middleware import CallNext, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
-from research_shared.drain import WORK
 from research_shared.errors import Overloaded
-from research_shared.layer import Layer
+from research_shared.middleware.layer import Layer
+from research_shared.serving.drain import WORK
 
 RETRY_AFTER_S = 1.0
 

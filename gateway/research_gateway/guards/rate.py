@@ -8,9 +8,9 @@ from typing import Any
 from fastmcp.server.middleware import CallNext, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
-from research_shared.drain import WORK
 from research_shared.errors import Overloaded
-from research_shared.layer import Layer
+from research_shared.middleware.layer import Layer
+from research_shared.serving.drain import WORK
 
 MAX_CLIENTS = 10_000
 

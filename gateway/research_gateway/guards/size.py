@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from research_shared.errors import RequestTooLarge, ResponseTooLarge
-from research_shared.layer import Layer
+from research_shared.middleware.layer import Layer
 
 
 def json_size(value: Any) -> int:

@@ -7,9 +7,9 @@ from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
-from research_shared.activity import observed
 from research_shared.errors import DeadlineExceeded
-from research_shared.layer import Layer
+from research_shared.middleware.layer import Layer
+from research_shared.tools.activity import observed
 
 
 class TimeLimit(Layer):
@@ -17,7 +17,7 @@ class TimeLimit(Layer):
 
     Times are seconds. `limits` holds what differs from `default_s`, by tool name. Every progress report of the tool
     gives the call its full limit again, whether or not the client has asked to be told; a heartbeat does not. While the
-    call waits for something that has a limit of its own (`research_shared.activity.waiting`), its limit stands still.
+    call waits for something that has a limit of its own (`research_shared.tools.activity.waiting`), its limit stands still.
     What is cut off is cancelled, upstream too, and the client gets `deadline_exceeded`.
     """
 

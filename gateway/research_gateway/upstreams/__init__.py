@@ -1,7 +1,23 @@
 """Servers behind the gateway that run elsewhere."""
 
-from research_gateway.upstreams.config import ForeignServer, load_servers, remote
-from research_gateway.upstreams.provider import UpstreamProvider
-from research_gateway.upstreams.sessions import Upstream
+from typing import TYPE_CHECKING
 
-__all__ = ["ForeignServer", "Upstream", "UpstreamProvider", "load_servers", "remote"]
+from research_shared.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from research_gateway.upstreams.config import ForeignServer, load_servers, remote
+    from research_gateway.upstreams.errors import UpstreamFailure
+    from research_gateway.upstreams.provider import UpstreamProvider
+    from research_gateway.upstreams.sessions import Upstream
+
+__all__ = ["ForeignServer", "Upstream", "UpstreamFailure", "UpstreamProvider", "load_servers", "remote"]
+
+_HOMES = {
+    "ForeignServer": "config",
+    "Upstream": "sessions",
+    "UpstreamFailure": "errors",
+    "UpstreamProvider": "provider",
+    "load_servers": "config",
+    "remote": "config",
+}
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -20,7 +20,7 @@ from mcp_types.version import LATEST_MODERN_VERSION
 from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.stateless import StatelessHttp
 from research_gateway.upstreams.transport import PooledHttpTransport
-from research_shared.capabilities import SAMPLING_META_KEY
+from research_shared.middleware.capabilities import SAMPLING_META_KEY
 
 INIT_TIMEOUT_S = 10.0
 _NO_SAMPLING = frozenset({mcp_types.METHOD_NOT_FOUND, mcp_types.INVALID_REQUEST})

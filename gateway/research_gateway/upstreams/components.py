@@ -19,12 +19,12 @@ from fastmcp.server.providers.proxy import (
 from fastmcp.tools import Tool, ToolResult
 from pydantic import PrivateAttr
 
-from research_gateway.retry import UpstreamFailure
+from research_gateway.upstreams.errors import UpstreamFailure
 from research_gateway.upstreams.failures import is_unserved, translated
 from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.sessions import Upstream
-from research_shared.activity import waiting
-from research_shared.scope_meta import SCOPE_META_KEY
+from research_shared.middleware.scope_meta import SCOPE_META_KEY
+from research_shared.tools.activity import waiting
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from research_gateway.retry import UpstreamFailure, causes, transport_failures
+from research_gateway.upstreams.errors import UpstreamFailure, causes, transport_failures
 from research_gateway.upstreams.transport import OVERLOADED
 from research_shared.errors import BackendRefused, ResearchError
 from research_shared.retry import retry_after

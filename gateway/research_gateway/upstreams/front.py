@@ -13,7 +13,7 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel
 
-from research_shared.progress import send_log
+from research_shared.tools.progress import send_log
 
 ResultT = TypeVar("ResultT", bound=BaseModel)
 

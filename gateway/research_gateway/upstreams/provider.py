@@ -24,10 +24,10 @@ from research_documents.resources import ResourcePage, current_page
 from research_gateway.upstreams.components import UnreachedTool, component, relayed
 from research_gateway.upstreams.listing import LIST_TIMEOUT_S, KnownLists
 from research_gateway.upstreams.sessions import Upstream
+from research_shared.access.scope import EVERYTHING, current_scope
 from research_shared.document_urls import DOCUMENT_URI
 from research_shared.errors import BackendRefused
-from research_shared.scope import EVERYTHING, current_scope
-from research_shared.scope_meta import SCOPE_META_KEY
+from research_shared.middleware.scope_meta import SCOPE_META_KEY
 
 Seed = Callable[[], Awaitable[Sequence[mcp_types.Tool]]]
 

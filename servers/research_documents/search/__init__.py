@@ -1,4 +1,4 @@
-"""Keyword and regex search over the library's texts."""
+"""Keyword and regex search over the texts of the library."""
 
 from research_documents.search.engine import SearchEngine
 from research_documents.search.outcome import EngineStats, Hit, SearchOutcome

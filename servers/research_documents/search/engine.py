@@ -8,23 +8,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from research_documents.search.catalog import Catalog, Coverage, Selection
-from research_documents.search.cursor import MAX_RANK, Position, open_cursor, seal_cursor
-from research_documents.search.keeper import Keeper
-from research_documents.search.keyword_search import KeywordSearch
-from research_documents.search.lanes import Lanes
-from research_documents.search.originals import Originals
+from research_documents.search.executors import Lanes
+from research_documents.search.freshness import Originals
+from research_documents.search.index.catalog import Catalog, Coverage, Selection
+from research_documents.search.index.store import DiskStore, MemoryStore
+from research_documents.search.index.updater import Keeper
+from research_documents.search.index.watcher import Watcher
+from research_documents.search.keyword.search import KeywordSearch
 from research_documents.search.outcome import EngineStats, SearchOutcome
-from research_documents.search.regex_search import RegexSearch
-from research_documents.search.request import Found, Mode, OnProgress, Request, Snippet
-from research_documents.search.store import DiskStore, MemoryStore
-from research_documents.search.watcher import Watcher
-from research_shared.activity import waiting
-from research_shared.library import Library
+from research_documents.search.regex.search import RegexSearch
+from research_documents.search.request import (
+    MAX_RANK,
+    Found,
+    Mode,
+    OnProgress,
+    Position,
+    Request,
+    Snippet,
+    open_cursor,
+    seal_cursor,
+)
+from research_shared.access.globs import compile_pattern
+from research_shared.access.roots import current_scope
 from research_shared.logs import get_logger
-from research_shared.patterns import compile_pattern
-from research_shared.roots import current_scope
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
+from research_shared.tools.activity import waiting
 
 log = get_logger("research.search")
 

@@ -2,17 +2,50 @@
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
-from research_documents.search.catalog import Entry
-from research_documents.search.cursor import Position
+from research_documents.search.index.catalog import Entry
 from research_documents.search.outcome import Hit
+from research_shared.errors import InvalidCursor
+from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
 Mode = Literal["keyword", "regex"]
 Snippet = Literal["context", "line"]
 """What a hit of a keyword search shows: the lines around it that belong to its passage, or its line alone."""
 OnProgress = Callable[[int, int, str], Awaitable[None]]
 """Told how many documents are done, of how many (0 while that is unknown), and what is being done."""
+
+
+MAX_RANK: Final = 10_000
+"""How deep the ranked hits of a keyword search can be paged through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """After which place (regex) or how many ranked hits (keyword) a search goes on."""
+
+    path: str = ""
+    line: int = 0
+    rank: int = 0
+
+
+def seal_cursor(position: Position, *search: str) -> str:
+    """The cursor of a position in the search that these strings describe."""
+    return encode_cursor(fingerprint(*search), [position.path, position.line, position.rank])
+
+
+def open_cursor(cursor: str | None, *search: str) -> Position:
+    """The position of a cursor, or the beginning when there is none.
+
+    Raises:
+        InvalidCursor: it was not made by `seal_cursor` for the same search.
+    """
+    if cursor is None:
+        return Position()
+    match decode_cursor(cursor, fingerprint(*search)):
+        case [str(path), int(line), int(rank)] if line >= 0 and 0 <= rank <= MAX_RANK:
+            return Position(path, line, rank)
+    raise InvalidCursor("the cursor is not one that this search gave")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from research_reasoning.models.protocol import (
     judge,
     was_cut,
 )
-from research_shared.activity import waiting
 from research_shared.errors import BudgetExceeded, DeadlineExceeded, ModelError, ModelFailed, ModelUnavailable
-from research_shared.progress import ClientLog
 from research_shared.retry import RetryPolicy
-from research_shared.tokens import Estimator
+from research_shared.text.tokens import Estimator
+from research_shared.tools.activity import waiting
+from research_shared.tools.progress import ClientLog
 
 Call = Callable[[Body, int], Awaitable[RawAnswer]]
 """Makes one attempt: a body and the limit on output tokens give an answer."""

@@ -14,8 +14,8 @@ from functools import cache
 from typing import Final
 
 from research_reasoning.models.protocol import Completion, Cost, Done, Extract, Outcome, Prompt, Route, Spend
-from research_shared.analysis import STOP_WORDS, stems
-from research_shared.tokens import Estimator
+from research_shared.text.analysis import STOP_WORDS, stems
+from research_shared.text.tokens import Estimator
 
 MODEL_NAME: Final = "extractive"
 

@@ -13,7 +13,7 @@ from research_reasoning.models.concurrent import Call, ConcurrentModel, Unavaila
 from research_reasoning.models.protocol import Body, Cost, Done, Outcome, Prompt, RawAnswer, Route, Spend
 from research_reasoning.models.rounds import known_outcome
 from research_reasoning.models.state import Ledger
-from research_shared.progress import ClientLog
+from research_shared.tools.progress import ClientLog
 
 UNANSWERED = "the client declares sampling but does not answer it; the provider's model answers instead"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal, Protocol, Self
 
-from research_reasoning.untrusted import visible
 from research_shared.errors import ModelError
+from research_shared.text.visible import visible
 
 Route = Literal["client", "provider", "extractive"]
 

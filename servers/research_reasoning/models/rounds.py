@@ -34,10 +34,10 @@ from research_reasoning.models.protocol import (
 )
 from research_reasoning.models.session import from_sampling, sampling_request
 from research_reasoning.models.state import Ledger
-from research_shared.activity import waiting
-from research_shared.progress import ClientLog, Progress
 from research_shared.retry import RetryPolicy
-from research_shared.tokens import Estimator
+from research_shared.text.tokens import Estimator
+from research_shared.tools.activity import waiting
+from research_shared.tools.progress import ClientLog, Progress
 
 MAX_ROUNDS = 8
 """Rounds of one call. Clients stop at 10 (the default of the Python and the TypeScript SDK)."""

@@ -1,0 +1,156 @@
+"""`research-assistant audit …`: verify a log, and read it. Exit status 0 intact, 1 tampered with, 2 cannot tell."""
+
+import sys
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.text import Text
+
+from research_gateway.audit.check.show import print_call, records_of, table_of, visible
+from research_gateway.audit.check.verify import Report, collect, verify
+from research_gateway.audit.check.walk import Expectations
+from research_shared.base_errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from research_shared.settings import Settings
+
+INTACT, TAMPERED, UNKNOWN = 0, 1, 2
+
+audit_app = App(
+    name="audit", help="Check and read audit logs. Without FILE the log of RESEARCH_AUDIT_LOG is meant."
+)
+
+
+def _fail(message: str) -> int:
+    print(f"research-assistant audit: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
+    return UNKNOWN
+
+
+def _settings() -> "Settings":
+    from research_shared.settings import Settings
+
+    return Settings.load()
+
+
+def _chosen(files: list[Path] | None, settings: "Settings") -> list[Path]:
+    chosen = files or ([settings.audit_log] if settings.audit_log is not None else [])
+    if not chosen:
+        raise ConfigurationError("name a log file, or set RESEARCH_AUDIT_LOG")
+    return chosen
+
+
+def _files_of(files: list[Path] | None) -> list[Path]:
+    return [path for log in collect(_chosen(files, _settings())) for path in log.files]
+
+
+@audit_app.command(name="verify")
+def verify_logs(
+    files: Annotated[
+        list[Path] | None, Parameter(help="Log files; the one in use stands for the whole log.")
+    ] = None,
+    *,
+    head: Annotated[Path | None, Parameter(help="A head file that was kept elsewhere.")] = None,
+    partial: Annotated[
+        bool, Parameter(negative="", help="Accept that the oldest files were archived.")
+    ] = False,
+    acknowledge: Annotated[
+        list[str] | None, Parameter(negative="", help="A chain begun anew for a reason that was looked into.")
+    ] = None,
+) -> int:
+    """Check that no record was changed, added, moved or removed, and name the first bad one.
+
+    With RESEARCH_AUDIT_KEY the signatures are checked as well.
+    """
+    try:
+        settings = _settings()
+        key = settings.audit_key.get_secret_value().encode() if settings.audit_key is not None else None
+        expected = Expectations(
+            key=key,
+            head=head or settings.audit_head,
+            partial=partial,
+            acknowledged=frozenset(acknowledge or ()),
+        )
+        reports = [verify(log, expected) for log in collect(_chosen(files, settings))]
+    except ConfigurationError as error:
+        return _fail(error.message)
+    except OSError as error:
+        return _fail(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
+    console = Console(soft_wrap=True)
+    for report in reports:
+        _print_report(console, report)
+    return INTACT if all(report.intact for report in reports) else TAMPERED
+
+
+def _print_report(console: Console, report: Report) -> None:
+    verdict = Text("intact", style="green") if report.intact else Text("NOT INTACT", style="bold red")
+    console.print(Text(f"{visible(report.log)}: ").append(verdict))
+    if report.problem is not None:
+        console.print(Text(f"  first bad record: {visible(str(report.problem))} [{report.problem.code}]"))
+    counts = f"  {report.records} records in {report.files} files, {report.calls} calls"
+    if report.unfinished:
+        counts += f", {report.unfinished} without an end"
+    if report.lost:
+        counts += f", {report.lost} records lost while the log could not be written"
+    console.print(Text(counts))
+    if report.last is not None:
+        console.print(Text(f"  last record: {report.last.sequence} of chain {visible(report.last.chain)}"))
+    for note in report.notes:
+        console.print(Text(f"  note: {visible(note)}"))
+
+
+@audit_app.command
+def tail(
+    files: Annotated[list[Path] | None, Parameter(help="Log files.")] = None,
+    *,
+    lines: Annotated[int, Parameter(name=["--lines", "-n"], help="How many records.")] = 20,
+) -> int:
+    """Show the last records of a log."""
+    try:
+        last = deque(records_of(_files_of(files)), maxlen=max(lines, 0))
+    except ConfigurationError as error:
+        return _fail(error.message)
+    except OSError as error:
+        return _fail(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
+    Console().print(table_of(last))
+    return INTACT
+
+
+@audit_app.command
+def show(
+    call: Annotated[
+        str, Parameter(help="A call id or the beginning of one; rounds of one logical call belong together.")
+    ],
+    files: Annotated[list[Path] | None, Parameter(help="Log files.")] = None,
+) -> int:
+    """Show everything that is recorded about one call, all its rounds included."""
+    try:
+        paths = _files_of(files)
+        found = _rounds(paths, call)
+    except ConfigurationError as error:
+        return _fail(error.message)
+    except OSError as error:
+        return _fail(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
+    if not found:
+        return _fail(f"no call {call!r} in this log")
+    print_call(Console(soft_wrap=True), found)
+    return INTACT
+
+
+def _rounds(paths: list[Path], call: str) -> list[dict[str, Any]]:
+    """The records of the logical calls that the id belongs to."""
+    wanted = {
+        str(record.get("logical_call_id", record["call_id"]))
+        for record in records_of(paths)
+        if call and str(record.get("call_id", "")).startswith(call)
+    }
+    rounds = set(wanted)
+    found = []
+    for record in records_of(paths):
+        if record.get("logical_call_id") in wanted:
+            rounds.add(str(record["call_id"]))
+        if record.get("call_id") in rounds:
+            found.append(record)
+    return found

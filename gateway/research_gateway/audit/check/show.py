@@ -1,0 +1,92 @@
+"""Audit records as people read them."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from research_gateway.audit.log.format import parse
+
+_COLOURS = {"ok": "green", "input_required": "cyan", "cancelled": "yellow"}
+_FRAME = frozenset({"schema", "chain", "seq", "prev", "hash"})
+
+
+def visible(value: object) -> str:
+    """Text that cannot steer a terminal: whatever does not print is shown as its escape."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def records_of(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The intact records of some files; what is damaged is for `verify` to tell."""
+    for path in paths:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    yield dict(parse(line.rstrip(b"\n")).fields)
+                except ValueError:
+                    continue
+
+
+def _what(record: Mapping[str, Any]) -> str:
+    names = (record.get(name) for name in ("tool", "prompt", "uri"))
+    return next((str(name) for name in names if name), "")
+
+
+def _result(record: Mapping[str, Any]) -> Text:
+    outcome = record.get("outcome")
+    if outcome is None:
+        return Text("")
+    reason = record.get("reason")
+    told = f"{outcome} ({reason})" if reason and reason != outcome else str(outcome)
+    return Text(visible(told), style=_COLOURS.get(str(outcome), "red"))
+
+
+def _documents(record: Mapping[str, Any]) -> str:
+    documents = record.get("documents")
+    if not isinstance(documents, list):
+        return ""
+    named = [str(document.get("path") or f"({document.get('rejected')})") for document in documents]
+    return visible(", ".join(named[:3]) + (" …" if len(named) > 3 else ""))  # noqa: PLR2004  (a table has little room)
+
+
+def table_of(records: Iterable[Mapping[str, Any]]) -> Table:
+    """One line for each record."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("seq", "time", "event", "call", "method", "what", "documents", "result", "ms"):
+        table.add_column(
+            column, no_wrap=column in {"seq", "time", "call"}, justify="right" if column == "ms" else "left"
+        )
+    for record in records:
+        table.add_row(
+            Text(visible(record.get("seq", ""))),
+            Text(visible(str(record.get("time", ""))[:23])),
+            Text(visible(record.get("event", ""))),
+            Text(visible(str(record.get("call_id", ""))[:12])),
+            Text(visible(record.get("method", ""))),
+            Text(visible(_what(record))),
+            Text(_documents(record)),
+            _result(record),
+            Text(visible(record["duration_ms"]) if "duration_ms" in record else ""),
+        )
+    return table
+
+
+def print_call(console: Console, records: Sequence[Mapping[str, Any]]) -> None:
+    """Every field of the records of one call."""
+    for record in records:
+        console.print(
+            Text(
+                f"{visible(record.get('event', ''))} · record {visible(record.get('seq', ''))}", style="bold"
+            )
+        )
+        grid = Table.grid(padding=(0, 2))
+        for name, value in record.items():
+            if name not in _FRAME and name != "event" and value is not None:
+                grid.add_row(Text(visible(name), style="dim"), Text(visible(value)))
+        console.print(grid)
+        console.print()

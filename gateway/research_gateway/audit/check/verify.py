@@ -1,0 +1,212 @@
+"""Reading a log back and finding the first record that is not what was written."""
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from research_gateway.audit.check.walk import Bad, Expectations, Problem, Walk
+from research_gateway.audit.log.files import LogName, split_name
+from research_gateway.audit.log.format import Position, Record, parse
+from research_gateway.audit.log.head import Head, decode_head
+
+MAX_LINE_BYTES = 1024 * 1024
+SNAPSHOT_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What verifying one log found. `unfinished` counts calls with a start and no end."""
+
+    log: str
+    files: int
+    records: int
+    calls: int
+    unfinished: int
+    lost: int
+    last: Position | None
+    problem: Problem | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def intact(self) -> bool:
+        """Whether every record is what was written and none is missing."""
+        return self.problem is None
+
+
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """The files of one log that are meant: those with a number, and, when it is `live`, whatever else it has."""
+
+    names: LogName
+    segments: Mapping[int, Path]
+    live: bool
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are there, in the order in which they were written."""
+        with self.opened() as parts:
+            return [part.path for part in parts]
+
+    @contextmanager
+    def opened(self) -> Iterator[list["Part"]]:
+        """The files as they are at one moment, although the log may be rotated in the meantime."""
+        if not self.live:
+            yield [Part(number, path) for number, path in sorted(self.segments.items())]
+            return
+        for _ in range(SNAPSHOT_ATTEMPTS):
+            before = self.names.segments()
+            current = _open(self.names.path)
+            if self.names.segments().keys() == before.keys():
+                break
+            if current is not None:
+                current.close()
+        else:
+            raise OSError(errno.EAGAIN, "the log is rotated too fast to be read", str(self.names.path))
+        parts = [Part(number, path) for number, path in sorted({**self.segments, **before}.items())]
+        if current is None:
+            yield parts
+            return
+        with current:
+            yield [*parts, Part(None, self.names.path, current)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a log; the one that is being written has no number and is open already."""
+
+    number: int | None
+    path: Path
+    file: BinaryIO | None = None
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Its lines with their numbers, each cut at a length that no record has."""
+        with self.path.open("rb") if self.file is None else nullcontext(self.file) as file:
+            file.seek(0)
+            number = 0
+            while line := file.readline(MAX_LINE_BYTES):
+                number += 1
+                yield number, line
+
+
+def _open(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
+
+
+def collect(paths: Sequence[Path]) -> list[LogFiles]:
+    """The logs that some files belong to. The file that is being written stands for the whole log.
+
+    Raises:
+        FileNotFoundError: a file is missing and nothing says that it ever was there.
+    """
+    given: dict[LogName, tuple[dict[int, Path], bool]] = {}
+    for path in paths:
+        names, number = split_name(path)
+        segments, live = given.get(names, ({}, False))
+        if number is None:
+            if not path.exists() and not names.head.exists():
+                raise FileNotFoundError(path)
+            live = True
+        else:
+            segments[number] = path
+        given[names] = (segments, live)
+    return [LogFiles(names, segments, live) for names, (segments, live) in given.items()]
+
+
+def _read(line: bytes, sequence: int) -> Record:
+    if not line.endswith(b"\n"):
+        raise Bad("changed", "the line is incomplete", sequence)
+    try:
+        return parse(line[:-1])
+    except ValueError as error:
+        raise Bad("changed", str(error), sequence) from None
+
+
+def _walk_part(walk: Walk, part: Part, *, last: bool) -> Problem | None:
+    line_number = 0
+    for line_number, line in part.lines():
+        if last and not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
+            walk.notes.append(
+                f"{part.path.name}: an incomplete last line, as a crash leaves it, was not counted"
+            )
+            break
+        try:
+            expected = walk.at.sequence + 1 if walk.at is not None else 0
+            walk.take(_read(line, expected), part.number, first_of_file=line_number == 1)
+        except Bad as bad:
+            return Problem(bad.code, bad.message, part.path.name, line_number, bad.sequence)
+    if line_number == 0 and not last:
+        return Problem("head_truncated", "the file is empty", part.path.name)
+    return None
+
+
+def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
+    """Check one log.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    expected = expected or Expectations()
+    head = _head_of(log, expected)
+    walk = Walk(expected, head, whole=log.live)
+    with log.opened() as parts:
+        problem = _walk(walk, parts[_begin(parts, expected) :], live=log.live)
+    if problem is None and log.live:
+        try:
+            # read again, because a log in use may have grown while it was read
+            latest = _head_of(log, expected)
+            walk.finish(latest.limit if latest is not None else -1)
+        except Bad as bad:
+            problem = Problem(bad.code, bad.message, log.names.path.name, None, bad.sequence)
+    elif problem is None:
+        walk.notes.append(
+            "only finished files were checked; name the file in use to check the end of the log"
+        )
+    if expected.key is None and walk.every is not None:
+        walk.notes.append("the log is signed, but the signatures were not checked: no key is set")
+    return Report(
+        log=log.names.path.name,
+        files=len(parts),
+        records=walk.records,
+        calls=walk.calls,
+        unfinished=len(walk.underway),
+        lost=walk.lost,
+        last=walk.at,
+        problem=problem,
+        notes=tuple(walk.notes),
+    )
+
+
+def _walk(walk: Walk, parts: Sequence[Part], *, live: bool) -> Problem | None:
+    before: int | None = None
+    for part in parts:
+        if part.number is not None and before is not None and part.number != before + 1:
+            return Problem("missing", f"part {before + 1} of the log is missing before it", part.path.name)
+        before = part.number
+        if problem := _walk_part(walk, part, last=live and part is parts[-1]):
+            return problem
+    return None
+
+
+def _begin(parts: Sequence[Part], expected: Expectations) -> int:
+    """The file with which an acknowledged chain begins; what came before it has been looked into."""
+    begin = 0
+    for index, part in enumerate(parts if expected.acknowledged else ()):
+        with suppress(ValueError, StopIteration):
+            record = parse(next(part.lines())[1].rstrip(b"\n"))
+            if record.event == "genesis" and record.position.chain in expected.acknowledged:
+                begin = index
+    return begin
+
+
+def _head_of(log: LogFiles, expected: Expectations) -> Head | None:
+    path = expected.head or log.names.head
+    try:
+        return decode_head(path.read_bytes())
+    except FileNotFoundError:
+        return None

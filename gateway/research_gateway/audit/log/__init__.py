@@ -1,0 +1,24 @@
+"""The audit log: records chained by hashes, written by one thread, with a head file that shows a cut."""
+
+from typing import TYPE_CHECKING
+
+from research_shared.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from research_gateway.audit.log.chain import Chain, Event
+    from research_gateway.audit.log.file import FileLog
+    from research_gateway.audit.log.format import Position, Record, parse
+    from research_gateway.audit.log.writer import Writer
+
+__all__ = ["Chain", "Event", "FileLog", "Position", "Record", "Writer", "parse"]
+
+_HOMES = {
+    "Chain": "chain",
+    "Event": "chain",
+    "FileLog": "file",
+    "Position": "format",
+    "Record": "format",
+    "Writer": "writer",
+    "parse": "format",
+}
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,0 +1,83 @@
+"""Events before they are records: JSON bodies that the log puts into its chain."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+from research_gateway.audit.log.format import Position, key_id, sign, to_json
+
+Clock = Callable[[], float]
+MAX_LISTED_CALLS = 1_000
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC, to the microsecond."""
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{micros:06d}Z"
+
+
+def seconds_of(stamp: str) -> float:
+    """The inverse of `timestamp`."""
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, encoded. `phase` and `call_id` let the log know which calls are under way."""
+
+    body: str
+    call_id: str | None = None
+    phase: Literal["start", "end", "log"] = "log"
+
+    @classmethod
+    def of(cls, kind: str, now: float, /, **fields: Any) -> Self:
+        """An event about the log itself."""
+        return cls(to_json({"event": kind, "time": timestamp(now), **fields}))
+
+
+@dataclass(slots=True)
+class Chain:
+    """Turns events into lines; with a key it adds a signed checkpoint after every so many records."""
+
+    key: bytes | None
+    checkpoint_every: int
+    clock: Clock
+
+    def genesis(self, at: Position, **fields: Any) -> Event:
+        """The event that begins a chain."""
+        return Event.of(
+            "genesis",
+            self.clock(),
+            **fields,
+            key_id=key_id(self.key) if self.key else None,
+            checkpoint_every=self.checkpoint_every if self.key else None,
+            mac=sign(self.key, "genesis", at.chain) if self.key else None,
+        )
+
+    def checkpoint(self, at: Position) -> Event:
+        """A signature over all records up to `at`."""
+        if self.key is None:
+            raise AssertionError("only a keyed chain has checkpoints")
+        mac = sign(self.key, "checkpoint", at.chain, at.sequence, at.digest)
+        return Event.of("checkpoint", self.clock(), key_id=key_id(self.key), mac=mac)
+
+    def encode(self, at: Position, events: list[Event], *, final: bool = False) -> tuple[bytes, Position]:
+        """The lines of the events and the position behind them; a `final` batch ends with a checkpoint."""
+        lines: list[bytes] = []
+        for event in events:
+            line, at = at.append(event.body)
+            lines.append(line)
+            if self.key is not None and (at.sequence + 1) % self.checkpoint_every == 0:
+                line, at = at.append(self.checkpoint(at).body)
+                lines.append(line)
+        if final and self.key is not None:
+            line, at = at.append(self.checkpoint(at).body)
+            lines.append(line)
+        return b"".join(lines), at

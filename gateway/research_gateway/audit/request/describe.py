@@ -1,0 +1,224 @@
+"""What is written about a call: who asked, for what, and how it ended. Never text of documents, prompts or answers."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from fastmcp.server.context import Context
+from fastmcp.server.dependencies import get_access_token
+from fastmcp.server.middleware import MiddlewareContext
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from opentelemetry import trace
+from pydantic import BaseModel
+
+from research_documents.document_ids import DocumentId
+from research_gateway.audit.log.format import to_json
+from research_gateway.audit.options import Level
+from research_shared.access.roots import Root
+from research_shared.document_urls import DOCUMENT_URI
+
+MAX_STRING = 256
+MAX_DOCUMENTS = 100
+MAX_ARGUMENTS = 50
+MAX_DEPTH = 4
+_SECRET = re.compile(r"key|token|secret|passw|authorization|credential|cookie", re.IGNORECASE)
+_TEXTS = frozenset(
+    {"body", "completion", "content", "contents", "data", "document", "message", "messages", "prompt", "text"}
+)
+"""Names of arguments of other people's tools that may hold text which a trail must not hold."""
+
+
+def capped(value: object, limit: int = MAX_STRING) -> str:
+    """A string of at most `limit` characters, with an ellipsis when it was longer."""
+    text = value if type(value) is str else str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def digest_of(data: bytes, key: bytes | None) -> str:
+    """A digest that tells equal arguments; with a key nobody can try out what they were."""
+    if key is not None:
+        return "hmac-sha256:" + hmac.digest(key, data, "sha256").hex()
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def locate(path: object, roots: Sequence[Root]) -> dict[str, str | None]:
+    """Root name and relative path of a document path; a path that points elsewhere is not repeated."""
+    if not isinstance(path, str):
+        return {"root": None, "path": None, "rejected": "no_path"}
+    parts = path.split("/")
+    if path.startswith(("/", "\\", "~")) or "\\" in path or re.match(r"[A-Za-z]:", path):
+        return {"root": None, "path": None, "rejected": "absolute"}
+    if ".." in parts or "\0" in path:
+        return {"root": None, "path": None, "rejected": "outside"}
+    if len(roots) == 1:
+        return {"root": capped(roots[0].name), "path": capped(path)}
+    if len(parts) > 1 and parts[0] in {root.name for root in roots}:
+        return {"root": capped(parts[0]), "path": capped("/".join(parts[1:]))}
+    return {"root": None, "path": capped(path)}
+
+
+def public_uri(uri: str) -> str:
+    """A URI without what may be a secret or a place on this machine: no user, query, fragment or file path."""
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname or ""
+    except ValueError:
+        return "(malformed)"
+    if parts.scheme == "file":
+        return "file:"
+    return capped(f"{parts.scheme}://{host}{parts.path}" if parts.netloc else f"{parts.scheme}:{parts.path}")
+
+
+def documents_of(
+    method: str, params: Mapping[str, Any], roots: Sequence[Root]
+) -> list[dict[str, str | None]]:
+    """The documents that a request names."""
+    paths: list[object] = []
+    arguments = params.get("arguments")
+    if method == "tools/call" and isinstance(arguments, Mapping):
+        if "document_path" in arguments:
+            paths.append(arguments["document_path"])
+        several = arguments.get("document_paths")
+        if isinstance(several, list | tuple):
+            paths.extend(several[:MAX_DOCUMENTS])
+        if params.get("name") == "fetch" and isinstance(named := arguments.get("id"), str):
+            path = DocumentId.parse(named).path
+            paths.append(unquote(path[len(DOCUMENT_URI) :]) if path.startswith(DOCUMENT_URI) else path)
+    elif method == "resources/read" and str(params.get("uri", "")).startswith(DOCUMENT_URI):
+        paths.append(unquote(str(params["uri"])[len(DOCUMENT_URI) :]))
+    return [locate(path, roots) for path in paths]
+
+
+def _is_private(name: str) -> bool:
+    return name.lower() in _TEXTS or _SECRET.search(name) is not None
+
+
+def shown_arguments(value: object, depth: int = 0) -> object:
+    """Arguments as the level `arguments` shows them: strings and lists capped, secrets and texts left out."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if value == value and abs(value) != float("inf") else str(value)  # noqa: PLR0124
+        case str():
+            return capped(value)
+        case Mapping() if depth < MAX_DEPTH:
+            items = list(value.items())[:MAX_ARGUMENTS]
+            return {
+                capped(name, 64): "(hidden)" if _is_private(str(name)) else shown_arguments(item, depth + 1)
+                for name, item in items
+            }
+        case list() | tuple() if depth < MAX_DEPTH:
+            return [shown_arguments(item, depth + 1) for item in value[:MAX_ARGUMENTS]]
+        case _:
+            return "(not shown)"
+
+
+def params_of(message: Any) -> Mapping[str, Any]:
+    """The parameters of a request, whether they came typed or as they are on the wire."""
+    if isinstance(message, BaseModel):
+        fields = vars(message)
+        inner = fields.get("params", fields)
+        return vars(inner) if isinstance(inner, BaseModel) else inner or {}
+    return message if isinstance(message, Mapping) else {}
+
+
+def target_of(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a request asks for: the tool, the prompt, the resource or the reference."""
+    match method:
+        case "tools/call":
+            return {"tool": capped(params.get("name", ""), 128)}
+        case "prompts/get":
+            return {"prompt": capped(params.get("name", ""), 128)}
+        case "resources/read" | "resources/subscribe" | "resources/unsubscribe":
+            return {"uri": public_uri(str(params.get("uri", "")))}
+        case "completion/complete":
+            ref, argument = _plain(params.get("ref")), _plain(params.get("argument"))
+            named = ref.get("name")
+            of = {"prompt": capped(named, 128)} if named else {"uri": public_uri(str(ref.get("uri", "")))}
+            return {**of, "argument": capped(argument.get("name", ""), 64)}
+        case _:
+            return {}
+
+
+def _plain(value: object) -> Mapping[str, Any]:
+    if isinstance(value, BaseModel):
+        return dict(value)
+    return value if isinstance(value, Mapping) else {}
+
+
+def arguments_of(
+    method: str, params: Mapping[str, Any], *, level: Level, key: bytes | None
+) -> dict[str, Any]:
+    """Digest and size of the arguments, and at the level `arguments` those of tools themselves."""
+    arguments = params.get("arguments")
+    if not isinstance(arguments, Mapping):
+        return {}
+    try:
+        data = to_json(arguments).encode()
+    except (TypeError, ValueError, RecursionError):
+        data = repr(arguments).encode(errors="backslashreplace")
+    fields: dict[str, Any] = {"argument_bytes": len(data), "argument_digest": digest_of(data, key)}
+    if level == "arguments" and method == "tools/call":
+        fields["arguments"] = shown_arguments(arguments)
+    return fields
+
+
+def caller_of(context: Context | None) -> dict[str, Any]:
+    """Era, transport, client and principal of a request; a call made inside the server has none of them."""
+    request = context.request_context if context is not None else None
+    if context is None or request is None:
+        return {"transport": "internal"}
+    fields: dict[str, Any] = {
+        "era": "modern" if request.protocol_version in MODERN_PROTOCOL_VERSIONS else "handshake",
+        "protocol": capped(request.protocol_version, 32),
+        "transport": context.transport or "in-memory",
+        "request_id": capped(request.request_id, 64),
+    }
+    params = request.session.client_params
+    if params is not None:
+        info = params.client_info
+        fields["client"] = {"name": capped(info.name, 128), "version": capped(info.version, 64)}
+    token = get_access_token()
+    if token is not None:
+        subject = (token.claims or {}).get("sub")
+        fields["principal"] = {"client_id": capped(token.client_id, 128)}
+        if isinstance(subject, str):
+            fields["principal"]["subject"] = capped(subject, 128)
+    return fields
+
+
+def trace_of(call_id: str) -> dict[str, Any]:
+    """Tie the record and the current OpenTelemetry span together."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    if not context.is_valid:
+        return {}
+    span.set_attribute("research.audit.call_id", call_id)
+    return {"trace_id": f"{context.trace_id:032x}"}
+
+
+def describe(
+    context: MiddlewareContext[Any],
+    params: Mapping[str, Any],
+    *,
+    roots: Sequence[Root],
+    level: Level,
+    key: bytes | None,
+) -> dict[str, Any]:
+    """Everything that is known about a request and its parameters before it runs."""
+    method = context.method or ""
+    fields: dict[str, Any] = {"method": capped(method, 64), **target_of(method, params)}
+    fields.update(caller_of(context.fastmcp_context))
+    if documents := documents_of(method, params, roots):
+        fields["documents"] = documents
+    fields.update(arguments_of(method, params, level=level, key=key))
+    return fields
+
+
+def listed(values: Iterable[object], limit: int = MAX_DOCUMENTS) -> list[str]:
+    """The first few of some strings, capped."""
+    return [capped(value) for value, _ in zip(values, range(limit), strict=False)]

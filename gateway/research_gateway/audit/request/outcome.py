@@ -1,0 +1,217 @@
+"""How a call ended, as the trail and the metrics tell it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastmcp.exceptions import (
+    AuthorizationError,
+    DisabledError,
+    NotFoundError,
+    PromptError,
+    ResourceError,
+    ToolError,
+    ValidationError,
+)
+from fastmcp.prompts.base import InputRequiredPromptResult, PromptResult
+from fastmcp.resources.base import InputRequiredResourceResult, ResourceResult
+from fastmcp.tools.base import InputRequiredToolResult, ToolResult
+from mcp import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    InputRequiredResult,
+)
+from pydantic import BaseModel
+from pydantic import ValidationError as PydanticValidationError
+
+from research_gateway.audit.request.describe import capped, listed, locate
+from research_shared.access.roots import Root, Scope
+from research_shared.errors import ERROR_META_KEY, InvalidArguments, ResearchError, UnknownTool
+
+Kind = Literal["ok", "denied", "error", "cancelled", "input_required", "invalid_arguments", "unknown_tool"]
+
+_DENIALS = frozenset({"access_denied", "audit_unavailable", "overloaded", "outside_scope"})
+_INVALID = frozenset({"invalid_arguments", "invalid_pattern", "invalid_cursor"})
+_REFERENCES = {"resources/read": "unknown_resource", "prompts/get": "unknown_prompt"}
+_INPUT_REQUIRED = (
+    InputRequiredToolResult,
+    InputRequiredResourceResult,
+    InputRequiredPromptResult,
+    InputRequiredResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a call: its kind, and for anything but `ok` a code that says why."""
+
+    kind: Kind
+    reason: str | None = None
+    error_id: str | None = None
+
+    @property
+    def decision(self) -> Literal["allow", "deny"]:
+        """Whether a policy let the call happen."""
+        return "deny" if self.kind == "denied" else "allow"
+
+
+def _of_code(code: object, error_id: object = None) -> Outcome:
+    reason = capped(code, 64)
+    identity = capped(error_id, 64) if isinstance(error_id, str) else None
+    if reason in _INVALID:
+        return Outcome("invalid_arguments", reason)
+    if reason == UnknownTool.code:
+        return Outcome("unknown_tool", reason)
+    return Outcome("denied" if reason in _DENIALS else "error", reason, identity)
+
+
+def _of_payload(held: object, key: str) -> Outcome | None:
+    """The outcome that an error's payload tells, where `held` has one under `key`."""
+    error = held.get(key) if isinstance(held, Mapping) else None
+    if not isinstance(error, Mapping) or not isinstance(error.get("code"), str):
+        return None
+    return _of_code(error["code"], error.get("error_id"))
+
+
+def of_result(result: object, *, modern: bool = True) -> Outcome:
+    """The outcome of a call that returned."""
+    if isinstance(result, _INPUT_REQUIRED):
+        return Outcome("input_required") if modern else Outcome("error", "era_without_input_required")
+    if isinstance(result, Mapping) and result.get("resultType") == "input_required":
+        return Outcome("input_required")
+    if isinstance(result, ToolResult) and result.is_error:
+        return _of_payload(result.meta, ERROR_META_KEY) or Outcome("error", "reported_error")
+    return Outcome("ok")
+
+
+def of_exception(error: BaseException, method: str) -> Outcome:  # noqa: PLR0911  (one return for each kind)
+    """The outcome of a call that raised."""
+    match error:
+        case asyncio.CancelledError():
+            return Outcome("cancelled", "cancelled")
+        case ResearchError():
+            return _of_code(error.code, error.details.get("error_id"))
+        case AuthorizationError():
+            return Outcome("denied", "access_denied")
+        case NotFoundError() | DisabledError():
+            if method == "tools/call":
+                return Outcome("unknown_tool", UnknownTool.code)
+            return Outcome("error", _REFERENCES.get(method, "not_found"))
+        case ValidationError() | PydanticValidationError():
+            return Outcome("invalid_arguments", InvalidArguments.code)
+        case MCPError():
+            return _of_protocol_error(error)
+        case ToolError() | ResourceError() | PromptError() if error.__cause__ is None:
+            return Outcome("error", "reported_error")
+        case Exception() if error.__cause__ is not None:
+            return of_exception(error.__cause__, method)
+        case Exception():
+            return Outcome("error", "internal_error")
+        case _:
+            return Outcome("error", "process_ending")
+
+
+def _of_protocol_error(error: MCPError) -> Outcome:
+    if told := _of_payload(error.error.data, "error"):
+        return told
+    match error.error.code:
+        case c if c == INVALID_PARAMS:
+            return Outcome("invalid_arguments", InvalidArguments.code)
+        case c if c == METHOD_NOT_FOUND:
+            return Outcome("error", "unknown_method")
+        case c if c == MISSING_REQUIRED_CLIENT_CAPABILITY:
+            return Outcome("error", "missing_client_capability")
+        case code:
+            return Outcome("error", f"protocol_{code}")
+
+
+def judged(outcome: Outcome, fields: Mapping[str, Any], facts: Mapping[str, Any]) -> Outcome:
+    """The outcome in the light of what was asked: a document outside of roots and scope was denied, not just missing.
+
+    The client learns the same in both cases; the operator must be able to tell them apart.
+    """
+    if outcome.reason != "document_not_found":
+        return outcome
+    documents: Sequence[Mapping[str, Any]] = fields.get("documents", ())
+    if any(document.get("rejected") for document in documents):
+        return Outcome("denied", "outside_roots")
+    prefixes = facts.get("scope")
+    if isinstance(prefixes, list | tuple):
+        scope = Scope(tuple(map(str, prefixes)))
+        asked = [str(document["path"]) for document in documents]
+        if not all(scope.admits(path) for path in asked):
+            return Outcome("denied", "outside_scope")
+    return outcome
+
+
+def size_of(result: object) -> dict[str, int]:
+    """How much a result holds: entries of a listing, or bytes of text and binary content."""
+    match result:
+        case ToolResult():
+            return {"result_bytes": sum(_bytes_of(block) for block in result.content)}
+        case ResourceResult():
+            return {"result_bytes": sum(_length(part.content) for part in result.contents)}
+        case PromptResult():
+            return {"result_items": len(result.messages)}
+        case {"completion": {"values": list(values)}}:
+            return {"result_items": len(values)}
+        case list() | tuple():
+            return {"result_items": len(result)}
+        case _:
+            return {}
+
+
+def _bytes_of(block: BaseModel) -> int:
+    fields = vars(block)
+    return _length(fields.get("text")) + _length(fields.get("data"))
+
+
+def _length(value: object) -> int:
+    match value:
+        case str():
+            return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+        case bytes():
+            return len(value)
+        case _:
+            return 0
+
+
+_STRINGS = ("route", "model", "stop_reason", "model_error", "upstream")
+_NUMBERS = (
+    "attempts",
+    "retries",
+    "model_calls",
+    "input_tokens",
+    "output_tokens",
+    "unfinished_model_calls",
+    "unfinished_input_tokens",
+    "cache_hits",
+    "cache_misses",
+    "sources_used",
+    "sources_skipped",
+)
+
+
+def facts_shown(facts: Mapping[str, Any], roots: Sequence[Root]) -> dict[str, Any]:
+    """The facts that tools recorded and that belong into a trail; anything else is left out."""
+    shown: dict[str, Any] = {}
+    for name in _STRINGS:
+        if isinstance(value := facts.get(name), str):
+            shown[name] = capped(value, 128)
+    for name in _NUMBERS:
+        if isinstance(value := facts.get(name), int | float) and not isinstance(value, bool):
+            shown[name] = value
+    if isinstance(partial := facts.get("partial"), bool):
+        shown["partial"] = partial
+    if isinstance(call := facts.get("call"), str):
+        # the tool's own id of a call of several rounds: the same whichever replica serves a round
+        shown["tool_call"] = capped(call, 64)
+    if isinstance(scope := facts.get("scope"), list | tuple):
+        shown["scope"] = listed(scope)
+    if isinstance(documents := facts.get("documents"), list | tuple) and documents:
+        shown["documents"] = [locate(path, roots) for path, _ in zip(documents, range(100), strict=False)]
+        shown["documents_total"] = len(documents)
+    return shown

@@ -1,0 +1,7 @@
+"""The scope of a request as the roots of its client narrow it."""
+
+from research_gateway.scope.client_roots import narrowed_by
+from research_gateway.scope.middleware import ScopeFromClientRoots
+from research_gateway.scope.resource import add_scope_resource, describe_scope
+
+__all__ = ["ScopeFromClientRoots", "add_scope_resource", "describe_scope", "narrowed_by"]

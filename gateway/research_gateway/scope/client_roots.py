@@ -1,0 +1,57 @@
+"""The scope that the roots of a client leave of the research folders."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from research_shared.access.names import shown
+from research_shared.access.roots import Root, Scope
+
+MAX_CLIENT_ROOTS = 256
+
+
+def narrowed_by(roots: Sequence[Root], uris: Iterable[str]) -> Scope:
+    """The part of the operator's roots that client roots cover; never more than the operator's roots.
+
+    A client root that is a research folder, or holds it, gives the whole folder; one that lies in it gives that part;
+    anything else gives nothing. Directories are compared as they are written and as they really are.
+    """
+    prefixes: set[str] = set()
+    for uri in list(uris)[:MAX_CLIENT_ROOTS]:
+        for path in _directories(uri):
+            for root in roots:
+                prefixes.update(_prefixes(root, path, led=len(roots) > 1))
+    covered = [prefix for prefix in prefixes if not Scope(tuple(prefixes - {prefix})).admits(prefix)]
+    return Scope(tuple(sorted(covered)))
+
+
+def _directories(uri: str) -> Iterator[bytes]:
+    """The absolute directories that a `file://` URI on this machine can mean: as written, and with links followed."""
+    try:
+        parts = urlsplit(uri)
+        path = unquote_to_bytes(parts.path)
+    except ValueError:  # malformed, or half of a surrogate pair, which has no bytes
+        return
+    if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
+        return
+    if not path.startswith(b"/") or b"\0" in path:
+        return
+    real = os.path.realpath(path)
+    # What `..` means depends on links, so only the file system can say where such a path leads.
+    if b".." not in path.split(b"/"):
+        yield os.path.normpath(b"/" + path.lstrip(b"/"))
+    yield real
+
+
+def _prefixes(root: Root, path: bytes, *, led: bool) -> Iterator[str]:
+    directory = os.fsencode(root.directory)
+    for base in {os.path.normpath(directory), os.path.realpath(directory)}:
+        if base == path or _within(path, base):
+            yield root.name if led else ""
+        elif _within(base, path):
+            inner = shown(path[len(base.rstrip(b"/")) + 1 :])
+            yield f"{root.name}/{inner}" if led else inner
+
+
+def _within(outer: bytes, inner: bytes) -> bool:
+    return inner.startswith(outer.rstrip(b"/") + b"/")

@@ -1,0 +1,222 @@
+"""The scope of a request: the operator's ceiling, narrowed by the roots that the client declares."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import anyio.to_thread
+import mcp_types
+from fastmcp import Context
+from fastmcp.prompts.base import InputRequiredPromptResult, PromptResult
+from fastmcp.resources.base import InputRequiredResourceResult, ResourceResult
+from fastmcp.server.dependencies import bind_request_context
+from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.tools.base import InputRequiredToolResult, ToolResult
+from mcp import MCPError
+from mcp.shared.exceptions import NoBackChannelError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from research_gateway.scope.client_roots import narrowed_by
+from research_gateway.scope.resource import SCOPE_URI
+from research_gateway.scope.rounds import ROOTS_KEY, ScopeRound, ask_for_roots
+from research_shared.access.roots import EVERYTHING, Root, Scope, narrowed_scope
+from research_shared.errors import ScopeEmpty
+from research_shared.logs import get_logger
+from research_shared.middleware.layer import Layer
+from research_shared.middleware.scope_meta import SCOPE_META_KEY
+from research_shared.telemetry import record
+from research_shared.tools.activity import waiting
+
+log = get_logger("research.scope")
+
+NOTHING = Scope(())
+_TELLING = frozenset({"completion/complete", "resources/list"})
+"""Requests that name documents and that no client answers questions for."""
+
+
+class ScopeFromClientRoots(Layer):
+    """Serves each request within the ceiling as the client's declared `file://` roots narrow it.
+
+    A client that declares no roots capability is served within the whole ceiling; one that declares it and has no root
+    in common with the ceiling can read nothing. Before 2026-07-28 roots are asked for with `roots/list`, once for a
+    session and again when the client says that they have changed. Since then they are asked for in the first round of a
+    call, and their scope rides sealed in its state. `exempt` names the tools that read no research documents (those of
+    other people's servers), whose callers are not asked.
+    """
+
+    def __init__(self, roots: Sequence[Root], *, exempt: Sequence[str] = ()) -> None:
+        self.roots = tuple(roots)
+        self.exempt = tuple(exempt)
+
+    async def on_notification(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Forget a session's roots when its client says that they have changed."""
+        if context.method == "notifications/roots/list_changed" and context.fastmcp_context is not None:
+            await context.fastmcp_context.delete_state(ROOTS_KEY)
+        return await call_next(context)
+
+    async def on_call_tool(
+        self,
+        context: MiddlewareContext[mcp_types.CallToolRequestParams],
+        call_next: CallNext[mcp_types.CallToolRequestParams, ToolResult],
+    ) -> ToolResult:
+        """Call the tool within the scope, after asking for the roots where that is needed."""
+        if any(context.message.name.startswith(prefix) for prefix in self.exempt):
+            return await call_next(context)
+        answer = await self._scoped(context, call_next)
+        return (
+            InputRequiredToolResult(answer) if isinstance(answer, mcp_types.InputRequiredResult) else answer
+        )
+
+    async def on_read_resource(
+        self,
+        context: MiddlewareContext[mcp_types.ReadResourceRequestParams],
+        call_next: CallNext[mcp_types.ReadResourceRequestParams, ResourceResult],
+    ) -> ResourceResult:
+        """Read the resource within the scope."""
+        answer = await self._scoped(context, call_next)
+        return (
+            InputRequiredResourceResult(answer)
+            if isinstance(answer, mcp_types.InputRequiredResult)
+            else answer
+        )
+
+    async def on_get_prompt(
+        self,
+        context: MiddlewareContext[mcp_types.GetPromptRequestParams],
+        call_next: CallNext[mcp_types.GetPromptRequestParams, PromptResult],
+    ) -> PromptResult:
+        """Render the prompt within the scope."""
+        answer = await self._scoped(context, call_next)
+        return (
+            InputRequiredPromptResult(answer) if isinstance(answer, mcp_types.InputRequiredResult) else answer
+        )
+
+    async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Serve completions and `resources/list` within the scope; where a client cannot be asked for its roots, within nothing."""
+        ctx = context.fastmcp_context
+        if context.method not in _TELLING or ctx is None or not _declares_roots(ctx):
+            return await call_next(context)
+        with narrowed_scope(NOTHING if _modern(ctx) else await self._session_scope(ctx)):
+            return await call_next(context)
+
+    async def _scoped(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """The answer within the scope, or the `InputRequiredResult` that asks for what is missing."""
+        ctx = context.fastmcp_context
+        if ctx is None or ctx.request_context is None or not _declares_roots(ctx):
+            return await call_next(context)
+        if not _modern(ctx):
+            return await self._within(context, call_next, await self._session_scope(ctx))
+        rounds = await anyio.to_thread.run_sync(
+            ScopeRound.of, ctx.request_state, ctx.input_responses, self.roots
+        )
+        if rounds.scope is None:
+            begins = not rounds.asked and await _only_reads(context)
+            return ask_for_roots(None, await _first_asks(context, call_next) if begins else None)
+        async with _unwrapped(context, rounds) as own:
+            answer = await self._within(own, call_next, rounds.scope)
+        asks = getattr(answer, "input_required", None)
+        return answer if asks is None else ask_for_roots(rounds.scope, asks)
+
+    async def _within(
+        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any], scope: Scope
+    ) -> Any:
+        with narrowed_scope(scope) as effective:
+            record(scope=list(effective.prefixes))
+            if not effective.prefixes and _needs_documents(context):
+                raise ScopeEmpty("the roots of this client and the research folders have nothing in common")
+            with _passed_on(context, effective):
+                return await call_next(context)
+
+    async def _session_scope(self, ctx: Context) -> Scope:
+        """The scope of a session of before 2026-07-28."""
+        cached = await ctx.get_state(ROOTS_KEY)
+        if cached is None:
+            try:
+                with waiting("the client to say its roots"):
+                    listed = (await ctx.session.list_roots()).roots
+            except (MCPError, NoBackChannelError) as error:
+                log.warning("the client did not answer roots/list; it can read nothing", error=str(error))
+                return NOTHING
+            cached = [str(root.uri) for root in listed]
+            await ctx.set_state(ROOTS_KEY, cached)
+        return await anyio.to_thread.run_sync(narrowed_by, self.roots, cached)
+
+
+def _modern(ctx: Context) -> bool:
+    return (
+        ctx.request_context is not None and ctx.request_context.protocol_version in MODERN_PROTOCOL_VERSIONS
+    )
+
+
+def _declares_roots(ctx: Context) -> bool:
+    if ctx.request_context is None:
+        return False
+    capabilities = ctx.session.client_capabilities
+    return capabilities is not None and capabilities.roots is not None
+
+
+def _needs_documents(context: MiddlewareContext[Any]) -> bool:
+    if context.method == "resources/read":
+        return str(context.message.uri) != SCOPE_URI
+    return context.method == "tools/call"
+
+
+async def _only_reads(context: MiddlewareContext[Any]) -> bool:
+    """Whether the request calls a tool that changes nothing and that may be called twice."""
+    if context.fastmcp_context is None or context.method != "tools/call":
+        return False
+    tool = await context.fastmcp_context.fastmcp.get_tool(context.message.name)
+    hints = tool.annotations if tool is not None else None
+    return bool(hints is not None and hints.read_only_hint and hints.idempotent_hint)
+
+
+async def _first_asks(
+    context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
+) -> mcp_types.InputRequiredResult | None:
+    """What a repeatable tool asks for before it has seen any document, so that it can be asked in the same round."""
+    try:
+        with narrowed_scope(NOTHING):
+            answer = await call_next(context)
+    except Exception as error:  # noqa: BLE001  (the call proper comes in the next round, with its own errors)
+        log.debug("the tool cannot begin without documents", error=type(error).__name__)
+        return None
+    return getattr(answer, "input_required", None)
+
+
+@asynccontextmanager
+async def _unwrapped(
+    context: MiddlewareContext[Any], rounds: ScopeRound
+) -> AsyncIterator[MiddlewareContext[Any]]:
+    """Show what lies within only its own state and answers, as if the roots had never been asked for."""
+    ctx = context.fastmcp_context
+    assert ctx is not None  # noqa: S101  (the caller has looked)
+    assert ctx.request_context is not None  # noqa: S101
+    served = ctx.request_context._srctx  # noqa: SLF001  (FastMCP's documented way to the SDK's context)
+    params = {k: v for k, v in (served.params or {}).items() if k not in {"inputResponses", "requestState"}}
+    own = mcp_types.InputResponseRequestParams(
+        input_responses=dict(rounds.answers) if rounds.answers else None, request_state=rounds.state
+    )
+    params |= own.model_dump(by_alias=True, mode="json", exclude_none=True)
+    message = context.message
+    if isinstance(message, mcp_types.InputResponseRequestParams):
+        message = message.model_copy(
+            update={"input_responses": own.input_responses, "request_state": own.request_state}
+        )
+    with bind_request_context(replace(served, params=params)):
+        yield context.copy(message=message)
+
+
+@contextmanager
+def _passed_on(context: MiddlewareContext[Any], scope: Scope) -> Iterator[None]:
+    """Put the scope into the request's `_meta`, from where a relay to a remote server takes it along."""
+    ctx = context.fastmcp_context
+    request = ctx.request_context if ctx is not None else None
+    if request is None or scope == EVERYTHING:
+        yield
+        return
+    served = request._srctx  # noqa: SLF001
+    params = dict(served.params or {})
+    params["_meta"] = {**(params.get("_meta") or {}), SCOPE_META_KEY: list(scope.prefixes)}
+    with bind_request_context(replace(served, params=params)):
+        yield

@@ -1,0 +1,38 @@
+"""The resource that tells a client what it can read."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fastmcp import FastMCP
+
+from research_shared.access.roots import Root, Scope, current_scope
+from research_shared.errors import ScopeEmpty
+
+SCOPE_URI = "research://scope"
+
+
+def describe_scope(scope: Scope, roots: Sequence[Root]) -> dict[str, Any]:
+    """What a client is told about its scope: public names only."""
+    everything = "" in scope.prefixes
+    if everything:
+        message = "All research folders can be read."
+    elif scope.prefixes:
+        message = "Only documents at or beneath these paths can be read."
+    else:
+        message = "Nothing can be read: " + ScopeEmpty.default_hint
+    return {
+        "roots": [root.name for root in roots],
+        "everything": everything,
+        "paths": [] if everything else list(scope.prefixes),
+        "message": message,
+    }
+
+
+def add_scope_resource(server: FastMCP[Any], roots: Sequence[Root]) -> None:
+    """Show the effective scope of whoever asks as the resource `research://scope`."""
+
+    @server.resource(SCOPE_URI, name="scope", title="What this client can read", mime_type="application/json")
+    async def scope() -> str:
+        """Which part of the research folders this client can read."""
+        return json.dumps(describe_scope(current_scope(), roots))

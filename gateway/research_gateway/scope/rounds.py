@@ -1,0 +1,61 @@
+"""What a call carries from round to round while its client is asked for its roots."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types
+
+from research_gateway.scope.client_roots import narrowed_by
+from research_shared.access.roots import Root, Scope
+
+ROOTS_KEY = "research_gateway_roots"
+"""The name under which the middleware asks for roots in a round, and the session state that caches the answer."""
+
+
+_STATE_MARK = "research-scope:"
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRound:
+    """What a call brought along from the round before: the scope that was found, and what belongs to the tool."""
+
+    scope: Scope | None
+    state: str | None
+    answers: Mapping[str, Any] | None
+    asked: bool
+
+    @classmethod
+    def of(cls, state: str | None, answers: Mapping[str, Any] | None, roots: Sequence[Root]) -> "ScopeRound":
+        """What a request brings along; `state` and `answers` are those of the request as the client sent it."""
+        if state is None or not state.startswith(_STATE_MARK):
+            return cls(None, state, answers, asked=False)
+        carried = json.loads(state.removeprefix(_STATE_MARK))
+        inner = {key: value for key, value in (answers or {}).items() if key != ROOTS_KEY}
+        if carried["scope"] is not None:
+            scope = Scope(tuple(carried["scope"]))
+        else:
+            answer = (answers or {}).get(ROOTS_KEY)
+            if answer is None:
+                return cls(None, carried["state"], inner or None, asked=True)
+            listed = answer.roots if isinstance(answer, mcp_types.ListRootsResult) else []
+            scope = narrowed_by(roots, (str(root.uri) for root in listed))
+        return cls(scope, carried["state"], inner or None, asked=True)
+
+
+def _sealed_state(scope: Scope | None, state: str | None) -> str:
+    return _STATE_MARK + json.dumps({"scope": None if scope is None else scope.prefixes, "state": state})
+
+
+def ask_for_roots(
+    scope: Scope | None, inner: mcp_types.InputRequiredResult | None
+) -> mcp_types.InputRequiredResult:
+    """What the client is asked: the tool's own questions, and for its roots as long as they are not known."""
+    requests = dict((inner.input_requests if inner is not None else None) or {})
+    if scope is None:
+        requests[ROOTS_KEY] = mcp_types.ListRootsRequest()
+    state = _sealed_state(scope, inner.request_state if inner is not None else None)
+    if inner is None:
+        return mcp_types.InputRequiredResult(input_requests=requests, request_state=state)
+    return inner.model_copy(update={"input_requests": requests or None, "request_state": state})

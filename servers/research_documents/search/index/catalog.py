@@ -1,0 +1,223 @@
+"""What is known of each document: its identity, its text, its place in the index."""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import accumulate
+from typing import Final, Literal, Self
+
+from research_documents.search.index.backlog import Backlog
+from research_shared.access.globs import compile_pattern
+from research_shared.access.roots import Scope
+from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.text.analysis import ASCII
+
+_SELECTIONS: Final = 32
+
+BLOCK: Final = 256
+"""Bytes of text for which the number of line breaks before them is kept, so that a hit's line is counted from near by."""
+
+Letters = Literal["ascii", "common", "any"]
+"""What a text consists of: ASCII alone, neither a Kelvin sign nor a long s (third cases of ASCII letters), or anything."""
+
+
+def letters_of(data: bytes) -> Letters:
+    """What kind of letters a text in UTF-8 has."""
+    if data.isascii():
+        return "ascii"
+    others = data.translate(None, ASCII)
+    return "any" if "\u212a".encode() in others or "\u017f".encode() in others else "common"
+
+
+def breaks_of(data: bytes) -> "array[int]":
+    """How many line breaks there are before each block of a text."""
+    count = data.count
+    return array(
+        "I", accumulate((count(b"\n", at, at + BLOCK) for at in range(0, len(data), BLOCK)), initial=0)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document that was read, as version `id` of it.
+
+    `text` is None when it gives none (then `reason` says why) and when texts take more memory than they may (then it is
+    read again when it is needed). `settled` is False when the file was so young that it can have changed since
+    without its time stamps showing it. `read_at` is a time of the monotonic clock, `checked` the id of the last reading.
+    """
+
+    id: int
+    info: DocumentInfo
+    text: DocumentText | None = None
+    reason: str = ""
+    digest: str = ""
+    text_bytes: int = 0
+    letters: Letters = "ascii"
+    ends_line: bool = True
+    breaks: "array[int]" = field(default_factory=partial(array, "I"), repr=False)
+    passages: int = 0
+    settled: bool = True
+    read_at: float = 0.0
+    checked: int = 0
+
+    @classmethod
+    def of(
+        cls, number: int, info: DocumentInfo, text: DocumentText, passages: int, *, settled: bool = True
+    ) -> Self:
+        """The version of a document that gives text."""
+        return cls(
+            number,
+            info,
+            text,
+            digest=text.digest,
+            text_bytes=len(text.data),
+            letters=letters_of(text.data),
+            ends_line=not text.data or text.data.endswith(b"\n"),
+            breaks=breaks_of(text.data),
+            passages=passages,
+            settled=settled,
+            checked=number,
+        )
+
+    @property
+    def path(self) -> str:
+        """The public path."""
+        return self.info.path
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The documents of one file pattern and scope, sorted by path."""
+
+    readable: tuple[Entry, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    everything: bool
+
+    @cached_property
+    def ids(self) -> frozenset[int]:
+        """The ids of the readable ones."""
+        return frozenset(entry.id for entry in self.readable)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a selection a search covers: `done` of `total` documents that give text, as far as that is known.
+
+    `listed` says whether the folder was listed to its end; until then there may be any number more.
+    """
+
+    done: int
+    total: int
+    listed: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return self.listed and self.done == self.total
+
+
+class Catalog:
+    """All known documents. Changed by one task, read by many."""
+
+    def __init__(self, text_budget: int) -> None:
+        self.backlog = Backlog()
+        """The documents that are not here yet, or not as they are."""
+        self.entries: dict[str, Entry] = {}
+        self.by_id: dict[int, Entry] = {}
+        self.text_bytes = 0
+        self.version = 0
+        """Another number after each change of the entries."""
+        self._budget = text_budget
+        self._held_bytes = 0
+        self._last_id = 0
+        self._selections: OrderedDict[tuple[str, tuple[str, ...]], Selection] = OrderedDict()
+
+    def new_id(self) -> int:
+        """An id that was never used."""
+        self._last_id += 1
+        return self._last_id
+
+    def reserve_ids(self, last: int) -> None:
+        """Count on from `last`: ids up to it are in use."""
+        self._last_id = max(self._last_id, last)
+
+    def clear(self) -> None:
+        """Know nothing any more; ids are not used again all the same."""
+        self.entries, self.by_id = {}, {}
+        self.backlog.clear()
+        self.text_bytes = self._held_bytes = 0
+        self._changed()
+
+    def put(self, entry: Entry) -> None:
+        """Make this the current version of its document. The one before stays known by its id until `forget`."""
+        self._uncount(self.entries.get(entry.path))
+        if entry.text is not None and self._held_bytes + entry.text_bytes > self._budget:
+            entry = replace(entry, text=None)
+        self.entries[entry.path] = self.by_id[entry.id] = entry
+        self.text_bytes += entry.text_bytes
+        self._held_bytes += len(entry.text.data) if entry.text else 0
+        self._changed()
+
+    def remove(self, path: str) -> None:
+        """Take a document out. It stays known by its id until `forget`."""
+        self._uncount(self.entries.pop(path, None))
+        self._changed()
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """Drop versions that the index holds no more."""
+        for number in ids:
+            self.by_id.pop(number, None)
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._selections.clear()
+
+    def _uncount(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self.text_bytes -= entry.text_bytes
+            self._held_bytes -= len(entry.text.data) if entry.text else 0
+
+    def select(self, pattern: str, scope: Scope) -> Selection:
+        """The documents that a file pattern matches within a scope.
+
+        Raises:
+            InvalidPattern: the pattern is malformed.
+        """
+        key = (pattern, scope.prefixes)
+        if (known := self._selections.get(key)) is not None:
+            self._selections.move_to_end(key)
+            return known
+        matches = compile_pattern(pattern)
+        chosen = [e for path, e in self.entries.items() if scope.admits(path) and matches(path)]
+        chosen.sort(key=lambda entry: entry.path)
+        selection = Selection(
+            tuple(entry for entry in chosen if not entry.reason),
+            tuple((entry.path, entry.reason) for entry in chosen if entry.reason),
+            len(chosen) == len(self.entries),
+        )
+        self._selections[key] = selection
+        if len(self._selections) > _SELECTIONS:
+            self._selections.popitem(last=False)
+        return selection
+
+    def coverage(
+        self, pattern: str, scope: Scope, *, visible: bool, before: float = float("inf")
+    ) -> Coverage:
+        """How much of what a file pattern matches within a scope is here, and with `visible` in the index's last commit.
+
+        What waits only since the time `before` of the monotonic clock or later is not missed.
+        """
+        selection = self.select(pattern, scope)
+        matches = compile_pattern(pattern)
+        waiting = self.backlog.all() if visible else self.backlog.unread.items()
+        missing = {
+            path
+            for path, (_, _, since, kind) in waiting
+            if kind != "uncounted" and since < before and scope.admits(path) and matches(path)
+        }
+        done = len(selection.readable) - sum(
+            (entry := self.entries.get(path)) is not None and not entry.reason for path in missing
+        )
+        return Coverage(done, done + len(missing), self.backlog.listed)

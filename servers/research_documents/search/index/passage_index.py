@@ -1,0 +1,214 @@
+"""The passages of documents in tantivy: what is stored of each, and how it gets in and out."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from research_shared.documents import DocumentText
+from research_shared.text.analysis import EXACT, MAX_TERM_BYTES, STEMMED, folded, line_end_hyphens, register
+from research_shared.text.passages import spans
+
+HEAP_BYTES: Final = 24_000_000
+SCHEMA: Final = "3"
+"""Changes whenever fields, analyzers or passages change."""
+_TAIL_WORDS: Final = 12
+_HALF: Final = 32
+_LOW_HALF: Final = (1 << _HALF) - 1
+TAIL_BYTES: Final = 200
+_SPARE: Final = 24
+"""Passages that are asked for beyond those wanted, so that not many equal ones take no second search."""
+_MOST_TIES: Final = 4_096
+_SELECTIVE: Final = 4
+"""What more than one in so many passages may hold, says too little about where it is."""
+SLICE_BYTES: Final = 256 * 1024
+"""How much of one document is indexed at a time: a fraction of a second's work."""
+_LONG: Final = "0qzx0long"
+"""A term of passages in which a word may be too long to be indexed."""
+_LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
+"""Bytes, with room for the characters that become eleven times as long when they are folded."""
+
+
+class Scored(NamedTuple):
+    """A passage that matches: the document's id, the byte range, its first line and the BM25 score."""
+
+    document: int
+    begin: int
+    end: int
+    line: int
+    score: float
+
+
+def _schema() -> Any:
+    from tantivy import SchemaBuilder
+
+    builder = SchemaBuilder()
+    builder.add_text_field("stem", tokenizer_name=STEMMED, index_option="freq")
+    builder.add_text_field("exact", tokenizer_name=EXACT, index_option="position")
+    builder.add_text_field("title", tokenizer_name=STEMMED, index_option="freq")
+    builder.add_text_field("path", tokenizer_name=EXACT, index_option="position")
+    builder.add_unsigned_field("document", indexed=True)
+    # Each column costs a call for every search, so two numbers of 32 bits share one.
+    for name in ("place", "range"):
+        builder.add_unsigned_field(name, fast=True)
+    return builder.build()
+
+
+class PassageIndex:
+    """Passages of documents by the document's id. One thread writes, any number search meanwhile."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        from tantivy import Index
+
+        self.schema = _schema()
+        self._index = Index(self.schema, path=str(directory) if directory else None)
+        # Reloading by hand: tantivy's own reload contends for a file lock with ours, at 100 ms a time.
+        self._index.config_reader("manual")
+        register(self._index)
+        self._writer = self._index.writer(HEAP_BYTES, 1)
+        self._partial: set[int] = set()
+        """Documents of which some passages are not added yet."""
+        self._view: tuple[Any, frozenset[int]] = (self._index.searcher(), frozenset())
+        """The state of the last commit, and the documents that were partial then. Replaced as one."""
+        self._unseen: set[int] = set()
+        self.stamp = int(self._writer.commit_opstamp)
+        """The number of the last commit."""
+
+    @property
+    def searcher(self) -> Any:
+        """The state of the last commit."""
+        return self._view[0]
+
+    def add(self, document: int, text: DocumentText) -> int:
+        """Index a document's passages; gives their number. Visible after `commit`."""
+        return sum(self.adding(document, text))
+
+    def adding(self, document: int, text: DocumentText) -> Iterator[int]:
+        """The same a slice at a time, for other work in between; gives the number of passages of each slice.
+
+        No search finds the document before the commit that follows the last slice. Who ends earlier removes it.
+        """
+        from tantivy import Document
+
+        found = spans(text)
+        self._unseen.add(document)
+        self._partial.add(document)
+        path = folded(text.path)
+        first = 0
+        for number, span in enumerate(found):
+            if span.begin - found[first].begin >= SLICE_BYTES:
+                yield number - first
+                first = number
+            content = text.data[span.begin : span.end].decode("utf-8")
+            body = folded(content)
+            following = found[number + 1].begin if number + 1 < len(found) else None
+            # What a section is about counts for all its passages, not only for the one that holds the heading.
+            heading = folded(span.heading)
+            tail = _tail(text.data, following)
+            # What folding leaves as it is has no hyphens at line ends.
+            if body is not content and (apart := line_end_hyphens(content)):
+                tail += f" . {folded(apart)}"
+            if span.end - span.begin > _LONG_PASSAGE:
+                tail += f"\n{_LONG}"
+            fields = {
+                "stem": body if heading in body[: len(heading) + 8] else f"{heading}\n{body}",
+                "exact": body + tail,
+                "title": heading,
+                "path": path,
+                "document": document,
+                "place": document << _HALF | span.start_line,
+                "range": span.begin << _HALF | span.end - span.begin,
+            }
+            self._writer.add_document(Document.from_dict(fields, self.schema))
+        self._partial.discard(document)
+        yield len(found) - first
+
+    def remove(self, document: int) -> None:
+        """Take a document out. Visible after `commit`."""
+        from tantivy import Query
+
+        self._partial.discard(document)
+        # by query: deleting by a term does nothing when the term is a number
+        self._writer.delete_documents_by_query(Query.term_query(self.schema, "document", document))
+
+    def commit(self) -> None:
+        """Make all changes visible to the searches that start after it."""
+        self.stamp = int(self._writer.commit())
+        self._index.reload()
+        self._view = (self._index.searcher(), frozenset(self._partial))
+        self._unseen = set(self._partial)  # only now: what was added is in one of the two at any time
+
+    @property
+    def passages(self) -> int:
+        """How many passages the index holds."""
+        return int(self.searcher.num_docs)
+
+    def close(self) -> None:
+        """Wait for merges to end and let go of the directory."""
+        self._writer.wait_merging_threads()
+
+    def search(
+        self, query: Any, limit: int, documents: Collection[int] | None = None
+    ) -> tuple[list[Scored], bool]:
+        """The best `limit` passages and those that are equal to the last of them, within `documents` if given.
+
+        And whether these are all, which they are not when they are too many. Equal scores are in no particular order:
+        which of them come first is for others to say.
+        """
+        from tantivy import Occur, Query
+
+        if documents is not None:
+            within = Query.const_score_query(
+                Query.term_set_query(self.schema, "document", list(documents)), 0.0
+            )
+            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, within)])
+        searcher, partial = self._view
+        if partial:
+            hidden = [
+                (Occur.MustNot, Query.term_query(self.schema, "document", number))
+                for number in sorted(partial)
+            ]
+            query = Query.boolean_query([(Occur.Must, query), *hidden])
+        fetch = limit + _SPARE
+        hits: list[Any] = searcher.search(query, fetch, count=False).hits
+        while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
+            fetch = max(8 * fetch, 512)
+            hits = searcher.search(query, fetch, count=False).hits
+        complete = len(hits) < fetch or hits[limit - 1][0] != hits[-1][0]
+        if len(hits) > limit:
+            least = hits[limit - 1][0]
+            hits = [hit for hit in hits if hit[0] >= least]
+        addresses = [address for _, address in hits]
+        places: list[Any] = searcher.fast_field_values("place", addresses)
+        ranges: list[Any] = searcher.fast_field_values("range", addresses)
+        found = [
+            Scored(place >> _HALF, at >> _HALF, (at >> _HALF) + (at & _LOW_HALF), place & _LOW_HALF, score)
+            for (score, _), place, at in zip(hits, places, ranges, strict=True)
+        ]
+        return found, complete
+
+    def holding(self, parts: Collection[str]) -> set[int] | None:
+        """The documents that can hold a word with one of these parts in it, and some others; None when they are many.
+
+        Parts are letters and digits of ASCII in lower case. A document that was added is among them until it is visible.
+        """
+        from tantivy import Occur, Query
+
+        unseen = set(self._unseen)
+        searcher = self.searcher
+        words = Query.regex_query(self.schema, "exact", f".*({'|'.join(sorted(parts))}).*")
+        long = Query.term_query(self.schema, "exact", _LONG)
+        most = max(searcher.num_docs // _SELECTIVE, 1)
+        query = Query.boolean_query([(Occur.Should, words), (Occur.Should, long)])
+        hits = searcher.search(query, most + 1, count=False).hits
+        if len(hits) > most:
+            return None
+        places: list[Any] = searcher.fast_field_values("place", [address for _, address in hits])
+        return unseen.union(place >> _HALF for place in places)
+
+
+def _tail(data: bytes, following: int | None) -> str:
+    """What a phrase may run on into: the beginning of the next passage."""
+    if following is None:
+        return ""
+    after = data[following : following + TAIL_BYTES].decode("utf-8", "ignore")
+    return " ".join(["", *folded(after).split()[:_TAIL_WORDS]])

@@ -1,0 +1,279 @@
+"""Where text and index live: in memory, or in a directory that outlasts the process.
+
+What is kept on disk is a copy that can always be made again. It is checked whenever it is opened, and whatever does not
+fit is thrown away: texts by checksum, the index by the checksums of its files and the number of its last commit.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, Protocol
+
+from research_documents.search.index.catalog import Entry
+from research_documents.search.index.passage_index import SCHEMA, PassageIndex
+from research_shared.access.roots import Root
+from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.logs import get_logger
+from research_shared.reading.extraction import engines
+from research_shared.reading.limits import Limits
+
+log = get_logger("research.search")
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS document (path TEXT PRIMARY KEY, id INTEGER, head TEXT, data BLOB, sum INTEGER);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
+"""
+_PASSING: Final = (".lock", ".managed.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a store holds: an index, the documents that are in it, and the texts of documents that are not."""
+
+    index: PassageIndex
+    indexed: list[Entry] = field(default_factory=list)
+    texts: dict[str, tuple[DocumentInfo, DocumentText]] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """What keeps an index and the texts that it is made of. Used from one thread."""
+
+    def open(self) -> Opened:
+        """What was kept."""
+
+    def save(self, entries: Iterable[Entry], outdated: Iterable[str]) -> None:
+        """Keep these documents in place of what there was under these paths; lasting after `commit`."""
+
+    def commit(self, index: PassageIndex) -> None:
+        """Make the index's changes visible, and lasting if they are kept."""
+
+    def rest(self, index: PassageIndex) -> None:
+        """Nothing more will change for a while."""
+
+    def close(self, index: PassageIndex) -> None:
+        """Let go of everything."""
+
+
+class MemoryStore:
+    """Keeps nothing."""
+
+    def open(self) -> Opened:
+        """An empty index."""
+        return Opened(PassageIndex())
+
+    def save(self, entries: Iterable[Entry], outdated: Iterable[str]) -> None:
+        """Nothing to keep."""
+
+    def commit(self, index: PassageIndex) -> None:
+        """Make the index's changes visible."""
+        index.commit()
+
+    def rest(self, index: PassageIndex) -> None:
+        """Nothing to keep."""
+
+    def close(self, index: PassageIndex) -> None:
+        """Wait for the index's own threads."""
+        index.close()
+
+
+class DiskStore:
+    """Keeps texts and index in a directory of its own beneath `directory`: one for the same roots, limits and readers.
+
+    The process that has the directory's lock writes. Any other one takes the texts from it, keeps its own index in
+    memory and writes nothing. Where the directory cannot be used at all, everything stays in memory. Either is logged.
+    """
+
+    def __init__(self, directory: Path, roots: Sequence[Root], limits: Limits) -> None:
+        places = [[root.name, str(root.directory)] for root in roots]
+        made_for = json.dumps([SCHEMA, version("tantivy"), places, *engines(), *limits.of_text])
+        self.directory = directory / f"search-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
+        self._lock: int | None = None
+        self._database: sqlite3.Connection | None = None
+        self._described: int | None = None
+
+    def open(self) -> Opened:
+        """What was kept and is still whole."""
+        try:
+            _make_private(self.directory)
+            self._lock = _locked(self.directory / "lock")
+            if self._lock is None:
+                log.info(
+                    "another process writes the kept index; this one keeps its own in memory",
+                    directory=str(self.directory),
+                )
+                kept = self._kept(self._connect(read_only=True))
+                return Opened(PassageIndex(), texts={info.path: (info, text) for _, info, text, _ in kept})
+            return self._open_own()
+        except (OSError, sqlite3.Error, ValueError) as error:
+            log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
+            self._release()
+            return Opened(PassageIndex())
+
+    def _open_own(self) -> Opened:
+        try:
+            self._database = self._connect()
+            kept = self._kept(self._database)
+            texts = {info.path: (info, text) for _, info, text, _ in kept}
+            entries = [Entry.of(number, info, text, passages) for number, info, text, passages in kept]
+            if (index := self._checked_index(entries)) is not None:
+                return Opened(index, entries)
+        except (sqlite3.Error, ValueError) as error:
+            log.warning("the kept texts are damaged and are thrown away", error=str(error))
+            self._throw_away("texts.sqlite*")
+            self._database, texts = self._connect(), {}
+        self._throw_away("index")
+        self._database.execute("DELETE FROM document")
+        (self.directory / "index").mkdir(mode=0o700)
+        return Opened(PassageIndex(self.directory / "index"), texts=texts)
+
+    def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+        place = self.directory / "texts.sqlite"
+        if read_only:
+            return sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        database = sqlite3.connect(place, check_same_thread=False)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.executescript(_TABLES)
+        return database
+
+    def _kept(self, database: sqlite3.Connection) -> list[tuple[int, DocumentInfo, DocumentText, int]]:
+        """The documents whose checksum is right: id, entry of the listing, text and number of passages."""
+        rows = database.execute("SELECT id, head, data, sum FROM document")
+        return [
+            (number, *_restored(head, data)) for number, head, data, kept in rows if kept == _sum(head, data)
+        ]
+
+    def _throw_away(self, names: str) -> None:
+        for path in self.directory.glob(names):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _checked_index(self, entries: list[Entry]) -> PassageIndex | None:
+        """The kept index when it is exactly what was left, and holds exactly these documents."""
+        assert self._database is not None  # noqa: S101
+        kept = dict(self._database.execute("SELECT name, value FROM state").fetchall())
+        place = self.directory / "index"
+        if not place.is_dir() or kept.get("files") != json.dumps(_checksums(place)):
+            return None
+        index = PassageIndex(place)
+        if kept.get("stamp") == str(index.stamp) and index.passages == sum(
+            entry.passages for entry in entries
+        ):
+            return index
+        index.close()
+        return None
+
+    def save(self, entries: Iterable[Entry], outdated: Iterable[str]) -> None:
+        """Keep these documents, except those that are so young that they may have changed unseen."""
+        if self._database is None:
+            return
+        self._database.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in outdated])
+        rows = []
+        for entry in entries:
+            if entry.settled and entry.text is not None:
+                head, data = _head(entry, entry.text), entry.text.data
+                rows.append((entry.path, entry.id, head, data, _sum(head, data)))
+        self._database.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", rows)
+
+    def commit(self, index: PassageIndex) -> None:
+        """Index first: a text too many is read again, a text too few is never missed."""
+        index.commit()
+        if self._database is not None:
+            self._database.commit()
+
+    def rest(self, index: PassageIndex) -> None:
+        """Note what the index's files are, so that they can be checked."""
+        if self._database is not None and self._described != index.stamp:
+            self._describe(index.stamp)
+
+    def _describe(self, stamp: int) -> None:
+        if self._database is not None:
+            state = [("files", json.dumps(_checksums(self.directory / "index"))), ("stamp", str(stamp))]
+            self._database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state)
+            self._database.commit()
+            self._described = stamp
+
+    def close(self, index: PassageIndex) -> None:
+        """Note what there is, and let others write."""
+        stamp = index.stamp
+        index.close()
+        self._describe(stamp)
+        self._release()
+
+    def _release(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory, and the one that it is in, for their owner only.
+
+    Raises:
+        OSError: it cannot be made, or others could change what is in it.
+    """
+    for place in (directory.parent, directory):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = directory.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{directory} is not this user's own")
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock, or None when another process has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(directory.iterdir()):
+        if not path.name.endswith(_PASSING):
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _sum(head: str, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(head.encode()))
+
+
+def _head(entry: Entry, text: DocumentText) -> str:
+    identity = entry.info.identity._asdict()
+    return json.dumps(
+        {
+            "info": [entry.path, entry.info.root, entry.info.media_type, identity],
+            "text": [text.digest, text.engine, text.page_starts, text.missing_pages, text.notes],
+            "passages": entry.passages,
+        }
+    )
+
+
+def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
+    kept = json.loads(head)
+    path, root, media_type, identity = kept["info"]
+    info = DocumentInfo(path, root, media_type, Identity(**identity))
+    digest, engine, starts, missing, notes = kept["text"]
+    text = DocumentText(
+        path, media_type, info.identity, digest, engine, data, tuple(starts), tuple(missing), tuple(notes)
+    )
+    return info, text, kept["passages"]

@@ -1,0 +1,116 @@
+"""Changes of the folder as they happen, as far as the system tells."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from research_shared.access.roots import Root
+from research_shared.documents import media_type_of
+from research_shared.logs import get_logger
+
+log = get_logger("research.search")
+
+STEP_MS: Final = 10
+DEBOUNCE_MS: Final = 100
+IDLE_MS: Final = 250
+
+
+class Watcher:
+    """Tells of changed paths from its own thread to the event loop that it was started in.
+
+    `on_paths` gets public paths of documents; `on_unclear` is called when something changed that may concern more
+    than single documents, and once when watching has begun. `live` says whether changes are told at the moment.
+    """
+
+    def __init__(
+        self, roots: Sequence[Root], on_paths: Callable[[set[str]], object], on_unclear: Callable[[], object]
+    ) -> None:
+        self.live = False
+        self._roots = roots
+        self._places = self._where()
+        self._on_paths = on_paths
+        self._on_unclear = on_unclear
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folders that are watched are still those that the roots lead to."""
+        return self._places == self._where()
+
+    def _where(self) -> list[tuple[int, int] | None]:
+        places: list[tuple[int, int] | None] = []
+        for root in self._roots:
+            try:
+                status = os.stat(root.directory)  # noqa: PTH116  (half the time of a Path's)
+            except OSError:
+                places.append(None)
+            else:
+                places.append((status.st_dev, status.st_ino))
+        return places
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        from watchfiles import watch
+
+        directories = [root.directory for root in self._roots]
+        try:
+            for changes in watch(
+                *directories,
+                watch_filter=None,
+                step=STEP_MS,
+                debounce=DEBOUNCE_MS,
+                rust_timeout=IDLE_MS,
+                yield_on_timeout=True,
+                stop_event=self._stop,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
+            ):
+                if not self.live:
+                    # Watching began somewhere within the first wait: whatever changed before is looked for once.
+                    self.live = True
+                    self._tell(self._on_unclear)
+                if changes:
+                    self._sort(path for _, path in changes)
+        except Exception as error:  # noqa: BLE001  (out of watches, no such directory: searches scan instead)
+            log.warning(
+                "the research folder cannot be watched; searches look at it themselves", error=str(error)
+            )
+        finally:
+            self.live = False
+
+    def _sort(self, changed: Iterable[str]) -> None:
+        paths: set[str] = set()
+        unclear = False
+        for path in changed:
+            public = self._public(path)
+            document = public is not None and media_type_of(public) is not None
+            # A directory that came or went; what is gone and was no document may have been one.
+            if public is None or Path(path).is_dir() or not (document or os.path.lexists(path)):
+                unclear = True
+            elif document:
+                paths.add(public)
+        if paths:
+            self._tell(lambda: self._on_paths(paths))
+        if unclear:
+            self._tell(self._on_unclear)
+
+    def _public(self, path: str) -> str | None:
+        for root in self._roots:
+            inside = os.path.relpath(path, root.directory)
+            if not inside.startswith(".."):
+                return inside if len(self._roots) == 1 else f"{root.name}/{inside}"
+        return None
+
+    def _tell(self, call: Callable[[], object]) -> None:
+        if not self._stop.is_set():
+            self._loop.call_soon_threadsafe(call)

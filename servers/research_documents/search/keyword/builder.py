@@ -1,0 +1,141 @@
+"""From a parsed query to tantivy's, never through tantivy's own parser."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.keyword import query as q
+from research_documents.search.keyword.best_line import Needles
+from research_shared.text.analysis import STOP_WORDS, exact_terms, stems, unspaced
+
+_EXPANSIONS: Final = 64
+"""How many words of a prefix are ranked by."""
+
+
+def build(group: q.Group, index: PassageIndex) -> tuple[Any, Needles]:
+    """The query, or None when it has no word to search for, and what the lines of its hits are found by."""
+    builder = _Builder(index)
+    return builder.group(group), Needles(
+        frozenset(builder.stems), tuple(builder.prefixes), tuple(builder.phrases)
+    )
+
+
+class _Builder:
+    """Builds a query from the inside out and gathers what its lines are found by."""
+
+    def __init__(self, index: PassageIndex) -> None:
+        self.stems: set[str] = set()
+        self.prefixes: list[str] = []
+        self.phrases: list[tuple[str, ...]] = []
+        self._index = index
+        self._schema = index.schema
+
+    def group(self, group: q.Group, *, wanted: bool = True) -> Any:
+        """A group's query; None when nothing in it can be searched for."""
+        from tantivy import Occur, Query
+
+        occurs = {"should": Occur.Should, "must": Occur.Must, "not": Occur.MustNot}
+        ranked = [c for c in group.clauses if not (c.occur == "should" and _is_stop_word(c.node))]
+        clauses = []
+        for clause in ranked or group.clauses:
+            positive = wanted and clause.occur != "not"
+            if isinstance(clause.node, q.Group):
+                built = self.group(clause.node, wanted=positive)
+            else:
+                built = self._term(clause.node, clause.occur, wanted=positive)
+            if built is not None:
+                clauses.append((occurs[clause.occur], built))
+        if not clauses:
+            return None
+        if all(occur == Occur.MustNot for occur, _ in clauses):
+            # With a score of its own: within other queries, tantivy gives all documents one or none.
+            clauses.append((Occur.Must, Query.const_score_query(Query.all_query(), 1.0)))
+        if len(clauses) == 1:
+            return clauses[0][1]
+        return Query.boolean_query(clauses)
+
+    def _term(self, term: q.Term, occur: q.Occur, *, wanted: bool) -> Any:
+        words = exact_terms(term.text)
+        if not words:
+            return None
+        if term.field == "title":
+            return self._all("title", stems(term.text))
+        if term.field == "path":
+            return self._prefix("path", words) if term.prefix else self._phrase("path", words)
+        if term.prefix:
+            self.prefixes += words[-1:] if wanted else []
+            return self._prefix("exact", words)
+        if term.quoted or (len(words) > 1 and occur != "should"):
+            self.phrases += [tuple(words)] if wanted else []
+            return self._phrase("exact", words)
+        return (
+            self._word(stems(term.text)[0], wanted=wanted)
+            if _is_plain(words)
+            else self._compound(term.text, words)
+        )
+
+    def _word(self, stem: str, *, wanted: bool = True) -> Any:
+        from tantivy import Query
+
+        self.stems |= {stem} if wanted else set()
+        return Query.term_query(self._schema, "stem", stem, "freq")
+
+    def _compound(self, text: str, words: list[str]) -> Any:
+        """`state-of-the-art`, `foo.bar` or a run of an unspaced script: together is best, in part will do."""
+        from tantivy import Occur, Query
+
+        parts = [self._phrase("exact", words)]
+        self.phrases.append(tuple(words))
+        pairs = pairwise(words) if words[2:] else ()
+        for pair in pairs:
+            if all(unspaced(word[0]) for word in pair):
+                self.phrases.append(pair)
+                parts.append(self._phrase("exact", pair))
+        for word, stem in zip(words, stems(text), strict=True):
+            if not unspaced(word[0]) and word not in STOP_WORDS:
+                parts.append(self._word(stem))
+        return Query.boolean_query([(Occur.Should, part) for part in parts])
+
+    def _all(self, field: str, words: Sequence[str]) -> Any:
+        from tantivy import Occur, Query
+
+        terms = [Query.term_query(self._schema, field, word, "freq") for word in words]
+        return Query.boolean_query([(Occur.Must, term) for term in terms])
+
+    def _phrase(self, field: str, words: Sequence[str]) -> Any:
+        from tantivy import Query
+
+        if len(words) == 1:
+            return Query.term_query(self._schema, field, words[0])
+        return Query.phrase_query(self._schema, field, list(words))
+
+    def _prefix(self, field: str, words: Sequence[str]) -> Any:
+        """Words that begin so: the most frequent ones rank, all others match."""
+        from tantivy import Occur, Query
+
+        frequent = self._index.searcher.terms_with_prefix(field, words[-1], None, _EXPANSIONS)
+        any_word = [(Occur.Should, Query.term_query(self._schema, field, word)) for word, _ in frequent]
+        if len(frequent) == _EXPANSIONS:
+            # Words are letters and digits only, so there is nothing to escape.
+            others = Query.regex_query(self._schema, field, words[-1] + ".*")
+            any_word.append((Occur.Should, Query.const_score_query(others, 0.0)))
+        if not any_word:
+            return Query.empty_query()
+        if len(words) == 1:
+            return Query.boolean_query(any_word)
+        before = self._phrase(field, words[:-1])
+        return Query.boolean_query([(Occur.Must, before), (Occur.Must, Query.boolean_query(any_word))])
+
+
+def _is_plain(words: Sequence[str]) -> bool:
+    return len(words) == 1 and not unspaced(words[0][0])
+
+
+def _is_stop_word(node: q.Term | q.Group) -> bool:
+    return (
+        isinstance(node, q.Term)
+        and node.field == "text"
+        and not node.quoted
+        and node.text.lower() in STOP_WORDS
+    )

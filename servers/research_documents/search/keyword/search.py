@@ -1,0 +1,78 @@
+"""Running a keyword search: rank, read what is not in memory, and check the files of the hits."""
+
+from research_documents.search.display import bounded
+from research_documents.search.executors import Lanes
+from research_documents.search.freshness import Originals
+from research_documents.search.index.catalog import Catalog, Selection
+from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.keyword.builder import build
+from research_documents.search.keyword.query import Query, parse
+from research_documents.search.keyword.ranking import Ranker, Ranking
+from research_documents.search.request import Found, Request
+from research_shared.documents import DocumentText
+
+
+class KeywordSearch:
+    """Searches the passages of documents by relevance; answers of at most about `max_response_bytes`."""
+
+    def __init__(self, lanes: Lanes, originals: Originals, catalog: Catalog, max_response_bytes: int) -> None:
+        self._lanes = lanes
+        self._originals = originals
+        self._catalog = catalog
+        self._max_response_bytes = max_response_bytes
+
+    async def search(self, request: Request, selection: Selection, index: PassageIndex | None) -> Found:
+        """The passages that fit best, each at its best line. Without an index there is nothing yet, but may be soon."""
+        parsed = parse(request.query)
+        if index is None:
+            return Found(truncated=True, warnings=parsed.warnings)
+        covered = len(selection.readable)
+        texts: dict[int, DocumentText] = {}
+        gone: set[str] = set()
+        ranking, stale = await self._lanes.run(
+            "ranking", lambda: self._rank(request, parsed, index, selection, texts)
+        )
+        if ranking is not None and ranking.missing:
+            for entry in ranking.missing:
+                if (text := await self._originals.text(entry)) is not None:
+                    texts[entry.id] = text
+                else:
+                    gone.add(entry.path)
+            ranking, stale = await self._lanes.run(
+                "ranking", lambda: self._rank(request, parsed, index, selection, texts)
+            )
+        if ranking is None:
+            return Found(covered=covered, warnings=(*parsed.warnings, "the query has no word to search for"))
+        hits = bounded(ranking.hits, self._max_response_bytes)
+        return Found(
+            hits,
+            ranking.entries.values(),
+            covered,
+            truncated=ranking.more or len(hits) < len(ranking.hits),
+            warnings=parsed.warnings,
+            stale=stale | gone,
+            again=ranking.outdated,
+        )
+
+    def _rank(
+        self,
+        request: Request,
+        parsed: Query,
+        index: PassageIndex,
+        selection: Selection,
+        texts: dict[int, DocumentText],
+    ) -> tuple[Ranking | None, frozenset[str]]:
+        query, needles = build(parsed.group, index)
+        if query is None:
+            return None, frozenset()
+        ranker = Ranker(
+            query,
+            needles,
+            index,
+            self._catalog.by_id,
+            selection,
+            request.context_lines,
+            passages=request.snippet == "context",
+        )
+        ranking = ranker.rank(request.start.rank, request.limit, texts)
+        return ranking, self._originals.changed(ranking.entries.values())

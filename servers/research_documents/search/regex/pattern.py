@@ -1,0 +1,264 @@
+r"""Regular expressions in the dialect of ripgrep, compiled for RE2.
+
+RE2's `\w`, `\d`, `\s` and `\b` know ASCII only, ripgrep's know Unicode. On text that is pure ASCII the two agree, so a
+pattern is compiled once as it is for such documents, and once translated for all others.
+"""
+
+import re
+import string
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from threading import Lock
+from typing import Any, Final
+
+from research_documents.search.regex.dialect import (
+    escaped,
+    ignores_case,
+    is_balanced,
+    opening,
+    pieces_of,
+    translated,
+)
+
+MAX_PATTERN_LENGTH: Final = 1_000
+MAX_PROGRAM: Final = 20_000
+MAX_UNICODE_PROGRAM: Final = 150_000
+"""Instructions. Unicode classes are large, but on real text only a small part of them is ever visited."""
+_MAX_MEMORY: Final = 32 * 1024 * 1024
+_KEPT: Final = 32
+
+_REFUSED: Final = (
+    (re.compile(r"\(\?<?[=!]"), "look-around"),
+    (re.compile(r"\(\?>"), "an atomic group"),
+    (re.compile(r"\\[1-9]|\\k[<{']|\(\?P="), "a back-reference"),
+    (re.compile(r"\(\?[(|]"), "a conditional group"),
+    (re.compile(r"\\C"), "a match of single bytes"),
+)
+_WHOLE: Final = re.compile(r"\\[Az]")
+_FLAGS: Final = re.compile(r"\(\?[^:P<]")
+_WORD_BYTES: Final = frozenset((string.ascii_letters + string.digits + "_").encode())
+_NOT_WORD_BYTES: Final = frozenset(range(128)) - _WORD_BYTES
+_WASTED: Final = 1_000
+"""Bytes that an expression with an assertion is searched in while one without it finds, in vain, what it begins with."""
+_TRIED: Final = 1_000_000
+"""Bytes by which it may be slower before it is given up."""
+_THREE_CASES: Final = frozenset("kKsS")
+
+Find = Callable[[bytes, int, int], Sequence[tuple[int, int]]]
+"""Gives, as its only item, where the next match in a range of bytes begins and ends; -1 and -1 when there is none."""
+
+
+class PatternRefused(ValueError):
+    """The pattern cannot be used; the message says which construct is why."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern, ready to search the bytes of documents; it matches within one line, as ripgrep does."""
+
+    source: str
+    ignore_case: bool
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def _plain(self) -> str:
+        return "".join(escaped(piece) for piece, _ in pieces_of(self.source))
+
+    @cached_property
+    def _program(self) -> Any:
+        """The pattern as it is."""
+        return _program(self._plain, self.ignore_case, MAX_PROGRAM)
+
+    @property
+    def size(self) -> int:
+        """Instructions of the pattern as it is."""
+        return int(self._program.programsize)
+
+    @cached_property
+    def looks_around(self) -> bool:
+        """Whether it may ask for the beginning or the end of a whole document, or set flags that change what it asks for."""
+        return _WHOLE.search(self.source) is not None or _FLAGS.search(self.source) is not None
+
+    @cached_property
+    def find_ascii(self) -> Find:
+        """Finds the next match in text that is pure ASCII."""
+        return self._begun(Pattern._in_ascii)
+
+    @cached_property
+    def find_common(self) -> Find:
+        """Finds the next match in text that holds neither a Kelvin sign nor a long s."""
+        if self._unicode is None:
+            return self.find
+        return self._begun(Pattern._in_common)
+
+    @cached_property
+    def find(self) -> Find:
+        """Finds the next match in any text."""
+        return _finder(self._unicode or self._program)
+
+    def _in_ascii(self) -> Find:
+        return _finder(_program(self._cased(self._plain), self.ignore_case, MAX_PROGRAM))
+
+    def _in_common(self) -> Find:
+        return _finder(_program(self._cased(self._translated), self.ignore_case, MAX_UNICODE_PROGRAM))
+
+    def _begun(self, finder: Callable[["Pattern"], Find]) -> Find:
+        """The search of this pattern; at first without an assertion at its beginning, where that helps."""
+        whole = finder(self)
+        assertion, rest = opening(self.source)
+        with suppress(PatternRefused):  # without one it can be larger, by an instruction
+            if rest:
+                return _looking_back(assertion, finder(Pattern(rest, self.ignore_case, ())), whole)
+        return whole
+
+    def _cased(self, pattern: str) -> str:
+        """The pattern without the third case of `k` and `s`, the only letters of ASCII that have one.
+
+        RE2 looks for a beginning of letters with two cases many times as fast.
+        """
+        if not self.ignore_case or _FLAGS.search(self.source):
+            return pattern
+        return "".join(
+            f"(?-i:[{piece.lower()}{piece.upper()}])" if piece in _THREE_CASES and not inside else piece
+            for piece, inside in pieces_of(pattern)
+        )
+
+    @property
+    def knows_unicode(self) -> bool:
+        """Whether its classes have their Unicode meaning in `find`; not when that would be too large a program."""
+        return self._unicode is not None
+
+    @cached_property
+    def _translated(self) -> str:
+        return translated(self.source)
+
+    @cached_property
+    def _unicode(self) -> Any:
+        if self._translated == self._plain:
+            return self._program
+        try:
+            return _program(self._translated, self.ignore_case, MAX_UNICODE_PROGRAM)
+        except PatternRefused:
+            return None
+
+
+def _program(pattern: str, ignore_case: bool, most: int) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    options.never_nl = True
+    options.case_sensitive = not ignore_case
+    options.max_mem = _MAX_MEMORY
+    try:
+        if not is_balanced(pattern):  # within the parentheses below it could pass for a valid one
+            re2.compile(pattern.encode("utf-8", "surrogatepass"), options)
+        program = re2.compile(f"(?m)(?:{pattern})".encode("utf-8", "surrogatepass"), options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else b"invalid"
+        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise PatternRefused(f"the regular expression is not valid: {text}") from error
+    if program.programsize > most:
+        raise PatternRefused("the regular expression is too large; use smaller repetition counts")
+    return program
+
+
+def _finder(program: Any) -> Find:
+    """The search of a program, without the objects that re2's Python layer makes of each match: half of the time of many."""
+    import re2
+
+    try:
+        return partial(program._regexp.Match, re2._re2.RE2.Anchor.UNANCHORED)  # noqa: SLF001
+    except AttributeError:
+
+        def find(data: bytes, begin: int, end: int) -> Sequence[tuple[int, int]]:
+            match = program.search(data, begin, end)
+            return (match.span() if match else (-1, -1),)
+
+        return find
+
+
+def _looking_back(assertion: str, bare: Find, whole: Find) -> Find:
+    r"""Finds what `whole` finds, by what comes after the `^` or `\b` that it begins with, and the byte before that.
+
+    RE2 looks for the letters that a match begins with several times as fast as for an assertion and what comes after it.
+    Where these letters are mostly found elsewhere, `whole` takes over.
+    """
+    openers = frozenset(b"\n") if assertion == "^" else _NOT_WORD_BYTES
+    left = _TRIED
+
+    def find(data: bytes, begin: int, end: int) -> Sequence[tuple[int, int]]:
+        nonlocal left
+        while left > 0:
+            found = bare(data, begin, end)
+            start = found[0][0]
+            if start <= 0 or data[start - 1] in openers:
+                return found
+            if assertion != "^" and data[start - 1] not in _WORD_BYTES:
+                break  # it is a part of a character, which may belong to a word
+            left = min(left + start - begin - _WASTED, _TRIED)
+            # Not from here on again: a match in vain may have gone to the end of the line, and so may the next ones.
+            line_end = data.find(b"\n", start, end)
+            if assertion != "^":
+                found = without_opener(data, whole(data, start + 1, end if line_end < 0 else line_end))
+                if found[0][0] >= 0:
+                    return found
+            if line_end < 0:
+                return ((-1, -1),)
+            begin = line_end + 1
+        return without_opener(data, whole(data, begin, end))
+
+    def without_opener(data: bytes, found: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+        """The match without the character before it, which `whole` takes in where it knows Unicode."""
+        ((start, stop),) = found
+        if assertion == "^" or start < 0 or data[start] in _WORD_BYTES:
+            return found
+        start += 1
+        while data[start] not in _WORD_BYTES:
+            start += 1
+        return ((start, stop),)
+
+    return find
+
+
+def compiled(source: str) -> Pattern:
+    """Compile a pattern.
+
+    Raises:
+        PatternRefused: it is malformed, too long or too large, or uses what a linear-time engine cannot offer.
+    """
+    import re2
+
+    if len(source) > MAX_PATTERN_LENGTH:
+        raise PatternRefused(f"the regular expression has more than {MAX_PATTERN_LENGTH} characters")
+    with _lock:
+        if (pattern := _recent.get(source)) is not None:
+            _recent.move_to_end(source)
+            return pattern
+    bare = "".join("" if inside else piece for piece, inside in pieces_of(source))
+    for construct, name in _REFUSED:
+        if construct.search(bare):
+            raise PatternRefused(f"the regular expression uses {name}, which this engine does not support")
+    warnings = (
+        ("a regular expression is matched within one line, so \\n never matches",) if "\\n" in bare else ()
+    )
+    pattern = Pattern(source, ignores_case(source), warnings)
+    if pattern.size and not pattern.knows_unicode:  # compiled here, so that a bad pattern fails here
+        pattern = replace(
+            pattern, warnings=(*warnings, "the pattern is large, so \\w, \\d, \\s and \\b know ASCII only")
+        )
+    with _lock:
+        _recent[source] = pattern
+        if len(_recent) > _KEPT:
+            _recent.popitem(last=False)
+            # re2 keeps programs too, by number instead of by size.
+            re2.purge()
+    return pattern
+
+
+_recent: OrderedDict[str, Pattern] = OrderedDict()
+_lock = Lock()

@@ -1,0 +1,297 @@
+"""Regex search over the texts of documents, in slices, so that it can be paused, ended and shared fairly."""
+
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from research_documents.search.display import FIELD_BYTES, MAX_LINE, context, cut_bytes, size_of
+from research_documents.search.index.catalog import BLOCK, Entry, Letters
+from research_documents.search.outcome import Hit
+from research_documents.search.regex.pattern import Find, Pattern
+from research_shared.documents import DocumentText
+
+FIRST_SLICE: Final = 16 * 1024
+MIN_SLICE: Final = 512
+LARGE_PROGRAM: Final = 1_000
+"""Instructions from which on an expression may turn out to be costly, so that its first slices are the smallest."""
+MAX_SLICE: Final = 4 * 1024 * 1024
+MOST_TOGETHER: Final = 256 * 1024
+"""Bytes of documents that are searched as one text, so that they stay in the processor's own memory."""
+_FAST_S: Final = 0.002
+_SLOW_S: Final = 0.010
+_LONG_LINE: Final = 256 * 1024
+"""Bytes of a line from which on it is first estimated how long the search in it takes."""
+_FEW: Final = 64
+"""Documents that are not worth a second thread."""
+_SOON: Final = 4
+"""What is left is not worth one either when it is no more than so many times what was done so far."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """A search under way: `advance` it until `done`. `hits` come in the order of path and line.
+
+    `wanted` hits end it, and so does one for which there is no `room`, in bytes; hits up to and including the (path,
+    line) of `after` are passed over, and so are all documents whose id is not among `only`, if that is given. `sources`
+    are the documents of the hits, `skipped` the (path, line) of lines that are so long that searching one would outlast
+    the deadline. When `missing` names a document whose text is not in memory, `supply` it before the next `advance`.
+    """
+
+    entries: Sequence[Entry]
+    pattern: Pattern
+    wanted: int
+    context_lines: int = 0
+    after: tuple[str, int] = ("", 0)
+    deadline: float = float("inf")
+    room: int = 1 << 60
+    only: set[int] | None = None
+    hits: list[Hit] = field(default_factory=list)
+    skipped: list[tuple[str, int]] = field(default_factory=list)
+    sources: list[Entry] = field(default_factory=list)
+    covered: int = 0
+    done: bool = False
+    full: bool = False
+    expired: bool = False
+    missing: Entry | None = None
+    _supplied: DocumentText | None = None
+    _offset: int = 0
+    _slice: int = 0
+
+    def __post_init__(self) -> None:
+        self._slice = MIN_SLICE if self.pattern.size > LARGE_PROGRAM else FIRST_SLICE
+
+    def advance(self, until: float) -> None:
+        """Work until the end or until that moment of the monotonic clock; at least one slice."""
+        now = time.monotonic()
+        while not self._rests():
+            started = now
+            self._scan_slice()
+            now = time.monotonic()
+            if now - started < _FAST_S:
+                self._slice = min(self._slice * 2, MAX_SLICE)
+            elif now - started > _SLOW_S:
+                self._slice = max(self._slice // 2, MIN_SLICE)
+            if now >= until or now >= self.deadline:
+                self.expired = not self.done and now >= self.deadline
+                return
+
+    def _rests(self) -> bool:
+        return self.done or self.missing is not None
+
+    def split(self) -> "Scan | None":
+        """Leave the later half of what is left to a scan of its own, to run beside this one and then be `join`ed.
+
+        None where that would gain nothing: little is left, or hits are so many that making them is most of the work.
+        """
+        left = len(self.entries) - self.covered
+        if self._rests() or left < max(_FEW, _SOON * self.covered) or len(self.hits) > self.covered:
+            return None
+        at = self.covered + left // 2
+        other = Scan(
+            self.entries[at:],
+            self.pattern,
+            self.wanted - len(self.hits),
+            self.context_lines,
+            deadline=self.deadline,
+            room=self.room,
+            only=self.only,
+        )
+        other._slice = self._slice
+        self.entries = self.entries[:at]
+        return other
+
+    def join(self, other: "Scan") -> None:
+        """Take what the other half found, as far as this scan would have come by itself."""
+        if self.ended_early:
+            return
+        before = len(self.entries)
+        self.entries = [*self.entries, *other.entries]
+        self.sources += other.sources
+        self.skipped += other.skipped
+        self.covered, self.full, self.expired = before + other.covered, other.full, other.expired
+        for hit in other.hits:
+            self.room -= size_of(hit)
+            fits = self.room >= 0 or not self.hits
+            if fits:
+                self.hits.append(hit)
+            if not fits or len(self.hits) == self.wanted:
+                places = (n for n, entry in enumerate(other.entries) if entry.path == hit.document)
+                self.covered, self.full, self.expired = before + next(places), not fits, False
+                return
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether there may be more hits than were looked for."""
+        return self.expired or self.full or len(self.hits) == self.wanted
+
+    def supply(self, text: DocumentText | None) -> None:
+        """Give the text of the `missing` document, or None when it is gone."""
+        self.missing, self._supplied = None, text
+        if text is None:
+            self.covered += 1
+
+    def _scan_slice(self) -> None:
+        """Scan about so many bytes as a slice has: a part of a document that ends at a line's end, or several documents."""
+        if not self._offset:
+            self.covered += self._passed(self.covered)
+        if self.covered == len(self.entries):
+            self.done = True
+            return
+        entry = self.entries[self.covered]
+        text = entry.text or self._supplied
+        if text is None:
+            self.missing = entry
+        elif self._offset or entry.text is None or len(text.data) >= self._slice or self.pattern.looks_around:
+            self._scan_part(entry, text)
+        else:
+            self._scan_several()
+
+    def _passed(self, at: int) -> int:
+        """How many documents from there on are to be passed over."""
+        if self.only is None:
+            return 0
+        places = range(at, len(self.entries))
+        return next((n - at for n in places if self.entries[n].id in self.only), len(places))
+
+    def _scan_part(self, entry: Entry, text: DocumentText) -> None:
+        """Scan a slice of a document, or all of it."""
+        data, offset = text.data, self._offset
+        end = size = len(data)
+        if size - offset > self._slice:
+            end = data.find(b"\n", offset + self._slice)
+            end = size if end < 0 else end
+        is_long = end - offset > max(_LONG_LINE, 2 * self._slice)
+        if is_long and (before := data.rfind(b"\n", offset, offset + self._slice)) >= 0:
+            end, is_long = before, False  # the long line has a slice for itself
+        if is_long and not self._in_time(entry, data, offset, end):
+            self.skipped.append((text.path, data.count(b"\n", 0, offset) + 1))
+        else:
+            self._find(data, offset, end, [self.covered], [0])
+        self._offset = end + 1
+        if not self.done and end >= size - 1:
+            self.covered += 1
+            self._supplied = None
+            self._offset = 0
+
+    def _in_time(self, entry: Entry, data: bytes, begin: int, end: int) -> bool:
+        """Whether a search that cannot be interrupted, because a line is so long, ends before the deadline."""
+        find = self._finder({entry.letters})
+        length = self._slice
+        while True:
+            took = float("inf")
+            for _ in range(2):  # what is slow by itself is slow twice; what a busy machine delays is not
+                started = time.monotonic()
+                find(data, begin, min(begin + length, end))
+                now = time.monotonic()
+                took = min(took, now - started)
+            if took > _FAST_S or 2 * length > end - begin:
+                return now + took * (end - begin) / length <= self.deadline
+            length *= 2
+
+    def _scan_several(self) -> None:
+        """Scan a run of documents as one: a call for each would take longer than the search in it."""
+        places: list[int] = []
+        parts: list[bytes] = []
+        starts: list[int] = []
+        size, most = 0, min(self._slice, MOST_TOGETHER)
+        entries, only = self.entries, self.only
+        for place in range(self.covered, len(entries)):
+            entry = entries[place]
+            if only is not None and entry.id not in only:
+                continue
+            if (text := entry.text) is None or (places and size + entry.text_bytes > most):
+                break
+            places.append(place)
+            parts.append(text.data)
+            starts.append(size)
+            size += entry.text_bytes
+            if not entry.ends_line:
+                parts.append(b"\n")
+                size += 1
+        self._find(b"".join(parts), 0, size, places, starts)
+        if not self.done:
+            self.covered = places[-1] + 1
+
+    def _find(
+        self,
+        data: bytes,
+        at: int,
+        end: int,
+        places: Sequence[int],
+        starts: Sequence[int],
+    ) -> None:
+        """Add the hits in the bytes `at:end`, which begin and end where lines do and hold these documents from `starts` on.
+
+        Documents come with their places among all that are searched.
+        """
+        entries = self.entries
+        find = self._finder({entries[place].letters for place in places})
+        hits, wanted, room = self.hits, self.wanted, self.room
+        last = len(data) - data.endswith(b"\n")  # behind the last line break there is no other line
+        first = following = counted = line = passed = named = 0
+        plain, source = False, self.sources[-1] if self.sources else None
+        if not data:
+            return
+        # What runs once a hit: with a hundred thousand of them, every call and every attribute counts.
+        while at <= end:
+            ((start, stop),) = find(data, at, end)
+            if not 0 <= start <= last:
+                break
+            if start >= following:
+                number = bisect_right(starts, start) - 1
+                first = counted = starts[number]
+                following = starts[number + 1] if number + 1 < len(starts) else last + 1
+                place = places[number]
+                entry = entries[place]
+                text = cast("DocumentText", entry.text or self._supplied)  # it was searched, so it is there
+                path, breaks, line = text.path, entry.breaks, 1
+                passed = self.after[1] if path == self.after[0] else 0
+                plain = not self.context_lines and not text.page_starts
+                named = FIELD_BYTES + len(path.encode())
+            begin = data.rfind(b"\n", first, start) + 1 or first
+            stop = data.find(b"\n", stop, end)
+            if stop < 0:
+                stop = end
+            at = stop + 1
+            block = (begin - first) // BLOCK
+            if first + block * BLOCK > counted:
+                counted, line = first + block * BLOCK, breaks[block] + 1
+            line += data.count(b"\n", counted, begin)
+            counted = begin
+            if line <= passed:
+                continue
+            if plain and stop - begin <= MAX_LINE:
+                room -= stop - begin + named
+                hit = _new_hit(Hit, (path, line, data[begin:stop].decode(), None, None, (), (), line, line))
+            else:
+                hit = self._hit(text, line, begin - first, stop - first, start - first)
+                room -= size_of(hit)
+            full = room < 0 and bool(hits)
+            if not full:
+                hits.append(hit)
+                if entry is not source:
+                    source = entry
+                    self.sources.append(entry)
+            if full or len(hits) == wanted:
+                self.done, self.full, self.covered = True, full, place
+                return
+        self.room = room
+
+    def _finder(self, letters: set[Letters]) -> Find:
+        """The fastest search that is right for texts with these letters."""
+        if letters == {"ascii"}:
+            return self.pattern.find_ascii
+        return self.pattern.find if "any" in letters else self.pattern.find_common
+
+    def _hit(self, text: DocumentText, line: int, begin: int, end: int, start: int) -> Hit:
+        """The hit of a match at `start` in the line at the bytes `begin:end`."""
+        data = text.data
+        before, after = context(data, begin, end, self.context_lines) if self.context_lines else ((), ())
+        page = text.page_of(line) if text.page_starts else None
+        return Hit(text.path, line, cut_bytes(data, begin, end, start), page, None, before, after, line, line)
+
+
+_new_hit: Final = tuple.__new__
+"""Makes a named tuple in half the time of its own constructor."""

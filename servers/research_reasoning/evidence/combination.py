@@ -1,0 +1,220 @@
+"""The answer of a synthesis: asked of a model from the evidence of all documents, or made of their findings as they are."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from research_reasoning import prompts
+from research_reasoning.budget import DepthPlan
+from research_reasoning.call import Call
+from research_reasoning.evidence import answers
+from research_reasoning.evidence.gathering import CheckedFinding, DocumentEvidence, repair_prompt
+from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
+from research_reasoning.replies.results import INCOMPLETE, Evidence, Insight
+from research_reasoning.replies.untrusted import neutralised, neutralised_line, quoted
+from research_shared.text.visible import visible
+
+NAME_TOKENS = 6
+"""What a source costs in the combination besides its name."""
+
+MAX_UNCOMBINED_TOKENS = 6_000
+"""Of findings that are shown as they are."""
+
+LABEL = "the combination"
+NOTHING_FOUND = "None of the documents says anything about the question."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer over all documents. `partial` says that the model did not combine their findings."""
+
+    text: str
+    insights: tuple[Insight, ...]
+    answered: bool
+    partial: bool = False
+
+
+class Combination:
+    """One answer from the evidence of all documents."""
+
+    def __init__(
+        self,
+        call: Call,
+        question: str,
+        plan: DepthPlan,
+        usable: Sequence[tuple[int, DocumentEvidence]],
+        warnings: list[str],
+    ) -> None:
+        self._call = call
+        self._question = question
+        self._plan = plan
+        self._usable = usable
+        self._warnings = warnings
+        self._prose: str | None = None
+        self._names = sum(call.estimate(found.path) + NAME_TOKENS for _, found in usable)
+        self._citable = {number for number, _ in usable}
+        self._by_mark: dict[str, tuple[str, CheckedFinding]] = {
+            f"{number}.{index}": (found.path, finding)
+            for number, found in usable
+            for index, finding in enumerate(found.findings, 1)
+        }
+
+    async def run(self) -> Answer:
+        """The answer; without the model's help when it fails or there is nothing to combine."""
+        if not self._by_mark and not any(found.notes for _, found in self._usable):
+            return Answer(NOTHING_FOUND, (), answered=False)
+        listed = self._listed()
+        if not listed:
+            self._warnings.append(
+                f"{INCOMPLETE}: no finding fits the combination, findings per document follow"
+            )
+            return self._uncombined()
+        (outcome,) = await self._call.ask([self._prompt(listed)])
+        if isinstance(outcome, Completion):
+            combined = answers.combined(outcome.text, self._plan.insights)
+        elif self._prose is not None:
+            combined = None
+        else:
+            self._warnings.append(
+                f"{INCOMPLETE}: the combination failed, findings per document follow: {outcome.message}"
+            )
+            return self._uncombined()
+        if combined is None:
+            self._warnings.append("the model did not keep to the format; its prose is kept without insights")
+            return Answer(self._cleaned(self._prose or ""), (), answered=True)
+        insights = tuple(self._insight(claim, marks) for claim, marks in combined.insights)
+        return Answer(self._cleaned(combined.synthesis), insights, answered=combined.answered)
+
+    def _prompt(self, listed: str) -> Prompt:
+        async def build() -> Body:
+            return prompts.combine(
+                question=self._question,
+                sources=[(number, found.path) for number, found in self._usable],
+                findings=listed,
+                plan=self._plan,
+                boundary=self._call.boundary,
+            )
+
+        async def extract() -> Extract:
+            claims = tuple((mark, finding.claim) for mark, (_, finding) in self._by_mark.items())
+            return Extract("combine", (), self._question, self._plan.insights, claims)
+
+        key = key_of(prompts.VERSION, "combine", self._question, self._plan, listed, self._call.boundary)
+
+        def repair(answer: str) -> Prompt | None:
+            if answers.combined(answer, self._plan.insights) is not None:
+                return None
+            self._prose = answer
+            return repair_prompt(
+                self._call, key, LABEL, answer, prompts.COMBINE_SHAPE, self._plan.combine_tokens
+            )
+
+        return Prompt(
+            key,
+            LABEL,
+            self._plan.combine_tokens,
+            build,
+            extract,
+            self._call.estimate(listed) + self._names + self._call.budget.overhead,
+            repair,
+        )
+
+    def _listed(self) -> str:
+        """The findings of all documents as far as they fit, each document's first before any document's second."""
+        call = self._call
+        room = call.budget.material - self._names
+        entries: list[tuple[int, int, str]] = []
+        for number, found in self._usable:
+            if found.notes:
+                entries.append((0, number, f"[{number}] notes without evidence: {found.notes}"))
+            entries += [
+                (index, number, _entry(f"{number}.{index}", finding))
+                for index, finding in enumerate(found.findings, 1)
+            ]
+        kept: list[tuple[int, int, str]] = []
+        for entry in sorted(entries):
+            room -= call.estimate(entry[2]) + 1
+            if room < 0:
+                break
+            kept.append(entry)
+        if len(kept) < len(entries):
+            self._warnings.append(
+                f"{INCOMPLETE}: {len(entries) - len(kept)} of {len(entries)} findings did not fit the combination"
+            )
+        return "\n".join(text for _, _, text in sorted(kept, key=lambda entry: (entry[1], entry[0])))
+
+    def _cleaned(self, text: str, neutralise: Callable[[str], str] = neutralised) -> str:
+        checked, wrong = answers.checked_citations(text, self._citable)
+        if wrong:
+            self._warnings.append(
+                f"citations of sources that are not there were removed: {sorted(set(wrong))}"
+            )
+        # Afterwards: what stood around a citation that is gone could make an address.
+        return neutralise(checked)
+
+    def _insight(self, claim: str, marks: Sequence[str]) -> Insight:
+        known = [mark for mark in dict.fromkeys(marks) if mark in self._by_mark]
+        if len(known) < len(set(marks)):
+            self._warnings.append(
+                "an insight rested on a finding that does not exist; that reference was removed"
+            )
+        evidence = [item for mark in known for item in _evidence(*self._by_mark[mark])]
+        verified = bool(evidence) and all(item.verified for item in evidence)
+        return Insight(claim=self._cleaned(claim, neutralised_line), evidence=evidence, verified=verified)
+
+    def _blocks(self) -> list[str]:
+        """The findings by document: all of them, or the first of each, of as many documents as a reply holds."""
+        sizes = {most: sum(map(self._call.estimate, self._documents(most))) for most in (None, 1)}
+        blocks = self._documents(None if sizes[None] <= MAX_UNCOMBINED_TOKENS else 1)
+        room = MAX_UNCOMBINED_TOKENS
+        kept: list[str] = []
+        for block in blocks:
+            room -= self._call.estimate(block)
+            if room < 0:
+                break
+            kept.append(block)
+        if sizes[None] > MAX_UNCOMBINED_TOKENS:
+            self._warnings.append(
+                f"{INCOMPLETE}: only the first finding of each of {len(kept)} of {len(blocks)} documents is shown"
+            )
+        return kept
+
+    def _documents(self, most: int | None) -> list[str]:
+        return [_block(number, found, most) for number, found in self._usable]
+
+    def _uncombined(self) -> Answer:
+        """The findings as they are, document by document."""
+        insights = [
+            self._insight(found.findings[0].claim, [f"{number}.1"])
+            for number, found in self._usable
+            if found.findings
+        ]
+        text = self._cleaned("\n\n".join(self._blocks()))
+        return Answer(text, tuple(insights[: self._plan.insights]), answered=bool(insights), partial=True)
+
+
+def _block(number: int, found: DocumentEvidence, most: int | None) -> str:
+    """The findings of a document, or the first so many of them."""
+    claims = [f"- {finding.claim} [{number}]" for finding in found.findings[:most]]
+    return "\n".join([f"{quoted(found.path)}:", *claims, *([found.notes] if found.notes else [])])
+
+
+def _entry(mark: str, finding: CheckedFinding) -> str:
+    quotes = " / ".join(f'"{" ".join(quote.text.split())}"' for quote in finding.quotes if quote.verified)
+    shown = f" Quote: {quotes}" if quotes else " (no quote of it was found in the document)"
+    return f"{mark} {finding.claim}{shown}"
+
+
+def _evidence(path: str, finding: CheckedFinding) -> list[Evidence]:
+    return [
+        Evidence(
+            document=path,
+            page=quote.page,
+            lines=None
+            if quote.start_line is None
+            else (quote.start_line, quote.end_line or quote.start_line),
+            # what stands in the document is given as it stands there, what was made up is not trusted
+            quote=visible(" ".join(quote.text.split())) if quote.verified else neutralised_line(quote.text),
+            verified=quote.verified,
+        )
+        for quote in finding.quotes
+    ]

@@ -1,0 +1,242 @@
+"""What each document says about the question: asked of a model, one prompt a document, and checked by the server."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from research_reasoning import prompts
+from research_reasoning.budget import OVERHEAD, DepthPlan
+from research_reasoning.call import Call
+from research_reasoning.evidence import answers
+from research_reasoning.evidence.coverage import coverage
+from research_reasoning.evidence.selection import Shown, clip, select
+from research_reasoning.models.protocol import Body, Completion, Extract, Outcome, Prompt, key_of
+from research_reasoning.replies.results import Coverage
+from research_reasoning.replies.untrusted import quoted
+from research_shared.documents import DocumentText
+from research_shared.errors import ModelUnavailable
+from research_shared.text.quotes import QuoteFinder
+
+RESERVE = 2
+"""Rounds that the combination and its repair need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A quote with its place, or without one when it was not found."""
+
+    text: str
+    start_line: int | None
+    end_line: int | None
+    page: int | None
+
+    @property
+    def verified(self) -> bool:
+        """Whether the document holds it."""
+        return self.start_line is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFinding:
+    """A finding whose quotes have been looked for."""
+
+    claim: str
+    quotes: tuple[Quote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentEvidence:
+    """What one document gave. `notes` is an answer that was no JSON, as prose; `failure` says why there is none."""
+
+    path: str
+    findings: tuple[CheckedFinding, ...] = ()
+    notes: str = ""
+    covered: Coverage | None = None
+    failure: str | None = None
+
+    def packed(self) -> dict[str, Any]:
+        """The evidence as JSON."""
+        kept = asdict(self)
+        kept["covered"] = self.covered.model_dump(mode="json") if self.covered else None
+        return kept
+
+    @classmethod
+    def unpacked(cls, kept: dict[str, Any]) -> "DocumentEvidence":
+        """The evidence that `packed` made."""
+        found = tuple(
+            CheckedFinding(item["claim"], tuple(Quote(**quote) for quote in item["quotes"]))
+            for item in kept["findings"]
+        )
+        covered = Coverage.model_validate(kept["covered"]) if kept["covered"] else None
+        return cls(kept["path"], found, kept["notes"], covered, kept["failure"])
+
+
+class EvidenceTask:
+    """The question put to one document."""
+
+    def __init__(self, call: Call, text: DocumentText, question: str, plan: DepthPlan, share: int) -> None:
+        self.text = text
+        self.label = f"the evidence in {quoted(text.path)}"
+        self.question = question
+        self.plan = plan
+        self._call = call
+        self._share = share
+        self._selected: tuple[Shown, str] | None = None
+        self.prose: str | None = None
+        """The model's first answer, when it was not the JSON that was asked for."""
+        self.key = key_of(
+            prompts.VERSION, "evidence", text.path, text.digest, question, plan, share, call.boundary
+        )
+        self.shown_key = f"shown:{self.key}"
+
+    async def selected(self) -> tuple[Shown, str]:
+        """What the model is shown, and the outline of the rest. The same in every round."""
+        if self._selected is None:
+            self._selected = await asyncio.to_thread(
+                select, self.text, self.question, self._share, self._call.estimate
+            )
+        return self._selected
+
+    def prompt(self) -> Prompt:
+        """The prompt for what the document says."""
+
+        async def build() -> Body:
+            shown, headings = await self.selected()
+            covered = coverage(self.text, shown.ranges, shown.clipped)
+            self._call.ledger.remember(self.shown_key, covered.model_dump(mode="json"), instead_of=[])
+            return prompts.evidence(
+                path=self.text.path,
+                question=self.question,
+                outline=headings,
+                material=shown.text,
+                whole=covered.complete,
+                plan=self.plan,
+                boundary=self._call.boundary,
+            )
+
+        size = min(self._share, len(self.text.data) // 3)
+        return Prompt(
+            self.key,
+            self.label,
+            self.plan.evidence_tokens,
+            build,
+            self._extract,
+            size + self._call.budget.overhead,
+            self.repair,
+        )
+
+    async def _extract(self) -> Extract:
+        shown, _ = await self.selected()
+        return Extract("evidence", tuple(shown.text.split("\n")), self.question, self.plan.findings)
+
+    def repair(self, answer: str) -> Prompt | None:
+        """The prompt that asks to correct an answer, or None when it is as it should be."""
+        if answers.findings(answer, self.plan.findings) is not None:
+            return None
+        self.prose = answer
+        return repair_prompt(
+            self._call, self.key, self.label, answer, prompts.EVIDENCE_SHAPE, self.plan.evidence_tokens
+        )
+
+    async def outcome(self, outcome: Outcome) -> DocumentEvidence:
+        """What came of asking, after the repair if there was one; prose that could not be repaired is kept as notes."""
+        if isinstance(outcome, Completion):
+            found = answers.findings(outcome.text, self.plan.findings)
+        elif self.prose is not None:
+            found = None
+        else:
+            return DocumentEvidence(self.text.path, failure=outcome.message)
+        if found is not None:
+            return await self._checked(found)
+        await self._call.client.warning(
+            f"{quoted(self.text.path)}: the model did not keep to the format; its prose is kept without evidence",
+            once=True,
+        )
+        prose = answers.without_citations(self.prose or "")
+        return await self._checked((), clip(prose, self.plan.notes_tokens, self._call.estimate))
+
+    async def _checked(self, found: Sequence[answers.Finding], notes: str = "") -> DocumentEvidence:
+        """The evidence, each quote looked for in the whole document."""
+        checked = await asyncio.to_thread(self._check, found)
+        return DocumentEvidence(self.text.path, checked, notes, await self._covered())
+
+    async def _covered(self) -> Coverage:
+        """What the model was shown: as it was written down when it was asked, perhaps rounds ago."""
+        kept = self._call.ledger.recall(self.shown_key)
+        if kept is not None:
+            return Coverage.model_validate(kept)
+        shown, _ = await self.selected()
+        return coverage(self.text, shown.ranges, shown.clipped)
+
+    def _check(self, found: Sequence[answers.Finding]) -> tuple[CheckedFinding, ...]:
+        finder = QuoteFinder(self.text)
+        return tuple(
+            CheckedFinding(finding.claim, tuple(_looked_for(finder, quote) for quote in finding.quotes))
+            for finding in found
+        )
+
+
+def _looked_for(finder: QuoteFinder, quote: str) -> Quote:
+    place = finder.find(quote)
+    if place is None:
+        return Quote(quote, None, None, None)
+    return Quote(quote, place.start_line, place.end_line, place.page)
+
+
+def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max_tokens: int) -> Prompt:
+    """The prompt that asks for an answer again as the JSON it should have been, as far as it could have been that."""
+    answer = clip(answer, min(2 * max_tokens, call.budget.material), call.estimate)
+
+    async def build() -> Body:
+        return prompts.repair(answer=answer, shape=shape, boundary=call.boundary)
+
+    async def nothing_to_extract() -> Extract:
+        raise AssertionError("the extractive route writes valid JSON")
+
+    return Prompt(
+        key_of("repair", key),
+        f"{label} in the right format",
+        max_tokens,
+        build,
+        nothing_to_extract,
+        call.estimate(answer) + OVERHEAD,
+    )
+
+
+async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> list[DocumentEvidence]:
+    """The evidence of all documents, asked at once; a failed one carries its reason.
+
+    A document is a step of progress when nothing more will be asked about it; `skipped` ones were steps before. The
+    last step is left to the end of the call.
+
+    Raises:
+        ModelUnavailable: nothing was answered because the model cannot be reached at all.
+    """
+    results: dict[str, DocumentEvidence] = {}
+    for task in tasks:
+        kept = call.ledger.recall(f"evidence:{task.key}")
+        if kept is not None:
+            results[task.key] = DocumentEvidence.unpacked(kept)
+    await _done(call, skipped + len(results), "evidence from earlier rounds")
+    open_tasks = [task for task in tasks if task.key not in results]
+
+    async def tell(index: int, outcome: Outcome) -> None:
+        # At once, not when all are in: in a call of several rounds the answer need not be carried any further.
+        task = open_tasks[index]
+        found = results[task.key] = await task.outcome(outcome)
+        if found.failure is None:
+            used = [task.key, key_of("repair", task.key), task.shown_key]
+            call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
+        await _done(call, skipped + len(results), f"evidence from {quoted(task.text.path)}")
+
+    for outcome in await call.ask([task.prompt() for task in open_tasks], reserve=RESERVE, tell=tell):
+        if isinstance(outcome, ModelUnavailable) and all(found.failure for found in results.values()):
+            raise outcome
+    return [results[task.key] for task in tasks]
+
+
+async def _done(call: Call, documents: int, message: str) -> None:
+    # The combination is still to come, and what waits for it can only be told below the total.
+    if documents < call.progress.total:
+        await call.progress.to(documents, message)

@@ -1,0 +1,44 @@
+"""Passages of one document ranked by how well they answer a question."""
+
+import math
+from collections import Counter
+from typing import Final
+
+from research_shared.documents import DocumentText
+from research_shared.text.analysis import STOP_WORDS, stems
+from research_shared.text.passages import Passage, passages
+
+K1: Final = 1.2
+
+
+B: Final = 0.75
+"""The usual constants of BM25 (Robertson and Zaragoza, 2009): how soon repetition saturates, how much length counts."""
+
+
+def rank(text: DocumentText, question: str, limit: int) -> list[Passage]:
+    """The passages of one document that answer a question best (BM25 over English stems), best first.
+
+    Passages that share no term with the question are left out, and equal ones keep the document's order. Scored here
+    and not in an index of its own: for the few hundred passages of one document building an index takes longer.
+    """
+    words = set(stems(question))
+    words = {word for word in words if word not in STOP_WORDS} or words
+    found = passages(text)
+    if not words or not found or limit < 1:
+        return []
+    counts: list[Counter[str]] = []
+    sizes: list[int] = []
+    for passage in found:
+        terms = stems(f"{passage.heading}\n{passage.text}")
+        counts.append(Counter(term for term in terms if term in words))
+        sizes.append(len(terms))
+    average = sum(sizes) / len(sizes)
+    spread = Counter(term for count in counts for term in count)
+    weights = {term: math.log1p((len(found) - n + 0.5) / (n + 0.5)) for term, n in spread.items()}
+
+    def score(ordinal: int) -> float:
+        norm = K1 * (1 - B + B * sizes[ordinal] / average)
+        return sum(weights[term] * n * (K1 + 1) / (n + norm) for term, n in sorted(counts[ordinal].items()))
+
+    matching = [ordinal for ordinal, count in enumerate(counts) if count]
+    return [found[ordinal] for ordinal in sorted(matching, key=lambda at: (-score(at), at))[:limit]]

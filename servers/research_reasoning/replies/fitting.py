@@ -1,0 +1,84 @@
+"""Results that are no longer than a model's context takes: what is least missed goes first, and is said to be gone."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from research_reasoning.replies.results import INCOMPLETE, Synthesis
+from research_shared.text.tokens import Estimator
+
+MAX_RESULT_TOKENS: Final = 20_000
+"""Estimated tokens of a structured result."""
+
+Shorten = Callable[[Synthesis], Synthesis]
+
+
+def fitted(result: Synthesis, estimate: Estimator, *, limit: int = MAX_RESULT_TOKENS) -> Synthesis:
+    """The result, or a shorter one with a warning that names what is left out of it."""
+    shorter = result
+    left_out: list[str] = []
+    for what, shorten in _steps():
+        if estimate(shorter.model_dump_json()) <= limit:
+            break
+        shorter = shorten(shorter)
+        left_out.append(what)
+    if not left_out:
+        return result
+    told = f"{INCOMPLETE}: the reply would be too long; left out are {', '.join(left_out)}"
+    return shorter.model_copy(update={"warnings": [*shorter.warnings, told]})
+
+
+def _steps() -> Iterator[tuple[str, Shorten]]:
+    yield "the line ranges of coverage", _without_ranges
+    yield "the coverage", _without_coverage
+    yield "all but four quotes of each insight", lambda result: _with_evidence(result, 4)
+    yield "all but one quote of each insight", lambda result: _with_evidence(result, 1)
+    yield "quotes beyond 200 characters", _with_short_quotes
+    yield "the reasons of skipped documents beyond 60 characters", _with_short_reasons
+
+
+def _without_ranges(result: Synthesis) -> Synthesis:
+    sources = [
+        source.model_copy(update={"coverage": source.coverage.model_copy(update={"ranges": []})})
+        if source.coverage is not None
+        else source
+        for source in result.sources
+    ]
+    return result.model_copy(update={"sources": sources})
+
+
+def _without_coverage(result: Synthesis) -> Synthesis:
+    sources = [source.model_copy(update={"coverage": None}) for source in result.sources]
+    return result.model_copy(update={"sources": sources})
+
+
+def _with_evidence(result: Synthesis, most: int) -> Synthesis:
+    insights = [
+        insight.model_copy(update={"evidence": insight.evidence[:most]}) for insight in result.key_insights
+    ]
+    return result.model_copy(update={"key_insights": insights})
+
+
+def _with_short_quotes(result: Synthesis) -> Synthesis:
+    insights = [
+        insight.model_copy(
+            update={
+                "evidence": [
+                    item.model_copy(update={"quote": _cut(item.quote, 200)}) for item in insight.evidence
+                ]
+            }
+        )
+        for insight in result.key_insights
+    ]
+    return result.model_copy(update={"key_insights": insights})
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _with_short_reasons(result: Synthesis) -> Synthesis:
+    sources = [
+        source.model_copy(update={"reason": _cut(source.reason, 60)}) if source.reason is not None else source
+        for source in result.sources
+    ]
+    return result.model_copy(update={"sources": sources})

@@ -1,0 +1,78 @@
+"""Where the research folders are: found and judged once, when the server starts."""
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from research_shared.access.names import actual
+from research_shared.base_errors import ConfigurationError
+from research_shared.root import Root
+
+_SYSTEM_DIRECTORIES = ("/", "/proc", "/sys", "/dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A root as it was found at start: where it really is, and which directories in it are roots of their own."""
+
+    root: Root
+    configured: Path
+    real: bytes
+    prefix: str
+    nested: tuple[tuple[bytes, ...], ...]
+
+
+def find_places(roots: Sequence[Root]) -> tuple[Place, ...]:
+    """Where each root is.
+
+    Raises:
+        ConfigurationError: one is missing, is no directory, is one of the system, or is given twice.
+    """
+    if not roots:
+        raise ConfigurationError("no research folder is configured")
+    reals = [_real_directory(root) for root in roots]
+    names = [root.name for root in roots]
+    if len(set(reals)) < len(reals) or len(set(names)) < len(names):
+        raise ConfigurationError("two research folders have the same name or are the same directory")
+    return tuple(
+        Place(
+            root=root,
+            configured=Path(os.path.abspath(root.directory)),  # noqa: PTH100  (resolve() follows links)
+            real=real,
+            prefix="" if len(roots) == 1 else root.name + "/",
+            nested=tuple(
+                tuple(other[len(real) + 1 :].split(b"/")) for other in reals if other.startswith(real + b"/")
+            ),
+        )
+        for root, real in zip(roots, reals, strict=True)
+    )
+
+
+def _real_directory(root: Root) -> bytes:
+    if not root.name or "/" in root.name or actual(root.name) != root.name.encode("utf-8", "replace"):
+        raise ConfigurationError(f"{root.name!r} cannot be the name of a research folder")
+    try:
+        real = os.path.realpath(os.fsencode(root.directory), strict=True)
+        status = Path(os.fsdecode(real)).stat()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the research folder {root.directory} cannot be opened: {error.strerror}",
+            hint="Create the directory, or set RESEARCH_ROOTS to the one that holds the documents.",
+        ) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise ConfigurationError(f"the research folder {root.directory} is not a directory")
+    text = os.fsdecode(real)
+    if any(_same_place(status, system) for system in _SYSTEM_DIRECTORIES) or text.startswith(
+        ("/proc/", "/sys/", "/dev/fd")
+    ):
+        raise ConfigurationError(f"{root.directory} is a directory of the system, not a research folder")
+    return real
+
+
+def _same_place(status: os.stat_result, system: str) -> bool:
+    try:
+        return os.path.samestat(status, Path(system).stat())
+    except OSError:
+        return False

@@ -1,0 +1,459 @@
+"""The operator's ceiling: the directories beneath which documents are, and the only door to a file.
+
+Every path is resolved beneath a root that was opened for that one operation, and what is read is what was opened:
+nothing is checked first and opened later. Links, hidden names and special files: see `docs/file-access.md`.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from research_shared.access import beneath
+from research_shared.access.names import MAX_PATH_BYTES, actual, shown
+from research_shared.access.places import Place, find_places
+from research_shared.access.scope import EVERYTHING, Scope, current_scope, narrowed_scope
+from research_shared.documents import DocumentInfo, Identity, media_type_of
+from research_shared.errors import (
+    ConfigurationError,
+    DocumentNotFound,
+    DocumentUnreadable,
+    Overloaded,
+    RootUnavailable,
+)
+from research_shared.root import Root
+
+if TYPE_CHECKING:
+    from research_shared.settings import Settings
+
+__all__ = [
+    "EVERYTHING",
+    "OpenDocument",
+    "Root",
+    "RootsPolicy",
+    "Scope",
+    "current_scope",
+    "identity_of",
+    "narrowed_scope",
+]
+
+_NO_NAMES = frozenset({b"", b".", b".."})
+_BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDocument:
+    """A regular file, open for reading; whoever holds it closes `fd`."""
+
+    info: DocumentInfo
+    fd: int
+
+
+class RootsPolicy:
+    """Opens and lists files beneath its roots, and nothing else.
+
+    `openat2=False` keeps to the portable way of opening even where the kernel has the better one.
+
+    Raises:
+        ConfigurationError: a root is missing, not a readable directory, a system directory, or given twice.
+    """
+
+    def __init__(
+        self, roots: Sequence[Root], *, include_hidden: bool = False, openat2: bool | None = None
+    ) -> None:
+        self._places = find_places(roots)
+        self.roots = tuple(roots)
+        self.include_hidden = include_hidden
+        self._openat2 = beneath.has_openat2() if openat2 is None else openat2
+        for place in self._places:
+            try:
+                os.close(self._open_root(place))
+            except RootUnavailable as error:
+                raise ConfigurationError(
+                    f"the research folder {place.root.directory} cannot be read"
+                ) from error
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """The ceiling that an operator has set."""
+        return cls(settings.roots, include_hidden=settings.include_hidden)
+
+    def available(self, root: Root) -> bool:
+        """Whether a root is there and can be read at the moment."""
+        try:
+            os.close(self._open_root(next(place for place in self._places if place.root == root)))
+        except RootUnavailable:
+            return False
+        return True
+
+    def open(self, path: str) -> OpenDocument:
+        """Open the document of this public path.
+
+        Raises:
+            DocumentNotFound: nothing readable is there within the current scope.
+            DocumentUnreadable: it is there, but the server may not read it.
+            RootUnavailable: its root is gone, or is not the directory it was at start.
+            Overloaded: the process cannot open more files now.
+        """
+        place, parts = self._locate(path)
+        media_type = media_type_of(path)
+        if media_type is None or not current_scope().admits(path):
+            raise _not_found()
+        root_fd = self._open_root(place)
+        try:
+            fd = self._open_beneath(place, root_fd, parts, beneath.FILE)
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                os.close(fd)
+                raise _not_found()
+        except OSError as error:
+            raise self._explained(error, place, root_fd, parts, path) from error
+        finally:
+            os.close(root_fd)
+        return OpenDocument(DocumentInfo(path, place.root.name, media_type, identity_of(status)), fd)
+
+    def stat(self, path: str) -> DocumentInfo:
+        """What the document of this public path is now; raises what `open` raises."""
+        document = self.open(path)
+        os.close(document.fd)
+        return document.info
+
+    def changed(self, documents: Iterable[DocumentInfo]) -> set[str]:
+        """The public paths of those documents that are not what they were, or not there within the current scope.
+
+        For many at once: a root and a directory are opened one time each, and a document not at all, so that whether
+        it may be read is not asked. Another device is no change.
+
+        Raises:
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+            Overloaded: the process cannot open more files now.
+        """
+        folders: dict[str, list[DocumentInfo]] = {}
+        for info in documents:
+            folders.setdefault(info.path.rpartition("/")[0], []).append(info)
+        changed: set[str] = set()
+        with ExitStack() as opened:
+            roots: dict[str, int] = {}
+            for inside in folders.values():
+                try:
+                    place, (*parts, _) = self._locate(inside[0].path)
+                except DocumentNotFound:
+                    changed.update(info.path for info in inside)
+                    continue
+                if place.root.name not in roots:
+                    roots[place.root.name] = self._open_root(place)
+                    opened.callback(os.close, roots[place.root.name])
+                changed.update(self._changed_in(place, roots[place.root.name], tuple(parts), inside))
+        return changed
+
+    def _changed_in(
+        self,
+        place: Place,
+        root_fd: int,
+        parts: tuple[bytes, ...],
+        inside: Sequence[DocumentInfo],
+    ) -> list[str]:
+        """Those of the documents of one directory that changed."""
+        try:
+            fd = self._open_beneath(place, root_fd, parts, beneath.PASSAGE, links=False)
+        except OSError as error:
+            self._raise_unless_passed_over(error, place)
+            return self._changed_alone(inside)
+        admits = current_scope().admits
+        base = inside[0].path.rfind("/") + 1
+        changed: list[str] = []
+        linked: list[DocumentInfo] = []
+        try:
+            for info in inside:
+                path = info.path
+                name = actual(path[base:])
+                hidden = name is not None and name.startswith(b".") and not self.include_hidden
+                if not name or hidden or media_type_of(path) is None or not admits(path):
+                    changed.append(path)
+                    continue
+                try:
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except OSError as error:
+                    self._raise_unless_passed_over(error, place)
+                    changed.append(path)
+                    continue
+                if stat.S_ISLNK(status.st_mode):
+                    linked.append(info)
+                elif not (stat.S_ISREG(status.st_mode) and info.identity.is_of(status)):
+                    changed.append(path)
+        finally:
+            os.close(fd)
+        return changed + self._changed_alone(linked)
+
+    def _changed_alone(self, documents: Iterable[DocumentInfo]) -> list[str]:
+        """The same for documents that links lead to, one by one."""
+        changed = []
+        for info in documents:
+            try:
+                same = self.stat(info.path).identity.same_file(info.identity)
+            except (DocumentNotFound, DocumentUnreadable):
+                same = False
+            if not same:
+                changed.append(info.path)
+        return changed
+
+    def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
+        """All documents within the current scope, in no particular order.
+
+        Directories that cannot be read are passed over. `stopped` is asked before each directory; once it says yes,
+        the listing ends early.
+
+        Raises:
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+        """
+        scope = current_scope()
+        for place in self._places:
+            if not place.prefix or scope.leads_to(place.root.name):
+                yield from self._walk_root(place, scope, stopped)
+
+    def _walk_root(self, place: Place, scope: Scope, stopped: Callable[[], bool]) -> Iterator[DocumentInfo]:
+        root_fd = self._open_root(place)
+        try:
+            todo: list[tuple[bytes, ...]] = [()]
+            while todo and not stopped():
+                parts = todo.pop()
+                base = place.prefix + "".join(shown(part) + "/" for part in parts)
+                with self._scanned(place, root_fd, parts) as entries:
+                    for entry, name in entries:
+                        public = base + shown(name)
+                        if entry.is_dir(follow_symlinks=False):
+                            if scope.leads_to(public):
+                                todo.append((*parts, name))
+                        elif (media_type := media_type_of(public)) is not None and scope.admits(public):
+                            status = self._status(place, root_fd, (*parts, name), entry)
+                            if status is not None:
+                                yield DocumentInfo(public, place.root.name, media_type, identity_of(status))
+        finally:
+            os.close(root_fd)
+
+    def documents_after(
+        self, path: str, limit: int, stopped: Callable[[], bool] = lambda: False
+    ) -> list[DocumentInfo]:
+        """The first `limit` documents within the current scope that come after a path, in the order of their paths.
+
+        Directories are opened in that order, only those that can hold such a document and only until there are enough
+        of them: a part of a large folder costs much less than all of it. Otherwise as `walk`.
+
+        Raises:
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+        """
+        scope = current_scope()
+        found: list[DocumentInfo] = []
+        for place in sorted(self._places, key=lambda place: place.prefix):
+            if len(found) >= limit or not _holds_later(place.prefix, path):
+                continue
+            if place.prefix and not scope.leads_to(place.root.name):
+                continue
+            root_fd = self._open_root(place)
+            try:
+                todo: list[DocumentInfo | tuple[bytes, ...]] = [()]
+                while todo and len(found) < limit and not stopped():
+                    match todo.pop():
+                        case DocumentInfo() as info:
+                            found.append(info)
+                        case parts:
+                            inside = self._inside_after(place, root_fd, parts, path, limit - len(found))
+                            todo += reversed(inside)
+            finally:
+                os.close(root_fd)
+        return found
+
+    def _inside_after(
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...], path: str, limit: int
+    ) -> list[DocumentInfo | tuple[bytes, ...]]:
+        """What of a directory comes after a path, in order: documents, `limit` at most, and directories."""
+        scope = current_scope()
+        base = place.prefix + "".join(shown(part) + "/" for part in parts)
+        inside: list[DocumentInfo | tuple[bytes, ...]] = []
+        with self._scanned(place, root_fd, parts) as entries:
+            later: list[tuple[str, bytes, os.DirEntry[str]]] = []
+            for entry, name in entries:
+                public = base + shown(name)
+                if entry.is_dir(follow_symlinks=False):
+                    # with the slash, because that is how the paths beneath it compare
+                    if _holds_later(public + "/", path) and scope.leads_to(public):
+                        later.append((public + "/", name, entry))
+                elif public > path and media_type_of(public) is not None and scope.admits(public):
+                    later.append((public, name, entry))
+            documents = 0
+            for public, name, entry in sorted(later, key=lambda found: found[0]):
+                if public.endswith("/"):
+                    inside.append((*parts, name))
+                    continue
+                status = self._status(place, root_fd, (*parts, name), entry)
+                media_type = media_type_of(public)
+                if status is None or media_type is None:
+                    continue
+                inside.append(DocumentInfo(public, place.root.name, media_type, identity_of(status)))
+                documents += 1
+                if documents == limit:
+                    break
+        return inside
+
+    @contextmanager
+    def _scanned(
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...]
+    ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
+        """The entries of a directory that may be named, with their names; they can be asked until the end."""
+        try:
+            fd = self._open_beneath(place, root_fd, parts, beneath.DIRECTORY, links=False)
+        except OSError as error:
+            self._raise_unless_passed_over(error, place)
+            if not parts:
+                raise _unavailable(place.root) from None
+            yield iter(())
+            return
+        try:
+            with os.scandir(fd) as entries:
+                yield self._named(place, parts, entries)
+        finally:
+            os.close(fd)
+
+    def _named(
+        self, place: Place, parts: tuple[bytes, ...], entries: Iterable["os.DirEntry[str]"]
+    ) -> Iterator[tuple["os.DirEntry[str]", bytes]]:
+        room = MAX_PATH_BYTES - sum(map(len, parts)) - len(parts)
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            if len(name) <= room and self._admits(place, (*parts, name)):
+                yield entry, name
+
+    def _status(
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
+    ) -> os.stat_result | None:
+        """What a regular file is now; a link stands for the file that it leads to. None for anything else."""
+        try:
+            if entry.is_symlink():
+                fd = self._open_beneath(place, root_fd, parts, beneath.FILE)
+                try:
+                    status = os.fstat(fd)
+                finally:
+                    os.close(fd)
+            else:
+                status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            self._raise_unless_passed_over(error, place)
+            return None
+        # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
+        return status if stat.S_ISREG(status.st_mode) else None
+
+    def _raise_unless_passed_over(self, error: OSError, place: Place) -> None:
+        """A listing may leave out what cannot be read, but not what could not be read just now."""
+        if error.errno in _BUSY:
+            raise _overloaded() from error
+        if error.errno in _BROKEN:
+            raise _unavailable(place.root) from error
+
+    def _locate(self, path: str) -> tuple[Place, tuple[bytes, ...]]:
+        raw = actual(path)
+        if raw is None:
+            raise _not_found()
+        parts = tuple(raw.split(b"/"))
+        place: Place | None = self._places[0]
+        if len(self._places) > 1:
+            place = next((p for p in self._places if p.root.name.encode() == parts[0]), None)
+            parts = parts[1:]
+        if place is None or not parts or not _NO_NAMES.isdisjoint(parts):
+            raise _not_found()
+        if not all(self._admits(place, parts[: end + 1]) for end in range(len(parts))):
+            raise _not_found()
+        return place, parts
+
+    def _admits(self, place: Place, parts: Sequence[bytes]) -> bool:
+        """Whether the last step of a resolved path is neither hidden nor a root of its own."""
+        return (self.include_hidden or parts[-1][:1] != b".") and (
+            not place.nested or tuple(parts) not in place.nested
+        )
+
+    def _open_root(self, place: Place) -> int:
+        """The root, for one operation. It must still be where it was at start, and be searchable."""
+        fd = -1
+        try:
+            fd = beneath.open_absolute(place.real, beneath.DIRECTORY, openat2=self._openat2)
+            status = os.stat(b".", dir_fd=fd)
+            repointable = os.fsencode(place.configured) != place.real
+            if repointable and not os.path.samestat(status, place.configured.stat()):
+                raise FileNotFoundError
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            if error.errno in _BUSY:
+                raise _overloaded() from error
+            raise _unavailable(place.root) from error
+        return fd
+
+    def _open_beneath(
+        self, place: Place, root_fd: int, parts: tuple[bytes, ...], flags: int, *, links: bool = True
+    ) -> int:
+        if self._openat2:
+            try:
+                return beneath.open_unlinked(root_fd, parts, flags)
+            except OSError as error:
+                if error.errno != errno.ELOOP or not links:
+                    raise
+        scope = current_scope()
+
+        def admits(resolved: Sequence[bytes]) -> bool:
+            public = place.prefix + shown(b"/".join(resolved))
+            return self._admits(place, resolved) and scope.leads_to(public)
+
+        return beneath.open_walking(
+            root_fd, parts, flags, admits, max_links=beneath.MAX_LINKS if links else 0
+        )
+
+    def _explained(
+        self, error: OSError, place: Place, root_fd: int, parts: tuple[bytes, ...], path: str
+    ) -> Exception:
+        if error.errno in _BUSY:
+            return _overloaded()
+        if error.errno in _BROKEN:
+            return _unavailable(place.root)
+        if error.errno in {errno.EACCES, errno.EPERM} and self._is_listed(place, root_fd, parts):
+            return DocumentUnreadable(
+                f"{path} gives no text: the server is not permitted to read it", reason="not permitted"
+            )
+        return _not_found()
+
+    def _is_listed(self, place: Place, root_fd: int, parts: tuple[bytes, ...]) -> bool:
+        """Whether a file that cannot be opened is one that the listing shows anyway."""
+        try:
+            fd = self._open_beneath(place, root_fd, parts[:-1], beneath.PASSAGE)
+        except OSError:
+            return False
+        try:
+            return stat.S_ISREG(os.stat(parts[-1], dir_fd=fd, follow_symlinks=False).st_mode)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+
+def _holds_later(directory: str, path: str) -> bool:
+    """Whether beneath a directory, given with its final slash, there can be a path that comes after another one."""
+    return directory > path or path.startswith(directory)
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """The identity that a stat result stands for."""
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _not_found() -> DocumentNotFound:
+    return DocumentNotFound("no document has this path")
+
+
+def _unavailable(root: Root) -> RootUnavailable:
+    return RootUnavailable(f"the research folder {root.name!r} is not available")
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("the server has too many files open")

@@ -1,0 +1,117 @@
+"""The error boundary: every failure leaves a server with a code, a message and a hint, and nothing else of it does."""
+
+import secrets
+from typing import Any, TypeVar
+
+from fastmcp.exceptions import DisabledError, NotFoundError, ValidationError
+from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.tools.base import RawStructuredToolResult, ToolResult
+from mcp import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolRequestParams
+from pydantic import ValidationError as PydanticValidationError
+from pydantic_core import to_json
+
+from research_shared.errors import (
+    ERROR_META_KEY,
+    AuditUnavailable,
+    InternalError,
+    InvalidArguments,
+    ResearchError,
+    UnknownTool,
+)
+from research_shared.logs import get_logger
+from research_shared.middleware.layer import Layer
+
+R = TypeVar("R")
+
+log = get_logger("research.boundary")
+MAX_PROBLEMS = 5
+STRUCTURED_META_KEY = "io.github.research-assistant-mcp/structured-content"
+"""Where the `_meta` of another server's error result holds what that server sent as structured content."""
+
+
+def describe(problems: PydanticValidationError) -> str:
+    """One sentence on what is wrong with a call's arguments, without echoing long values."""
+    parts = [
+        f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
+        for problem in problems.errors(include_url=False, include_context=False, include_input=False)[
+            :MAX_PROBLEMS
+        ]
+    ]
+    return "; ".join(parts)
+
+
+def as_research_error(error: Exception) -> ResearchError:
+    """The structured form of any failure, decided along the classes it is an instance of and its causes."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ResearchError):
+            return seen
+        seen = seen.__cause__
+    if isinstance(error, ValidationError | PydanticValidationError):
+        cause = error if isinstance(error, PydanticValidationError) else error.__cause__
+        return InvalidArguments(describe(cause) if isinstance(cause, PydanticValidationError) else str(error))
+    if isinstance(error, NotFoundError | DisabledError):
+        return UnknownTool("this server has no such tool")
+    error_id = secrets.token_hex(8)
+    log.error("unexpected error", error_id=error_id, exc_info=error)
+    return InternalError("something unexpected went wrong inside the server", error_id=error_id)
+
+
+def error_result(error: ResearchError) -> ToolResult:
+    """A tool result that says `isError`: code, message and hint as text, the payload in `_meta`.
+
+    It has no structured content: that would have to fit the tool's output schema, and clients that check it (the
+    TypeScript SDK 1.x, MCP Inspector, LangChain.js) throw away the whole error when it does not.
+    """
+    return ToolResult(
+        content=f"{error.code}: {error.message}\nHint: {error.hint}",
+        meta={ERROR_META_KEY: error.payload()},
+        is_error=True,
+    )
+
+
+def protocol_error(error: ResearchError) -> MCPError:
+    """The error of a request that has no result to say `isError` in: message, and `{"error": payload}` as its data."""
+    code = INTERNAL_ERROR if isinstance(error, InternalError | AuditUnavailable) else INVALID_PARAMS
+    return MCPError(code=code, message=error.message, data={"error": error.payload()})
+
+
+def without_structured_content(result: R) -> R | ToolResult:
+    """The result as clients accept it whatever output schema its tool declares: an error has no structured content.
+
+    What an error of another server held there is kept in `_meta`, and becomes its text if it has none.
+    """
+    if not isinstance(result, ToolResult) or not result.is_error:
+        return result
+    held: Any = result.structured_content
+    if held is None and not isinstance(result, RawStructuredToolResult):
+        return result
+    meta = result.meta if held is None else {**(result.meta or {}), STRUCTURED_META_KEY: held}
+    return ToolResult(content=result.content or to_json(held).decode(), meta=meta, is_error=True)
+
+
+class ErrorBoundary(Layer):
+    """Turns failures of tools into error results, and failures of everything else into protocol errors."""
+
+    async def on_call_tool(
+        self,
+        context: MiddlewareContext[CallToolRequestParams],
+        call_next: CallNext[CallToolRequestParams, ToolResult],
+    ) -> ToolResult:
+        """Answer a failed call with an `isError` result."""
+        try:
+            return without_structured_content(await call_next(context))
+        except MCPError:
+            raise
+        except Exception as error:  # noqa: BLE001  (the boundary: whatever it is, it must not leave as it is)
+            return error_result(as_research_error(error))
+
+    async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Answer any other failed request with a protocol error that carries the same structure."""
+        try:
+            return await call_next(context)
+        except (MCPError, NotFoundError, DisabledError):
+            raise
+        except Exception as error:
+            raise protocol_error(as_research_error(error)) from error

@@ -1,0 +1,34 @@
+"""A scope on its way between servers of ours: in the `_meta` of a request."""
+
+from typing import Any
+
+from fastmcp.server.middleware import CallNext, MiddlewareContext
+
+from research_shared.access.roots import Scope, narrowed_scope
+from research_shared.middleware.layer import Layer
+
+SCOPE_META_KEY = "io.github.research-assistant-mcp/scope"
+"""The list of public path prefixes that a request may see. Anybody may send it: it only ever narrows."""
+
+
+def scope_of(meta: dict[str, Any] | None) -> Scope | None:
+    """The scope that a request's `_meta` carries, if any; one that cannot be read stands for nothing."""
+    if meta is None or SCOPE_META_KEY not in meta:
+        return None
+    prefixes = meta[SCOPE_META_KEY]
+    if isinstance(prefixes, list) and all(isinstance(prefix, str) for prefix in prefixes):
+        return Scope(tuple(sorted(prefixes)))
+    return Scope(())
+
+
+class ScopeFromRequest(Layer):
+    """Serves each request within the scope that it carries, on top of the server's own ceiling."""
+
+    async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Narrow the scope before the request is served."""
+        request = context.fastmcp_context.request_context if context.fastmcp_context is not None else None
+        scope = scope_of(request.meta if request is not None else None)
+        if scope is None:
+            return await call_next(context)
+        with narrowed_scope(scope):
+            return await call_next(context)

@@ -1,0 +1,206 @@
+"""PDFs: the pages that a worker sends, put together; a document that kills its worker keeps what it had."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from research_shared.reading.extraction import _worker
+from research_shared.reading.extraction.pool import Slot, WorkerPool
+from research_shared.reading.extraction.result import (
+    DAMAGED,
+    ENCRYPTED,
+    NO_TEXT,
+    NOT_A_PDF,
+    TIMED_OUT,
+    TOO_LARGE,
+    UNAVAILABLE,
+    Extracted,
+    Unreadable,
+)
+from research_shared.reading.extraction.worker import WorkerGone, WorkerLost
+from research_shared.reading.limits import Limits
+
+ENGINES = ("pypdfium2", "pypdf")
+MAX_RESTARTS = 3
+"""How often reading goes on behind a page that hung or crashed the worker."""
+_REASONS = frozenset({ENCRYPTED, DAMAGED, NOT_A_PDF, NO_TEXT, TOO_LARGE})
+
+
+@dataclass(slots=True)
+class _Progress:
+    """The pages so far of one engine; None stands for a page that could not be read."""
+
+    engine: str
+    total: int
+    file_digest: str
+    pages: list[bytes | None] = field(default_factory=list)
+    cut: bool = False
+
+    @property
+    def has_text(self) -> bool:
+        return any(self.pages)
+
+
+async def read_pdf(pool: WorkerPool, fd: int, limits: Limits) -> Extracted:
+    """The text of an open PDF. Time counts from when a worker is free.
+
+    Raises:
+        Unreadable: there is no text in it, or none could be had within the limits.
+    """
+    async with pool.slot() as slot:
+        reading = _Reading(slot, fd, limits)
+        await reading.run()
+    # Joining is cheap for a paper and not for the largest text that is allowed, hence the thread.
+    return await asyncio.to_thread(reading.result)
+
+
+class _Reading:
+    def __init__(self, slot: Slot, fd: int, limits: Limits) -> None:
+        self._slot = slot
+        self._fd = fd
+        self._limits = limits
+        self._progress: _Progress | None = None
+        self._reason: str | None = None
+
+    async def run(self) -> None:
+        """Read until the end, the limits, or the last restart."""
+        try:
+            await self._slot.worker()
+        except (WorkerLost, OSError) as error:
+            raise Unreadable(UNAVAILABLE) from error
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._limits.document_timeout_s
+        engines: tuple[str, ...] = ENGINES
+        for _ in range(1 + MAX_RESTARTS):
+            try:
+                self._reason = await self._attempt(engines, deadline)
+            except WorkerGone:
+                self._reason = UNAVAILABLE
+                continue
+            except TimeoutError:
+                self._reason = TIMED_OUT
+            except (WorkerLost, OSError) as error:
+                out_of_memory = isinstance(error, WorkerLost) and error.out_of_memory
+                self._reason = TOO_LARGE if out_of_memory else DAMAGED
+            else:
+                return
+            if clock() >= deadline:
+                return
+            if self._progress is not None:
+                # Go on behind the page that did it.
+                self._progress.pages.append(None)
+                if len(self._progress.pages) >= self._wanted(self._progress):
+                    return
+                engines = (self._progress.engine.partition(" ")[0],)
+            elif self._reason != TIMED_OUT and len(engines) > 1:
+                engines = engines[1:]
+            else:
+                return
+
+    async def _attempt(self, engines: tuple[str, ...], deadline: float) -> str | None:
+        job = _worker.Job(
+            engines=list(engines),
+            first_page=len(self._progress.pages) + 1 if self._progress else 1,
+            max_pages=self._limits.max_pages,
+            max_text_bytes=self._limits.max_text_bytes,
+            timeout_s=self._limits.document_timeout_s,
+        )
+        try:
+            worker = await self._slot.worker()
+            frames = worker.run(job, self._fd, deadline=deadline, page_timeout_s=self._limits.page_timeout_s)
+            async with aclosing(frames):
+                async for kind, payload in frames:
+                    if kind == _worker.END:
+                        break
+                    self._take(kind, payload)
+            answer = json.loads(payload)
+            if answer["retire"]:
+                self._slot.kill()
+        except (ValueError, KeyError, TypeError) as error:
+            self._slot.kill()
+            raise WorkerLost("it made no sense") from error
+        except BaseException:
+            self._slot.kill()
+            raise
+        return answer["reason"] if answer["reason"] in _REASONS else None
+
+    def _wanted(self, progress: _Progress) -> int:
+        return min(progress.total, self._limits.max_pages)
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == _worker.START:
+            header = json.loads(payload)
+            if self._progress is None or self._progress.engine != header["engine"]:
+                self._progress = _Progress(str(header["engine"]), int(header["pages"]), str(header["digest"]))
+            return
+        if self._progress is None or len(self._progress.pages) >= self._wanted(self._progress):
+            raise WorkerLost("it sent a page out of turn")
+        if kind == _worker.PAGE:
+            payload.decode("utf-8")
+            self._progress.pages.append(payload)
+        elif kind == _worker.MISSING:
+            self._progress.pages.append(None)
+        else:
+            self._progress.cut = True
+
+    def result(self) -> Extracted:
+        """The text of the pages, or `Unreadable`."""
+        progress = self._progress
+        if progress is None or not progress.has_text:
+            raise Unreadable(self._reason or NO_TEXT)
+        pages = progress.pages
+        if not progress.cut:
+            wanted = self._wanted(progress)
+            pages = (pages + [None] * (wanted - len(pages)))[:wanted]
+        starts: list[int] = []
+        line = 1
+        for page in pages:
+            starts.append(line)
+            line += page.count(b"\n") + 1 if page else 0
+        missing = tuple(number for number, page in enumerate(pages, start=1) if page is None)
+        return Extracted(
+            engine=progress.engine,
+            file_digest=progress.file_digest,
+            data=b"\n".join(filter(None, pages)),
+            page_starts=tuple(starts),
+            missing_pages=missing,
+            notes=tuple(self._notes(progress, pages, missing)),
+        )
+
+    def _notes(
+        self, progress: _Progress, pages: list[bytes | None], missing: tuple[int, ...]
+    ) -> Iterator[str]:
+        if missing:
+            yield f"{in_words(missing)} could not be read and {_are(missing)} missing"
+        empty = tuple(number for number, page in enumerate(pages, start=1) if page == b"")
+        if empty:
+            yield f"{in_words(empty)} {'have' if len(empty) > 1 else 'has'} no text (scanned or blank)"
+        if self._reason == TIMED_OUT:
+            yield "reading took longer than is allowed and was stopped"
+        if progress.cut:
+            yield f"the text was cut after {self._limits.max_text_bytes} bytes, on page {len(pages)} of {progress.total}"
+        elif progress.total > len(pages):
+            yield f"only the first {len(pages)} of {progress.total} pages were read"
+
+
+def _are(pages: tuple[int, ...]) -> str:
+    return "are" if len(pages) > 1 else "is"
+
+
+def in_words(pages: Sequence[int], most: int = 10) -> str:
+    """Page numbers for people, runs put together.
+
+    >>> in_words((2, 4, 5, 6))
+    'pages 2, 4-6'
+    """
+    runs: list[tuple[int, int]] = []
+    for page in pages:
+        if runs and runs[-1][1] == page - 1:
+            runs[-1] = (runs[-1][0], page)
+        else:
+            runs.append((page, page))
+    words = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:most]]
+    more = sum(last - first + 1 for first, last in runs[most:])
+    return f"page{'s' if len(pages) > 1 else ''} {', '.join(words)}{f' and {more} more' if more else ''}"

@@ -1,0 +1,196 @@
+"""A worker process as its owner sees it: started, given one job at a time, killed when that takes too long."""
+
+import asyncio
+import importlib.util
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import AsyncGenerator
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from research_shared.reading.extraction import _worker
+from research_shared.reading.threads import in_thread
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 1.0
+_RECEIVE = 256 * 1024
+_NO_MEMORY = frozenset({-signal.SIGABRT, -signal.SIGKILL})
+"""How a process ends for want of memory: native code aborts, or the system kills it."""
+
+
+class WorkerLost(Exception):
+    """The process has ended, or said something that it cannot have meant."""
+
+    def __init__(self, message: str = "it does not listen", *, out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.out_of_memory = out_of_memory
+
+
+@cache
+def _package_directories() -> tuple[str, ...]:
+    found = (importlib.util.find_spec(name) for name in ("pypdfium2", "pypdfium2_raw", "pypdf"))
+    return tuple(
+        dict.fromkeys(str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin)
+    )
+
+
+class WorkerGone(WorkerLost):
+    """The process may have ended before it was given the job, which therefore may not be to blame."""
+
+
+class Worker:
+    """One process that reads PDFs. Whatever happens to this object, the process goes with it."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and our own script)
+                    [
+                        sys.executable, "-I", "-S", _worker.__file__,
+                        str(theirs.fileno()), str(memory_bytes), *_package_directories(),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    cwd="/",
+                    env={},
+                )  # fmt: skip
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        self._channel = ours
+        self._received = bytearray()
+        self._has_served = False
+        self._finalizer = weakref.finalize(self, _end, self._process, ours)
+
+    @classmethod
+    async def start(cls, memory_bytes: int) -> Self:
+        """A worker that is ready for its first job.
+
+        Raises:
+            WorkerLost: it did not come up.
+        """
+        worker = await in_thread(lambda: cls(memory_bytes), abandon=cls.kill)
+        try:
+            await worker._come_up()  # noqa: SLF001  (our own)
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    async def _come_up(self) -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                kind, _ = await self._frame(0)
+        except TimeoutError as error:
+            raise WorkerLost("it did not start in time") from error
+        if kind != _worker.READY:
+            raise WorkerLost("it did not start as expected")
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there and has not been told to go."""
+        return self._finalizer.alive and self._process.poll() is None
+
+    async def run(
+        self, job: _worker.Job, fd: int, *, deadline: float, page_timeout_s: float
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        """The frames that answer a job, `END` last. `deadline` is a time of the running loop's clock.
+
+        Raises:
+            TimeoutError: the next frame did not come in time. Kill the worker.
+            WorkerLost: the process has ended.
+        """
+        clock = asyncio.get_running_loop().time
+        message = json.dumps(job._asdict()).encode()
+        try:
+            # A few hundred bytes into the empty buffer of an idle worker: this does not block.
+            socket.send_fds(self._channel, [_worker.REQUEST.pack(len(message)) + message], [fd])
+        except OSError as error:
+            raise WorkerGone from error
+        kind = -1
+        while kind != _worker.END:
+            try:
+                async with asyncio.timeout_at(min(clock() + page_timeout_s, deadline)):
+                    kind, payload = await self._frame(job.max_text_bytes)
+            except WorkerLost as error:
+                if kind == -1 and self._has_served:
+                    raise WorkerGone from error
+                raise
+            self._has_served = self._has_served or kind == _worker.END
+            yield kind, payload
+
+    async def _frame(self, largest: int) -> tuple[int, bytes]:
+        header = await self._take(_worker.FRAME.size)
+        kind, length = _worker.FRAME.unpack(header)
+        if length > largest + 4096:
+            raise WorkerLost("it sent more than it was asked for")
+        return kind, await self._take(length)
+
+    async def _take(self, count: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        while len(self._received) < count:
+            try:
+                chunk = await loop.sock_recv(self._channel, _RECEIVE)
+            except OSError as error:
+                raise WorkerLost from error
+            if not chunk:
+                raise WorkerLost("it has ended", out_of_memory=await self._ended() in _NO_MEMORY)
+            self._received += chunk
+        taken = bytes(self._received[:count])
+        del self._received[:count]
+        return taken
+
+    async def _ended(self) -> int | None:
+        """The exit status; negative for a signal."""
+        try:
+            return await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """End the process at once. It is waited for in the background."""
+        if self._finalizer.detach() is not None:
+            self._process.kill()
+            _close(self._process, self._channel)
+            threading.Thread(target=self._process.wait, name="research-reaper", daemon=True).start()
+
+    async def stop(self) -> None:
+        """Let the process end, and wait until it has."""
+        if self._finalizer.detach() is not None:
+            _close(self._process, self._channel)
+            await asyncio.to_thread(_wait, self._process)
+
+
+def _close(process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
+    channel.close()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end(process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
+    process.kill()
+    _close(process, channel)
+    process.wait()

@@ -1,0 +1,349 @@
+"""The document library: what is there, and the text of each document, cached by the file's identity."""
+
+import asyncio
+import hashlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from research_shared.access.globs import compile_pattern
+from research_shared.access.roots import OpenDocument, RootsPolicy, identity_of
+from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.errors import DocumentUnreadable, ResearchError
+from research_shared.reading.cache import Key, TextCache
+from research_shared.reading.extraction import (
+    EXPLANATIONS,
+    Extracted,
+    Unreadable,
+    WorkerPool,
+    read_pdf,
+    read_text,
+)
+from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, TOO_LARGE, UNAVAILABLE
+from research_shared.reading.limits import Limits
+from research_shared.reading.threads import in_thread
+
+if TYPE_CHECKING:
+    from research_shared.settings import Settings
+
+__all__ = ["Library", "Limits", "Stats"]
+
+READ_ATTEMPTS = 3
+"""How often a file that changes while it is read is read again."""
+RETRY_AFTER_S = 300.0
+"""How long a document that timed out is left alone."""
+SETTLED_NS = 20_000_000
+"""A file changed more recently than this may change again without its time stamps showing it: kernels stamp files
+with the time of the last clock tick, up to 10 ms ago."""
+MAX_FAILURES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the library holds and has done; sizes are bytes."""
+
+    documents: int
+    cached_bytes: int
+    hits: int
+    misses: int
+    workers: int
+
+
+@dataclass(slots=True)
+class _Flight:
+    """An extraction under way, and how many wait for it."""
+
+    task: "asyncio.Task[DocumentText]"
+    waiting: int = 0
+
+
+class Library:
+    """Documents beneath the roots. One instance serves all requests of a process.
+
+    Use it as an asynchronous context manager; servers that share one enter it each, and the last one to leave
+    closes it. Without that it works too, and its processes end with it. `clock` and `wall_ns` are for tests.
+    """
+
+    def __init__(
+        self,
+        roots: RootsPolicy,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.roots = roots
+        self.limits = limits
+        self._pool = WorkerPool(limits.workers, limits.worker_memory_bytes)
+        self._texts = TextCache(limits.cache_bytes)
+        self._failures: OrderedDict[Key, tuple[str, float]] = OrderedDict()
+        self._flights: dict[Key, _Flight] = {}
+        self._clock = clock
+        self._wall_ns = wall_ns
+        self._entered = 0
+        self._hits = 0
+        self._misses = 0
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """A library over the operator's roots, within the operator's limits."""
+        return cls(RootsPolicy.from_settings(settings), Limits.from_settings(settings))
+
+    async def __aenter__(self) -> Self:
+        self._entered += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered -= 1
+        if self._entered == 0:
+            await self._close()
+
+    async def _close(self) -> None:
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._pool.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let all texts go that are kept in memory, and what is known about unreadable documents."""
+        self._texts.clear()
+        self._failures.clear()
+
+    @property
+    def stats(self) -> Stats:
+        """Figures for metrics."""
+        return Stats(len(self._texts), self._texts.held_bytes, self._hits, self._misses, len(self._pool.pids))
+
+    async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
+        """The documents within the current scope whose path matches, sorted by path.
+
+        Raises:
+            InvalidPattern: the pattern is too long or malformed.
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+        """
+        matches = compile_pattern(pattern)
+        stop = threading.Event()
+
+        def found() -> list[DocumentInfo]:
+            infos = [info for info in self.roots.walk(stop.is_set) if matches(info.path)]
+            infos.sort(key=lambda info: info.path)
+            return infos
+
+        try:
+            return await asyncio.to_thread(found)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+
+    async def documents_after(self, path: str, limit: int) -> list[DocumentInfo]:
+        """The first `limit` documents within the current scope that come after a path, sorted by path.
+
+        Raises:
+            RootUnavailable: a root is gone, or is not the directory it was at start.
+        """
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(self.roots.documents_after, path, limit, stop.is_set)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+
+    async def stat(self, path: str) -> DocumentInfo:
+        """What a document is now: a cheap way to see whether it has changed or gone. Raises what `read` raises."""
+        return await asyncio.to_thread(self.roots.stat, path)
+
+    async def read(self, path: str) -> DocumentText:
+        """The text of one document.
+
+        Raises:
+            DocumentNotFound: no such document within the current scope.
+            DocumentUnreadable: it is there, but gives no text.
+            RootUnavailable: its root is gone, or is not the directory it was at start.
+            Overloaded: the process cannot open more files now.
+        """
+        document = await in_thread(lambda: self.roots.open(path), abandon=lambda opened: os.close(opened.fd))
+        owned = True
+        try:
+            info = document.info
+            key = (info.identity, info.media_type)
+            if (text := self._texts.get(key)) is not None:
+                self._hits += 1
+                return text if text.path == path else replace(text, path=path)
+            self._raise_known_failure(key, path)
+            flight = self._flights.get(key)
+            if flight is None:
+                self._misses += 1
+                flight = self._start(key, document)
+                owned = False
+        finally:
+            if owned:
+                os.close(document.fd)
+        flight.waiting += 1
+        try:
+            text = await asyncio.shield(flight.task)
+        except Unreadable as failure:
+            raise _unreadable(path, failure.reason) from None
+        except asyncio.CancelledError:
+            if flight.task.cancelled() and not _being_cancelled():
+                raise _unreadable(path, UNAVAILABLE) from None  # the library was closed meanwhile
+            raise
+        finally:
+            flight.waiting -= 1
+            if flight.waiting == 0 and not flight.task.done():
+                self._flights.pop(key, None)
+                flight.task.cancel()
+        return text if text.path == path else replace(text, path=path)
+
+    def _start(self, key: Key, document: OpenDocument) -> _Flight:
+        flight = _Flight(asyncio.create_task(self._extract(document), name=f"read {document.info.path}"))
+        self._flights[key] = flight
+
+        def landed(task: "asyncio.Task[DocumentText]") -> None:
+            os.close(document.fd)
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            if not task.cancelled():
+                task.exception()  # every waiter may have left: then nobody else looks at it
+
+        flight.task.add_done_callback(landed)
+        return flight
+
+    async def _extract(self, document: OpenDocument) -> DocumentText:
+        info, fd = document.info, document.fd
+        for _ in range(READ_ATTEMPTS):
+            try:
+                extracted = await self._extract_once(info, fd)
+            except Unreadable as failure:
+                problem: Unreadable | None = failure
+            else:
+                problem = None
+            now = identity_of(os.fstat(fd))
+            if now == info.identity:
+                break
+            info = replace(info, identity=now)
+        else:
+            raise Unreadable(CHANGING)
+        if problem is not None:
+            if problem.reason != UNAVAILABLE and self._settled(info.identity):
+                self._remember_failure((info.identity, info.media_type), problem.reason)
+            raise problem
+        text = _document(info, extracted)
+        if self._settled(info.identity):
+            self._texts.put((info.identity, info.media_type), text)
+        return text
+
+    async def _extract_once(self, info: DocumentInfo, fd: int) -> Extracted:
+        if info.size_bytes > self.limits.max_file_bytes:
+            raise Unreadable(TOO_LARGE)
+        if info.media_type == "application/pdf":
+            return await read_pdf(self._pool, fd, self.limits)
+        try:
+            return await _read_text_in_thread(fd, info.size_bytes, self.limits)
+        except OSError as error:
+            raise Unreadable(UNAVAILABLE) from error
+
+    async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
+        """The texts of those of these documents that are plain text and readable at once, in one thread.
+
+        Many times faster than `read` for many small files. What is missing from the result is for `read`, which says
+        what is wrong with it.
+        """
+        stop = threading.Event()
+
+        def work() -> dict[str, DocumentText]:
+            found: dict[str, DocumentText] = {}
+            for path in paths:
+                if stop.is_set():
+                    break
+                with suppress(ResearchError, Unreadable, OSError):
+                    if (text := self._read_plain(path, stop.is_set)) is not None:
+                        found[path] = text
+            return found
+
+        try:
+            found = await asyncio.to_thread(work)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+        for text in found.values():
+            if self._settled(text.identity):
+                self._texts.put((text.identity, text.media_type), text)
+        return found
+
+    def _read_plain(self, path: str, stopped: Callable[[], bool]) -> DocumentText | None:
+        document = self.roots.open(path)
+        try:
+            info = document.info
+            if info.media_type == "application/pdf":
+                return None
+            extracted = read_text(document.fd, info.size_bytes, self.limits, stopped)
+            return _document(info, extracted) if identity_of(os.fstat(document.fd)) == info.identity else None
+        finally:
+            os.close(document.fd)
+
+    def _settled(self, identity: Identity) -> bool:
+        return abs(self._wall_ns() - identity.ctime_ns) > SETTLED_NS
+
+    def _remember_failure(self, key: Key, reason: str) -> None:
+        self._failures[key] = (reason, self._clock())
+        if len(self._failures) > MAX_FAILURES:
+            self._failures.popitem(last=False)
+
+    def _raise_known_failure(self, key: Key, path: str) -> None:
+        reason, since = self._failures.get(key, ("", 0.0))
+        if not reason:
+            return
+        if reason == TIMED_OUT and self._clock() - since > RETRY_AFTER_S:
+            del self._failures[key]
+            return
+        raise _unreadable(path, reason)
+
+
+def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
+    return DocumentText(
+        path=info.path,
+        media_type=info.media_type,
+        identity=info.identity,
+        digest=hashlib.sha256(f"{extracted.file_digest} {extracted.engine}".encode()).hexdigest(),
+        engine=extracted.engine,
+        data=extracted.data,
+        page_starts=extracted.page_starts,
+        missing_pages=extracted.missing_pages,
+        notes=extracted.notes,
+    )
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _read_text_in_thread(fd: int, size: int, limits: Limits) -> Extracted:
+    stop = threading.Event()
+    own = os.dup(fd)  # the thread may outlast this task, and with it the descriptor
+
+    def work() -> Extracted:
+        try:
+            return read_text(own, size, limits, stop.is_set)
+        finally:
+            os.close(own)
+
+    try:
+        return await in_thread(work, abandon=lambda _: None)
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+
+
+def _unreadable(path: str, reason: str) -> DocumentUnreadable:
+    return DocumentUnreadable(f"{path} gives no text: {EXPLANATIONS[reason]}", reason=reason)

@@ -1,0 +1,89 @@
+"""Who may connect over HTTP: bearer tokens or JWTs, as the settings say, through FastMCP's own providers."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from fastmcp.server.auth import AccessToken, AuthProvider
+
+from research_shared.errors import ConfigurationError
+from research_shared.serving.verifiers import CarefulVerifier
+from research_shared.settings import Settings
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+class SharedTokens(CarefulVerifier):
+    """Accepts a few tokens that the operator has handed out; each is a principal of its own.
+
+    Tokens are compared by digest and in constant time, so that timing tells nothing about them.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        super().__init__()
+        self._digests = [_digest(token) for token in tokens]
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """The access that a token gives, or None."""
+        given = _digest(token)
+        known = [digest for digest in self._digests if hmac.compare_digest(digest, given)]
+        if not known:
+            return None
+        return AccessToken(token=token, client_id=f"token-{given.hex()[:12]}", scopes=[])
+
+
+def auth_provider(settings: Settings) -> AuthProvider | None:
+    """How clients authenticate over HTTP, or None when nobody has to.
+
+    Raises:
+        ConfigurationError: a key cannot be read or used.
+    """
+    if settings.auth_tokens:
+        return SharedTokens(token.get_secret_value() for token in settings.auth_tokens)
+    if settings.auth_jwks_url is None and settings.auth_public_key is None:
+        return None
+    from research_shared.serving.jwts import ExpiringJwts
+
+    try:
+        key = settings.auth_public_key.read_text(encoding="ascii") if settings.auth_public_key else None
+        return ExpiringJwts(
+            public_key=key,
+            jwks_uri=settings.auth_jwks_url,
+            issuer=settings.auth_issuer,
+            audience=settings.auth_audience,
+            algorithm=settings.auth_algorithm,
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"RESEARCH_AUTH_PUBLIC_KEY={settings.auth_public_key}: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(
+            f"RESEARCH_AUTH_ALGORITHM={settings.auth_algorithm!r} or RESEARCH_AUTH_PUBLIC_KEY: {error}"
+        ) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(settings: Settings, host: str, *, authenticated: bool) -> None:
+    """Refuse to be reachable from other machines while nobody has to authenticate.
+
+    Raises:
+        ConfigurationError: that is the case, and the operator has not asked for it.
+    """
+    if not (authenticated or is_loopback(host) or settings.allow_unauthenticated):
+        raise ConfigurationError(
+            f"--host {host} lets other machines connect without authentication: set RESEARCH_AUTH_TOKENS (or "
+            "RESEARCH_AUTH_JWKS_URL), listen on 127.0.0.1, or set RESEARCH_ALLOW_UNAUTHENTICATED=true"
+        )

@@ -1,0 +1,70 @@
+"""Who our servers say they are, and that they declare no more than they offer."""
+
+from base64 import b64encode
+from importlib.metadata import version
+from typing import Any
+
+import mcp_types
+from fastmcp import FastMCP
+from fastmcp.apps import UI_EXTENSION_ID
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+
+from research_shared.middleware.layer import Layer
+
+DISTRIBUTION = "research-assistant-mcp"
+TITLE = "Research Assistant"
+WEBSITE = "https://github.com/research-assistant-mcp/research-assistant-mcp"
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48">'
+    '<rect width="48" height="48" rx="10" fill="#1e4d8c"/>'
+    '<g fill="none" stroke="#fff" stroke-width="3" stroke-linecap="round">'
+    '<path d="M12 12h19M12 20h7M12 28h5M12 36h7"/><circle cx="30" cy="27" r="8"/><path d="m36 33 4 4"/>'
+    "</g></svg>"
+)
+"""A page and a lens. Short, because since 2026-07-28 every result carries it in its `_meta`."""
+
+
+def icon() -> mcp_types.Icon:
+    """The icon as a data URI, so that a client needs no network to show it."""
+    data = b64encode(SVG.encode()).decode()
+    return mcp_types.Icon(src=f"data:image/svg+xml;base64,{data}", mime_type="image/svg+xml", sizes=["any"])
+
+
+class OnlyOfferedExtensions(Layer):
+    """Takes from the server's capabilities the extension that FastMCP declares for every server: MCP Apps.
+
+    None of our tools has a user interface. Extensions that somebody registers with the server stay declared.
+    """
+
+    async def on_discover(
+        self,
+        context: MiddlewareContext[mcp_types.DiscoverRequest],
+        call_next: CallNext[mcp_types.DiscoverRequest, mcp_types.DiscoverResult | dict[str, Any]],
+    ) -> mcp_types.DiscoverResult | dict[str, Any]:
+        """Answer `server/discover` without it. `initialize` declares no extensions: they came with 2026-07-28."""
+        result = await call_next(context)
+        if isinstance(result, mcp_types.DiscoverResult):
+            declared = result.capabilities.extensions or {}
+            offered = {name: value for name, value in declared.items() if name != UI_EXTENSION_ID}
+            capabilities = result.capabilities.model_copy(update={"extensions": offered or None})
+            return result.model_copy(update={"capabilities": capabilities})
+        return result
+
+
+def new_server(
+    name: str, *, title: str = TITLE, middleware: list[Middleware], **options: Any
+) -> FastMCP[Any]:
+    """A server that says who it is in both protocol eras: name, title, our version, website and icon.
+
+    `middleware` and `options` are those of `FastMCP`.
+    """
+    server: FastMCP[Any] = FastMCP(
+        name,
+        version=version(DISTRIBUTION),
+        website_url=WEBSITE,
+        icons=[icon()],
+        middleware=[*middleware, OnlyOfferedExtensions()],
+        **options,
+    )
+    server._mcp_server.title = title  # noqa: SLF001  (FastMCP takes every part of the identity but the title)
+    return server

@@ -1,0 +1,180 @@
+"""How a server is run by the command line: its transports, its health check, how it stops."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Literal
+
+import uvicorn
+from fastmcp import FastMCP
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from research_shared.logs import configure_logging, get_logger
+from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
+from research_shared.serving.drain import Drain
+from research_shared.serving.keep_alive import KeepAlive
+from research_shared.serving.memory import own_process
+from research_shared.serving.web import web_middleware
+from research_shared.settings import Settings
+
+log = get_logger("research.serving")
+
+MCP_PATH = "/mcp"
+FOLLOW_UP_S = 1.0
+"""How long the last answer may take to its client, and the client to list the tools, as SDKs do to check an answer.
+
+Nothing tells when that is over, and a client whose listing fails has lost its answer.
+"""
+STOP_TIMEOUT_S = 2
+"""How long uvicorn waits for connections after the calls have ended: for clients that keep an event stream open."""
+HEALTH_PATH = "/healthz"
+
+
+def add_health(server: FastMCP[Any]) -> None:
+    """Answer `GET /healthz` with 200 as long as the process serves requests."""
+
+    @server.custom_route(HEALTH_PATH, methods=["GET"], include_in_schema=False)
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "server": server.name})
+
+
+def serve(
+    build: Callable[[Settings], FastMCP[Any]],
+    settings: Settings,
+    *,
+    transport: Literal["stdio", "http"] = "stdio",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> None:
+    """Run a server until it is told to stop: over stdio, or as Streamable HTTP at `/mcp`.
+
+    Raises:
+        ConfigurationError: the server cannot be built, started or exposed as the settings say.
+    """
+    configure_logging(settings.log_level)
+    server = build(settings)
+    if transport == "http":
+        server.auth = server.auth or auth_provider(settings)
+        check_exposure(settings, host, authenticated=server.auth is not None)
+    drain = Drain()
+    server.add_middleware(drain)
+    if transport == "stdio":
+        asyncio.run(_run_stdio(server, drain, settings.drain_s))
+    else:
+        add_health(server)
+        asyncio.run(_run_http(server, http_server(server, settings, drain, host=host, port=port)))
+
+
+async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:
+    """Serve over HTTP. The lifespan is entered here, so that what is wrong with it is an error and no traceback."""
+    async with server._lifespan_manager():  # noqa: SLF001  (as FastMCP's own run_http_async does)
+        own_process()
+        await listener.serve()
+
+
+class DrainingServer(uvicorn.Server):
+    """A uvicorn that is told to stop only when nothing is under way any more, or the time for that is over.
+
+    uvicorn stops listening and ends event streams at once, answers under way included. Until then, clients that
+    call are told that the server is about to stop. A second signal ends everything at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, within_s: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._within_s = within_s
+        self._draining: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; stop at a second signal."""
+        if self._drain.draining:
+            super().handle_exit(sig, frame)
+            return
+        self._drain.begin()
+        self._draining = asyncio.get_running_loop().create_task(self._stop_when_idle())
+
+    async def _stop_when_idle(self) -> None:
+        if not await self._drain.idle(self._within_s):
+            log.warning("calls are cut off: the time to finish them is over", calls=self._drain.under_way)
+        else:
+            await asyncio.sleep(FOLLOW_UP_S)
+        self.should_exit = True
+
+
+def http_server(
+    server: FastMCP[Any], settings: Settings, drain: Drain, *, host: str, port: int
+) -> DrainingServer:
+    """The HTTP server of an MCP server, with Host and Origin checked: always where only this machine can connect."""
+    app = server.http_app(
+        path=MCP_PATH,
+        # Innermost: what it begins an answer with gets the headers of the others.
+        middleware=[*web_middleware(MCP_PATH, settings.allowed_origins), Middleware(KeepAlive)],
+        json_response=False,  # only a stream carries progress and can be kept alive
+        host_origin_protection=True if is_loopback(host) else "auto",
+        allowed_hosts=[*settings.allowed_hosts] or None,
+        allowed_origins=[*settings.allowed_origins] or None,
+    )
+    config = uvicorn.Config(
+        drain.counting(app),
+        host=host,
+        port=port,
+        lifespan="on",
+        log_config=None,
+        ws="none",
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+    )
+    return DrainingServer(config, drain, settings.drain_s)
+
+
+async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> None:
+    """Serve over stdio until the client hangs up, or until SIGTERM and the end of what is under way."""
+    hang_up = _detachable_stdin()
+    stopping: list[asyncio.Task[None]] = []
+
+    async def stop() -> None:
+        drain.begin()
+        await drain.idle(within_s)
+        await asyncio.sleep(FOLLOW_UP_S)
+        hang_up()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, lambda: stopping.append(loop.create_task(stop())))
+    own_process()
+    try:
+        await server.run_stdio_async(show_banner=False)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _detachable_stdin() -> Callable[[], None]:
+    """Put a pipe in front of standard input; what is returned ends the input as if the client had hung up.
+
+    A read of standard input cannot be interrupted, and it would keep the process from ending in order.
+    """
+    source = os.dup(0)
+    end, entry = os.pipe()
+    os.dup2(end, 0)
+    os.close(end)
+    closing = threading.Lock()
+
+    def hang_up() -> None:
+        if closing.acquire(blocking=False):
+            os.close(entry)
+
+    def copy() -> None:
+        try:
+            while data := os.read(source, 65_536):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(entry, view) :]
+        except OSError as error:
+            log.debug("standard input has ended", error=str(error))
+        hang_up()
+
+    threading.Thread(target=copy, name="stdin", daemon=True).start()
+    return hang_up

@@ -1,0 +1,18 @@
+"""Text of documents: analysis into terms, passages, quotes, token estimates, visible characters."""
+
+from research_shared.text.passages import Passage, Span, passages, spans
+from research_shared.text.quotes import QuoteFinder
+from research_shared.text.tokens import Estimator, ceiling_tokens, estimate_tokens
+from research_shared.text.visible import visible
+
+__all__ = [
+    "Estimator",
+    "Passage",
+    "QuoteFinder",
+    "Span",
+    "ceiling_tokens",
+    "estimate_tokens",
+    "passages",
+    "spans",
+    "visible",
+]

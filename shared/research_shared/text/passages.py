@@ -1,0 +1,126 @@
+"""A document as passages with exact line ranges: what search indexes and what a model is shown."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from research_shared.documents import DocumentText
+
+TARGET_BYTES: Final = 1_200
+MAX_BYTES: Final = 2_000
+
+# The line that follows a break and opens a block: a blank line, a code fence, a Markdown heading.
+_BLANK: Final = re.compile(rb"\n(?=[ \t]*\n)")
+_OPENING: Final = re.compile(rb"\n(?:(?=[ \t]*\n)|(?P<fence> {0,3}(?:```|~~~))|(?P<heading>(?=#{1,6}[ \t])))")
+_HEADING: Final = re.compile(rb"#{1,6}[ \t]+([^\n]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A passage as the byte range `begin:end` of the document's data; it begins at line `start_line`."""
+
+    begin: int
+    end: int
+    start_line: int
+    heading: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage; lines are 1-based and inclusive, `page` is that of its first line."""
+
+    start_line: int
+    end_line: int
+    page: int | None
+    heading: str
+    text: str
+
+
+def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
+    """Where blocks begin, in order, and whether with a Markdown heading (never inside a code fence)."""
+    yield 0, markdown and _HEADING.match(data) is not None
+    if not markdown:
+        for match in _BLANK.finditer(data):
+            yield match.end(), False
+        return
+    fenced = False
+    for match in _OPENING.finditer(data):
+        if match.lastgroup == "fence":
+            fenced = not fenced
+        elif match.lastgroup == "heading":
+            if not fenced:
+                yield match.end(), True
+        else:
+            yield match.end(), False
+
+
+def _split(data: bytes, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
+    """A range cut between lines into pieces of about `target` bytes when it is longer than `limit`."""
+    if end - begin <= limit:
+        yield begin, end
+        return
+    # Once for the range: a look at the rest of it for each piece takes quadratic time.
+    last = begin + len(data[begin:end].rstrip())
+    while end - begin > limit:
+        at = data.rfind(b"\n", begin, begin + target) + 1
+        if at <= begin:
+            at = data.find(b"\n", begin + target, end) + 1
+        if at <= begin or at >= last:
+            break
+        yield begin, at
+        begin = at
+    yield begin, end
+
+
+def _groups(text: DocumentText, target: int) -> Iterator[tuple[int, int, str]]:
+    """Blocks gathered into ranges: a heading or a page begins one, and one ends when it has `target` bytes."""
+    data = text.data
+    pages = {text.offsets(line, line)[0] for line in text.page_starts if line <= text.total_lines}
+    blocks = dict.fromkeys(sorted(pages), False)
+    blocks.update(_blocks(data, markdown=text.media_type == "text/markdown"))
+    begin, heading, has_body, title_end = 0, "", False, 0
+    for offset, opens_section in sorted(blocks.items()):
+        has_body = has_body or (offset > title_end and not data[title_end:offset].isspace())
+        if has_body and (opens_section or offset in pages or offset - begin >= target):
+            yield begin, offset, heading
+            begin, has_body = offset, False
+        title_end = max(title_end, begin)
+        if opens_section and (match := _HEADING.match(data, offset)):
+            heading = match[1].decode("utf-8").strip().rstrip("#").rstrip()
+            title_end = match.end()
+    yield begin, len(data), heading
+
+
+def spans(text: DocumentText, *, target: int = TARGET_BYTES, limit: int = MAX_BYTES) -> list[Span]:
+    """Cut a document into passages of about `target` bytes, never within a line; blank lines at their ends are left out.
+
+    A heading and a page begin a passage, a blank line may end one; only what is longer than `limit` is cut between
+    lines without one.
+    """
+    data = text.data
+    found: list[Span] = []
+    at, line = 0, 1
+    for group_begin, group_end, heading in _groups(text, target):
+        for begin, end in _split(data, group_begin, group_end, target, limit):
+            body = data[begin:end]
+            blank = len(body) - len(body.lstrip())
+            if blank == len(body):
+                continue
+            first = begin + body.rfind(b"\n", 0, blank) + 1
+            last = begin + len(body.rstrip())
+            line += data.count(b"\n", at, first)
+            at = first
+            found.append(Span(first, last, line, heading))
+    return found
+
+
+def passages(text: DocumentText, *, target: int = TARGET_BYTES, limit: int = MAX_BYTES) -> list[Passage]:
+    """The passages of a document in order, of about `target` and rarely over `limit` bytes."""
+    return [_passage(text, span) for span in spans(text, target=target, limit=limit)]
+
+
+def _passage(text: DocumentText, span: Span) -> Passage:
+    body = text.data[span.begin : span.end]
+    last = span.start_line + body.count(b"\n")
+    return Passage(span.start_line, last, text.page_of(span.start_line), span.heading, body.decode("utf-8"))

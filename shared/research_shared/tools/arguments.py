@@ -1,0 +1,294 @@
+"""Arguments as language models send them, read generously.
+
+Null and an empty string of an optional argument mean its default, numbers come as text and beyond their bounds, lists as
+JSON text, and paths with `./`, as the server's own URI, as a bare file name or in another case. The readers here are
+Pydantic validators that leave the JSON schema of the plain type as it is::
+
+    limit: Annotated[int, Field(description="documents on one page"), or_default(200)] = 200
+    paths: Annotated[list[str], Field(min_length=1), READ_LIST]
+
+What a validator cannot tell its tool, a tool does itself: `clamped` brings a number into its bounds and says so, and
+`resolve_path` finds the document that a path means.
+"""
+
+import asyncio
+import heapq
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from pydantic import BeforeValidator
+
+from research_shared.document_urls import DOCUMENT_URI
+from research_shared.errors import DocumentNotFound, DocumentUnreadable
+
+if TYPE_CHECKING:
+    from research_shared.reading.library import Library
+
+__all__ = [
+    "READ_LIST",
+    "READ_TEXT",
+    "clamped",
+    "matching_paths",
+    "nearest_paths",
+    "nothing_matches",
+    "or_default",
+    "plain_path",
+    "resolve_path",
+]
+
+MAX_NEAREST: Final = 3
+"""Paths that an error names at the most."""
+_MAX_FOLDERS: Final = 5
+_COMPARED: Final = 500
+"""Paths that are compared letter by letter; of more, those that share most words."""
+_MAX_COMPARED: Final = 200
+"""Characters of a path that are compared."""
+_NEAR: Final = 0.6
+"""The least similarity, from 0 to 1, of a path that is worth naming."""
+_WORD: Final = re.compile(r"[^\W_]+")
+_WHOLE: Final = re.compile(r"\s*[+-]?[0-9]{1,100}(\.0*)?\s*")
+_QUOTES: Final = "`'\""
+_WILD: Final = frozenset("*?")
+
+
+# Values
+
+
+def or_default(default: int | str, *, choice: bool = False) -> BeforeValidator:
+    """A validator that reads null and blank text as `default`.
+
+    Where the default is a number, text that is a whole number is read as that number. With `choice` the argument is one
+    word of a few in lower case, and is read so from any case.
+    """
+    read: Callable[[Any], Any] = _as_number if isinstance(default, int) else _as_text
+
+    def validate(value: Any) -> Any:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return default
+        return value.strip().lower() if choice and isinstance(value, str) else read(value)
+
+    return BeforeValidator(validate)
+
+
+def _as_number(value: Any) -> Any:
+    """The whole number that a text or a float is; anything else as it came, for Pydantic to refuse."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value.strip().partition(".")[0])
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _as_text(value: Any) -> Any:
+    """A number as text, and the only item of a list as itself; anything else as it came, for Pydantic to refuse."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_list(value: Any) -> Any:
+    """A list that came as JSON text, and a single text as a list of one."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            items = json.loads(value)
+        except (ValueError, RecursionError):
+            items = None
+        if isinstance(items, list):
+            return items
+    return [value] if value.strip() else []
+
+
+READ_TEXT: Final = BeforeValidator(_as_text)
+"""Reads a required text that may come as a number or as a list of one."""
+READ_LIST: Final = BeforeValidator(_as_list)
+"""Reads a list that may come as JSON text or as its only item."""
+
+
+def clamped(value: int, name: str, *, least: int, most: int | None = None, notes: list[str]) -> int:
+    """The number, or the bound that it lies beyond; then a sentence that says so is added to `notes`."""
+    within = max(value, least) if most is None else min(max(value, least), most)
+    if within != value:
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        notes.append(f"{name} is {bounds}: {within} is used instead of {_short(value)}")
+    return within
+
+
+def _short(value: int) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else text[:20] + "…"  # noqa: PLR2004  (what a reader still takes in)
+
+
+# Paths
+
+
+def plain_path(given: str) -> str:
+    """A path without quotes around it, without our URI before it, and without `.` and empty components.
+
+    >>> plain_path("`./papers//tor.pdf`")
+    'papers/tor.pdf'
+    >>> plain_path("research://documents/papers/tor%20paper.pdf")
+    'papers/tor paper.pdf'
+    """
+    text = given.strip().strip(_QUOTES).strip()
+    if text[: len(DOCUMENT_URI)].casefold() == DOCUMENT_URI:
+        text = text[len(DOCUMENT_URI) :]
+        with suppress(UnicodeDecodeError):  # then it is no URI that this server made
+            text = unquote(text, errors="strict")
+    return "/".join(part for part in text.split("/") if part not in {"", "."})
+
+
+async def resolve_path(library: "Library", given: str) -> str:
+    """The path of the document that `given` means, within the current scope.
+
+    An exact path is that document. Otherwise it may be written with `./`, `/` or quotes, as the document's URI, in
+    another case or Unicode form, or without the folders before it, as long as one document alone is meant.
+
+    Raises:
+        DocumentNotFound: no document is meant, or several are; its hint names the nearest paths within the scope.
+        RootUnavailable: a research folder is gone.
+    """
+    for path in dict.fromkeys((given, plain_path(given))):
+        try:
+            await library.stat(path)
+        except DocumentUnreadable:
+            return path
+        except DocumentNotFound:
+            continue
+        return path
+    paths = [info.path for info in await library.documents()]
+    meant = await asyncio.to_thread(matching_paths, given, paths)
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        named = ", ".join(meant[:MAX_NEAREST]) + (", …" if len(meant) > MAX_NEAREST else "")
+        raise DocumentNotFound(
+            f"{len(meant)} documents have this name, and none has this path",
+            hint=f"Use the whole path of one of them: {named}",
+        )
+    raise await asyncio.to_thread(_not_found, given, paths)
+
+
+def matching_paths(given: str, paths: Sequence[str]) -> list[str]:
+    """The paths that are the same as `given` but for case and Unicode form, else those that end in it."""
+    wanted = _key(plain_path(given))
+    if not wanted:
+        return []
+    for name in dict.fromkeys((wanted, wanted.replace("\\", "/"))):
+        keys = [(_key(path), path) for path in paths]
+        if same := [path for key, path in keys if key == name]:
+            return same
+        if ends := [path for key, path in keys if key.endswith("/" + name)]:
+            return ends
+    return []
+
+
+def _key(path: str) -> str:
+    """The path as it is compared: without case and in one Unicode form."""
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _not_found(given: str, paths: Sequence[str]) -> DocumentNotFound:
+    hint = "Call list_research_documents to see the available paths, then use one exactly as listed."
+    if near := nearest_paths(given, paths):
+        hint = f"The nearest paths are: {', '.join(near)}. {hint}"
+    if not _WILD.isdisjoint(given):
+        hint = f"This argument takes no pattern; file_pattern of list_research_documents does. {hint}"
+    return DocumentNotFound("no document has this path", hint=hint)
+
+
+def nearest_paths(given: str, paths: Iterable[str], *, at_most: int = MAX_NEAREST) -> list[str]:
+    """The paths, or the file names in them, that are most like what was given; the most similar first."""
+    wanted = _key(plain_path(given))[:_MAX_COMPARED]
+    name = _stem(wanted)
+    if not name:
+        return []
+    whole, of_name = SequenceMatcher(autojunk=False), SequenceMatcher(autojunk=False)
+    whole.set_seq2(_without_suffix(wanted))
+    of_name.set_seq2(name)
+    near: list[tuple[float, str]] = []
+    for path in _likely(wanted, list(paths)):
+        key = _key(path)[:_MAX_COMPARED]
+        likeness = max(
+            _similarity(whole, _without_suffix(key)),
+            _similarity(of_name, _stem(key)),
+            _kinship(name, key),
+        )
+        if likeness >= _NEAR:
+            near.append((-likeness, path))
+    return [path for _, path in heapq.nsmallest(at_most, near)]
+
+
+def _without_suffix(path: str) -> str:
+    """What tells documents apart: most have the same few suffixes."""
+    stem, dot, _ = path.rpartition(".")
+    return stem if dot and "/" not in path[len(stem) :] else path
+
+
+def _stem(path: str) -> str:
+    return _without_suffix(path.rpartition("/")[2])
+
+
+def _similarity(matcher: "SequenceMatcher[str]", text: str) -> float:
+    matcher.set_seq1(text)
+    if matcher.real_quick_ratio() < _NEAR or matcher.quick_ratio() < _NEAR:
+        return 0.0
+    return matcher.ratio()
+
+
+def _kinship(name: str, path: str) -> float:
+    """How many of the words of a name a path has, from 0 to 1: `tor.pdf` is in `tor-the-onion-router.pdf`."""
+    words = set(_WORD.findall(name))
+    held = words.intersection(_WORD.findall(path))
+    return 0.95 * len(held) / len(words) if words else 0.0
+
+
+def _likely(wanted: str, paths: Sequence[str]) -> Sequence[str]:
+    """The paths that are worth a closer look: all of few, of many those that share most words or begin alike."""
+    if len(paths) <= _COMPARED:
+        return paths
+    words = set(_WORD.findall(wanted))
+    beginning = wanted.rpartition("/")[2][:3]
+
+    def shared(path: str) -> int:
+        key = _key(path)
+        return 2 * len(words.intersection(_WORD.findall(key))) + key.rpartition("/")[2].startswith(beginning)
+
+    return heapq.nlargest(_COMPARED, paths, key=shared)
+
+
+# File patterns
+
+
+def nothing_matches(pattern: str, paths: Sequence[str]) -> str:
+    """A sentence for a pattern that matches none of these paths: what there is instead.
+
+    >>> nothing_matches("*.docx", ["papers/a.pdf", "papers/b.pdf", "c.md"])
+    "no document matches '*.docx'; 3 documents are there, in papers/ (2), and 1 in no folder"
+    """
+    shown = pattern if len(pattern) <= 100 else pattern[:100] + "…"  # noqa: PLR2004  (what a reader still takes in)
+    if not paths:
+        return f"no document matches '{shown}'; there are no documents at all"
+    folders = Counter(path.partition("/")[0] + "/" for path in paths if "/" in path)
+    loose = len(paths) - folders.total()
+    largest = sorted(folders.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{folder} ({count})" for folder, count in largest[:_MAX_FOLDERS])
+    if len(largest) > _MAX_FOLDERS:
+        named += f" and {len(largest) - _MAX_FOLDERS} more folders"
+    parts = [f"in {named}"] if named else []
+    if loose:
+        parts.append(f"{'and ' if named else ''}{loose} in no folder")
+    count = "1 document is" if len(paths) == 1 else f"{len(paths)} documents are"
+    sentence = f"no document matches '{shown}'; {count} there, {', '.join(parts)}"
+    near = [] if not _WILD.isdisjoint(pattern) else nearest_paths(pattern, paths)
+    return f"{sentence}; nearest: {', '.join(near)}" if near else sentence
