@@ -8,7 +8,6 @@ from fastmcp.server.middleware import CallNext, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
-from research_gateway.upstreams.errors import upstream_verdict
 from research_shared.middleware.layer import Layer
 from research_shared.retry import RetryPolicy, Verdict
 from research_shared.telemetry import record
@@ -57,11 +56,11 @@ class RetryUpstream(Layer):
         policy: RetryPolicy | None = None,
         *,
         budget: Callable[[], RetryBudget] = RetryBudget,
-        verdict: Callable[[Exception], Verdict] = upstream_verdict,
+        verdict: Callable[[Exception], Verdict] | None = None,
     ) -> None:
         self.policy = policy or RetryPolicy(attempts=3, base_s=0.2, cap_s=2.0, deadline_s=15.0)
         self._new_budget = budget
-        self._verdict = verdict
+        self._verdict = verdict or _upstream_verdict
         self._budgets: dict[str, RetryBudget] = {}
 
     def budget_of(self, tool: str) -> RetryBudget:
@@ -123,3 +122,10 @@ async def _repeatable(context: MiddlewareContext[CallToolRequestParams]) -> bool
     tool: Any = await context.fastmcp_context.fastmcp.get_tool(context.message.name)
     hints = tool.annotations if tool is not None else None
     return bool(hints is not None and hints.read_only_hint and hints.idempotent_hint)
+
+
+def _upstream_verdict(error: Exception) -> Verdict:
+    """Judge a failure as the relay does; its module is imported when a call has failed."""
+    from research_gateway.upstreams.errors import upstream_verdict
+
+    return upstream_verdict(error)

@@ -25,6 +25,7 @@ from research_shared.telemetry import record
 from research_shared.text.tokens import ceiling_tokens
 from research_shared.tools.activity import waiting
 from research_shared.tools.arguments import READ_TEXT, resolve_path
+from research_shared.tools.descriptions import described
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
@@ -333,7 +334,8 @@ def add_connector_tools(
     links = LinkTemplate.parse(document_url) if document_url is not None else None
     connector = _Connector(library, links, extract_timeout_s)
 
-    @server.tool(
+    @described(
+        server.tool,
         title="Search the research folder",
         annotations=annotations,
         output_schema=output_schema(ConnectorResults),
@@ -371,8 +373,11 @@ def add_connector_tools(
         await tell.info(f"{len(results)} results in {outcome.total_documents} documents")
         return ConnectorResults(results=tuple(results), warnings=warnings)
 
-    @server.tool(
-        title="Fetch a document", annotations=annotations, output_schema=output_schema(FetchedDocument)
+    @described(
+        server.tool,
+        title="Fetch a document",
+        annotations=annotations,
+        output_schema=output_schema(FetchedDocument),
     )
     async def fetch(
         ctx: Context,

@@ -11,7 +11,6 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from research_documents.completion import PATH_TEMPLATE, path_completion
-from research_documents.connectors import add_connector_tools
 from research_documents.excerpts import excerpt, whole_text
 from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, list_page
 from research_documents.patterns import nothing_there, pattern_notes
@@ -38,6 +37,7 @@ from research_shared.settings import Settings
 from research_shared.telemetry import record
 from research_shared.tools.activity import waiting
 from research_shared.tools.arguments import READ_TEXT, clamped, or_default, resolve_path
+from research_shared.tools.descriptions import described
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
@@ -110,6 +110,8 @@ def build_documents_server(
     _add_reading(server, documents, extract_timeout_s=settings.extract_timeout_s)
     _add_document_resource(server, documents)
     if settings.connector_tools:
+        from research_documents.connectors import add_connector_tools
+
         add_connector_tools(
             server,
             library=documents,
@@ -125,8 +127,11 @@ def build_documents_server(
 
 
 def _add_listing(server: FastMCP[Any], documents: Library) -> None:
-    @server.tool(
-        title="List research documents", annotations=READ_ONLY, output_schema=output_schema(DocumentList)
+    @described(
+        server.tool,
+        title="List research documents",
+        annotations=READ_ONLY,
+        output_schema=output_schema(DocumentList),
     )
     async def list_research_documents(
         ctx: Context,
@@ -148,7 +153,12 @@ def _add_listing(server: FastMCP[Any], documents: Library) -> None:
 
 
 def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:
-    @server.tool(title="Search documents", annotations=READ_ONLY, output_schema=output_schema(SearchResult))
+    @described(
+        server.tool,
+        title="Search documents",
+        annotations=READ_ONLY,
+        output_schema=output_schema(SearchResult),
+    )
     async def search_documents(
         ctx: Context,
         query: Annotated[
@@ -216,7 +226,12 @@ def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) 
 
 
 def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s: float) -> None:
-    @server.tool(title="Read document", annotations=READ_ONLY, output_schema=output_schema(DocumentExcerpt))
+    @described(
+        server.tool,
+        title="Read document",
+        annotations=READ_ONLY,
+        output_schema=output_schema(DocumentExcerpt),
+    )
     async def read_document(
         ctx: Context,
         document_path: Annotated[

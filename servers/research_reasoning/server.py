@@ -18,7 +18,6 @@ from research_reasoning.budget import Budget
 from research_reasoning.call import Call
 from research_reasoning.models.concurrent import Call as ModelCall
 from research_reasoning.models.concurrent import ConcurrentModel
-from research_reasoning.models.extractive import ExtractiveModel
 from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
 from research_reasoning.models.protocol import Model, Route
 from research_reasoning.models.rounds import (
@@ -34,8 +33,6 @@ from research_reasoning.remedies import model_hint
 from research_reasoning.replies.rendering import summary_text, synthesis_text
 from research_reasoning.replies.results import Depth, Summary, SummaryLength, Synthesis
 from research_reasoning.requested import MAX_DOCUMENTS, requested
-from research_reasoning.summarize import STEPS, summarize
-from research_reasoning.synthesize import synthesize
 from research_shared.access.roots import RootsPolicy
 from research_shared.errors import ModelUnavailable, ResearchError
 from research_shared.middleware.boundary import ErrorBoundary
@@ -50,6 +47,7 @@ from research_shared.settings import Settings
 from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimate_tokens
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
+from research_shared.tools.descriptions import described
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
@@ -200,6 +198,8 @@ class _Service:
         if route in {"auto", "provider"} and self.provider is not None:
             return self._provided(self.provider, client)
         if route == "extractive":
+            from research_reasoning.models.extractive import ExtractiveModel
+
             return ExtractiveModel(self.estimate)
         raise ModelUnavailable(
             "this client offers no sampling, and the server has no model of its own"
@@ -306,7 +306,8 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
     # worded differently. The world it touches is a model outside the server.
     annotations = ToolAnnotations(read_only_hint=True, idempotent_hint=False, open_world_hint=True)
 
-    @server.tool(
+    @described(
+        server.tool,
         title="Summarize a document",
         annotations=annotations,
         output_schema=output_schema(Summary),
@@ -324,6 +325,8 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         """
 
         async def prepare(ledger: Ledger) -> tuple[int, Run]:
+            from research_reasoning.summarize import STEPS, summarize
+
             record(documents=[document_path])
             path = ledger.recall("path") or await resolve_path(service.library, document_path)
             ledger.remember("path", path, instead_of=[])
@@ -337,7 +340,8 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
 
         return await service.serve(context, prepare)
 
-    @server.tool(
+    @described(
+        server.tool,
         title="Synthesize research over documents",
         annotations=annotations,
         output_schema=output_schema(Synthesis),
@@ -365,6 +369,8 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
             record(documents=[entry.path for entry in wanted])
 
             async def run(call: Call) -> ToolResult:
+                from research_reasoning.synthesize import synthesize
+
                 result = await synthesize(call, wanted, research_question, depth)
                 return ToolResult(
                     synthesis_text(result, estimate=service.estimate), result.model_dump(mode="json")
@@ -376,7 +382,7 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
 
 
 def _add_prompt(server: FastMCP[Any]) -> None:
-    @server.prompt(title="Research brief")
+    @described(server.prompt, title="Research brief")
     def research_brief(topic: str) -> str:
         """Work through a research folder on one topic and write a brief with checked evidence."""
         return (
