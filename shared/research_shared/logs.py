@@ -1,6 +1,7 @@
 """Logging of a server process: structured lines on stderr, never on stdout, where stdio clients listen."""
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import MutableMapping
@@ -11,12 +12,41 @@ from mcp.shared.exceptions import MCPDeprecationWarning
 
 QUIET = {
     "fastmcp.server.context.to_client": logging.CRITICAL + 1,
+    "httpcore": logging.WARNING,
+    "httpcore2": logging.WARNING,
     "httpx": logging.WARNING,
+    "httpx2": logging.WARNING,
     "mcp.client.streamable_http": logging.CRITICAL,
     "uvicorn.access": logging.WARNING,
     "watchfiles": logging.WARNING,
 }
 """Libraries whose informational lines would drown ours, or would print addresses with secrets in them."""
+
+
+_URL = re.compile(
+    r"""(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^\s/?#'"<>]*@)?(?P<rest>[^\s?#'"<>]*)(?P<query>\?[^\s'"<>]*)?""",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(text: str) -> str:
+    """The text with the user information and the query of each address in it replaced by `***`.
+
+    >>> without_secrets("GET http://ann:pw@host/mcp?api_key=k failed")
+    'GET http://***@host/mcp?*** failed'
+    """
+    if "://" not in text:
+        return text
+    return _URL.sub(
+        lambda m: f"{m['scheme']}{'***@' if m['user'] else ''}{m['rest']}{'?***' if m['query'] else ''}", text
+    )
+
+
+def _without_secrets(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Redact addresses in all fields of a line, tracebacks included: a library's message may hold one."""
+    return {key: without_secrets(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -41,6 +71,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
             _without_reserved_names,
+            _without_secrets,
             structlog.stdlib.render_to_log_kwargs,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -72,6 +103,7 @@ def configure_logging(level: str = "info") -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _without_secrets,
                 renderer,
             ],
         )

@@ -6,10 +6,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+import httpx
+import httpx2
 import pytest
 from mcp.shared.exceptions import MCPDeprecationWarning
 
-from research_shared.logs import configure_logging, get_logger
+from research_shared.logs import configure_logging, get_logger, without_secrets
 
 
 @pytest.fixture
@@ -67,3 +69,76 @@ log.warning("worth a look", reason="because")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == ""
     assert result.stderr.strip() == "worth a look"
+
+
+SECRET_URL = "http://ann:PASSWORD@127.0.0.1:9/mcp?api_key=SECRET"
+LIBRARIES = {
+    "asyncio": "tasks and callbacks; no addresses",
+    "client": "FastMCP's name for lines of servers, quiet by default",
+    "concurrent": "executors; no addresses",
+    "dotenv": "pydantic-settings loads it; no file is read",
+    "fastmcp": "the framework",
+    "griffe": "FastMCP parses docstrings with it",
+    "httpcore": "httpx's connections, quiet",
+    "httpcore2": "httpx2's connections, quiet",
+    "httpx": "the provider's client, quiet: it logs addresses",
+    "httpx2": "the relay's client, quiet: it logs addresses",
+    "key_value": "FastMCP keeps session state with it",
+    "markdown_it": "rich renders Markdown with it",
+    "mcp": "the protocol",
+    "openapi_pydantic": "FastMCP imports it",
+    "opentelemetry": "traces",
+    "pydantic_settings": "settings",
+    "research": "ours",
+    "rich": "the terminal",
+    "sse_starlette": "event streams",
+    "stamina": "retries",
+    "structlog": "ours are made with it",
+    "uvicorn": "the HTTP server; its access log is quiet",
+    "watchfiles": "file changes, quiet",
+}
+"""Whose loggers a server has, and what they log. Another one is to be looked at before it is added here."""
+
+
+def test_every_logger_in_use_is_known() -> None:
+    code = (
+        "import logging, research_gateway.app, research_gateway.upstreams.provider, research_reasoning.models.provider;"
+        "print(*{name.partition('.')[0] for name in logging.Logger.manager.loggerDict})"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    in_use = set(printed.stdout.split())
+    assert {"httpx", "httpx2", "mcp", "fastmcp"} <= in_use
+    assert in_use - LIBRARIES.keys() == set()
+
+
+@pytest.mark.usefixtures("logging_put_back")
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_no_library_logs_the_secrets_of_an_address(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level)
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as one:
+        one.get(SECRET_URL)
+    with httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(503))) as other:
+        answer = other.get(SECRET_URL)
+    try:
+        answer.raise_for_status()
+    except httpx2.HTTPStatusError as error:
+        get_logger("research.upstreams").exception("an upstream does not list", error=repr(error))
+        logging.getLogger("a.library").exception("failed for %s", SECRET_URL)
+    printed = capsys.readouterr().err
+    assert "an upstream does not list" in printed
+    assert "failed for http://***@127.0.0.1:9/mcp?***" in printed
+    assert "PASSWORD" not in printed
+    assert "SECRET" not in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no address: a@b.example?", "no address: a@b.example?"),
+        ("http://host/path", "http://host/path"),
+        ("'https://u:p@h:1/x?k=v' and ws://t@h", "'https://***@h:1/x?***' and ws://***@h"),
+        ("http://h/?a=b#c", "http://h/?***"),
+    ],
+)
+def test_addresses_lose_their_secrets_and_nothing_else(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
