@@ -1,11 +1,11 @@
 # The gateway as an unprivileged process over a read-only research folder.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY shared shared
 COPY servers servers
 COPY gateway gateway
-RUN pip install --no-cache-dir --prefix=/install .
+RUN pip install --no-cache-dir --prefix=/install --constraint constraints.txt .
 
 FROM python:3.13-slim
 COPY --from=build /install /usr/local
