@@ -3,8 +3,8 @@
     python benchmarks/start.py [--rounds 7]
 
 `ready` over stdio is the answer to `initialize`, over HTTP the first answer to `GET /healthz`. Processor time is user
-and system time of the process until then; a figure is the median of the rounds, which alternate so that a load on the
-machine meets all of them. The research folder is empty: what an index costs is measured by `search.py`.
+and system time of the process until then. Figures are medians of the rounds, ratios medians of the ratios within the
+rounds, in which the commands take turns so that a load on the machine meets all of them. The research folder is empty: what an index costs is measured by `search.py`.
 """
 
 import argparse
@@ -66,8 +66,9 @@ def commands(log: str) -> dict[str, Sequence[str]]:
 
 
 def environment(**settings: str) -> Mapping[str, str]:
-    """The environment with these settings of ours and no others."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RESEARCH_")}
+    """The environment with these settings of ours and no others; modules are compiled once, as installed ones are."""
+    left_out = ("RESEARCH_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return kept | settings
 
 
@@ -137,21 +138,29 @@ def until_healthy(command: Sequence[str]) -> Cost:
 
 def measured(
     measure: Callable[[Sequence[str]], Cost], candidates: Mapping[str, Sequence[str]], rounds: int
-) -> dict[str, Cost]:
-    """The median cost of each command; the first round only warms the caches."""
+) -> dict[str, list[Cost]]:
+    """The costs of each command, one a round; a round before them warms the caches."""
     costs: dict[str, list[Cost]] = {name: [] for name in candidates}
     for round_ in range(rounds + 1):
         for name, command in candidates.items():
             cost = measure(command)
             if round_:
                 costs[name].append(cost)
-    return {
-        name: Cost(
-            statistics.median(cost.processor for cost in found),
-            statistics.median(cost.wall for cost in found),
-        )
-        for name, found in costs.items()
-    }
+    return costs
+
+
+def row(name: str, costs: Sequence[Cost], baseline: Sequence[Cost] | None = None) -> list[str]:
+    """Medians of the costs, and of their ratios to those of the baseline in the same rounds."""
+    cells = [
+        name,
+        f"{statistics.median(cost.processor for cost in costs):.2f}",
+        f"{statistics.median(cost.wall for cost in costs):.2f}",
+    ]
+    if baseline is not None:
+        pairs = list(zip(costs, baseline, strict=True))
+        cells.append(f"{statistics.median(ours.processor / empty.processor for ours, empty in pairs):.2f}")
+        cells.append(f"{statistics.median(ours.wall / empty.wall for ours, empty in pairs):.2f}")
+    return cells
 
 
 def main() -> None:
@@ -187,14 +196,13 @@ def main() -> None:
             rounds,
         )
     table = Table("command", "processor s", "wall s", "ratio processor", "ratio wall")
-    for name, cost in printing.items():
-        table.add_row(name, f"{cost.processor:.2f}", f"{cost.wall:.2f}", "", "")
+    for name, costs in printing.items():
+        table.add_row(*row(name, costs))
     for group in (stdio, over_http):
         table.add_section()
         baseline = next(iter(group.values()))
-        for name, cost in group.items():
-            ratios = (cost.processor / baseline.processor, cost.wall / baseline.wall)
-            table.add_row(name, f"{cost.processor:.2f}", f"{cost.wall:.2f}", *(f"{r:.2f}" for r in ratios))
+        for name, costs in group.items():
+            table.add_row(*row(name, costs, baseline))
     Console().print(table)
 
 
