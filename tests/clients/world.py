@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from support.providers import FakeProvider
+from support.providers import FakeProvider, listening
 from support.scripted import ScriptedModel
 from support.serving import reserved_port, until
 
@@ -103,28 +103,8 @@ async def stand_in() -> AsyncIterator[StandIn]:
     """A model of its own for each client, so that holding it holds nobody else."""
     provider = StandIn()
     provider.release()
-    connections: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        try:
-            await provider.handle(reader, writer)
-        except asyncio.CancelledError:
-            writer.close()
-        finally:
-            connections.discard(task)
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    provider.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(provider):
         yield provider
-    finally:
-        server.close()
-        for task in list(connections):
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
 
 
 class Trail:

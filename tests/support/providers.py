@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from support.scripted import MODEL, Reply, ScriptedModel
 
@@ -186,7 +186,16 @@ async def _misbehave(fault: Fault, writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def fake_provider(model: ScriptedModel) -> AsyncIterator[FakeProvider]:
-    provider = FakeProvider(model)
+    async with listening(FakeProvider(model)) as provider:
+        yield provider
+
+
+P = TypeVar("P", bound=FakeProvider)
+
+
+@asynccontextmanager
+async def listening(provider: P) -> AsyncIterator[P]:
+    """Let a provider answer on a free port of this machine until the block ends."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
