@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from research_shared.commandline import VERSION, add_serve
+from research_shared.commandline import add_serve
+from research_shared.serving.version import VERSION
 
 if TYPE_CHECKING:
     from fastmcp import FastMCP

@@ -6,7 +6,6 @@ command runs.
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -46,8 +45,6 @@ PortOption = Annotated[
         help="Port to listen on (http); 0 picks a free one.",
     ),
 ]
-
-VERSION = version("research-assistant-mcp")
 
 
 def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings":

@@ -19,6 +19,7 @@ from research_shared.errors import DocumentNotFound, DocumentUnreadable, RootUna
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
+from support import swapper
 from support.results import error_of
 from support.world import CANARY
 
@@ -50,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 @contextmanager
 def swapping(*pairs: tuple[Path, Path]) -> Iterator[Callable[[], int]]:
     """Exchange these names without pause, in a process of its own; afterwards, gives how often that was."""
-    script = Path(__file__).with_name("swapper.py")
+    script = Path(swapper.__file__)
     arguments = [str(path) for pair in pairs for path in pair]
     process = subprocess.Popen(
         [sys.executable, "-I", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}

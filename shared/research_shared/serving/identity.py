@@ -1,7 +1,6 @@
 """Who our servers say they are, and that they declare no more than they offer."""
 
 from base64 import b64encode
-from importlib.metadata import version
 from typing import Any
 
 import mcp_types
@@ -10,8 +9,8 @@ from fastmcp.apps import UI_EXTENSION_ID
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_shared.middleware.layer import Layer
+from research_shared.serving.version import VERSION
 
-DISTRIBUTION = "research-assistant-mcp"
 TITLE = "Research Assistant"
 WEBSITE = "https://github.com/research-assistant-mcp/research-assistant-mcp"
 SVG = (
@@ -60,7 +59,7 @@ def new_server(
     """
     server: FastMCP[Any] = FastMCP(
         name,
-        version=version(DISTRIBUTION),
+        version=VERSION,
         website_url=WEBSITE,
         icons=[icon()],
         middleware=[*middleware, OnlyOfferedExtensions()],
