@@ -72,7 +72,7 @@ def timed(call: Callable[[], object], rounds: int) -> list[float]:
 
 async def settled(engine: SearchEngine) -> None:
     """Wait until the index is complete and watching has begun."""
-    while engine._keeper.working or not (engine.stats.watching and engine.stats.documents):
+    while engine._updater.working or not (engine.stats.watching and engine.stats.documents):
         await asyncio.sleep(0.02)
 
 

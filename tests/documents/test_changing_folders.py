@@ -72,7 +72,7 @@ async def test_a_document_that_is_gone_leaves_the_index_too(
 ) -> None:
     (data / "c0.md").unlink()
     assert await found(client, "canaryword") == 5
-    index = engine._keeper.index
+    index = engine._updater.index
     assert index is not None
     assert index.passages == 6
     (data / "c0.md").write_text("canaryword here\n", encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.freshness import Originals
-from research_documents.search.index import updater as keeper_module
+from research_documents.search.index import updater as updater_module
 from research_documents.search.index.catalog import Catalog, Entry
 from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
@@ -129,13 +129,13 @@ async def nothing(_request: object) -> None:
 
 def noted_touches(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     touched: list[set[str]] = []
-    touch = engine._keeper.touch
+    touch = engine._updater.refresh_now
 
     def noting(paths: Iterable[str]) -> "asyncio.Future[None]":
         touched.append(set(paths))
         return touch(paths)
 
-    monkeypatch.setattr(engine._keeper, "touch", noting)
+    monkeypatch.setattr(engine._updater, "refresh_now", noting)
     return touched
 
 
@@ -206,7 +206,7 @@ async def test_what_is_being_read_is_known_with_what_it_was_listed_as(tmp_path: 
         busy.append(readers.busy)
     busy.append(readers.busy)
     assert busy == [True, False]
-    assert {path: identity for path, (identity, _) in readers.begun.items()} == {
+    assert {path: identity for path, (identity, _) in readers.in_progress.items()} == {
         path: info.identity for path, info in infos.items()
     }
     assert sorted(reading.path for reading in readers.batch()) == [f"{number}.md" for number in range(5)]
@@ -263,7 +263,7 @@ async def test_what_could_not_be_read_is_tried_again_later(
     engine = engine_of(tmp_path, library=library)
     assert (await engine.search("honest")).unreadable == (("a.md", "overloaded"),)
     library.busy = False
-    monkeypatch.setattr(keeper_module, "RETRY_UNREADABLE_S", -1.0)
+    monkeypatch.setattr(updater_module, "RETRY_UNREADABLE_S", -1.0)
     assert documents(await engine.search("honest")) == ["a.md"]
 
 
@@ -307,7 +307,7 @@ async def test_many_touched_paths_become_one_scan(tmp_path: Path) -> None:
     for number in range(400):
         (tmp_path / f"{number}.md").write_text("honest\n", encoding="utf-8")
     engine = engine_of(tmp_path)
-    await engine._keeper.touch({f"{number}.md" for number in range(400)})
+    await engine._updater.refresh_now({f"{number}.md" for number in range(400)})
     assert engine.stats.documents == 400
 
 
@@ -390,8 +390,8 @@ async def test_memory_is_given_back_once_after_much_was_indexed(
         tidy()
         given.append(engine.stats.text_bytes)
 
-    monkeypatch.setattr(keeper_module, "tidy", give)
-    monkeypatch.setattr(keeper_module, "MUCH_TEXT", 20)
+    monkeypatch.setattr(updater_module, "tidy", give)
+    monkeypatch.setattr(updater_module, "TRIM_EVERY_BYTES", 20)
     (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
     await engine.search("honest")
     (tmp_path / "b.md").write_text("more honest words", encoding="utf-8")

@@ -12,7 +12,7 @@ from fastmcp import Client
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search import engine as engine_module
 from research_documents.search.index import reader as reading_module
-from research_documents.search.index import updater as keeper_module
+from research_documents.search.index import updater as updater_module
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import reading_order
 from research_documents.search.keyword.search import KeywordSearch
@@ -110,7 +110,7 @@ def _one_by_one(monkeypatch: pytest.MonkeyPatch, old_files: None) -> None:
     """Documents are read one by one, and a waiting search looks often how far that is."""
     monkeypatch.setattr(reading_module, "READ_TOGETHER", 1)
     monkeypatch.setattr(engine_module, "PROGRESS_EVERY_S", 0.005)
-    monkeypatch.setattr(keeper_module, "FIRST_COMMIT_S", 0.05)
+    monkeypatch.setattr(updater_module, "FIRST_COMMIT_S", 0.05)
 
 
 @pytest.mark.parametrize("really", [True, False])
@@ -349,7 +349,7 @@ async def test_a_document_that_is_being_read_is_not_read_twice_because_others_se
         await until(lambda: "held.md" in library.asked)
         for _ in range(3):
             assert (await engine.search("honest")).warnings[0].startswith("INCOMPLETE: ")
-            await until(lambda: engine._keeper._listing is None)
+            await until(lambda: engine._updater._listing is None)
         library.let_go.set()
         await until(lambda: engine.indexing is None)
     assert library.asked == ["held.md"]
@@ -366,7 +366,7 @@ async def test_a_document_that_gives_no_text_is_not_missed_while_it_is_tried_aga
     async with entered(engine, really=True):
         await until(lambda: engine.stats.unreadable == 1 and engine.indexing is None)
         library.let_go.clear()
-        monkeypatch.setattr(keeper_module, "RETRY_UNREADABLE_S", -1.0)
+        monkeypatch.setattr(updater_module, "RETRY_UNREADABLE_S", -1.0)
         asked = len(library.asked)
         outcome = await engine.search("honest")
         await until(lambda: len(library.asked) > asked)
@@ -450,7 +450,7 @@ async def test_a_large_document_holds_up_no_other_and_is_found_as_a_whole(
         outcome = await engine.search("honest", mode=mode, limit=2_000)
         assert len(outcome.hits) > 3
         assert (outcome.warnings, facts(outcome)) == ((), (False, 4, None, None))
-        index = engine._keeper.index
+        index = engine._updater.index
         assert index is not None
         assert index.passages == engine.stats.passages > 20
 
@@ -467,7 +467,7 @@ async def test_a_large_document_that_changes_while_it_is_indexed_leaves_nothing_
         outcome = await engine.search("honest")
         assert [hit.matched_text for hit in outcome.hits] == ["honest and short"]
         assert facts(outcome) == (False, 1, None, None)
-        index = engine._keeper.index
+        index = engine._updater.index
         assert index is not None
         await until(lambda: index.passages == 1)
 

@@ -41,7 +41,7 @@ async def run(folder: Path, store: Path, query: str = "honest") -> tuple[list[st
     library = Counting(RootsPolicy([Root("research", folder)]))
     async with SearchEngine(library, watch=False, index_dir=store) as engine:
         outcome = await engine.search(query, limit=50)
-        await engine._keeper.scan()
+        await engine._updater.scan()
         outcome = await engine.search(query, limit=50)
     return [hit.document for hit in outcome.hits], library.paths
 
@@ -120,7 +120,7 @@ async def test_two_processes_share_the_texts(folder: Path, tmp_path: Path) -> No
     first = SearchEngine(Library(RootsPolicy([Root("research", folder)])), watch=False, index_dir=store)
     async with first:
         await first.search("honest")
-        await first._keeper.scan()
+        await first._updater.scan()
         assert await run(folder, store) == (ALL, [])
         (folder / "9.md").write_text("honest\n", encoding="utf-8")
         assert sorted((await run(folder, store))[0]) == [*ALL, "9.md"]

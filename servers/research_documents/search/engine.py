@@ -12,7 +12,7 @@ from research_documents.search.executors import Lanes
 from research_documents.search.freshness import Originals
 from research_documents.search.index.catalog import Catalog, Coverage, Selection
 from research_documents.search.index.store import DiskStore, MemoryStore
-from research_documents.search.index.updater import Keeper
+from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch
 from research_documents.search.outcome import EngineStats, SearchOutcome
@@ -83,7 +83,7 @@ class SearchEngine:
         store = (
             MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots, library.limits)
         )
-        self._keeper = Keeper(library, self._catalog, store)
+        self._updater = IndexUpdater(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._users = 0
@@ -125,7 +125,7 @@ class SearchEngine:
         if self._watcher is not None:
             await self._watcher.stop()
             self._watcher = None
-        await self._keeper.stop()
+        await self._updater.stop()
         self._complete = False
         await self._lanes.close()
 
@@ -135,7 +135,7 @@ class SearchEngine:
 
         (0, 0) while the folder is listed for the first time, so that nobody knows yet how many there are.
         """
-        return self._keeper.progress
+        return self._updater.progress
 
     @property
     def stats(self) -> EngineStats:
@@ -208,9 +208,9 @@ class SearchEngine:
             selection = self._catalog.select(request.file_pattern, current_scope())
             coverage = self._coverage(request)
             if request.mode == "keyword":
-                found = await self._by_keyword.search(request, selection, self._keeper.index)
+                found = await self._by_keyword.search(request, selection, self._updater.index)
             else:
-                found = await self._by_regex.search(request, selection, self._keeper.index)
+                found = await self._by_regex.search(request, selection, self._updater.index)
             stale = self._stale(found, read_since)
             if not stale and not found.again:
                 break
@@ -218,7 +218,7 @@ class SearchEngine:
                 kept = [hit for hit in found.hits if hit.document not in stale]
                 found = replace(found, hits=kept, truncated=True)
                 break
-            await self._wait(self._keeper.touch(stale), request.deadline)
+            await self._wait(self._updater.refresh_now(stale), request.deadline)
         return self._finished(found, selection, request, coverage, _what_is_missing(coverage, up_to_date))
 
     def _coverage(self, request: Request) -> Coverage:
@@ -271,7 +271,7 @@ class SearchEngine:
 
     def _rescan(self) -> None:
         """Scan now and again in a while; what goes wrong is seen by the search that needs it."""
-        self._keeper.scan().add_done_callback(self._scanned)
+        self._updater.scan().add_done_callback(self._scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
     def _scanned(self, scan: "asyncio.Future[None]") -> None:
@@ -281,12 +281,12 @@ class SearchEngine:
         """Something changed that a scan must find; the scans of a burst of such changes are a pause apart."""
         if self._timer is not None:
             self._timer.cancel()
-        self._keeper.scan().add_done_callback(self._scanned)
+        self._updater.scan().add_done_callback(self._scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
     def _watch_folders(self) -> None:
         """Watch the folders that are in the roots' places now."""
-        self._watcher = Watcher(self._library.roots.roots, self._keeper.touch, self._unclear)
+        self._watcher = Watcher(self._library.roots.roots, self._updater.refresh_now, self._unclear)
         self._complete = False
 
     async def _follow_folders(self) -> None:
@@ -306,7 +306,7 @@ class SearchEngine:
         await self._follow_folders()
         if self._is_current and self._coverage(request).complete:
             return True
-        update = self._keeper.catch_up() if self._is_current else self._keeper.scan()
+        update = self._updater.catch_up() if self._is_current else self._updater.scan()
         started = time.monotonic()
         matches, scope = compile_pattern(request.file_pattern), current_scope()
 
@@ -319,7 +319,7 @@ class SearchEngine:
             until = started + (self._index_wait_s if self._catalog.backlog.lacks() else self._deadline_s / 2)
             # The order of regex hits does not depend on other documents, as ranking does.
             if now >= until or request.mode == "regex":
-                if not self._keeper.awaits(update, relevant):
+                if not self._updater.awaits(update, relevant):
                     return True
                 if now >= until:
                     return False

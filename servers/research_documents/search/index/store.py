@@ -32,7 +32,7 @@ _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS document (path TEXT PRIMARY KEY, id INTEGER, head TEXT, data BLOB, sum INTEGER);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
 """
-_PASSING: Final = (".lock", ".managed.json")
+_TRANSIENT_FILES: Final = (".lock", ".managed.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Store(Protocol):
     def commit(self, index: PassageIndex) -> None:
         """Make the index's changes visible, and lasting if they are kept."""
 
-    def rest(self, index: PassageIndex) -> None:
+    def on_idle(self, index: PassageIndex) -> None:
         """Nothing more will change for a while."""
 
     def close(self, index: PassageIndex) -> None:
@@ -77,7 +77,7 @@ class MemoryStore:
         """Make the index's changes visible."""
         index.commit()
 
-    def rest(self, index: PassageIndex) -> None:
+    def on_idle(self, index: PassageIndex) -> None:
         """Nothing to keep."""
 
     def close(self, index: PassageIndex) -> None:
@@ -192,7 +192,7 @@ class DiskStore:
         if self._database is not None:
             self._database.commit()
 
-    def rest(self, index: PassageIndex) -> None:
+    def on_idle(self, index: PassageIndex) -> None:
         """Note what the index's files are, so that they can be checked."""
         if self._database is not None and self._described != index.stamp:
             self._describe(index.stamp)
@@ -247,7 +247,7 @@ def _locked(path: Path) -> int | None:
 def _checksums(directory: Path) -> dict[str, str]:
     found = {}
     for path in sorted(directory.iterdir()):
-        if not path.name.endswith(_PASSING):
+        if not path.name.endswith(_TRANSIENT_FILES):
             with path.open("rb") as file:
                 found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found

@@ -1,4 +1,4 @@
-"""Keeps catalog and index equal to the folder: scans, changed paths, and the order in which they are worked on."""
+"""Keeps catalog and index up to date with the folder: scans, changed paths, and the order they are processed in."""
 
 import asyncio
 import contextvars
@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from research_documents.search.index.backlog import Kind, Waiting
 from research_documents.search.index.catalog import Catalog, Entry
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.index.reader import Readers, Reading, Touch, reading_order
+from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest, reading_order
 from research_documents.search.index.store import Store
 from research_shared.access.scope import EVERYTHING
 from research_shared.documents import DocumentInfo, Identity
@@ -26,36 +26,37 @@ T = TypeVar("T")
 
 FIRST_COMMIT_S: Final = 0.3
 COMMIT_EVERY_S: Final = 2.0
-MANY_TOUCHES: Final = 256
+MAX_REFRESH_PATHS: Final = 256
 RETRY_UNREADABLE_S: Final = 60.0
-MUCH_TEXT: Final = 16 * 1024 * 1024
-"""After indexing so many bytes, memory is put in order."""
+TRIM_EVERY_BYTES: Final = 16 * 1024 * 1024
+"""Memory is trimmed when the updater is idle and at least so many bytes were indexed."""
 
 
 @dataclass(slots=True)
 class _Large:
-    """A document that is being indexed slice by slice; `slices` give the number of passages of each."""
+    """A document that is indexed slice by slice; `slices` yields the number of passages of each slice."""
 
-    reading: Reading
+    reading: ReadResult
     slices: Iterator[int]
     passages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
-    """What a listing found: what is to be read, in that order, what is being read as it was listed, and what is gone.
+class _ListingDiff:
+    """How a listing differs from the catalog.
 
-    All of it is `waiting`.
+    `queue` holds what must be read, in order; `in_progress` what is already being read in the listed version; `gone` the
+    paths that no longer exist. `waiting` covers all three.
     """
 
     queue: dict[str, DocumentInfo]
-    under_way: dict[str, DocumentInfo]
+    in_progress: dict[str, DocumentInfo]
     waiting: dict[str, Waiting]
     gone: list[str]
 
 
-class Keeper:
-    """One worker task, alive only while there is something to do, is the only one that changes catalog and index."""
+class IndexUpdater:
+    """Updates catalog and index from one worker task, which lives only while there is work. Nothing else writes to them."""
 
     def __init__(self, library: Library, catalog: Catalog, store: Store) -> None:
         self.index: PassageIndex | None = None
@@ -63,13 +64,13 @@ class Keeper:
         self._catalog = catalog
         self._store = store
         self._worker: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._work_available = asyncio.Event()
         self._scans: list[asyncio.Future[None]] = []
         self._listing: list[asyncio.Future[None]] | None = None
         self._listed: dict[asyncio.Future[None], int] = {}
-        self._touches: list[Touch] = []
-        self._touching: list[Touch] = []
-        self._readers = Readers(library, catalog, self._news)
+        self._refreshes: list[RefreshRequest] = []
+        self._refreshing: list[RefreshRequest] = []
+        self._readers = Readers(library, catalog, self._work_available)
         self._removed: dict[str, int] = {}
         self._outdated: list[int] = []
         self._large: _Large | None = None
@@ -81,7 +82,7 @@ class Keeper:
 
     @property
     def progress(self) -> tuple[int, int] | None:
-        """(documents that are indexed, all of them) while some are not, otherwise None; (0, 0) before they were counted."""
+        """Return (indexed documents, known documents) while some are missing, else None; (0, 0) before the first listing."""
         coverage = self._catalog.coverage("*", EVERYTHING, visible=True)
         if not coverage.listed:
             return (0, 0) if self.working else None
@@ -89,17 +90,17 @@ class Keeper:
 
     @property
     def working(self) -> bool:
-        """Whether the worker is at work."""
+        """Return whether the worker task is running."""
         return self._worker is not None and not self._worker.done()
 
     def scan(self) -> "asyncio.Future[None]":
-        """Look at the whole folder; the future is done when the index shows what it held at a time after this call."""
+        """Scan the whole folder; the future resolves when the index shows a state of the folder later than this call."""
         future: asyncio.Future[None] = self._wake().create_future()
         self._scans.append(future)
         return future
 
     def catch_up(self) -> "asyncio.Future[None]":
-        """Read what is known to have changed; the future is done when the index shows all of it."""
+        """Read what is known to have changed; the future resolves when the index shows all of it."""
         if not self.working:
             return self.scan()
         future: asyncio.Future[None] = self._wake().create_future()
@@ -107,29 +108,29 @@ class Keeper:
         return future
 
     def awaits(self, update: "asyncio.Future[None]", relevant: Callable[[str], bool]) -> bool:
-        """Whether a relevant path is unread that an update waits for, or may be: before the folder was listed for it."""
+        """Return whether `update` may still read a path that `relevant` accepts. Always true before its listing is done."""
         number = self._listed.get(update)
         if number is None:
             return not update.done()
         unread = self._catalog.backlog.unread.items()
         return any(waiting.first <= number and relevant(path) for path, waiting in unread)
 
-    def touch(self, paths: Iterable[str]) -> "asyncio.Future[None]":
-        """Look at these paths, before anything else; the future is done when the index shows them."""
+    def refresh_now(self, paths: Iterable[str]) -> "asyncio.Future[None]":
+        """Read these paths before anything else; the future resolves when the index shows them."""
         wanted = set(paths)
-        if len(wanted) > MANY_TOUCHES:
+        if len(wanted) > MAX_REFRESH_PATHS:
             return self.scan()
         future: asyncio.Future[None] = self._wake().create_future()
         if wanted:
             known = self._catalog.entries
             self._catalog.backlog.touched(wanted, self._catalog.new_id(), time.monotonic(), known)
-            self._touches.append(Touch(future, wanted))
+            self._refreshes.append(RefreshRequest(future, wanted))
         else:
             future.set_result(None)
         return future
 
     async def stop(self) -> None:
-        """End the work, wherever it is, and save what there is."""
+        """Cancel the worker and save what is indexed so far."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
@@ -149,7 +150,7 @@ class Keeper:
         self._store.close(index)
 
     def _drop_abandoned(self, index: PassageIndex) -> None:
-        """Take out what was indexed in part when its work ended."""
+        """Remove documents whose indexing was cut off."""
         while self._abandoned:
             index.remove(self._abandoned.pop())
             self._uncommitted += 1
@@ -160,20 +161,20 @@ class Keeper:
             self._reset()
         if self._worker is None or self._worker.done():
             # An empty context: the index serves every scope, so it is built outside of any.
-            self._worker = loop.create_task(self._work(), name="keep index", context=contextvars.Context())
-        self._news.set()
+            self._worker = loop.create_task(self._work(), name="update index", context=contextvars.Context())
+        self._work_available.set()
         return loop
 
     def _reset(self) -> None:
-        """Forget work that was under way, as in another event loop or after a failure."""
+        """Drop work in progress: after a failure, or when the event loop changed."""
         self._worker = None
-        self._news = asyncio.Event()
+        self._work_available = asyncio.Event()
         self._scans, self._listing, self._listed = [], None, {}
-        self._touches, self._touching = [], []
+        self._refreshes, self._refreshing = [], []
         if self._large is not None:
             self._abandoned.append(self._large.reading.id)
             self._large = None
-        self._readers = Readers(self._library, self._catalog, self._news, self._readers.kept)
+        self._readers = Readers(self._library, self._catalog, self._work_available, self._readers.kept)
 
     async def _work(self) -> None:
         try:
@@ -186,9 +187,9 @@ class Keeper:
                 while await self._step(index, tasks):
                     pass
         except BaseException as error:
-            touches = [*self._touches, *self._touching]
+            refreshes = [*self._refreshes, *self._refreshing]
             scans = [*self._scans, *(self._listing or ()), *self._listed]
-            waiting = [*scans, *(touch.future for touch in touches)]
+            waiting = [*scans, *(request.future for request in refreshes)]
             self._reset()
             cause = _cause(error)
             for future in waiting:
@@ -198,64 +199,64 @@ class Keeper:
             if not isinstance(error, Exception):
                 raise
             if not isinstance(cause, ResearchError):
-                log.exception("keeping the search index failed", exc_info=cause)
+                log.exception("updating the search index failed", exc_info=cause)
 
     async def _step(self, index: PassageIndex, tasks: asyncio.TaskGroup) -> bool:
-        """Do the next thing; whether there may be more."""
-        self._news.clear()
-        while self._touches:
-            touch = self._touches.pop()
-            self._touching = [touch, *(other for other in self._touching if not other.future.done())]
-            for path in sorted(touch.paths):
-                self._readers.touch(path, touch, tasks)
+        """Do the next unit of work; return whether there may be more."""
+        self._work_available.clear()
+        while self._refreshes:
+            request = self._refreshes.pop()
+            self._refreshing = [request, *(other for other in self._refreshing if not other.future.done())]
+            for path in sorted(request.paths):
+                self._readers.read_now(path, request, tasks)
         if self._scans and self._listing is None:
-            # Beside everything else: of a folder that takes long to list, what is known is read meanwhile.
+            # Concurrently: known documents are read while a large folder is still being listed.
             self._listing, self._scans = self._scans, []
             tasks.create_task(self._list())
         self._readers.start(tasks)
         if batch := self._readers.batch():
             await self._apply(index, batch)
-        elif self._uncommitted and (self._commit_is_due or not self._is_fed):
+        elif self._uncommitted and (self._commit_is_due or not self._expects_results):
             await self._commit(index, [])
         elif self._large is not None:
             await self._index_slice(index, self._large)
         elif (reading := self._readers.large()) is not None:
             await self._begin_large(index, reading)
-        elif self._is_fed:
-            await self._wait_for_news()
+        elif self._expects_results:
+            await self._wait_for_work()
         else:
             return await self._finish(index)
         return True
 
     async def _finish(self, index: PassageIndex) -> bool:
-        """Everything is indexed: whether there is more to do all the same."""
-        await self._in_thread(lambda: self._rest(index))
-        if self._scans or self._touches:
+        """Run the idle work; return whether new work arrived meanwhile."""
+        await self._in_thread(lambda: self._on_idle(index))
+        if self._scans or self._refreshes:
             return True
         self._readers.kept = {}
         self._removed.clear()
-        self._settle_listed()
-        return bool(self._scans or self._touches)
+        self._resolve_listed()
+        return bool(self._scans or self._refreshes)
 
     @property
-    def _is_fed(self) -> bool:
-        """Whether there will be more to index without anything new happening."""
+    def _expects_results(self) -> bool:
+        """Return whether reads or a listing in progress will give more to index."""
         return self._readers.busy or self._listing is not None
 
     @property
     def _commit_is_due(self) -> bool:
         return time.monotonic() > self._commit_at
 
-    async def _wait_for_news(self) -> None:
-        """Wait for another result, at the most until what is indexed is to become visible."""
+    async def _wait_for_work(self) -> None:
+        """Wait for a result, at most until the next commit is due."""
         timeout = max(self._commit_at - time.monotonic(), 0) if self._uncommitted else None
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await self._news.wait()
+                await self._work_available.wait()
 
-    def _rest(self, index: PassageIndex) -> None:
-        self._store.rest(index)
-        if self._indexed_bytes >= MUCH_TEXT:
+    def _on_idle(self, index: PassageIndex) -> None:
+        self._store.on_idle(index)
+        if self._indexed_bytes >= TRIM_EVERY_BYTES:
             self._indexed_bytes = 0
             tidy()
 
@@ -268,51 +269,51 @@ class Keeper:
         return opened.index
 
     async def _list(self) -> None:
-        """List the folder, and queue what is new in it, in the order in which it is to be read."""
+        """List the folder and queue what is new in it, in reading order."""
         number = self._catalog.new_id()
         infos = await self._library.documents("*")
-        known, begun = dict(self._catalog.entries), dict(self._readers.begun)
-        news = await asyncio.to_thread(lambda: _compared(infos, known, begun, number))
-        self._leave_out_what_came(news, number)
-        self._readers.queue = news.queue
-        self._readers.results += [Reading(number, path) for path in news.gone]
-        self._catalog.backlog.found(number, news.waiting)
+        known, in_progress = dict(self._catalog.entries), dict(self._readers.in_progress)
+        diff = await asyncio.to_thread(lambda: _diff_listing(infos, known, in_progress, number))
+        self._drop_already_read(diff, number)
+        self._readers.queue = diff.queue
+        self._readers.results += [ReadResult(number, path) for path in diff.gone]
+        self._catalog.backlog.found(number, diff.waiting)
         if not self._uncommitted:
             self._commit_at = time.monotonic() + FIRST_COMMIT_S
         self._listed |= dict.fromkeys(self._listing or (), number)
         self._listing = None
-        self._news.set()
+        self._work_available.set()
 
-    def _leave_out_what_came(self, news: _News, number: int) -> None:
-        """Take out what came into the catalog while a listing was compared with it."""
-        entries, begun = self._catalog.entries, self._readers.begun
-        for path in news.queue.keys() & entries.keys():
+    def _drop_already_read(self, diff: _ListingDiff, number: int) -> None:
+        """Drop from `diff` what entered the catalog while the listing was compared with it."""
+        entries, in_progress = self._catalog.entries, self._readers.in_progress
+        for path in diff.queue.keys() & entries.keys():
             if entries[path].checked > number:
-                del news.queue[path], news.waiting[path]
-        for path, info in news.under_way.items():
-            if path in begun:
+                del diff.queue[path], diff.waiting[path]
+        for path, info in diff.in_progress.items():
+            if path in in_progress:
                 continue
             entry = entries.get(path)
             if entry is not None and entry.info.identity == info.identity:
-                del news.waiting[path]
+                del diff.waiting[path]
             else:
-                news.queue[path] = info
-                news.waiting[path] = news.waiting[path]._replace(latest=number)
+                diff.queue[path] = info
+                diff.waiting[path] = diff.waiting[path]._replace(latest=number)
 
-    def _is_needed(self, reading: Reading) -> bool:
-        """Whether a reading is the latest of its path and gives another text than is indexed."""
-        known = _digest(self._catalog.entries.get(reading.path))
+    def _is_needed(self, reading: ReadResult) -> bool:
+        """Return whether a result is the latest of its path and has a text that is not indexed."""
+        known = _digest_of(self._catalog.entries.get(reading.path))
         return bool(self._latest([reading])) and reading.text is not None and reading.text.digest != known
 
-    async def _begin_large(self, index: PassageIndex, reading: Reading) -> None:
-        """Begin to index a large document, slice by slice, unless there is nothing new to index."""
+    async def _begin_large(self, index: PassageIndex, reading: ReadResult) -> None:
+        """Start indexing a large document slice by slice, unless its text is indexed already."""
         if reading.text is not None and self._is_needed(reading):
             self._large = _Large(reading, index.adding(reading.id, reading.text))
         else:
             await self._apply(index, [reading])
 
     async def _index_slice(self, index: PassageIndex, large: _Large) -> None:
-        """Index another slice; after the last one the document comes into the catalog."""
+        """Index the next slice; after the last one the document enters the catalog."""
         needed = self._is_needed(large.reading)
 
         def work() -> bool:
@@ -327,11 +328,11 @@ class Keeper:
             await self._apply(index, [large.reading])
             self._large = None
 
-    async def _apply(self, index: PassageIndex, batch: list[Reading]) -> None:
-        """Bring a batch of what was read into the catalog and the index."""
+    async def _apply(self, index: PassageIndex, batch: list[ReadResult]) -> None:
+        """Apply a batch of read results to the catalog and the index."""
         current = self._catalog.entries
         fresh = self._latest(batch)
-        renewed = [r for r in fresh if r.text and r.text.digest == _digest(current.get(r.path))]
+        renewed = [r for r in fresh if r.text and r.text.digest == _digest_of(current.get(r.path))]
         again = [
             replace(current[r.path], info=r.info, settled=r.settled, checked=r.id) for r in renewed if r.info
         ]
@@ -356,14 +357,14 @@ class Keeper:
             self._catalog.put(entry)
         self._outdated += outdated
         for result in batch:
-            self._readers.begun.pop(result.path, None)
+            self._readers.in_progress.pop(result.path, None)
             self._catalog.backlog.read(result.path, result.id, has_text=result.text is not None)
-        urgent = [(r.touch, r.path) for r in batch if r.touch]
+        urgent = [(r.request, r.path) for r in batch if r.request]
         if urgent or self._commit_is_due:
             await self._commit(index, urgent)
 
-    def _latest(self, batch: list[Reading]) -> list[Reading]:
-        """Those that are newer than what is known of their path."""
+    def _latest(self, batch: list[ReadResult]) -> list[ReadResult]:
+        """Return the results that are newer than what is known of their path."""
         latest = {
             path: entry.id for path in (r.path for r in batch) if (entry := self._catalog.entries.get(path))
         }
@@ -372,7 +373,7 @@ class Keeper:
             latest[result.path] = newest
         return [r for r in batch if latest[r.path] == r.id]
 
-    def _entry(self, result: Reading, info: DocumentInfo, index: PassageIndex) -> Entry:
+    def _entry(self, result: ReadResult, info: DocumentInfo, index: PassageIndex) -> Entry:
         text = result.text
         if text is None:
             return Entry(
@@ -385,7 +386,7 @@ class Keeper:
             passages = index.add(result.id, text)
         return Entry.of(result.id, info, text, passages, settled=result.settled)
 
-    async def _commit(self, index: PassageIndex, urgent: list[tuple[Touch, str]]) -> None:
+    async def _commit(self, index: PassageIndex, urgent: list[tuple[RefreshRequest, str]]) -> None:
         if self._uncommitted:
             outdated, self._outdated = self._outdated, []
             await self._in_thread(lambda: self._store.commit(index))
@@ -393,19 +394,19 @@ class Keeper:
             self._catalog.forget(outdated)
             self._catalog.backlog.committed()
         self._commit_at = time.monotonic() + COMMIT_EVERY_S
-        self._settle_listed()
-        for touch, path in urgent:
-            touch.paths.discard(path)
-            if not touch.paths:
-                _settle([touch.future])
+        self._resolve_listed()
+        for request, path in urgent:
+            request.paths.discard(path)
+            if not request.paths:
+                _resolve([request.future])
 
-    def _settle_listed(self) -> None:
-        """Tell those whose documents are all there."""
+    def _resolve_listed(self) -> None:
+        """Resolve the updates whose documents are all visible."""
         begins = self._catalog.backlog.begins() if self._listed else 0
         ready = [future for future, number in self._listed.items() if number < begins]
         for future in ready:
             del self._listed[future]
-        _settle(ready)
+        _resolve(ready)
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         if self._thread is None:
@@ -413,36 +414,36 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
 
-def _compared(
+def _diff_listing(
     infos: list[DocumentInfo],
     known: Mapping[str, Entry],
-    begun: Mapping[str, tuple[Identity, int]],
+    in_progress: Mapping[str, tuple[Identity, int]],
     number: int,
-) -> _News:
-    """How a listing differs from what is known."""
+) -> _ListingDiff:
+    """Compare a listing with the catalog."""
     now = time.monotonic()
-    news = [info for info in infos if _is_news(known.get(info.path), info, now)]
-    news.sort(key=reading_order)
-    under_way = {info.path: info for info in news if _is_being_read(info, begun.get(info.path))}
+    unread = [info for info in infos if _needs_reading(known.get(info.path), info, now)]
+    unread.sort(key=reading_order)
+    being_read = {info.path: info for info in unread if _is_being_read(info, in_progress.get(info.path))}
     present = {info.path for info in infos}
     gone = [path for path in known if path not in present]
     waiting = {
         info.path: Waiting(
-            number, 0 if info.path in under_way else number, now, _kind(known.get(info.path), info)
+            number, 0 if info.path in being_read else number, now, _kind(known.get(info.path), info)
         )
-        for info in news
+        for info in unread
     }
     waiting |= {path: Waiting(number, number, now, "uncounted") for path in gone}
-    queue = {info.path: info for info in news if info.path not in under_way}
-    return _News(queue, under_way, waiting, gone)
+    queue = {info.path: info for info in unread if info.path not in being_read}
+    return _ListingDiff(queue, being_read, waiting, gone)
 
 
-def _is_being_read(info: DocumentInfo, begun: tuple[Identity, int] | None) -> bool:
-    """Whether what was begun to be read is the file that was listed, and old enough for its time stamps to tell."""
-    if begun is None:
+def _is_being_read(info: DocumentInfo, read: tuple[Identity, int] | None) -> bool:
+    """Return whether a read in progress is of the listed version, and the file old enough for its mtime to be reliable."""
+    if read is None:
         return False
-    identity, begun_ns = begun
-    return identity == info.identity and begun_ns - identity.ctime_ns > SETTLED_NS
+    identity, started_ns = read
+    return identity == info.identity and started_ns - identity.ctime_ns > SETTLED_NS
 
 
 def _kind(entry: Entry | None, info: DocumentInfo) -> Kind:
@@ -452,24 +453,24 @@ def _kind(entry: Entry | None, info: DocumentInfo) -> Kind:
     return "uncounted" if tried_again else "changed"
 
 
-def _is_news(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
+def _needs_reading(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
     if entry is None or not entry.settled or not entry.info.identity.same_file(info.identity):
         return True
     return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
 
 
-def _digest(entry: Entry | None) -> str | None:
+def _digest_of(entry: Entry | None) -> str | None:
     return entry.digest if entry is not None else None
 
 
-def _settle(futures: Iterable["asyncio.Future[None]"]) -> None:
+def _resolve(futures: Iterable["asyncio.Future[None]"]) -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The first of the failures that a task group gathered."""
+    """Return the first error of a task group's exception group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
