@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
-from research_documents.search.freshness import Originals
+from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index import updater as updater_module
 from research_documents.search.index.catalog import Catalog, Entry
 from research_documents.search.index.reader import Readers
@@ -169,11 +169,11 @@ async def test_a_change_seen_in_any_turn_of_a_search_makes_it_look_again(
     touched = noted_touches(engine, monkeypatch)
     calls: list[list[str]] = []
 
-    def changed(_: Originals, entries: Iterable[Entry]) -> frozenset[str]:
+    def changed(_: FreshnessChecker, entries: Iterable[Entry]) -> frozenset[str]:
         calls.append([entry.path for entry in entries])
         return frozenset(calls[0]) if len(calls) == 1 else frozenset()
 
-    monkeypatch.setattr(Originals, "changed", changed)
+    monkeypatch.setattr(FreshnessChecker, "changed", changed)
     assert len(documents(await engine.search("honest", mode="regex"))) == 6
     assert len(calls) > 2
     assert touched == [set(calls[0])]
@@ -183,14 +183,14 @@ async def test_a_text_read_again_is_given_only_if_it_is_the_one_that_was_searche
     path = tmp_path / "a.md"
     path.write_text("honest words\n", encoding="utf-8")
     library = Library(RootsPolicy([Root("research", tmp_path)]))
-    originals = Originals(library)
+    freshness = FreshnessChecker(library)
     text = await library.read("a.md")
     entry = Entry.of(1, await library.stat("a.md"), text, 1)
-    assert await originals.text(entry) == text
+    assert await freshness.text(entry) == text
     path.write_text("clever words\n", encoding="utf-8")
-    assert await originals.text(entry) is None
+    assert await freshness.text(entry) is None
     path.unlink()
-    assert await originals.text(entry) is None
+    assert await freshness.text(entry) is None
 
 
 async def test_what_is_being_read_is_known_with_what_it_was_listed_as(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from research_documents.search.executors import Lanes
-from research_documents.search.freshness import Originals
+from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Coverage, Selection
 from research_documents.search.index.store import DiskStore, MemoryStore
 from research_documents.search.index.updater import IndexUpdater
@@ -89,9 +89,9 @@ class SearchEngine:
         self._users = 0
         self._complete = False
         self._lanes = Lanes()
-        originals = Originals(library)
-        self._by_regex = RegexSearch(self._lanes, originals, self._catalog, max_response_bytes)
-        self._by_keyword = KeywordSearch(self._lanes, originals, self._catalog, max_response_bytes)
+        freshness = FreshnessChecker(library)
+        self._by_regex = RegexSearch(self._lanes, freshness, self._catalog, max_response_bytes)
+        self._by_keyword = KeywordSearch(self._lanes, freshness, self._catalog, max_response_bytes)
 
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:

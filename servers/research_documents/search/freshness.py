@@ -1,4 +1,4 @@
-"""The files that the searched texts are from."""
+"""Whether the files behind search hits are still the ones that were read."""
 
 from collections.abc import Iterable
 
@@ -8,14 +8,14 @@ from research_shared.errors import ResearchError
 from research_shared.reading.library import Library
 
 
-class Originals:
-    """Looks whether files are still those that were read, and reads again what is not held in memory."""
+class FreshnessChecker:
+    """Checks files against the versions that were read, and reads texts that are not held in memory."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
 
     def changed(self, entries: Iterable[Entry]) -> frozenset[str]:
-        """Those whose files, seen through the one door, are not any more what was read."""
+        """Return the paths whose files differ from what was read. The check goes through the roots policy, like every access."""
         searched = [entry.info for entry in entries]
         try:
             return frozenset(self._library.roots.changed(searched))
@@ -23,7 +23,7 @@ class Originals:
             return frozenset(info.path for info in searched)
 
     async def text(self, entry: Entry) -> DocumentText | None:
-        """The text of a document that is not held in memory; None when it is no longer that version."""
+        """Read the text of a document that is not held in memory; None if it is no longer this version."""
         try:
             text = await self._library.read(entry.path)
         except ResearchError:

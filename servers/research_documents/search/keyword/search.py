@@ -2,7 +2,7 @@
 
 from research_documents.search.display import bounded
 from research_documents.search.executors import Lanes
-from research_documents.search.freshness import Originals
+from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.builder import build
@@ -15,9 +15,11 @@ from research_shared.documents import DocumentText
 class KeywordSearch:
     """Searches the passages of documents by relevance; answers of at most about `max_response_bytes`."""
 
-    def __init__(self, lanes: Lanes, originals: Originals, catalog: Catalog, max_response_bytes: int) -> None:
+    def __init__(
+        self, lanes: Lanes, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
+    ) -> None:
         self._lanes = lanes
-        self._originals = originals
+        self._freshness = freshness
         self._catalog = catalog
         self._max_response_bytes = max_response_bytes
 
@@ -34,7 +36,7 @@ class KeywordSearch:
         )
         if ranking is not None and ranking.missing:
             for entry in ranking.missing:
-                if (text := await self._originals.text(entry)) is not None:
+                if (text := await self._freshness.text(entry)) is not None:
                     texts[entry.id] = text
                 else:
                     gone.add(entry.path)
@@ -75,4 +77,4 @@ class KeywordSearch:
             passages=request.snippet == "context",
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
-        return ranking, self._originals.changed(ranking.entries.values())
+        return ranking, self._freshness.changed(ranking.entries.values())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from research_documents.search.executors import Lane, Lanes
-from research_documents.search.freshness import Originals
+from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Entry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex.literals import Parts, required_parts
@@ -31,9 +31,11 @@ class RegexSearch:
     documents that hold one according to the index.
     """
 
-    def __init__(self, lanes: Lanes, originals: Originals, catalog: Catalog, max_response_bytes: int) -> None:
+    def __init__(
+        self, lanes: Lanes, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
+    ) -> None:
         self._lanes = lanes
-        self._originals = originals
+        self._freshness = freshness
         self._catalog = catalog
         self._max_response_bytes = max_response_bytes
         self._running = 0
@@ -58,7 +60,7 @@ class RegexSearch:
             request.deadline,
             self._max_response_bytes,
         )
-        run = _Run(self._lanes, self._originals, scan, request)
+        run = _Run(self._lanes, self._freshness, scan, request)
         self._running += 1
         try:
             await run.turn(scan, "quick", SHORT_TURN_S)
@@ -89,9 +91,9 @@ class RegexSearch:
 class _Run:
     """One search at work, in turns with others."""
 
-    def __init__(self, lanes: Lanes, originals: Originals, scan: Scan, request: Request) -> None:
+    def __init__(self, lanes: Lanes, freshness: FreshnessChecker, scan: Scan, request: Request) -> None:
         self._lanes = lanes
-        self._originals = originals
+        self._freshness = freshness
         self._scans = [scan]
         self._on_progress = request.on_progress
         self._total = len(scan.entries)
@@ -109,7 +111,7 @@ class _Run:
         stale = await self._lanes.run(lane, lambda: self._work(part, for_s))
         self.stale |= stale
         if part.missing is not None:
-            part.supply(await self._originals.text(part.missing))
+            part.supply(await self._freshness.text(part.missing))
         if self._on_progress is not None:
             covered = sum(part.covered for part in self._scans)
             await self._on_progress(covered, self._total, f"searched {covered} of {self._total} documents")
@@ -119,7 +121,7 @@ class _Run:
         known = len(part.sources)
         part.advance(time.monotonic() + for_s)
         news = part.sources[known:]
-        return self._originals.changed(news) if news else frozenset()
+        return self._freshness.changed(news) if news else frozenset()
 
     async def narrow(self, index: PassageIndex, parts: Parts, holds: Callable[[], bool]) -> None:
         """Go on until the index has told which documents can hold a match; from then on the others are passed over."""
