@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from research_documents.search.executors import Lanes
+from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Coverage, Selection
 from research_documents.search.index.store import DiskStore, MemoryStore
@@ -88,10 +88,10 @@ class SearchEngine:
         self._timer: asyncio.TimerHandle | None = None
         self._users = 0
         self._complete = False
-        self._lanes = Lanes()
+        self._pools = ThreadPools()
         freshness = FreshnessChecker(library)
-        self._by_regex = RegexSearch(self._lanes, freshness, self._catalog, max_response_bytes)
-        self._by_keyword = KeywordSearch(self._lanes, freshness, self._catalog, max_response_bytes)
+        self._by_regex = RegexSearch(self._pools, freshness, self._catalog, max_response_bytes)
+        self._by_keyword = KeywordSearch(self._pools, freshness, self._catalog, max_response_bytes)
 
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:
@@ -127,7 +127,7 @@ class SearchEngine:
             self._watcher = None
         await self._updater.stop()
         self._complete = False
-        await self._lanes.close()
+        await self._pools.close()
 
     @property
     def indexing(self) -> tuple[int, int] | None:

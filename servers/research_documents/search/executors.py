@@ -1,4 +1,4 @@
-"""The threads that searches run in, so that short ones need not wait for long ones."""
+"""Thread pools of the search engine, separate so that short searches do not wait for long ones."""
 
 import asyncio
 import contextvars
@@ -7,24 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal, TypeVar
 
 T = TypeVar("T")
-Lane = Literal["ranking", "quick", "long"]
-THREADS: Final[dict[Lane, int]] = {"ranking": 2, "quick": 2, "long": 1}
+PoolName = Literal["ranking", "quick", "long"]
+POOL_SIZES: Final[dict[PoolName, int]] = {"ranking": 2, "quick": 2, "long": 1}
 
 
-class Lanes:
-    """Threads by what runs in them; a lane opens with the first work for it."""
+class ThreadPools:
+    """Thread pools by kind of work, each created lazily."""
 
     def __init__(self) -> None:
-        self._open: dict[Lane, ThreadPoolExecutor] = {}
+        self._pools: dict[PoolName, ThreadPoolExecutor] = {}
 
-    async def run(self, lane: Lane, work: Callable[[], T]) -> T:
-        """Run something in the threads of a lane, within the scope of the request."""
-        if lane not in self._open:
-            self._open[lane] = ThreadPoolExecutor(THREADS[lane], thread_name_prefix=f"search-{lane}")
+    async def run(self, pool: PoolName, work: Callable[[], T]) -> T:
+        """Run `work` in a pool, in a copy of the caller's context so that its scope applies."""
+        if pool not in self._pools:
+            self._pools[pool] = ThreadPoolExecutor(POOL_SIZES[pool], thread_name_prefix=f"search-{pool}")
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._open[lane], context.run, work)
+        return await asyncio.get_running_loop().run_in_executor(self._pools[pool], context.run, work)
 
     async def close(self) -> None:
-        """Wait for what still runs, and end the threads."""
-        while self._open:
-            await asyncio.to_thread(self._open.popitem()[1].shutdown)
+        """Wait for running work and shut all pools down."""
+        while self._pools:
+            await asyncio.to_thread(self._pools.popitem()[1].shutdown)

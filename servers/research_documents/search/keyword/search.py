@@ -1,7 +1,7 @@
 """Running a keyword search: rank, read what is not in memory, and check the files of the hits."""
 
 from research_documents.search.display import bounded
-from research_documents.search.executors import Lanes
+from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Selection
 from research_documents.search.index.passage_index import PassageIndex
@@ -16,9 +16,9 @@ class KeywordSearch:
     """Searches the passages of documents by relevance; answers of at most about `max_response_bytes`."""
 
     def __init__(
-        self, lanes: Lanes, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
+        self, pools: ThreadPools, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
     ) -> None:
-        self._lanes = lanes
+        self._pools = pools
         self._freshness = freshness
         self._catalog = catalog
         self._max_response_bytes = max_response_bytes
@@ -31,7 +31,7 @@ class KeywordSearch:
         covered = len(selection.readable)
         texts: dict[int, DocumentText] = {}
         gone: set[str] = set()
-        ranking, stale = await self._lanes.run(
+        ranking, stale = await self._pools.run(
             "ranking", lambda: self._rank(request, parsed, index, selection, texts)
         )
         if ranking is not None and ranking.missing:
@@ -40,7 +40,7 @@ class KeywordSearch:
                     texts[entry.id] = text
                 else:
                     gone.add(entry.path)
-            ranking, stale = await self._lanes.run(
+            ranking, stale = await self._pools.run(
                 "ranking", lambda: self._rank(request, parsed, index, selection, texts)
             )
         if ranking is None:

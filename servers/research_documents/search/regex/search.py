@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from research_documents.search.executors import Lane, Lanes
+from research_documents.search.executors import PoolName, ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Entry, Selection
 from research_documents.search.index.passage_index import PassageIndex
@@ -32,9 +32,9 @@ class RegexSearch:
     """
 
     def __init__(
-        self, lanes: Lanes, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
+        self, pools: ThreadPools, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
     ) -> None:
-        self._lanes = lanes
+        self._pools = pools
         self._freshness = freshness
         self._catalog = catalog
         self._max_response_bytes = max_response_bytes
@@ -44,7 +44,7 @@ class RegexSearch:
         """Every line that the expression matches, by path and line."""
         version = self._catalog.version
         try:
-            pattern = await self._lanes.run("ranking", lambda: compiled(request.query))
+            pattern = await self._pools.run("ranking", lambda: compiled(request.query))
         except PatternRefused as refusal:
             return Found(warnings=(str(refusal),))
         start, limit = request.start, request.limit
@@ -60,7 +60,7 @@ class RegexSearch:
             request.deadline,
             self._max_response_bytes,
         )
-        run = _Run(self._lanes, self._freshness, scan, request)
+        run = _Run(self._pools, self._freshness, scan, request)
         self._running += 1
         try:
             await run.turn(scan, "quick", SHORT_TURN_S)
@@ -91,8 +91,8 @@ class RegexSearch:
 class _Run:
     """One search at work, in turns with others."""
 
-    def __init__(self, lanes: Lanes, freshness: FreshnessChecker, scan: Scan, request: Request) -> None:
-        self._lanes = lanes
+    def __init__(self, pools: ThreadPools, freshness: FreshnessChecker, scan: Scan, request: Request) -> None:
+        self._pools = pools
         self._freshness = freshness
         self._scans = [scan]
         self._on_progress = request.on_progress
@@ -106,9 +106,9 @@ class _Run:
         """Whether the scan is at its end, or at the end of its time."""
         return self._scans[0].done or self._scans[0].expired
 
-    async def turn(self, part: Scan, lane: Lane, for_s: float = TURN_S) -> None:
+    async def turn(self, part: Scan, pool: PoolName, for_s: float = TURN_S) -> None:
         """Work for so long, and look whether the files of the hits have changed."""
-        stale = await self._lanes.run(lane, lambda: self._work(part, for_s))
+        stale = await self._pools.run(pool, lambda: self._work(part, for_s))
         self.stale |= stale
         if part.missing is not None:
             part.supply(await self._freshness.text(part.missing))
@@ -125,7 +125,7 @@ class _Run:
 
     async def narrow(self, index: PassageIndex, parts: Parts, holds: Callable[[], bool]) -> None:
         """Go on until the index has told which documents can hold a match; from then on the others are passed over."""
-        asked = asyncio.create_task(self._lanes.run("quick", lambda: index.holding(parts)))
+        asked = asyncio.create_task(self._pools.run("quick", lambda: index.holding(parts)))
         self._beside.append(asked)
         while not (self.ended or asked.done()):
             await self.turn(self._scans[0], "quick", SHORT_TURN_S)
