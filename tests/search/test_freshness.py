@@ -148,7 +148,7 @@ async def test_a_hit_in_a_file_too_young_to_be_trusted_is_looked_at_again(
     engine = engine_of(tmp_path)
     await engine.search("honest")
     monkeypatch.setattr(engine, "_refresh", nothing)
-    engine._catalog.put(replace(engine._catalog.entries["a.md"], settled=False))
+    engine._catalog.put(replace(engine._catalog.entries["a.md"], mtime_reliable=False))
     touched = noted_touches(engine, monkeypatch)
     for _ in range(2):
         assert documents(await engine.search("honest", mode=mode)) == ["a.md"]

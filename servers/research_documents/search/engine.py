@@ -354,9 +354,9 @@ class SearchEngine:
         for entry in found.sources:
             path = entry.info.path
             now = current.get(path)
-            if now is entry and entry.settled:
+            if now is entry and entry.mtime_reliable:
                 continue
-            if now is None or now.id != entry.id or not (now.settled or now.checked >= read_since):
+            if now is None or now.id != entry.id or not (now.mtime_reliable or now.checked >= read_since):
                 stale.add(path)
         return stale
 

@@ -44,8 +44,8 @@ class Entry:
     """A document that was read, as version `id` of it.
 
     `text` is None when it gives none (then `reason` says why) and when texts take more memory than they may (then it is
-    read again when it is needed). `settled` is False when the file was so young that it can have changed since
-    without its time stamps showing it. `read_at` is a time of the monotonic clock, `checked` the id of the last reading.
+    read again when it is needed). `mtime_reliable` is False for a file so young when it was read that a
+    later change may not show in its time stamps (git calls such an entry racily clean). `read_at` is a time of the monotonic clock, `checked` the id of the last reading.
     """
 
     id: int
@@ -58,13 +58,19 @@ class Entry:
     ends_line: bool = True
     breaks: "array[int]" = field(default_factory=partial(array, "I"), repr=False)
     passages: int = 0
-    settled: bool = True
+    mtime_reliable: bool = True
     read_at: float = 0.0
     checked: int = 0
 
     @classmethod
     def of(
-        cls, number: int, info: DocumentInfo, text: DocumentText, passages: int, *, settled: bool = True
+        cls,
+        number: int,
+        info: DocumentInfo,
+        text: DocumentText,
+        passages: int,
+        *,
+        mtime_reliable: bool = True,
     ) -> Self:
         """The version of a document that gives text."""
         return cls(
@@ -77,7 +83,7 @@ class Entry:
             ends_line=not text.data or text.data.endswith(b"\n"),
             breaks=breaks_of(text.data),
             passages=passages,
-            settled=settled,
+            mtime_reliable=mtime_reliable,
             checked=number,
         )
 

@@ -42,7 +42,7 @@ class ReadResult:
     info: DocumentInfo | None = None
     text: DocumentText | None = None
     reason: str = ""
-    settled: bool = True
+    mtime_reliable: bool = True
     request: RefreshRequest | None = None
 
     @property
@@ -197,10 +197,12 @@ class Readers:
                 raise
             reason = getattr(error, "reason", error.code)
             transient = error.retryable or reason in TRANSIENT_REASONS
-            return ReadResult(number, path, info, reason=reason, settled=not transient)
+            return ReadResult(number, path, info, reason=reason, mtime_reliable=not transient)
         return _read_result(number, info, started, text)
 
 
 def _read_result(number: int, info: DocumentInfo, started_ns: int, text: DocumentText) -> ReadResult:
-    settled = started_ns - text.identity.ctime_ns > SETTLED_NS
-    return ReadResult(number, text.path, replace(info, identity=text.identity), text, settled=settled)
+    mtime_reliable = started_ns - text.identity.ctime_ns > SETTLED_NS
+    return ReadResult(
+        number, text.path, replace(info, identity=text.identity), text, mtime_reliable=mtime_reliable
+    )

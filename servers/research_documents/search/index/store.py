@@ -181,7 +181,7 @@ class DiskStore:
         self._database.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in outdated])
         rows = []
         for entry in entries:
-            if entry.settled and entry.text is not None:
+            if entry.mtime_reliable and entry.text is not None:
                 head, data = _head(entry, entry.text), entry.text.data
                 rows.append((entry.path, entry.id, head, data, _sum(head, data)))
         self._database.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", rows)

@@ -334,7 +334,9 @@ class IndexUpdater:
         fresh = self._latest(batch)
         renewed = [r for r in fresh if r.text and r.text.digest == _digest_of(current.get(r.path))]
         again = [
-            replace(current[r.path], info=r.info, settled=r.settled, checked=r.id) for r in renewed if r.info
+            replace(current[r.path], info=r.info, mtime_reliable=r.mtime_reliable, checked=r.id)
+            for r in renewed
+            if r.info
         ]
         unchanged = {r.id for r in renewed}
         changed = [r for r in fresh if r.id not in unchanged]
@@ -377,14 +379,18 @@ class IndexUpdater:
         text = result.text
         if text is None:
             return Entry(
-                result.id, info, reason=result.reason, settled=result.settled, read_at=time.monotonic()
+                result.id,
+                info,
+                reason=result.reason,
+                mtime_reliable=result.mtime_reliable,
+                read_at=time.monotonic(),
             )
         self._indexed_bytes += len(text.data)
         if (large := self._large) is not None and large.reading is result:
             passages = large.passages
         else:
             passages = index.add(result.id, text)
-        return Entry.of(result.id, info, text, passages, settled=result.settled)
+        return Entry.of(result.id, info, text, passages, mtime_reliable=result.mtime_reliable)
 
     async def _commit(self, index: PassageIndex, urgent: list[tuple[RefreshRequest, str]]) -> None:
         if self._uncommitted:
@@ -454,7 +460,7 @@ def _kind(entry: Entry | None, info: DocumentInfo) -> Kind:
 
 
 def _needs_reading(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
-    if entry is None or not entry.settled or not entry.info.identity.same_file(info.identity):
+    if entry is None or not entry.mtime_reliable or not entry.info.identity.same_file(info.identity):
         return True
     return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
 
