@@ -198,7 +198,7 @@ async def test_however_many_are_equal_the_first_by_path_come_first(
     options: dict[str, object] = {"file_pattern": pattern, "limit": 1_000}
     expected = (await search(tmp_path, files, query, **options)).hits
     monkeypatch.setattr(index_module, "_MOST_TIES", 50)
-    monkeypatch.setattr(index_module, "_SPARE", 5)
+    monkeypatch.setattr(index_module, "_TIE_MARGIN", 5)
     engine = SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
     for limit in (1, 7, 40, 150):
         page = await engine.search(query, limit=limit, file_pattern=pattern)

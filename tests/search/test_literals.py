@@ -14,7 +14,7 @@ from research_documents.search import SearchEngine
 from research_documents.search.index.catalog import Entry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex import search as turns
-from research_documents.search.regex.literals import required_parts
+from research_documents.search.regex.literals import required_literals
 from research_documents.search.regex.pattern import compiled
 from research_documents.search.regex.scan import Scan
 from research_shared.access.roots import Root, RootsPolicy
@@ -31,7 +31,7 @@ def text_of(data: str, path: str = "a.md") -> DocumentText:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "parts"),
+    ("pattern", "literals"),
     [
         ("mutex", {"mutex"}), ("MuTeX", {"mutex"}), (r"\bcells?\b", {"cell"}), ("mutex|ownership|carcinoma", {"mutex", "ownership", "carcinoma"}),
         (r"(?:red|green)-house", {"house"}), (r"(?P<a>red|green)[^x]?", {"red", "green"}), (r"\w+ing\s+\w+ed", {"ing"}),
@@ -43,8 +43,8 @@ def text_of(data: str, path: str = "a.md") -> DocumentText:
         ("|".join(f"word{n}" for n in range(20)), None),
     ],
 )  # fmt: skip
-def test_what_every_match_holds_is_read_from_the_expression(pattern: str, parts: set[str] | None) -> None:
-    assert required_parts(pattern) == (frozenset(parts) if parts is not None else None)
+def test_what_every_match_holds_is_read_from_the_expression(pattern: str, literals: set[str] | None) -> None:
+    assert required_literals(pattern) == (frozenset(literals) if literals is not None else None)
 
 
 ATOM = st.sampled_from(["abc", "bcd", "a", "b", ".", "[abc]", "[[:alpha:]bcd]", "[]ab]", r"\w", r"\x61", "-", r"\b", "^", "$", "é"])  # fmt: skip
@@ -70,10 +70,10 @@ LINE = st.lists(
 @settings(max_examples=500, deadline=None)
 @given(PATTERN.filter(lambda pattern: pattern.count("(?P<n>") < 2), LINE)
 def test_a_line_that_matches_holds_one_of_the_parts(pattern: str, line: str) -> None:
-    parts = required_parts(pattern)
+    literals = required_literals(pattern)
     ((start, _),) = compiled(pattern).find(line.encode(), 0, len(line.encode()))
-    if parts is not None and start >= 0:
-        assert any(part in line.lower() for part in parts)
+    if literals is not None and start >= 0:
+        assert any(literal in line.lower() for literal in literals)
 
 
 PIECE = st.sampled_from([
@@ -93,7 +93,7 @@ def test_the_index_finds_every_document_that_holds_a_part(text: str, path: str, 
     index.commit()
     for run in runs:
         cut = chance.randrange(len(run) - 2)  # type: ignore[attr-defined]
-        assert (index.holding({run[cut:].lower()}) or set()) == {1}
+        assert (index.documents_containing_any({run[cut:].lower()}) or set()) == {1}
 
 
 def test_a_word_too_long_for_the_index_is_looked_for_all_the_same() -> None:
@@ -103,8 +103,8 @@ def test_a_word_too_long_for_the_index_is_looked_for_all_the_same() -> None:
     index.add(1, text_of("a" * 70_000 + "needle\n"))
     index.add(20, text_of("b" * 1_000 + "needle\n"))
     index.commit()
-    assert index.holding({"needle"}) == {1, 20}
-    assert index.holding({"needles"}) == {1}
+    assert index.documents_containing_any({"needle"}) == {1, 20}
+    assert index.documents_containing_any({"needles"}) == {1}
 
 
 def test_a_document_counts_as_found_until_the_index_shows_it() -> None:
@@ -112,11 +112,11 @@ def test_a_document_counts_as_found_until_the_index_shows_it() -> None:
     for number in range(1, 10):
         index.add(number, text_of("nothing here\n"))
     index.commit()
-    assert index.holding({"needle"}) == set()
+    assert index.documents_containing_any({"needle"}) == set()
     index.add(10, text_of("unrelated\n"))
-    assert index.holding({"needle"}) == {10}
+    assert index.documents_containing_any({"needle"}) == {10}
     index.commit()
-    assert index.holding({"needle"}) == set()
+    assert index.documents_containing_any({"needle"}) == set()
 
 
 def test_what_most_passages_hold_is_not_worth_a_list() -> None:
@@ -124,7 +124,7 @@ def test_what_most_passages_hold_is_not_worth_a_list() -> None:
     for number in range(12):
         index.add(number, text_of("needle\n" if number < 4 else "hay\n"))
     index.commit()
-    assert index.holding({"needle"}) is None
+    assert index.documents_containing_any({"needle"}) is None
 
 
 def entries_of(texts: list[str]) -> list[Entry]:
@@ -186,13 +186,13 @@ async def test_a_rare_word_is_looked_for_in_the_documents_that_hold_it_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[set[int] | None] = []
-    holding = PassageIndex.holding
+    documents_containing_any = PassageIndex.documents_containing_any
 
-    def told(index: PassageIndex, parts: Collection[str]) -> set[int] | None:
-        asked.append(holding(index, parts))
+    def told(index: PassageIndex, literals: Collection[str]) -> set[int] | None:
+        asked.append(documents_containing_any(index, literals))
         return asked[-1]
 
-    monkeypatch.setattr(PassageIndex, "holding", told)
+    monkeypatch.setattr(PassageIndex, "documents_containing_any", told)
     monkeypatch.setattr(turns, "SHORT_TURN_S", 0.0)
     async with engine_of(folder) as engine:
         await settled(engine)
@@ -216,11 +216,11 @@ async def test_an_answer_of_the_index_from_another_time_is_not_used(
 ) -> None:
     engine = engine_of(folder)
 
-    def overtaken(index: PassageIndex, parts: Collection[str]) -> set[int] | None:
+    def overtaken(index: PassageIndex, literals: Collection[str]) -> set[int] | None:
         engine._catalog.version += 1
         return set()
 
-    monkeypatch.setattr(PassageIndex, "holding", overtaken)
+    monkeypatch.setattr(PassageIndex, "documents_containing_any", overtaken)
     monkeypatch.setattr(turns, "SHORT_TURN_S", 0.0)
     async with engine:
         await settled(engine)

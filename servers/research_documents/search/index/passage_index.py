@@ -1,4 +1,4 @@
-"""The passages of documents in tantivy: what is stored of each, and how it gets in and out."""
+"""The passage index in tantivy: schema, indexing and queries."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,13 +15,13 @@ _TAIL_WORDS: Final = 12
 _HALF: Final = 32
 _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
-_SPARE: Final = 24
-"""Passages that are asked for beyond those wanted, so that not many equal ones take no second search."""
+_TIE_MARGIN: Final = 24
+"""Extra hits fetched so that a small tie at the cut-off needs no second query."""
 _MOST_TIES: Final = 4_096
 _SELECTIVE: Final = 4
-"""What more than one in so many passages may hold, says too little about where it is."""
+"""Literals in more than one of so many passages are not selective enough to narrow a scan."""
 SLICE_BYTES: Final = 256 * 1024
-"""How much of one document is indexed at a time: a fraction of a second's work."""
+"""Bytes of one document that are indexed at a time: a fraction of a second of work."""
 _LONG: Final = "0qzx0long"
 """A term of passages in which a word may be too long to be indexed."""
 _LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
@@ -29,7 +29,7 @@ _LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
 
 
 class Scored(NamedTuple):
-    """A passage that matches: the document's id, the byte range, its first line and the BM25 score."""
+    """A matching passage: id of the document, byte range, first line (1-based) and BM25 score."""
 
     document: int
     begin: int
@@ -54,7 +54,7 @@ def _schema() -> Any:
 
 
 class PassageIndex:
-    """Passages of documents by the document's id. One thread writes, any number search meanwhile."""
+    """Index of the passages of documents, keyed by document id. One thread writes while any number search."""
 
     def __init__(self, directory: Path | None = None) -> None:
         from tantivy import Index
@@ -66,9 +66,9 @@ class PassageIndex:
         register(self._index)
         self._writer = self._index.writer(HEAP_BYTES, 1)
         self._partial: set[int] = set()
-        """Documents of which some passages are not added yet."""
+        """Documents whose passages are not all added yet."""
         self._view: tuple[Any, frozenset[int]] = (self._index.searcher(), frozenset())
-        """The state of the last commit, and the documents that were partial then. Replaced as one."""
+        """(searcher of the last commit, documents that were partial then); replaced atomically."""
         self._unseen: set[int] = set()
         self.stamp = int(self._writer.commit_opstamp)
         """The number of the last commit."""
@@ -79,13 +79,14 @@ class PassageIndex:
         return self._view[0]
 
     def add(self, document: int, text: DocumentText) -> int:
-        """Index a document's passages; gives their number. Visible after `commit`."""
+        """Index the passages of a document and return their number. They are visible after `commit`."""
         return sum(self.adding(document, text))
 
     def adding(self, document: int, text: DocumentText) -> Iterator[int]:
-        """The same a slice at a time, for other work in between; gives the number of passages of each slice.
+        """Index a document slice by slice; yield the number of passages of each slice.
 
-        No search finds the document before the commit that follows the last slice. Who ends earlier removes it.
+        Searches find the document only after the commit that follows the last slice. A caller that stops earlier must
+        `remove` it.
         """
         from tantivy import Document
 
@@ -123,7 +124,7 @@ class PassageIndex:
         yield len(found) - first
 
     def remove(self, document: int) -> None:
-        """Take a document out. Visible after `commit`."""
+        """Remove a document. Takes effect after `commit`."""
         from tantivy import Query
 
         self._partial.discard(document)
@@ -131,7 +132,7 @@ class PassageIndex:
         self._writer.delete_documents_by_query(Query.term_query(self.schema, "document", document))
 
     def commit(self) -> None:
-        """Make all changes visible to the searches that start after it."""
+        """Make all changes visible to searches that start afterwards."""
         self.stamp = int(self._writer.commit())
         self._index.reload()
         self._view = (self._index.searcher(), frozenset(self._partial))
@@ -139,20 +140,20 @@ class PassageIndex:
 
     @property
     def passages(self) -> int:
-        """How many passages the index holds."""
+        """Return the number of passages in the index."""
         return int(self.searcher.num_docs)
 
     def close(self) -> None:
-        """Wait for merges to end and let go of the directory."""
+        """Wait for merges and release the directory."""
         self._writer.wait_merging_threads()
 
     def search(
         self, query: Any, limit: int, documents: Collection[int] | None = None
     ) -> tuple[list[Scored], bool]:
-        """The best `limit` passages and those that are equal to the last of them, within `documents` if given.
+        """Return (passages, complete): the best `limit` passages, and all that tie with the last of them.
 
-        And whether these are all, which they are not when they are too many. Equal scores are in no particular order:
-        which of them come first is for others to say.
+        `documents` limits the search to these ids. `complete` is False if the tie is too large to fetch whole. The order
+        within equal scores is undefined.
         """
         from tantivy import Occur, Query
 
@@ -168,7 +169,7 @@ class PassageIndex:
                 for number in sorted(partial)
             ]
             query = Query.boolean_query([(Occur.Must, query), *hidden])
-        fetch = limit + _SPARE
+        fetch = limit + _TIE_MARGIN
         hits: list[Any] = searcher.search(query, fetch, count=False).hits
         while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
             fetch = max(8 * fetch, 512)
@@ -186,16 +187,16 @@ class PassageIndex:
         ]
         return found, complete
 
-    def holding(self, parts: Collection[str]) -> set[int] | None:
-        """The documents that can hold a word with one of these parts in it, and some others; None when they are many.
+    def documents_containing_any(self, literals: Collection[str]) -> set[int] | None:
+        """Return a superset of the ids of documents with a word that contains one of `literals`; None if there are too many.
 
-        Parts are letters and digits of ASCII in lower case. A document that was added is among them until it is visible.
+        Literals are letters and digits of ASCII in lower case. A document that was added counts until a commit shows it.
         """
         from tantivy import Occur, Query
 
         unseen = set(self._unseen)
         searcher = self.searcher
-        words = Query.regex_query(self.schema, "exact", f".*({'|'.join(sorted(parts))}).*")
+        words = Query.regex_query(self.schema, "exact", f".*({'|'.join(sorted(literals))}).*")
         long = Query.term_query(self.schema, "exact", _LONG)
         most = max(searcher.num_docs // _SELECTIVE, 1)
         query = Query.boolean_query([(Occur.Should, words), (Occur.Should, long)])
@@ -207,7 +208,7 @@ class PassageIndex:
 
 
 def _tail(data: bytes, following: int | None) -> str:
-    """What a phrase may run on into: the beginning of the next passage."""
+    """Return the first words of the next passage, so that phrases match across the border."""
     if following is None:
         return ""
     after = data[following : following + TAIL_BYTES].decode("utf-8", "ignore")

@@ -12,7 +12,7 @@ from research_documents.search.keyword.snippets import snippet_bytes, with_neigh
 from research_documents.search.outcome import Hit
 from research_shared.documents import DocumentText
 
-_SPARE: Final = 12
+_OVERLAP_MARGIN: Final = 12
 """Passages that are asked for beyond those wanted where some may give no hit of their own."""
 _TOGETHER: Final = 64
 """Documents that are asked first for passages of one score; then twice as many each time."""
@@ -53,7 +53,7 @@ class Ranker:
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """The hits `first` to `first + limit` in the order of score, path and line; a line is one hit."""
         last = first + limit
-        wanted = last + 1 + (_SPARE if self._may_repeat else 0)
+        wanted = last + 1 + (_OVERLAP_MARGIN if self._may_repeat else 0)
         while True:
             scored = self._best(wanted)
             found = self._gathered(scored, last, texts)

@@ -9,7 +9,7 @@ from research_documents.search.executors import PoolName, ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Entry, Selection
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.regex.literals import Parts, required_parts
+from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan
 from research_documents.search.request import Found, Request
@@ -27,8 +27,8 @@ QUICK_TURNS: Final = 5
 class RegexSearch:
     """Searches the texts of documents for an expression; answers of at most about `max_response_bytes`.
 
-    An expression that no text matches without holding one of a few parts of words is looked for only in those
-    documents that hold one according to the index.
+    If every match of an expression must contain one of a few literals, only the documents that contain one according
+    to the index are scanned.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class RegexSearch:
         self._running += 1
         try:
             await run.turn(scan, "quick", SHORT_TURN_S)
-            if index is not None and not run.ended and (parts := _telling_parts(request.query, scan)):
-                await run.narrow(index, parts, lambda: self._catalog.version == version)
+            if index is not None and not run.ended and (literals := _selective_literals(request.query, scan)):
+                await run.narrow(index, literals, lambda: self._catalog.version == version)
             await run.finish(alone=self._running == 1)
         finally:
             self._running -= 1
@@ -123,13 +123,15 @@ class _Run:
         news = part.sources[known:]
         return self._freshness.changed(news) if news else frozenset()
 
-    async def narrow(self, index: PassageIndex, parts: Parts, holds: Callable[[], bool]) -> None:
+    async def narrow(self, index: PassageIndex, literals: Literals, is_current: Callable[[], bool]) -> None:
         """Go on until the index has told which documents can hold a match; from then on the others are passed over."""
-        asked = asyncio.create_task(self._pools.run("quick", lambda: index.holding(parts)))
+        asked = asyncio.create_task(
+            self._pools.run("quick", lambda: index.documents_containing_any(literals))
+        )
         self._beside.append(asked)
         while not (self.ended or asked.done()):
             await self.turn(self._scans[0], "quick", SHORT_TURN_S)
-        if asked.done() and holds():
+        if asked.done() and is_current():
             self._scans[0].only = asked.result()
 
     async def finish(self, *, alone: bool) -> None:
@@ -158,13 +160,13 @@ class _Run:
             task.cancel()
 
 
-def _telling_parts(pattern: str, scan: Scan) -> Parts | None:
-    """The parts of words that a match must hold, unless most documents hold one anyway."""
-    parts = required_parts(pattern)
-    if parts is None:
+def _selective_literals(pattern: str, scan: Scan) -> Literals | None:
+    """Return the literals that a match must contain; None if there are none, or if most sampled documents contain one."""
+    literals = required_literals(pattern)
+    if literals is None:
         return None
     looked_at = scan.entries[: scan.covered]
     texts = [entry.text.data for entry in looked_at[:: len(looked_at) // SAMPLE + 1] if entry.text]
-    encoded = [part.encode() for part in parts]
-    holding = sum(any(part in lower for part in encoded) for lower in map(bytes.lower, texts))
-    return parts if 2 * holding <= len(texts) else None
+    encoded = [literal.encode() for literal in literals]
+    matching = sum(any(literal in lower for literal in encoded) for lower in map(bytes.lower, texts))
+    return literals if 2 * matching <= len(texts) else None
