@@ -11,7 +11,7 @@ from research_documents.search import Hit, SearchEngine, SearchOutcome
 from research_documents.search.index import passage_index as index_module
 from research_documents.search.index.catalog import Entry, Selection
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.keyword.best_line import Needles, best_line
+from research_documents.search.keyword.best_line import HighlightTerms, best_line
 from research_documents.search.keyword.builder import build
 from research_documents.search.keyword.query import parse
 from research_documents.search.keyword.ranking import Ranker
@@ -39,9 +39,9 @@ def ranked(text: DocumentText, query: str) -> list[Hit]:
         1, DocumentInfo(text.path, "research", text.media_type, IDENTITY), text, index.add(1, text)
     )
     index.commit()
-    built, needles = build(parse(query).group, index)
+    built, terms = build(parse(query).group, index)
     selection = Selection((entry,), (), everything=True)
-    return Ranker(built, needles, index, {1: entry}, selection).rank(0, 10, {}).hits
+    return Ranker(built, terms, index, {1: entry}, selection).rank(0, 10, {}).hits
 
 
 def places(outcome: SearchOutcome) -> list[tuple[str, int]]:
@@ -300,7 +300,7 @@ async def engine(tmp_path: Path) -> SearchEngine:
     ],
 )
 def test_the_best_line_of_a_passage(lines: list[str], stems: set[str], expected: int) -> None:
-    assert best_line("\n".join(lines), Needles(frozenset(stems))) == expected
+    assert best_line("\n".join(lines), HighlightTerms(frozenset(stems))) == expected
 
 
 WORDS = ["gene", "genes", "general", "dying", "dies", "lying", "ties", "skies", "happily", "naïve", "β-gene", "größe",
@@ -329,5 +329,5 @@ def test_the_best_line_is_the_one_that_the_analyzers_find_most_on(
         for first in range(len(words) - len(phrase) + 1):
             if tuple(word for word, _ in words[first : first + len(phrase)]) == phrase:
                 expected[words[first][1]] += len(phrase) + 1
-    found = best_line("\n".join(lines), Needles(frozenset(stemmed), prefixes, phrases))
+    found = best_line("\n".join(lines), HighlightTerms(frozenset(stemmed), prefixes, phrases))
     assert found == expected.index(max(expected))

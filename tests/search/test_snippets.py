@@ -1,6 +1,6 @@
 """Which lines are shown with a hit of a keyword search."""
 
-from research_documents.search.keyword.best_line import Needles, held_by_line
+from research_documents.search.keyword.best_line import HighlightTerms, held_by_line
 from research_documents.search.keyword.snippets import (
     FULL_HITS,
     SNIPPET_BYTES,
@@ -9,7 +9,7 @@ from research_documents.search.keyword.snippets import (
 )
 from research_documents.search.outcome import Hit
 
-NEEDLES = Needles(frozenset({"onion", "rout"}), ("immun",), (("gene", "expression"),))
+TERMS = HighlightTerms(frozenset({"onion", "rout"}), ("immun",), (("gene", "expression"),))
 
 
 def hit_at(lines: list[str], best: int) -> Hit:
@@ -18,7 +18,7 @@ def hit_at(lines: list[str], best: int) -> Hit:
 
 def test_a_line_holds_stems_prefixes_and_the_phrases_that_begin_on_it() -> None:
     lines = ["Onions were routed", "no immunity, ONION", "of gene", "expression", "gene-expression", ""]
-    assert held_by_line(lines, NEEDLES) == [
+    assert held_by_line(lines, TERMS) == [
         {"onion", "rout"},
         {("immun", ""), "onion"},
         {("gene", "expression")},
@@ -33,26 +33,26 @@ def test_the_first_hits_show_their_passage_and_the_last_their_line_alone() -> No
     assert snippet_bytes(FULL_HITS - 1) == SNIPPET_BYTES[-1]
     assert snippet_bytes(FULL_HITS) == 0
     lines = ["before", "onion", "after"]
-    assert with_neighbours(hit_at(lines, 1), lines, NEEDLES, 0) == hit_at(lines, 1)
+    assert with_neighbours(hit_at(lines, 1), lines, TERMS, 0) == hit_at(lines, 1)
 
 
 def test_a_short_passage_is_shown_whole_but_for_blank_lines_at_its_ends() -> None:
     lines = ["", "before", "", "onion", "after", " ", ""]
-    shown = with_neighbours(hit_at(lines, 3), lines, NEEDLES, 200)
+    shown = with_neighbours(hit_at(lines, 3), lines, TERMS, 200)
     assert (shown.before, shown.matched_text, shown.after) == (("before", ""), "onion", ("after",))
 
 
 def test_of_a_long_passage_the_stretch_with_most_of_the_words_is_shown() -> None:
     lines = [f"filler {number:03} " + "x" * 40 for number in range(20)]
     lines[10], lines[12] = "the onion", "is routed here"
-    shown = with_neighbours(hit_at(lines, 10), lines, NEEDLES, 160)
+    shown = with_neighbours(hit_at(lines, 10), lines, TERMS, 160)
     assert shown.after[:2] == (lines[11], lines[12])
     assert sum(len(line) + 1 for line in (*shown.before, shown.matched_text, *shown.after)) <= 160
 
 
 def test_very_many_short_lines_are_not_all_shown() -> None:
     lines = ["x"] * 600
-    shown = with_neighbours(hit_at(lines, 300), lines, NEEDLES, 1_200)
+    shown = with_neighbours(hit_at(lines, 300), lines, TERMS, 1_200)
     assert (len(shown.before), len(shown.after)) == (20, 20)
 
 
@@ -60,16 +60,14 @@ def test_a_long_line_of_a_leading_hit_shows_more_of_itself_around_the_match() ->
     line = "x " * 2_000 + "the onion is routed " + "y " * 2_000
     cut = Hit("a.md", 10, "…onion…", start_line=10, end_line=10)
     for most, least in ((1_200, 1_100), (400, 0)):
-        shown = with_neighbours(cut, [line], NEEDLES, most)
+        shown = with_neighbours(cut, [line], TERMS, most)
         assert "onion" in shown.matched_text
         assert least <= len(shown.matched_text) <= 1_202
     wide = "\u4e2d\u6587" * 3_000
-    shown = with_neighbours(
-        Hit("a.md", 10, "\u4e2d\u2026", start_line=10, end_line=10), [wide], NEEDLES, 1_800
-    )
+    shown = with_neighbours(Hit("a.md", 10, "\u4e2d\u2026", start_line=10, end_line=10), [wide], TERMS, 1_800)
     assert len(shown.matched_text.encode()) < 1_900
 
 
 def test_a_hit_that_begins_beyond_its_passage_stays_as_it_is() -> None:
     hit = Hit("a.md", 12, "beyond", start_line=10, end_line=11)
-    assert with_neighbours(hit, ["a", "b"], NEEDLES, 1_200) == hit
+    assert with_neighbours(hit, ["a", "b"], TERMS, 1_200) == hit

@@ -28,7 +28,7 @@ _IRREGULAR: Final = {"die": ("dy",), "lie": ("ly",), "tie": ("ty",)}
 
 
 @dataclass(frozen=True)
-class Needles:
+class HighlightTerms:
     """What to look for in a passage's lines: stems, prefixes of words, and phrases of exact words."""
 
     stems: frozenset[str] = frozenset()
@@ -50,13 +50,13 @@ class Needles:
         )
 
 
-def best_line(passage: str, needles: Needles) -> int:
+def best_line(passage: str, terms: HighlightTerms) -> int:
     """The index of the line that holds the most of what was searched for; the first one of equals."""
     text = _plain(passage)
     if text is not None:
-        find = _best_of_plain if needles.phrases or needles.only_stem else _best_of_words
-        return text.count("\n", 0, find(text, needles))
-    score = _scores(passage, needles)
+        find = _best_of_plain if terms.phrases or terms.only_stem else _best_of_words
+        return text.count("\n", 0, find(text, terms))
+    score = _scores(passage, terms)
     return max(score, key=lambda number: (score[number], -number), default=0)
 
 
@@ -75,28 +75,28 @@ def _plain(passage: str) -> str | None:
     return text.lower() if letters != letters.lower() else text.encode().lower().decode()
 
 
-def _best_of_plain(text: str, needles: Needles) -> int:
+def _best_of_plain(text: str, terms: HighlightTerms) -> int:
     """The same as by `_scores`, as where the line begins: only words that begin like a needle are looked at closely."""
-    if needles.only_stem:
-        return next(_with_stem(text, needles.only_stem), 0)
+    if terms.only_stem:
+        return next(_with_stem(text, terms.only_stem), 0)
     score: dict[int, int] = {}
-    for stem in needles.stems:
+    for stem in terms.stems:
         for start in _with_stem(text, stem):
             score[start] = score.get(start, 0) + 1
-    for prefix in needles.prefixes:
+    for prefix in terms.prefixes:
         for start in _with_words(text, prefix, ""):
             score[start] = score.get(start, 0) + 1
-    for phrase in needles.phrases:
+    for phrase in terms.phrases:
         for start in _with_phrase(text, phrase):
             score[start] = score.get(start, 0) + len(phrase) + 1
     most = max(score.values(), default=0)
     return min((start for start, held in score.items() if held == most), default=0)
 
 
-def _best_of_words(text: str, needles: Needles) -> int:
+def _best_of_words(text: str, terms: HighlightTerms) -> int:
     """The same without phrases: only lines that can be the best one are looked at closely."""
     find, most = text.find, dict[int, int]()
-    for head, _ in needles.words:
+    for head, _ in terms.words:
         at = find(head)
         while at >= 0:
             start = text.rfind("\n", 0, at) + 1
@@ -113,7 +113,7 @@ def _best_of_words(text: str, needles: Needles) -> int:
         end = find("\n", start)
         line = text[start:] if end < 0 else text[start:end]
         score = len(
-            {(stem or head, not stem) for head, stem in needles.words if _next_word(line, head, stem) >= 0}
+            {(stem or head, not stem) for head, stem in terms.words if _next_word(line, head, stem) >= 0}
         )
         if score > best_score or (score == best_score and start < best):
             best, best_score = start, score
@@ -175,35 +175,35 @@ def _phrase_pattern(phrase: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(r"[\W_]+".join(map(re.escape, phrase)) + r"(?![^\W_])")
 
 
-def _scores(passage: str, needles: Needles) -> dict[int, int]:
+def _scores(passage: str, terms: HighlightTerms) -> dict[int, int]:
     lines = folded(passage).replace("\n", f"\n{_BREAK}\n")
     score: dict[int, int] = {}
-    if needles.stems:
+    if terms.stems:
         for number, words in _by_line(analyzer(STEMMED).analyze(lines)):
-            score[number] = len(needles.stems.intersection(words))
-    if needles.phrases or needles.prefixes:
+            score[number] = len(terms.stems.intersection(words))
+    if terms.phrases or terms.prefixes:
         exact = analyzer(EXACT).analyze(lines)
         for number, words in _by_line(exact):
-            found = sum(1 for prefix in needles.prefixes if any(word.startswith(prefix) for word in words))
+            found = sum(1 for prefix in terms.prefixes if any(word.startswith(prefix) for word in words))
             score[number] = score.get(number, 0) + found
-        for phrase in needles.phrases:
+        for phrase in terms.phrases:
             for number in _phrase_lines(exact, phrase):
                 score[number] = score.get(number, 0) + len(phrase) + 1
     return score
 
 
-def held_by_line(lines: Sequence[str], needles: Needles) -> list[set[object]]:
-    """Which of the needles each line holds; a phrase belongs to the line on which it begins."""
+def held_by_line(lines: Sequence[str], terms: HighlightTerms) -> list[set[object]]:
+    """Which of the terms each line holds; a phrase belongs to the line on which it begins."""
     text = folded("\n".join(lines)).replace("\n", f"\n{_BREAK}\n")
     held: list[set[object]] = [set() for _ in lines]
-    if needles.stems:
+    if terms.stems:
         for number, words in _by_line(analyzer(STEMMED).analyze(text)):
-            held[number].update(needles.stems.intersection(words))
-    if needles.prefixes or needles.phrases:
+            held[number].update(terms.stems.intersection(words))
+    if terms.prefixes or terms.phrases:
         exact = analyzer(EXACT).analyze(text)
         for number, words in _by_line(exact):
-            held[number].update((p, "") for p in needles.prefixes if any(w.startswith(p) for w in words))
-        for phrase in needles.phrases:
+            held[number].update((p, "") for p in terms.prefixes if any(w.startswith(p) for w in words))
+        for phrase in terms.phrases:
             for number in _phrase_lines(exact, phrase):
                 held[number].add(phrase)
     return held
@@ -233,24 +233,24 @@ def _phrase_lines(words: Sequence[str], phrase: tuple[str, ...]) -> Iterator[int
             yield lines[at]
 
 
-def match_position(line: str, needles: Needles) -> int:
+def match_position(line: str, terms: HighlightTerms) -> int:
     """About where in a long line the most of what was searched for is, in characters."""
     if len(line) <= MAX_LINE:
         return 0
     step = MAX_LINE // 2
     starts = range(0, len(line), step)
-    weights = [(_weight(line[start : start + step], needles), -start) for start in starts]
+    weights = [(_weight(line[start : start + step], terms), -start) for start in starts]
     return -max(weights)[1]
 
 
-def _weight(text: str, needles: Needles) -> int:
+def _weight(text: str, terms: HighlightTerms) -> int:
     exact = exact_terms(text)
     return (
-        len(needles.stems.intersection(stems(text)))
-        + sum(1 for prefix in needles.prefixes if any(word.startswith(prefix) for word in exact))
+        len(terms.stems.intersection(stems(text)))
+        + sum(1 for prefix in terms.prefixes if any(word.startswith(prefix) for word in exact))
         + sum(
             len(phrase) + 1
-            for phrase in needles.phrases
+            for phrase in terms.phrases
             if next(_phrase_lines(exact, phrase), None) is not None
         )
     )

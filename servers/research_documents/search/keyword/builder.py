@@ -6,17 +6,17 @@ from typing import Any, Final
 
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword import query as q
-from research_documents.search.keyword.best_line import Needles
+from research_documents.search.keyword.best_line import HighlightTerms
 from research_shared.text.analysis import STOP_WORDS, exact_terms, stems, unspaced
 
 _EXPANSIONS: Final = 64
 """How many words of a prefix are ranked by."""
 
 
-def build(group: q.Group, index: PassageIndex) -> tuple[Any, Needles]:
+def build(group: q.Group, index: PassageIndex) -> tuple[Any, HighlightTerms]:
     """The query, or None when it has no word to search for, and what the lines of its hits are found by."""
     builder = _Builder(index)
-    return builder.group(group), Needles(
+    return builder.group(group), HighlightTerms(
         frozenset(builder.stems), tuple(builder.prefixes), tuple(builder.phrases)
     )
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from research_documents.search.display import MAX_LINE, context, cut
 from research_documents.search.index.catalog import Entry, Selection
 from research_documents.search.index.passage_index import TAIL_BYTES, PassageIndex, Scored
-from research_documents.search.keyword.best_line import Needles, best_line, match_position
+from research_documents.search.keyword.best_line import HighlightTerms, best_line, match_position
 from research_documents.search.keyword.snippets import snippet_bytes, with_neighbours
 from research_documents.search.outcome import Hit
 from research_shared.documents import DocumentText
@@ -42,7 +42,7 @@ class Ranker:
     """A built query and where its hits' texts are."""
 
     query: Any
-    needles: Needles
+    terms: HighlightTerms
     index: PassageIndex
     by_id: Mapping[int, Entry]
     selection: Selection
@@ -73,7 +73,7 @@ class Ranker:
 
     def _with_passage(self, hit: Hit, passage: Scored, text: DocumentText, most: int) -> Hit:
         lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
-        return with_neighbours(hit, lines, self.needles, most)
+        return with_neighbours(hit, lines, self.terms, most)
 
     def _best(self, wanted: int) -> list[Scored]:
         """The best passages, so many or more; of too many equal ones those of the first documents by path."""
@@ -130,7 +130,7 @@ class Ranker:
     @property
     def _may_repeat(self) -> bool:
         """Whether two passages can have their best hit on one line: what is searched exactly runs on into the next."""
-        return bool(self.needles.phrases or self.needles.prefixes)
+        return bool(self.terms.phrases or self.terms.prefixes)
 
     def _hit(self, passage: Scored, text: DocumentText) -> Hit:
         data = text.data
@@ -139,7 +139,7 @@ class Ranker:
         if self._may_repeat:
             # A phrase may run on into what follows, as far as it was indexed with this passage.
             content = data[passage.begin : passage.end + TAIL_BYTES].decode("utf-8", "ignore")
-        best = best_line(content, self.needles)
+        best = best_line(content, self.terms)
         lines = content.split("\n", best + 1)
         line = lines[best]
         number = passage.line + best
@@ -151,7 +151,7 @@ class Ranker:
             begin = passage.begin + sum(len(above.encode()) + 1 for above in lines[:best])
             before, after = context(data, begin, begin + len(line.encode()), self.context_lines)
         if len(line) > MAX_LINE:
-            line = cut(line, match_position(line, self.needles))
+            line = cut(line, match_position(line, self.terms))
         return Hit(
             text.path,
             number,

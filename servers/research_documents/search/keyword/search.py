@@ -64,12 +64,12 @@ class KeywordSearch:
         selection: Selection,
         texts: dict[int, DocumentText],
     ) -> tuple[Ranking | None, frozenset[str]]:
-        query, needles = build(parsed.group, index)
+        query, terms = build(parsed.group, index)
         if query is None:
             return None, frozenset()
         ranker = Ranker(
             query,
-            needles,
+            terms,
             index,
             self._catalog.by_id,
             selection,

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from research_documents.search.display import MAX_LINE, cut
-from research_documents.search.keyword.best_line import Needles, held_by_line, match_position
+from research_documents.search.keyword.best_line import HighlightTerms, held_by_line, match_position
 from research_documents.search.outcome import Hit
 
 SNIPPET_BYTES: Final = (1_200, 1_200, 1_200, 400, 400, 200)
@@ -72,7 +72,7 @@ def _reach(sizes: Sequence[int], best: int, most: int) -> tuple[int, int]:
     return low, high + 1
 
 
-def with_neighbours(hit: Hit, passage: Sequence[str], needles: Needles, most: int) -> Hit:
+def with_neighbours(hit: Hit, passage: Sequence[str], terms: HighlightTerms, most: int) -> Hit:
     """The hit with those lines around it that belong to its stretch of the passage, which begins at `hit.start_line`."""
     best = hit.line_number - hit.start_line
     if most <= 0 or best >= len(passage):
@@ -82,7 +82,7 @@ def with_neighbours(hit: Hit, passage: Sequence[str], needles: Needles, most: in
     lines, sizes, best = passage[low:high], sizes[low:high], best - low
     first, last = 0, len(lines) - 1
     if sum(sizes) > most:
-        held = held_by_line([line[:MAX_ANALYZED] for line in lines], needles)
+        held = held_by_line([line[:MAX_ANALYZED] for line in lines], terms)
         first, last = best_stretch(held, sizes, best, most)
     while first < best and not lines[first].strip():
         first += 1
@@ -92,7 +92,7 @@ def with_neighbours(hit: Hit, passage: Sequence[str], needles: Needles, most: in
     if len(line := lines[best]) > MAX_LINE and most > MAX_LINE:
         # As many characters as take so many bytes: in some scripts each takes three.
         room = max(most * len(line) // len(line.encode()), MAX_LINE)
-        shown = cut(line, match_position(line, needles), room)
+        shown = cut(line, match_position(line, terms), room)
     return hit._replace(
         matched_text=shown,
         before=tuple(map(cut, lines[first:best])),
