@@ -45,12 +45,12 @@ MAX_TITLE: Final = 200
 TITLE_LINES: Final = 50
 """Lines in which a title is looked for."""
 _CHUNK: Final = 1_000
-_BREAK: Final = 2
+_LINE_BREAK_TOKENS: Final = 2
 """Tokens of a line break in JSON, at the most."""
 
-_HEADING: Final = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
+_MARKDOWN_HEADING: Final = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
 _META_TITLE: Final = re.compile(r"title:[ \t]*(?P<quote>[\"']?)(.+?)(?P=quote)[ \t]*$", re.IGNORECASE)
-_FENCE: Final = re.compile(r" {0,3}(?:```|~~~)")
+_MARKDOWN_FENCE: Final = re.compile(r" {0,3}(?:```|~~~)")
 
 
 class ConnectorResult(Result):
@@ -112,7 +112,7 @@ def stretch(text: DocumentText, wanted: DocumentId) -> Stretch:
     Raises:
         InvalidArguments: the page or the line is beyond the document.
     """
-    first, last = _range(text, wanted)
+    first, last = _line_range(text, wanted)
     end = text.page_lines(wanted.page)[1] if wanted.page is not None else wanted.last
     kept: list[str] = []
     tokens, characters = 0, MAX_CHARACTERS
@@ -137,7 +137,7 @@ def _beginning(line: str, *, tokens: int, characters: int) -> str:
     """As much of a line, in whole chunks, as so many tokens and characters allow; all of it when it fits."""
     for at in range(0, len(line), _CHUNK):
         chunk = line[at : at + _CHUNK]
-        tokens -= _cost(chunk)
+        tokens -= _token_cost(chunk)
         characters -= len(chunk)
         if tokens < 1 or characters < 1:
             return line[:at]
@@ -146,15 +146,15 @@ def _beginning(line: str, *, tokens: int, characters: int) -> str:
 
 def _tokens(line: str) -> int:
     """The tokens of a line and its break, as `_beginning` counts them."""
-    return sum(_cost(line[at : at + _CHUNK]) for at in range(0, len(line), _CHUNK)) + _BREAK
+    return sum(_token_cost(line[at : at + _CHUNK]) for at in range(0, len(line), _CHUNK)) + _LINE_BREAK_TOKENS
 
 
-def _cost(text: str) -> int:
+def _token_cost(text: str) -> int:
     """The tokens of a text as it stands in JSON, which is what a model is shown."""
     return ceiling_tokens(json.dumps(text, ensure_ascii=False)[1:-1])
 
 
-def _range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
+def _line_range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
     if wanted.page is not None:
         if text.pages is None:
             raise InvalidArguments(
@@ -196,9 +196,9 @@ def _titles(text: DocumentText) -> Iterator[str]:
         elif front_matter:
             if match := _META_TITLE.match(line):
                 yield match[2]
-        elif _FENCE.match(line):
+        elif _MARKDOWN_FENCE.match(line):
             fenced = not fenced
-        elif not fenced and (match := _HEADING.match(line)):
+        elif not fenced and (match := _MARKDOWN_HEADING.match(line)):
             yield match[1]
 
 
@@ -305,7 +305,7 @@ def _with_notes(text: DocumentText, part: Stretch) -> str:
     return f'{before}{part.text}\n[cut{within} of {text.total_lines}; fetch the rest with id "{part.rest}"]'
 
 
-def _warnings(outcome: SearchOutcome) -> tuple[str, ...]:
+def _connector_warnings(outcome: SearchOutcome) -> tuple[str, ...]:
     """Why results may be missing; a search says first that its index is not complete."""
     if not outcome.unreadable:
         return outcome.warnings
@@ -367,7 +367,7 @@ def add_connector_tools(
         results = await connector.results(outcome)
         record(documents=sorted({hit.document for hit in outcome.hits}))
         tell = ClientLog(ctx, server.name)
-        warnings = _warnings(outcome)
+        warnings = _connector_warnings(outcome)
         for warning in warnings:
             await tell.warning(warning)
         await tell.info(f"{len(results)} results in {outcome.total_documents} documents")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-_PLACE: Final = re.compile(
+_FRAGMENT: Final = re.compile(
     r"#(?:page=(?P<page>[1-9][0-9]{0,8})"
     r"|lines=(?P<first>[1-9][0-9]{0,8})-(?P<last>[1-9][0-9]{0,8})?(?:&from=(?P<character>[1-9][0-9]{0,8}))?)$"
 )
@@ -35,7 +35,7 @@ class DocumentId:
         DocumentId(path='notes/log.txt', page=None, first=2001, last=None, character=1)
         """
         given = given.strip()
-        match = _PLACE.search(given)
+        match = _FRAGMENT.search(given)
         if match is None:
             return cls(path=given)
         path = given[: match.start()]

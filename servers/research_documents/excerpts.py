@@ -26,7 +26,7 @@ def excerpt(
     Raises:
         InvalidArguments: the page or the line is beyond the document.
     """
-    first, last, said = _range(text, start_line, max_lines, page)
+    first, last, said = _requested_lines(text, start_line, max_lines, page)
     told = [*notes, *said, *text.notes]
     lines: list[NumberedLine] = []
     room = _Room()
@@ -82,7 +82,7 @@ class _Room:
         return f"{shown}… [{left} more characters]", left
 
 
-def _range(
+def _requested_lines(
     text: DocumentText, start_line: int, max_lines: int, page: int | None
 ) -> tuple[int, int, list[str]]:
     """The first and the last line to show, and what is to be said about the choice."""

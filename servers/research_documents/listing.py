@@ -13,10 +13,10 @@ from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerpr
 
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000
-MAX_DEFAULT_BYTES = 64 * 1024
-MAX_BYTES = 256 * 1024
+MAX_DEFAULT_PAGE_BYTES = 64 * 1024
+MAX_PAGE_BYTES = 256 * 1024
 """About what a page takes at the most as structure; the smaller figure holds up to `DEFAULT_LIMIT`."""
-FIELD_BYTES = 110
+DOCUMENT_OVERHEAD_BYTES = 110
 """What one document takes beside its names."""
 
 
@@ -39,7 +39,9 @@ async def list_page(
         if not isinstance(after, str):
             raise InvalidCursor("the cursor is not one of this server's")
         start = bisect_right(found, after, key=lambda info: info.path)
-    page = _bounded(found[start : start + limit], MAX_DEFAULT_BYTES if limit <= DEFAULT_LIMIT else MAX_BYTES)
+    page = _bounded_page(
+        found[start : start + limit], MAX_DEFAULT_PAGE_BYTES if limit <= DEFAULT_LIMIT else MAX_PAGE_BYTES
+    )
     more = start + len(page) < len(found)
     warnings = list(notes)
     if not found and (everything := await library.documents()):
@@ -62,7 +64,7 @@ async def list_page(
     )
 
 
-def _bounded(documents: Sequence[DocumentInfo], most: int) -> Sequence[DocumentInfo]:
+def _bounded_page(documents: Sequence[DocumentInfo], most: int) -> Sequence[DocumentInfo]:
     """The first documents that take at most so many bytes, but at least one."""
-    sizes = accumulate(FIELD_BYTES + 2 * len(info.path.encode()) for info in documents)
+    sizes = accumulate(DOCUMENT_OVERHEAD_BYTES + 2 * len(info.path.encode()) for info in documents)
     return documents[: max(sum(size <= most for size in sizes), 1)]

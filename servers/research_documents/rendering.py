@@ -11,16 +11,16 @@ from research_documents.results import DocumentExcerpt, DocumentList, Match, Sea
 
 INCOMPLETE: Final = "INCOMPLETE"
 """How a warning begins that is to be read before anything else."""
-MAX_UNREADABLE: Final = 10
+MAX_NAMED_UNREADABLE: Final = 10
 """Unreadable documents that are named; of others only the number is told."""
 _KILO: Final = 1_000
 
 
 def listing_text(result: DocumentList) -> str:
     """The listing: a line for each document with its path, size and day of change."""
-    first, notes = _split(result.warnings)
+    first, notes = _split_incomplete(result.warnings)
     shown = "" if result.count == result.total else f"{result.count} of "
-    heading = f"{shown}{_counted(result.total, 'document')}"
+    heading = f"{shown}{_pluralized(result.total, 'document')}"
     days = {document.modified.date() for document in result.documents}
     if len(days) == 1:
         heading += f", {'all ' if result.count > 1 else ''}changed {min(days)}"
@@ -55,16 +55,16 @@ def search_text(result: SearchResult, *, ranked: bool) -> str:
     A line of a hit is `12: text` or `12 p3: text` with its page; the others around it are `12 text`. `ranked` says that
     the hits come by relevance.
     """
-    first, notes = _split(result.warnings)
+    first, notes = _split_incomplete(result.warnings)
     if result.unreadable:
-        named = "; ".join(f"{each.path} ({each.reason})" for each in result.unreadable[:MAX_UNREADABLE])
-        more = len(result.unreadable) - MAX_UNREADABLE
+        named = "; ".join(f"{each.path} ({each.reason})" for each in result.unreadable[:MAX_NAMED_UNREADABLE])
+        more = len(result.unreadable) - MAX_NAMED_UNREADABLE
         notes.append(
             f"not searched, because they give no text: {named}{f' and {more} more' if more > 0 else ''}"
         )
-    searched = _counted(result.total_documents, "document")
+    searched = _pluralized(result.total_documents, "document")
     if result.matches:
-        heading = _counted(len(result.matches), "match", "matches")
+        heading = _pluralized(len(result.matches), "match", "matches")
         heading += f" in {searched}{', best first' if ranked else ''}"
         if result.next_cursor is not None:
             heading += f'. More: cursor="{result.next_cursor}"'
@@ -110,7 +110,7 @@ def _line(number: int, text: str, hit: Match | None) -> str:
 
 def excerpt_text(result: DocumentExcerpt) -> str:
     """The lines with their numbers, and a mark where a page begins."""
-    first, notes = _split(result.notes)
+    first, notes = _split_incomplete(result.notes)
     heading = f"{result.document_path}: "
     if not result.lines:
         heading += "no text" if result.total_lines == 0 else f"no lines of {result.total_lines}"
@@ -130,7 +130,7 @@ def excerpt_text(result: DocumentExcerpt) -> str:
     return _joined(first, heading, notes, lines)
 
 
-def _split(warnings: Iterable[str]) -> tuple[list[str], list[str]]:
+def _split_incomplete(warnings: Iterable[str]) -> tuple[list[str], list[str]]:
     """The warnings that come first, and the others."""
     first: list[str] = []
     notes: list[str] = []
@@ -144,5 +144,5 @@ def _joined(first: Sequence[str], heading: str, notes: Sequence[str], lines: Seq
     return "\n".join((*first, heading, *(f"Note: {note}" for note in notes), *block))
 
 
-def _counted(number: int, one: str, many: str | None = None) -> str:
+def _pluralized(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -136,7 +136,7 @@ class DocumentResources(Provider):
             raise
         shown = _fitting(found)
         return page.take(
-            [listed(info) for info in shown], shown[-1].path if len(shown) < len(found) else None
+            [to_resource(info) for info in shown], shown[-1].path if len(shown) < len(found) else None
         )
 
     async def _get_resource(self, uri: str, version: VersionSpec | None = None) -> Resource | None:
@@ -144,7 +144,7 @@ class DocumentResources(Provider):
         return None
 
 
-def listed(info: DocumentInfo) -> mcp_types.Resource:
+def to_resource(info: DocumentInfo) -> mcp_types.Resource:
     """A document as an entry of `resources/list`."""
     return mcp_types.Resource(
         uri=document_uri(info.path),

@@ -259,7 +259,7 @@ def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s:
         page = clamped(page, "page", least=0, notes=notes)
         record(documents=[document_path])
         with waiting(document_path, limit_s=extract_timeout_s):
-            text = await _read(documents, document_path)
+            text = await _read_document(documents, document_path)
         record(documents=[text.path])
         shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
         tell = ClientLog(ctx, NAME)
@@ -282,7 +282,7 @@ def _add_document_resource(server: FastMCP[Any], documents: Library) -> None:
         return ResourceResult(contents=[ResourceContent(whole_text(text), mime_type=mime_type)])
 
 
-async def _read(library: Library, given: str) -> DocumentText:
+async def _read_document(library: Library, given: str) -> DocumentText:
     """The text of the document that a path means, in whatever way it is written."""
     try:
         return await library.read(given)

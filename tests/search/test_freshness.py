@@ -14,7 +14,7 @@ import pytest
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index import updater as updater_module
-from research_documents.search.index.catalog import Catalog, Entry
+from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
@@ -107,7 +107,7 @@ async def test_a_change_that_nobody_told_of_is_never_answered_from_the_old_text(
     engine = engine_of(tmp_path)
     await engine.search("honest")
 
-    monkeypatch.setattr(engine, "_refresh", nothing)
+    monkeypatch.setattr(engine, "_update_index", nothing)
     (tmp_path / "a.md").write_text("clever words\n", encoding="utf-8")
     (tmp_path / "b.md").unlink()
     for mode in MODES:
@@ -147,7 +147,7 @@ async def test_a_hit_in_a_file_too_young_to_be_trusted_is_looked_at_again(
     (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
     engine = engine_of(tmp_path)
     await engine.search("honest")
-    monkeypatch.setattr(engine, "_refresh", nothing)
+    monkeypatch.setattr(engine, "_update_index", nothing)
     engine._catalog.put(replace(engine._catalog.entries["a.md"], mtime_reliable=False))
     touched = noted_touches(engine, monkeypatch)
     for _ in range(2):
@@ -163,13 +163,13 @@ async def test_a_change_seen_in_any_turn_of_a_search_makes_it_look_again(
         (tmp_path / f"{number}.md").write_text("honest words\n" + "other\n" * 4_000, encoding="utf-8")
     engine = engine_of(tmp_path)
     await engine.search("honest")
-    monkeypatch.setattr(engine, "_refresh", nothing)
+    monkeypatch.setattr(engine, "_update_index", nothing)
     monkeypatch.setattr("research_documents.search.regex.search.SHORT_TURN_S", 0.0)
     monkeypatch.setattr("research_documents.search.regex.search.TURN_S", 0.0)
     touched = noted_touches(engine, monkeypatch)
     calls: list[list[str]] = []
 
-    def changed(_: FreshnessChecker, entries: Iterable[Entry]) -> frozenset[str]:
+    def changed(_: FreshnessChecker, entries: Iterable[CatalogEntry]) -> frozenset[str]:
         calls.append([entry.path for entry in entries])
         return frozenset(calls[0]) if len(calls) == 1 else frozenset()
 
@@ -185,7 +185,7 @@ async def test_a_text_read_again_is_given_only_if_it_is_the_one_that_was_searche
     library = Library(RootsPolicy([Root("research", tmp_path)]))
     freshness = FreshnessChecker(library)
     text = await library.read("a.md")
-    entry = Entry.of(1, await library.stat("a.md"), text, 1)
+    entry = CatalogEntry.of(1, await library.stat("a.md"), text, 1)
     assert await freshness.text(entry) == text
     path.write_text("clever words\n", encoding="utf-8")
     assert await freshness.text(entry) is None

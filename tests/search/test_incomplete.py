@@ -16,7 +16,7 @@ from research_documents.search.index import updater as updater_module
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import reading_order
 from research_documents.search.keyword.search import KeywordSearch
-from research_documents.search.request import Found, Mode, Request
+from research_documents.search.request import Mode, RunResult, SearchRequest
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.documents import DocumentInfo, DocumentText, Identity
@@ -218,7 +218,7 @@ async def test_what_waiting_takes_is_not_taken_from_the_search(
     deadlines: list[float] = []
     search = KeywordSearch.search
 
-    async def noting(self: KeywordSearch, request: Request, *rest: object) -> Found:
+    async def noting(self: KeywordSearch, request: SearchRequest, *rest: object) -> RunResult:
         deadlines.append(request.deadline)
         return await search(self, request, *rest)  # type: ignore[arg-type]
 
@@ -269,14 +269,14 @@ async def test_in_a_watched_folder_only_what_has_waited_for_a_while_is_missed(
         await until(lambda: engine._is_current)
         write(tmp_path, "held.md")
         await until(lambda: "held.md" in library.asked)
-        monkeypatch.setattr(engine_module, "FRESH_S", NEVER)
+        monkeypatch.setattr(engine_module, "RECENT_CHANGE_S", NEVER)
         outcome = await engine.search("honest", mode=mode)
         assert (documents(outcome), outcome.warnings, facts(outcome)) == (
             ["a.md"],
             (),
             (False, 1, None, None),
         )
-        monkeypatch.setattr(engine_module, "FRESH_S", -NEVER)
+        monkeypatch.setattr(engine_module, "RECENT_CHANGE_S", -NEVER)
         outcome = await engine.search("honest", mode=mode)
         assert (documents(outcome), outcome.warnings) == (["a.md"], (partly(1, 2),))
         assert facts(outcome) == (True, 1, (1, 2), None)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
 from research_documents.search.index import passage_index as index_module
-from research_documents.search.index.catalog import Entry, Selection
+from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.best_line import HighlightTerms, best_line
 from research_documents.search.keyword.builder import build
-from research_documents.search.keyword.query import parse
+from research_documents.search.keyword.query import parse_query
 from research_documents.search.keyword.ranking import Ranker
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
@@ -35,11 +35,11 @@ async def search(folder: Path, files: dict[str, str], query: str, **options: obj
 def ranked(text: DocumentText, query: str) -> list[Hit]:
     """The hits in one document that need not come from a file, such as one with pages."""
     index = PassageIndex()
-    entry = Entry.of(
+    entry = CatalogEntry.of(
         1, DocumentInfo(text.path, "research", text.media_type, IDENTITY), text, index.add(1, text)
     )
     index.commit()
-    built, terms = build(parse(query).group, index)
+    built, terms = build(parse_query(query).group, index)
     selection = Selection((entry,), (), everything=True)
     return Ranker(built, terms, index, {1: entry}, selection).rank(0, 10, {}).hits
 
@@ -175,7 +175,7 @@ def test_passages_of_one_score_are_found_all_or_not_at_all() -> None:
         data = b"quokka quokka\n" if number < 3 else b"quokka walks\n"
         index.add(number, DocumentText("a.md", "text/markdown", IDENTITY, "", "", data))
     index.commit()
-    query, _ = build(parse("quokka").group, index)
+    query, _ = build(parse_query("quokka").group, index)
     found = {limit: index.search(query, limit) for limit in (3, 4)}
     assert {
         limit: sorted(passage.document for passage in passages) for limit, (passages, _) in found.items()

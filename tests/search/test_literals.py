@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import SearchEngine
-from research_documents.search.index.catalog import Entry
+from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex import search as turns
 from research_documents.search.regex.literals import required_literals
@@ -127,9 +127,9 @@ def test_what_most_passages_hold_is_not_worth_a_list() -> None:
     assert index.documents_containing_any({"needle"}) is None
 
 
-def entries_of(texts: list[str]) -> list[Entry]:
+def entries_of(texts: list[str]) -> list[CatalogEntry]:
     return [
-        Entry.of(
+        CatalogEntry.of(
             number, DocumentInfo(f"{number:03}.md", "research", "text/markdown", IDENTITY), text_of(text), 0
         )
         for number, text in enumerate(texts)

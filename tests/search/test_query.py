@@ -5,18 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_documents.search.keyword.query import (
-    MAX_DEPTH,
+    MAX_NESTING,
     MAX_QUERY_LENGTH,
     MAX_TERMS,
     Clause,
     Group,
     Term,
-    parse,
+    parse_query,
 )
 
 
 def clauses(text: str) -> list[tuple[str, object]]:
-    return [(clause.occur, clause.node) for clause in parse(text).group.clauses]
+    return [(clause.occur, clause.node) for clause in parse_query(text).group.clauses]
 
 
 @pytest.mark.parametrize(
@@ -45,24 +45,24 @@ def test_what_a_query_means(text: str, expected: list[tuple[str, object]]) -> No
 
 
 def test_and_binds_tighter_than_or_and_parentheses_bind_tighter_still() -> None:
-    (both, other) = parse("a AND (b OR c) OR d").group.clauses
+    (both, other) = parse_query("a AND (b OR c) OR d").group.clauses
     inner = Group((Clause("should", Term("b")), Clause("should", Term("c"))))
     assert both.node == Group((Clause("must", Term("a")), Clause("must", inner)))
     assert other == Clause("should", Term("d"))
 
 
 def test_and_not_excludes() -> None:
-    (clause,) = parse("a AND NOT b").group.clauses
+    (clause,) = parse_query("a AND NOT b").group.clauses
     assert clause.node == Group((Clause("must", Term("a")), Clause("not", Term("b"))))
 
 
 def test_the_limits_are_told() -> None:
-    assert "terms" in parse("x " * (MAX_TERMS + 1)).warnings[0]
-    assert "parentheses" in parse("(" * (MAX_DEPTH + 2) + "x").warnings[0]
-    assert "characters" in parse("x" * (MAX_QUERY_LENGTH + 1)).warnings[0]
+    assert "terms" in parse_query("x " * (MAX_TERMS + 1)).warnings[0]
+    assert "parentheses" in parse_query("(" * (MAX_NESTING + 2) + "x").warnings[0]
+    assert "characters" in parse_query("x" * (MAX_QUERY_LENGTH + 1)).warnings[0]
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.sampled_from('ab "()+-*:ANDORNOT title:path\\\n東é'), max_size=200))
 def test_nothing_that_is_typed_fails(text: str) -> None:
-    assert isinstance(parse(text).group, Group)
+    assert isinstance(parse_query(text).group, Group)

@@ -17,10 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
-from research_documents.search.index.catalog import Entry
+from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.regex.dialect import ignores_case, opening
 from research_documents.search.regex.pattern import (
-    MAX_PATTERN_LENGTH,
+    MAX_REGEX_CHARS,
     Find,
     Pattern,
     PatternRefused,
@@ -53,9 +53,9 @@ PATTERNS = [
 ]  # fmt: skip
 
 
-def document(path: str, data: bytes) -> Entry:
+def document(path: str, data: bytes) -> CatalogEntry:
     info = DocumentInfo(path, "research", "text/plain", IDENTITY)
-    return Entry.of(1, info, DocumentText(path, "text/plain", IDENTITY, "", "text", data), 0)
+    return CatalogEntry.of(1, info, DocumentText(path, "text/plain", IDENTITY, "", "text", data), 0)
 
 
 def scanned(pattern: str, text: str, slice_bytes: int = 16) -> list[int]:
@@ -258,7 +258,7 @@ def test_the_character_that_an_expression_begins_with_is_seen(pattern: str, bare
     [
         ("(a", "missing )"), ("a)(b", "unexpected )"), ("a**", "repetition"), ("[z-a]", "range"), (r"(a)\1", "back-reference"),
         ("a(?=b)", "look-around"), ("(?<!a)b", "look-around"), ("(?>a)", "atomic"), ("*a", "repetition"), ("x{5000}", "repetition"),
-        (r"\y", "escape"), ("a" * (MAX_PATTERN_LENGTH + 1), "characters"), ("((a{100}){100}){100}", "rep"),
+        (r"\y", "escape"), ("a" * (MAX_REGEX_CHARS + 1), "characters"), ("((a{100}){100}){100}", "rep"),
     ],
 )  # fmt: skip
 async def test_an_expression_that_cannot_be_used_warns_of_the_construct(
@@ -444,7 +444,7 @@ async def test_cursors_page_through_everything_once(folder: Path) -> None:
 
 
 def test_a_document_that_went_away_meanwhile_is_passed_over() -> None:
-    gone = Entry(1, DocumentInfo("a.txt", "research", "text/plain", IDENTITY))
+    gone = CatalogEntry(1, DocumentInfo("a.txt", "research", "text/plain", IDENTITY))
     scan = Scan([gone, document("b.txt", b"hit\n")], compiled("hit"), ALL)
     scan.advance(float("inf"))
     assert scan.missing == gone

@@ -8,7 +8,7 @@ from research_documents.search.outcome import Hit
 MAX_LINE: Final = 500
 """Characters of one shown line."""
 ELLIPSIS: Final = "…"
-FIELD_BYTES: Final = 150
+HIT_OVERHEAD_BYTES: Final = 150
 """What the names and numbers of one hit take as JSON."""
 
 
@@ -64,15 +64,15 @@ def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, .
 def bounded(hits: Sequence[Hit], most_bytes: int) -> list[Hit]:
     """The first hits that come to at most so many bytes, but at least one."""
     for number, hit in enumerate(hits):
-        most_bytes -= size_of(hit)
+        most_bytes -= hit_bytes(hit)
         if number and most_bytes < 0:
             return list(hits[:number])
     return list(hits)
 
 
-def size_of(hit: Hit) -> int:
+def hit_bytes(hit: Hit) -> int:
     """About how many bytes a hit takes in an answer."""
-    size = FIELD_BYTES + _encoded_size(hit.document) + _encoded_size(hit.matched_text)
+    size = HIT_OVERHEAD_BYTES + _encoded_size(hit.document) + _encoded_size(hit.matched_text)
     if hit.before or hit.after:
         size += sum(map(_encoded_size, hit.before + hit.after))
     return size

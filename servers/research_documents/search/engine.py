@@ -1,4 +1,4 @@
-"""The search engine: keeps an index of the library up to date and answers both kinds of search from it."""
+"""Search engine: keeps an index of the library up to date and answers keyword and regex searches."""
 
 import asyncio
 import math
@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import Catalog, Coverage, Selection
+from research_documents.search.index.catalog import Catalog, IndexCoverage, Selection
 from research_documents.search.index.store import DiskStore, MemoryStore
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
@@ -19,11 +19,11 @@ from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.regex.search import RegexSearch
 from research_documents.search.request import (
     MAX_RANK,
-    Found,
+    CursorPosition,
     Mode,
     OnProgress,
-    Position,
-    Request,
+    RunResult,
+    SearchRequest,
     Snippet,
     open_cursor,
     seal_cursor,
@@ -38,17 +38,17 @@ from research_shared.tools.activity import waiting
 log = get_logger("research.search")
 
 PROGRESS_EVERY_S: Final = 0.25
-"""How often a search that waits for the index tells how far it is, in seconds."""
+"""Seconds between progress reports while a search waits for the index."""
 PROGRESS_SHARE: Final = 0.1
-"""Of its time, what telling may take: counting very many documents is not done as often."""
-FRESH_S: Final = 1.0
-"""What has changed more recently is not waited for while the folder is watched."""
-INCOMPLETE: Final = "INCOMPLETE:"
-"""The beginning of the warning, always the first one, that an answer does not cover all documents."""
-ATTEMPTS: Final = 3
-"""How often a search is run when documents change under it."""
-MAX_UNREADABLE: Final = 100
-MAX_RESPONSE_BYTES: Final = 256 * 1024
+"""Largest share of the waiting time spent on counting for progress reports."""
+RECENT_CHANGE_S: Final = 1.0
+"""While the folder is watched, a search does not wait for changes younger than this, in seconds."""
+INCOMPLETE_PREFIX: Final = "INCOMPLETE:"
+"""Prefix of the first warning of an answer that does not cover all documents."""
+MAX_ATTEMPTS: Final = 3
+"""Runs of one search while documents keep changing under it."""
+MAX_REPORTED_UNREADABLE: Final = 100
+MAX_SEARCH_BYTES: Final = 256 * 1024
 TEXT_BUDGET: Final = 1024 * 1024 * 1024
 
 
@@ -72,7 +72,7 @@ class SearchEngine:
         watch: bool = True,
         rescan_interval_s: float = 30.0,
         text_budget: int = TEXT_BUDGET,
-        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        max_response_bytes: int = MAX_SEARCH_BYTES,
     ) -> None:
         self._library = library
         self._deadline_s = deadline_s
@@ -95,7 +95,7 @@ class SearchEngine:
 
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:
-        """The engine that the settings describe."""
+        """Build the engine the settings describe."""
         return cls(
             library,
             deadline_s=settings.search_deadline_s,
@@ -131,15 +131,15 @@ class SearchEngine:
 
     @property
     def indexing(self) -> tuple[int, int] | None:
-        """(documents done, all of them) while the index is being built or brought up to date, otherwise None.
+        """Return (documents done, documents known) while the index is being updated, else None.
 
-        (0, 0) while the folder is listed for the first time, so that nobody knows yet how many there are.
+        (0, 0) during the first listing of the folder, when their number is unknown.
         """
         return self._updater.progress
 
     @property
     def stats(self) -> EngineStats:
-        """What the index holds at the moment."""
+        """Return what the index holds at the moment."""
         entries = list(self._catalog.entries.values())
         readable = [entry for entry in entries if not entry.reason]
         indexing = self.indexing
@@ -179,7 +179,7 @@ class SearchEngine:
             InvalidCursor: the cursor was not made by this search.
             RootUnavailable: the research folder is gone.
         """
-        request = Request(
+        request = SearchRequest(
             query,
             mode,
             limit,
@@ -198,61 +198,66 @@ class SearchEngine:
         async with self:
             return await self._answer(request)
 
-    async def _answer(self, request: Request) -> SearchOutcome:
+    async def _answer(self, request: SearchRequest) -> SearchOutcome:
         with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
-            up_to_date = await self._refresh(request)
-        # What waiting took is not taken from the search.
+            up_to_date = await self._update_index(request)
+        # The deadline of the search starts after the wait for the index.
         request = replace(request, deadline=time.monotonic() + self._deadline_s)
         read_since = self._catalog.new_id()
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             selection = self._catalog.select(request.file_pattern, current_scope())
             coverage = self._coverage(request)
             if request.mode == "keyword":
                 found = await self._by_keyword.search(request, selection, self._updater.index)
             else:
                 found = await self._by_regex.search(request, selection, self._updater.index)
-            stale = self._stale(found, read_since)
+            stale = self._stale_documents(found, read_since)
             if not stale and not found.again:
                 break
-            if attempt == ATTEMPTS or time.monotonic() >= request.deadline:
+            if attempt == MAX_ATTEMPTS or time.monotonic() >= request.deadline:
                 kept = [hit for hit in found.hits if hit.document not in stale]
                 found = replace(found, hits=kept, truncated=True)
                 break
             await self._wait(self._updater.refresh_now(stale), request.deadline)
-        return self._finished(found, selection, request, coverage, _what_is_missing(coverage, up_to_date))
+        return self._outcome(found, selection, request, coverage, _incomplete_warning(coverage, up_to_date))
 
-    def _coverage(self, request: Request) -> Coverage:
-        """How much of what is asked for is searched."""
-        before = time.monotonic() - FRESH_S if self._is_current else math.inf
+    def _coverage(self, request: SearchRequest) -> IndexCoverage:
+        """Return how much of the requested documents is indexed."""
+        before = time.monotonic() - RECENT_CHANGE_S if self._is_current else math.inf
         return self._catalog.coverage(
             request.file_pattern, current_scope(), visible=request.mode == "keyword", before=before
         )
 
-    def _finished(
-        self, found: Found, selection: Selection, request: Request, coverage: Coverage, missing: str | None
+    def _outcome(
+        self,
+        found: RunResult,
+        selection: Selection,
+        request: SearchRequest,
+        coverage: IndexCoverage,
+        missing: str | None,
     ) -> SearchOutcome:
         hits, warnings = found.hits, found.warnings
         if missing is not None:
-            log.warning("a search is answered from a part of the folder", missing=missing)
+            log.warning("search answered from an incomplete index", missing=missing)
             warnings = (missing, *warnings)
         elif request.mode == "keyword" and not self._coverage(replace(request, file_pattern="*")).complete:
             warnings += ("the order may still change: other documents are not indexed yet",)
-        if len(selection.unreadable) > MAX_UNREADABLE:
+        if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
             warnings += (
-                f"{len(selection.unreadable)} documents give no text; the first {MAX_UNREADABLE} are named",
+                f"{len(selection.unreadable)} documents give no text; the first {MAX_REPORTED_UNREADABLE} are named",
             )
         cursor = None
-        # Of an answer that is only incomplete there is no next page: it is to be asked for again.
+        # An answer that is only incomplete has no next page: the client repeats the call.
         if found.truncated and hits:
-            end = Position(hits[-1].document, hits[-1].line_number)
+            end = CursorPosition(hits[-1].document, hits[-1].line_number)
             if request.mode == "keyword":
-                end = Position(rank=min(request.start.rank + len(hits), MAX_RANK))
+                end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
             cursor = seal_cursor(end, request.query, request.mode, request.file_pattern)
         return SearchOutcome(
             tuple(hits),
             min(found.covered, coverage.done),
             truncated=found.truncated or missing is not None,
-            unreadable=selection.unreadable[:MAX_UNREADABLE],
+            unreadable=selection.unreadable[:MAX_REPORTED_UNREADABLE],
             warnings=warnings,
             next_cursor=cursor,
             indexing=None if coverage.complete else (coverage.done, coverage.total),
@@ -266,42 +271,41 @@ class SearchEngine:
 
     @property
     def _is_current(self) -> bool:
-        """Whether all changes are told by the watcher, so that a search need not look for them itself."""
+        """Return whether the watcher reports all changes, so that a search need not scan."""
         return self._watching and self._complete
 
     def _rescan(self) -> None:
-        """Scan now and again in a while; what goes wrong is seen by the search that needs it."""
-        self._updater.scan().add_done_callback(self._scanned)
+        """Scan now and every `rescan_interval_s`; a failure surfaces in the next search."""
+        self._updater.scan().add_done_callback(self._on_scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
-    def _scanned(self, scan: "asyncio.Future[None]") -> None:
+    def _on_scanned(self, scan: "asyncio.Future[None]") -> None:
         self._complete = not scan.cancelled() and scan.exception() is None
 
-    def _unclear(self) -> None:
-        """Something changed that a scan must find; the scans of a burst of such changes are a pause apart."""
+    def _on_unclear_change(self) -> None:
+        """Scan for a change that the watcher cannot attribute to a document."""
         if self._timer is not None:
             self._timer.cancel()
-        self._updater.scan().add_done_callback(self._scanned)
+        self._updater.scan().add_done_callback(self._on_scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
     def _watch_folders(self) -> None:
-        """Watch the folders that are in the roots' places now."""
-        self._watcher = Watcher(self._library.roots.roots, self._updater.refresh_now, self._unclear)
+        """Watch the folders the roots resolve to now."""
+        self._watcher = Watcher(self._library.roots.roots, self._updater.refresh_now, self._on_unclear_change)
         self._complete = False
 
     async def _follow_folders(self) -> None:
-        """Watch anew when another folder has come into the place of a root: the old one is still being watched."""
+        """Restart the watcher if a root now resolves to another folder."""
         replaced = self._watcher
         if replaced is not None and not replaced.in_place:
             self._watch_folders()
             await replaced.stop()
 
-    async def _refresh(self, request: Request) -> bool:
-        """Bring the index up to date as far as there is time, telling how far it is; whether it has come so far.
+    async def _update_index(self, request: SearchRequest) -> bool:
+        """Wait for the index, reporting progress; return whether it is up to date.
 
-        Documents that were never indexed are waited for the longest: an answer without them looks like one. For a
-        newer version of others there is half the time of a search, so that a folder that changes all the time does not
-        hold up every search.
+        The wait for documents that were never indexed is `index_wait_s`. For new versions of indexed ones it is half of
+        `deadline_s`, so that a folder that changes all the time does not hold up every search.
         """
         await self._follow_folders()
         if self._is_current and self._coverage(request).complete:
@@ -324,12 +328,12 @@ class SearchEngine:
                 if now >= until:
                     return False
             await self._wait(update, min(until, now + pause))
-            pause = max(PROGRESS_EVERY_S, await self._tell(request) / PROGRESS_SHARE)
+            pause = max(PROGRESS_EVERY_S, await self._report_progress(request) / PROGRESS_SHARE)
         update.result()
         return True
 
-    async def _tell(self, request: Request) -> float:
-        """Report how much of what the client may see is indexed; gives the seconds that counting it took."""
+    async def _report_progress(self, request: SearchRequest) -> float:
+        """Report how much of the scope is indexed; return the seconds spent on counting."""
         if request.on_progress is None:
             return 0.0
         started = time.monotonic()
@@ -347,8 +351,8 @@ class SearchEngine:
         if done:
             future.result()
 
-    def _stale(self, found: Found, read_since: int) -> set[str]:
-        """The documents of the hits that are not any more what was searched."""
+    def _stale_documents(self, found: RunResult, read_since: int) -> set[str]:
+        """Return the documents of hits that changed since they were searched."""
         current = self._catalog.entries
         stale = set(found.stale)
         for entry in found.sources:
@@ -361,12 +365,14 @@ class SearchEngine:
         return stale
 
 
-def _what_is_missing(coverage: Coverage, up_to_date: bool) -> str | None:
-    """The warning of an answer that does not cover everything."""
+def _incomplete_warning(coverage: IndexCoverage, up_to_date: bool) -> str | None:
+    """Return the warning of an answer that does not cover everything, else None."""
     if not coverage.listed:
-        return f"{INCOMPLETE} the folder is still being listed; repeat in a few seconds"
+        return f"{INCOMPLETE_PREFIX} the folder is still being listed; repeat in a few seconds"
     if not coverage.complete:
-        return f"{INCOMPLETE} {coverage.done} of {coverage.total} documents are indexed yet; repeat in a few seconds"
+        return f"{INCOMPLETE_PREFIX} {coverage.done} of {coverage.total} documents are indexed yet; repeat in a few seconds"
     if not up_to_date:
-        return f"{INCOMPLETE} changes of the folder are still being looked for; repeat in a few seconds"
+        return (
+            f"{INCOMPLETE_PREFIX} changes of the folder are still being looked for; repeat in a few seconds"
+        )
     return None

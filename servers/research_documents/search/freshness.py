@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from research_documents.search.index.catalog import Entry
+from research_documents.search.index.catalog import CatalogEntry
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.reading.library import Library
@@ -14,7 +14,7 @@ class FreshnessChecker:
     def __init__(self, library: Library) -> None:
         self._library = library
 
-    def changed(self, entries: Iterable[Entry]) -> frozenset[str]:
+    def changed(self, entries: Iterable[CatalogEntry]) -> frozenset[str]:
         """Return the paths whose files differ from what was read. The check goes through the roots policy, like every access."""
         searched = [entry.info for entry in entries]
         try:
@@ -22,7 +22,7 @@ class FreshnessChecker:
         except ResearchError:
             return frozenset(info.path for info in searched)
 
-    async def text(self, entry: Entry) -> DocumentText | None:
+    async def text(self, entry: CatalogEntry) -> DocumentText | None:
         """Read the text of a document that is not held in memory; None if it is no longer this version."""
         try:
             text = await self._library.read(entry.path)

@@ -1,63 +1,63 @@
-"""What one run of a search is asked for, and what it gives."""
+"""The request of one search and the result of one run of it."""
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from research_documents.search.index.catalog import Entry
+from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.outcome import Hit
 from research_shared.errors import InvalidCursor
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
 Mode = Literal["keyword", "regex"]
 Snippet = Literal["context", "line"]
-"""What a hit of a keyword search shows: the lines around it that belong to its passage, or its line alone."""
+"""What a keyword hit shows: the lines around it in its passage, or its line alone."""
 OnProgress = Callable[[int, int, str], Awaitable[None]]
-"""Told how many documents are done, of how many (0 while that is unknown), and what is being done."""
+"""Progress callback: documents done, documents in total (0 while unknown), and a sentence about the step."""
 
 
 MAX_RANK: Final = 10_000
-"""How deep the ranked hits of a keyword search can be paged through."""
+"""Keyword hits beyond this rank cannot be paged to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """After which place (regex) or how many ranked hits (keyword) a search goes on."""
+class CursorPosition:
+    """Where a search continues: after (path, line) in regex mode, after `rank` hits in keyword mode."""
 
     path: str = ""
     line: int = 0
     rank: int = 0
 
 
-def seal_cursor(position: Position, *search: str) -> str:
-    """The cursor of a position in the search that these strings describe."""
+def seal_cursor(position: CursorPosition, *search: str) -> str:
+    """Encode a position as a cursor that is valid only for the search these strings describe."""
     return encode_cursor(fingerprint(*search), [position.path, position.line, position.rank])
 
 
-def open_cursor(cursor: str | None, *search: str) -> Position:
-    """The position of a cursor, or the beginning when there is none.
+def open_cursor(cursor: str | None, *search: str) -> CursorPosition:
+    """Decode a cursor; None gives the beginning.
 
     Raises:
         InvalidCursor: it was not made by `seal_cursor` for the same search.
     """
     if cursor is None:
-        return Position()
+        return CursorPosition()
     match decode_cursor(cursor, fingerprint(*search)):
         case [str(path), int(line), int(rank)] if line >= 0 and 0 <= rank <= MAX_RANK:
-            return Position(path, line, rank)
+            return CursorPosition(path, line, rank)
     raise InvalidCursor("the cursor is not one that this search gave")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One search: what is looked for, where it goes on, and until which moment of the monotonic clock."""
+class SearchRequest:
+    """One search: the query, where it continues, and its `deadline` on the monotonic clock in seconds."""
 
     query: str
     mode: Mode
     limit: int
     file_pattern: str
     context_lines: int
-    start: Position
+    start: CursorPosition
     time_limit_s: float
     deadline: float
     on_progress: OnProgress | None
@@ -65,11 +65,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The hits of one run, and the versions of the documents that they are from."""
+class RunResult:
+    """Hits of one run of a search.
+
+    `sources` are the versions of the documents the hits are from, `covered` the number of documents searched, `stale`
+    the paths that changed since they were read. `again` asks for another run, because the index was outdated.
+    """
 
     hits: list[Hit] = field(default_factory=list)
-    sources: Collection[Entry] = ()
+    sources: Collection[CatalogEntry] = ()
     covered: int = 0
     truncated: bool = False
     warnings: tuple[str, ...] = ()

@@ -1,63 +1,63 @@
-"""Which documents of the folder the index does not show yet."""
+"""Documents that the index does not show yet, or not in their present version."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Literal, NamedTuple
 
-Kind = Literal["new", "changed", "uncounted"]
-"""Never indexed; indexed in an older version; nothing that a search could find: gone, or known to give no text."""
+PendingKind = Literal["new", "changed", "uncounted"]
+"""Never indexed; indexed in an older version; gone or without text, so that no search can miss it."""
 
 
-class Waiting(NamedTuple):
-    """A path that the index does not show as it is.
+class PendingPath(NamedTuple):
+    """A path whose present version is not in the index.
 
-    `first` is the id at which that was found. A reading whose own id is not below `latest` shows what was found.
-    `since` is a time of the monotonic clock, in seconds.
+    `first` is the id at which this was found. A read result with an id of at least `latest` covers it. `since` is a time
+    of the monotonic clock, in seconds.
     """
 
     first: int
     latest: int
     since: float
-    kind: Kind
+    kind: PendingKind
 
 
 class Backlog:
-    """The paths that are to be read (`unread`), and those that were read and become visible with a commit (`unseen`).
+    """Paths that must be read (`unread`), and paths that were read and become visible with the next commit (`unseen`).
 
-    `listed` says whether the folder was listed to its end: before that, nobody knows what is missing. Changed and read
-    by the tasks of one event loop.
+    `listed` says whether the folder was listed completely; before that, what is missing is unknown. Used by the tasks of
+    one event loop only.
     """
 
     def __init__(self) -> None:
         self.listed = False
-        self.unread: dict[str, Waiting] = {}
-        self.unseen: dict[str, Waiting] = {}
+        self.unread: dict[str, PendingPath] = {}
+        self.unseen: dict[str, PendingPath] = {}
 
     def clear(self) -> None:
-        """Know nothing any more."""
+        """Reset to the state before the first listing."""
         self.listed = False
         self.unread, self.unseen = {}, {}
 
-    def found(self, number: int, news: Mapping[str, Waiting]) -> None:
-        """Note what the listing `number` found: what else is unread is so no more, unless it was touched since."""
-        before, self.unread = self.unread, dict(news)
+    def found(self, number: int, listing: Mapping[str, PendingPath]) -> None:
+        """Replace `unread` with what the listing `number` found, but keep paths that were touched after it."""
+        before, self.unread = self.unread, dict(listing)
         for path, waiting in before.items():
             if waiting.latest > number:
                 self.unread[path] = waiting
-            elif (found := news.get(path)) is not None:
-                self.unread[path] = Waiting(waiting.first, found.latest, waiting.since, found.kind)
+            elif (found := listing.get(path)) is not None:
+                self.unread[path] = PendingPath(waiting.first, found.latest, waiting.since, found.kind)
         self.listed = True
 
     def touched(self, paths: Iterable[str], number: int, now: float, known: Container[str]) -> None:
-        """Note paths that somebody tells have changed."""
+        """Add paths that were reported as changed."""
         for path in paths:
-            waiting = Waiting(number, number, now, "changed" if path in known else "new")
+            waiting = PendingPath(number, number, now, "changed" if path in known else "new")
             if (before := self.unread.get(path)) is not None:
                 waiting = waiting._replace(first=before.first, since=before.since, kind=before.kind)
             self.unread[path] = waiting
 
     def read(self, path: str, number: int, *, has_text: bool) -> None:
-        """Note that the reading `number` of a path is in the catalog, and in the index with the next commit."""
+        """Mark the read `number` of a path as in the catalog; the next commit makes it visible."""
         waiting = self.unread.get(path)
         if waiting is None or number < waiting.latest:
             return
@@ -67,17 +67,17 @@ class Backlog:
         self.unseen[path] = waiting if has_text else waiting._replace(kind="uncounted")
 
     def committed(self) -> None:
-        """Note that everything that was read is visible."""
+        """Mark everything that was read as visible."""
         self.unseen = {}
 
-    def all(self) -> Iterator[tuple[str, Waiting]]:
-        """Everything that waits; a path can be among it twice."""
+    def all(self) -> Iterator[tuple[str, PendingPath]]:
+        """Iterate over all pending paths; a path can occur twice."""
         return chain(self.unread.items(), self.unseen.items())
 
     def lacks(self) -> bool:
-        """Whether there may be documents that were never indexed."""
+        """Return whether there may be documents that were never indexed."""
         return not self.listed or any(waiting.kind == "new" for _, waiting in self.all())
 
-    def begins(self) -> float:
-        """The id at which the oldest of it was found, or infinity."""
+    def oldest_id(self) -> float:
+        """Return the id at which the oldest pending path was found, or infinity."""
         return min((waiting.first for _, waiting in self.all()), default=float("inf"))

@@ -1,4 +1,4 @@
-"""What is known of each document: its identity, its text, its place in the index."""
+"""Catalog of known documents: identity, text and passages of each."""
 
 from array import array
 from collections import OrderedDict
@@ -17,14 +17,14 @@ from research_shared.text.analysis import ASCII
 _SELECTIONS: Final = 32
 
 BLOCK: Final = 256
-"""Bytes of text for which the number of line breaks before them is kept, so that a hit's line is counted from near by."""
+"""Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""
 
 Letters = Literal["ascii", "common", "any"]
-"""What a text consists of: ASCII alone, neither a Kelvin sign nor a long s (third cases of ASCII letters), or anything."""
+"""Character set of a text: pure ASCII; without Kelvin sign and long s (third cases of ASCII letters); or anything."""
 
 
 def letters_of(data: bytes) -> Letters:
-    """What kind of letters a text in UTF-8 has."""
+    """Return the character set of a UTF-8 text."""
     if data.isascii():
         return "ascii"
     others = data.translate(None, ASCII)
@@ -32,7 +32,7 @@ def letters_of(data: bytes) -> Letters:
 
 
 def breaks_of(data: bytes) -> "array[int]":
-    """How many line breaks there are before each block of a text."""
+    """Return the number of line breaks before each block of a text."""
     count = data.count
     return array(
         "I", accumulate((count(b"\n", at, at + BLOCK) for at in range(0, len(data), BLOCK)), initial=0)
@@ -40,8 +40,8 @@ def breaks_of(data: bytes) -> "array[int]":
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A document that was read, as version `id` of it.
+class CatalogEntry:
+    """One version of a document, identified by `id`.
 
     `text` is None when it gives none (then `reason` says why) and when texts take more memory than they may (then it is
     read again when it is needed). `mtime_reliable` is False for a file so young when it was read that a
@@ -72,7 +72,7 @@ class Entry:
         *,
         mtime_reliable: bool = True,
     ) -> Self:
-        """The version of a document that gives text."""
+        """Build the entry of a document that has text."""
         return cls(
             number,
             info,
@@ -89,29 +89,32 @@ class Entry:
 
     @property
     def path(self) -> str:
-        """The public path."""
+        """Return the public path."""
         return self.info.path
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The documents of one file pattern and scope, sorted by path."""
+    """The documents of one file pattern and scope, sorted by path.
 
-    readable: tuple[Entry, ...]
+    `unreadable` holds (path, reason); `everything` says that no known document is left out.
+    """
+
+    readable: tuple[CatalogEntry, ...]
     unreadable: tuple[tuple[str, str], ...]
     everything: bool
 
     @cached_property
     def ids(self) -> frozenset[int]:
-        """The ids of the readable ones."""
+        """Return the ids of the readable documents."""
         return frozenset(entry.id for entry in self.readable)
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """How much of a selection a search covers: `done` of `total` documents that give text, as far as that is known.
+class IndexCoverage:
+    """How much of a selection a search covers: `done` of `total` known documents with text.
 
-    `listed` says whether the folder was listed to its end; until then there may be any number more.
+    `listed` says whether the folder was listed completely; before that, `total` is unknown.
     """
 
     done: int
@@ -120,44 +123,44 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is known to be missing."""
+        """Return whether nothing is known to be missing."""
         return self.listed and self.done == self.total
 
 
 class Catalog:
-    """All known documents. Changed by one task, read by many."""
+    """All known documents. Written by one task, read by many."""
 
     def __init__(self, text_budget: int) -> None:
         self.backlog = Backlog()
-        """The documents that are not here yet, or not as they are."""
-        self.entries: dict[str, Entry] = {}
-        self.by_id: dict[int, Entry] = {}
+        """Documents that are not in the catalog in their present version."""
+        self.entries: dict[str, CatalogEntry] = {}
+        self.by_id: dict[int, CatalogEntry] = {}
         self.text_bytes = 0
         self.version = 0
-        """Another number after each change of the entries."""
+        """Incremented by each change of the entries."""
         self._budget = text_budget
         self._held_bytes = 0
         self._last_id = 0
         self._selections: OrderedDict[tuple[str, tuple[str, ...]], Selection] = OrderedDict()
 
     def new_id(self) -> int:
-        """An id that was never used."""
+        """Return an unused id."""
         self._last_id += 1
         return self._last_id
 
     def reserve_ids(self, last: int) -> None:
-        """Count on from `last`: ids up to it are in use."""
+        """Mark all ids up to `last` as used."""
         self._last_id = max(self._last_id, last)
 
     def clear(self) -> None:
-        """Know nothing any more; ids are not used again all the same."""
+        """Remove everything. Ids are not reused."""
         self.entries, self.by_id = {}, {}
         self.backlog.clear()
         self.text_bytes = self._held_bytes = 0
         self._changed()
 
-    def put(self, entry: Entry) -> None:
-        """Make this the current version of its document. The one before stays known by its id until `forget`."""
+    def put(self, entry: CatalogEntry) -> None:
+        """Make this the current version of its document. The previous one stays in `by_id` until `forget`."""
         self._uncount(self.entries.get(entry.path))
         if entry.text is not None and self._held_bytes + entry.text_bytes > self._budget:
             entry = replace(entry, text=None)
@@ -167,12 +170,12 @@ class Catalog:
         self._changed()
 
     def remove(self, path: str) -> None:
-        """Take a document out. It stays known by its id until `forget`."""
+        """Remove a document. It stays in `by_id` until `forget`."""
         self._uncount(self.entries.pop(path, None))
         self._changed()
 
     def forget(self, ids: Iterable[int]) -> None:
-        """Drop versions that the index holds no more."""
+        """Drop versions that the index no longer holds."""
         for number in ids:
             self.by_id.pop(number, None)
 
@@ -180,13 +183,13 @@ class Catalog:
         self.version += 1
         self._selections.clear()
 
-    def _uncount(self, entry: Entry | None) -> None:
+    def _uncount(self, entry: CatalogEntry | None) -> None:
         if entry is not None:
             self.text_bytes -= entry.text_bytes
             self._held_bytes -= len(entry.text.data) if entry.text else 0
 
     def select(self, pattern: str, scope: Scope) -> Selection:
-        """The documents that a file pattern matches within a scope.
+        """Return the documents within a scope that match a file pattern.
 
         Raises:
             InvalidPattern: the pattern is malformed.
@@ -210,10 +213,10 @@ class Catalog:
 
     def coverage(
         self, pattern: str, scope: Scope, *, visible: bool, before: float = float("inf")
-    ) -> Coverage:
-        """How much of what a file pattern matches within a scope is here, and with `visible` in the index's last commit.
+    ) -> IndexCoverage:
+        """Return how much of a file pattern within a scope is in the catalog; with `visible`, in the last commit of the index.
 
-        What waits only since the time `before` of the monotonic clock or later is not missed.
+        A path that is pending only since `before` (monotonic clock, seconds) or later does not count as missing.
         """
         selection = self.select(pattern, scope)
         matches = compile_pattern(pattern)
@@ -226,4 +229,4 @@ class Catalog:
         done = len(selection.readable) - sum(
             (entry := self.entries.get(path)) is not None and not entry.reason for path in missing
         )
-        return Coverage(done, done + len(missing), self.backlog.listed)
+        return IndexCoverage(done, done + len(missing), self.backlog.listed)

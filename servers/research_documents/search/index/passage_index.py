@@ -9,7 +9,7 @@ from research_shared.text.analysis import EXACT, MAX_TERM_BYTES, STEMMED, folded
 from research_shared.text.passages import spans
 
 HEAP_BYTES: Final = 24_000_000
-SCHEMA: Final = "3"
+SCHEMA_VERSION: Final = "3"
 """Changes whenever fields, analyzers or passages change."""
 _TAIL_WORDS: Final = 12
 _HALF: Final = 32
@@ -28,7 +28,7 @@ _LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
 """Bytes, with room for the characters that become eleven times as long when they are folded."""
 
 
-class Scored(NamedTuple):
+class ScoredPassage(NamedTuple):
     """A matching passage: id of the document, byte range, first line (1-based) and BM25 score."""
 
     document: int
@@ -149,7 +149,7 @@ class PassageIndex:
 
     def search(
         self, query: Any, limit: int, documents: Collection[int] | None = None
-    ) -> tuple[list[Scored], bool]:
+    ) -> tuple[list[ScoredPassage], bool]:
         """Return (passages, complete): the best `limit` passages, and all that tie with the last of them.
 
         `documents` limits the search to these ids. `complete` is False if the tie is too large to fetch whole. The order
@@ -182,7 +182,9 @@ class PassageIndex:
         places: list[Any] = searcher.fast_field_values("place", addresses)
         ranges: list[Any] = searcher.fast_field_values("range", addresses)
         found = [
-            Scored(place >> _HALF, at >> _HALF, (at >> _HALF) + (at & _LOW_HALF), place & _LOW_HALF, score)
+            ScoredPassage(
+                place >> _HALF, at >> _HALF, (at >> _HALF) + (at & _LOW_HALF), place & _LOW_HALF, score
+            )
             for (score, _), place, at in zip(hits, places, ranges, strict=True)
         ]
         return found, complete

@@ -18,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
-from research_documents.search.index.catalog import Entry
-from research_documents.search.index.passage_index import SCHEMA, PassageIndex
+from research_documents.search.index.catalog import CatalogEntry
+from research_documents.search.index.passage_index import SCHEMA_VERSION, PassageIndex
 from research_shared.access.roots import Root
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.logs import get_logger
@@ -40,7 +40,7 @@ class Opened:
     """What a store holds: an index, the documents that are in it, and the texts of documents that are not."""
 
     index: PassageIndex
-    indexed: list[Entry] = field(default_factory=list)
+    indexed: list[CatalogEntry] = field(default_factory=list)
     texts: dict[str, tuple[DocumentInfo, DocumentText]] = field(default_factory=dict)
 
 
@@ -50,7 +50,7 @@ class Store(Protocol):
     def open(self) -> Opened:
         """What was kept."""
 
-    def save(self, entries: Iterable[Entry], outdated: Iterable[str]) -> None:
+    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
         """Keep these documents in place of what there was under these paths; lasting after `commit`."""
 
     def commit(self, index: PassageIndex) -> None:
@@ -70,7 +70,7 @@ class MemoryStore:
         """An empty index."""
         return Opened(PassageIndex())
 
-    def save(self, entries: Iterable[Entry], outdated: Iterable[str]) -> None:
+    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
         """Nothing to keep."""
 
     def commit(self, index: PassageIndex) -> None:
@@ -94,7 +94,7 @@ class DiskStore:
 
     def __init__(self, directory: Path, roots: Sequence[Root], limits: Limits) -> None:
         places = [[root.name, str(root.directory)] for root in roots]
-        made_for = json.dumps([SCHEMA, version("tantivy"), places, *engines(), *limits.of_text])
+        made_for = json.dumps([SCHEMA_VERSION, version("tantivy"), places, *engines(), *limits.of_text])
         self.directory = directory / f"search-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
@@ -123,7 +123,7 @@ class DiskStore:
             self._database = self._connect()
             kept = self._kept(self._database)
             texts = {info.path: (info, text) for _, info, text, _ in kept}
-            entries = [Entry.of(number, info, text, passages) for number, info, text, passages in kept]
+            entries = [CatalogEntry.of(number, info, text, passages) for number, info, text, passages in kept]
             if (index := self._checked_index(entries)) is not None:
                 return Opened(index, entries)
         except (sqlite3.Error, ValueError) as error:
@@ -159,7 +159,7 @@ class DiskStore:
             else:
                 path.unlink()
 
-    def _checked_index(self, entries: list[Entry]) -> PassageIndex | None:
+    def _checked_index(self, entries: list[CatalogEntry]) -> PassageIndex | None:
         """The kept index when it is exactly what was left, and holds exactly these documents."""
         assert self._database is not None  # noqa: S101
         kept = dict(self._database.execute("SELECT name, value FROM state").fetchall())
@@ -174,7 +174,7 @@ class DiskStore:
         index.close()
         return None
 
-    def save(self, entries: Iterable[Entry], outdated: Iterable[str]) -> None:
+    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
         """Keep these documents, except those that are so young that they may have changed unseen."""
         if self._database is None:
             return
@@ -257,7 +257,7 @@ def _sum(head: str, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(head.encode()))
 
 
-def _head(entry: Entry, text: DocumentText) -> str:
+def _head(entry: CatalogEntry, text: DocumentText) -> str:
     identity = entry.info.identity._asdict()
     return json.dumps(
         {

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from research_documents.search.index.backlog import Kind, Waiting
-from research_documents.search.index.catalog import Catalog, Entry
+from research_documents.search.index.backlog import PendingKind, PendingPath
+from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest, reading_order
 from research_documents.search.index.store import Store
@@ -51,7 +51,7 @@ class _ListingDiff:
 
     queue: dict[str, DocumentInfo]
     in_progress: dict[str, DocumentInfo]
-    waiting: dict[str, Waiting]
+    waiting: dict[str, PendingPath]
     gone: list[str]
 
 
@@ -342,7 +342,7 @@ class IndexUpdater:
         changed = [r for r in fresh if r.id not in unchanged]
         outdated = [current[r.path].id for r in changed if r.path in current]
 
-        def write() -> list[Entry]:
+        def write() -> list[CatalogEntry]:
             for number in outdated:
                 index.remove(number)
             entries = [self._entry(r, r.info, index) for r in changed if r.info]
@@ -350,7 +350,7 @@ class IndexUpdater:
             return entries
 
         self._uncommitted += len(batch)
-        entries: list[Entry] = await self._in_thread(write)
+        entries: list[CatalogEntry] = await self._in_thread(write)
         for result in changed:
             self._catalog.remove(result.path)
             if result.info is None:
@@ -375,10 +375,10 @@ class IndexUpdater:
             latest[result.path] = newest
         return [r for r in batch if latest[r.path] == r.id]
 
-    def _entry(self, result: ReadResult, info: DocumentInfo, index: PassageIndex) -> Entry:
+    def _entry(self, result: ReadResult, info: DocumentInfo, index: PassageIndex) -> CatalogEntry:
         text = result.text
         if text is None:
-            return Entry(
+            return CatalogEntry(
                 result.id,
                 info,
                 reason=result.reason,
@@ -390,7 +390,7 @@ class IndexUpdater:
             passages = large.passages
         else:
             passages = index.add(result.id, text)
-        return Entry.of(result.id, info, text, passages, mtime_reliable=result.mtime_reliable)
+        return CatalogEntry.of(result.id, info, text, passages, mtime_reliable=result.mtime_reliable)
 
     async def _commit(self, index: PassageIndex, urgent: list[tuple[RefreshRequest, str]]) -> None:
         if self._uncommitted:
@@ -408,8 +408,8 @@ class IndexUpdater:
 
     def _resolve_listed(self) -> None:
         """Resolve the updates whose documents are all visible."""
-        begins = self._catalog.backlog.begins() if self._listed else 0
-        ready = [future for future, number in self._listed.items() if number < begins]
+        oldest = self._catalog.backlog.oldest_id() if self._listed else 0
+        ready = [future for future, number in self._listed.items() if number < oldest]
         for future in ready:
             del self._listed[future]
         _resolve(ready)
@@ -422,7 +422,7 @@ class IndexUpdater:
 
 def _diff_listing(
     infos: list[DocumentInfo],
-    known: Mapping[str, Entry],
+    known: Mapping[str, CatalogEntry],
     in_progress: Mapping[str, tuple[Identity, int]],
     number: int,
 ) -> _ListingDiff:
@@ -434,12 +434,12 @@ def _diff_listing(
     present = {info.path for info in infos}
     gone = [path for path in known if path not in present]
     waiting = {
-        info.path: Waiting(
+        info.path: PendingPath(
             number, 0 if info.path in being_read else number, now, _kind(known.get(info.path), info)
         )
         for info in unread
     }
-    waiting |= {path: Waiting(number, number, now, "uncounted") for path in gone}
+    waiting |= {path: PendingPath(number, number, now, "uncounted") for path in gone}
     queue = {info.path: info for info in unread if info.path not in being_read}
     return _ListingDiff(queue, being_read, waiting, gone)
 
@@ -452,20 +452,20 @@ def _is_being_read(info: DocumentInfo, read: tuple[Identity, int] | None) -> boo
     return identity == info.identity and started_ns - identity.ctime_ns > SETTLED_NS
 
 
-def _kind(entry: Entry | None, info: DocumentInfo) -> Kind:
+def _kind(entry: CatalogEntry | None, info: DocumentInfo) -> PendingKind:
     if entry is None:
         return "new"
     tried_again = entry.reason and entry.info.identity.same_file(info.identity)
     return "uncounted" if tried_again else "changed"
 
 
-def _needs_reading(entry: Entry | None, info: DocumentInfo, now: float) -> bool:
+def _needs_reading(entry: CatalogEntry | None, info: DocumentInfo, now: float) -> bool:
     if entry is None or not entry.mtime_reliable or not entry.info.identity.same_file(info.identity):
         return True
     return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
 
 
-def _digest_of(entry: Entry | None) -> str | None:
+def _digest_of(entry: CatalogEntry | None) -> str | None:
     return entry.digest if entry is not None else None
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from research_documents.search.display import MAX_LINE
 from research_shared.text.analysis import EXACT, STEMMED, analyzer, beyond_ascii, exact_terms, folded, stems
 
-_BREAK: Final = "0qzx0"
+_LINE_BREAK_TERM: Final = "0qzx0"
 """A term that stands for a line break while a passage is searched for its best line."""
 
 _ACCENTED: Final = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
@@ -176,7 +176,7 @@ def _phrase_pattern(phrase: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _scores(passage: str, terms: HighlightTerms) -> dict[int, int]:
-    lines = folded(passage).replace("\n", f"\n{_BREAK}\n")
+    lines = folded(passage).replace("\n", f"\n{_LINE_BREAK_TERM}\n")
     score: dict[int, int] = {}
     if terms.stems:
         for number, words in _by_line(analyzer(STEMMED).analyze(lines)):
@@ -194,7 +194,7 @@ def _scores(passage: str, terms: HighlightTerms) -> dict[int, int]:
 
 def held_by_line(lines: Sequence[str], terms: HighlightTerms) -> list[set[object]]:
     """Which of the terms each line holds; a phrase belongs to the line on which it begins."""
-    text = folded("\n".join(lines)).replace("\n", f"\n{_BREAK}\n")
+    text = folded("\n".join(lines)).replace("\n", f"\n{_LINE_BREAK_TERM}\n")
     held: list[set[object]] = [set() for _ in lines]
     if terms.stems:
         for number, words in _by_line(analyzer(STEMMED).analyze(text)):
@@ -213,7 +213,7 @@ def _by_line(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     line: list[str] = []
     number = 0
     for word in words:
-        if word == _BREAK:
+        if word == _LINE_BREAK_TERM:
             yield number, line
             line, number = [], number + 1
         else:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 MAX_TERMS: Final = 128
-MAX_DEPTH: Final = 16
+MAX_NESTING: Final = 16
 MAX_QUERY_LENGTH: Final = 4_000
 
 Field = Literal["text", "title", "path"]
@@ -66,7 +66,7 @@ class Query:
     warnings: tuple[str, ...] = ()
 
 
-def parse(text: str) -> Query:
+def parse_query(text: str) -> Query:
     """Parse a query; never fails. What passes the limits on length, terms and nesting is left out with a warning."""
     parser = _Parser(text[:MAX_QUERY_LENGTH])
     if len(text) > MAX_QUERY_LENGTH:
@@ -126,11 +126,11 @@ class _Parser:
                 break
         node: Term | Group | None
         if self.take("open"):
-            if depth < MAX_DEPTH:
+            if depth < MAX_NESTING:
                 node = self.group(depth + 1)
                 self.take("close")
             else:
-                self.warnings[f"parentheses deeper than {MAX_DEPTH} were ignored"] = None
+                self.warnings[f"parentheses deeper than {MAX_NESTING} were ignored"] = None
                 return None
         else:
             node = self.term()

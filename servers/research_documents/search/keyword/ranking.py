@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from research_documents.search.display import MAX_LINE, context, cut
-from research_documents.search.index.catalog import Entry, Selection
-from research_documents.search.index.passage_index import TAIL_BYTES, PassageIndex, Scored
+from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.index.passage_index import TAIL_BYTES, PassageIndex, ScoredPassage
 from research_documents.search.keyword.best_line import HighlightTerms, best_line, match_position
 from research_documents.search.keyword.snippets import snippet_bytes, with_neighbours
 from research_documents.search.outcome import Hit
@@ -30,10 +30,10 @@ class Ranking:
     """
 
     hits: list[Hit] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    places: list[tuple[Scored, DocumentText]] = field(default_factory=list)
+    entries: dict[str, CatalogEntry] = field(default_factory=dict)
+    places: list[tuple[ScoredPassage, DocumentText]] = field(default_factory=list)
     more: bool = False
-    missing: list[Entry] = field(default_factory=list)
+    missing: list[CatalogEntry] = field(default_factory=list)
     outdated: bool = False
 
 
@@ -44,7 +44,7 @@ class Ranker:
     query: Any
     terms: HighlightTerms
     index: PassageIndex
-    by_id: Mapping[int, Entry]
+    by_id: Mapping[int, CatalogEntry]
     selection: Selection
     context_lines: int = 0
     passages: bool = False
@@ -71,11 +71,11 @@ class Ranker:
             ]
         return found
 
-    def _with_passage(self, hit: Hit, passage: Scored, text: DocumentText, most: int) -> Hit:
+    def _with_passage(self, hit: Hit, passage: ScoredPassage, text: DocumentText, most: int) -> Hit:
         lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
         return with_neighbours(hit, lines, self.terms, most)
 
-    def _best(self, wanted: int) -> list[Scored]:
+    def _best(self, wanted: int) -> list[ScoredPassage]:
         """The best passages, so many or more; of too many equal ones those of the first documents by path."""
         scored, complete = self.index.search(self.query, wanted, self._allowed)
         if complete:
@@ -100,7 +100,7 @@ class Ranker:
     def _allowed(self) -> Collection[int] | None:
         return None if self.selection.everything else self.selection.ids
 
-    def _gathered(self, scored: list[Scored], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
+    def _gathered(self, scored: list[ScoredPassage], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """The hits of these passages, best first, up to `last` of them; one more where only this tells if there are more."""
         found = Ranking()
         by_id = self.by_id
@@ -111,7 +111,7 @@ class Ranker:
         ]
         found.outdated = len(known) < len(scored)
         known.sort()  # an entry is never compared: two passages of one document begin apart
-        hits: dict[tuple[str, int], tuple[Hit, tuple[Scored, DocumentText]]] = {}
+        hits: dict[tuple[str, int], tuple[Hit, tuple[ScoredPassage, DocumentText]]] = {}
         enough = last + self._may_repeat
         for _, path, _, passage, entry in known:
             text = entry.text or texts.get(entry.id)
@@ -132,7 +132,7 @@ class Ranker:
         """Whether two passages can have their best hit on one line: what is searched exactly runs on into the next."""
         return bool(self.terms.phrases or self.terms.prefixes)
 
-    def _hit(self, passage: Scored, text: DocumentText) -> Hit:
+    def _hit(self, passage: ScoredPassage, text: DocumentText) -> Hit:
         data = text.data
         content = data[passage.begin : passage.end].decode("utf-8")
         end_line = passage.line + content.count("\n")

@@ -6,9 +6,9 @@ from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.builder import build
-from research_documents.search.keyword.query import Query, parse
+from research_documents.search.keyword.query import Query, parse_query
 from research_documents.search.keyword.ranking import Ranker, Ranking
-from research_documents.search.request import Found, Request
+from research_documents.search.request import RunResult, SearchRequest
 from research_shared.documents import DocumentText
 
 
@@ -23,11 +23,13 @@ class KeywordSearch:
         self._catalog = catalog
         self._max_response_bytes = max_response_bytes
 
-    async def search(self, request: Request, selection: Selection, index: PassageIndex | None) -> Found:
+    async def search(
+        self, request: SearchRequest, selection: Selection, index: PassageIndex | None
+    ) -> RunResult:
         """The passages that fit best, each at its best line. Without an index there is nothing yet, but may be soon."""
-        parsed = parse(request.query)
+        parsed = parse_query(request.query)
         if index is None:
-            return Found(truncated=True, warnings=parsed.warnings)
+            return RunResult(truncated=True, warnings=parsed.warnings)
         covered = len(selection.readable)
         texts: dict[int, DocumentText] = {}
         gone: set[str] = set()
@@ -44,9 +46,11 @@ class KeywordSearch:
                 "ranking", lambda: self._rank(request, parsed, index, selection, texts)
             )
         if ranking is None:
-            return Found(covered=covered, warnings=(*parsed.warnings, "the query has no word to search for"))
+            return RunResult(
+                covered=covered, warnings=(*parsed.warnings, "the query has no word to search for")
+            )
         hits = bounded(ranking.hits, self._max_response_bytes)
-        return Found(
+        return RunResult(
             hits,
             ranking.entries.values(),
             covered,
@@ -58,7 +62,7 @@ class KeywordSearch:
 
     def _rank(
         self,
-        request: Request,
+        request: SearchRequest,
         parsed: Query,
         index: PassageIndex,
         selection: Selection,

@@ -16,7 +16,7 @@ A passage has about 1,200: the first three show all of it, because most answers 
 """
 FULL_HITS: Final = 20
 """Hits of one answer that show more than their line."""
-MAX_LINES: Final = 20
+MAX_NEIGHBOR_LINES: Final = 20
 """Lines that are shown before a hit's line, and after it, at the most."""
 MAX_ANALYZED: Final = 2_000
 """Characters of a long line that are looked at to see what it holds."""
@@ -62,11 +62,11 @@ def _reach(sizes: Sequence[int], best: int, most: int) -> tuple[int, int]:
     """The range of lines that can be in a stretch with `best`: as far as the bytes reach in one direction."""
     low = high = best
     room = most - sizes[best]
-    while low > max(best - MAX_LINES, 0) and sizes[low - 1] <= room:
+    while low > max(best - MAX_NEIGHBOR_LINES, 0) and sizes[low - 1] <= room:
         low -= 1
         room -= sizes[low]
     room = most - sizes[best]
-    while high + 1 < min(best + MAX_LINES + 1, len(sizes)) and sizes[high + 1] <= room:
+    while high + 1 < min(best + MAX_NEIGHBOR_LINES + 1, len(sizes)) and sizes[high + 1] <= room:
         high += 1
         room -= sizes[high]
     return low, high + 1

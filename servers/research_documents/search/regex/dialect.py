@@ -4,36 +4,44 @@ import re
 from typing import Final
 
 # Unicode's definition of \w (UTS 18): Alphabetic, marks, decimal digits, connectors and joiners.
-_WORD: Final = (
+_WORD_CLASS: Final = (
     r"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}"
     r"\x{1F170}-\x{1F189}"
 )
-_NOT_WORD: Final = r"\p{Z}\p{Cc}\p{Co}\p{No}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\p{S}"
-_SPACE: Final = r"\t\n\v\f\r \x{85}\p{Z}"
-_NOT_SPACE: Final = (
+_NOT_WORD_CLASS: Final = r"\p{Z}\p{Cc}\p{Co}\p{No}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\p{S}"
+_SPACE_CLASS: Final = r"\t\n\v\f\r \x{85}\p{Z}"
+_NOT_SPACE_CLASS: Final = (
     r"\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027}"
     r"\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF}"
 )
 _OUTSIDE: Final = {
-    "w": f"[{_WORD}]",
-    "W": f"[^{_WORD}]",
+    "w": f"[{_WORD_CLASS}]",
+    "W": f"[^{_WORD_CLASS}]",
     "d": r"\p{Nd}",
     "D": r"\P{Nd}",
-    "s": f"[{_SPACE}]",
-    "S": f"[^{_SPACE}]",
+    "s": f"[{_SPACE_CLASS}]",
+    "S": f"[^{_SPACE_CLASS}]",
 }
-_INSIDE: Final = {"w": _WORD, "W": _NOT_WORD, "d": r"\p{Nd}", "D": r"\P{Nd}", "s": _SPACE, "S": _NOT_SPACE}
-_AT_START: Final = f"(?:^|[^{_WORD}])"
-_AT_END: Final = f"(?:$|[^{_WORD}])"
+_INSIDE: Final = {
+    "w": _WORD_CLASS,
+    "W": _NOT_WORD_CLASS,
+    "d": r"\p{Nd}",
+    "D": r"\P{Nd}",
+    "s": _SPACE_CLASS,
+    "S": _NOT_SPACE_CLASS,
+}
+_AT_START: Final = f"(?:^|[^{_WORD_CLASS}])"
+_AT_END: Final = f"(?:$|[^{_WORD_CLASS}])"
 
-_ESCAPE: Final = r"""
+_ESCAPE_SEQUENCE: Final = r"""
     \\(?:[pP](?:\{[^}]*\}|.) | x\{[0-9A-Fa-f]+\} | x[0-9A-Fa-f]{2} | [uU]\{[0-9A-Fa-f]+\} | u[0-9A-Fa-f]{4}
         | U[0-9A-Fa-f]{8} | Q.*?(?:\\E|$) | 0[0-7]{0,2} | . )
 """
 _PIECE: Final = re.compile(
-    _ESCAPE + r"| \(\?P?<\w+> | \(\?[a-zA-Z-]*[:)] | \[\^?\]? | \{\d+(?:,\d*)?\} | .", re.VERBOSE | re.DOTALL
+    _ESCAPE_SEQUENCE + r"| \(\?P?<\w+> | \(\?[a-zA-Z-]*[:)] | \[\^?\]? | \{\d+(?:,\d*)?\} | .",
+    re.VERBOSE | re.DOTALL,
 )
-_PIECE_OF_CLASS: Final = re.compile(_ESCAPE + r"| \[:\^?\w+:\] | .", re.VERBOSE | re.DOTALL)
+_PIECE_OF_CLASS: Final = re.compile(_ESCAPE_SEQUENCE + r"| \[:\^?\w+:\] | .", re.VERBOSE | re.DOTALL)
 _OPTIONAL: Final = re.compile(r"[*?]|\{0+[,}]")
 _REPEATED: Final = re.compile(r"\+|\{(?P<least>\d+)(?:,(?P<most>\d*))?\}")
 
@@ -112,7 +120,7 @@ def literal_of(piece: str, *, inside: bool = False) -> str:
     return piece if piece not in ("]^-" if inside else "^$.|?*+()[]{}") else ""
 
 
-def translated(pattern: str) -> str:
+def to_re2(pattern: str) -> str:
     r"""The pattern with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it."""
     pieces = pieces_of(pattern)
     depths = _depths(pieces)

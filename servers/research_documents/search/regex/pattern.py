@@ -20,24 +20,24 @@ from research_documents.search.regex.dialect import (
     is_balanced,
     opening,
     pieces_of,
-    translated,
+    to_re2,
 )
 
-MAX_PATTERN_LENGTH: Final = 1_000
+MAX_REGEX_CHARS: Final = 1_000
 MAX_PROGRAM: Final = 20_000
 MAX_UNICODE_PROGRAM: Final = 150_000
 """Instructions. Unicode classes are large, but on real text only a small part of them is ever visited."""
 _MAX_MEMORY: Final = 32 * 1024 * 1024
 _KEPT: Final = 32
 
-_REFUSED: Final = (
+_UNSUPPORTED: Final = (
     (re.compile(r"\(\?<?[=!]"), "look-around"),
     (re.compile(r"\(\?>"), "an atomic group"),
     (re.compile(r"\\[1-9]|\\k[<{']|\(\?P="), "a back-reference"),
     (re.compile(r"\(\?[(|]"), "a conditional group"),
     (re.compile(r"\\C"), "a match of single bytes"),
 )
-_WHOLE: Final = re.compile(r"\\[Az]")
+_DOCUMENT_ANCHOR: Final = re.compile(r"\\[Az]")
 _FLAGS: Final = re.compile(r"\(\?[^:P<]")
 _WORD_BYTES: Final = frozenset((string.ascii_letters + string.digits + "_").encode())
 _NOT_WORD_BYTES: Final = frozenset(range(128)) - _WORD_BYTES
@@ -80,7 +80,7 @@ class Pattern:
     @cached_property
     def looks_around(self) -> bool:
         """Whether it may ask for the beginning or the end of a whole document, or set flags that change what it asks for."""
-        return _WHOLE.search(self.source) is not None or _FLAGS.search(self.source) is not None
+        return _DOCUMENT_ANCHOR.search(self.source) is not None or _FLAGS.search(self.source) is not None
 
     @cached_property
     def find_ascii(self) -> Find:
@@ -133,7 +133,7 @@ class Pattern:
 
     @cached_property
     def _translated(self) -> str:
-        return translated(self.source)
+        return to_re2(self.source)
 
     @cached_property
     def _unicode(self) -> Any:
@@ -233,14 +233,14 @@ def compiled(source: str) -> Pattern:
     """
     import re2
 
-    if len(source) > MAX_PATTERN_LENGTH:
-        raise PatternRefused(f"the regular expression has more than {MAX_PATTERN_LENGTH} characters")
+    if len(source) > MAX_REGEX_CHARS:
+        raise PatternRefused(f"the regular expression has more than {MAX_REGEX_CHARS} characters")
     with _lock:
         if (pattern := _recent.get(source)) is not None:
             _recent.move_to_end(source)
             return pattern
     bare = "".join("" if inside else piece for piece, inside in pieces_of(source))
-    for construct, name in _REFUSED:
+    for construct, name in _UNSUPPORTED:
         if construct.search(bare):
             raise PatternRefused(f"the regular expression uses {name}, which this engine does not support")
     warnings = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from research_documents.search.display import FIELD_BYTES, MAX_LINE, context, cut_bytes, size_of
-from research_documents.search.index.catalog import BLOCK, Entry, Letters
+from research_documents.search.display import HIT_OVERHEAD_BYTES, MAX_LINE, context, cut_bytes, hit_bytes
+from research_documents.search.index.catalog import BLOCK, CatalogEntry, Letters
 from research_documents.search.outcome import Hit
 from research_documents.search.regex.pattern import Find, Pattern
 from research_shared.documents import DocumentText
@@ -39,7 +39,7 @@ class Scan:
     the deadline. When `missing` names a document whose text is not in memory, `supply` it before the next `advance`.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[CatalogEntry]
     pattern: Pattern
     wanted: int
     context_lines: int = 0
@@ -49,12 +49,12 @@ class Scan:
     only: set[int] | None = None
     hits: list[Hit] = field(default_factory=list)
     skipped: list[tuple[str, int]] = field(default_factory=list)
-    sources: list[Entry] = field(default_factory=list)
+    sources: list[CatalogEntry] = field(default_factory=list)
     covered: int = 0
     done: bool = False
     full: bool = False
     expired: bool = False
-    missing: Entry | None = None
+    missing: CatalogEntry | None = None
     _supplied: DocumentText | None = None
     _offset: int = 0
     _slice: int = 0
@@ -112,7 +112,7 @@ class Scan:
         self.skipped += other.skipped
         self.covered, self.full, self.expired = before + other.covered, other.full, other.expired
         for hit in other.hits:
-            self.room -= size_of(hit)
+            self.room -= hit_bytes(hit)
             fits = self.room >= 0 or not self.hits
             if fits:
                 self.hits.append(hit)
@@ -155,7 +155,7 @@ class Scan:
         places = range(at, len(self.entries))
         return next((n - at for n in places if self.entries[n].id in self.only), len(places))
 
-    def _scan_part(self, entry: Entry, text: DocumentText) -> None:
+    def _scan_part(self, entry: CatalogEntry, text: DocumentText) -> None:
         """Scan a slice of a document, or all of it."""
         data, offset = text.data, self._offset
         end = size = len(data)
@@ -175,7 +175,7 @@ class Scan:
             self._supplied = None
             self._offset = 0
 
-    def _in_time(self, entry: Entry, data: bytes, begin: int, end: int) -> bool:
+    def _in_time(self, entry: CatalogEntry, data: bytes, begin: int, end: int) -> bool:
         """Whether a search that cannot be interrupted, because a line is so long, ends before the deadline."""
         find = self._finder({entry.letters})
         length = self._slice
@@ -249,7 +249,7 @@ class Scan:
                 path, breaks, line = text.path, entry.breaks, 1
                 passed = self.after[1] if path == self.after[0] else 0
                 plain = not self.context_lines and not text.page_starts
-                named = FIELD_BYTES + len(path.encode())
+                named = HIT_OVERHEAD_BYTES + len(path.encode())
             begin = data.rfind(b"\n", first, start) + 1 or first
             stop = data.find(b"\n", stop, end)
             if stop < 0:
@@ -267,7 +267,7 @@ class Scan:
                 hit = _new_hit(Hit, (path, line, data[begin:stop].decode(), None, None, (), (), line, line))
             else:
                 hit = self._hit(text, line, begin - first, stop - first, start - first)
-                room -= size_of(hit)
+                room -= hit_bytes(hit)
             full = room < 0 and bool(hits)
             if not full:
                 hits.append(hit)

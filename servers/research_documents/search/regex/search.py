@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from research_documents.search.executors import PoolName, ThreadPools
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import Catalog, Entry, Selection
+from research_documents.search.index.catalog import Catalog, CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan
-from research_documents.search.request import Found, Request
+from research_documents.search.request import RunResult, SearchRequest
 
 SHORT_TURN_S: Final = 0.005
 """How long a search works before it asks the index where to look, and before it looks whether that has answered."""
-SAMPLE: Final = 16
+SAMPLED_DOCUMENTS: Final = 16
 """Documents by which it is judged whether what a match must hold is rare enough to ask for."""
 TURN_S: Final = 0.02
 """How long one search works before the next one has its turn."""
@@ -40,15 +40,17 @@ class RegexSearch:
         self._max_response_bytes = max_response_bytes
         self._running = 0
 
-    async def search(self, request: Request, selection: Selection, index: PassageIndex | None) -> Found:
+    async def search(
+        self, request: SearchRequest, selection: Selection, index: PassageIndex | None
+    ) -> RunResult:
         """Every line that the expression matches, by path and line."""
         version = self._catalog.version
         try:
             pattern = await self._pools.run("ranking", lambda: compiled(request.query))
         except PatternRefused as refusal:
-            return Found(warnings=(str(refusal),))
+            return RunResult(warnings=(str(refusal),))
         start, limit = request.start, request.limit
-        entries: Sequence[Entry] = selection.readable
+        entries: Sequence[CatalogEntry] = selection.readable
         if start.path:
             entries = [entry for entry in entries if entry.path >= start.path]
         scan = Scan(
@@ -78,7 +80,7 @@ class RegexSearch:
             warnings += (
                 f"{len(scan.skipped)} lines are too long for this expression and were left out, first line {line} of {path}",
             )
-        return Found(
+        return RunResult(
             scan.hits[:limit],
             scan.sources,
             covered=min(scan.covered + 1, len(entries)) if scan.ended_early else scan.covered,
@@ -91,7 +93,9 @@ class RegexSearch:
 class _Run:
     """One search at work, in turns with others."""
 
-    def __init__(self, pools: ThreadPools, freshness: FreshnessChecker, scan: Scan, request: Request) -> None:
+    def __init__(
+        self, pools: ThreadPools, freshness: FreshnessChecker, scan: Scan, request: SearchRequest
+    ) -> None:
         self._pools = pools
         self._freshness = freshness
         self._scans = [scan]
@@ -166,7 +170,7 @@ def _selective_literals(pattern: str, scan: Scan) -> Literals | None:
     if literals is None:
         return None
     looked_at = scan.entries[: scan.covered]
-    texts = [entry.text.data for entry in looked_at[:: len(looked_at) // SAMPLE + 1] if entry.text]
+    texts = [entry.text.data for entry in looked_at[:: len(looked_at) // SAMPLED_DOCUMENTS + 1] if entry.text]
     encoded = [literal.encode() for literal in literals]
     matching = sum(any(literal in lower for literal in encoded) for lower in map(bytes.lower, texts))
     return literals if 2 * matching <= len(texts) else None
