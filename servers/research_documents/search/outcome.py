@@ -10,7 +10,7 @@ class Hit(NamedTuple):
     `line_number` is 1-based and `matched_text` is that line, cut around the match when it is long. `page` is 1-based and
     None for documents without pages. `score` is the BM25 score, None in regex mode. `before` and `after` are the lines
     around it, in the document's order. `start_line` and `end_line` are the passage that was ranked; in regex mode both
-    are the line itself. A tuple, because a search may make very many, and a frozen dataclass takes several times as long.
+    are the line itself. A NamedTuple, because a search can make many thousands.
     """
 
     document: str
