@@ -66,35 +66,6 @@ def scanned(pattern: str, text: str, slice_bytes: int = 16) -> list[int]:
     return [hit.line_number for hit in scan.hits]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["", "hit\n", "no\n", "a hit\nhit\n", "hit\nno\n" * 9]), min_size=64, max_size=90
-    ),
-    st.integers(1, 80),
-    st.integers(0, 9_000),
-    st.sampled_from([0, 1, 7]),
-)
-def test_two_halves_of_a_search_come_to_what_one_scan_does(
-    texts: list[str], wanted: int, room: int, turns: int
-) -> None:
-    entries = [document(f"{number:03}.txt", text.encode()) for number, text in enumerate(texts)]
-    whole = Scan(entries, compiled("hit"), wanted, room=room)
-    whole.advance(float("inf"))
-    scan = Scan(entries, compiled("hit"), wanted, room=room)
-    scan._slice = 1
-    for _ in range(turns):
-        scan.advance(0)
-    other = scan.split()
-    for half in filter(None, [other, scan]):
-        half.advance(float("inf"))
-    if other is not None:
-        scan.join(other)
-    assert scan.hits == whole.hits
-    assert (scan.covered, scan.ended_early, scan.full) == (whole.covered, whole.ended_early, whole.full)
-    assert {hit.document for hit in scan.hits} <= {entry.path for entry in scan.sources}
-
-
 def engine_of(folder: Path, **options: float) -> SearchEngine:
     library = Library(RootsPolicy([Root("research", folder)]))
     return SearchEngine(

@@ -23,10 +23,6 @@ _FAST_S: Final = 0.002
 _SLOW_S: Final = 0.010
 _LONG_LINE: Final = 256 * 1024
 """Bytes of a line from which on it is first estimated how long the search in it takes."""
-_FEW: Final = 64
-"""Documents that are not worth a second thread."""
-_SOON: Final = 4
-"""What is left is not worth one either when it is no more than so many times what was done so far."""
 
 
 @dataclass(slots=True)
@@ -79,47 +75,6 @@ class Scan:
 
     def _rests(self) -> bool:
         return self.done or self.missing is not None
-
-    def split(self) -> "Scan | None":
-        """Leave the later half of what is left to a scan of its own, to run beside this one and then be `join`ed.
-
-        None where that would gain nothing: little is left, or hits are so many that making them is most of the work.
-        """
-        left = len(self.entries) - self.covered
-        if self._rests() or left < max(_FEW, _SOON * self.covered) or len(self.hits) > self.covered:
-            return None
-        at = self.covered + left // 2
-        other = Scan(
-            self.entries[at:],
-            self.pattern,
-            self.wanted - len(self.hits),
-            self.context_lines,
-            deadline=self.deadline,
-            room=self.room,
-            only=self.only,
-        )
-        other._slice = self._slice
-        self.entries = self.entries[:at]
-        return other
-
-    def join(self, other: "Scan") -> None:
-        """Take what the other half found, as far as this scan would have come by itself."""
-        if self.ended_early:
-            return
-        before = len(self.entries)
-        self.entries = [*self.entries, *other.entries]
-        self.sources += other.sources
-        self.skipped += other.skipped
-        self.covered, self.full, self.expired = before + other.covered, other.full, other.expired
-        for hit in other.hits:
-            self.room -= hit_bytes(hit)
-            fits = self.room >= 0 or not self.hits
-            if fits:
-                self.hits.append(hit)
-            if not fits or len(self.hits) == self.wanted:
-                places = (n for n, entry in enumerate(other.entries) if entry.path == hit.document)
-                self.covered, self.full, self.expired = before + next(places), not fits, False
-                return
 
     @property
     def ended_early(self) -> bool:

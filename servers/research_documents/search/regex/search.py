@@ -1,9 +1,9 @@
-"""Running a regex search: in turns, on both cores where that helps, with the files of its hits checked meanwhile."""
+"""Runs a regex search in turns, and checks the files of its hits meanwhile."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from research_documents.search.executors import PoolName, ThreadPools
 from research_documents.search.freshness import FreshnessChecker
@@ -15,13 +15,13 @@ from research_documents.search.regex.scan import Scan
 from research_documents.search.request import RunResult, SearchRequest
 
 SHORT_TURN_S: Final = 0.005
-"""How long a search works before it asks the index where to look, and before it looks whether that has answered."""
+"""Seconds a search works before it asks the index where to look, and between checks for the answer."""
 SAMPLED_DOCUMENTS: Final = 16
-"""Documents by which it is judged whether what a match must hold is rare enough to ask for."""
+"""Documents sampled to decide whether the required literals are rare enough to ask the index."""
 TURN_S: Final = 0.02
-"""How long one search works before the next one has its turn."""
+"""Seconds of work of one turn."""
 QUICK_TURNS: Final = 5
-"""After so many turns a search, or twice as many when it began alone, shares one thread with all other long ones."""
+"""After so many turns a search moves to the one thread that all long searches share."""
 
 
 class RegexSearch:
@@ -38,7 +38,6 @@ class RegexSearch:
         self._freshness = freshness
         self._catalog = catalog
         self._max_response_bytes = max_response_bytes
-        self._running = 0
 
     async def search(
         self, request: SearchRequest, selection: Selection, index: PassageIndex | None
@@ -63,15 +62,10 @@ class RegexSearch:
             self._max_response_bytes,
         )
         run = _Run(self._pools, self._freshness, scan, request)
-        self._running += 1
-        try:
-            await run.turn(scan, "quick", SHORT_TURN_S)
-            if index is not None and not run.ended and (literals := _selective_literals(request.query, scan)):
-                await run.narrow(index, literals, lambda: self._catalog.version == version)
-            await run.finish(alone=self._running == 1)
-        finally:
-            self._running -= 1
-            run.cancel()
+        await run.turn("quick", SHORT_TURN_S)
+        if index is not None and not run.ended and (literals := _selective_literals(request.query, scan)):
+            await run.narrow(index, literals, lambda: self._catalog.version == version)
+        await run.finish()
         warnings = pattern.warnings
         if scan.expired:
             warnings += (f"the search ended at its time limit of {request.time_limit_s:g} s",)
@@ -91,77 +85,60 @@ class RegexSearch:
 
 
 class _Run:
-    """One search at work, in turns with others."""
+    """Runs one scan in turns, so that searches share the threads fairly."""
 
     def __init__(
         self, pools: ThreadPools, freshness: FreshnessChecker, scan: Scan, request: SearchRequest
     ) -> None:
         self._pools = pools
         self._freshness = freshness
-        self._scans = [scan]
+        self._scan = scan
         self._on_progress = request.on_progress
         self._total = len(scan.entries)
         self.stale: frozenset[str] = frozenset()
-        """The documents of hits that have changed since they were read."""
-        self._beside: list[asyncio.Task[Any]] = []
+        """Documents of hits whose files changed since they were read."""
 
     @property
     def ended(self) -> bool:
-        """Whether the scan is at its end, or at the end of its time."""
-        return self._scans[0].done or self._scans[0].expired
+        """Return whether the scan is done or past its deadline."""
+        return self._scan.done or self._scan.expired
 
-    async def turn(self, part: Scan, pool: PoolName, for_s: float = TURN_S) -> None:
-        """Work for so long, and look whether the files of the hits have changed."""
-        stale = await self._pools.run(pool, lambda: self._work(part, for_s))
-        self.stale |= stale
-        if part.missing is not None:
-            part.supply(await self._freshness.text(part.missing))
+    async def turn(self, pool: PoolName, for_s: float = TURN_S) -> None:
+        """Scan for `for_s` seconds, then check the files of the new hits."""
+        scan = self._scan
+        self.stale |= await self._pools.run(pool, lambda: self._advance(for_s))
+        if scan.missing is not None:
+            scan.supply(await self._freshness.text(scan.missing))
         if self._on_progress is not None:
-            covered = sum(part.covered for part in self._scans)
+            covered = scan.covered
             await self._on_progress(covered, self._total, f"searched {covered} of {self._total} documents")
 
-    def _work(self, part: Scan, for_s: float) -> frozenset[str]:
-        # In one thread: two that take turns with the interpreter for every file and every hit take three times as long.
-        known = len(part.sources)
-        part.advance(time.monotonic() + for_s)
-        news = part.sources[known:]
-        return self._freshness.changed(news) if news else frozenset()
+    def _advance(self, for_s: float) -> frozenset[str]:
+        # One thread scans and checks: two would contend for the interpreter for every file and every hit.
+        known = len(self._scan.sources)
+        self._scan.advance(time.monotonic() + for_s)
+        added = self._scan.sources[known:]
+        return self._freshness.changed(added) if added else frozenset()
 
     async def narrow(self, index: PassageIndex, literals: Literals, is_current: Callable[[], bool]) -> None:
-        """Go on until the index has told which documents can hold a match; from then on the others are passed over."""
+        """Scan on until the index has answered which documents can match, then restrict the scan to them."""
         asked = asyncio.create_task(
             self._pools.run("quick", lambda: index.documents_containing_any(literals))
         )
-        self._beside.append(asked)
-        while not (self.ended or asked.done()):
-            await self.turn(self._scans[0], "quick", SHORT_TURN_S)
-        if asked.done() and is_current():
-            self._scans[0].only = asked.result()
+        try:
+            while not (self.ended or asked.done()):
+                await self.turn("quick", SHORT_TURN_S)
+            if asked.done() and is_current():
+                self._scan.only = asked.result()
+        finally:
+            asked.cancel()
 
-    async def finish(self, *, alone: bool) -> None:
-        """Bring the scan to its end, on the other core too when no other search wants it."""
-        scan = self._scans[0]
-        if alone and (other := scan.split()) is not None:
-            self._scans.append(other)
-            half = asyncio.create_task(self._turns(other))
-            self._beside.append(half)
-            await self._turns(scan)
-            if not scan.ended_early:
-                await half
-                scan.join(other)
-        else:
-            await self._turns(scan)
-
-    async def _turns(self, part: Scan) -> None:
-        left = QUICK_TURNS * len(self._scans)
-        while not (part.done or part.expired):
-            left -= 1
-            await self.turn(part, "quick" if left > 0 else "long")
-
-    def cancel(self) -> None:
-        """End what still runs beside the scan."""
-        for task in self._beside:
-            task.cancel()
+    async def finish(self) -> None:
+        """Run the scan to its end."""
+        turns = 0
+        while not self.ended:
+            turns += 1
+            await self.turn("quick" if turns < QUICK_TURNS else "long")
 
 
 def _selective_literals(pattern: str, scan: Scan) -> Literals | None:
