@@ -43,7 +43,6 @@ _PIECE: Final = re.compile(
 )
 _PIECE_OF_CLASS: Final = re.compile(_ESCAPE_SEQUENCE + r"| \[:\^?\w+:\] | .", re.VERBOSE | re.DOTALL)
 _OPTIONAL: Final = re.compile(r"[*?]|\{0+[,}]")
-_REPEATED: Final = re.compile(r"\+|\{(?P<least>\d+)(?:,(?P<most>\d*))?\}")
 
 
 def pieces_of(pattern: str) -> list[tuple[str, bool]]:
@@ -55,37 +54,6 @@ def pieces_of(pattern: str) -> list[tuple[str, bool]]:
         found.append((piece, inside))
         inside = piece != "]" if inside else piece.startswith("[")
     return found
-
-
-def opening(pattern: str) -> tuple[str, str]:
-    r"""The `^` or `\b` that a pattern begins with, and what comes after it if that begins with a certain character.
-
-    What comes after is written so that RE2 sees that character: `x+` as `xx*`. Two empty strings for other patterns.
-    """
-    pieces = pieces_of(pattern)
-    branches = any(
-        at == ("|", False) and not depth for at, depth in zip(pieces, _depths(pieces)[1:], strict=True)
-    )
-    if len(pieces) <= 1 or branches:
-        return "", ""
-    (assertion, _), (first, inside), *others = pieces
-    char = "" if inside else literal_of(first)
-    if len(char) != 1 or (
-        assertion != "^" and not (assertion == "\\b" and char.isascii() and _begins_word(char))
-    ):
-        return "", ""
-    rest = "".join(piece for piece, _ in others)
-    if may_be_missing(rest):
-        return "", ""
-    repeated = _REPEATED.match(rest)
-    if repeated is None:
-        return assertion, first + rest
-    more = rest[repeated.end() :]
-    if rest.startswith("+"):
-        return assertion, f"{first}{first}*{more}"
-    most = repeated["most"]
-    upper = "" if most is None else f",{int(most) - 1}" if most else ","
-    return assertion, f"{first}{first}{{{int(repeated['least']) - 1}{upper}}}{more}"
 
 
 def ignores_case(pattern: str) -> bool:

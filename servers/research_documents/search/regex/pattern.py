@@ -5,10 +5,8 @@ pattern is compiled once as it is for such documents, and once translated for al
 """
 
 import re
-import string
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Lock
@@ -18,7 +16,6 @@ from research_documents.search.regex.dialect import (
     escaped,
     ignores_case,
     is_balanced,
-    opening,
     pieces_of,
     to_re2,
 )
@@ -39,12 +36,6 @@ _UNSUPPORTED: Final = (
 )
 _DOCUMENT_ANCHOR: Final = re.compile(r"\\[Az]")
 _FLAGS: Final = re.compile(r"\(\?[^:P<]")
-_WORD_BYTES: Final = frozenset((string.ascii_letters + string.digits + "_").encode())
-_NOT_WORD_BYTES: Final = frozenset(range(128)) - _WORD_BYTES
-_WASTED: Final = 1_000
-"""Bytes that an expression with an assertion is searched in while one without it finds, in vain, what it begins with."""
-_TRIED: Final = 1_000_000
-"""Bytes by which it may be slower before it is given up."""
 _THREE_CASES: Final = frozenset("kKsS")
 
 Find = Callable[[bytes, int, int], Sequence[tuple[int, int]]]
@@ -85,34 +76,19 @@ class Pattern:
     @cached_property
     def find_ascii(self) -> Find:
         """Finds the next match in text that is pure ASCII."""
-        return self._begun(Pattern._in_ascii)
+        return _finder(_program(self._cased(self._plain), self.ignore_case, MAX_PROGRAM))
 
     @cached_property
     def find_common(self) -> Find:
         """Finds the next match in text that holds neither a Kelvin sign nor a long s."""
         if self._unicode is None:
             return self.find
-        return self._begun(Pattern._in_common)
+        return _finder(_program(self._cased(self._translated), self.ignore_case, MAX_UNICODE_PROGRAM))
 
     @cached_property
     def find(self) -> Find:
         """Finds the next match in any text."""
         return _finder(self._unicode or self._program)
-
-    def _in_ascii(self) -> Find:
-        return _finder(_program(self._cased(self._plain), self.ignore_case, MAX_PROGRAM))
-
-    def _in_common(self) -> Find:
-        return _finder(_program(self._cased(self._translated), self.ignore_case, MAX_UNICODE_PROGRAM))
-
-    def _begun(self, finder: Callable[["Pattern"], Find]) -> Find:
-        """The search of this pattern; at first without an assertion at its beginning, where that helps."""
-        whole = finder(self)
-        assertion, rest = opening(self.source)
-        with suppress(PatternRefused):  # without one it can be larger, by an instruction
-            if rest:
-                return _looking_back(assertion, finder(Pattern(rest, self.ignore_case, ())), whole)
-        return whole
 
     def _cased(self, pattern: str) -> str:
         """The pattern without the third case of `k` and `s`, the only letters of ASCII that have one.
@@ -180,49 +156,6 @@ def _finder(program: Any) -> Find:
             return (match.span() if match else (-1, -1),)
 
         return find
-
-
-def _looking_back(assertion: str, bare: Find, whole: Find) -> Find:
-    r"""Finds what `whole` finds, by what comes after the `^` or `\b` that it begins with, and the byte before that.
-
-    RE2 looks for the letters that a match begins with several times as fast as for an assertion and what comes after it.
-    Where these letters are mostly found elsewhere, `whole` takes over.
-    """
-    openers = frozenset(b"\n") if assertion == "^" else _NOT_WORD_BYTES
-    left = _TRIED
-
-    def find(data: bytes, begin: int, end: int) -> Sequence[tuple[int, int]]:
-        nonlocal left
-        while left > 0:
-            found = bare(data, begin, end)
-            start = found[0][0]
-            if start <= 0 or data[start - 1] in openers:
-                return found
-            if assertion != "^" and data[start - 1] not in _WORD_BYTES:
-                break  # it is a part of a character, which may belong to a word
-            left = min(left + start - begin - _WASTED, _TRIED)
-            # Not from here on again: a match in vain may have gone to the end of the line, and so may the next ones.
-            line_end = data.find(b"\n", start, end)
-            if assertion != "^":
-                found = without_opener(data, whole(data, start + 1, end if line_end < 0 else line_end))
-                if found[0][0] >= 0:
-                    return found
-            if line_end < 0:
-                return ((-1, -1),)
-            begin = line_end + 1
-        return without_opener(data, whole(data, begin, end))
-
-    def without_opener(data: bytes, found: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
-        """The match without the character before it, which `whole` takes in where it knows Unicode."""
-        ((start, stop),) = found
-        if assertion == "^" or start < 0 or data[start] in _WORD_BYTES:
-            return found
-        start += 1
-        while data[start] not in _WORD_BYTES:
-            start += 1
-        return ((start, stop),)
-
-    return find
 
 
 def compiled(source: str) -> Pattern:
