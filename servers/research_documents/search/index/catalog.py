@@ -6,29 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import accumulate
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from research_documents.search.index.backlog import Backlog
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import Scope
 from research_shared.documents import DocumentInfo, DocumentText
-from research_shared.text.analysis import ASCII
 
 _SELECTIONS: Final = 32
 
 BLOCK: Final = 256
 """Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""
-
-Letters = Literal["ascii", "common", "any"]
-"""Character set of a text: pure ASCII; without Kelvin sign and long s (third cases of ASCII letters); or anything."""
-
-
-def letters_of(data: bytes) -> Letters:
-    """Return the character set of a UTF-8 text."""
-    if data.isascii():
-        return "ascii"
-    others = data.translate(None, ASCII)
-    return "any" if "\u212a".encode() in others or "\u017f".encode() in others else "common"
 
 
 def breaks_of(data: bytes) -> "array[int]":
@@ -54,7 +42,7 @@ class CatalogEntry:
     reason: str = ""
     digest: str = ""
     text_bytes: int = 0
-    letters: Letters = "ascii"
+    is_ascii: bool = True
     ends_line: bool = True
     breaks: "array[int]" = field(default_factory=partial(array, "I"), repr=False)
     passages: int = 0
@@ -79,7 +67,7 @@ class CatalogEntry:
             text,
             digest=text.digest,
             text_bytes=len(text.data),
-            letters=letters_of(text.data),
+            is_ascii=text.data.isascii(),
             ends_line=not text.data or text.data.endswith(b"\n"),
             breaks=breaks_of(text.data),
             passages=passages,

@@ -36,7 +36,6 @@ _UNSUPPORTED: Final = (
 )
 _DOCUMENT_ANCHOR: Final = re.compile(r"\\[Az]")
 _FLAGS: Final = re.compile(r"\(\?[^:P<]")
-_THREE_CASES: Final = frozenset("kKsS")
 
 Find = Callable[[bytes, int, int], Sequence[tuple[int, int]]]
 """Gives, as its only item, where the next match in a range of bytes begins and ends; -1 and -1 when there is none."""
@@ -76,31 +75,12 @@ class Pattern:
     @cached_property
     def find_ascii(self) -> Find:
         """Finds the next match in text that is pure ASCII."""
-        return _finder(_program(self._cased(self._plain), self.ignore_case, MAX_PROGRAM))
-
-    @cached_property
-    def find_common(self) -> Find:
-        """Finds the next match in text that holds neither a Kelvin sign nor a long s."""
-        if self._unicode is None:
-            return self.find
-        return _finder(_program(self._cased(self._translated), self.ignore_case, MAX_UNICODE_PROGRAM))
+        return _finder(self._program)
 
     @cached_property
     def find(self) -> Find:
         """Finds the next match in any text."""
         return _finder(self._unicode or self._program)
-
-    def _cased(self, pattern: str) -> str:
-        """The pattern without the third case of `k` and `s`, the only letters of ASCII that have one.
-
-        RE2 looks for a beginning of letters with two cases many times as fast.
-        """
-        if not self.ignore_case or _FLAGS.search(self.source):
-            return pattern
-        return "".join(
-            f"(?-i:[{piece.lower()}{piece.upper()}])" if piece in _THREE_CASES and not inside else piece
-            for piece, inside in pieces_of(pattern)
-        )
 
     @property
     def knows_unicode(self) -> bool:

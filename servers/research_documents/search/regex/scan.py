@@ -2,12 +2,12 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 from research_documents.search.display import HIT_OVERHEAD_BYTES, MAX_LINE, context, cut_bytes, hit_bytes
-from research_documents.search.index.catalog import BLOCK, CatalogEntry, Letters
+from research_documents.search.index.catalog import BLOCK, CatalogEntry
 from research_documents.search.outcome import Hit
 from research_documents.search.regex.pattern import Find, Pattern
 from research_shared.documents import DocumentText
@@ -132,7 +132,7 @@ class Scan:
 
     def _in_time(self, entry: CatalogEntry, data: bytes, begin: int, end: int) -> bool:
         """Whether a search that cannot be interrupted, because a line is so long, ends before the deadline."""
-        find = self._finder({entry.letters})
+        find = self._finder([entry])
         length = self._slice
         while True:
             took = float("inf")
@@ -182,7 +182,7 @@ class Scan:
         Documents come with their places among all that are searched.
         """
         entries = self.entries
-        find = self._finder({entries[place].letters for place in places})
+        find = self._finder([entries[place] for place in places])
         hits, wanted, room = self.hits, self.wanted, self.room
         last = len(data) - data.endswith(b"\n")  # behind the last line break there is no other line
         first = following = counted = line = passed = named = 0
@@ -234,11 +234,9 @@ class Scan:
                 return
         self.room = room
 
-    def _finder(self, letters: set[Letters]) -> Find:
-        """The fastest search that is right for texts with these letters."""
-        if letters == {"ascii"}:
-            return self.pattern.find_ascii
-        return self.pattern.find if "any" in letters else self.pattern.find_common
+    def _finder(self, entries: Iterable[CatalogEntry]) -> Find:
+        """Return the search for these documents: that for ASCII is faster than that for any text."""
+        return self.pattern.find_ascii if all(entry.is_ascii for entry in entries) else self.pattern.find
 
     def _hit(self, text: DocumentText, line: int, begin: int, end: int, start: int) -> Hit:
         """The hit of a match at `start` in the line at the bytes `begin:end`."""
