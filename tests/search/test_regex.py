@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -326,8 +325,8 @@ def test_a_long_line_is_not_left_out_because_the_machine_was_busy_for_a_moment(
     """The estimate of how long the line takes comes from a part of it, during which others may be served."""
     now, busy_s = 0.0, 10.0
 
-    def finder(scan: Scan, _letters: object) -> Find:
-        def find(data: bytes, begin: int, end: int) -> Sequence[tuple[int, int]]:
+    def finder(scan: Scan, _entries: object) -> Find:
+        def find(data: bytes, begin: int, end: int) -> tuple[int, int] | None:
             nonlocal now, busy_s
             now, busy_s = now + busy_s, 0.0
             return scan.pattern.find(data, begin, end)

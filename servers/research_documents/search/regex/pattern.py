@@ -6,9 +6,9 @@ pattern is compiled once as it is for such documents, and once translated for al
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from threading import Lock
 from typing import Any, Final
 
@@ -37,8 +37,8 @@ _UNSUPPORTED: Final = (
 _DOCUMENT_ANCHOR: Final = re.compile(r"\\[Az]")
 _FLAGS: Final = re.compile(r"\(\?[^:P<]")
 
-Find = Callable[[bytes, int, int], Sequence[tuple[int, int]]]
-"""Gives, as its only item, where the next match in a range of bytes begins and ends; -1 and -1 when there is none."""
+Find = Callable[[bytes, int, int], tuple[int, int] | None]
+"""Returns (begin, end) of the next match in `data[begin:end]`, as offsets into `data`; None if there is none."""
 
 
 class PatternRefused(ValueError):
@@ -124,18 +124,11 @@ def _program(pattern: str, ignore_case: bool, most: int) -> Any:
 
 
 def _finder(program: Any) -> Find:
-    """The search of a program, without the objects that re2's Python layer makes of each match: half of the time of many."""
-    import re2
+    def find(data: bytes, begin: int, end: int) -> tuple[int, int] | None:
+        match = program.search(data, begin, end)
+        return match.span() if match is not None else None
 
-    try:
-        return partial(program._regexp.Match, re2._re2.RE2.Anchor.UNANCHORED)  # noqa: SLF001
-    except AttributeError:
-
-        def find(data: bytes, begin: int, end: int) -> Sequence[tuple[int, int]]:
-            match = program.search(data, begin, end)
-            return (match.span() if match else (-1, -1),)
-
-        return find
+    return find
 
 
 def compiled(source: str) -> Pattern:

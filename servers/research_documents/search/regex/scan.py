@@ -190,9 +190,9 @@ class Scan:
         if not data:
             return
         # What runs once a hit: with a hundred thousand of them, every call and every attribute counts.
-        while at <= end:
-            ((start, stop),) = find(data, at, end)
-            if not 0 <= start <= last:
+        while at <= end and (match := find(data, at, end)) is not None:
+            start, stop = match
+            if start > last:
                 break
             if start >= following:
                 number = bisect_right(starts, start) - 1
