@@ -1,10 +1,9 @@
 """Catalog of known documents: identity, text and passages of each."""
 
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from typing import Final, Self
 
@@ -12,8 +11,6 @@ from research_documents.search.index.backlog import Backlog
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import Scope
 from research_shared.documents import DocumentInfo, DocumentText
-
-_SELECTIONS: Final = 32
 
 BLOCK: Final = 256
 """Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""
@@ -129,7 +126,7 @@ class Catalog:
         self._budget = text_budget
         self._held_bytes = 0
         self._last_id = 0
-        self._selections: OrderedDict[tuple[str, tuple[str, ...]], Selection] = OrderedDict()
+        self._select = lru_cache(maxsize=32)(self._selection)
 
     def new_id(self) -> int:
         """Return an unused id."""
@@ -169,7 +166,7 @@ class Catalog:
 
     def _changed(self) -> None:
         self.version += 1
-        self._selections.clear()
+        self._select.cache_clear()
 
     def _uncount(self, entry: CatalogEntry | None) -> None:
         if entry is not None:
@@ -182,22 +179,17 @@ class Catalog:
         Raises:
             InvalidPattern: the pattern is malformed.
         """
-        key = (pattern, scope.prefixes)
-        if (known := self._selections.get(key)) is not None:
-            self._selections.move_to_end(key)
-            return known
+        return self._select(pattern, scope)
+
+    def _selection(self, pattern: str, scope: Scope) -> Selection:
         matches = compile_pattern(pattern)
         chosen = [e for path, e in self.entries.items() if scope.admits(path) and matches(path)]
         chosen.sort(key=lambda entry: entry.path)
-        selection = Selection(
+        return Selection(
             tuple(entry for entry in chosen if not entry.reason),
             tuple((entry.path, entry.reason) for entry in chosen if entry.reason),
             len(chosen) == len(self.entries),
         )
-        self._selections[key] = selection
-        if len(self._selections) > _SELECTIONS:
-            self._selections.popitem(last=False)
-        return selection
 
     def coverage(
         self, pattern: str, scope: Scope, *, visible: bool, before: float = float("inf")

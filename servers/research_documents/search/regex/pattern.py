@@ -5,11 +5,9 @@ pattern is compiled once as it is for such documents, and once translated for al
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from threading import Lock
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from research_documents.search.regex.dialect import (
@@ -25,7 +23,6 @@ MAX_PROGRAM: Final = 20_000
 MAX_UNICODE_PROGRAM: Final = 150_000
 """Instructions. Unicode classes are large, but on real text only a small part of them is ever visited."""
 _MAX_MEMORY: Final = 32 * 1024 * 1024
-_KEPT: Final = 32
 
 _UNSUPPORTED: Final = (
     (re.compile(r"\(\?<?[=!]"), "look-around"),
@@ -131,6 +128,7 @@ def _finder(program: Any) -> Find:
     return find
 
 
+@lru_cache(maxsize=32)
 def compiled(source: str) -> Pattern:
     """Compile a pattern.
 
@@ -141,10 +139,7 @@ def compiled(source: str) -> Pattern:
 
     if len(source) > MAX_REGEX_CHARS:
         raise PatternRefused(f"the regular expression has more than {MAX_REGEX_CHARS} characters")
-    with _lock:
-        if (pattern := _recent.get(source)) is not None:
-            _recent.move_to_end(source)
-            return pattern
+    re2.purge()  # re2 would keep 128 programs of up to 32 MiB each, beside those that are cached here
     bare = "".join("" if inside else piece for piece, inside in pieces_of(source))
     for construct, name in _UNSUPPORTED:
         if construct.search(bare):
@@ -157,14 +152,4 @@ def compiled(source: str) -> Pattern:
         pattern = replace(
             pattern, warnings=(*warnings, "the pattern is large, so \\w, \\d, \\s and \\b know ASCII only")
         )
-    with _lock:
-        _recent[source] = pattern
-        if len(_recent) > _KEPT:
-            _recent.popitem(last=False)
-            # re2 keeps programs too, by number instead of by size.
-            re2.purge()
     return pattern
-
-
-_recent: OrderedDict[str, Pattern] = OrderedDict()
-_lock = Lock()
