@@ -180,18 +180,18 @@ class SearchEngine:
             RootUnavailable: the research folder is gone.
         """
         request = SearchRequest(
-            query,
-            mode,
-            limit,
-            file_pattern,
-            context_lines,
-            open_cursor(cursor, query, mode, file_pattern),
-            self._deadline_s,
-            time.monotonic() + self._deadline_s,
-            on_progress,
-            snippet,
+            query=query,
+            mode=mode,
+            limit=limit,
+            start=open_cursor(cursor, query, mode, file_pattern),
+            file_pattern=file_pattern,
+            matches=compile_pattern(file_pattern),
+            context_lines=context_lines,
+            snippet=snippet,
+            time_limit_s=self._deadline_s,
+            deadline=time.monotonic() + self._deadline_s,
+            on_progress=on_progress,
         )
-        self._catalog.select(file_pattern, current_scope())
         if not self._users:
             return await self._answer(request)
         # A server's lifespan ends with the first client in its own process, while others still wait for an answer.
@@ -206,7 +206,7 @@ class SearchEngine:
         read_since = self._catalog.new_id()
         for attempt in range(1, MAX_ATTEMPTS + 1):
             selection = self._catalog.select(request.file_pattern, current_scope())
-            coverage = self._coverage(request)
+            coverage = self._coverage(request.file_pattern, request.mode)
             if request.mode == "keyword":
                 found = await self._by_keyword.search(request, selection, self._updater.index)
             else:
@@ -221,12 +221,10 @@ class SearchEngine:
             await self._wait(self._updater.refresh_now(stale), request.deadline)
         return self._outcome(found, selection, request, coverage, _incomplete_warning(coverage, up_to_date))
 
-    def _coverage(self, request: SearchRequest) -> IndexCoverage:
+    def _coverage(self, file_pattern: str, mode: Mode) -> IndexCoverage:
         """Return how much of the requested documents is indexed."""
         before = time.monotonic() - RECENT_CHANGE_S if self._is_current else math.inf
-        return self._catalog.coverage(
-            request.file_pattern, current_scope(), visible=request.mode == "keyword", before=before
-        )
+        return self._catalog.coverage(file_pattern, current_scope(), visible=mode == "keyword", before=before)
 
     def _outcome(
         self,
@@ -240,7 +238,7 @@ class SearchEngine:
         if missing is not None:
             log.warning("search answered from an incomplete index", missing=missing)
             warnings = (missing, *warnings)
-        elif request.mode == "keyword" and not self._coverage(replace(request, file_pattern="*")).complete:
+        elif request.mode == "keyword" and not self._coverage("*", request.mode).complete:
             warnings += ("the order may still change: other documents are not indexed yet",)
         if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
             warnings += (
@@ -308,11 +306,11 @@ class SearchEngine:
         `deadline_s`, so that a folder that changes all the time does not hold up every search.
         """
         await self._follow_folders()
-        if self._is_current and self._coverage(request).complete:
+        if self._is_current and self._coverage(request.file_pattern, request.mode).complete:
             return True
         update = self._updater.catch_up() if self._is_current else self._updater.scan()
         started = time.monotonic()
-        matches, scope = compile_pattern(request.file_pattern), current_scope()
+        matches, scope = request.matches, current_scope()
 
         def relevant(path: str) -> bool:
             return scope.admits(path) and matches(path)

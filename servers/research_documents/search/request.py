@@ -48,20 +48,24 @@ def open_cursor(cursor: str | None, *search: str) -> CursorPosition:
     raise InvalidCursor("the cursor is not one that this search gave")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """One search: the query, where it continues, and its `deadline` on the monotonic clock in seconds."""
+    """One search: the query, where it continues, and its `deadline` on the monotonic clock in seconds.
+
+    `matches` is the compiled `file_pattern`.
+    """
 
     query: str
     mode: Mode
     limit: int
-    file_pattern: str
-    context_lines: int
     start: CursorPosition
+    file_pattern: str
+    matches: Callable[[str], bool]
+    context_lines: int
+    snippet: Snippet
     time_limit_s: float
     deadline: float
     on_progress: OnProgress | None
-    snippet: Snippet = "line"
 
 
 @dataclass(frozen=True, slots=True)
