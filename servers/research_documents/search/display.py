@@ -1,4 +1,4 @@
-"""Lines as they are shown: whole, or cut around the match and marked."""
+"""Formats the lines of a hit: whole, or cut around the match and marked with an ellipsis."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,14 +6,14 @@ from typing import Final
 from research_documents.search.outcome import Hit
 
 MAX_LINE: Final = 500
-"""Characters of one shown line."""
+"""Characters of one displayed line."""
 ELLIPSIS: Final = "…"
 HIT_OVERHEAD_BYTES: Final = 150
-"""What the names and numbers of one hit take as JSON."""
+"""Bytes that the field names and numbers of one hit take as JSON."""
 
 
 def cut(line: str, at: int = 0, most: int = MAX_LINE) -> str:
-    """The line, or about `most` characters of it around the position `at`, with `…` where something is left out."""
+    """Return the line, or about `most` characters of it around position `at`, with `…` where text is left out."""
     if len(line) <= most:
         return line
     start = max(0, min(at - most // 4, len(line) - most))
@@ -22,7 +22,7 @@ def cut(line: str, at: int = 0, most: int = MAX_LINE) -> str:
 
 
 def cut_bytes(data: bytes, begin: int, end: int, at: int) -> str:
-    """The same for the bytes `begin:end` of UTF-8 text, without decoding much more than is shown."""
+    """Return the line at the bytes `begin:end` of UTF-8 text, cut around byte `at`, decoding little more than is shown."""
     if end - begin <= MAX_LINE:
         return data[begin:end].decode("utf-8")
     reach = 4 * MAX_LINE
@@ -39,12 +39,12 @@ def cut_bytes(data: bytes, begin: int, end: int, at: int) -> str:
 
 
 def _continues(byte: int) -> bool:
-    """Whether a byte of UTF-8 is not the first one of its character."""
+    """Return whether a byte is a UTF-8 continuation byte."""
     return byte & 0b1100_0000 == 0b1000_0000  # noqa: PLR2004
 
 
 def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Up to `lines` lines before and after the line at the bytes `begin:end`."""
+    """Return up to `lines` lines before and after the line at the bytes `begin:end`."""
     before: list[str] = []
     edge = begin
     while edge > 0 and len(before) < lines:
@@ -62,7 +62,7 @@ def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, .
 
 
 def bounded(hits: Sequence[Hit], most_bytes: int) -> list[Hit]:
-    """The first hits that come to at most so many bytes, but at least one."""
+    """Return the first hits that take at most `most_bytes` together, but at least one."""
     for number, hit in enumerate(hits):
         most_bytes -= hit_bytes(hit)
         if number and most_bytes < 0:
@@ -71,7 +71,7 @@ def bounded(hits: Sequence[Hit], most_bytes: int) -> list[Hit]:
 
 
 def hit_bytes(hit: Hit) -> int:
-    """About how many bytes a hit takes in an answer."""
+    """Return about how many bytes a hit takes in an answer."""
     size = HIT_OVERHEAD_BYTES + _encoded_size(hit.document) + _encoded_size(hit.matched_text)
     if hit.before or hit.after:
         size += sum(map(_encoded_size, hit.before + hit.after))

@@ -1,11 +1,11 @@
-"""What a search gives."""
+"""Public results of a search."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class Hit(NamedTuple):
-    """One place that a search found.
+    """One hit of a search.
 
     `line_number` is 1-based and `matched_text` is that line, cut around the match when it is long. `page` is 1-based and
     None for documents without pages. `score` is the BM25 score, None in regex mode. `before` and `after` are the lines
@@ -26,7 +26,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SearchOutcome:
-    """The answer to one search.
+    """Answer to one search.
 
     `total_documents` counts the documents within the scope that match the file pattern and that this search covered:
     in keyword mode all that are indexed, in regex mode those it looked into before the limit or the deadline ended it.
@@ -48,9 +48,9 @@ class SearchOutcome:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """The state of the index, for health checks and metrics.
+    """State of the index, for health checks and metrics.
 
-    `missing` are documents that are known and not indexed, or not in their present version.
+    `missing` counts known documents that are not indexed in their present version.
     """
 
     documents: int

@@ -1,4 +1,4 @@
-"""The syntax of patterns: their pieces, and the Unicode meaning of ripgrep's classes in RE2's terms."""
+"""Tokenizes patterns in ripgrep's dialect and translates their Unicode classes to RE2 syntax."""
 
 import re
 from typing import Final
@@ -46,7 +46,7 @@ _OPTIONAL: Final = re.compile(r"[*?]|\{0+[,}]")
 
 
 def pieces_of(pattern: str) -> list[tuple[str, bool]]:
-    """The pattern in its syntactic pieces, each with whether it stands in a character class."""
+    """Split a pattern into tokens; return (token, whether it is inside a character class) for each."""
     found: list[tuple[str, bool]] = []
     inside, at = False, 0
     while match := (_PIECE_OF_CLASS if inside else _PIECE).match(pattern, at):
@@ -57,7 +57,7 @@ def pieces_of(pattern: str) -> list[tuple[str, bool]]:
 
 
 def ignores_case(pattern: str) -> bool:
-    """Smart case, as `rg -S`: a pattern with a literal and without an upper-case one ignores case."""
+    """Return whether smart case (`rg -S`) applies: the pattern has a literal, and none in upper case."""
     literal = False
     for piece, inside in pieces_of(pattern):
         char = literal_of(piece, inside=inside)
@@ -68,12 +68,12 @@ def ignores_case(pattern: str) -> bool:
 
 
 def may_be_missing(following: str) -> bool:
-    """Whether what comes before this need not be there, because it begins with a quantifier that says so."""
+    """Return whether `following` begins with a quantifier that makes the piece before it optional."""
     return _OPTIONAL.match(following) is not None
 
 
 def literal_of(piece: str, *, inside: bool = False) -> str:
-    """The characters that a piece stands for; nothing when it stands for others too."""
+    """Return the characters a piece stands for; an empty string if it can match others too."""
     if piece.startswith("\\"):
         body = piece[1:]
         if not body:
@@ -89,7 +89,7 @@ def literal_of(piece: str, *, inside: bool = False) -> str:
 
 
 def to_re2(pattern: str) -> str:
-    r"""The pattern with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it."""
+    r"""Translate a pattern to RE2 with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it."""
     pieces = pieces_of(pattern)
     depths = _depths(pieces)
     out: list[str] = []
@@ -105,7 +105,7 @@ def to_re2(pattern: str) -> str:
 
 
 def escaped(piece: str) -> str:
-    """A piece as RE2 writes it, and as cheap as can be: nobody asks what a group holds."""
+    """Return a piece in RE2 syntax. Named groups become non-capturing, which is cheaper: captures are not used."""
     if piece.startswith(("(?P<", "(?<")):
         return "(?:"
     if piece[:2] in {"\\u", "\\U"} and piece[2:]:
@@ -125,7 +125,7 @@ def _boundary(pieces: list[tuple[str, bool]], index: int) -> str:
 
 
 def _depths(pieces: list[tuple[str, bool]]) -> list[int]:
-    """How many groups are open at each piece, and at the end."""
+    """Return the number of open groups at each piece, and at the end."""
     depths, depth = [], 0
     for piece, inside in pieces:
         if not inside and piece == ")":
@@ -137,7 +137,7 @@ def _depths(pieces: list[tuple[str, bool]]) -> list[int]:
 
 
 def is_balanced(pattern: str) -> bool:
-    """Whether every parenthesis has its partner."""
+    """Return whether all parentheses are balanced."""
     depths = _depths(pieces_of(pattern))
     return min(depths) == depths[-1] == 0
 

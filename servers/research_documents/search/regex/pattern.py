@@ -1,7 +1,7 @@
 r"""Regular expressions in the dialect of ripgrep, compiled for RE2.
 
 RE2's `\w`, `\d`, `\s` and `\b` know ASCII only, ripgrep's know Unicode. On text that is pure ASCII the two agree, so a
-pattern is compiled once as it is for such documents, and once translated for all others.
+pattern is compiled once as given for such documents, and once translated for all others.
 """
 
 import re
@@ -21,7 +21,7 @@ from research_documents.search.regex.dialect import (
 MAX_REGEX_CHARS: Final = 1_000
 MAX_PROGRAM: Final = 20_000
 MAX_UNICODE_PROGRAM: Final = 150_000
-"""Instructions. Unicode classes are large, but on real text only a small part of them is ever visited."""
+"""Program size in instructions. Unicode classes are large, but real text visits only a small part of them."""
 _MAX_MEMORY: Final = 32 * 1024 * 1024
 
 _UNSUPPORTED: Final = (
@@ -39,12 +39,12 @@ Find = Callable[[bytes, int, int], tuple[int, int] | None]
 
 
 class PatternRefused(ValueError):
-    """The pattern cannot be used; the message says which construct is why."""
+    """The pattern cannot be used; the message names the construct."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern, ready to search the bytes of documents; it matches within one line, as ripgrep does."""
+    """A compiled pattern that searches UTF-8 bytes. Like ripgrep, it matches within one line."""
 
     source: str
     ignore_case: bool
@@ -56,32 +56,32 @@ class Pattern:
 
     @cached_property
     def _program(self) -> Any:
-        """The pattern as it is."""
+        """The program of the pattern with ASCII classes."""
         return _program(self._plain, self.ignore_case, MAX_PROGRAM)
 
     @property
     def size(self) -> int:
-        """Instructions of the pattern as it is."""
+        """Return the size of the ASCII program in instructions."""
         return int(self._program.programsize)
 
     @cached_property
     def looks_around(self) -> bool:
-        """Whether it may ask for the beginning or the end of a whole document, or set flags that change what it asks for."""
+        """Return whether the pattern may anchor to the start or end of a document, or sets flags that change anchors."""
         return _DOCUMENT_ANCHOR.search(self.source) is not None or _FLAGS.search(self.source) is not None
 
     @cached_property
     def find_ascii(self) -> Find:
-        """Finds the next match in text that is pure ASCII."""
+        """Return the search for text that is pure ASCII."""
         return _finder(self._program)
 
     @cached_property
     def find(self) -> Find:
-        """Finds the next match in any text."""
+        """Return the search for any text."""
         return _finder(self._unicode or self._program)
 
     @property
     def knows_unicode(self) -> bool:
-        """Whether its classes have their Unicode meaning in `find`; not when that would be too large a program."""
+        """Return whether classes have their Unicode meaning in `find`. They do not if that program would be too large."""
         return self._unicode is not None
 
     @cached_property
@@ -108,7 +108,7 @@ def _program(pattern: str, ignore_case: bool, most: int) -> Any:
     options.case_sensitive = not ignore_case
     options.max_mem = _MAX_MEMORY
     try:
-        if not is_balanced(pattern):  # within the parentheses below it could pass for a valid one
+        if not is_balanced(pattern):  # inside the group below, an unbalanced pattern could become valid
             re2.compile(pattern.encode("utf-8", "surrogatepass"), options)
         program = re2.compile(f"(?m)(?:{pattern})".encode("utf-8", "surrogatepass"), options)
     except re2.error as error:
@@ -148,7 +148,7 @@ def compiled(source: str) -> Pattern:
         ("a regular expression is matched within one line, so \\n never matches",) if "\\n" in bare else ()
     )
     pattern = Pattern(source, ignores_case(source), warnings)
-    if pattern.size and not pattern.knows_unicode:  # compiled here, so that a bad pattern fails here
+    if pattern.size and not pattern.knows_unicode:  # compiles both programs, so that a bad pattern fails here
         pattern = replace(
             pattern, warnings=(*warnings, "the pattern is large, so \\w, \\d, \\s and \\b know ASCII only")
         )

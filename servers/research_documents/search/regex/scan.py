@@ -1,4 +1,4 @@
-"""Regex search over the texts of documents, in slices, so that it can be paused, ended and shared fairly."""
+"""Scans the texts of documents for a regular expression in slices, so that a search can pause, end and share a thread."""
 
 import time
 from bisect import bisect_right
@@ -15,24 +15,24 @@ from research_shared.documents import DocumentText
 FIRST_SLICE: Final = 16 * 1024
 MIN_SLICE: Final = 512
 LARGE_PROGRAM: Final = 1_000
-"""Instructions from which on an expression may turn out to be costly, so that its first slices are the smallest."""
+"""Program size in instructions above which the first slice is the smallest, because the expression may be costly."""
 MAX_SLICE: Final = 4 * 1024 * 1024
 MOST_TOGETHER: Final = 256 * 1024
-"""Bytes of documents that are searched as one text, so that they stay in the processor's own memory."""
+"""Bytes of documents that are joined and searched as one text; more would not fit the CPU cache."""
 _FAST_S: Final = 0.002
 _SLOW_S: Final = 0.010
 _LONG_LINE: Final = 256 * 1024
-"""Bytes of a line from which on it is first estimated how long the search in it takes."""
+"""Line length in bytes above which the search time of the line is estimated first."""
 
 
 @dataclass(slots=True)
 class Scan:
-    """A search under way: `advance` it until `done`. `hits` come in the order of path and line.
+    """A resumable scan: call `advance` until `done`. `hits` are in the order of path and line.
 
-    `wanted` hits end it, and so does one for which there is no `room`, in bytes; hits up to and including the (path,
-    line) of `after` are passed over, and so are all documents whose id is not among `only`, if that is given. `sources`
-    are the documents of the hits, `skipped` the (path, line) of lines that are so long that searching one would outlast
-    the deadline. When `missing` names a document whose text is not in memory, `supply` it before the next `advance`.
+    The scan ends after `wanted` hits, or at the first hit that does not fit the `room` left, in bytes. It skips hits up to
+    and including the (path, line) of `after`, and all documents whose id is not in `only`, if given. `sources` are the
+    documents of the hits. `skipped` holds the (path, line) of lines so long that searching them would pass the deadline.
+    When `missing` is set, the text of that document is not in memory: call `supply` before the next `advance`.
     """
 
     entries: Sequence[CatalogEntry]
@@ -59,7 +59,7 @@ class Scan:
         self._slice = MIN_SLICE if self.pattern.size > LARGE_PROGRAM else FIRST_SLICE
 
     def advance(self, until: float) -> None:
-        """Work until the end or until that moment of the monotonic clock; at least one slice."""
+        """Scan until the end or until `until` (monotonic clock, seconds), but at least one slice."""
         now = time.monotonic()
         while not self._rests():
             started = now
@@ -78,17 +78,17 @@ class Scan:
 
     @property
     def ended_early(self) -> bool:
-        """Whether there may be more hits than were looked for."""
+        """Return whether the scan ended before the last document, so that there may be more hits."""
         return self.expired or self.full or len(self.hits) == self.wanted
 
     def supply(self, text: DocumentText | None) -> None:
-        """Give the text of the `missing` document, or None when it is gone."""
+        """Pass the text of the `missing` document, or None if it is gone."""
         self.missing, self._supplied = None, text
         if text is None:
             self.covered += 1
 
     def _scan_slice(self) -> None:
-        """Scan about so many bytes as a slice has: a part of a document that ends at a line's end, or several documents."""
+        """Scan one slice: a part of a document up to a line end, or several documents."""
         if not self._offset:
             self.covered += self._passed(self.covered)
         if self.covered == len(self.entries):
@@ -104,14 +104,14 @@ class Scan:
             self._scan_several()
 
     def _passed(self, at: int) -> int:
-        """How many documents from there on are to be passed over."""
+        """Return how many documents from `at` on are not in `only`."""
         if self.only is None:
             return 0
         places = range(at, len(self.entries))
         return next((n - at for n in places if self.entries[n].id in self.only), len(places))
 
     def _scan_part(self, entry: CatalogEntry, text: DocumentText) -> None:
-        """Scan a slice of a document, or all of it."""
+        """Scan a slice of one document, or all of it."""
         data, offset = text.data, self._offset
         end = size = len(data)
         if size - offset > self._slice:
@@ -119,7 +119,7 @@ class Scan:
             end = size if end < 0 else end
         is_long = end - offset > max(_LONG_LINE, 2 * self._slice)
         if is_long and (before := data.rfind(b"\n", offset, offset + self._slice)) >= 0:
-            end, is_long = before, False  # the long line has a slice for itself
+            end, is_long = before, False  # the long line gets a slice of its own
         if is_long and not self._in_time(entry, data, offset, end):
             self.skipped.append((text.path, data.count(b"\n", 0, offset) + 1))
         else:
@@ -131,12 +131,12 @@ class Scan:
             self._offset = 0
 
     def _in_time(self, entry: CatalogEntry, data: bytes, begin: int, end: int) -> bool:
-        """Whether a search that cannot be interrupted, because a line is so long, ends before the deadline."""
+        """Estimate whether searching a long line, which cannot be interrupted, ends before the deadline."""
         find = self._finder([entry])
         length = self._slice
         while True:
             took = float("inf")
-            for _ in range(2):  # what is slow by itself is slow twice; what a busy machine delays is not
+            for _ in range(2):  # a slow search is slow twice; a delay of the machine is not
                 started = time.monotonic()
                 find(data, begin, min(begin + length, end))
                 now = time.monotonic()
@@ -146,7 +146,7 @@ class Scan:
             length *= 2
 
     def _scan_several(self) -> None:
-        """Scan a run of documents as one: a call for each would take longer than the search in it."""
+        """Scan consecutive small documents as one text: a call for each would take longer than the search itself."""
         places: list[int] = []
         parts: list[bytes] = []
         starts: list[int] = []
@@ -177,24 +177,25 @@ class Scan:
         places: Sequence[int],
         starts: Sequence[int],
     ) -> None:
-        """Add the hits in the bytes `at:end`, which begin and end where lines do and hold these documents from `starts` on.
+        """Add the hits in the bytes `at:end` of `data`, which begin and end at line borders.
 
-        Documents come with their places among all that are searched.
+        `data` holds the documents `entries[place]` for each of `places`; each begins at the offset in `starts`.
         """
         entries = self.entries
         find = self._finder([entries[place] for place in places])
         hits, wanted, room = self.hits, self.wanted, self.room
-        last = len(data) - data.endswith(b"\n")  # behind the last line break there is no other line
+        last = len(data) - data.endswith(b"\n")  # no line follows the last line break
         first = following = counted = line = passed = named = 0
         plain, source = False, self.sources[-1] if self.sources else None
         if not data:
             return
-        # What runs once a hit: with a hundred thousand of them, every call and every attribute counts.
+        # The loop body runs once per matching line, so it avoids calls and attribute lookups.
         while at <= end and (match := find(data, at, end)) is not None:
             start, stop = match
             if start > last:
                 break
             if start >= following:
+                # The first match in another document: set up its place, line counter and fixed costs.
                 number = bisect_right(starts, start) - 1
                 first = counted = starts[number]
                 following = starts[number + 1] if number + 1 < len(starts) else last + 1
@@ -205,11 +206,13 @@ class Scan:
                 passed = self.after[1] if path == self.after[0] else 0
                 plain = not self.context_lines and not text.page_starts
                 named = HIT_OVERHEAD_BYTES + len(path.encode())
+            # Widen the match to its line, and continue behind that: one hit per line.
             begin = data.rfind(b"\n", first, start) + 1 or first
             stop = data.find(b"\n", stop, end)
             if stop < 0:
                 stop = end
             at = stop + 1
+            # Count line breaks from the previous hit or from the block's start, whichever is nearer.
             block = (begin - first) // BLOCK
             if first + block * BLOCK > counted:
                 counted, line = first + block * BLOCK, breaks[block] + 1
@@ -239,7 +242,7 @@ class Scan:
         return self.pattern.find_ascii if all(entry.is_ascii for entry in entries) else self.pattern.find
 
     def _hit(self, text: DocumentText, line: int, begin: int, end: int, start: int) -> Hit:
-        """The hit of a match at `start` in the line at the bytes `begin:end`."""
+        """Build the hit of a match at byte `start` in the line at the bytes `begin:end`."""
         data = text.data
         before, after = context(data, begin, end, self.context_lines) if self.context_lines else ((), ())
         page = text.page_of(line) if text.page_starts else None

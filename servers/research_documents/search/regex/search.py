@@ -42,7 +42,7 @@ class RegexSearch:
     async def search(
         self, request: SearchRequest, selection: Selection, index: PassageIndex | None
     ) -> RunResult:
-        """Every line that the expression matches, by path and line."""
+        """Return every line the expression matches, by path and line."""
         version = self._catalog.version
         try:
             pattern = await self._pools.run("ranking", lambda: compiled(request.query))
