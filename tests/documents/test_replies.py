@@ -25,7 +25,7 @@ from research_documents.results import (
     SearchResult,
     Unreadable,
 )
-from research_documents.search.keyword.snippets import best_stretch
+from research_documents.search.keyword.snippets import best_window
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
 from research_shared.settings import Settings
@@ -438,7 +438,7 @@ async def test_log_lines_for_the_client_are_plain_sentences_from_the_level_on_th
 
 
 @pytest.mark.parametrize(
-    ("held", "best", "most", "stretch"),
+    ("held", "best", "most", "window"),
     [
         ([{"a"}], 0, 10, (0, 0)),
         ([set(), {"a"}, set()], 1, 30, (0, 2)),
@@ -451,6 +451,6 @@ async def test_log_lines_for_the_client_are_plain_sentences_from_the_level_on_th
     ],
 )
 def test_the_stretch_around_a_line_holds_the_most_different_words(
-    held: list[set[object]], best: int, most: int, stretch: tuple[int, int]
+    held: list[set[object]], best: int, most: int, window: tuple[int, int]
 ) -> None:
-    assert best_stretch(held, [10] * len(held), best, most) == stretch
+    assert best_window(held, [10] * len(held), best, most) == window

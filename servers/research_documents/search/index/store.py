@@ -1,7 +1,7 @@
-"""Where text and index live: in memory, or in a directory that outlasts the process.
+"""Storage of texts and index: in memory, or in a directory that outlasts the process.
 
-What is kept on disk is a copy that can always be made again. It is checked whenever it is opened, and whatever does not
-fit is thrown away: texts by checksum, the index by the checksums of its files and the number of its last commit.
+What is on disk can always be rebuilt. It is verified when it is opened, and discarded if it does not match: texts by
+checksum, the index by the checksums of its files and the number of its last commit.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ _TRANSIENT_FILES: Final = (".lock", ".managed.json")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a store holds: an index, the documents that are in it, and the texts of documents that are not."""
+    """Contents of a store: the index, the documents in it, and texts of documents that must be indexed again."""
 
     index: PassageIndex
     indexed: list[CatalogEntry] = field(default_factory=list)
@@ -45,51 +45,51 @@ class Opened:
 
 
 class Store(Protocol):
-    """What keeps an index and the texts that it is made of. Used from one thread."""
+    """Storage of an index and its texts. Used from one thread."""
 
     def open(self) -> Opened:
-        """What was kept."""
+        """Open the storage."""
 
     def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
-        """Keep these documents in place of what there was under these paths; lasting after `commit`."""
+        """Replace the documents of the paths `outdated` by these; durable after `commit`."""
 
     def commit(self, index: PassageIndex) -> None:
-        """Make the index's changes visible, and lasting if they are kept."""
+        """Make the changes of the index visible, and durable in a store on disk."""
 
     def on_idle(self, index: PassageIndex) -> None:
-        """Nothing more will change for a while."""
+        """Run when no more changes are pending."""
 
     def close(self, index: PassageIndex) -> None:
-        """Let go of everything."""
+        """Release all resources."""
 
 
 class MemoryStore:
-    """Keeps nothing."""
+    """Keeps the index in memory and stores nothing."""
 
     def open(self) -> Opened:
-        """An empty index."""
+        """Return an empty index."""
         return Opened(PassageIndex())
 
     def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
-        """Nothing to keep."""
+        """Do nothing."""
 
     def commit(self, index: PassageIndex) -> None:
-        """Make the index's changes visible."""
+        """Make the changes of the index visible."""
         index.commit()
 
     def on_idle(self, index: PassageIndex) -> None:
-        """Nothing to keep."""
+        """Do nothing."""
 
     def close(self, index: PassageIndex) -> None:
-        """Wait for the index's own threads."""
+        """Wait for the threads of the index."""
         index.close()
 
 
 class DiskStore:
-    """Keeps texts and index in a directory of its own beneath `directory`: one for the same roots, limits and readers.
+    """Keeps texts and index in a subdirectory of `directory`, one per combination of roots, limits and readers.
 
-    The process that has the directory's lock writes. Any other one takes the texts from it, keeps its own index in
-    memory and writes nothing. Where the directory cannot be used at all, everything stays in memory. Either is logged.
+    The process that holds the lock of the directory writes. Every other process reads the texts from it, keeps its own
+    index in memory and writes nothing. If the directory cannot be used, everything stays in memory. Both are logged.
     """
 
     def __init__(self, directory: Path, roots: Sequence[Root], limits: Limits) -> None:
@@ -101,7 +101,7 @@ class DiskStore:
         self._described: int | None = None
 
     def open(self) -> Opened:
-        """What was kept and is still whole."""
+        """Open what is stored and passes verification."""
         try:
             _make_private(self.directory)
             self._lock = _locked(self.directory / "lock")
@@ -146,7 +146,7 @@ class DiskStore:
         return database
 
     def _kept(self, database: sqlite3.Connection) -> list[tuple[int, DocumentInfo, DocumentText, int]]:
-        """The documents whose checksum is right: id, entry of the listing, text and number of passages."""
+        """Return (id, listing entry, text, number of passages) of each document with a valid checksum."""
         rows = database.execute("SELECT id, head, data, sum FROM document")
         return [
             (number, *_restored(head, data)) for number, head, data, kept in rows if kept == _sum(head, data)
@@ -160,7 +160,7 @@ class DiskStore:
                 path.unlink()
 
     def _checked_index(self, entries: list[CatalogEntry]) -> PassageIndex | None:
-        """The kept index when it is exactly what was left, and holds exactly these documents."""
+        """Return the stored index if its files are unchanged and it holds exactly these documents, else None."""
         assert self._database is not None  # noqa: S101
         kept = dict(self._database.execute("SELECT name, value FROM state").fetchall())
         place = self.directory / "index"
@@ -175,7 +175,7 @@ class DiskStore:
         return None
 
     def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
-        """Keep these documents, except those that are so young that they may have changed unseen."""
+        """Store these documents, except those whose mtime is not reliable."""
         if self._database is None:
             return
         self._database.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in outdated])
@@ -187,13 +187,13 @@ class DiskStore:
         self._database.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", rows)
 
     def commit(self, index: PassageIndex) -> None:
-        """Index first: a text too many is read again, a text too few is never missed."""
+        """Commit the index, then the texts: after a crash in between, the missing texts are read again."""
         index.commit()
         if self._database is not None:
             self._database.commit()
 
     def on_idle(self, index: PassageIndex) -> None:
-        """Note what the index's files are, so that they can be checked."""
+        """Record the checksums of the index files for the next start."""
         if self._database is not None and self._described != index.stamp:
             self._describe(index.stamp)
 
@@ -205,7 +205,7 @@ class DiskStore:
             self._described = stamp
 
     def close(self, index: PassageIndex) -> None:
-        """Note what there is, and let others write."""
+        """Record the checksums and release the lock."""
         stamp = index.stamp
         index.close()
         self._describe(stamp)
@@ -221,10 +221,10 @@ class DiskStore:
 
 
 def _make_private(directory: Path) -> None:
-    """Make a directory, and the one that it is in, for their owner only.
+    """Create a directory and its parent, accessible to their owner only.
 
     Raises:
-        OSError: it cannot be made, or others could change what is in it.
+        OSError: it cannot be created, or others can write to it.
     """
     for place in (directory.parent, directory):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -234,7 +234,7 @@ def _make_private(directory: Path) -> None:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor that holds the lock, or None when another process has it."""
+    """Return a descriptor that holds the lock, or None if another process holds it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Changes of the folder as they happen, as far as the system tells."""
+"""Reports changes of the folders as the operating system signals them."""
 
 import asyncio
 import os
@@ -19,10 +19,10 @@ IDLE_MS: Final = 250
 
 
 class Watcher:
-    """Tells of changed paths from its own thread to the event loop that it was started in.
+    """Watches the folders of the roots in its own thread and calls back in the event loop it was created in.
 
-    `on_paths` gets public paths of documents; `on_unclear` is called when something changed that may concern more
-    than single documents, and once when watching has begun. `live` says whether changes are told at the moment.
+    `on_paths` gets the public paths of changed documents. `on_unclear` is called for a change that may affect more than
+    single documents, and once when watching has begun. `live` says whether changes are being reported.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Watcher:
     ) -> None:
         self.live = False
         self._roots = roots
-        self._places = self._where()
+        self._watched = self._identities()
         self._on_paths = on_paths
         self._on_unclear = on_unclear
         self._loop = asyncio.get_running_loop()
@@ -40,10 +40,10 @@ class Watcher:
 
     @property
     def in_place(self) -> bool:
-        """Whether the folders that are watched are still those that the roots lead to."""
-        return self._places == self._where()
+        """Return whether the watched folders are still the ones the roots resolve to."""
+        return self._watched == self._identities()
 
-    def _where(self) -> list[tuple[int, int] | None]:
+    def _identities(self) -> list[tuple[int, int] | None]:
         places: list[tuple[int, int] | None] = []
         for root in self._roots:
             try:
@@ -55,7 +55,7 @@ class Watcher:
         return places
 
     async def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._stop.set()
         await asyncio.to_thread(self._thread.join)
 
@@ -76,7 +76,7 @@ class Watcher:
                 ignore_permission_denied=True,
             ):
                 if not self.live:
-                    # Watching began somewhere within the first wait: whatever changed before is looked for once.
+                    # Watching began some time within the first wait: one scan finds what changed before.
                     self.live = True
                     self._tell(self._on_unclear)
                 if changes:
@@ -94,7 +94,7 @@ class Watcher:
         for path in changed:
             public = self._public(path)
             document = public is not None and media_type_of(public) is not None
-            # A directory that came or went; what is gone and was no document may have been one.
+            # A directory appeared or vanished; a removed path without a document suffix may have been a directory.
             if public is None or Path(path).is_dir() or not (document or os.path.lexists(path)):
                 unclear = True
             elif document:

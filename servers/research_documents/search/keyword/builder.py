@@ -1,4 +1,4 @@
-"""From a parsed query to tantivy's, never through tantivy's own parser."""
+"""Builds a tantivy query from a parsed one, without tantivy's own parser."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,11 +10,11 @@ from research_documents.search.keyword.best_line import HighlightTerms
 from research_shared.text.analysis import STOP_WORDS, exact_terms, stems, unspaced
 
 _EXPANSIONS: Final = 64
-"""How many words of a prefix are ranked by."""
+"""Number of words per prefix that contribute to the score."""
 
 
 def build(group: q.Group, index: PassageIndex) -> tuple[Any, HighlightTerms]:
-    """The query, or None when it has no word to search for, and what the lines of its hits are found by."""
+    """Return the tantivy query, or None if there is no word to search for, and the terms to highlight."""
     builder = _Builder(index)
     return builder.group(group), HighlightTerms(
         frozenset(builder.stems), tuple(builder.prefixes), tuple(builder.phrases)
@@ -22,7 +22,7 @@ def build(group: q.Group, index: PassageIndex) -> tuple[Any, HighlightTerms]:
 
 
 class _Builder:
-    """Builds a query from the inside out and gathers what its lines are found by."""
+    """Builds a query recursively and collects the terms to highlight."""
 
     def __init__(self, index: PassageIndex) -> None:
         self.stems: set[str] = set()
@@ -32,7 +32,7 @@ class _Builder:
         self._schema = index.schema
 
     def group(self, group: q.Group, *, wanted: bool = True) -> Any:
-        """A group's query; None when nothing in it can be searched for."""
+        """Return the query of a group; None if it has no searchable word."""
         from tantivy import Occur, Query
 
         occurs = {"should": Occur.Should, "must": Occur.Must, "not": Occur.MustNot}
@@ -49,7 +49,7 @@ class _Builder:
         if not clauses:
             return None
         if all(occur == Occur.MustNot for occur, _ in clauses):
-            # With a score of its own: within other queries, tantivy gives all documents one or none.
+            # A constant score: nested in other queries, tantivy scores `all_query` as 1 or 0.
             clauses.append((Occur.Must, Query.const_score_query(Query.all_query(), 1.0)))
         if len(clauses) == 1:
             return clauses[0][1]
@@ -82,7 +82,7 @@ class _Builder:
         return Query.term_query(self._schema, "stem", stem, "freq")
 
     def _compound(self, text: str, words: list[str]) -> Any:
-        """`state-of-the-art`, `foo.bar` or a run of an unspaced script: together is best, in part will do."""
+        """Return a query that prefers all words of `state-of-the-art` together and accepts some of them."""
         from tantivy import Occur, Query
 
         parts = [self._phrase("exact", words)]
@@ -111,13 +111,13 @@ class _Builder:
         return Query.phrase_query(self._schema, field, list(words))
 
     def _prefix(self, field: str, words: Sequence[str]) -> Any:
-        """Words that begin so: the most frequent ones rank, all others match."""
+        """Return a query for words with a prefix: the most frequent ones contribute to the score, all others match."""
         from tantivy import Occur, Query
 
         frequent = self._index.searcher.terms_with_prefix(field, words[-1], None, _EXPANSIONS)
         any_word = [(Occur.Should, Query.term_query(self._schema, field, word)) for word, _ in frequent]
         if len(frequent) == _EXPANSIONS:
-            # Words are letters and digits only, so there is nothing to escape.
+            # Words consist of letters and digits, so nothing needs escaping.
             others = Query.regex_query(self._schema, field, words[-1] + ".*")
             any_word.append((Occur.Should, Query.const_score_query(others, 0.0)))
         if not any_word:

@@ -1,4 +1,4 @@
-"""The keyword query language: whatever is typed is a query, nothing is a syntax error.
+"""The keyword query language. Every text is a valid query.
 
 word            passages rank higher the more of the words they hold, in any English inflection
 "two words"     these words in this form and order, across line and page breaks
@@ -35,7 +35,7 @@ _TOKEN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word or quoted phrase in a field."""
+    """A word or a quoted phrase in a field."""
 
     text: str
     field: Field = "text"
@@ -52,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A term or a group, and whether it is wanted, needed or unwanted."""
+    """A term or a group, and whether it is optional, required or excluded."""
 
     occur: Occur
     node: Term | Group
@@ -60,14 +60,14 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query, and what of it was left out."""
+    """A parsed query; `warnings` name what was left out."""
 
     group: Group
     warnings: tuple[str, ...] = ()
 
 
 def parse_query(text: str) -> Query:
-    """Parse a query; never fails. What passes the limits on length, terms and nesting is left out with a warning."""
+    """Parse a query; never fails. Input beyond the limits on length, terms and nesting is dropped with a warning."""
     parser = _Parser(text[:MAX_QUERY_LENGTH])
     if len(text) > MAX_QUERY_LENGTH:
         parser.warnings[f"only the first {MAX_QUERY_LENGTH} characters of the query were used"] = None
@@ -79,7 +79,7 @@ def parse_query(text: str) -> Query:
 
 
 class _Parser:
-    """Recursive descent over tokens that are taken from the end of a list."""
+    """Recursive descent parser over a reversed list of tokens."""
 
     def __init__(self, text: str) -> None:
         self.tokens = [match for match in _TOKEN.finditer(text) if match.lastgroup not in {"space", "other"}][
@@ -89,7 +89,7 @@ class _Parser:
         self.terms = 0
 
     def take(self, kind: str, *values: str) -> re.Match[str] | None:
-        """The next token when it is of that kind, and one of the values if any are given."""
+        """Consume the next token if it is of this kind, and one of `values` if given."""
         if (
             self.tokens
             and self.tokens[-1][kind] is not None
@@ -99,7 +99,7 @@ class _Parser:
         return None
 
     def group(self, depth: int) -> Group:
-        """Everything up to the closing parenthesis that belongs to this depth."""
+        """Parse up to the closing parenthesis of this depth."""
         clauses: list[Clause] = []
         while self.tokens and self.tokens[-1]["close"] is None:
             chain = [clause for clause in [self.operand(depth)] if clause]
@@ -115,7 +115,7 @@ class _Parser:
         return Group(tuple(clauses))
 
     def operand(self, depth: int) -> Clause | None:
-        """One signed term or group; None where there is nothing to search for."""
+        """Parse one signed term or group; None if it is empty."""
         occur: Occur = "should"
         while self.tokens:
             if sign := self.take("sign"):
@@ -139,7 +139,7 @@ class _Parser:
         return Clause(occur, node)
 
     def term(self) -> Term | None:
-        """The next word or phrase; None at the end, at a parenthesis and past the limit on terms."""
+        """Parse the next word or phrase; None at the end, at a parenthesis and past the limit on terms."""
         if not self.tokens or self.tokens[-1]["close"] is not None:
             return None
         token = self.tokens.pop()

@@ -1,4 +1,4 @@
-"""Keyword search over the passages: the ranked hits from one rank to another, each at its best line."""
+"""Ranks the passages of a keyword search and turns a range of ranks into hits, each at its best line."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from research_documents.search.outcome import Hit
 from research_shared.documents import DocumentText
 
 _OVERLAP_MARGIN: Final = 12
-"""Passages that are asked for beyond those wanted where some may give no hit of their own."""
-_TOGETHER: Final = 64
-"""Documents that are asked first for passages of one score; then twice as many each time."""
-_NEARLY: Final = 1e-6
-"""Of a score: what it may be off by and still count as equal."""
+"""Extra passages fetched where two passages can show the same line and so give one hit."""
+_FIRST_DOCUMENTS: Final = 64
+"""Documents queried first to resolve a tie; the number doubles with each further query."""
+_SCORE_TOLERANCE: Final = 1e-6
+"""Relative difference up to which scores count as equal."""
 
 
 @dataclass(slots=True)
 class Ranking:
-    """What a ranked search found.
+    """Hits of a ranked search.
 
-    `entries` are the versions of the documents that the hits are from, `places` the passage and the text of each hit.
-    `missing` are documents whose text is needed and not in memory: the search is to be run again with their `texts`.
-    `outdated` says that the index held versions which are known no more: then it is to be run again too.
+    `entries` are the document versions the hits are from, `places` the passage and text of each hit. `more` says that
+    there are further hits. If documents are `missing`, their text is not in memory: run `rank` again with their `texts`.
+    If `outdated`, the index held versions the catalog no longer knows: run the search again.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """A built query and where its hits' texts are."""
+    """Ranks the passages of one built query."""
 
     query: Any
     terms: HighlightTerms
@@ -48,17 +48,17 @@ class Ranker:
     selection: Selection
     context_lines: int = 0
     passages: bool = False
-    """Whether a hit shows the lines around it that belong to its passage, where no context lines are asked for."""
+    """Whether hits show the lines around them in their passage, if `context_lines` is 0."""
 
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
-        """The hits `first` to `first + limit` in the order of score, path and line; a line is one hit."""
+        """Return the hits `first` to `first + limit` in the order of score, path and line, one per line."""
         last = first + limit
         wanted = last + 1 + (_OVERLAP_MARGIN if self._may_repeat else 0)
         while True:
             scored = self._best(wanted)
             found = self._gathered(scored, last, texts)
             enough = len(found.hits) + len(found.missing) >= last + self._may_repeat
-            # Where passages share lines, the best passages may give fewer hits than were wanted.
+            # Passages that share lines give fewer hits than passages: fetch more of them.
             if enough or len(scored) < wanted or not self._may_repeat:
                 break
             wanted *= 2
@@ -76,16 +76,16 @@ class Ranker:
         return with_neighbours(hit, lines, self.terms, most)
 
     def _best(self, wanted: int) -> list[ScoredPassage]:
-        """The best passages, so many or more; of too many equal ones those of the first documents by path."""
+        """Return at least `wanted` of the best passages; of a large tie, those of the first documents by path."""
         scored, complete = self.index.search(self.query, wanted, self._allowed)
         if complete:
             return scored
         least = scored[wanted - 1].score
-        # Scores may differ in their last digit where they were summed up in another order.
-        near = abs(least) * _NEARLY
+        # Scores can differ in their last digit, depending on the order of summation.
+        near = abs(least) * _SCORE_TOLERANCE
         found = [passage for passage in scored if passage.score > least + near]
         entries = self.selection.readable
-        at, size = 0, _TOGETHER
+        at, size = 0, _FIRST_DOCUMENTS
         while at < len(entries):
             some = entries[at : at + size]
             at, size = at + size, 2 * size
@@ -94,14 +94,14 @@ class Ranker:
             found += [passage for passage in passages if abs(passage.score - least) <= near]
             if len(found) >= wanted:
                 return found
-        return scored  # some are of versions that are gone, so that this search is run again
+        return scored  # the index holds removed versions: the search runs again
 
     @property
     def _allowed(self) -> Collection[int] | None:
         return None if self.selection.everything else self.selection.ids
 
     def _gathered(self, scored: list[ScoredPassage], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
-        """The hits of these passages, best first, up to `last` of them; one more where only this tells if there are more."""
+        """Return up to `last` hits of these passages, best first; one more if that is needed to tell whether there are more."""
         found = Ranking()
         by_id = self.by_id
         known = [
@@ -110,7 +110,7 @@ class Ranker:
             if (entry := by_id.get(passage.document)) is not None
         ]
         found.outdated = len(known) < len(scored)
-        known.sort()  # an entry is never compared: two passages of one document begin apart
+        known.sort()  # entries are never compared: passages of one document begin at different bytes
         hits: dict[tuple[str, int], tuple[Hit, tuple[ScoredPassage, DocumentText]]] = {}
         enough = last + self._may_repeat
         for _, path, _, passage, entry in known:
@@ -129,7 +129,7 @@ class Ranker:
 
     @property
     def _may_repeat(self) -> bool:
-        """Whether two passages can have their best hit on one line: what is searched exactly runs on into the next."""
+        """Return whether two passages can share a best line: phrases and prefixes match into the next passage."""
         return bool(self.terms.phrases or self.terms.prefixes)
 
     def _hit(self, passage: ScoredPassage, text: DocumentText) -> Hit:
@@ -137,14 +137,14 @@ class Ranker:
         content = data[passage.begin : passage.end].decode("utf-8")
         end_line = passage.line + content.count("\n")
         if self._may_repeat:
-            # A phrase may run on into what follows, as far as it was indexed with this passage.
+            # A phrase may end in the next passage, within the tail that was indexed with this one.
             content = data[passage.begin : passage.end + TAIL_BYTES].decode("utf-8", "ignore")
         best = best_line(content, self.terms)
         lines = content.split("\n", best + 1)
         line = lines[best]
         number = passage.line + best
         if self._may_repeat and best + 1 == len(lines):
-            line = text.line(number)  # there it may have been cut
+            line = text.line(number)  # the tail may cut this line
         before: tuple[str, ...] = ()
         after: tuple[str, ...] = ()
         if self.context_lines:

@@ -1,4 +1,4 @@
-"""Running a keyword search: rank, read what is not in memory, and check the files of the hits."""
+"""Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
 from research_documents.search.display import bounded
 from research_documents.search.executors import ThreadPools
@@ -26,7 +26,7 @@ class KeywordSearch:
     async def search(
         self, request: SearchRequest, selection: Selection, index: PassageIndex | None
     ) -> RunResult:
-        """The passages that fit best, each at its best line. Without an index there is nothing yet, but may be soon."""
+        """Return the best passages, each at its best line. Without an index the result is empty and truncated."""
         parsed = parse_query(request.query)
         if index is None:
             return RunResult(truncated=True, warnings=parsed.warnings)

@@ -1,4 +1,4 @@
-"""Which lines of a passage are shown with a hit: the stretch that holds the most of what was searched for."""
+"""Chooses the lines of a passage that a hit shows: the window with the most search terms."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -9,34 +9,33 @@ from research_documents.search.keyword.best_line import HighlightTerms, held_by_
 from research_documents.search.outcome import Hit
 
 SNIPPET_BYTES: Final = (1_200, 1_200, 1_200, 400, 400, 200)
-"""Bytes of text that the hits of an answer show, the best one first; those after the last figure show as much as it.
+"""Bytes of text per hit, by its rank in the answer; later hits use the last figure.
 
-A passage has about 1,200: the first three show all of it, because most answers are there. Measured by
-`benchmarks/replies.py`.
+A passage has about 1,200 bytes: the first three hits show all of it, because most answers are there (measured by
+`benchmarks/replies.py`).
 """
 FULL_HITS: Final = 20
-"""Hits of one answer that show more than their line."""
+"""Hits of one answer that show more than their own line."""
 MAX_NEIGHBOR_LINES: Final = 20
-"""Lines that are shown before a hit's line, and after it, at the most."""
+"""Maximum number of lines shown before a hit, and after it."""
 MAX_ANALYZED: Final = 2_000
-"""Characters of a long line that are looked at to see what it holds."""
+"""Characters of a long line that are analyzed for search terms."""
 
 
 def snippet_bytes(position: int) -> int:
-    """How many bytes the hit at this position of an answer shows, counted from 0; 0 for its line alone."""
+    """Return the bytes shown for the hit at this 0-based position of an answer; 0 means its line alone."""
     if position >= FULL_HITS:
         return 0
     return SNIPPET_BYTES[min(position, len(SNIPPET_BYTES) - 1)]
 
 
-def best_stretch(
+def best_window(
     held: Sequence[AbstractSet[object]], sizes: Sequence[int], best: int, most: int
 ) -> tuple[int, int]:
-    """The first and the last line of the stretch around `best` that holds the most different things.
+    """Return (first, last) line of the window around `best` that contains the most different terms.
 
-    `held` is what each line holds and `sizes` how many bytes it takes, of which the stretch takes at most `most`; the
-    line `best` is in it whatever its size. Of equal ones it is the one with more of the things, then the one in whose
-    middle `best` is, then the first.
+    `held` are the terms and `sizes` the bytes of each line. The window takes at most `most` bytes, but always includes
+    the line `best`. Ties go to the window with more occurrences, then to the one centred on `best`, then to the first.
     """
     found = (best, best)
     top: tuple[int, int, float] | None = None
@@ -59,7 +58,7 @@ def best_stretch(
 
 
 def _reach(sizes: Sequence[int], best: int, most: int) -> tuple[int, int]:
-    """The range of lines that can be in a stretch with `best`: as far as the bytes reach in one direction."""
+    """Return the half-open range of lines that can be in one window with `best`."""
     low = high = best
     room = most - sizes[best]
     while low > max(best - MAX_NEIGHBOR_LINES, 0) and sizes[low - 1] <= room:
@@ -73,7 +72,7 @@ def _reach(sizes: Sequence[int], best: int, most: int) -> tuple[int, int]:
 
 
 def with_neighbours(hit: Hit, passage: Sequence[str], terms: HighlightTerms, most: int) -> Hit:
-    """The hit with those lines around it that belong to its stretch of the passage, which begins at `hit.start_line`."""
+    """Return the hit with its neighbours from `passage`, whose first line is `hit.start_line`."""
     best = hit.line_number - hit.start_line
     if most <= 0 or best >= len(passage):
         return hit
@@ -83,14 +82,14 @@ def with_neighbours(hit: Hit, passage: Sequence[str], terms: HighlightTerms, mos
     first, last = 0, len(lines) - 1
     if sum(sizes) > most:
         held = held_by_line([line[:MAX_ANALYZED] for line in lines], terms)
-        first, last = best_stretch(held, sizes, best, most)
+        first, last = best_window(held, sizes, best, most)
     while first < best and not lines[first].strip():
         first += 1
     while last > best and not lines[last].strip():
         last -= 1
     shown = hit.matched_text
     if len(line := lines[best]) > MAX_LINE and most > MAX_LINE:
-        # As many characters as take so many bytes: in some scripts each takes three.
+        # Convert the byte limit to characters: in some scripts each takes three bytes.
         room = max(most * len(line) // len(line.encode()), MAX_LINE)
         shown = cut(line, match_position(line, terms), room)
     return hit._replace(
