@@ -14,7 +14,7 @@ from research_shared.reading.library import Library
 
 PATH_TEMPLATE = "research://documents/{path*}"
 MAX_VALUES = 100
-"""The protocol's own cap on the values of one completion."""
+"""The limit of the protocol on the values of one completion."""
 
 PathCompletion = Callable[
     [PromptReference | ResourceTemplateReference, CompletionArgument, CompletionContext | None],
@@ -23,9 +23,9 @@ PathCompletion = Callable[
 
 
 def path_completion(library: Library) -> PathCompletion:
-    """A completion handler for the `path` of the document template.
+    """Build a completion handler for the `path` of the document template.
 
-    Paths that begin with what was typed come first, then those that contain it, each sorted; case does not matter.
+    Paths that begin with the typed text come first, then paths that contain it, each group sorted. Case is ignored.
     """
 
     async def complete(

@@ -1,7 +1,7 @@
-"""`search` and `fetch`, the two tools that ChatGPT and other connectors look for.
+"""`search` and `fetch`, the two tools that ChatGPT and other connectors expect.
 
-Their shapes are OpenAI's: `search` answers with ids, titles and addresses, `fetch` with the text behind an id, each as one
-text item of JSON and the same as structured content. An id is a `DocumentId`.
+The result shapes are OpenAI's: `search` returns ids, titles and URLs, `fetch` the text of an id. Both return one text item
+of JSON, and the same as structured content. An id is a `DocumentId`.
 """
 
 import json
@@ -31,22 +31,22 @@ from research_shared.tools.schemas import output_schema
 
 MAX_RESULTS: Final = 20
 MAX_HITS: Final = 60
-"""Hits that are asked for: several on one page are one result."""
+"""Hits requested per search; several hits on one page become one result."""
 MAX_TOKENS: Final = 19_000
-"""Estimated tokens of a text that is fetched: with the JSON around it and the estimate's error below 25,000."""
+"""Estimated tokens of a fetched text; with its JSON and the error of the estimate it stays below 25,000."""
 MAX_CHARACTERS: Final = 100_000
 NEAR_BYTES: Final = 30_000
-"""A hit within so many bytes of a document's beginning is in what `fetch` gives of the document."""
+"""`fetch` of a whole document always includes this many bytes from its start."""
 LINES_BEFORE: Final = 20
-"""How many lines an id with lines begins before the hit, at the least."""
-STRETCH_LINES: Final = 200
+"""An id with lines begins at least this many lines before the hit."""
+ID_LINE_STEP: Final = 200
 """Ids with lines begin at multiples of this, so that neighbouring hits are one result."""
 MAX_TITLE: Final = 200
 TITLE_LINES: Final = 50
-"""Lines in which a title is looked for."""
+"""Lines searched for a title."""
 _CHUNK: Final = 1_000
 _LINE_BREAK_TOKENS: Final = 2
-"""Tokens of a line break in JSON, at the most."""
+"""Maximum number of tokens of a line break in JSON."""
 
 _MARKDOWN_HEADING: Final = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
 _META_TITLE: Final = re.compile(r"title:[ \t]*(?P<quote>[\"']?)(.+?)(?P=quote)[ \t]*$", re.IGNORECASE)
@@ -97,8 +97,8 @@ class FetchedDocument(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
-    """A part of a document's text; `rest` is where it goes on, None when all that was asked for is there."""
+class TextPart:
+    """Part of a document's text, from line `first` to `last`; `rest` is the id of the remainder, None if it is complete."""
 
     text: str
     first: int
@@ -106,8 +106,8 @@ class Stretch:
     rest: DocumentId | None
 
 
-def stretch(text: DocumentText, wanted: DocumentId) -> Stretch:
-    """As much of what is wanted as `MAX_TOKENS` allow, cut at a line's end, or within a line that is too long by itself.
+def text_part(text: DocumentText, wanted: DocumentId) -> TextPart:
+    """Return as much of the wanted text as `MAX_TOKENS` allows, cut at a line end or within an overlong line.
 
     Raises:
         InvalidArguments: the page or the line is beyond the document.
@@ -127,14 +127,14 @@ def stretch(text: DocumentText, wanted: DocumentId) -> Stretch:
             continue
         if kept:
             rest = DocumentId(path=text.path, first=number, last=end)
-            return Stretch(text="\n".join(kept), first=first, last=number - 1, rest=rest)
+            return TextPart(text="\n".join(kept), first=first, last=number - 1, rest=rest)
         rest = DocumentId(path=text.path, first=number, last=end, character=skipped + len(shown) + 1)
-        return Stretch(text=shown, first=first, last=number, rest=rest)
-    return Stretch(text="\n".join(kept), first=first, last=last, rest=None)
+        return TextPart(text=shown, first=first, last=number, rest=rest)
+    return TextPart(text="\n".join(kept), first=first, last=last, rest=None)
 
 
 def _beginning(line: str, *, tokens: int, characters: int) -> str:
-    """As much of a line, in whole chunks, as so many tokens and characters allow; all of it when it fits."""
+    """Return the start of a line, in whole chunks, within these limits; all of it if it fits."""
     for at in range(0, len(line), _CHUNK):
         chunk = line[at : at + _CHUNK]
         tokens -= _token_cost(chunk)
@@ -145,12 +145,12 @@ def _beginning(line: str, *, tokens: int, characters: int) -> str:
 
 
 def _tokens(line: str) -> int:
-    """The tokens of a line and its break, as `_beginning` counts them."""
+    """Estimate the tokens of a line and its line break, the way `_beginning` counts them."""
     return sum(_token_cost(line[at : at + _CHUNK]) for at in range(0, len(line), _CHUNK)) + _LINE_BREAK_TOKENS
 
 
 def _token_cost(text: str) -> int:
-    """The tokens of a text as it stands in JSON, which is what a model is shown."""
+    """Estimate the tokens of a text as JSON, which is what the model reads."""
     return ceiling_tokens(json.dumps(text, ensure_ascii=False)[1:-1])
 
 
@@ -178,7 +178,7 @@ def _line_range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
 
 
 def title_of(text: DocumentText) -> str:
-    """The title that a Markdown document gives itself in its front matter or first heading; else the file's name."""
+    """Return the title from the front matter or first heading of a Markdown document, else the file name."""
     name = text.path.rpartition("/")[2]
     if text.media_type != "text/markdown" or not text.total_lines:
         return name
@@ -231,9 +231,9 @@ class _Connector:
         return list(found.values())
 
     async def _title(self, path: str, *, paged: bool) -> str | None:
-        """A document's title, None for one that has gone since it was found."""
+        """Return the title of a document; None if it no longer exists."""
         name = path.rpartition("/")[2]
-        if paged:  # only Markdown says what its title is
+        if paged:  # only Markdown documents declare a title
             return name
         try:
             return title_of(await self.library.read(path))
@@ -243,7 +243,7 @@ class _Connector:
             return name
 
     async def _named(self, path: str, line: int, page: int | None) -> DocumentId:
-        """The id under which a hit is found again: the whole document as long as its beginning holds the hit."""
+        """Return the id whose text contains the hit: the whole document, if its fetched start includes the hit."""
         if page is not None:
             return DocumentId(path=path, page=page)
         try:
@@ -253,7 +253,7 @@ class _Connector:
         if line > text.total_lines or text.offsets(line, line)[1] <= NEAR_BYTES:
             return DocumentId(path=path)
         before = max(line - 1 - LINES_BEFORE, 0)
-        return DocumentId(path=path, first=before // STRETCH_LINES * STRETCH_LINES + 1)
+        return DocumentId(path=path, first=before // ID_LINE_STEP * ID_LINE_STEP + 1)
 
     async def fetch(self, given: str) -> FetchedDocument:
         wanted = DocumentId.parse(given)
@@ -262,7 +262,7 @@ class _Connector:
             path = await resolve_path(self.library, wanted.path)
             text = await self.library.read(path)
         record(documents=[path])
-        part = stretch(text, wanted)
+        part = text_part(text, wanted)
         page = text.page_of(part.first) if text.total_lines else None
         identified = DocumentId(
             path=path, page=wanted.page, first=wanted.first, last=wanted.last, character=wanted.character
@@ -290,14 +290,14 @@ class _Connector:
 
 
 def _titled(title: str, named: DocumentId) -> str:
-    """The title of what an id names."""
+    """Return the title for an id: with its page, or the line it starts at."""
     if named.page is not None:
         return f"{title}, page {named.page}"
     return f"{title}, from line {named.first}" if named.first > 1 or named.character > 1 else title
 
 
-def _with_notes(text: DocumentText, part: Stretch) -> str:
-    """The text with what is wrong with it before it, and behind it how it goes on."""
+def _with_notes(text: DocumentText, part: TextPart) -> str:
+    """Return the text with its notes in front, and behind it how to fetch the rest."""
     before = "".join(f"[{note}]\n" for note in text.notes)
     if part.rest is None:
         return before + part.text
@@ -306,7 +306,7 @@ def _with_notes(text: DocumentText, part: Stretch) -> str:
 
 
 def _connector_warnings(outcome: SearchOutcome) -> tuple[str, ...]:
-    """Why results may be missing; a search says first that its index is not complete."""
+    """Return why results may be missing; an incomplete index comes first."""
     if not outcome.unreadable:
         return outcome.warnings
     count = len(outcome.unreadable)
@@ -325,11 +325,11 @@ def add_connector_tools(
 ) -> None:
     """Add `search` and `fetch` to a server.
 
-    `document_url` is a `LinkTemplate`; without it the addresses are the documents' `research://` URIs. Whoever waits for
-    a document is told so for `extract_timeout_s`.
+    `document_url` is a `LinkTemplate`; without it, URLs are `research://` URIs. Progress is reported while `fetch` waits
+    for a document, for up to `extract_timeout_s` seconds.
 
     Raises:
-        ValueError: `document_url` is no such template.
+        ValueError: `document_url` is not a valid template.
     """
     links = LinkTemplate.parse(document_url) if document_url is not None else None
     connector = _Connector(library, links, extract_timeout_s)

@@ -1,4 +1,4 @@
-"""Ids of documents and of places in them, as the connector tools give and take them.
+"""Ids of documents and of parts of them, as used by the connector tools.
 
 `papers/tor.pdf` is a document, `papers/tor.pdf#page=3` a page of it, `notes/log.txt#lines=2001-` its lines from there.
 """
@@ -15,10 +15,10 @@ _FRAGMENT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentId:
-    """What an id names: a document, one of its pages, or its lines from `first` (at `character` of it) to `last`.
+    """A parsed id: a document, one of its pages, or its lines from `first` (starting at `character`) to `last`.
 
-    Numbers are 1-based and inclusive. The path of a document ends in a suffix that is known, so no path looks like one
-    with a place behind it.
+    Numbers are 1-based and inclusive. Document paths end in a known suffix, so none can be mistaken for an id with a
+    fragment.
     """
 
     path: str
@@ -29,7 +29,7 @@ class DocumentId:
 
     @classmethod
     def parse(cls, given: str) -> Self:
-        """The id that a text is; all of it is the path when it ends in no place.
+        """Parse an id. Text without a valid fragment is a path.
 
         >>> DocumentId.parse("notes/log.txt#lines=2001-")
         DocumentId(path='notes/log.txt', page=None, first=2001, last=None, character=1)

@@ -1,4 +1,4 @@
-"""Stretches of a document, bounded in lines and bytes."""
+"""Excerpts of a document, bounded in lines, bytes and tokens."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from research_shared.text.tokens import ceiling_tokens
 
 MAX_EXCERPT_BYTES = 48 * 1024
 MAX_EXCERPT_TOKENS = 12_000
-"""As estimated: of what has no words (base64, rare characters) a token can hold half as much. Clients let through 25,000."""
+"""Estimated tokens. Text without words (base64, rare characters) can take twice as many; clients accept 25,000."""
 LINE_TOKENS = 3
-"""What the number of a line takes."""
+"""Tokens of a line number."""
 MAX_RESOURCE_BYTES = 512 * 1024
 
 
 def excerpt(
     text: DocumentText, *, start_line: int, max_lines: int, page: int | None, notes: Sequence[str] = ()
 ) -> DocumentExcerpt:
-    """The lines from `start_line`, or those of `page`, as many whole ones as fit, at most `max_lines`.
+    """Return the lines from `start_line`, or those of `page`: as many whole lines as fit, at most `max_lines`.
 
-    A `start_line` on that page is where the page is read from. A line that does not fit by itself is cut, and a note
-    says how much of it is left. `notes` come before those of the text.
+    A `start_line` on that page is where reading starts. A line that alone exceeds the limits is cut, and a note says how
+    many characters are left. `notes` come before those of the text.
 
     Raises:
         InvalidArguments: the page or the line is beyond the document.
@@ -29,13 +29,13 @@ def excerpt(
     first, last, said = _requested_lines(text, start_line, max_lines, page)
     told = [*notes, *said, *text.notes]
     lines: list[NumberedLine] = []
-    room = _Room()
+    budget = _ReplyBudget()
     for number in range(first, last + 1):
         line = text.line(number)
-        if not room.takes(line):
+        if not budget.takes(line):
             if lines:
                 break
-            line, left = room.cut(line)
+            line, left = budget.cut(line)
             told.append(
                 f'line {number} is cut: {left:,} more characters; search_documents with mode="regex" and '
                 f'file_pattern="{text.path}" shows the places in it that match'
@@ -53,15 +53,15 @@ def excerpt(
     )
 
 
-class _Room:
-    """What is left of a reply."""
+class _ReplyBudget:
+    """Bytes and tokens left in a reply."""
 
     def __init__(self) -> None:
         self._bytes = MAX_EXCERPT_BYTES
         self._tokens = MAX_EXCERPT_TOKENS
 
     def takes(self, line: str) -> bool:
-        """Whether a line fits; then there is so much less room."""
+        """Return whether a line fits, and if so subtract it from the budget."""
         size = len(line.encode())
         if size > self._bytes:
             return False
@@ -73,7 +73,7 @@ class _Room:
         return True
 
     def cut(self, line: str) -> tuple[str, int]:
-        """As much of the beginning of a line as fits, and how many characters are left."""
+        """Return the start of a line that fits, and the number of characters left out."""
         shown = line[:MAX_EXCERPT_BYTES].encode()[: self._bytes].decode("utf-8", "ignore")
         if (tokens := ceiling_tokens(shown)) > self._tokens:
             shown = shown[: len(shown) * self._tokens // tokens]
@@ -85,7 +85,7 @@ class _Room:
 def _requested_lines(
     text: DocumentText, start_line: int, max_lines: int, page: int | None
 ) -> tuple[int, int, list[str]]:
-    """The first and the last line to show, and what is to be said about the choice."""
+    """Return the first and the last line to show, and notes on the choice."""
     notes: list[str] = []
     if page is not None:
         if text.pages is None:
@@ -118,7 +118,7 @@ def _requested_lines(
 
 
 def whole_text(text: DocumentText) -> str:
-    """All of a document's text, or as many whole lines as fit a reply and a last line that says what is missing."""
+    """Return the whole text of a document, or the lines that fit and a last line that says where to continue."""
     if len(text.data) <= MAX_RESOURCE_BYTES:
         return text.text
     shown = max(text.line_at(MAX_RESOURCE_BYTES) - 1, 1)

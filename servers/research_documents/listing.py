@@ -1,4 +1,4 @@
-"""One page of the listing."""
+"""Pages of the document listing."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,20 +15,21 @@ DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000
 MAX_DEFAULT_PAGE_BYTES = 64 * 1024
 MAX_PAGE_BYTES = 256 * 1024
-"""About what a page takes at the most as structure; the smaller figure holds up to `DEFAULT_LIMIT`."""
+"""Approximate limits of a page as structured content; up to `DEFAULT_LIMIT` documents, the smaller one applies."""
 DOCUMENT_OVERHEAD_BYTES = 110
-"""What one document takes beside its names."""
+"""Bytes one document takes beside its names."""
 
 
 async def list_page(
     library: Library, pattern: str, limit: int, cursor: str | None, *, notes: Sequence[str] = ()
 ) -> DocumentList:
-    """The documents after `cursor` that match `pattern`, at most `limit` and fewer where paths are very long.
+    """Return the documents after `cursor` that match `pattern`: at most `limit`, fewer if paths are very long.
 
-    `notes` become warnings, and so does a pattern that matches nothing. The cursor names the last path of the page before, so a page stays right when files come and go in between.
+    `notes` become warnings; a pattern that matches nothing adds one. The cursor names the last path of the previous page,
+    so pages stay correct when files are added or removed in between.
 
     Raises:
-        InvalidPattern: `pattern` is no glob.
+        InvalidPattern: `pattern` is malformed.
         InvalidCursor: `cursor` belongs to another listing.
     """
     question = fingerprint("list", pattern)
@@ -65,6 +66,6 @@ async def list_page(
 
 
 def _bounded_page(documents: Sequence[DocumentInfo], most: int) -> Sequence[DocumentInfo]:
-    """The first documents that take at most so many bytes, but at least one."""
+    """Return the first documents that take at most `most` bytes, but at least one."""
     sizes = accumulate(DOCUMENT_OVERHEAD_BYTES + 2 * len(info.path.encode()) for info in documents)
     return documents[: max(sum(size <= most for size in sizes), 1)]

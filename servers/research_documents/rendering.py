@@ -1,7 +1,7 @@
 """Results as compact Markdown for language models: the same facts as the structured results, without repeated names.
 
-What is from documents stands in a code block in which every line begins with a number, a path or a mark of ours, so
-that nothing in a document can end the block or be rendered. Pure functions: the same result gives the same text.
+Document text stands in a code block in which every line begins with a number, a path or a marker of the server, so that
+document text can neither end the block nor be rendered. Pure functions: the same result gives the same text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +10,14 @@ from typing import Final
 from research_documents.results import DocumentExcerpt, DocumentList, Match, SearchResult
 
 INCOMPLETE: Final = "INCOMPLETE"
-"""How a warning begins that is to be read before anything else."""
+"""Prefix of a warning that must be read first."""
 MAX_NAMED_UNREADABLE: Final = 10
-"""Unreadable documents that are named; of others only the number is told."""
+"""Unreadable documents that are named; the others are only counted."""
 _KILO: Final = 1_000
 
 
 def listing_text(result: DocumentList) -> str:
-    """The listing: a line for each document with its path, size and day of change."""
+    """Render a listing: one line per document with its path, size and day of change."""
     first, notes = _split_incomplete(result.warnings)
     shown = "" if result.count == result.total else f"{result.count} of "
     heading = f"{shown}{_pluralized(result.total, 'document')}"
@@ -35,7 +35,7 @@ def listing_text(result: DocumentList) -> str:
 
 
 def size_text(size: int) -> str:
-    """A size in bytes, kB or MB, to two digits below ten.
+    """Format a size in bytes, kB or MB, with two digits below ten.
 
     >>> [size_text(size) for size in (0, 999, 1_000, 9_949, 12_499, 7_350_000)]
     ['0 B', '999 B', '1 kB', '9.9 kB', '12 kB', '7.3 MB']
@@ -50,10 +50,10 @@ def size_text(size: int) -> str:
 
 
 def search_text(result: SearchResult, *, ranked: bool) -> str:
-    """The hits by document, in the order of the best hit of each; lines that several hits show stand once.
+    """Render hits grouped by document, in the order of each document's best hit; shared lines appear once.
 
-    A line of a hit is `12: text` or `12 p3: text` with its page; the others around it are `12 text`. `ranked` says that
-    the hits come by relevance.
+    The line of a hit is `12: text`, or `12 p3: text` with its page; lines around it are `12 text`. `ranked` says that
+    hits are sorted by relevance.
     """
     first, notes = _split_incomplete(result.warnings)
     if result.unreadable:
@@ -75,12 +75,12 @@ def search_text(result: SearchResult, *, ranked: bool) -> str:
     by_document: dict[str, list[Match]] = {}
     for match in result.matches:
         by_document.setdefault(match.document, []).append(match)
-    lines = [line for document, matches in by_document.items() for line in (document, *_stretches(matches))]
+    lines = [line for document, matches in by_document.items() for line in (document, *_line_groups(matches))]
     return _joined(first, heading, notes, lines)
 
 
-def _stretches(matches: Sequence[Match]) -> Iterator[str]:
-    """The lines of one document's hits: joined where they touch, otherwise in the order of the hits."""
+def _line_groups(matches: Sequence[Match]) -> Iterator[str]:
+    """Yield the lines of the hits of one document: adjacent ones merged, otherwise in the order of the hits."""
     texts: dict[int, str] = {}
     hits: dict[int, Match] = {}
     for match in matches:
@@ -88,7 +88,7 @@ def _stretches(matches: Sequence[Match]) -> Iterator[str]:
         for number, text in enumerate(around, match.line_number - len(match.before)):
             texts.setdefault(number, text)
         hits[match.line_number] = match
-        texts[match.line_number] = match.matched_text  # cut around the match, if it is cut at all
+        texts[match.line_number] = match.matched_text  # if this line is cut, then around its own match
     told: set[int] = set()
     for match in matches:
         start = match.line_number
@@ -109,7 +109,7 @@ def _line(number: int, text: str, hit: Match | None) -> str:
 
 
 def excerpt_text(result: DocumentExcerpt) -> str:
-    """The lines with their numbers, and a mark where a page begins."""
+    """Render numbered lines, with a marker where a page begins."""
     first, notes = _split_incomplete(result.notes)
     heading = f"{result.document_path}: "
     if not result.lines:
@@ -131,7 +131,7 @@ def excerpt_text(result: DocumentExcerpt) -> str:
 
 
 def _split_incomplete(warnings: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The warnings that come first, and the others."""
+    """Split warnings into those that must be read first, and the others."""
     first: list[str] = []
     notes: list[str] = []
     for warning in warnings:

@@ -1,9 +1,9 @@
 """The documents of the folder as resources: `resources/list` in pages, however many there are.
 
-FastMCP lists all resources of a server and then cuts out a page. For a folder of 100,000 documents that is too late, so
-the servers here ask for a page first: `list_in_pages` puts the cursor of a request where `DocumentResources` and, behind
-a gateway, the relay to a remote documents server find it. What else a server lists comes before the documents. A host
-that knows nothing of this gets the first page of the documents and the template for all of them.
+FastMCP lists all resources of a server before it cuts out a page, which is too slow for a folder of 100,000 documents.
+`list_in_pages` therefore publishes the cursor of the request, and `DocumentResources` (or, in a gateway, the relay to a
+remote documents server) lists only that page. Other resources of the server come before the documents. A host that does
+not page gets the first page of the documents and the template for all of them.
 """
 
 import json
@@ -31,19 +31,19 @@ from research_shared.reading.library import Library
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
 PAGE_ENTRIES: Final = 500
-"""Clients that go through the pages by themselves stop after some: FastMCP's after 250."""
+"""Entries per page. Clients that follow cursors by themselves stop after some pages (FastMCP's after 250)."""
 PAGE_BYTES: Final = 256 * 1024
-"""A page stays well below the 1 MiB that clients accept in one server-sent event."""
+"""Bytes per page, well below the 1 MiB that clients accept in one server-sent event."""
 _QUESTION: Final = fingerprint("resources")
 _OTHERS, _DOCUMENTS = "others", "documents"
 
 
 @dataclass(slots=True)
 class ResourcePage:
-    """One page of a listing while it is put together.
+    """One page of a listing while it is assembled.
 
-    `cursor` is the client's. `after` is the cursor of the documents within it, None for their beginning. Whoever lists
-    documents gives them to `take`, or says with `fail` why it cannot.
+    `cursor` is the client's cursor, and `after` the cursor of the documents inside it (None for the first). The provider
+    that lists documents passes them to `take`, or reports its error with `fail`.
     """
 
     cursor: str | None
@@ -57,10 +57,10 @@ class ResourcePage:
     _failure: Exception | None = None
 
     def begin(self) -> None:
-        """Read the cursor.
+        """Decode the cursor.
 
         Raises:
-            InvalidCursor: it is none of ours.
+            InvalidCursor: this server did not make it.
         """
         self.begun = True
         if self.cursor is None:
@@ -74,7 +74,7 @@ class ResourcePage:
                 raise InvalidCursor("the cursor is not one of this server's")
 
     def take(self, documents: Sequence[mcp_types.Resource], next_after: str | None) -> list[Resource]:
-        """Keep these documents for the page, and give what stands for them on the way through the server."""
+        """Store the documents of the page; return the components that represent them inside the server."""
         components = [_component(document) for document in documents]
         self._taken = {
             str(component.uri): document for component, document in zip(components, documents, strict=True)
@@ -83,14 +83,14 @@ class ResourcePage:
         return components
 
     def fail(self, error: Exception) -> None:
-        """Say why there are no documents: a server goes on without what it cannot list, a page must not."""
+        """Record why documents could not be listed. FastMCP would skip a failing provider; a page must not."""
         self._failure = error
 
     def finish(self, listed: Sequence[Resource]) -> list[Resource]:
-        """What of all that is listed belongs on the page.
+        """Select the resources that belong on this page.
 
         Raises:
-            Exception: the one that kept the documents from being listed.
+            Exception: the error recorded by `fail`.
         """
         if self._failure is not None:
             raise self._failure
@@ -108,7 +108,7 @@ class ResourcePage:
         return others[self._skip : end] + documents
 
     def entry(self, resource: Resource) -> mcp_types.Resource:
-        """A resource as the client gets it: FastMCP's components have no size."""
+        """Return a resource as it is sent: with its size, which FastMCP's components lack."""
         return self._taken.get(str(resource.uri)) or resource.to_mcp_resource(uri=str(resource.uri))
 
 
@@ -116,12 +116,12 @@ _page: ContextVar[ResourcePage | None] = ContextVar("research_resource_page", de
 
 
 def current_page() -> ResourcePage | None:
-    """The page that is asked for; None where all resources are, by a host that does not page."""
+    """Return the page being assembled; None if the host does not page."""
     return _page.get()
 
 
 class DocumentResources(Provider):
-    """Lists the documents of a library, a page at a time. Its template reads them."""
+    """Provider that lists the documents of a library one page at a time. The template reads them."""
 
     def __init__(self, library: Library) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class DocumentResources(Provider):
 
 
 def to_resource(info: DocumentInfo) -> mcp_types.Resource:
-    """A document as an entry of `resources/list`."""
+    """Convert a document to an entry of `resources/list`."""
     return mcp_types.Resource(
         uri=document_uri(info.path),
         name=info.path,
@@ -157,7 +157,7 @@ def to_resource(info: DocumentInfo) -> mcp_types.Resource:
 
 
 def _fitting(found: Sequence[DocumentInfo]) -> Sequence[DocumentInfo]:
-    """As many of the first documents as fit on a page, and at least one."""
+    """Return the first documents that fit on a page, but at least one."""
     size = 0
     for count, info in enumerate(found[:PAGE_ENTRIES]):
         size += len(json.dumps(info.path)) + len(json.dumps(info.filename)) + len(document_uri(info.path))
@@ -177,25 +177,25 @@ def _component(document: mcp_types.Resource) -> Resource:
 
 
 class ResourcePages(Layer):
-    """Puts the page of a listing together, within whatever narrows, limits and records the request."""
+    """Middleware that assembles the page of a listing, inside the scope, limits and audit of the request."""
 
     async def on_list_resources(
         self,
         context: MiddlewareContext[mcp_types.ListResourcesRequest],
         call_next: CallNext[mcp_types.ListResourcesRequest, Sequence[Resource]],
     ) -> Sequence[Resource]:
-        """Read the cursor, list, and keep what belongs on the page."""
+        """Decode the cursor, list, and select the resources of the page."""
         page = current_page()
-        if page is None or page.begun:  # nobody pages, or the server that this one is mounted in does
+        if page is None or page.begun:  # the host does not page, or the server this one is mounted in does
             return await call_next(context)
         page.begin()
         return page.finish(await call_next(context))
 
 
 def list_in_pages(server: FastMCP[Any]) -> None:
-    """Have a server answer `resources/list` in pages of at most `PAGE_ENTRIES` documents.
+    """Make a server answer `resources/list` in pages of at most `PAGE_ENTRIES` documents.
 
-    Add it after the server's other middlewares.
+    Call it after adding the other middlewares of the server.
     """
     server.add_middleware(ResourcePages())
 
