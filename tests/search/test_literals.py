@@ -177,7 +177,7 @@ def engine_of(folder: Path) -> SearchEngine:
     )
 
 
-async def settled(engine: SearchEngine) -> None:
+async def until_indexed(engine: SearchEngine) -> None:
     while engine.indexing or engine.stats.documents < 150:
         await asyncio.sleep(0.01)
 
@@ -195,7 +195,7 @@ async def test_a_rare_word_is_looked_for_in_the_documents_that_hold_it_alone(
     monkeypatch.setattr(PassageIndex, "documents_containing_any", told)
     monkeypatch.setattr(turns, "SHORT_TURN_S", 0.0)
     async with engine_of(folder) as engine:
-        await settled(engine)
+        await until_indexed(engine)
         outcome = await engine.search("NEEDLE\\d+", mode="regex", limit=ALL)
         none = await engine.search("needless", mode="regex", limit=ALL)
         some = await engine.search("needle", mode="regex", limit=2)
@@ -223,6 +223,6 @@ async def test_an_answer_of_the_index_from_another_time_is_not_used(
     monkeypatch.setattr(PassageIndex, "documents_containing_any", overtaken)
     monkeypatch.setattr(turns, "SHORT_TURN_S", 0.0)
     async with engine:
-        await settled(engine)
+        await until_indexed(engine)
         outcome = await engine.search("needle", mode="regex", limit=ALL)
     assert len(outcome.hits) == 6
