@@ -41,7 +41,8 @@ def ranked(text: DocumentText, query: str) -> list[Hit]:
     index.commit()
     built, terms = build(parse_query(query).group, index)
     selection = Selection((entry,), (), everything=True)
-    return Ranker(built, terms, index, {1: entry}, selection).rank(0, 10, {}).hits
+    ranker = Ranker(query=built, terms=terms, index=index, by_id={1: entry}, selection=selection)
+    return ranker.rank(0, 10, {}).hits
 
 
 def places(outcome: SearchOutcome) -> list[tuple[str, int]]:

@@ -90,8 +90,18 @@ class SearchEngine:
         self._complete = False
         self._pools = ThreadPools()
         freshness = FreshnessChecker(library)
-        self._by_regex = RegexSearch(self._pools, freshness, self._catalog, max_response_bytes)
-        self._by_keyword = KeywordSearch(self._pools, freshness, self._catalog, max_response_bytes)
+        self._by_regex = RegexSearch(
+            pools=self._pools,
+            freshness=freshness,
+            catalog=self._catalog,
+            max_response_bytes=max_response_bytes,
+        )
+        self._by_keyword = KeywordSearch(
+            pools=self._pools,
+            freshness=freshness,
+            catalog=self._catalog,
+            max_response_bytes=max_response_bytes,
+        )
 
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:
@@ -219,7 +229,13 @@ class SearchEngine:
                 found = replace(found, hits=kept, truncated=True)
                 break
             await self._wait(self._updater.refresh_now(stale), request.deadline)
-        return self._outcome(found, selection, request, coverage, _incomplete_warning(coverage, up_to_date))
+        return self._outcome(
+            request,
+            found=found,
+            selection=selection,
+            coverage=coverage,
+            missing=_incomplete_warning(coverage, up_to_date),
+        )
 
     def _coverage(self, file_pattern: str, mode: Mode) -> IndexCoverage:
         """Return how much of the requested documents is indexed."""
@@ -228,9 +244,10 @@ class SearchEngine:
 
     def _outcome(
         self,
+        request: SearchRequest,
+        *,
         found: RunResult,
         selection: Selection,
-        request: SearchRequest,
         coverage: IndexCoverage,
         missing: str | None,
     ) -> SearchOutcome:
@@ -252,8 +269,8 @@ class SearchEngine:
                 end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
             cursor = seal_cursor(end, request.query, request.mode, request.file_pattern)
         return SearchOutcome(
-            tuple(hits),
-            min(found.covered, coverage.done),
+            hits=tuple(hits),
+            total_documents=min(found.covered, coverage.done),
             truncated=found.truncated or missing is not None,
             unreadable=selection.unreadable[:MAX_REPORTED_UNREADABLE],
             warnings=warnings,

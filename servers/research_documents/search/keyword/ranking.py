@@ -37,7 +37,7 @@ class Ranking:
     outdated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranker:
     """Ranks the passages of one built query."""
 
@@ -153,13 +153,13 @@ class Ranker:
         if len(line) > MAX_LINE:
             line = cut(line, match_position(line, self.terms))
         return Hit(
-            text.path,
-            number,
-            line,
-            text.page_of(number) if text.page_starts else None,
-            passage.score,
-            before,
-            after,
-            passage.line,
-            end_line,
+            document=text.path,
+            line_number=number,
+            matched_text=line,
+            page=text.page_of(number) if text.page_starts else None,
+            score=passage.score,
+            before=before,
+            after=after,
+            start_line=passage.line,
+            end_line=end_line,
         )

@@ -16,7 +16,12 @@ class KeywordSearch:
     """Searches the passages of documents by relevance; answers of at most about `max_response_bytes`."""
 
     def __init__(
-        self, pools: ThreadPools, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
+        self,
+        *,
+        pools: ThreadPools,
+        freshness: FreshnessChecker,
+        catalog: Catalog,
+        max_response_bytes: int,
     ) -> None:
         self._pools = pools
         self._freshness = freshness
@@ -51,9 +56,9 @@ class KeywordSearch:
             )
         hits = bounded(ranking.hits, self._max_response_bytes)
         return RunResult(
-            hits,
-            ranking.entries.values(),
-            covered,
+            hits=hits,
+            sources=ranking.entries.values(),
+            covered=covered,
             truncated=ranking.more or len(hits) < len(ranking.hits),
             warnings=parsed.warnings,
             stale=stale | gone,
@@ -72,12 +77,12 @@ class KeywordSearch:
         if query is None:
             return None, frozenset()
         ranker = Ranker(
-            query,
-            terms,
-            index,
-            self._catalog.by_id,
-            selection,
-            request.context_lines,
+            query=query,
+            terms=terms,
+            index=index,
+            by_id=self._catalog.by_id,
+            selection=selection,
+            context_lines=request.context_lines,
             passages=request.snippet == "context",
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)

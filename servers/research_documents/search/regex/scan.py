@@ -61,7 +61,7 @@ class Scan:
     def advance(self, until: float) -> None:
         """Scan until the end or until `until` (monotonic clock, seconds), but at least one slice."""
         now = time.monotonic()
-        while not self._rests():
+        while not self._is_paused():
             started = now
             self._scan_slice()
             now = time.monotonic()
@@ -73,7 +73,7 @@ class Scan:
                 self.expired = not self.done and now >= self.deadline
                 return
 
-    def _rests(self) -> bool:
+    def _is_paused(self) -> bool:
         return self.done or self.missing is not None
 
     @property
@@ -246,4 +246,13 @@ class Scan:
         data = text.data
         before, after = context(data, begin, end, self.context_lines) if self.context_lines else ((), ())
         page = text.page_of(line) if text.page_starts else None
-        return Hit(text.path, line, cut_bytes(data, begin, end, start), page, None, before, after, line, line)
+        return Hit(
+            document=text.path,
+            line_number=line,
+            matched_text=cut_bytes(data, begin, end, start),
+            page=page,
+            before=before,
+            after=after,
+            start_line=line,
+            end_line=line,
+        )

@@ -12,7 +12,7 @@ from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan
-from research_documents.search.request import RunResult, SearchRequest
+from research_documents.search.request import OnProgress, RunResult, SearchRequest
 
 SHORT_TURN_S: Final = 0.005
 """Seconds a search works before it asks the index where to look, and between checks for the answer."""
@@ -32,7 +32,12 @@ class RegexSearch:
     """
 
     def __init__(
-        self, pools: ThreadPools, freshness: FreshnessChecker, catalog: Catalog, max_response_bytes: int
+        self,
+        *,
+        pools: ThreadPools,
+        freshness: FreshnessChecker,
+        catalog: Catalog,
+        max_response_bytes: int,
     ) -> None:
         self._pools = pools
         self._freshness = freshness
@@ -55,13 +60,13 @@ class RegexSearch:
         scan = Scan(
             entries,
             pattern,
-            limit + 1,
-            request.context_lines,
-            (start.path, start.line),
-            request.deadline,
-            self._max_response_bytes,
+            wanted=limit + 1,
+            context_lines=request.context_lines,
+            after=(start.path, start.line),
+            deadline=request.deadline,
+            room=self._max_response_bytes,
         )
-        run = _Run(self._pools, self._freshness, scan, request)
+        run = _Run(scan, pools=self._pools, freshness=self._freshness, on_progress=request.on_progress)
         await run.turn("quick", SHORT_TURN_S)
         if index is not None and not run.ended and (literals := _selective_literals(request.query, scan)):
             await run.narrow(index, literals, lambda: self._catalog.version == version)
@@ -75,8 +80,8 @@ class RegexSearch:
                 f"{len(scan.skipped)} lines are too long for this expression and were left out, first line {line} of {path}",
             )
         return RunResult(
-            scan.hits[:limit],
-            scan.sources,
+            hits=scan.hits[:limit],
+            sources=scan.sources,
             covered=min(scan.covered + 1, len(entries)) if scan.ended_early else scan.covered,
             truncated=scan.ended_early or bool(scan.skipped),
             warnings=warnings,
@@ -88,12 +93,17 @@ class _Run:
     """Runs one scan in turns, so that searches share the threads fairly."""
 
     def __init__(
-        self, pools: ThreadPools, freshness: FreshnessChecker, scan: Scan, request: SearchRequest
+        self,
+        scan: Scan,
+        *,
+        pools: ThreadPools,
+        freshness: FreshnessChecker,
+        on_progress: OnProgress | None,
     ) -> None:
         self._pools = pools
         self._freshness = freshness
         self._scan = scan
-        self._on_progress = request.on_progress
+        self._on_progress = on_progress
         self._total = len(scan.entries)
         self.stale: frozenset[str] = frozenset()
         """Documents of hits whose files changed since they were read."""
