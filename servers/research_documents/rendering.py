@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from research_documents.results import DocumentExcerpt, DocumentList, Match, SearchResult
+from research_documents.search.outcome import INCOMPLETE
 
-INCOMPLETE: Final = "INCOMPLETE"
-"""Prefix of a warning that must be read first."""
 MAX_NAMED_UNREADABLE: Final = 10
 """Unreadable documents that are named; the others are only counted."""
 _KILO: Final = 1_000

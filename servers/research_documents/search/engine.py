@@ -15,7 +15,7 @@ from research_documents.search.index.store import DiskStore, MemoryStore
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch
-from research_documents.search.outcome import EngineStats, SearchOutcome
+from research_documents.search.outcome import INCOMPLETE, EngineStats, SearchOutcome
 from research_documents.search.regex.search import RegexSearch
 from research_documents.search.request import (
     MAX_RANK,
@@ -43,8 +43,6 @@ PROGRESS_SHARE: Final = 0.1
 """Largest share of the waiting time spent on counting for progress reports."""
 RECENT_CHANGE_S: Final = 1.0
 """While the folder is watched, a search does not wait for changes younger than this, in seconds."""
-INCOMPLETE_PREFIX: Final = "INCOMPLETE:"
-"""Prefix of the first warning of an answer that does not cover all documents."""
 MAX_ATTEMPTS: Final = 3
 """Runs of one search while documents keep changing under it."""
 MAX_REPORTED_UNREADABLE: Final = 100
@@ -383,11 +381,9 @@ class SearchEngine:
 def _incomplete_warning(coverage: IndexCoverage, up_to_date: bool) -> str | None:
     """Return the warning of an answer that does not cover everything, else None."""
     if not coverage.listed:
-        return f"{INCOMPLETE_PREFIX} the folder is still being listed; repeat in a few seconds"
+        return f"{INCOMPLETE}: the folder is still being listed; repeat in a few seconds"
     if not coverage.complete:
-        return f"{INCOMPLETE_PREFIX} {coverage.done} of {coverage.total} documents are indexed yet; repeat in a few seconds"
+        return f"{INCOMPLETE}: {coverage.done} of {coverage.total} documents are indexed yet; repeat in a few seconds"
     if not up_to_date:
-        return (
-            f"{INCOMPLETE_PREFIX} changes of the folder are still being looked for; repeat in a few seconds"
-        )
+        return f"{INCOMPLETE}: changes of the folder are still being looked for; repeat in a few seconds"
     return None

@@ -1,7 +1,10 @@
 """Public results of a search."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+INCOMPLETE: Final = "INCOMPLETE"
+"""Prefix of the warning, always the first, of an answer that does not cover all documents."""
 
 
 class Hit(NamedTuple):
