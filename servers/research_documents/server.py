@@ -77,11 +77,11 @@ def build_documents_server(
     engine: SearchEngine | None = None,
     heartbeat: Heartbeat | None = None,
 ) -> FastMCP[Any]:
-    """The documents server over the folders of `settings`.
+    """Build the documents server over the folders of `settings`.
 
-    It runs alone, mounted in the gateway or in any other FastMCP host, with the same tools, results and errors.
-    A `library` or an `engine` that is passed in is shared with whoever else uses it; `heartbeat` replaces what the
-    settings would give.
+    It runs on its own, mounted in the gateway, or in any other FastMCP host, with the same tools, results and errors.
+    Pass a `library` or an `engine` to share it with other servers. `heartbeat` replaces the default one, which keeps
+    calls alive for `tool_timeout_s`.
     """
     documents = library or Library.from_settings(settings)
     search = engine or SearchEngine.from_settings(documents, settings)
@@ -270,7 +270,7 @@ def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s:
 
 
 def _add_document_resource(server: FastMCP[Any], documents: Library) -> None:
-    # The roots confine the path; the framework's own screening would turn away names that only look absolute.
+    # The roots confine the path. FastMCP's own check would reject valid names that only look absolute.
     @server.resource(
         PATH_TEMPLATE, name="document", title="Document text", mime_type="text/plain", security=None
     )
@@ -283,7 +283,7 @@ def _add_document_resource(server: FastMCP[Any], documents: Library) -> None:
 
 
 async def _read_document(library: Library, given: str) -> DocumentText:
-    """The text of the document that a path means, in whatever way it is written."""
+    """Read the document that a path names, exactly or leniently."""
     try:
         return await library.read(given)
     except DocumentNotFound:
@@ -324,5 +324,5 @@ def _search_result(outcome: SearchOutcome, notes: Sequence[str]) -> SearchResult
 
 
 def create_server() -> FastMCP[Any]:
-    """The documents server as the environment configures it, for `fastmcp run` and other launchers."""
+    """Build the documents server from the environment, for `fastmcp run` and other launchers."""
     return build_documents_server(Settings.load())

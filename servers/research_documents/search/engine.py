@@ -53,11 +53,11 @@ TEXT_BUDGET: Final = 1024 * 1024 * 1024
 class SearchEngine:
     """Searches the documents of a library; one instance serves all requests and scopes of a process.
 
-    Entering it (as often as there are users) starts to build the index in the background and to watch the folder; a
-    search without entering looks at the folder itself and builds what is missing. A search waits for documents that were
-    never indexed for up to `index_wait_s` seconds; `deadline_s` limits what it takes after that. `index_dir` keeps text
-    and index across restarts, `rescan_interval_s` is the time between the scans that find what watching missed,
-    `text_budget` bounds the bytes of text held in memory and `max_response_bytes` those of one answer.
+    Entering the engine (once per user) starts indexing and watching the folder in the background. A search without
+    entering scans the folder and indexes what is missing. A search waits up to `index_wait_s` seconds for documents that
+    were never indexed; `deadline_s` limits the time after that. `index_dir` keeps texts and index across restarts.
+    `rescan_interval_s` is the time between scans that find what watching missed. `text_budget` bounds the bytes of text
+    held in memory, `max_response_bytes` those of one answer.
     """
 
     def __init__(
@@ -175,16 +175,16 @@ class SearchEngine:
     ) -> SearchOutcome:
         """Search the documents of the current scope whose path matches `file_pattern`.
 
-        With `snippet="context"` a hit of a keyword search shows its neighbours in its passage, unless `context_lines`
-        says how many lines to show.
+        With `snippet="context"`, a keyword hit shows its neighbours in its passage, unless `context_lines` sets a number
+        of lines.
 
-        Hits come by score, path and line in keyword mode, by path and line in regex mode. An expression that cannot be
-        used gives no hits and a warning that names what is wrong with it. An answer that does not cover all documents,
-        because they are not indexed yet, is `truncated` and says so in its first warning, which begins with `INCOMPLETE:`.
+        Hits are sorted by score, path and line in keyword mode, by path and line in regex mode. An invalid expression
+        gives no hits and a warning that names the problem. An answer that does not cover all documents, because some are
+        not indexed yet, is `truncated`, and its first warning begins with `INCOMPLETE:`.
 
         Raises:
             InvalidPattern: the file pattern is malformed.
-            InvalidCursor: the cursor was not made by this search.
+            InvalidCursor: the cursor belongs to another search.
             RootUnavailable: the research folder is gone.
         """
         request = SearchRequest(
@@ -202,7 +202,7 @@ class SearchEngine:
         )
         if not self._users:
             return await self._answer(request)
-        # A server's lifespan ends with the first client in its own process, while others still wait for an answer.
+        # The lifespan of an in-process server ends with its first client, while others may still wait for an answer.
         async with self:
             return await self._answer(request)
 
