@@ -313,7 +313,9 @@ class Indexing(SearchEngine):
     """An engine whose index is not complete."""
 
     async def search(self, query: str, **more: Any) -> SearchOutcome:
-        return SearchOutcome((), 12, truncated=True, indexing=(12, 70), warnings=(INCOMPLETE, "another"))
+        return SearchOutcome(
+            hits=(), total_documents=12, truncated=True, indexing=(12, 70), warnings=(INCOMPLETE, "another")
+        )
 
 
 async def test_an_incomplete_search_says_so_first(offered: Settings) -> None:

@@ -40,7 +40,7 @@ def ranked(text: DocumentText, query: str) -> list[Hit]:
     )
     index.commit()
     built, terms = build(parse_query(query).group, index)
-    selection = Selection((entry,), (), everything=True)
+    selection = Selection(readable=(entry,), unreadable=(), everything=True)
     ranker = Ranker(query=built, terms=terms, index=index, by_id={1: entry}, selection=selection)
     return ranker.rank(0, 10, {}).hits
 

@@ -389,7 +389,7 @@ async def test_cursors_page_through_everything_once(folder: Path) -> None:
 
 
 def test_a_document_that_went_away_meanwhile_is_passed_over() -> None:
-    gone = CatalogEntry(1, DocumentInfo("a.txt", "research", "text/plain", IDENTITY))
+    gone = CatalogEntry(id=1, info=DocumentInfo("a.txt", "research", "text/plain", IDENTITY))
     scan = Scan([gone, document("b.txt", b"hit\n")], compiled("hit"), ALL)
     scan.advance(float("inf"))
     assert scan.missing == gone

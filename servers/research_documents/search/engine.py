@@ -262,7 +262,7 @@ class SearchEngine:
         cursor = None
         # An answer that is only incomplete has no next page: the client repeats the call.
         if found.truncated and hits:
-            end = CursorPosition(hits[-1].document, hits[-1].line_number)
+            end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
             if request.mode == "keyword":
                 end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
             cursor = seal_cursor(end, request.query, request.mode, request.file_pattern)

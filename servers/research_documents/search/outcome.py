@@ -27,7 +27,7 @@ class Hit(NamedTuple):
     end_line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOutcome:
     """Answer to one search.
 
@@ -49,7 +49,7 @@ class SearchOutcome:
     indexing: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
     """State of the index, for health checks and metrics.
 

@@ -20,7 +20,7 @@ MAX_RANK: Final = 10_000
 """Keyword hits beyond this rank cannot be paged to."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CursorPosition:
     """Where a search continues: after (path, line) in regex mode, after `rank` hits in keyword mode."""
 
@@ -44,7 +44,7 @@ def open_cursor(cursor: str | None, *search: str) -> CursorPosition:
         return CursorPosition()
     match decode_cursor(cursor, fingerprint(*search)):
         case [str(path), int(line), int(rank)] if line >= 0 and 0 <= rank <= MAX_RANK:
-            return CursorPosition(path, line, rank)
+            return CursorPosition(path=path, line=line, rank=rank)
     raise InvalidCursor("the cursor is not one that this search gave")
 
 
@@ -68,7 +68,7 @@ class SearchRequest:
     on_progress: OnProgress | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """Hits of one run of a search.
 

@@ -24,7 +24,7 @@ def breaks_of(data: bytes) -> "array[int]":
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
     """One version of a document, identified by `id`.
 
@@ -59,9 +59,9 @@ class CatalogEntry:
     ) -> Self:
         """Build the entry of a document that has text."""
         return cls(
-            number,
-            info,
-            text,
+            id=number,
+            info=info,
+            text=text,
             digest=text.digest,
             text_bytes=len(text.data),
             is_ascii=text.data.isascii(),
@@ -78,7 +78,7 @@ class CatalogEntry:
         return self.info.path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """The documents of one file pattern and scope, sorted by path.
 
@@ -95,7 +95,7 @@ class Selection:
         return frozenset(entry.id for entry in self.readable)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexCoverage:
     """How much of a selection a search covers: `done` of `total` known documents with text.
 
@@ -186,9 +186,9 @@ class Catalog:
         chosen = [e for path, e in self.entries.items() if scope.admits(path) and matches(path)]
         chosen.sort(key=lambda entry: entry.path)
         return Selection(
-            tuple(entry for entry in chosen if not entry.reason),
-            tuple((entry.path, entry.reason) for entry in chosen if entry.reason),
-            len(chosen) == len(self.entries),
+            readable=tuple(entry for entry in chosen if not entry.reason),
+            unreadable=tuple((entry.path, entry.reason) for entry in chosen if entry.reason),
+            everything=len(chosen) == len(self.entries),
         )
 
     def coverage(
@@ -209,4 +209,4 @@ class Catalog:
         done = len(selection.readable) - sum(
             (entry := self.entries.get(path)) is not None and not entry.reason for path in missing
         )
-        return IndexCoverage(done, done + len(missing), self.backlog.listed)
+        return IndexCoverage(done=done, total=done + len(missing), listed=self.backlog.listed)

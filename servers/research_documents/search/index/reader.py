@@ -33,7 +33,7 @@ class RefreshRequest:
     paths: set[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadResult:
     """Result of reading a path, with `id` as its version. Without `info` the path no longer exists."""
 
@@ -189,7 +189,7 @@ class Readers:
             started = time.time_ns()
             text = await self._library.read(path)
         except DocumentNotFound:
-            return ReadResult(number, path)
+            return ReadResult(id=number, path=path)
         except RootUnavailable:
             raise  # says nothing about the document
         except ResearchError as error:
@@ -197,12 +197,16 @@ class Readers:
                 raise
             reason = getattr(error, "reason", error.code)
             transient = error.retryable or reason in TRANSIENT_REASONS
-            return ReadResult(number, path, info, reason=reason, mtime_reliable=not transient)
+            return ReadResult(id=number, path=path, info=info, reason=reason, mtime_reliable=not transient)
         return _read_result(number, info, started, text)
 
 
 def _read_result(number: int, info: DocumentInfo, started_ns: int, text: DocumentText) -> ReadResult:
     mtime_reliable = started_ns - text.identity.ctime_ns > SETTLED_NS
     return ReadResult(
-        number, text.path, replace(info, identity=text.identity), text, mtime_reliable=mtime_reliable
+        id=number,
+        path=text.path,
+        info=replace(info, identity=text.identity),
+        text=text,
+        mtime_reliable=mtime_reliable,
     )

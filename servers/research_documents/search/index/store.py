@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
 _TRANSIENT_FILES: Final = (".lock", ".managed.json")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """Contents of a store: the index, the documents in it, and texts of documents that must be indexed again."""
 
@@ -68,7 +68,7 @@ class MemoryStore:
 
     def open(self) -> Opened:
         """Return an empty index."""
-        return Opened(PassageIndex())
+        return Opened(index=PassageIndex())
 
     def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
         """Do nothing."""
@@ -111,12 +111,14 @@ class DiskStore:
                     directory=str(self.directory),
                 )
                 kept = self._kept(self._connect(read_only=True))
-                return Opened(PassageIndex(), texts={info.path: (info, text) for _, info, text, _ in kept})
+                return Opened(
+                    index=PassageIndex(), texts={info.path: (info, text) for _, info, text, _ in kept}
+                )
             return self._open_own()
         except (OSError, sqlite3.Error, ValueError) as error:
             log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
             self._release()
-            return Opened(PassageIndex())
+            return Opened(index=PassageIndex())
 
     def _open_own(self) -> Opened:
         try:
@@ -125,7 +127,7 @@ class DiskStore:
             texts = {info.path: (info, text) for _, info, text, _ in kept}
             entries = [CatalogEntry.of(number, info, text, passages) for number, info, text, passages in kept]
             if (index := self._checked_index(entries)) is not None:
-                return Opened(index, entries)
+                return Opened(index=index, indexed=entries)
         except (sqlite3.Error, ValueError) as error:
             log.warning("the kept texts are damaged and are thrown away", error=str(error))
             self._throw_away("texts.sqlite*")
@@ -133,7 +135,7 @@ class DiskStore:
         self._throw_away("index")
         self._database.execute("DELETE FROM document")
         (self.directory / "index").mkdir(mode=0o700)
-        return Opened(PassageIndex(self.directory / "index"), texts=texts)
+        return Opened(index=PassageIndex(self.directory / "index"), texts=texts)
 
     def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
         place = self.directory / "texts.sqlite"

@@ -41,7 +41,7 @@ class _Large:
     passages: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _ListingDiff:
     """How a listing differs from the catalog.
 
@@ -276,7 +276,7 @@ class IndexUpdater:
         diff = await asyncio.to_thread(lambda: _diff_listing(infos, known, in_progress, number))
         self._drop_already_read(diff, number)
         self._readers.queue = diff.queue
-        self._readers.results += [ReadResult(number, path) for path in diff.gone]
+        self._readers.results += [ReadResult(id=number, path=path) for path in diff.gone]
         self._catalog.backlog.found(number, diff.waiting)
         if not self._uncommitted:
             self._commit_at = time.monotonic() + FIRST_COMMIT_S
@@ -379,8 +379,8 @@ class IndexUpdater:
         text = result.text
         if text is None:
             return CatalogEntry(
-                result.id,
-                info,
+                id=result.id,
+                info=info,
                 reason=result.reason,
                 mtime_reliable=result.mtime_reliable,
                 read_at=time.monotonic(),
@@ -441,7 +441,7 @@ def _diff_listing(
     }
     waiting |= {path: PendingPath(number, number, now, "uncounted") for path in gone}
     queue = {info.path: info for info in unread if info.path not in being_read}
-    return _ListingDiff(queue, being_read, waiting, gone)
+    return _ListingDiff(queue=queue, in_progress=being_read, waiting=waiting, gone=gone)
 
 
 def _is_being_read(info: DocumentInfo, read: tuple[Identity, int] | None) -> bool:
