@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastmcp import FastMCP
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,7 +17,6 @@ from research_gateway.audit.middleware import UNAUDITED
 from research_gateway.audit.request.describe import capped, params_of
 from research_gateway.audit.request.outcome import Outcome, of_exception, of_result
 from research_gateway.audit.trail import AuditTrail
-from research_shared.middleware.layer import Layer
 from research_shared.reading.library import Library
 from research_shared.telemetry import collecting
 
@@ -174,7 +173,7 @@ def _amount(facts: Mapping[str, Any], name: str) -> float:
     return value if isinstance(value, int | float) and value > 0 else 0
 
 
-class MetricsMiddleware(Layer):
+class MetricsMiddleware(Middleware):
     """Counts and times every request to a server. Add it first, so that it sees what others refuse."""
 
     def __init__(self, metrics: Metrics) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
-from research_shared.middleware.layer import Layer
 from research_shared.retry import RetryPolicy, Verdict
 from research_shared.telemetry import record
 from research_shared.tools.activity import waiting
@@ -43,7 +42,7 @@ class RetryBudget:
         return True
 
 
-class RetryUpstream(Layer):
+class RetryUpstream(Middleware):
     """Sends a call again when its upstream could not be reached.
 
     Only tools that declare themselves read-only and idempotent, only transient failures of the transport, never after

@@ -16,7 +16,7 @@ import mcp_types
 from fastmcp import FastMCP
 from fastmcp.resources import Resource
 from fastmcp.server.dependencies import bind_request_context
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.server.providers import Provider
 from fastmcp.utilities.versions import VersionSpec, dedupe_with_versions
 from mcp.server.context import ServerRequestContext
@@ -26,7 +26,6 @@ from pydantic import AnyUrl
 from research_shared.document_urls import document_uri
 from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
-from research_shared.middleware.layer import Layer
 from research_shared.reading.library import Library
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
@@ -176,7 +175,7 @@ def _component(document: mcp_types.Resource) -> Resource:
     )
 
 
-class ResourcePages(Layer):
+class ResourcePages(Middleware):
     """Middleware that assembles the page of a listing, inside the scope, limits and audit of the request."""
 
     async def on_list_resources(

@@ -16,7 +16,6 @@ from research_gateway.guards import TimeLimit
 from research_gateway.upstreams import UpstreamProvider, remote
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
-from research_shared.middleware.layer import Layer
 from research_shared.sealing import STATE_TTL_S
 from research_shared.serving.keep_alive import EVERY_S
 from research_shared.settings import Settings
@@ -212,7 +211,7 @@ async def test_a_heartbeat_that_cannot_be_sent_fails_no_call() -> None:
         tried += 1
         raise (anyio.ClosedResourceError if tried == 1 else RuntimeError)
 
-    class Breaking(Layer):
+    class Breaking(Middleware):
         async def on_call_tool(self, context: Any, call_next: Any) -> Any:
             with observed(context) as activity:
                 activity.send = broken

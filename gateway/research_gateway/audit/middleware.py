@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from random import Random
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_gateway.audit.log.chain import Event, timestamp
 from research_gateway.audit.log.format import to_json
@@ -25,7 +25,6 @@ from research_gateway.audit.trail import AuditTrail
 from research_shared.access.roots import Root
 from research_shared.errors import AuditUnavailable
 from research_shared.middleware.boundary import error_result, protocol_error
-from research_shared.middleware.layer import Layer
 from research_shared.telemetry import collecting
 
 UNAUDITED = frozenset({"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"})
@@ -39,7 +38,7 @@ def current_call_id() -> str | None:
     return _current.get()
 
 
-class AuditMiddleware(Layer):
+class AuditMiddleware(Middleware):
     """Records every request to a server in a trail. Add it first, so that it is the outermost one.
 
     `roots` name the documents' roots in the records; they are those of the trail's options by default.

@@ -3,17 +3,16 @@
 from collections import Counter
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
 from research_shared.errors import Overloaded
-from research_shared.middleware.layer import Layer
 from research_shared.serving.drain import WORK
 
 RETRY_AFTER_S = 1.0
 
 
-class ConcurrencyLimit(Layer):
+class ConcurrencyLimit(Middleware):
     """Refuses requests beyond `per_client` under way for one client, or `total` for all, with `overloaded`.
 
     Nothing is queued: a client that is told to come back keeps neither memory nor a connection here.

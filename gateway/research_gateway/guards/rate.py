@@ -5,17 +5,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
 from research_shared.errors import Overloaded
-from research_shared.middleware.layer import Layer
 from research_shared.serving.drain import WORK
 
 MAX_CLIENTS = 10_000
 
 
-class RateLimit(Layer):
+class RateLimit(Middleware):
     """A token bucket for each client: `per_second` requests on average, `burst` of them at once.
 
     Beyond it requests end with `overloaded`, whose `retry_after_s` says when the next one fits. Of more than

@@ -6,14 +6,13 @@ from typing import Any
 
 from fastmcp.prompts.base import PromptResult
 from fastmcp.resources.base import ResourceResult
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams, GetPromptRequestParams, ReadResourceRequestParams
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from research_shared.errors import RequestTooLarge, ResponseTooLarge
-from research_shared.middleware.layer import Layer
 
 
 def json_size(value: Any) -> int:
@@ -38,7 +37,7 @@ def _content_size(blocks: Iterable[Any]) -> int:
     return size
 
 
-class SizeLimit(Layer):
+class SizeLimit(Middleware):
     """Refuses calls whose arguments exceed `request_bytes`, and answers that exceed `response_bytes`.
 
     Bytes are those of the JSON. An answer that is too large is replaced by `response_too_large`, so that a client is

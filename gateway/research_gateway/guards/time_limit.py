@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
 from research_shared.errors import DeadlineExceeded
-from research_shared.middleware.layer import Layer
 from research_shared.tools.activity import observed
 
 
-class TimeLimit(Layer):
+class TimeLimit(Middleware):
     """Ends a tool call that gives no sign of life for its limit, or that takes longer than `ceiling_s` in all.
 
     Times are seconds. `limits` holds what differs from `default_s`, by tool name. Every progress report of the tool

@@ -11,7 +11,7 @@ from fastmcp import Context
 from fastmcp.prompts.base import InputRequiredPromptResult, PromptResult
 from fastmcp.resources.base import InputRequiredResourceResult, ResourceResult
 from fastmcp.server.dependencies import bind_request_context
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import InputRequiredToolResult, ToolResult
 from mcp import MCPError
 from mcp.shared.exceptions import NoBackChannelError
@@ -23,7 +23,6 @@ from research_gateway.scope.rounds import ROOTS_KEY, ScopeRound, ask_for_roots
 from research_shared.access.roots import EVERYTHING, Root, Scope, narrowed_scope
 from research_shared.errors import ScopeEmpty
 from research_shared.logs import get_logger
-from research_shared.middleware.layer import Layer
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.telemetry import record
 from research_shared.tools.activity import waiting
@@ -35,7 +34,7 @@ _TELLING = frozenset({"completion/complete", "resources/list"})
 """Requests that name documents and that no client answers questions for."""
 
 
-class ScopeFromClientRoots(Layer):
+class ScopeFromClientRoots(Middleware):
     """Serves each request within the ceiling as the client's declared `file://` roots narrow it.
 
     A client that declares no roots capability is served within the whole ceiling; one that declares it and has no root

@@ -4,7 +4,7 @@ import secrets
 from typing import Any, TypeVar
 
 from fastmcp.exceptions import DisabledError, NotFoundError, ValidationError
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import RawStructuredToolResult, ToolResult
 from mcp import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolRequestParams
@@ -20,7 +20,6 @@ from research_shared.errors import (
     UnknownTool,
 )
 from research_shared.logs import get_logger
-from research_shared.middleware.layer import Layer
 
 R = TypeVar("R")
 
@@ -91,7 +90,7 @@ def without_structured_content(result: R) -> R | ToolResult:
     return ToolResult(content=result.content or to_json(held).decode(), meta=meta, is_error=True)
 
 
-class ErrorBoundary(Layer):
+class ErrorBoundary(Middleware):
     """Turns failures of tools into error results, and failures of everything else into protocol errors."""
 
     async def on_call_tool(

@@ -8,9 +8,7 @@ declare it has no effect, so nothing is gained by forging it.
 from typing import Any
 
 from fastmcp import Context
-from fastmcp.server.middleware import CallNext, MiddlewareContext
-
-from research_shared.middleware.layer import Layer
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 SAMPLING_META_KEY = "research-assistant/client-sampling"
 
@@ -26,7 +24,7 @@ def client_samples(context: Context) -> bool:
     return declared and said is not False
 
 
-class TellUpstreamSampling(Layer):
+class TellUpstreamSampling(Middleware):
     """Tells the servers behind a proxy whether the client of each call can sample. For the server that faces the client."""
 
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:

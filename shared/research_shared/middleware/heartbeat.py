@@ -3,19 +3,18 @@
 import asyncio
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams
 
 from research_shared.logs import get_logger
-from research_shared.middleware.layer import Layer
 from research_shared.tools.activity import Activity, observed
 from research_shared.tools.progress import GONE
 
 log = get_logger("research.heartbeat")
 
 
-class Heartbeat(Layer):
+class Heartbeat(Middleware):
     """Reports progress while a tool call waits: many clients give up on a call that says nothing for 60 seconds.
 
     Times are seconds. The first report comes `after_s` from the call's start, then one whenever nothing was reported

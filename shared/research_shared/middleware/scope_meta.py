@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_shared.access.roots import Scope, narrowed_scope
-from research_shared.middleware.layer import Layer
 
 SCOPE_META_KEY = "io.github.research-assistant-mcp/scope"
 """The list of public path prefixes that a request may see. Anybody may send it: it only ever narrows."""
@@ -21,7 +20,7 @@ def scope_of(meta: dict[str, Any] | None) -> Scope | None:
     return Scope(())
 
 
-class ScopeFromRequest(Layer):
+class ScopeFromRequest(Middleware):
     """Serves each request within the scope that it carries, on top of the server's own ceiling."""
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
-from fastmcp.server.middleware import CallNext, MiddlewareContext
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from research_shared.errors import ShuttingDown
-from research_shared.middleware.layer import Layer
 
 WORK = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """The requests that limits apply to.
@@ -22,7 +21,7 @@ result if the listing were refused. What keeps a connection going is never refus
 _ENDLESS = "subscriptions/listen"
 
 
-class Drain(Layer):
+class Drain(Middleware):
     """Counts the requests under way; after `begin()` new ones end with `shutting_down`.
 
     Over HTTP a request is under way until its response has been sent, which `counting` sees.

@@ -8,7 +8,6 @@ from fastmcp import FastMCP
 from fastmcp.apps import UI_EXTENSION_ID
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
-from research_shared.middleware.layer import Layer
 from research_shared.serving.version import VERSION
 
 TITLE = "Research Assistant"
@@ -29,7 +28,7 @@ def icon() -> mcp_types.Icon:
     return mcp_types.Icon(src=f"data:image/svg+xml;base64,{data}", mime_type="image/svg+xml", sizes=["any"])
 
 
-class OnlyOfferedExtensions(Layer):
+class OnlyOfferedExtensions(Middleware):
     """Takes from the server's capabilities the extension that FastMCP declares for every server: MCP Apps.
 
     None of our tools has a user interface. Extensions that somebody registers with the server stay declared.
