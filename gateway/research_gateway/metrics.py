@@ -61,7 +61,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._methods, self._targets, self._reasons, self._models = (_Names() for _ in range(4))
         self.in_flight = Gauge(
-            "research_calls_in_flight", "Requests under way.", ["method"], registry=self.registry
+            "research_calls_in_flight", "Requests in flight.", ["method"], registry=self.registry
         )
         self.calls = Counter(
             "research_calls", "Requests that ended.", ["method", "target", "outcome"], registry=self.registry

@@ -91,7 +91,7 @@ async def test_a_call_beyond_the_concurrency_limit_is_refused_and_room_is_given_
         tasks.start_soon(code_of, client, "wait")
         tasks.start_soon(code_of, client, "wait")
         await stage.begun(2)
-        assert limit.under_way == 2
+        assert limit.in_flight == 2
         refused = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
         error = error_of(refused)
         assert error["code"] == "overloaded"
@@ -101,7 +101,7 @@ async def test_a_call_beyond_the_concurrency_limit_is_refused_and_room_is_given_
         stage.release.set()
     async with Client(stage.server) as client:
         assert await code_of(client, "echo", text="a") == "ok"
-    assert limit.under_way == 0
+    assert limit.in_flight == 0
 
 
 async def test_a_refused_reading_is_a_protocol_error_with_the_same_structure_and_listings_pass() -> None:
@@ -210,7 +210,7 @@ async def test_progress_cannot_extend_a_call_beyond_the_ceiling() -> None:
         assert await code_of(client, "work", steps=50, pause=0.02) == "deadline_exceeded"
 
 
-async def test_draining_finishes_what_is_under_way_and_refuses_what_is_new() -> None:
+async def test_draining_finishes_what_is_in_flight_and_refuses_what_is_new() -> None:
     drain = Drain()
     stage = Stage(drain)
     ended: list[str] = []
@@ -218,7 +218,7 @@ async def test_draining_finishes_what_is_under_way_and_refuses_what_is_new() -> 
         tasks.start_soon(wait, client, ended)
         await stage.begun(1)
         drain.begin()
-        assert drain.under_way == 1
+        assert drain.in_flight == 1
         assert await code_of(client, "echo", text="a") == "shutting_down"
         assert await drain.idle(0.01) is False
         stage.release.set()

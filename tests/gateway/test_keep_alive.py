@@ -155,7 +155,7 @@ async def test_a_served_call_is_never_silent_for_fifteen_seconds(
 
         async with anyio.create_task_group() as calling:
             calling.start_soon(call)
-            await until(lambda: drain.under_way > 0)
+            await until(lambda: drain.in_flight > 0)
             await anyio.sleep(0.05)
             for count in (1, 2, 3):
                 pass_time(10)

@@ -91,7 +91,7 @@ async def test_clients_that_are_asked_at_the_same_time_each_answer_for_themselve
                 tasks.start_soon(one, number, gateway)
 
 
-async def test_a_question_that_belongs_to_no_call_goes_with_one_that_is_under_way() -> None:
+async def test_a_question_that_belongs_to_no_call_goes_with_one_that_is_in_flight() -> None:
     behind = Behind()
     async with serving(behind.build()) as served:
         front = Gateway.before(served).server

@@ -1,4 +1,4 @@
-"""Limits on what clients may ask: how much at once, how often, how large, and how long it may take."""
+"""Limits on requests: concurrency, rate, size and duration."""
 
 from research_gateway.guards.concurrency import ConcurrencyLimit
 from research_gateway.guards.rate import RateLimit

@@ -1,4 +1,4 @@
-"""Whom a limit counts against."""
+"""The client that a request counts against."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from fastmcp.server.middleware import MiddlewareContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 LOCAL = "local"
-"""The one client of a server that talks over pipes."""
+"""Key of the only client of a stdio server."""
 
 
 def client_key(context: MiddlewareContext[Any]) -> str:
-    """Who is asking: the authenticated principal, else the session, else the network address, else `local`.
+    """Return the key of the requesting client: its principal, else its session, else its address, else `local`.
 
-    Since 2026-07-28 a connection lasts for one request, so a session says something on older connections only.
+    Sessions only identify clients before MCP 2026-07-28. Since then a connection lasts for one request.
     """
     token = get_access_token()
     if token is not None:

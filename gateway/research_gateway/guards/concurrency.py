@@ -1,4 +1,4 @@
-"""How many requests may be under way at once."""
+"""Limits the number of requests in flight."""
 
 from collections import Counter
 from typing import Any
@@ -13,33 +13,39 @@ RETRY_AFTER_S = 1.0
 
 
 class ConcurrencyLimit(Middleware):
-    """Refuses requests beyond `per_client` under way for one client, or `total` for all, with `overloaded`.
+    """Allows `per_client` requests in flight for one client and `total` for all; others fail with `overloaded`.
 
-    Nothing is queued: a client that is told to come back keeps neither memory nor a connection here.
+    Requests are never queued: a refused client holds neither memory nor a connection.
+
+        server.add_middleware(ConcurrencyLimit(per_client=16, total=256))
     """
 
     def __init__(self, *, per_client: int, total: int) -> None:
         self.per_client = per_client
         self.total = total
-        self._under_way: Counter[str] = Counter()
+        self._in_flight: Counter[str] = Counter()
 
     @property
-    def under_way(self) -> int:
-        """How many requests are being served now."""
-        return self._under_way.total()
+    def in_flight(self) -> int:
+        """Number of requests being served now."""
+        return self._in_flight.total()
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Serve the request if there is room for it."""
+        """Serve the request, or refuse it when a limit is reached.
+
+        Raises:
+            Overloaded: too many requests are in flight.
+        """
         if context.method not in WORK:
             return await call_next(context)
         client = client_key(context)
-        if self._under_way[client] >= self.per_client or self.under_way >= self.total:
-            whose = "this client has" if self._under_way[client] >= self.per_client else "the server has"
-            raise Overloaded(f"{whose} too many requests under way", retry_after_s=RETRY_AFTER_S)
-        self._under_way[client] += 1
+        if self._in_flight[client] >= self.per_client or self.in_flight >= self.total:
+            whose = "this client has" if self._in_flight[client] >= self.per_client else "the server has"
+            raise Overloaded(f"{whose} too many requests in flight", retry_after_s=RETRY_AFTER_S)
+        self._in_flight[client] += 1
         try:
             return await call_next(context)
         finally:
-            self._under_way[client] -= 1
-            if not self._under_way[client]:
-                del self._under_way[client]
+            self._in_flight[client] -= 1
+            if not self._in_flight[client]:
+                del self._in_flight[client]

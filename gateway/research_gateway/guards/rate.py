@@ -1,4 +1,4 @@
-"""How often a client may ask."""
+"""Limits the request rate of each client."""
 
 import time
 from collections import OrderedDict
@@ -17,8 +17,10 @@ MAX_CLIENTS = 10_000
 class RateLimit(Middleware):
     """A token bucket for each client: `per_second` requests on average, `burst` of them at once.
 
-    Beyond it requests end with `overloaded`, whose `retry_after_s` says when the next one fits. Of more than
-    `MAX_CLIENTS` clients the one that has been silent longest is forgotten, which gives it a full bucket.
+    Requests over the limit fail with `overloaded`; `retry_after_s` is the time until the next token. Beyond
+    `MAX_CLIENTS` clients, the least recently seen one is evicted and gets a full bucket when it returns.
+
+        server.add_middleware(RateLimit(per_second=5, burst=20))
     """
 
     def __init__(self, *, per_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,7 +30,7 @@ class RateLimit(Middleware):
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def _take(self, client: str) -> float:
-        """Take one token; the seconds to wait when there is none."""
+        """Take one token. Return the seconds until the next one if the bucket is empty, else 0."""
         now = self._clock()
         tokens, last = self._buckets.pop(client, (float(self.burst), now))
         tokens = min(float(self.burst), tokens + (now - last) * self.per_second)
@@ -39,7 +41,11 @@ class RateLimit(Middleware):
         return max(short, 0.0) / self.per_second
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Serve the request if the client's bucket holds a token."""
+        """Serve the request if the client's bucket holds a token.
+
+        Raises:
+            Overloaded: the bucket is empty.
+        """
         if context.method in WORK and (wait := self._take(client_key(context))) > 0:
-            raise Overloaded("this client asks too often", retry_after_s=round(wait, 3))
+            raise Overloaded(f"rate limit exceeded; retry in {wait:.3g} s", retry_after_s=round(wait, 3))
         return await call_next(context)

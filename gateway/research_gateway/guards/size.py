@@ -1,4 +1,4 @@
-"""How large arguments and results may be."""
+"""Limits the size of arguments and results."""
 
 import json
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ from research_shared.errors import RequestTooLarge, ResponseTooLarge
 
 
 def json_size(value: Any) -> int:
-    """The bytes that a value takes as JSON."""
+    """Size of a value as JSON, in bytes."""
     if value is None:
         return 0
     try:
         return len(to_json(value, fallback=str))
     except PydanticSerializationError:
-        # Half of a surrogate pair has no UTF-8. Whoever uses the text refuses it; here it only has a size.
+        # A lone surrogate has no UTF-8 form. The tool refuses such text; here only its size counts.
         return len(json.dumps(to_jsonable_python(value, fallback=str)))
 
 
@@ -38,10 +38,12 @@ def _content_size(blocks: Iterable[Any]) -> int:
 
 
 class SizeLimit(Middleware):
-    """Refuses calls whose arguments exceed `request_bytes`, and answers that exceed `response_bytes`.
+    """Refuses requests over `request_bytes` and responses over `response_bytes`, measured as JSON.
 
-    Bytes are those of the JSON. An answer that is too large is replaced by `response_too_large`, so that a client is
-    told to ask for less rather than cut off by its transport, where one event is limited to 1 MiB.
+    A response over the limit becomes `response_too_large`, so that the client can ask for less. Without the limit
+    its transport would drop the event: many clients accept at most 1 MiB.
+
+        server.add_middleware(SizeLimit(request_bytes=1_000_000, response_bytes=900_000))
     """
 
     def __init__(self, *, request_bytes: int, response_bytes: int) -> None:
@@ -51,18 +53,18 @@ class SizeLimit(Middleware):
     def _check_request(self, message: BaseModel) -> None:
         size = json_size(message)
         if size > self.request_bytes:
-            raise RequestTooLarge(f"the call has {size} bytes; {self.request_bytes} are allowed")
+            raise RequestTooLarge(f"request is {size} bytes; the limit is {self.request_bytes}")
 
     def _check_response(self, size: int) -> None:
         if size > self.response_bytes:
-            raise ResponseTooLarge(f"the answer has {size} bytes; {self.response_bytes} are allowed")
+            raise ResponseTooLarge(f"response is {size} bytes; the limit is {self.response_bytes}")
 
     async def on_call_tool(
         self,
         context: MiddlewareContext[CallToolRequestParams],
         call_next: CallNext[CallToolRequestParams, ToolResult],
     ) -> ToolResult:
-        """Check a tool's arguments and its result."""
+        """Check the size of a tool's arguments and of its result."""
         self._check_request(context.message)
         result = await call_next(context)
         self._check_response(
@@ -88,7 +90,7 @@ class SizeLimit(Middleware):
         context: MiddlewareContext[GetPromptRequestParams],
         call_next: CallNext[GetPromptRequestParams, PromptResult],
     ) -> PromptResult:
-        """Check a prompt's arguments and its messages."""
+        """Check the size of a prompt's arguments and of its messages."""
         self._check_request(context.message)
         result = await call_next(context)
         self._check_response(_content_size(message.content for message in result.messages))

@@ -1,4 +1,4 @@
-"""How long a tool may take."""
+"""Limits the duration of tool calls."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,12 +12,14 @@ from research_shared.tools.activity import observed
 
 
 class TimeLimit(Middleware):
-    """Ends a tool call that gives no sign of life for its limit, or that takes longer than `ceiling_s` in all.
+    """Cancels a tool call that is inactive for longer than its limit, or runs longer than `ceiling_s` in all.
 
-    Times are seconds. `limits` holds what differs from `default_s`, by tool name. Every progress report of the tool
-    gives the call its full limit again, whether or not the client has asked to be told; a heartbeat does not. While the
-    call waits for something that has a limit of its own (`research_shared.tools.activity.waiting`), its limit stands still.
-    What is cut off is cancelled, upstream too, and the client gets `deadline_exceeded`.
+    Times are seconds. `limits` overrides `default_s` by tool name. A progress report of the tool restarts the limit,
+    whether or not the client asked for progress; a heartbeat does not. While the call waits for something with a
+    limit of its own (`research_shared.tools.activity.waiting`), the limit is paused. A cancelled call is cancelled
+    upstream too and fails with `deadline_exceeded`.
+
+        server.add_middleware(TimeLimit(default_s=60, ceiling_s=600))
     """
 
     def __init__(
@@ -32,7 +34,11 @@ class TimeLimit(Middleware):
         context: MiddlewareContext[CallToolRequestParams],
         call_next: CallNext[CallToolRequestParams, ToolResult],
     ) -> ToolResult:
-        """Run the tool within its limit."""
+        """Run the tool within its limit.
+
+        Raises:
+            DeadlineExceeded: the limit or the ceiling was reached.
+        """
         limit = min(self.limits.get(context.message.name, self.default_s), self.ceiling_s)
         with observed(context) as activity:
             latest = activity.clock() + self.ceiling_s

@@ -62,9 +62,9 @@ class KnownLists:
         """A fresh list if the upstream gives one in time, else the last known one."""
         if self._is_due(kind):
             asked_before = kind in self._known or self.available is False
-            under_way = kind in self._asking
+            in_flight = kind in self._asking
             asking = self._asking.get(kind) or self._ask(kind)
-            if not (asked_before and under_way):
+            if not (asked_before and in_flight):
                 await asyncio.wait([asking], timeout=PATIENCE_S if asked_before else LIST_TIMEOUT_S)
         known = self._known.get(kind)
         return known.items if known is not None else await self._seeded(kind)

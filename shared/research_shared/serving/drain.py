@@ -1,4 +1,4 @@
-"""Stopping without losing anything: what is under way is finished, what is new is refused."""
+"""Graceful shutdown: requests in flight finish, new requests are refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,55 +14,55 @@ from research_shared.errors import ShuttingDown
 WORK = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """The requests that limits apply to.
 
-Listings are none: a client may list the tools to check the result that it has just received, and would lose that
-result if the listing were refused. What keeps a connection going is never refused either.
+Listings are exempt: a client may list the tools to validate a result that it has just received, and would lose the
+result if the listing were refused. Requests that keep a connection alive are exempt too.
 """
 
 _ENDLESS = "subscriptions/listen"
 
 
 class Drain(Middleware):
-    """Counts the requests under way; after `begin()` new ones end with `shutting_down`.
+    """Counts the requests in flight. After `begin()`, new requests fail with `shutting_down`.
 
-    Over HTTP a request is under way until its response has been sent, which `counting` sees.
+    Over HTTP a request is in flight until its response has been sent; `counting` tracks that.
     """
 
     def __init__(self) -> None:
         self.draining = False
-        self._under_way = 0
+        self._in_flight = 0
         self._idle = anyio.Event()
 
     @property
-    def under_way(self) -> int:
-        """How many requests are being served now."""
-        return self._under_way
+    def in_flight(self) -> int:
+        """Number of requests being served now."""
+        return self._in_flight
 
     def begin(self) -> None:
-        """Take no new work from now on. Safe to call from a signal handler of the event loop, and again."""
+        """Refuse new requests from now on. Safe to call from a signal handler of the event loop, and more than once."""
         self.draining = True
         self._settle()
 
     def _settle(self) -> None:
-        if self.draining and not self._under_way:
+        if self.draining and not self._in_flight:
             self._idle.set()
 
     async def idle(self, within_s: float) -> bool:
-        """Wait until nothing is under way any more; False when that takes longer than `within_s` seconds."""
+        """Wait until no request is in flight. Return False after `within_s` seconds."""
         with anyio.move_on_after(within_s):
             await self._idle.wait()
         return self._idle.is_set()
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        self._under_way += 1
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
             self._settle()
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Serve the request, unless the server is about to stop."""
+        """Serve the request, or refuse it while the server is draining."""
         if context.method not in WORK:
             return await call_next(context)
         if self.draining:
@@ -71,7 +71,7 @@ class Drain(Middleware):
             return await call_next(context)
 
     def counting(self, app: ASGIApp) -> ASGIApp:
-        """The same application, whose requests are under way until they have been answered whole."""
+        """Wrap `app` so that a request stays in flight until its whole response has been sent."""
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             posts = scope["type"] == "http" and scope["method"] == "POST"

@@ -78,10 +78,10 @@ async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:
 
 
 class DrainingServer(uvicorn.Server):
-    """A uvicorn that is told to stop only when nothing is under way any more, or the time for that is over.
+    """A uvicorn server that stops once no request is in flight, or after `within_s` seconds.
 
-    uvicorn stops listening and ends event streams at once, answers under way included. Until then, clients that
-    call are told that the server is about to stop. A second signal ends everything at once.
+    uvicorn stops listening and ends event streams at once, answers in flight included. Until then, new calls fail
+    with `shutting_down`. A second signal stops the server immediately.
     """
 
     def __init__(self, config: uvicorn.Config, drain: Drain, within_s: float) -> None:
@@ -100,7 +100,7 @@ class DrainingServer(uvicorn.Server):
 
     async def _stop_when_idle(self) -> None:
         if not await self._drain.idle(self._within_s):
-            log.warning("calls are cut off: the time to finish them is over", calls=self._drain.under_way)
+            log.warning("drain timeout: requests in flight are cut off", calls=self._drain.in_flight)
         else:
             await asyncio.sleep(FOLLOW_UP_S)
         self.should_exit = True
@@ -132,7 +132,7 @@ def http_server(
 
 
 async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> None:
-    """Serve over stdio until the client hangs up, or until SIGTERM and the end of what is under way."""
+    """Serve over stdio until the client hangs up, or until SIGTERM and the end of the requests in flight."""
     hang_up = _detachable_stdin()
     stopping: list[asyncio.Task[None]] = []
 
