@@ -286,8 +286,8 @@ async def test_what_an_upstream_offers_is_learnt_as_soon_as_it_can_be_reached() 
 
 
 async def test_an_upstream_is_seen_to_go_and_to_come_back_although_nobody_calls_it(monkeypatch: Any) -> None:
-    monkeypatch.setattr(listing, "FRESH_S", 0.0)
-    monkeypatch.setattr(listing, "WATCH_S", 0.01)
+    monkeypatch.setattr(listing, "LIST_TTL_S", 0.0)
+    monkeypatch.setattr(listing, "POLL_INTERVAL_S", 0.01)
     monkeypatch.setattr(listing, "BACKOFF_S", (0.01, 0.01))
     async with serving(Behind().build) as served:
         gateway = Gateway.before(served, watch=True)
@@ -470,7 +470,7 @@ async def never(*_: Any) -> None:
 
 
 async def test_an_upstream_that_hangs_does_not_hold_up_what_is_not_its_own(monkeypatch: Any) -> None:
-    monkeypatch.setattr(listing, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(listing, "STALE_LIST_WAIT_S", 0.01)
     monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 3600.0)
     async with serving(Behind().build()) as served:
         gateway = Gateway.before(served)

@@ -1,4 +1,4 @@
-"""Servers behind the gateway that run elsewhere."""
+"""Upstream servers: remote servers of ours and the servers of an `mcpServers` file."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A client towards an upstream that acts for the clients of the gateway."""
+"""MCP client used to call an upstream server on behalf of a downstream client."""
 
 import asyncio
 import copy
@@ -17,14 +17,14 @@ from mcp.client.session import ClientRequestContext, ElicitationFnT, ListRootsFn
 from mcp_types.methods import parse_server_notification
 from mcp_types.version import LATEST_MODERN_VERSION
 
-from research_gateway.upstreams.front import Front, current_front
+from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.stateless import StatelessHttp
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.middleware.capabilities import SAMPLING_META_KEY
 
 INIT_TIMEOUT_S = 10.0
 _NO_SAMPLING = frozenset({mcp_types.METHOD_NOT_FOUND, mcp_types.INVALID_REQUEST})
-"""What a client answers that has declared sampling and does not do it."""
+"""Error codes of a client that declared sampling but does not implement it."""
 LIST_CHANGES = (
     mcp_types.ToolListChangedNotification,
     mcp_types.ResourceListChangedNotification,
@@ -33,23 +33,23 @@ LIST_CHANGES = (
 
 
 class _RelaySession(ClientSession):
-    """A session that declares what the client behind it has declared, and leaves results to that client to check."""
+    """Client session that declares the downstream client's capabilities and does not validate results."""
 
-    def __init__(self, *args: Any, front: Front | None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, downstream: DownstreamRequest | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._own_info = self._client_info
-        self.act_for(front)
+        self.act_on_behalf_of(downstream)
 
-    def act_for(self, front: Front | None) -> None:
-        """Take over what the client of a request says of itself; nobody in particular declares nothing."""
-        self._declares = front.capabilities if front is not None else mcp_types.ClientCapabilities()
-        self._client_info = (front.client_info if front is not None else None) or self._own_info
-        self._answers = front is not None and not front.modern
-        # Before 2026-07-28 a client gets all lines above its level; since then its wish travels in its request.
+    def act_on_behalf_of(self, downstream: DownstreamRequest | None) -> None:
+        """Copy the downstream client's info and capabilities. Without a downstream client, declare none."""
+        self._declares = downstream.capabilities if downstream is not None else mcp_types.ClientCapabilities()
+        self._client_info = (downstream.client_info if downstream is not None else None) or self._own_info
+        self._answers = downstream is not None and not downstream.modern
+        # Before 2026-07-28 the level is per session, so all lines are requested; since then it is in each request.
         self._log_level = "debug" if self._answers else None
 
     async def send_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a request; questions that end it are put at once to a client who cannot be sent them as its answer."""
+        """Send a request. Relay `input_required` questions at once to clients of earlier eras, which know no such result."""
         answer = await super().send_request(request, *args, **kwargs)
         if not self._answers or not isinstance(answer, mcp_types.InputRequiredResult):
             return answer
@@ -80,7 +80,7 @@ class _RelaySession(ClientSession):
         except MCPError:
             if samples:
                 raise
-            # A server of ours may have a model of its own; another one asks the same again.
+            # A server of ours can fall back to its own model; a foreign one repeats the same question.
             result = await again(None, asked.request_state, **{SAMPLING_META_KEY: False})
             if isinstance(result, mcp_types.InputRequiredResult):
                 raise
@@ -91,36 +91,41 @@ class _RelaySession(ClientSession):
         return self._declares
 
     async def validate_tool_result(self, name: str, result: mcp_types.CallToolResult) -> None:
-        """Leave the result as it is."""
+        """Skip validation; the downstream client validates."""
 
 
 class UpstreamClient(Client[ClientTransport]):
-    """What a client of the gateway is towards the upstream: it declares the same, and is asked and told the same."""
+    """Represents a downstream client to an upstream: same capabilities, and requests and notifications are relayed back."""
 
     _auto_internal_extensions = False
 
     def __init__(
-        self, transport: ClientTransport, *, front: Front | None, mode: Any, on_change: Callable[[], None]
+        self,
+        transport: ClientTransport,
+        *,
+        downstream: DownstreamRequest | None,
+        mode: Any,
+        on_change: Callable[[], None],
     ) -> None:
-        super().__init__(transport, mode=mode, init_timeout=INIT_TIMEOUT_S, message_handler=self._notified)
+        super().__init__(transport, mode=mode, init_timeout=INIT_TIMEOUT_S, message_handler=self._on_message)
         self._on_change = on_change
-        self._latest = front
-        self._served: list[Front] = []
+        self._latest = downstream
+        self._served: list[DownstreamRequest] = []
         self.sessionless = False
         self._session_kwargs.update(self._answering())
         self._session_kwargs["logging_callback"] = self._log
         self._transport_options = TransportOptions(
-            session_class=cast("type[ClientSession]", partial(_RelaySession, front=front))
+            session_class=cast("type[ClientSession]", partial(_RelaySession, downstream=downstream))
         )
 
     @property
     def alive(self) -> bool:
-        """Whether the client has a session that has not ended."""
+        """Whether the client has an open session."""
         task = self._session_state.session_task
         return self.is_connected() and task is not None and not task.done()
 
-    async def ended_by(self, within_s: float) -> Exception | None:
-        """What ended the session, where its requests only saw that it had ended."""
+    async def close_reason(self, within_s: float) -> Exception | None:
+        """Return the error that closed the session, or None if it is unknown or takes longer than `within_s` seconds."""
         task = self._session_state.session_task
         if task is None:
             return None
@@ -130,35 +135,37 @@ class UpstreamClient(Client[ClientTransport]):
         error = task.exception()
         return error if isinstance(error, Exception) else None
 
-    def act_for(self, front: Front | None, discovered: mcp_types.DiscoverResult) -> None:
-        """Speak for another client of 2026-07-28 from now on: what it says of itself goes with each request."""
+    def act_on_behalf_of(
+        self, downstream: DownstreamRequest | None, discovered: mcp_types.DiscoverResult
+    ) -> None:
+        """Switch to another client of 2026-07-28, whose info and capabilities are sent with each request."""
         session = cast("_RelaySession", self.session)
-        session.act_for(front)
+        session.act_on_behalf_of(downstream)
         session.adopt(discovered)
 
-    def begin(self, front: Front | None) -> Self:
-        """The same client with a request's own handler, so that progress goes to whom it belongs."""
+    def begin(self, downstream: DownstreamRequest | None) -> Self:
+        """Return a copy of this client whose progress handler is the downstream request's."""
         view = copy.copy(self)
-        if front is not None:
-            self._latest = front
-            self._served.append(front)
-            view._progress_handler = front.progress  # noqa: SLF001  (read by FastMCP's components)
+        if downstream is not None:
+            self._latest = downstream
+            self._served.append(downstream)
+            view._progress_handler = downstream.progress  # noqa: SLF001  (read by FastMCP's components)
         return view
 
-    def end(self, front: Front | None) -> None:
-        """Ask nothing more on behalf of this request."""
-        if front is not None:
-            self._served.remove(front)
+    def end(self, downstream: DownstreamRequest | None) -> None:
+        """Stop relaying server-to-client requests for this call."""
+        if downstream is not None:
+            self._served.remove(downstream)
 
-    def stateless(self, front: Front | None, discovered: mcp_types.DiscoverResult) -> Self:
-        """A client for one request of 2026-07-28 over HTTP, which needs no connecting and no closing."""
+    def stateless(self, downstream: DownstreamRequest | None, discovered: mcp_types.DiscoverResult) -> Self:
+        """Return a sessionless client for one request of 2026-07-28 over HTTP. It needs no connecting and no closing."""
         client = copy.copy(self)
         client.sessionless = True
         client._served = []  # noqa: SLF001  (its own kind)
-        http = StatelessHttp(cast("PooledHttpTransport", self.transport), client._told)  # noqa: SLF001
+        http = StatelessHttp(cast("PooledHttpTransport", self.transport), client._on_notification)  # noqa: SLF001
         session = _RelaySession(
             dispatcher=http,
-            front=front,
+            downstream=downstream,
             client_info=self._session_kwargs["client_info"],
             **client._answering(),  # noqa: SLF001
         )
@@ -173,15 +180,17 @@ class UpstreamClient(Client[ClientTransport]):
             "list_roots_callback": cast("ListRootsFnT", self._list_roots),
         }
 
-    def _front(self) -> Front | None:
-        """The request that something belongs to; what belongs to none goes with the one that came last."""
-        return current_front.get() or (self._served[-1] if self._served else None)
+    def _downstream(self) -> DownstreamRequest | None:
+        """Return the in-flight request a notification belongs to, or the most recent one if it names none."""
+        return current_downstream.get() or (self._served[-1] if self._served else None)
 
     async def _ask(self, request: Any, result_type: Any) -> Any:
-        front = self._front()
-        if front is None:
-            return mcp_types.ErrorData(code=mcp_types.INVALID_REQUEST, message="no client can be asked now")
-        return await front.ask(request, result_type)
+        downstream = self._downstream()
+        if downstream is None:
+            return mcp_types.ErrorData(
+                code=mcp_types.INVALID_REQUEST, message="no client request is in flight"
+            )
+        return await downstream.ask(request, result_type)
 
     async def _sample(
         self, _context: ClientRequestContext, params: mcp_types.CreateMessageRequestParams
@@ -195,20 +204,20 @@ class UpstreamClient(Client[ClientTransport]):
     async def _list_roots(self, _context: ClientRequestContext) -> Any:
         return await self._ask(mcp_types.ListRootsRequest(), mcp_types.ListRootsResult)
 
-    async def _notified(self, message: Any) -> None:
+    async def _on_message(self, message: Any) -> None:
         if isinstance(message, LIST_CHANGES):
             self._on_change()
             if self._latest is not None:
                 await self._latest.notify(message)
 
     async def _log(self, params: mcp_types.LoggingMessageNotificationParams) -> None:
-        front = self._front()
-        if front is not None:
-            await front.log(params)
+        downstream = self._downstream()
+        if downstream is not None:
+            await downstream.log(params)
 
-    async def _told(self, message: mcp_types.JSONRPCNotification) -> None:
+    async def _on_notification(self, message: mcp_types.JSONRPCNotification) -> None:
         notification = parse_server_notification(message.method, LATEST_MODERN_VERSION, message.params)
         if isinstance(notification, mcp_types.LoggingMessageNotification):
             await self._log(notification.params)
         else:
-            await self._notified(notification)
+            await self._on_message(notification)

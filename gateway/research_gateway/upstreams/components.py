@@ -19,9 +19,9 @@ from fastmcp.server.providers.proxy import (
 from fastmcp.tools import Tool, ToolResult
 from pydantic import PrivateAttr
 
+from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.errors import UpstreamFailure
 from research_gateway.upstreams.failures import is_unserved, translated
-from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.tools.activity import waiting
@@ -37,8 +37,8 @@ def _context() -> Context | None:
 
 
 @contextmanager
-def _own_meta(upstream: Upstream) -> Iterator[None]:
-    """Keep the scope from servers of other people: it holds names of research folders."""
+def _without_scope(upstream: Upstream) -> Iterator[None]:
+    """Remove the scope from a request to a foreign server: it names research folders."""
     context = _context()
     request = context.request_context if context is not None else None
     if upstream.ours or request is None or SCOPE_META_KEY not in (request.meta or {}):
@@ -52,25 +52,25 @@ def _own_meta(upstream: Upstream) -> Iterator[None]:
 
 
 @contextmanager
-def _in_front() -> Iterator[Front | None]:
-    """Remember for whom something is sent upstream."""
+def _downstream_request() -> Iterator[DownstreamRequest | None]:
+    """Make the request being served the current downstream request."""
     context = _context()
-    front = Front.of(context) if context is not None else None
-    token = current_front.set(front)
+    downstream = DownstreamRequest.of(context) if context is not None else None
+    token = current_downstream.set(downstream)
     try:
-        yield front
+        yield downstream
     finally:
-        current_front.reset(token)
+        current_downstream.reset(token)
 
 
 async def relayed(upstream: Upstream, call: Callable[[], Awaitable[T]]) -> T:
-    """Await a call to an upstream; once more when it was turned away only for its session or its version.
+    """Await a call to an upstream. Repeat it once if only its session or protocol version was rejected.
 
     Raises:
         UpstreamFailure: the upstream cannot be reached or does not answer.
-        BackendRefused: it answered with a protocol error.
+        BackendRefused: the upstream answered with a protocol error.
     """
-    with _own_meta(upstream), _in_front() as front:
+    with _without_scope(upstream), _downstream_request() as downstream:
         try:
             try:
                 return await call()
@@ -79,7 +79,7 @@ async def relayed(upstream: Upstream, call: Callable[[], Awaitable[T]]) -> T:
                     raise
             return await call()
         except Exception as error:
-            failure = translated(error, upstream.name, partial=front is not None and front.relayed)
+            failure = translated(error, upstream.name, partial=downstream is not None and downstream.relayed)
             if failure is error:
                 raise
             raise failure from error
@@ -130,27 +130,31 @@ class UpstreamPrompt(ProxyPrompt):
         return await relayed(self._upstream, lambda: ProxyPrompt.render(self, arguments))
 
 
-class UnreachedTool(Tool):
-    """Stands for whatever tool of an upstream that has never answered, so that its callers are told why it fails."""
+class PlaceholderTool(Tool):
+    """Placeholder tool for an upstream that has not been reachable yet. Calling it fails with `backend_unavailable`."""
 
     _upstream: Upstream = PrivateAttr()
 
     @classmethod
-    def of(cls, upstream: Upstream, name: str) -> "UnreachedTool":
-        """The tool of this name, if there is one."""
+    def of(cls, upstream: Upstream, name: str) -> "PlaceholderTool":
+        """Return the placeholder for the tool `name`."""
         tool = cls(name=name, parameters={"type": "object"})
         tool._upstream = upstream
         return tool
 
     async def run(self, arguments: dict[str, Any]) -> ToolResult:
-        """Say that the upstream is not there."""
+        """Fail.
+
+        Raises:
+            UpstreamFailure: always.
+        """
         del arguments
         name = self._upstream.name
         raise UpstreamFailure(f"the server {name!r} is not available", upstream=name, transient=False)
 
 
 def component(upstream: Upstream, factory: ClientFactoryT, kind: str, item: Any) -> Any:
-    """The component that stands for an item of an upstream's list."""
+    """Return the relaying component for one item of an upstream's list of `kind`."""
     made: Any
     if kind == "tools":
         made = UpstreamTool.from_mcp_tool(factory, item)

@@ -1,4 +1,4 @@
-"""Which upstreams there are: the remote servers of ours, and those of an `mcpServers` file."""
+"""Configured upstreams: our own remote servers, and the servers of an `mcpServers` file."""
 
 import json
 import re
@@ -26,22 +26,22 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class ForeignServer:
-    """A server of an `mcpServers` file, under the name that leads its tools' names."""
+    """A server of an `mcpServers` file. `namespace` prefixes the names of its tools."""
 
     namespace: str
     upstream: Upstream
 
 
 def remote(name: str, url: str, token: str | None = None) -> Upstream:
-    """A remote server of ours; `token` is the bearer token that it wants."""
+    """Return a remote server of ours. `token` is its bearer token."""
     return Upstream(name, PooledHttpTransport(StreamableHttpTransport(url, auth=token)), ours=True)
 
 
 def load_servers(path: Path) -> Sequence[ForeignServer]:
-    """The servers of an `mcpServers` file, in its order.
+    """Load the servers of an `mcpServers` file, in file order.
 
     Raises:
-        ConfigurationError: the file cannot be read or is no such file, or a name cannot lead a tool's name.
+        ConfigurationError: the file is unreadable or invalid, or a server name is not a valid namespace.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -61,9 +61,9 @@ def load_servers(path: Path) -> Sequence[ForeignServer]:
 
 
 def _unusable(name: str, names: Iterable[str]) -> str | None:
-    """Why a name cannot lead the names of a server's tools; None if it can.
+    """Return why `name` is not a valid namespace, or None if it is.
 
-    Whatever begins with it must be that server's: calls are sent, and kept from what is ours, by the beginning alone.
+    Calls are routed by prefix alone, so no own tool and no other namespace may start with `name_`.
     """
     if not _NAMESPACE.fullmatch(name):
         return "allowed: up to 32 of A-Z a-z 0-9 _ -"

@@ -1,4 +1,4 @@
-"""The failures of calls to upstream servers, and which of them are worth another attempt."""
+"""Failures of upstream calls, and which of them are retryable."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,9 +12,9 @@ from research_shared.retry import Verdict
 
 @cache
 def transport_failures() -> tuple[type[Exception], ...]:
-    """What says that a connection could not be made or that it broke.
+    """Return the exception types of a connection that failed or broke.
 
-    A slow answer is none: asking again would only add load. The HTTP libraries are imported when a call has failed.
+    Read timeouts are excluded: repeating a slow request adds load. The HTTP libraries are imported on first use.
     """
     import httpx
     import httpx2
@@ -42,8 +42,8 @@ def transport_failures() -> tuple[type[Exception], ...]:
 class UpstreamFailure(BackendUnavailable):
     """A call that an upstream did not answer.
 
-    `transient` says that the same request may succeed if it is sent again, `partial` that the client has already been
-    told something of the failed attempt (progress, a log line, a question), `retry_after_s` what the upstream asks for.
+    `transient`: the same request may succeed later. `partial`: progress, a log line or a question of the failed
+    attempt has already reached the client. `retry_after_s`: delay requested by the upstream, in seconds.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class UpstreamFailure(BackendUnavailable):
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it was raised from, groups included, outermost first."""
+    """Yield an error and its causes, outermost first. Exception groups are expanded."""
     seen: set[int] = set()
     todo = [error]
     while todo:
@@ -79,9 +79,9 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def upstream_verdict(error: Exception) -> Verdict:
-    """Whether sending the request again can help, as `RetryPolicy` wants to know it.
+    """Return the `RetryPolicy` verdict: False (do not retry), True, or the delay requested by the upstream in seconds.
 
-    Works for `UpstreamFailure` and for the bare transport errors that FastMCP's own proxies let through.
+    Accepts `UpstreamFailure` and the bare transport errors that FastMCP's own proxies raise.
     """
     for cause in causes(error):
         if isinstance(cause, UpstreamFailure):

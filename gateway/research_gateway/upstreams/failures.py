@@ -1,4 +1,4 @@
-"""What goes wrong between the gateway and an upstream, in our own terms."""
+"""Maps transport and protocol failures of upstream calls to the gateway's error codes."""
 
 import httpx2
 from mcp import MCPError
@@ -18,16 +18,16 @@ from research_shared.errors import BackendRefused, ResearchError
 from research_shared.retry import retry_after
 
 _SESSION_GONE = frozenset({"Session terminated", "Session not found"})
-"""What the SDK's transport and its servers say when a session is not known any more: the request was not served."""
+"""Messages of the SDK's transport and servers for an unknown session. The request was not served."""
 
 
 _CLOSED = "Connection closed"
 _LOST = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT})
-"""Codes that the client's side makes for a request that got no answer."""
+"""Codes that the SDK client sets for a request without an answer."""
 
 
 def is_session_gone(error: BaseException) -> bool:
-    """Whether the upstream has forgotten the session, so that a new one is all that is needed."""
+    """Whether the upstream no longer knows the session, so that a new session suffices."""
     return any(
         isinstance(cause, MCPError) and cause.code == INVALID_REQUEST and cause.error.message in _SESSION_GONE
         for cause in causes(error)
@@ -35,19 +35,19 @@ def is_session_gone(error: BaseException) -> bool:
 
 
 def is_unserved(error: BaseException) -> bool:
-    """Whether a request was turned away for its session or its version alone, so that it can be sent anew."""
+    """Whether a request was rejected for its session or protocol version only, so that it can be repeated."""
     return is_session_gone(error) or any(
         isinstance(cause, MCPError) and cause.code == UNSUPPORTED_PROTOCOL_VERSION for cause in causes(error)
     )
 
 
 def is_closed(error: BaseException | None) -> bool:
-    """Whether a request only saw that its session had ended."""
+    """Whether the error only says that the session was closed, not why."""
     return isinstance(error, MCPError) and error.code == CONNECTION_CLOSED and error.error.message == _CLOSED
 
 
 def is_changed(error: BaseException) -> bool:
-    """Whether what answers at the upstream's address may be another version of it, or nothing at all."""
+    """Whether the upstream may have been replaced by another version or stopped."""
     return any(
         isinstance(cause, httpx2.ConnectError | ConnectionRefusedError)
         or (isinstance(cause, MCPError) and cause.code in {METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION})
@@ -56,7 +56,7 @@ def is_changed(error: BaseException) -> bool:
 
 
 def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
-    """The error that a relayed call ends with: a failure to reach the upstream, its refusal, or what it was."""
+    """Map an error to `UpstreamFailure` or `BackendRefused`. Return unknown errors unchanged."""
     chain = list(causes(error))
     if any(isinstance(cause, ResearchError) for cause in chain):
         return error
@@ -91,14 +91,14 @@ def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
 
 
 def _refused(chain: list[BaseException], refusal: MCPError | None, upstream: str) -> Exception | None:
-    """What the upstream said against the request, or that it said nothing that the protocol knows.
+    """Map a protocol error or an invalid response to `BackendRefused`; None if `chain` holds neither.
 
-    A client that lacks a capability must be told so by the protocol's own error, which is let through.
+    A missing client capability keeps its own protocol error, as the specification requires.
     """
     if refusal is not None:
         if refusal.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
             return refusal
         return BackendRefused(refusal.error.message, upstream=upstream, protocol_code=refusal.code)
     if any(isinstance(cause, ValidationError) for cause in chain):
-        return BackendRefused("its answer is not what the protocol says", upstream=upstream)
+        return BackendRefused("the response is not valid MCP", upstream=upstream)
     return None

@@ -1,4 +1,4 @@
-"""What an upstream offers, as it was last known."""
+"""Cached component lists of an upstream."""
 
 import asyncio
 import contextvars
@@ -15,15 +15,15 @@ from research_shared.logs import get_logger
 log = get_logger("research.upstreams")
 
 KINDS = ("tools", "resources", "resource_templates", "prompts")
-FRESH_S = 5.0
-"""How long a list is given without asking again."""
+LIST_TTL_S = 5.0
+"""Time for which a list is served from the cache."""
 LIST_TIMEOUT_S = 5.0
-PATIENCE_S = 0.5
-"""How long a newer list is waited for where there is an older one: the whole gateway waits with it."""
-WATCH_S = 10.0
-"""How often an upstream that answers is asked although nobody wants to know, so that it is seen to go."""
+STALE_LIST_WAIT_S = 0.5
+"""Time to wait for a refresh before the stale list is served: all gateway listings wait with it."""
+POLL_INTERVAL_S = 10.0
+"""Interval at which an available upstream is polled, so that its loss is noticed."""
 BACKOFF_S = (1.0, 30.0)
-"""The first and the longest time for which an upstream that did not answer is not asked for its lists."""
+"""First and longest delay before an unavailable upstream is asked for its lists again."""
 
 Fetch = Callable[[str], Awaitable[Sequence[Any]]]
 
@@ -35,9 +35,9 @@ class _Known:
 
 
 class KnownLists:
-    """The last known list of each kind, and whether the upstream answered when it was last asked for one.
+    """Caches the last known list of each kind. `available` is the result of the last refresh, None before the first.
 
-    `fetch` asks the upstream for a list, `seeded` gives the one to show as long as it has never answered.
+    `fetch(kind)` requests a list from the upstream. `seeded(kind)` gives the list to serve before the first answer.
     """
 
     def __init__(
@@ -54,28 +54,28 @@ class KnownLists:
         self._ask_again_at = 0.0
 
     def known(self, kind: str) -> Sequence[Any] | None:
-        """The last known list; None before the first."""
+        """Return the last known list, or None before the first."""
         known = self._known.get(kind)
         return known.items if known is not None else None
 
     async def get(self, kind: str) -> Sequence[Any]:
-        """A fresh list if the upstream gives one in time, else the last known one."""
+        """Return a fresh list if the upstream answers in time, else the last known one."""
         if self._is_due(kind):
             asked_before = kind in self._known or self.available is False
             in_flight = kind in self._asking
             asking = self._asking.get(kind) or self._ask(kind)
             if not (asked_before and in_flight):
-                await asyncio.wait([asking], timeout=PATIENCE_S if asked_before else LIST_TIMEOUT_S)
+                await asyncio.wait([asking], timeout=STALE_LIST_WAIT_S if asked_before else LIST_TIMEOUT_S)
         known = self._known.get(kind)
         return known.items if known is not None else await self._seeded(kind)
 
     def _is_due(self, kind: str) -> bool:
         known = self._known.get(kind)
         now = self._clock()
-        return now >= self._ask_again_at and (known is None or now - known.at >= FRESH_S)
+        return now >= self._ask_again_at and (known is None or now - known.at >= LIST_TTL_S)
 
     def _ask(self, kind: str) -> asyncio.Task[None]:
-        """Ask in a task of its own, on behalf of nobody: the list is for all, and outlives the request that wants it."""
+        """Refresh in a task with an empty context: the list is shared and outlives the request that triggered it."""
         task = asyncio.get_running_loop().create_task(self._refresh(kind), context=contextvars.Context())
         self._asking[kind] = task
         task.add_done_callback(lambda _: self._asking.pop(kind, None))
@@ -85,31 +85,31 @@ class KnownLists:
         try:
             with anyio.fail_after(LIST_TIMEOUT_S):
                 items = await self._fetch(kind)
-        except Exception as error:  # noqa: BLE001  (whatever is wrong with it is no reason to have nothing)
+        except Exception as error:  # noqa: BLE001  (the stale list is still served)
             self.available = False
             self._ask_again_at = self._clock() + min(BACKOFF_S[0] * 2.0**self._failures, BACKOFF_S[1])
             self._failures = min(self._failures + 1, 16)
-            log.warning("an upstream does not list", upstream=self._upstream, kind=kind, error=repr(error))
+            log.warning("listing an upstream failed", upstream=self._upstream, kind=kind, error=repr(error))
             return
         self.available = True
         self._failures, self._ask_again_at = 0, 0.0
         self._known[kind] = _Known(items, self._clock())
 
     def forget(self) -> None:
-        """Ask for the lists again when they are next wanted; they stay known until there are others."""
+        """Mark all lists as stale. They are served until a refresh succeeds."""
         for known in self._known.values():
             known.at = -math.inf
 
     async def watch(self) -> None:
-        """Ask for all lists at first and whenever the upstream may be back, then now and again for one, until cancelled."""
+        """Poll until cancelled: all lists while any is missing or the upstream is down, else one list."""
         while True:
             complete = self.available is True and len(self._known) == len(KINDS)
             for kind in KINDS[:1] if complete else KINDS:
                 await self.get(kind)
-            await anyio.sleep(WATCH_S if self.available is True else BACKOFF_S[0])
+            await anyio.sleep(POLL_INTERVAL_S if self.available is True else BACKOFF_S[0])
 
     async def stop(self) -> None:
-        """End what is being asked."""
+        """Cancel running refreshes."""
         tasks = list(self._asking.values())
         for task in tasks:
             task.cancel()

@@ -1,6 +1,6 @@
-"""An upstream as a part of the gateway.
+"""FastMCP provider for the components of an upstream.
 
-What it offers stays listed from the last known list while it is down; calls then end with `backend_unavailable`.
+While the upstream is down, its last known lists are served and calls fail with `backend_unavailable`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from mcp import MCPError
 from mcp_types import METHOD_NOT_FOUND
 
 from research_documents.resources import ResourcePage, current_page
-from research_gateway.upstreams.components import UnreachedTool, component, relayed
+from research_gateway.upstreams.components import PlaceholderTool, component, relayed
 from research_gateway.upstreams.listing import LIST_TIMEOUT_S, KnownLists
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.access.scope import EVERYTHING, current_scope
@@ -35,10 +35,10 @@ Seed = Callable[[], Awaitable[Sequence[mcp_types.Tool]]]
 class UpstreamProvider(ProxyProvider):
     """The components of one upstream.
 
-    `seed` gives the tools to list as long as the upstream has never answered. `namespaced` says that names with the
-    upstream's prefix can only be its own, so that a call of one is known to fail because of the upstream. `documents`
-    says that its resources are documents: there may be very many, and which a client may see depends on its scope, so a
-    page of them is asked for when one is wanted.
+    `seed` gives the tools to list before the upstream's first answer. `namespaced`: names with the upstream's prefix
+    can only be its own, so a call of an unknown one fails with `backend_unavailable`. `documents`: its resources are
+    documents, which are many and depend on the client's scope, so they are requested page by page and not cached.
+    `watch`: poll the upstream in the background.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class UpstreamProvider(ProxyProvider):
 
     @property
     def available(self) -> bool | None:
-        """Whether the upstream answered when it was last asked; None before that."""
+        """Whether the upstream answered the last refresh; None before the first."""
         return self.lists.available
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Learn what the upstream offers while the gateway runs, and close its sessions when the gateway stops."""
-        # A task of its own: a server's lifespan may be left in another task than it was entered in.
+        """Poll the upstream while the gateway runs. Close its sessions when the gateway stops."""
+        # Not a task group: a server's lifespan may exit in another task than it was entered in.
         watcher = asyncio.create_task(self.lists.watch()) if self._watch else None
-        async with self.upstream.keeping():
+        async with self.upstream.keep_open():
             try:
                 yield
             finally:
@@ -89,7 +89,7 @@ class UpstreamProvider(ProxyProvider):
         try:
             listed = await relayed(self.upstream, lambda: self._documents_after(page.after))
         except Exception as error:  # (FastMCP would log it and list the rest)
-            # What a server of ours refuses it says in the words that are the gateway's own.
+            # A server of ours already refuses with the gateway's own error codes.
             said = error.__cause__ if isinstance(error, BackendRefused) else None
             page.fail(said if isinstance(said, MCPError) else error)
             raise
@@ -97,7 +97,7 @@ class UpstreamProvider(ProxyProvider):
         return page.take(own, listed.next_cursor)
 
     async def _documents_after(self, cursor: str | None) -> mcp_types.ListResourcesResult:
-        """A page of the documents within the scope of the request that is served."""
+        """Request the page after `cursor`, within the scope of the request being served."""
         params = mcp_types.PaginatedRequestParams(cursor=cursor, _meta=_scope_meta())
         with anyio.fail_after(LIST_TIMEOUT_S):
             async with self._leased() as client:
@@ -138,10 +138,10 @@ class UpstreamProvider(ProxyProvider):
         return [self._component(kind, tool) for tool in await self._seed()]
 
     async def _lookup(self, kind: str, matches: Callable[[Any], bool]) -> Any:
-        """The component that matches, from the last known list; the upstream is asked when none does."""
+        """Return the matching component of the last known list; refresh the list if none matches."""
         known = self.lists.known(kind)
         if known is None and kind == "tools" and self._seed is not None:
-            # A server of ours offers what is known beforehand: nobody waits to hear that it has no other.
+            # The tools of a server of ours are fixed, so a miss needs no round trip.
             return next(filter(matches, await self._seeded(kind)), None)
         found = next(filter(matches, known or ()), None)
         return found or next(filter(matches, await self.lists.get(kind)), None)
@@ -150,7 +150,7 @@ class UpstreamProvider(ProxyProvider):
         del version
         tool: Tool | None = await self._lookup("tools", lambda tool: tool.name == name)
         if tool is None and self._namespaced and self.lists.known("tools") is None:
-            tool = UnreachedTool.of(self.upstream, name)
+            tool = PlaceholderTool.of(self.upstream, name)
         return tool
 
     async def _get_resource(self, uri: str, version: VersionSpec | None = None) -> Resource | None:
@@ -178,7 +178,7 @@ class UpstreamProvider(ProxyProvider):
         argument: mcp_types.CompletionArgument,
         context: mcp_types.CompletionContext | None,
     ) -> mcp_types.Completion | None:
-        """What the upstream proposes for an argument of one of its prompts or templates; None if it is not its own."""
+        """Complete an argument of one of the upstream's prompts or templates; None for any other reference."""
         if isinstance(ref, mcp_types.PromptReference):
             own = any(prompt.name == ref.name for prompt in await self._list_prompts())
         else:
@@ -203,7 +203,7 @@ class UpstreamProvider(ProxyProvider):
 
 
 def _scope_meta() -> mcp_types.RequestParamsMeta | None:
-    """What tells a server of ours the scope of the request that is served."""
+    """The `_meta` that carries the scope of the request being served to a server of ours."""
     scope = current_scope()
     if scope == EVERYTHING:
         return None

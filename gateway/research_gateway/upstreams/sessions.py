@@ -1,12 +1,11 @@
-"""How the gateway's clients are told apart before an upstream, and what is reused for them.
+"""Upstream sessions: which downstream clients share one, and which get their own.
 
-- A client of 2026-07-28 or later has no session, and over HTTP it gets none: each of its requests is one request
-  upstream that declares what this client declares. Only the connections are shared.
-- A client of an earlier era has one session, and so it has one upstream, for as long as it stays connected.
-- A client of 2026-07-28 before an upstream of an earlier era gets a session for the one request, as there is nothing
-  that tells its requests from those of others.
-- A process on this machine is costly to start and talks over one pair of pipes: between clients of 2026-07-28 it is
-  reused, by one request at a time.
+- A client of 2026-07-28 or later has no session, and over HTTP it gets none upstream: each request is one upstream
+  request that declares this client's capabilities. Only the connections are shared.
+- A client of an earlier era has one upstream session for as long as it stays connected.
+- A client of 2026-07-28 and an upstream of an earlier era: one session for each request, as nothing identifies the
+  client.
+- A stdio process is costly to start and serves one session: clients of 2026-07-28 share it, one request at a time.
 """
 
 import time
@@ -24,49 +23,49 @@ from mcp import MCPError
 from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
 
 from research_gateway.upstreams.client import UpstreamClient
+from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
-from research_gateway.upstreams.front import Front, current_front
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.logs import get_logger
 
 log = get_logger("research.upstreams")
 
 MAX_IDLE_PROCESSES = 8
-ENDING_S = 0.5
-"""How long a session that is breaking may take to say why."""
+CLOSE_REASON_TIMEOUT_S = 0.5
+"""Time to wait for the error that closed a session."""
 HANDSHAKE_S = 60.0
-"""How long an upstream that did not know 2026-07-28 is taken for one that does not."""
+"""Time for which an upstream that rejected 2026-07-28 is assumed to support only the handshake."""
 
 
 class Lease:
-    """A client that is lent to one request; leaving it gives the client back, or drops it when it has failed.
+    """A client leased to one request. On exit the client is returned, or closed if the request failed.
 
-    It stands in for the client towards FastMCP's proxy components, which enter it for each request.
+    FastMCP's proxy components enter it in place of a client, once for each request.
     """
 
-    def __init__(self, upstream: "Upstream", front: Front | None) -> None:
+    def __init__(self, upstream: "Upstream", downstream: DownstreamRequest | None) -> None:
         self._upstream = upstream
-        self._front = front
+        self._downstream = downstream
         self._client: UpstreamClient | None = None
         self._view: UpstreamClient | None = None
 
     async def __aenter__(self) -> Self:
-        """Connect, or take over a connected client."""
-        self._client = await self._upstream.take(self._front)
-        self._view = self._client.begin(self._front)
+        """Connect, or take a connected client."""
+        self._client = await self._upstream.take(self._downstream)
+        self._view = self._client.begin(self._downstream)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the client back."""
+        """Return the client."""
         if self._client is not None:
             client, self._client = self._client, None
-            client.end(self._front)
-            ended = await client.ended_by(ENDING_S) if is_closed(error) else None
-            await self._upstream.give_back(client, self._front, ended or error)
-            if ended is not None:
-                raise ended from error
+            client.end(self._downstream)
+            reason = await client.close_reason(CLOSE_REASON_TIMEOUT_S) if is_closed(error) else None
+            await self._upstream.give_back(client, self._downstream, reason or error)
+            if reason is not None:
+                raise reason from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._view, name)
@@ -74,17 +73,17 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class _Era:
-    """What an upstream said when it was asked for its protocol versions; None if it knows the handshake only."""
+    """Result of `server/discover`; `discovered` is None if the upstream only supports the handshake."""
 
     discovered: mcp_types.DiscoverResult | None
     asked_at: float
 
 
 class Upstream:
-    """A server behind the gateway: how it is reached and the sessions that are open with it.
+    """An upstream server: its transport and its open sessions.
 
-    `transport` is shared by all sessions, or makes one for each: a process that talks over pipes has one session.
-    `ours` says that it serves research documents and so is told the scope of each request.
+    `transport` is shared by all sessions, or a factory called for each session (stdio). `ours`: the server serves
+    research documents and receives the scope of each request.
     """
 
     def __init__(
@@ -113,21 +112,21 @@ class Upstream:
         self.on_change: Callable[[], None] = lambda: None
 
     def lease(self) -> Lease:
-        """A client for the call that is being relayed."""
-        return Lease(self, current_front.get())
+        """Return a lease of a client for the call being relayed."""
+        return Lease(self, current_downstream.get())
 
-    async def take(self, front: Front | None) -> UpstreamClient:
-        """A client that acts for this request's client."""
-        if front is not None and not front.modern and not self._modern_only:
+    async def take(self, downstream: DownstreamRequest | None) -> UpstreamClient:
+        """Return a connected client that acts on behalf of `downstream`."""
+        if downstream is not None and not downstream.modern and not self._modern_only:
             try:
-                return await self._bound_client(front)
+                return await self._bound_client(downstream)
             except MCPError as error:
                 if error.code != UNSUPPORTED_PROTOCOL_VERSION:
                     raise
                 self._modern_only = True
         discovered = await self._discover()
         if self._sessionless is not None and discovered is not None:
-            return self._sessionless.stateless(front, discovered)
+            return self._sessionless.stateless(downstream, discovered)
         while self._idle:
             client = self._idle.pop()
             if client.alive:
@@ -136,51 +135,52 @@ class Upstream:
         else:
             client = await self._open(None, "legacy" if discovered is None else "auto")
         if discovered is not None:
-            client.act_for(front, discovered)
+            client.act_on_behalf_of(downstream, discovered)
         return client
 
     async def _discover(self) -> mcp_types.DiscoverResult | None:
-        """What the upstream says of itself in 2026-07-28; None if it does not know that revision.
+        """Return the upstream's `server/discover` result, or None if it does not support 2026-07-28.
 
-        Whoever needs to know asks for itself: to wait for somebody else's question would be to wait for an upstream
-        that hangs as often as there are calls.
+        Concurrent calls do not share one request: behind a hanging upstream they would time out one after the other.
         """
         era = self._era
         if era is None or not self._holds(era):
             client = await self._open(None, "auto")
             self._era = era = _Era(client.session.discover_result, self._clock())
-            await self._put_by(client)
+            await self._return_to_pool(client)
         return era.discovered
 
     def _holds(self, era: _Era) -> bool:
         return era.discovered is not None or self._pool is None or self._clock() - era.asked_at < HANDSHAKE_S
 
-    async def _open(self, front: Front | None, mode: str) -> UpstreamClient:
-        client = self._new_client(front, mode)
-        # The session outlives the request that opens it: what it receives later is for others.
-        token = current_front.set(None)
+    async def _open(self, downstream: DownstreamRequest | None, mode: str) -> UpstreamClient:
+        client = self._new_client(downstream, mode)
+        # The session outlives this request, so its receiving tasks must not inherit the request.
+        token = current_downstream.set(None)
         try:
             await client.__aenter__()  # type: ignore[no-untyped-call]
         finally:
-            current_front.reset(token)
+            current_downstream.reset(token)
         self.sessions_opened += 1
         return client
 
-    def _new_client(self, front: Front | None, mode: str) -> UpstreamClient:
-        return UpstreamClient(self._new_transport(), front=front, mode=mode, on_change=self._changed)
+    def _new_client(self, downstream: DownstreamRequest | None, mode: str) -> UpstreamClient:
+        return UpstreamClient(
+            self._new_transport(), downstream=downstream, mode=mode, on_change=self._changed
+        )
 
     def _changed(self) -> None:
         self.on_change()
 
-    async def _bound_client(self, front: Front) -> UpstreamClient:
-        connection = front.connection
+    async def _bound_client(self, downstream: DownstreamRequest) -> UpstreamClient:
+        connection = downstream.connection
         async with self._binding.setdefault(connection, anyio.Lock()):
             client = self._bound.get(connection)
             if client is not None and client.alive:
                 return client
             if client is not None:
                 await self._unbind(connection, client)
-            client = await self._open(front, "legacy")
+            client = await self._open(downstream, "legacy")
             self._bound[connection] = client
             connection.exit_stack.push_async_callback(self._unbind, connection, client)
             return client
@@ -191,23 +191,23 @@ class Upstream:
         await self._close(client)
 
     async def give_back(
-        self, client: UpstreamClient, front: Front | None, error: BaseException | None
+        self, client: UpstreamClient, downstream: DownstreamRequest | None, error: BaseException | None
     ) -> None:
-        """Keep the client for later requests, unless something went wrong with it."""
+        """Keep the client for later requests, or close it after an error."""
         if error is not None and is_changed(error):
             self._era, self._modern_only = None, False
         if client.sessionless:
             return
-        if front is not None and self._bound.get(front.connection) is client:
+        if downstream is not None and self._bound.get(downstream.connection) is client:
             if error is not None and (is_session_gone(error) or not client.alive):
-                await self._unbind(front.connection, client)
+                await self._unbind(downstream.connection, client)
         elif error is None:
-            await self._put_by(client)
+            await self._return_to_pool(client)
         else:
             await self._close(client)
 
-    async def _put_by(self, client: UpstreamClient) -> None:
-        """Keep a session between two requests, if it is one that any client may use."""
+    async def _return_to_pool(self, client: UpstreamClient) -> None:
+        """Put a stdio session back into the idle pool; close any other."""
         if self._keep and self._pool is None and client.alive and len(self._idle) < MAX_IDLE_PROCESSES:
             self._idle.append(client)
         else:
@@ -217,15 +217,15 @@ class Upstream:
         with anyio.CancelScope(shield=True):
             try:
                 await client._disconnect(force=True)  # noqa: SLF001  (`close` closes the shared transport as well)
-            except Exception as error:  # noqa: BLE001  (what ended the session has been reported by its request)
-                log.debug("a session was broken when it was closed", upstream=self.name, error=repr(error))
+            except Exception as error:  # noqa: BLE001  (the request has reported the cause)
+                log.debug("closing a session failed", upstream=self.name, error=repr(error))
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[None]:
-        """Keep sessions and connections for later requests while the block lasts.
+    async def keep_open(self) -> AsyncIterator[None]:
+        """Keep idle sessions and connections open while the block runs.
 
-        Then those close that nobody uses, and the others as soon as they are done with: a server's lifespan can end
-        while it still answers clients in its own process, since it is entered by the first of them only.
+        On exit, idle ones close at once and used ones after their request: a server's lifespan ends with its first
+        in-process client, while others may still be served.
         """
         await self._set_keep(True)
         try:

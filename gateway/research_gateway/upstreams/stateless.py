@@ -1,7 +1,7 @@
-"""Requests of MCP 2026-07-28 over HTTP, which has no sessions: each is an HTTP request in the task of its caller.
+"""Sessionless requests of MCP 2026-07-28 over HTTP, sent in the caller's task.
 
-The SDK's client would take several tasks and streams to it. Here a failure is raised where the request was made, and
-what comes before an answer is told in the context of its request.
+The SDK's client uses several tasks and streams for each request. Here errors are raised at the call, and
+notifications are handled in the context of their request.
 """
 
 import itertools
@@ -24,31 +24,31 @@ from research_shared.logs import get_logger
 log = get_logger("research.upstreams")
 
 MAX_EVENT_BYTES = 1 << 20
-"""One event at most, as for a client that is connected directly."""
+"""Size limit of one event, the same as for direct clients."""
 MAX_ANSWER_BYTES = 32 << 20
-"""An answer that is no event stream; what clients get is held to less by the gateway's own limit."""
+"""Size limit of a JSON response. The gateway's response limit is lower."""
 
 _HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 _numbers = itertools.count(1)
 
-Told = Callable[[JSONRPCNotification], Awaitable[None]]
+OnNotification = Callable[[JSONRPCNotification], Awaitable[None]]
 
 
 class StatelessHttp:
-    """What a client session puts its requests through; `told` is awaited for each notification before an answer."""
+    """Dispatcher of a client session. `on_notification` is awaited for each notification that precedes the response."""
 
-    def __init__(self, transport: PooledHttpTransport, told: Told) -> None:
+    def __init__(self, transport: PooledHttpTransport, on_notification: OnNotification) -> None:
         self._transport = transport
-        self._told = told
+        self._on_notification = on_notification
 
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
-        """The result of one request.
+        """Send one request and return its result.
 
         Raises:
-            MCPError: the upstream answered with an error, or with what is no answer.
-            httpx2.HTTPError: it could not be reached, turned the request away unread, or broke off.
+            MCPError: the upstream answered with an error or an invalid response.
+            httpx2.HTTPError: the upstream was unreachable, overloaded, or disconnected.
         """
         options = opts or {}
         progress = options.get("on_progress")
@@ -77,7 +77,7 @@ class StatelessHttp:
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> None:
-        """Send nothing: over HTTP, this revision has no notifications from a client."""
+        """Do nothing: in this revision, clients send no notifications over HTTP."""
 
     async def _answer(
         self, response: httpx2.Response, progress: ProgressFnT | None
@@ -93,7 +93,7 @@ class StatelessHttp:
         if kind == "text/event-stream":
             return await self._streamed(response, progress)
         if not isinstance(told, JSONRPCResponse | JSONRPCError):
-            raise MCPError(mcp_types.PARSE_ERROR, f"the server answered with what is no answer ({kind})")
+            raise MCPError(mcp_types.PARSE_ERROR, f"the server sent an invalid response ({kind})")
         return told
 
     async def _streamed(
@@ -106,22 +106,22 @@ class StatelessHttp:
             if isinstance(message, JSONRPCResponse | JSONRPCError):
                 return message
             if message is None:
-                raise MCPError(mcp_types.PARSE_ERROR, "an event of the server is no message")
+                raise MCPError(mcp_types.PARSE_ERROR, "the server sent an event that is no JSON-RPC message")
             if isinstance(message, JSONRPCNotification):
                 await self._tell(message, progress)
             else:
-                log.debug("a question outside of an answer is passed over", method=message.method)
-        raise MCPError(mcp_types.CONNECTION_CLOSED, "the event stream ended without an answer")
+                log.debug("server request ignored", method=message.method)
+        raise MCPError(mcp_types.CONNECTION_CLOSED, "the event stream ended without a response")
 
     async def _tell(self, message: JSONRPCNotification, progress: ProgressFnT | None) -> None:
         try:
             if message.method != "notifications/progress":
-                await self._told(message)
+                await self._on_notification(message)
             elif progress is not None:
                 told = mcp_types.ProgressNotificationParams.model_validate(message.params)
                 await progress(told.progress, told.total, told.message)
-        except Exception as error:  # noqa: BLE001  (what cannot be told is lost; the answer is not)
-            log.debug("a notification is not passed on", method=message.method, error=repr(error))
+        except Exception as error:  # noqa: BLE001  (a lost notification must not fail the call)
+            log.debug("forwarding a notification failed", method=message.method, error=repr(error))
 
 
 async def _read(response: httpx2.Response) -> bytes:
@@ -129,7 +129,7 @@ async def _read(response: httpx2.Response) -> bytes:
     async for part in response.aiter_bytes():
         body += part
         if len(body) > MAX_ANSWER_BYTES:
-            raise MCPError(mcp_types.INTERNAL_ERROR, "the answer is too large")
+            raise MCPError(mcp_types.INTERNAL_ERROR, "the response is too large")
     return bytes(body)
 
 

@@ -1,4 +1,4 @@
-"""How upstream servers are reached: over HTTP with one pool of connections for each of them, or over pipes."""
+"""Transports to upstream servers: HTTP with one connection pool for each upstream, or stdio."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,17 +19,17 @@ log = get_logger("research.upstreams")
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 300.0
 KEEPALIVE_S = 4.0
-"""Less than the 5 s after which usual servers close an idle connection: a request must not meet its closing."""
+"""Below the 5 s idle timeout of common servers, so that no request meets a closing connection."""
 REST_TIMEOUT_S = 0.05
-"""How long the end of an answered event stream is waited for."""
+"""Time to wait for the end of an event stream after its response."""
 OVERLOADED = frozenset({429, 502, 503, 504, 529})
-"""Statuses that come from in front of a server, or from one that does not want the request now."""
+"""Statuses of proxies and of overloaded servers."""
 
 
 class PooledHttpTransport(ClientTransport):
-    """Streamable HTTP over connections that all sessions of one upstream share.
+    """Streamable HTTP over one connection pool for all sessions of an upstream.
 
-    Nothing of a client's own request goes upstream with it: neither its credentials nor its headers.
+    Credentials and headers of downstream clients are never forwarded.
     """
 
     def __init__(self, transport: StreamableHttpTransport) -> None:
@@ -42,7 +42,7 @@ class PooledHttpTransport(ClientTransport):
 
     @asynccontextmanager
     async def connections(self) -> AsyncIterator[httpx2.AsyncClient]:
-        """The shared connections, which stay open for as long as the block lasts."""
+        """Yield the shared HTTP client; it stays open while the block runs."""
         self._users += 1
         try:
             yield self._shared()
@@ -58,7 +58,7 @@ class PooledHttpTransport(ClientTransport):
                 follow_redirects=True,
                 timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 transport=_ReusingTransport(
-                    # Each session of before 2026-07-28 keeps a stream open: a cap would be one on clients.
+                    # Each session before 2026-07-28 keeps a stream open: a connection limit would limit clients.
                     limits=httpx2.Limits(
                         max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S
                     )
@@ -81,7 +81,7 @@ class PooledHttpTransport(ClientTransport):
             yield session
 
     async def keep(self, keep: bool) -> None:
-        """Keep connections for later use, or none from now on; those in use stay open until they are done with."""
+        """Set whether idle connections are kept. Connections in use close after their request."""
         self._keep = keep
         await self._close_unused()
 
@@ -93,10 +93,9 @@ class PooledHttpTransport(ClientTransport):
 
 
 class _RestRead(httpx2.AsyncByteStream):
-    """A response body whose rest is read before it is closed.
+    """Response body that is drained before it is closed.
 
-    The SDK closes an event stream as soon as it has the answer. Only what has been read to its end leaves a connection
-    that can be used again, and a server ends the stream right after the answer.
+    The SDK closes an event stream right after the response. A connection is only reusable after a complete read.
     """
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
@@ -113,17 +112,17 @@ class _RestRead(httpx2.AsyncByteStream):
                 async for _ in self._chunks:
                     pass
         except httpx2.HTTPError as error:
-            log.debug("a response broke off at its end", error=repr(error))
+            log.debug("draining a response failed", error=repr(error))
         finally:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
 
 
 class _ReusingTransport(httpx2.AsyncHTTPTransport):
-    """Keeps connections usable whose response is an event stream."""
+    """Makes connections reusable after an event stream."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send the request; its response is read to the end when it is closed."""
+        """Send the request. Its response is drained when it is closed."""
         response = await super().handle_async_request(request)
         if request.method == "POST" and isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _RestRead(response.stream)
@@ -131,13 +130,13 @@ class _ReusingTransport(httpx2.AsyncHTTPTransport):
 
 
 async def _raise_if_unavailable(response: httpx2.Response) -> None:
-    """Let a refusal keep its status: the SDK's transport would make a nameless protocol error of it."""
+    """Raise `HTTPStatusError` for an overloaded server: the SDK's transport would drop the status."""
     if response.status_code in OVERLOADED:
         response.raise_for_status()
 
 
 def transport_of(server: MCPServerTypes) -> ClientTransport | Callable[[], ClientTransport]:
-    """How a configured server is reached: over shared connections where it speaks Streamable HTTP, else anew each time."""
+    """Return the shared transport of a Streamable HTTP server, else a factory of one transport for each session."""
     transport = server.to_transport()
     if type(transport) is StreamableHttpTransport:
         return PooledHttpTransport(transport)

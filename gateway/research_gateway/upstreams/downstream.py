@@ -1,4 +1,4 @@
-"""The client's side of a relayed call: whatever the upstream asks or tells is passed on to the client, unchanged."""
+"""The downstream side of a relayed call: forwards the upstream's requests and notifications to the client."""
 
 import weakref
 from contextvars import ContextVar
@@ -17,12 +17,12 @@ from research_shared.tools.progress import send_log
 
 ResultT = TypeVar("ResultT", bound=BaseModel)
 
-current_front: ContextVar["Front | None"] = ContextVar("research_front", default=None)
-"""The call on whose behalf something is sent upstream. Over HTTP what comes back arrives in the same context."""
+current_downstream: ContextVar["DownstreamRequest | None"] = ContextVar("research_downstream", default=None)
+"""The downstream request being relayed. Over HTTP, upstream messages arrive in the same context."""
 
 
-class Front:
-    """One request of a client, as far as its relay needs it. `relayed` says whether the client has been told anything."""
+class DownstreamRequest:
+    """One request of a downstream client. `relayed` is True once anything has been forwarded to the client."""
 
     def __init__(self, request: FastMCPRequestContext, server: FastMCP[Any]) -> None:
         self._request = request
@@ -30,14 +30,14 @@ class Front:
         self.relayed = False
 
     @classmethod
-    def of(cls, context: Context) -> "Front | None":
-        """The front of the request that is being served, if there is one."""
+    def of(cls, context: Context) -> "DownstreamRequest | None":
+        """Return the request being served in `context`, or None outside a request."""
         request = context.request_context
         return cls(request, context.fastmcp) if request is not None else None
 
     @property
     def modern(self) -> bool:
-        """Whether the client speaks 2026-07-28 or later, where nothing can be pushed to it."""
+        """Whether the client speaks 2026-07-28 or later, which has no server-to-client requests."""
         return self._request.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     @property
@@ -47,36 +47,36 @@ class Front:
 
     @property
     def connection(self) -> Any:
-        """The client's connection: for the whole session before 2026-07-28, for this request since then."""
+        """The client's connection. It lasts for the session before 2026-07-28, for this request since then."""
         return self._request.session._connection  # noqa: SLF001  (as FastMCP's own stateful proxy does)
 
     @property
     def capabilities(self) -> mcp_types.ClientCapabilities:
-        """What the client declared, without extensions: the gateway relays none of their messages."""
+        """The client's declared capabilities, without extensions: their messages are not relayed."""
         declared = self._request.session.client_capabilities or mcp_types.ClientCapabilities()
         return declared.model_copy(update={"extensions": None, "experimental": None})
 
     @property
     def client_info(self) -> mcp_types.Implementation | None:
-        """Who the client says it is."""
+        """The client's declared name and version."""
         params = self._request.session.client_params
         return params.client_info if params is not None else None
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Pass a progress report on."""
-        # The gateway watches progress that its client has not asked for.
+        """Forward a progress report."""
+        # The gateway also observes progress that the client did not request.
         self.relayed = self.relayed or "progressToken" in (self._request.meta or {})
         with bind_request_context(self._request._srctx):  # noqa: SLF001
             await Context(self._serving()).report_progress(progress, total, message)
 
     async def log(self, params: mcp_types.LoggingMessageNotificationParams) -> None:
-        """Pass a log line on, at the level that the client wants."""
+        """Forward a log line if the client's level admits it."""
         self.relayed = True
         with bind_request_context(self._request._srctx):  # noqa: SLF001
             await send_log(self._serving(), params.level, params.data, params.logger)
 
     async def ask(self, request: Any, result_type: type[ResultT]) -> ResultT | mcp_types.ErrorData:
-        """Put a question of the upstream to the client; what the client answers, errors included."""
+        """Forward a request of the upstream to the client. Return its result, or its error as data."""
         self.relayed = True
         related = ServerMessageMetadata(related_request_id=self._request.request_id)
         try:
@@ -87,11 +87,11 @@ class Front:
             return error.error
 
     async def notify(self, notification: Any) -> None:
-        """Pass on that a list has changed."""
+        """Forward a list-changed notification."""
         await self._request.session.send_notification(notification)
 
     def _serving(self) -> FastMCP[Any]:
         server = self._server()
         if server is None:
-            raise RuntimeError("the server of this request is gone")
+            raise RuntimeError("the server of this request has been garbage-collected")
         return server
