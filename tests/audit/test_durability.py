@@ -292,7 +292,7 @@ async def test_a_result_is_withheld_when_its_end_cannot_be_recorded(
 async def test_a_log_that_is_taken_away_is_noticed(
     gone: str, options: AuditOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("research_gateway.audit.log.file.PLACE_CHECK_S", 0.0)
+    monkeypatch.setattr("research_gateway.audit.log.file.FILE_CHECK_INTERVAL_S", 0.0)
     directory = tmp_path / "logs"
     directory.mkdir()
     log = directory / "audit.jsonl"

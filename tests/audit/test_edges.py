@@ -309,7 +309,7 @@ async def test_an_unexpected_failure_of_the_writer_reaches_its_callers(
     def fail(*_args: Any, **_kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("research_gateway.audit.log.file.PLACE_CHECK_S", 0.0)
+    monkeypatch.setattr("research_gateway.audit.log.file.FILE_CHECK_INTERVAL_S", 0.0)
     async with AuditTrail(replace(options, on_failure="open")) as trail:
         with monkeypatch.context() as broken:
             broken.setattr(FileLog, "append", fail)

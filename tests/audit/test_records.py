@@ -31,9 +31,9 @@ from research_gateway.audit.request.describe import (
 from research_gateway.audit.request.outcome import (
     Outcome,
     facts_shown,
-    judged,
     of_exception,
     of_result,
+    reclassify_out_of_scope,
     size_of,
 )
 from research_gateway.audit.request.rounds import MAX_WAITING, Rounds
@@ -373,9 +373,9 @@ def test_outcomes_are_decided_by_code() -> None:
     assert of_result(None) == Outcome("ok")
     missing = Outcome("error", "document_not_found")
     asked = {"documents": [{"root": "research", "path": "b/x.md"}]}
-    assert judged(missing, asked, {}) == missing
-    assert judged(missing, asked, {"scope": ["b"]}) == missing
-    assert judged(missing, asked, {"scope": ["a"]}) == Outcome("denied", "outside_scope")
+    assert reclassify_out_of_scope(missing, asked, {}) == missing
+    assert reclassify_out_of_scope(missing, asked, {"scope": ["b"]}) == missing
+    assert reclassify_out_of_scope(missing, asked, {"scope": ["a"]}) == Outcome("denied", "outside_scope")
 
 
 def test_facts_that_are_no_metadata_are_left_out() -> None:

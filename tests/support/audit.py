@@ -11,8 +11,8 @@ from fastmcp import Context, FastMCP
 from fastmcp.exceptions import AuthorizationError, ToolError
 
 from research_gateway.audit import AuditMiddleware, AuditOptions, AuditTrail
+from research_gateway.audit.check.chain_verifier import Expectations
 from research_gateway.audit.check.verify import Report, collect, verify
-from research_gateway.audit.check.walk import Expectations
 from research_gateway.audit.log.chain import Chain, Event
 from research_gateway.audit.log.file import open_log
 from research_shared.access.roots import Root

@@ -15,9 +15,9 @@ from research_gateway.audit.request.describe import capped, describe, params_of,
 from research_gateway.audit.request.outcome import (
     Outcome,
     facts_shown,
-    judged,
     of_exception,
     of_result,
+    reclassify_out_of_scope,
     size_of,
 )
 from research_gateway.audit.request.rounds import Rounds, asked_state, state_digest
@@ -57,7 +57,7 @@ class AuditMiddleware(Middleware):
         call = _Call(self, context)
         token = _current.set(call.call_id)
         try:
-            async with self.trail.held():
+            async with self.trail.keep_open():
                 return await self._audited(call, context, call_next)
         except AuditUnavailable as refusal:
             if context.method == "tools/call":
@@ -134,7 +134,7 @@ class _Call:
 
     def end(self, outcome: Outcome, facts: Mapping[str, Any], result: object = None) -> Event:
         """The event of the end."""
-        outcome = judged(outcome, self.fields, facts)
+        outcome = reclassify_out_of_scope(outcome, self.fields, facts)
         fields = self._event("end")
         for name in ("server", "method", "tool", "prompt", "uri"):
             if name in self.fields:

@@ -83,11 +83,11 @@ class AuditTrail:
         return self._users > 0
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Have the trail open while the block lasts, also when whoever entered it has left.
+    async def keep_open(self) -> AsyncIterator[None]:
+        """Keep the trail open while the block runs, even if its lifespan ends meanwhile.
 
-        A server's lifespan ends with the first client in its own process, while others may go on. When the trail cannot
-        be opened, the block runs without it.
+        A server's lifespan ends with its first in-process client, while others may still be served. If the trail
+        cannot be opened, the error is logged and the block runs without it.
         """
         try:
             await self.__aenter__()

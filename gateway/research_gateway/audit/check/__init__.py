@@ -1,4 +1,4 @@
-"""Checking and reading audit logs."""
+"""Verification and display of audit logs."""
 
 from typing import TYPE_CHECKING
 

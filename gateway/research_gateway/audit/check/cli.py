@@ -9,9 +9,9 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.text import Text
 
+from research_gateway.audit.check.chain_verifier import Expectations
 from research_gateway.audit.check.show import print_call, records_of, table_of, visible
 from research_gateway.audit.check.verify import Report, collect, verify
-from research_gateway.audit.check.walk import Expectations
 from research_shared.base_errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def show(
 
 
 def _rounds(paths: list[Path], call: str) -> list[dict[str, Any]]:
-    """The records of the logical calls that the id belongs to."""
+    """Return the records of all logical calls whose id starts with `call`, all rounds included."""
     wanted = {
         str(record.get("logical_call_id", record["call_id"]))
         for record in records_of(paths)

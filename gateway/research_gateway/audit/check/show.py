@@ -1,4 +1,4 @@
-"""Audit records as people read them."""
+"""Renders audit records for people."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ _FRAME = frozenset({"schema", "chain", "seq", "prev", "hash"})
 
 
 def visible(value: object) -> str:
-    """Text that cannot steer a terminal: whatever does not print is shown as its escape."""
+    """Escape characters that are not printable, so that a value cannot control the terminal."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def records_of(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """The intact records of some files; what is damaged is for `verify` to tell."""
+    """Yield the fields of all valid records of the files. Invalid lines are skipped; `verify` reports them."""
     for path in paths:
         with path.open("rb") as file:
             for line in file:
@@ -55,7 +55,7 @@ def _documents(record: Mapping[str, Any]) -> str:
 
 
 def table_of(records: Iterable[Mapping[str, Any]]) -> Table:
-    """One line for each record."""
+    """Return a table with one row for each record."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("seq", "time", "event", "call", "method", "what", "documents", "result", "ms"):
         table.add_column(
@@ -77,7 +77,7 @@ def table_of(records: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def print_call(console: Console, records: Sequence[Mapping[str, Any]]) -> None:
-    """Every field of the records of one call."""
+    """Print all fields of the records of one call."""
     for record in records:
         console.print(
             Text(

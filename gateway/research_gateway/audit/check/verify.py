@@ -1,4 +1,4 @@
-"""Reading a log back and finding the first record that is not what was written."""
+"""Verifies the files of a log and finds the first bad record."""
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from research_gateway.audit.check.walk import Bad, Expectations, Problem, Walk
+from research_gateway.audit.check.chain_verifier import (
+    ChainVerifier,
+    Expectations,
+    Problem,
+    VerificationError,
+)
 from research_gateway.audit.log.files import LogName, split_name
 from research_gateway.audit.log.format import Position, Record, parse
 from research_gateway.audit.log.head import Head, decode_head
@@ -18,7 +23,7 @@ SNAPSHOT_ATTEMPTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What verifying one log found. `unfinished` counts calls with a start and no end."""
+    """Result of verifying one log. `unfinished` counts calls with a start and no end."""
 
     log: str
     files: int
@@ -32,13 +37,13 @@ class Report:
 
     @property
     def intact(self) -> bool:
-        """Whether every record is what was written and none is missing."""
+        """Whether no record was changed, added or removed."""
         return self.problem is None
 
 
 @dataclass(frozen=True, slots=True)
 class LogFiles:
-    """The files of one log that are meant: those with a number, and, when it is `live`, whatever else it has."""
+    """The selected files of one log: `segments`, and if `live`, also all its other files."""
 
     names: LogName
     segments: Mapping[int, Path]
@@ -46,13 +51,17 @@ class LogFiles:
 
     @property
     def files(self) -> list[Path]:
-        """The files that are there, in the order in which they were written."""
+        """The existing files, in the order in which they were written."""
         with self.opened() as parts:
             return [part.path for part in parts]
 
     @contextmanager
     def opened(self) -> Iterator[list["Part"]]:
-        """The files as they are at one moment, although the log may be rotated in the meantime."""
+        """Yield a consistent snapshot of the files, even if the log is rotated meanwhile.
+
+        Raises:
+            OSError: a file cannot be opened, or rotations never stop.
+        """
         if not self.live:
             yield [Part(number, path) for number, path in sorted(self.segments.items())]
             return
@@ -75,14 +84,14 @@ class LogFiles:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a log; the one that is being written has no number and is open already."""
+    """One file of a log. The file in use has no number and is already open."""
 
     number: int | None
     path: Path
     file: BinaryIO | None = None
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Its lines with their numbers, each cut at a length that no record has."""
+        """Yield `(line number, line)`. Longer lines than any record are split."""
         with self.path.open("rb") if self.file is None else nullcontext(self.file) as file:
             file.seek(0)
             number = 0
@@ -99,10 +108,10 @@ def _open(path: Path) -> BinaryIO | None:
 
 
 def collect(paths: Sequence[Path]) -> list[LogFiles]:
-    """The logs that some files belong to. The file that is being written stands for the whole log.
+    """Group files by log. The file in use selects the whole log.
 
     Raises:
-        FileNotFoundError: a file is missing and nothing says that it ever was there.
+        FileNotFoundError: neither the file nor its head file exists.
     """
     given: dict[LogName, tuple[dict[int, Path], bool]] = {}
     for path in paths:
@@ -120,81 +129,81 @@ def collect(paths: Sequence[Path]) -> list[LogFiles]:
 
 def _read(line: bytes, sequence: int) -> Record:
     if not line.endswith(b"\n"):
-        raise Bad("changed", "the line is incomplete", sequence)
+        raise VerificationError("changed", "the line is incomplete", sequence)
     try:
         return parse(line[:-1])
     except ValueError as error:
-        raise Bad("changed", str(error), sequence) from None
+        raise VerificationError("changed", str(error), sequence) from None
 
 
-def _walk_part(walk: Walk, part: Part, *, last: bool) -> Problem | None:
+def _verify_part(verifier: ChainVerifier, part: Part, *, last: bool) -> Problem | None:
     line_number = 0
     for line_number, line in part.lines():
         if last and not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
-            walk.notes.append(
+            verifier.notes.append(
                 f"{part.path.name}: an incomplete last line, as a crash leaves it, was not counted"
             )
             break
         try:
-            expected = walk.at.sequence + 1 if walk.at is not None else 0
-            walk.take(_read(line, expected), part.number, first_of_file=line_number == 1)
-        except Bad as bad:
-            return Problem(bad.code, bad.message, part.path.name, line_number, bad.sequence)
+            expected = verifier.at.sequence + 1 if verifier.at is not None else 0
+            verifier.check(_read(line, expected), part.number, first_of_file=line_number == 1)
+        except VerificationError as error:
+            return Problem(error.code, error.message, part.path.name, line_number, error.sequence)
     if line_number == 0 and not last:
         return Problem("head_truncated", "the file is empty", part.path.name)
     return None
 
 
 def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
-    """Check one log.
+    """Verify one log.
 
     Raises:
         OSError: a file cannot be read.
     """
     expected = expected or Expectations()
     head = _head_of(log, expected)
-    walk = Walk(expected, head, whole=log.live)
+    verifier = ChainVerifier(expected, head, whole=log.live)
     with log.opened() as parts:
-        problem = _walk(walk, parts[_begin(parts, expected) :], live=log.live)
+        problem = _verify_parts(verifier, parts[_begin(parts, expected) :], live=log.live)
     if problem is None and log.live:
         try:
-            # read again, because a log in use may have grown while it was read
+            # read again: a log in use may have grown meanwhile
             latest = _head_of(log, expected)
-            walk.finish(latest.limit if latest is not None else -1)
-        except Bad as bad:
-            problem = Problem(bad.code, bad.message, log.names.path.name, None, bad.sequence)
+            verifier.finish(latest.limit if latest is not None else -1)
+        except VerificationError as error:
+            problem = Problem(error.code, error.message, log.names.path.name, None, error.sequence)
     elif problem is None:
-        walk.notes.append(
+        verifier.notes.append(
             "only finished files were checked; name the file in use to check the end of the log"
         )
-    if expected.key is None and walk.every is not None:
-        walk.notes.append("the log is signed, but the signatures were not checked: no key is set")
+    if expected.key is None and verifier.every is not None:
+        verifier.notes.append("the log is signed, but the signatures were not checked: no key is set")
     return Report(
         log=log.names.path.name,
         files=len(parts),
-        records=walk.records,
-        calls=walk.calls,
-        unfinished=len(walk.underway),
-        lost=walk.lost,
-        last=walk.at,
+        records=verifier.records,
+        calls=verifier.calls,
+        unfinished=len(verifier.open_calls),
+        lost=verifier.lost,
+        last=verifier.at,
         problem=problem,
-        notes=tuple(walk.notes),
+        notes=tuple(verifier.notes),
     )
 
 
-def _walk(walk: Walk, parts: Sequence[Part], *, live: bool) -> Problem | None:
+def _verify_parts(verifier: ChainVerifier, parts: Sequence[Part], *, live: bool) -> Problem | None:
     before: int | None = None
     for part in parts:
         if part.number is not None and before is not None and part.number != before + 1:
             return Problem("missing", f"part {before + 1} of the log is missing before it", part.path.name)
         before = part.number
-        if problem := _walk_part(walk, part, last=live and part is parts[-1]):
+        if problem := _verify_part(verifier, part, last=live and part is parts[-1]):
             return problem
     return None
 
 
 def _begin(parts: Sequence[Part], expected: Expectations) -> int:
-    """The file with which an acknowledged chain begins; what came before it has been looked into."""
+    """Return the index of the file that starts the last acknowledged chain, 0 if there is none."""
     begin = 0
     for index, part in enumerate(parts if expected.acknowledged else ()):
         with suppress(ValueError, StopIteration):

@@ -1,4 +1,4 @@
-"""The audit log: records chained by hashes, written by one thread, with a head file that shows a cut."""
+"""The audit log: hash-chained records, written by one thread, with a head file that reveals truncation."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Events before they are records: JSON bodies that the log puts into its chain."""
+"""Events, and their encoding as chained records."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ def _second(seconds: int) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC, to the microsecond."""
+    """Format seconds since the epoch as RFC 3339 in UTC, with microseconds."""
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{_second(whole)}.{micros:06d}Z"
 
 
 def seconds_of(stamp: str) -> float:
-    """The inverse of `timestamp`."""
+    """Parse a `timestamp` into seconds since the epoch."""
     return datetime.fromisoformat(stamp).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event, encoded. `phase` and `call_id` let the log know which calls are under way."""
+    """An encoded event. `phase` and `call_id` tell the log which calls are in flight."""
 
     body: str
     call_id: str | None = None
@@ -38,20 +38,20 @@ class Event:
 
     @classmethod
     def of(cls, kind: str, now: float, /, **fields: Any) -> Self:
-        """An event about the log itself."""
+        """Create an event about the log itself."""
         return cls(to_json({"event": kind, "time": timestamp(now), **fields}))
 
 
 @dataclass(slots=True)
 class Chain:
-    """Turns events into lines; with a key it adds a signed checkpoint after every so many records."""
+    """Encodes events as lines. With a key, adds a signed checkpoint every `checkpoint_every` records."""
 
     key: bytes | None
     checkpoint_every: int
     clock: Clock
 
     def genesis(self, at: Position, **fields: Any) -> Event:
-        """The event that begins a chain."""
+        """Return the first event of a chain."""
         return Event.of(
             "genesis",
             self.clock(),
@@ -62,14 +62,14 @@ class Chain:
         )
 
     def checkpoint(self, at: Position) -> Event:
-        """A signature over all records up to `at`."""
+        """Return a signed checkpoint of all records up to `at`."""
         if self.key is None:
             raise AssertionError("only a keyed chain has checkpoints")
         mac = sign(self.key, "checkpoint", at.chain, at.sequence, at.digest)
         return Event.of("checkpoint", self.clock(), key_id=key_id(self.key), mac=mac)
 
     def encode(self, at: Position, events: list[Event], *, final: bool = False) -> tuple[bytes, Position]:
-        """The lines of the events and the position behind them; a `final` batch ends with a checkpoint."""
+        """Return the lines of the events and the position behind them. A `final` batch ends with a checkpoint."""
         lines: list[bytes] = []
         for event in events:
             line, at = at.append(event.body)

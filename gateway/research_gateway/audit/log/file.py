@@ -1,4 +1,4 @@
-"""The log in a file: appended to, never rewritten, continued by the next process and rotated when it is full."""
+"""Append-only log file. The next process resumes it; a full file is rotated."""
 
 import errno
 import os
@@ -21,18 +21,19 @@ from research_gateway.audit.log.files import (
 )
 from research_gateway.audit.log.format import Position
 from research_gateway.audit.log.head import Head, HeadFile
-from research_gateway.audit.log.recovery import Contents, look_into, objection, open_calls
+from research_gateway.audit.log.recovery import LogContents, inspect_tail, open_calls, rejection_reason
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import ConfigurationError
 
-PLACE_CHECK_S = 0.02
-"""How long it may go unnoticed that a log was taken away or changed, in seconds."""
-_GREETING = 100
+FILE_CHECK_INTERVAL_S = 0.02
+"""Interval in seconds at which the open file is compared with the one at its path."""
+STARTUP_BATCH = 100
+"""Startup records written at once. The head file must not be more than `MAX_BATCH_RECORDS` behind."""
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
 
 class FileLog:
-    """A log in a file of its own, see `open_log`."""
+    """A log file. Create it with `open_log`."""
 
     def __init__(
         self, name: LogName, options: AuditOptions, chain: Chain, origin: Mapping[str, Any], head: HeadFile
@@ -47,43 +48,43 @@ class FileLog:
         self._fd: int | None = None
         self._size = 0
         self._dirty = False
-        self._place_known_until = 0.0
+        self._file_checked_until = 0.0
         self._segment = 0
         self._since = chain.clock()
         self._calls: dict[str, None] = {}
 
     # Opening
 
-    def resume(self) -> bool:
-        """Continue the log that is there or begin one; False when another process holds it."""
+    def open(self) -> bool:
+        """Resume the existing log or create one. Return False if another process has locked it."""
         path = self._names.path
         head = self._head.last
         try:
             path.lstat()
         except FileNotFoundError:
-            self._begin_file(head, torn=0)
+            self._begin_file(head, partial_line_bytes=0)
             return True
         fd = open_private(path, os.O_RDWR | os.O_APPEND)
         if not lock(fd):
             os.close(fd)
             return False
-        found = look_into(fd)
+        found = inspect_tail(fd)
         if found.end == 0:
             os.close(fd)
             path.unlink()
-            self._begin_file(head, torn=found.torn)
-        elif reason := objection(found, head, self._options.key):
+            self._begin_file(head, partial_line_bytes=found.partial_line_bytes)
+        elif reason := rejection_reason(found, head, self._options.key):
             os.close(fd)
             self._begin_chain(head, reason, aside=True)
         else:
-            self._adopt(fd, found, head)
+            self._resume(fd, found, head)
         return True
 
-    def _adopt(self, fd: int, found: Contents, head: Head | None) -> None:
+    def _resume(self, fd: int, found: LogContents, head: Head | None) -> None:
         first, last = found.first, found.last
         if first is None or last is None or head is None:
-            raise AssertionError("only a log without objections is adopted")
-        if found.torn:
+            raise AssertionError("only a log without a rejection reason is resumed")
+        if found.partial_line_bytes:
             os.ftruncate(fd, found.end)
         self._fd, self._size, self.at = fd, found.end, last.position
         self._segment = first.fields["segment"]
@@ -92,42 +93,42 @@ class FileLog:
             with os.fdopen(os.dup(fd), "rb") as file:
                 file.seek(0)
                 self._calls = open_calls(file)
-        self._greet(torn=found.torn, opened=True)
+        self._write_startup_records(partial_line_bytes=found.partial_line_bytes, opened=True)
 
-    def _begin_file(self, head: Head | None, *, torn: int) -> None:
-        """Begin when there is no file: the first start, a crash within a rotation, or somebody took it away."""
+    def _begin_file(self, head: Head | None, *, partial_line_bytes: int) -> None:
+        """Create the file. It is missing at the first start, after a crash during a rotation, or when it was removed."""
         segments = self._names.segments()
         if head is None:
             if segments:
                 self._begin_chain(None, "head_missing")
             else:
-                self._begin_chain(None, None, torn=torn)
+                self._begin_chain(None, None, partial_line_bytes=partial_line_bytes)
         elif head.position.sequence < 0:
-            self._begin_chain(None, None, torn=torn)
+            self._begin_chain(None, None, partial_line_bytes=partial_line_bytes)
         elif (number := self._rotated(head)) is not None:
             self._segment = number
             self._continue()
-            self._greet(torn=torn, opened=True)
+            self._write_startup_records(partial_line_bytes=partial_line_bytes, opened=True)
         else:
             self._begin_chain(head, "missing")
 
     def _rotated(self, head: Head) -> int | None:
-        """The number of the newest segment when it goes as far as the head, so that nothing is missing."""
+        """Return the number of the newest segment if it ends at the head, so that no record is missing; else None."""
         segments = self._names.segments()
         number = max(segments, default=0)
         if number != head.segment:
             return None
         fd = open_private(segments[number], os.O_RDONLY)
         with os.fdopen(fd, "rb") as file:
-            found = look_into(fd)
-            if objection(found, head, self._options.key) or found.last is None:
+            found = inspect_tail(fd)
+            if rejection_reason(found, head, self._options.key) or found.last is None:
                 return None
             self.at = found.last.position
             self._calls = open_calls(file)
         return number
 
     def _begin_chain(
-        self, head: Head | None, reason: str | None, *, aside: bool = False, torn: int = 0
+        self, head: Head | None, reason: str | None, *, aside: bool = False, partial_line_bytes: int = 0
     ) -> None:
         segments = self._names.segments()
         number = max([*segments, 0 if aside or head is None else head.segment, 0])
@@ -148,10 +149,10 @@ class FileLog:
             }
         genesis = self._chain.genesis(self.at, **self._origin, segment=self._segment, supersedes=supersedes)
         self._create([genesis])
-        self._greet(torn=torn, opened=False)
+        self._write_startup_records(partial_line_bytes=partial_line_bytes, opened=False)
 
     def _continue(self) -> None:
-        """Begin the next file of the chain."""
+        """Create the next file of the chain."""
         self._segment += 1
         listed = list(self._calls)[:MAX_LISTED_CALLS]
         try:
@@ -177,35 +178,35 @@ class FileLog:
                 path.unlink()
             raise
 
-    def _greet(self, *, torn: int, opened: bool) -> None:
-        """Say that this process writes from here on, what was repaired, and that the last one's calls are over."""
+    def _write_startup_records(self, *, partial_line_bytes: int, opened: bool) -> None:
+        """Write `repaired` and `opened` records, and an `end` for each call that the last process left open."""
         now = self._chain.clock()
         events = []
-        if torn:
-            events.append(Event.of("repaired", now, torn_bytes=torn))
+        if partial_line_bytes:
+            events.append(Event.of("repaired", now, torn_bytes=partial_line_bytes))
         if opened:
             events.append(Event.of("opened", now, **self._origin, segment=self._segment))
         for call_id in self._calls:
             body = {"call_id": call_id, "outcome": "error", "reason": "process_ended", "recovered": True}
             events.append(Event.of("end", now, **body))
-        for first in range(0, len(events), _GREETING):
-            self._commit(events[first : first + _GREETING])
+        for first in range(0, len(events), STARTUP_BATCH):
+            self._commit(events[first : first + STARTUP_BATCH])
         self._calls.clear()
 
     # Writing
 
     def append(self, events: list[Event]) -> None:
-        """Write the events as records, all of them or none.
+        """Write the events as records, all or none.
 
         Raises:
-            OSError: they are not written; the log is as it was before.
+            OSError: no event was written; the log is unchanged.
         """
         if self._head.is_closed:
             raise OSError(errno.EBADF, "the audit log is closed")
         if self._fd is None:
             self._check_head()
             self._continue()
-        self._check_place(self._file)
+        self._check_file(self._file)
         if self._size >= self._options.max_bytes or (
             self._chain.clock() - self._since >= self._options.max_age_s
         ):
@@ -225,24 +226,28 @@ class FileLog:
             raise OSError(errno.EBADF, "the audit log is closed")
         return self._fd
 
-    def _check_place(self, fd: int) -> None:
+    def _check_file(self, fd: int) -> None:
         if self._dirty:
             os.ftruncate(fd, self._size)
             self._dirty = False
-        # each of these calls gives the interpreter away and may wait long for it in a busy process
+        # each of these system calls releases the GIL and may wait for it in a busy process
         now = time.monotonic()
-        if now < self._place_known_until:
+        if now < self._file_checked_until:
             return
-        self._place_known_until = 0.0
+        self._file_checked_until = 0.0
         if os.fstat(fd).st_size != self._size:
-            raise OSError(errno.EIO, "the audit log has been changed by another program")
+            raise OSError(errno.EIO, "the audit log was modified by another program")
         if not is_named(fd, self._names.path):
             raise OSError(errno.ENOENT, "the audit log is no longer where it was")
         self._check_head()
-        self._place_known_until = now + PLACE_CHECK_S
+        self._file_checked_until = now + FILE_CHECK_INTERVAL_S
 
     def _check_head(self) -> None:
-        """Make sure that the directory is still the one in which the log was opened."""
+        """Check that the head file is still at its path.
+
+        Raises:
+            OSError: it was moved, removed or replaced.
+        """
         if not self._head.is_in_place():
             raise OSError(errno.ENOENT, "the head file of the audit log is no longer where it was")
 
@@ -268,9 +273,9 @@ class FileLog:
         if self._options.key is not None:
             self._commit([], final=True)
         self.sync()
-        # What is renamed must be what was written, and not take the place of anything.
-        self._place_known_until = 0.0
-        self._check_place(fd)
+        # Rename only the file that was written, and never over another file.
+        self._file_checked_until = 0.0
+        self._check_file(fd)
         target = self._names.segment(self._segment)
         if os.path.lexists(target):
             raise OSError(
@@ -282,24 +287,24 @@ class FileLog:
         self._continue()
 
     def sync(self) -> None:
-        """Make what was written survive a power failure.
+        """Sync the log and its head file to disk.
 
         Raises:
-            OSError: the disk did not take it.
+            OSError: the sync failed.
         """
         if self._fd is not None:
             _sync_data(self._fd)
             _sync_data(self._head.fd)
 
     def close(self) -> None:
-        """Write the last record and give the files back.
+        """Write the `closed` record and close the files.
 
         Raises:
-            OSError: the last record is not written; the files are given back all the same.
+            OSError: the record was not written; the files are closed anyway.
         """
         try:
             if self._fd is not None:
-                self._check_place(self._fd)
+                self._check_file(self._fd)
                 self._commit([Event.of("closed", self._chain.clock())], final=True, in_use=False)
                 if self._options.fsync != "never":
                     self.sync()
@@ -307,7 +312,7 @@ class FileLog:
             self.abandon()
 
     def abandon(self) -> None:
-        """Give the files back without another word."""
+        """Close the files without a `closed` record."""
         if self._fd is not None:
             os.close(self._fd)
         self._fd = None
@@ -315,10 +320,10 @@ class FileLog:
 
 
 def open_log(options: AuditOptions, chain: Chain, origin: Mapping[str, Any]) -> FileLog:
-    """Open the log at the options' path, or the next free one beside it when another process writes there.
+    """Open the log at `options.path`, or `…-2`, `…-3` and so on if another process has locked it.
 
     Raises:
-        ConfigurationError: the place is inside a root, does not exist or cannot be written.
+        ConfigurationError: the path is inside a root, its directory is missing, or the file is not usable.
     """
     if options.path is None:
         raise ConfigurationError("a log in a file needs a path")
@@ -334,7 +339,7 @@ def open_log(options: AuditOptions, chain: Chain, origin: Mapping[str, Any]) -> 
             continue
         log = FileLog(names, options, chain, origin, head)
         try:
-            if log.resume():
+            if log.open():
                 return log
         except OSError as error:
             log.abandon()

@@ -1,4 +1,4 @@
-"""The files of an audit log: their names, and the careful way they are opened.
+"""File names of an audit log, and how its files are opened safely.
 
 A log `audit.jsonl` has a head file `audit.jsonl.head` and, once it has been rotated, segments `audit.000001.jsonl`,
 `audit.000002.jsonl` and so on. A second process that finds the log in use writes to `audit-2.jsonl`, a third one to
@@ -24,25 +24,25 @@ _MODE = 0o600
 
 @dataclass(frozen=True, slots=True)
 class LogName:
-    """The names that belong to one log."""
+    """The paths of one log."""
 
     path: Path
     head: Path
 
     @classmethod
     def of(cls, path: Path, head: Path | None = None, process: int = 1) -> "LogName":
-        """The names for the `process`-th process that writes to `path` at the same time."""
+        """Return the paths used by the `process`-th concurrent writer of `path`."""
         if process > 1:
             path = path.with_name(f"{path.stem}-{process}{path.suffix}")
             head = head and head.with_name(f"{head.stem}-{process}{head.suffix}")
         return cls(path, head or path.with_name(path.name + ".head"))
 
     def segment(self, number: int) -> Path:
-        """The name that the `number`-th file of the log gets when it is full."""
+        """Return the path of segment `number`."""
         return self.path.with_name(f"{self.path.stem}.{number:06d}{self.path.suffix}")
 
     def segments(self) -> dict[int, Path]:
-        """The full files that are there, by number and in order."""
+        """Return the existing segments, sorted by number."""
         pattern = re.compile(re.escape(self.path.stem) + r"\.(\d{6,})" + re.escape(self.path.suffix))
         found = {
             int(match[1]): path
@@ -53,7 +53,7 @@ class LogName:
 
 
 def split_name(path: Path) -> tuple[LogName, int | None]:
-    """The log that a file belongs to, and its number when the file is a segment."""
+    """Return the log that a file belongs to, and its segment number (None for the file in use)."""
     match = re.fullmatch(r"(.+)\.(\d{6,})", path.stem)
     if match is None:
         return LogName.of(path), None
@@ -61,10 +61,10 @@ def split_name(path: Path) -> tuple[LogName, int | None]:
 
 
 def refuse_inside_roots(path: Path, roots: Sequence[Root]) -> None:
-    """Refuse a file that lies in a research folder, by whatever name the folder is reached.
+    """Check that a file is outside of all research folders, symlinks resolved.
 
     Raises:
-        ConfigurationError: it does, or its directory does not exist.
+        ConfigurationError: the file is inside a root, or its directory does not exist.
     """
     try:
         directory = path.parent.resolve(strict=True)
@@ -82,10 +82,10 @@ def refuse_inside_roots(path: Path, roots: Sequence[Root]) -> None:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a regular file that only its owner can read, creating it when it is missing.
+    """Open or create a regular file with mode 0600.
 
     Raises:
-        OSError: it cannot be opened, or is a link, has a second name, or is no regular file.
+        OSError: the file cannot be opened, is a symlink, has a second hard link, or is not regular.
     """
     fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, _MODE)
     status = os.fstat(fd)
@@ -98,7 +98,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def lock(fd: int) -> bool:
-    """Take the file for this process until it is closed; False when another process has it."""
+    """Lock the file until it is closed. Return False if another process has locked it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -107,7 +107,7 @@ def lock(fd: int) -> bool:
 
 
 def is_named(fd: int, path: Path) -> bool:
-    """Whether the open file is still the one that its name leads to."""
+    """Whether `path` still refers to the open file."""
     try:
         named = path.lstat()
     except OSError:
@@ -117,14 +117,18 @@ def is_named(fd: int, path: Path) -> bool:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte or raise `OSError`."""
+    """Write all bytes.
+
+    Raises:
+        OSError: a write failed; some bytes may have been written.
+    """
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def sync_directory(path: Path) -> None:
-    """Make a new or changed name survive a power failure."""
+    """Sync the directory of `path`, so that a new name survives a power failure."""
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""The form of an audit log: one JSON object a line, each bound to the one before it by a SHA-256 hash.
+"""Record format of the audit log: JSON lines, chained by SHA-256 hashes.
 
 A line is `{"schema":1,"chain":C,"seq":N,"prev":H,…event…,"hash":H'}`, in ASCII. The hash covers the bytes of the line
 up to `,"hash"`, so that verifying needs no canonical form of JSON and sees a change of any byte. `prev` of the first
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 SCHEMA = 1
-"""The version of the records' form; it changes when a field changes its meaning or is removed."""
+"""Version of the record format. It changes when a field changes its meaning or is removed."""
 NO_HASH = "0" * 64
 MAX_BATCH_RECORDS = 256
-"""More records than these are not written at once, those that the log adds by itself included."""
+"""Upper limit of records in one write, checkpoints and gap records included."""
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 _HASH_FIELD = b',"hash":"'
 _TAIL_BYTES = len(_HASH_FIELD) + 64 + len(b'"}')
 
 
 def to_json(value: object) -> str:
-    """JSON in one line of printable ASCII: control, bidirectional and all other characters are escaped."""
+    """Encode a value as one line of printable ASCII JSON; all other characters are escaped."""
     return _encode(value).replace("\x7f", "\\u007f")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a chain has come: the sequence number and the hash of its last record (-1 when it has none)."""
+    """Position in a chain: sequence number (-1 before the first record) and hash of the last record."""
 
     chain: str
     sequence: int = -1
@@ -38,11 +38,11 @@ class Position:
 
     @classmethod
     def fresh(cls) -> Self:
-        """The beginning of a chain that no other process uses."""
+        """Return the start of a new chain with a random id."""
         return cls(secrets.token_hex(8))
 
     def append(self, event: str) -> tuple[bytes, "Position"]:
-        """The line of the next record and the position behind it; `event` is a JSON object that is not empty."""
+        """Return the line of the next record and the position behind it. `event` is a non-empty JSON object."""
         sequence = self.sequence + 1
         head = (
             f'{{"schema":{SCHEMA},"chain":"{self.chain}","seq":{sequence},"prev":"{self.digest}",{event[1:-1]}'
@@ -55,7 +55,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line that was read back."""
+    """A parsed record."""
 
     position: Position
     previous: str
@@ -63,15 +63,15 @@ class Record:
 
     @property
     def event(self) -> str:
-        """What kind of record it is."""
+        """The record's event type."""
         return str(self.fields["event"])
 
 
 def parse(line: bytes) -> Record:
-    """Read one line (without its line break) back.
+    """Parse one line without its line break.
 
     Raises:
-        ValueError: it is no record, or its hash does not fit its bytes. The message says which.
+        ValueError: the line is not a record, or its hash does not match. The message says which.
     """
     head, field = line[:-_TAIL_BYTES], line[-_TAIL_BYTES:]
     if not field.startswith(_HASH_FIELD) or not field.endswith(b'"}'):
@@ -88,11 +88,11 @@ def parse(line: bytes) -> Record:
 
 
 def sign(key: bytes, purpose: str, *parts: object) -> str:
-    """An HMAC-SHA-256 over what a signature is for and the values it vouches for."""
+    """Return the HMAC-SHA-256 of a purpose and the signed values, in hexadecimal."""
     text = "\0".join([f"research-audit/{SCHEMA}", purpose, *map(str, parts)])
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
 def key_id(key: bytes) -> str:
-    """A name of the key that says nothing about it."""
+    """Return a public identifier of the key."""
     return sign(key, "key-id")[:16]

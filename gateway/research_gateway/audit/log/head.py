@@ -1,4 +1,4 @@
-"""The head file beside a log: how far the log has come, written in place for every batch of records."""
+"""The head file of a log: stores the position of the last record, updated in place for each batch."""
 
 import errno
 import hmac
@@ -14,7 +14,7 @@ from research_gateway.audit.log.format import MAX_BATCH_RECORDS, SCHEMA, Positio
 
 
 class HeadFile:
-    """An open head file that belongs to this process. `last` is the head that it held when it was opened."""
+    """A head file, open and locked. `last` is the head read when it was opened."""
 
     def __init__(self, path: Path, fd: int, key: bytes | None) -> None:
         self.fd = fd
@@ -25,10 +25,10 @@ class HeadFile:
 
     @classmethod
     def open(cls, path: Path, key: bytes | None) -> "HeadFile | None":
-        """Open the file, creating it when it is missing; None when another process has it.
+        """Open or create the file. Return None if another process has locked it.
 
         Raises:
-            OSError: it cannot be opened, or is no plain file.
+            OSError: the file cannot be opened or is not a regular file.
         """
         fd = open_private(path, os.O_RDWR)
         if not lock(fd):
@@ -38,18 +38,18 @@ class HeadFile:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the file has been given back."""
+        """Whether the file has been closed."""
         return self.fd < 0
 
     def is_in_place(self) -> bool:
-        """Whether the file is still where it was opened."""
+        """Whether the path still refers to the open file."""
         return is_named(self.fd, self._path)
 
     def write(self, at: Position, segment: int, *, in_use: bool = True) -> None:
-        """Say that the log has come to `at`, in the file with the number `segment`.
+        """Store `at` as the position of the last record, in segment `segment`.
 
         Raises:
-            OSError: the older head still stands.
+            OSError: the write failed; the previous head is still valid.
         """
         count = self._count + 1
         head = Head.of(at, segment, count, in_use=in_use, key=self._key)
@@ -58,7 +58,7 @@ class HeadFile:
         self._count = count
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if not self.is_closed:
             os.close(self.fd)
             self.fd = -1
@@ -73,11 +73,10 @@ def _vouched(at: Position, segment: int, count: int, *, in_use: bool) -> tuple[o
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the head file says: how far the log had come when it was last written.
+    """Content of the head file: the position of the last record.
 
-    A log that is shorter than its head has lost records; one that is longer has been added to, except that while the
-    log is `in_use` one batch may have been written that the head does not know yet. `count` numbers the writes;
-    `segment` is the number of the file that held the last record.
+    A log shorter than its head has lost records, and a longer one was added to. While the log is `in_use`, one batch
+    may be ahead of the head. `count` numbers the writes; `segment` is the number of the file with the last record.
     """
 
     position: Position
@@ -88,24 +87,24 @@ class Head:
 
     @classmethod
     def of(cls, at: Position, segment: int, count: int, *, in_use: bool, key: bytes | None) -> Self:
-        """A head, signed if there is a key."""
+        """Create a head, signed if there is a key."""
         mac = sign(key, "head", *_vouched(at, segment, count, in_use=in_use)) if key else None
         return cls(at, segment, count, in_use, mac)
 
     def is_signed_by(self, key: bytes) -> bool:
-        """Whether the signature is the key's."""
+        """Whether the head is signed with `key`."""
         vouched = _vouched(self.position, self.segment, self.count, in_use=self.in_use)
         return self.mac is not None and hmac.compare_digest(self.mac, sign(key, "head", *vouched))
 
     @property
     def limit(self) -> int:
-        """The sequence number that no record can be beyond."""
+        """The highest sequence number that the log can have."""
         return self.position.sequence + (MAX_BATCH_RECORDS if self.in_use else 0)
 
     def encode(self) -> bytes:
-        """A slot of the head file: fixed in size, so that writing it replaces the older one in place."""
+        """Encode the head as one slot of `SLOT_BYTES`."""
         at, mac = self.position, f'"{self.mac}"' if self.mac else "null"
-        # written for every batch, of hexadecimal and numbers only: no need for a general encoder
+        # on the hot path, and all values are hexadecimal or numbers: no general encoder is needed
         body = (
             f'{{"schema":{SCHEMA},"chain":"{at.chain}","seq":{at.sequence},"hash":"{at.digest}",'
             f'"segment":{self.segment},"count":{self.count},"in_use":{str(self.in_use).lower()},"mac":{mac}}}'
@@ -114,7 +113,7 @@ class Head:
 
 
 def decode_slot(slot: bytes) -> Head | None:
-    """The head of one slot, or None for a slot that is empty or torn."""
+    """Decode one slot. Return None if it is empty or incomplete."""
     check, _, body = slot.strip().partition(b" ")
     if b"%08x" % zlib.crc32(body) != check:
         return None
@@ -127,7 +126,7 @@ def decode_slot(slot: bytes) -> Head | None:
 
 
 def decode_head(data: bytes) -> Head | None:
-    """The newest head of a head file's two slots; they are written in turn so that one of them is always whole."""
+    """Return the newest head of the two slots. They are written in turn, so that one is always complete."""
     slots = (data[:SLOT_BYTES], data[SLOT_BYTES : 2 * SLOT_BYTES])
     heads = [head for slot in slots if (head := decode_slot(slot)) is not None]
     return max(heads, key=lambda head: head.count, default=None)

@@ -1,4 +1,4 @@
-"""What a log file that is there already holds, and whether it may be continued."""
+"""Inspection of an existing log file before it is resumed."""
 
 import os
 from collections.abc import Iterable
@@ -11,17 +11,20 @@ _EDGE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """The first and the last record of a file, where the last one ends, and what is torn behind it."""
+class LogContents:
+    """First and last record of a log file. `end` is the offset behind the last complete line, in bytes.
+
+    `partial_line_bytes` is the length of an incomplete line behind it, as a crash leaves one.
+    """
 
     first: Record | None
     last: Record | None
     end: int
-    torn: int
+    partial_line_bytes: int
 
     @property
     def damaged(self) -> bool:
-        """Whether there are lines, but the first or the last one is no record."""
+        """Whether the first or the last complete line is not a valid record."""
         return self.end > 0 and (self.first is None or self.last is None)
 
 
@@ -32,22 +35,24 @@ def _record(line: bytes) -> Record | None:
         return None
 
 
-def look_into(fd: int) -> Contents:
-    """What an open file holds, from its first and its last MiB."""
+def inspect_tail(fd: int) -> LogContents:
+    """Read the first and the last record of an open file from its first and last MiB."""
     size = os.fstat(fd).st_size
     begin = os.pread(fd, min(size, _EDGE_BYTES), 0)
     final = os.pread(fd, _EDGE_BYTES, max(0, size - _EDGE_BYTES))
-    torn = len(final) - (final.rfind(b"\n") + 1)
-    if torn == len(final):
-        # no line break in the last MiB: a single torn line, or no log of ours, which must not be cut off
-        return Contents(None, None, 0 if size <= _EDGE_BYTES else size, size)
-    whole = final[: len(final) - torn - 1]
+    partial_line_bytes = len(final) - (final.rfind(b"\n") + 1)
+    if partial_line_bytes == len(final):
+        # no line break in the last MiB: one incomplete line, or a foreign file, which must not be truncated
+        return LogContents(None, None, 0 if size <= _EDGE_BYTES else size, size)
+    whole = final[: len(final) - partial_line_bytes - 1]
     last = whole[whole.rfind(b"\n") + 1 :]
-    return Contents(_record(begin[: begin.find(b"\n")]), _record(last), size - torn, torn)
+    return LogContents(
+        _record(begin[: begin.find(b"\n")]), _record(last), size - partial_line_bytes, partial_line_bytes
+    )
 
 
 def open_calls(lines: Iterable[bytes]) -> dict[str, None]:
-    """The calls that some lines begin and do not end, in order."""
+    """Return the ids of calls with a start and no end, in order of their start (a dict used as an ordered set)."""
     calls: dict[str, None] = {}
     for line in lines:
         record = _record(line.rstrip(b"\n"))
@@ -63,8 +68,8 @@ def open_calls(lines: Iterable[bytes]) -> dict[str, None]:
     return calls
 
 
-def objection(found: Contents, head: Head | None, key: bytes | None) -> str | None:
-    """Why a log must not be continued as if nothing had happened; None when it is the one that the head knows."""
+def rejection_reason(found: LogContents, head: Head | None, key: bytes | None) -> str | None:
+    """Return why a log must not be resumed (a stable code), or None if it matches its head."""
     if found.damaged or found.first is None or found.last is None:
         return "damaged"
     if head is None:

@@ -1,6 +1,6 @@
-"""A log as the writer thread sees it, and the one that goes to a stream.
+"""The interface of a log, and the log that writes to standard error.
 
-Nothing here is safe to share between threads and everything may block; one thread owns a log.
+Methods may block and are not thread-safe: one thread owns a log.
 """
 
 from collections.abc import Mapping
@@ -12,23 +12,35 @@ from research_gateway.audit.log.format import Position
 
 
 class Log(Protocol):
-    """Where records go."""
+    """A destination of records."""
 
     at: Position
     name: str
 
     def append(self, events: list[Event]) -> None:
-        """Write the events as records, all or none; raises `OSError` when they are not written."""
+        """Write the events as records, all or none.
+
+        Raises:
+            OSError: no event was written.
+        """
 
     def sync(self) -> None:
-        """Make what was written survive a power failure; raises `OSError`."""
+        """Sync written records to disk.
+
+        Raises:
+            OSError: the sync failed.
+        """
 
     def close(self) -> None:
-        """Write the last record and let the log go; raises `OSError`."""
+        """Write the `closed` record and close the log.
+
+        Raises:
+            OSError: the record was not written.
+        """
 
 
 class StreamLog:
-    """A log on standard error: a chain for each process, no head file and no rotation."""
+    """A log on standard error. Each process has its own chain, without head file and rotation."""
 
     def __init__(self, fd: int, chain: Chain, origin: Mapping[str, Any]) -> None:
         self.at = Position.fresh()
@@ -48,8 +60,8 @@ class StreamLog:
         self.at = at
 
     def sync(self) -> None:
-        """A stream has nothing to sync."""
+        """Do nothing: a stream cannot be synced."""
 
     def close(self) -> None:
-        """End the chain; the stream stays open because it is the process's own."""
+        """Write the `closed` record. The stream stays open."""
         self._write([Event.of("closed", self._chain.clock())], final=True)

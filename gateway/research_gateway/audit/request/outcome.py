@@ -128,10 +128,11 @@ def _of_protocol_error(error: MCPError) -> Outcome:
             return Outcome("error", f"protocol_{code}")
 
 
-def judged(outcome: Outcome, fields: Mapping[str, Any], facts: Mapping[str, Any]) -> Outcome:
-    """The outcome in the light of what was asked: a document outside of roots and scope was denied, not just missing.
+def reclassify_out_of_scope(outcome: Outcome, fields: Mapping[str, Any], facts: Mapping[str, Any]) -> Outcome:
+    """Turn `document_not_found` into a denial if the document is outside of the roots or the scope.
 
-    The client learns the same in both cases; the operator must be able to tell them apart.
+    `fields` describe the request, `facts` are those recorded by the tool. Clients cannot tell the two cases apart;
+    operators can.
     """
     if outcome.reason != "document_not_found":
         return outcome

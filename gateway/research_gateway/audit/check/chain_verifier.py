@@ -1,4 +1,4 @@
-"""Following a log from record to record, up to the first one that is not what was written."""
+"""Verifies a chain record by record, up to the first bad one."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from research_gateway.audit.log.head import Head
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The first bad record: where it is, or would be, and what is wrong. `code` is stable, `message` for people."""
+    """The first bad or missing record. `code` is stable, `message` is for people, `line` counts from 1."""
 
     code: str
     message: str
@@ -25,10 +25,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """What the verifier knows besides the files.
+    """Verification options.
 
-    `key` makes unsigned chains and heads a problem. `head` is a head file kept elsewhere. `partial` accepts that the
-    oldest files have been archived, `acknowledged` chains that were begun anew for a reason that was looked into.
+    `key`: require valid signatures. `head`: path of a head file kept elsewhere. `partial`: accept that the oldest
+    files are missing. `acknowledged`: ids of chains whose restart was investigated and accepted.
     """
 
     key: bytes | None = None
@@ -37,8 +37,8 @@ class Expectations:
     acknowledged: frozenset[str] = frozenset()
 
 
-class Bad(Exception):
-    """Raised at the first bad record; whoever reads the file adds where that is."""
+class VerificationError(Exception):
+    """The first bad record. The caller adds file and line."""
 
     def __init__(self, code: str, message: str, sequence: int | None = None) -> None:
         super().__init__(message)
@@ -48,8 +48,11 @@ class Bad(Exception):
 
 
 @dataclass
-class Walk:
-    """Follows one log from record to record."""
+class ChainVerifier:
+    """Verifies the records of one log in order.
+
+    `whole`: the log is verified from its first to its last file. `at` is the position of the last good record.
+    """
 
     expected: Expectations
     head: Head | None
@@ -61,15 +64,19 @@ class Walk:
     unsigned: int = 0
     every: int | None = None
     signed_to: int = -1
-    underway: set[str] = field(default_factory=set)
+    open_calls: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
-    def take(self, record: Record, number: int | None, *, first_of_file: bool) -> None:
-        """Check one record against everything before it."""
+    def check(self, record: Record, number: int | None, *, first_of_file: bool) -> None:
+        """Check one record against the records before it. `number` is that of its file, None for the file in use.
+
+        Raises:
+            VerificationError: the record is not what was written, or one before it is missing.
+        """
         if first_of_file:
             self._open(record, number)
         elif record.event in {"genesis", "continued"}:
-            raise Bad("moved", "begins a file, but stands within one", record.position.sequence)
+            raise VerificationError("moved", "begins a file, but stands within one", record.position.sequence)
         if self.at is not None:
             self._follow(self.at, record)
         self.at = record.position
@@ -79,7 +86,7 @@ class Walk:
         known = head.position if head is not None else at
         if (known.chain, known.sequence) == (at.chain, at.sequence) and known.digest != at.digest:
             first = self.signed_to + 1
-            raise Bad(
+            raise VerificationError(
                 "rewritten", f"it or one from {first} on was rewritten: the head file knows another", first
             )
         self._count(record)
@@ -87,26 +94,30 @@ class Walk:
     def _open(self, record: Record, number: int | None) -> None:
         at = record.position
         if number is not None and record.fields.get("segment") not in {number, None}:
-            raise Bad("moved", f"the file holds part {record.fields.get('segment')} of the log", at.sequence)
+            raise VerificationError(
+                "moved", f"the file holds part {record.fields.get('segment')} of the log", at.sequence
+            )
         if record.event == "genesis":
             self._begin(record)
         elif record.event == "continued":
             if self.at is None:
                 if self.whole and not self.expected.partial:
-                    raise Bad("head_truncated", f"the {at.sequence} records before it are missing", 0)
+                    raise VerificationError(
+                        "head_truncated", f"the {at.sequence} records before it are missing", 0
+                    )
                 self.notes.append(
                     f"begins with record {at.sequence}: earlier files are not part of this check"
                 )
         else:
             missing = 0 if self.at is None else self.at.sequence + 1
-            raise Bad(
+            raise VerificationError(
                 "head_truncated", f"records {missing} to {at.sequence - 1} are missing before it", missing
             )
 
     def _begin(self, record: Record) -> None:
         at, supersedes = record.position, record.fields.get("supersedes")
         if at.sequence != 0 or record.previous != NO_HASH:
-            raise Bad("moved", "a chain begins with record 0", at.sequence)
+            raise VerificationError("moved", "a chain begins with record 0", at.sequence)
         if at.chain in self.expected.acknowledged:
             self.notes.append(
                 f"begins with chain {at.chain}, which replaces one that was lost (acknowledged)"
@@ -114,27 +125,27 @@ class Walk:
         elif supersedes is not None or self.at is not None:
             reason = supersedes.get("reason") if isinstance(supersedes, dict) else "unknown"
             advice = f"look into it, then accept it with --acknowledge {at.chain}"
-            raise Bad(
+            raise VerificationError(
                 "restarted", f"chain {at.chain} begins anew, the log before it was {reason}: {advice}", 0
             )
         self.at = None
-        self.underway.clear()
+        self.open_calls.clear()
         self.every = record.fields.get("checkpoint_every")
         self.unsigned = 0
 
     def _follow(self, at: Position, record: Record) -> None:
         here = record.position
         if here.chain != at.chain:
-            raise Bad("replaced", f"belongs to another chain, {here.chain}", here.sequence)
+            raise VerificationError("replaced", f"belongs to another chain, {here.chain}", here.sequence)
         if here.sequence > at.sequence + 1:
             missing = f"records {at.sequence + 1} to {here.sequence - 1} are missing before it"
-            raise Bad("missing", missing, at.sequence + 1)
+            raise VerificationError("missing", missing, at.sequence + 1)
         if here.sequence <= at.sequence:
-            raise Bad(
+            raise VerificationError(
                 "repeated", f"stands a second time or in the wrong place, after {at.sequence}", here.sequence
             )
         if record.previous != at.digest:
-            raise Bad(
+            raise VerificationError(
                 "changed",
                 "does not follow from the record before it: one of the two was changed",
                 here.sequence,
@@ -150,39 +161,53 @@ class Walk:
         elif record.event == "checkpoint":
             wanted = sign(key, "checkpoint", at.chain, at.sequence - 1, record.previous)
         elif self.every is not None and self.unsigned > self.every:
-            raise Bad("not_signed", "a signed checkpoint should have come before it", at.sequence)
+            raise VerificationError(
+                "not_signed", "a signed checkpoint should have come before it", at.sequence
+            )
         else:
             return
         if record.fields.get("key_id") != key_id(key) or record.fields.get("mac") != wanted:
-            raise Bad("not_signed", f"the signature of this {record.event} is not the key's", at.sequence)
+            raise VerificationError(
+                "not_signed", f"the signature of this {record.event} is not the key's", at.sequence
+            )
         self.unsigned, self.signed_to = 0, at.sequence
 
     def _count(self, record: Record) -> None:
         match record.event:
             case "start":
                 self.calls += 1
-                self.underway.add(str(record.fields.get("call_id")))
+                self.open_calls.add(str(record.fields.get("call_id")))
             case "end":
-                self.underway.discard(str(record.fields.get("call_id")))
+                self.open_calls.discard(str(record.fields.get("call_id")))
             case "gap":
                 self.lost += int(record.fields.get("lost", 0))
 
     def finish(self, limit: int) -> None:
-        """Check that the log goes as far as its head says, and not beyond `limit`."""
+        """Check that the log reaches its head and does not exceed sequence number `limit`.
+
+        Raises:
+            VerificationError: the head is missing or invalid, or the end of the log does not match it.
+        """
         head, key = self.head, self.expected.key
         if head is None:
-            raise Bad("no_head", "its head file is missing, so that a cut end would not show")
+            raise VerificationError("no_head", "its head file is missing, so that a cut end would not show")
         known = head.position
         if key is not None and not head.is_signed_by(key):
-            raise Bad("not_signed", "the signature of its head file is not the key's")
+            raise VerificationError("not_signed", "the signature of its head file is not the key's")
         if self.at is None:
             if known.sequence >= 0:
-                raise Bad("tail_truncated", f"all {known.sequence + 1} records are missing", 0)
+                raise VerificationError("tail_truncated", f"all {known.sequence + 1} records are missing", 0)
         elif known.sequence >= 0 and known.chain != self.at.chain:
-            raise Bad("replaced", f"the head file knows chain {known.chain}, this one is {self.at.chain}", 0)
+            raise VerificationError(
+                "replaced", f"the head file knows chain {known.chain}, this one is {self.at.chain}", 0
+            )
         elif known.sequence > self.at.sequence:
             first = self.at.sequence + 1
-            raise Bad("tail_truncated", f"records {first} to {known.sequence} are missing at the end", first)
+            raise VerificationError(
+                "tail_truncated", f"records {first} to {known.sequence} are missing at the end", first
+            )
         elif self.at.sequence > limit:
             first = limit + 1
-            raise Bad("added", f"records {first} to {self.at.sequence} were added behind the end", first)
+            raise VerificationError(
+                "added", f"records {first} to {self.at.sequence} were added behind the end", first
+            )
