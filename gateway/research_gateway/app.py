@@ -16,7 +16,7 @@ from research_documents.resources import list_in_pages
 from research_documents.search import SearchEngine
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
-from research_gateway.completions import Handler, first_of, within
+from research_gateway.completions import Handler, first_of, namespaced
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
 from research_gateway.health import (
     Check,
@@ -110,7 +110,7 @@ def build_gateway(
         request_state_security=request_state_security(settings),
     )
     add_scope_resource(gateway, settings.roots)
-    parts = _Parts(gateway)
+    parts = _GatewayParts(gateway)
     parts.checks["audit"] = audit_check(trail)
     _add_servers(parts, settings, library)
     for server in foreign:
@@ -132,7 +132,7 @@ def _foreign_servers(settings: Settings) -> "Sequence[ForeignServer]":
     return load_servers(settings.mcp_config)
 
 
-def _show_figures(parts: "_Parts", trail: AuditTrail) -> None:
+def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
     """Count all requests, and show them with the figures of the parts at `GET /metrics`."""
     from research_gateway.metrics import Metrics, MetricsMiddleware, add_metrics, watch_library, watch_search
 
@@ -146,7 +146,7 @@ def _show_figures(parts: "_Parts", trail: AuditTrail) -> None:
     add_metrics(parts.gateway, metrics)
 
 
-class _Parts:
+class _GatewayParts:
     """What the servers behind the gateway contribute to it."""
 
     def __init__(self, gateway: FastMCP[Any]) -> None:
@@ -166,7 +166,7 @@ class _Parts:
 
         token = settings.upstream_token.get_secret_value() if settings.upstream_token else None
         provider = UpstreamProvider(
-            remote(name, url, token), seed=partial(_described, build, settings), documents=documents
+            remote(name, url, token), seed=partial(_tool_list, build, settings), documents=documents
         )
         self.gateway.add_provider(provider)
         self.completions.append(provider.complete)
@@ -178,11 +178,11 @@ class _Parts:
 
         provider = UpstreamProvider(server.upstream, namespaced=True)
         self.gateway.add_provider(provider, namespace=server.namespace)
-        self.completions.append(within(server.namespace, provider.complete))
+        self.completions.append(namespaced(server.namespace, provider.complete))
         self.checks[f"upstream:{server.namespace}"] = upstream_check(provider, required=False)
 
 
-def _add_servers(parts: _Parts, settings: Settings, library: Library | None) -> None:
+def _add_servers(parts: _GatewayParts, settings: Settings, library: Library | None) -> None:
     """Mount the documents and the reasoning server, or put their remote counterparts behind the gateway."""
     if settings.documents_url is None or settings.reasoning_url is None:
         library = library or Library.from_settings(settings)
@@ -203,7 +203,7 @@ def _add_servers(parts: _Parts, settings: Settings, library: Library | None) -> 
         parts.gateway.mount(build_reasoning_server(settings, library=library))
 
 
-async def _described(build: Build, settings: Settings) -> list[mcp_types.Tool]:
+async def _tool_list(build: Build, settings: Settings) -> list[mcp_types.Tool]:
     """The tools of a server of ours, which are the same wherever it runs; it is built to be asked, not to serve."""
     nowhere = settings.model_copy(update={"roots": (Root("research", Path(gettempdir())),)})
     server = build(nowhere, library=Library.from_settings(nowhere))

@@ -30,7 +30,7 @@ def first_of(handlers: Iterable[Handler]) -> Handler:
     return complete
 
 
-def within(namespace: str, handler: Handler) -> Handler:
+def namespaced(namespace: str, handler: Handler) -> Handler:
     """A handler for the components of a server that is mounted under a namespace."""
 
     async def complete(

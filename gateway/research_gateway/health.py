@@ -26,15 +26,15 @@ TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found. Only what is `required` makes the gateway unready; the rest is shown."""
+class CheckResult:
+    """Result of a check. Only a failed `required` check makes the gateway unready."""
 
     ok: bool
     detail: Mapping[str, Any]
     required: bool = True
 
 
-Check = Callable[[], Awaitable[Finding]]
+Check = Callable[[], Awaitable[CheckResult]]
 
 
 def roots_check(policy: RootsPolicy) -> Check:
@@ -43,9 +43,9 @@ def roots_check(policy: RootsPolicy) -> Check:
     def readable() -> dict[str, bool]:
         return {root.name: policy.available(root) for root in policy.roots}
 
-    async def check() -> Finding:
+    async def check() -> CheckResult:
         found = await asyncio.to_thread(readable)
-        return Finding(all(found.values()), found)
+        return CheckResult(all(found.values()), found)
 
     return check
 
@@ -53,13 +53,13 @@ def roots_check(policy: RootsPolicy) -> Check:
 def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
     """How far the index is; searches work while it is being built, and say what they miss."""
 
-    async def check() -> Finding:
+    async def check() -> CheckResult:
         progress = indexing()
         if progress is None:
-            return Finding(ok=True, detail={"state": "complete"}, required=False)
+            return CheckResult(ok=True, detail={"state": "complete"}, required=False)
         done, total = progress
         detail = {"state": "building", "done": done, "total": total} if total else {"state": "listing"}
-        return Finding(ok=True, detail=detail, required=False)
+        return CheckResult(ok=True, detail=detail, required=False)
 
     return check
 
@@ -67,10 +67,10 @@ def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
 def audit_check(trail: AuditTrail) -> Check:
     """Whether the audit log can be written; that is required when calls are refused without it."""
 
-    async def check() -> Finding:
+    async def check() -> CheckResult:
         status = trail.status()
         detail = {"writable": status.writable, "pending": status.pending, "lost": status.lost}
-        return Finding(status.writable, detail, required=trail.options.on_failure == "closed")
+        return CheckResult(status.writable, detail, required=trail.options.on_failure == "closed")
 
     return check
 
@@ -78,8 +78,8 @@ def audit_check(trail: AuditTrail) -> Check:
 def upstream_check(provider: "UpstreamProvider", *, required: bool) -> Check:
     """Whether an upstream answered when it was last asked; None before that."""
 
-    async def check() -> Finding:
-        return Finding(provider.available is True, {"available": provider.available}, required=required)
+    async def check() -> CheckResult:
+        return CheckResult(provider.available is True, {"available": provider.available}, required=required)
 
     return check
 
@@ -88,22 +88,22 @@ async def readiness(
     checks: Mapping[str, Check], *, timeout_s: float = TIMEOUT_S
 ) -> tuple[bool, dict[str, Any]]:
     """Whether all required checks pass, and what each found. A check that fails or takes too long did not pass."""
-    findings: dict[str, Finding] = {}
+    results: dict[str, CheckResult] = {}
 
     async def run(name: str, check: Check) -> None:
-        findings[name] = Finding(ok=False, detail={"error": "timeout"})
+        results[name] = CheckResult(ok=False, detail={"error": "timeout"})
         try:
             with anyio.move_on_after(timeout_s):
-                findings[name] = await check()
+                results[name] = await check()
         except (ResearchError, OSError, RuntimeError) as error:
             log.warning("a health check failed", check=name, error=repr(error))
-            findings[name] = Finding(ok=False, detail={"error": type(error).__name__})
+            results[name] = CheckResult(ok=False, detail={"error": type(error).__name__})
 
     async with anyio.create_task_group() as tasks:
         for name, check in checks.items():
             tasks.start_soon(run, name, check)
-    shown = {name: {"ok": findings[name].ok, **findings[name].detail} for name in checks}
-    return all(finding.ok or not finding.required for finding in findings.values()), shown
+    shown = {name: {"ok": results[name].ok, **results[name].detail} for name in checks}
+    return all(result.ok or not result.required for result in results.values()), shown
 
 
 def add_readiness(server: FastMCP[Any], checks: Mapping[str, Check]) -> None:

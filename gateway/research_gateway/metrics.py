@@ -15,7 +15,7 @@ from starlette.responses import Response
 from research_documents.search import SearchEngine
 from research_gateway.audit.middleware import UNAUDITED
 from research_gateway.audit.request.describe import capped, params_of
-from research_gateway.audit.request.outcome import Outcome, of_exception, of_result
+from research_gateway.audit.request.outcome import CallOutcome, of_exception, of_result
 from research_gateway.audit.trail import AuditTrail
 from research_shared.reading.library import Library
 from research_shared.telemetry import collecting
@@ -26,7 +26,7 @@ MAX_NAMES = 200
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
-class _Names:
+class _BoundedLabels:
     """Keeps a label from growing without end, whatever clients and upstreams send."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._methods, self._targets, self._reasons, self._models = (_Names() for _ in range(4))
+        self._methods, self._targets, self._reasons, self._models = (_BoundedLabels() for _ in range(4))
         self.in_flight = Gauge(
             "research_calls_in_flight", "Requests in flight.", ["method"], registry=self.registry
         )
@@ -94,7 +94,7 @@ class Metrics:
         return self._methods(name or "")
 
     def observe(
-        self, method: str, target: str | None, outcome: Outcome, seconds: float, facts: Mapping[str, Any]
+        self, method: str, target: str | None, outcome: CallOutcome, seconds: float, facts: Mapping[str, Any]
     ) -> None:
         """Count a request that ended. `facts` are those that its tool recorded."""
         method = self.method(method)
@@ -190,7 +190,7 @@ class MetricsMiddleware(Middleware):
         in_flight = self._metrics.in_flight.labels(self._metrics.method(method))
         in_flight.inc()
         begun = time.perf_counter()
-        outcome = Outcome("error", "process_ending")
+        outcome = CallOutcome("error", "process_ending")
         with collecting() as facts:
             try:
                 result = await call_next(context)

@@ -59,7 +59,7 @@ class RetryUpstream(Middleware):
     ) -> None:
         self.policy = policy or RetryPolicy(attempts=3, base_s=0.2, cap_s=2.0, deadline_s=15.0)
         self._new_budget = budget
-        self._verdict = verdict or _upstream_verdict
+        self._verdict = verdict or _lazy_upstream_verdict
         self._budgets: dict[str, RetryBudget] = {}
 
     def budget_of(self, tool: str) -> RetryBudget:
@@ -123,7 +123,7 @@ async def _repeatable(context: MiddlewareContext[CallToolRequestParams]) -> bool
     return bool(hints is not None and hints.read_only_hint and hints.idempotent_hint)
 
 
-def _upstream_verdict(error: Exception) -> Verdict:
+def _lazy_upstream_verdict(error: Exception) -> Verdict:
     """Judge a failure as the relay does; its module is imported when a call has failed."""
     from research_gateway.upstreams.errors import upstream_verdict
 

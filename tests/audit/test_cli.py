@@ -8,8 +8,8 @@ from fastmcp import Client
 
 from research_gateway.audit import AuditOptions, AuditTrail
 from research_gateway.audit.check.cli import audit_app
-from research_gateway.audit.check.show import visible
-from research_gateway.audit.log.format import Position, to_json
+from research_gateway.audit.check.show import terminal_safe
+from research_gateway.audit.log.format import ChainPosition, to_json
 from support.audit import KEY, Hall, answer, records, write_log
 
 
@@ -135,7 +135,7 @@ def test_what_a_record_holds_cannot_steer_the_terminal(log: Path, capsys: pytest
         "documents": [{"path": hostile}, {"path": None, "rejected": "absolute"}],
         "duration_ms": 1.5,
     }
-    line, at = Position.fresh().append(to_json(fields))
+    line, at = ChainPosition.fresh().append(to_json(fields))
     assert line.count(b"\n") == 1
     assert all(32 <= byte < 127 for byte in line[:-1])
     log.write_bytes(line + b"damaged\n" + at.append(to_json({**fields, "call_id": "abcd"}))[0])
@@ -144,4 +144,4 @@ def test_what_a_record_holds_cannot_steer_the_terminal(log: Path, capsys: pytest
     out = capsys.readouterr().out
     assert not set(out) & set("\x1b\x07\x9b\u202e\u2066\x7f")
     assert "[bold red]" in out
-    assert visible(hostile).isprintable()
+    assert terminal_safe(hostile).isprintable()

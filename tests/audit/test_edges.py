@@ -16,7 +16,7 @@ from research_gateway.audit import AuditOptions, AuditTrail
 from research_gateway.audit.log.chain import Chain, Event, seconds_of, timestamp
 from research_gateway.audit.log.file import FileLog, open_log
 from research_gateway.audit.log.files import MAX_PROCESSES, LogName, split_name
-from research_gateway.audit.log.format import Position, parse, to_json
+from research_gateway.audit.log.format import ChainPosition, parse_record, to_json
 from research_gateway.audit.log.head import SLOT_BYTES, Head, HeadFile, decode_head
 from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
@@ -67,7 +67,7 @@ def test_a_crash_right_after_a_rotation_is_no_tampering(
     writer = opened(replace(options, key=KEY, max_bytes=900))
     real = HeadFile.write
 
-    def crash(self: HeadFile, at: Position, segment: int, *, in_use: bool = True) -> None:
+    def crash(self: HeadFile, at: ChainPosition, segment: int, *, in_use: bool = True) -> None:
         if records(log)[0]["event"] == "continued":
             raise KeyboardInterrupt
         real(self, at, segment, in_use=in_use)
@@ -116,11 +116,11 @@ def test_a_log_that_is_no_audit_log_is_kept_and_reported(options: AuditOptions, 
 )
 def test_a_line_that_is_no_record_is_told_apart(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"record|changed"):
-        parse(line)
+        parse_record(line)
 
 
 def test_a_torn_head_file_falls_back_to_the_slot_before() -> None:
-    older, newer = (Head(Position("c", number, "0" * 64), 1, number) for number in (4, 5))
+    older, newer = (Head(ChainPosition("c", number, "0" * 64), 1, number) for number in (4, 5))
     assert decode_head(older.encode() + newer.encode()) == newer
     assert decode_head(newer.encode() + older.encode()) == newer
     assert decode_head(older.encode() + newer.encode()[:100]) == older
@@ -131,7 +131,8 @@ def test_a_torn_head_file_falls_back_to_the_slot_before() -> None:
 
     assert decode_head(b"%08x %b" % (zlib.crc32(body), body)) is None
     assert (
-        len(Head(Position("c" * 16, 10**15, "0" * 64), 10**6, 10**15, True, "0" * 64).encode()) == SLOT_BYTES
+        len(Head(ChainPosition("c" * 16, 10**15, "0" * 64), 10**6, 10**15, True, "0" * 64).encode())
+        == SLOT_BYTES
     )
 
 

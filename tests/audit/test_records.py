@@ -29,14 +29,14 @@ from research_gateway.audit.request.describe import (
     target_of,
 )
 from research_gateway.audit.request.outcome import (
-    Outcome,
+    CallOutcome,
     facts_shown,
     of_exception,
     of_result,
     reclassify_out_of_scope,
-    size_of,
+    result_size,
 )
-from research_gateway.audit.request.rounds import MAX_WAITING, Rounds
+from research_gateway.audit.request.waiting_calls import MAX_WAITING, WaitingCalls
 from research_shared.access.roots import Root
 from support.audit import KEY, SECRET_TEXT, Hall, answer, records, text_of
 
@@ -361,21 +361,23 @@ def test_shown_arguments_are_small() -> None:
 
 
 def test_outcomes_are_decided_by_code() -> None:
-    assert of_exception(KeyboardInterrupt(), "tools/call") == Outcome("error", "process_ending")
-    assert of_exception(KeyError(), "tools/call") == Outcome("error", "internal_error")
-    assert of_exception(MCPError(-32601, "no such method"), "x") == Outcome("error", "unknown_method")
-    assert of_exception(MCPError(-32021, "no sampling"), "x") == Outcome("error", "missing_client_capability")
-    assert of_exception(MCPError(-32000, "?"), "x") == Outcome("error", "protocol_-32000")
+    assert of_exception(KeyboardInterrupt(), "tools/call") == CallOutcome("error", "process_ending")
+    assert of_exception(KeyError(), "tools/call") == CallOutcome("error", "internal_error")
+    assert of_exception(MCPError(-32601, "no such method"), "x") == CallOutcome("error", "unknown_method")
+    assert of_exception(MCPError(-32021, "no sampling"), "x") == CallOutcome(
+        "error", "missing_client_capability"
+    )
+    assert of_exception(MCPError(-32000, "?"), "x") == CallOutcome("error", "protocol_-32000")
     coded = {"error": {"code": "overloaded", "message": "?"}}
-    assert of_exception(MCPError(-32000, "?", coded), "x") == Outcome("denied", "overloaded")
-    assert Outcome("denied", "overloaded").decision == "deny"
-    assert of_result({"resultType": "input_required"}) == Outcome("input_required")
-    assert of_result(None) == Outcome("ok")
-    missing = Outcome("error", "document_not_found")
+    assert of_exception(MCPError(-32000, "?", coded), "x") == CallOutcome("denied", "overloaded")
+    assert CallOutcome("denied", "overloaded").decision == "deny"
+    assert of_result({"resultType": "input_required"}) == CallOutcome("input_required")
+    assert of_result(None) == CallOutcome("ok")
+    missing = CallOutcome("error", "document_not_found")
     asked = {"documents": [{"root": "research", "path": "b/x.md"}]}
     assert reclassify_out_of_scope(missing, asked, {}) == missing
     assert reclassify_out_of_scope(missing, asked, {"scope": ["b"]}) == missing
-    assert reclassify_out_of_scope(missing, asked, {"scope": ["a"]}) == Outcome("denied", "outside_scope")
+    assert reclassify_out_of_scope(missing, asked, {"scope": ["a"]}) == CallOutcome("denied", "outside_scope")
 
 
 def test_facts_that_are_no_metadata_are_left_out() -> None:
@@ -390,12 +392,12 @@ def test_facts_that_are_no_metadata_are_left_out() -> None:
     assert facts_shown(facts, ONE) == {"partial": True, "tool_call": "c" * 63 + "…"}
     many = facts_shown({"documents": [f"{n}.md" for n in range(500)]}, ONE)
     assert (len(many["documents"]), many["documents_total"]) == (100, 500)
-    assert size_of({"completion": {"values": ["a"]}}) == {"result_items": 1}
-    assert size_of(object()) == {}
+    assert result_size({"completion": {"values": ["a"]}}) == {"result_items": 1}
+    assert result_size(object()) == {}
 
 
 def test_calls_that_wait_for_their_client_are_forgotten_in_the_end() -> None:
-    rounds = Rounds()
+    rounds = WaitingCalls()
     for number in range(MAX_WAITING + 1):
         rounds.wait({"tool": str(number)}, None, f"call-{number}", 2)
     assert rounds.resume({"tool": "0"}, None, answered=True) is None

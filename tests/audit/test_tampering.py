@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from research_gateway.audit import AuditOptions
-from research_gateway.audit.log.format import Position, parse
+from research_gateway.audit.log.format import ChainPosition, parse_record
 from research_gateway.audit.log.head import Head, decode_head
 from support.audit import KEY, check, found, write_log
 
@@ -35,9 +35,9 @@ def edit_and_rehash(lines: Lines) -> Lines:
     return lines
 
 
-def rehashed(line: bytes, before: Position | None = None) -> bytes:
+def rehashed(line: bytes, before: ChainPosition | None = None) -> bytes:
     fields = json.loads(line)
-    at = before or Position(fields["chain"], fields["seq"] - 1, fields["prev"])
+    at = before or ChainPosition(fields["chain"], fields["seq"] - 1, fields["prev"])
     event = {k: v for k, v in fields.items() if k not in {"schema", "chain", "seq", "prev", "hash"}}
     return at.append(json.dumps(event, separators=(",", ":")))[0]
 
@@ -47,12 +47,12 @@ def insert(lines: Lines) -> Lines:
 
 
 def insert_forged(lines: Lines) -> Lines:
-    before = parse(lines[6][:-1]).position
+    before = parse_record(lines[6][:-1]).position
     return [*lines[:7], before.append('{"event":"note","time":"x"}')[0], *lines[7:]]
 
 
 def append_forged(lines: Lines) -> Lines:
-    at = parse(lines[-1][:-1]).position
+    at = parse_record(lines[-1][:-1]).position
     return [*lines, at.append('{"event":"note","time":"x"}')[0]]
 
 
@@ -71,10 +71,10 @@ def rewrite_from(first: int) -> Callable[[Lines], Lines]:
 
     def rewrite(lines: Lines) -> Lines:
         lines[first] = lines[first].replace(b'"number":6', b'"number":9')
-        at = parse(lines[first - 1][:-1]).position
+        at = parse_record(lines[first - 1][:-1]).position
         for index in range(first, len(lines)):
             lines[index] = rehashed(lines[index], at)
-            at = parse(lines[index][:-1]).position
+            at = parse_record(lines[index][:-1]).position
         return lines
 
     return rewrite
@@ -237,7 +237,7 @@ def forge_everything(log: Path) -> None:
     head_path = log.with_name("audit.jsonl.head")
     head = decode_head(head_path.read_bytes())
     assert head is not None
-    forged = Head(parse(lines[-1][:-1]).position, head.segment, head.count + 1, head.in_use, head.mac)
+    forged = Head(parse_record(lines[-1][:-1]).position, head.segment, head.count + 1, head.in_use, head.mac)
     head_path.write_bytes(forged.encode() * 2)
 
 
@@ -282,10 +282,10 @@ def test_a_chain_begun_without_the_key_is_not_continued_with_it(
 def test_checkpoints_cannot_be_left_out(signed: AuditOptions, log: Path) -> None:
     write_log(signed)
     kept = [line for line in log.read_bytes().splitlines(keepends=True) if b'"checkpoint"' not in line]
-    at = parse(kept[0][:-1]).position
+    at = parse_record(kept[0][:-1]).position
     for index in range(1, len(kept)):
         kept[index] = rehashed(kept[index], at)
-        at = parse(kept[index][:-1]).position
+        at = parse_record(kept[index][:-1]).position
     log.write_bytes(b"".join(kept))
     assert found(log, key=KEY) == ("not_signed", 9)
 

@@ -21,7 +21,7 @@ from fastmcp.tools import ToolResult
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway, policy
-from research_gateway.health import Finding, add_readiness, readiness
+from research_gateway.health import CheckResult, add_readiness, readiness
 from research_gateway.scope.middleware import ScopeFromClientRoots
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
@@ -275,15 +275,15 @@ async def test_a_required_upstream_that_is_down_makes_the_gateway_unready(folder
 
 
 async def test_checks_that_hang_or_fail_are_reported_and_do_not_block() -> None:
-    async def hangs() -> Finding:
+    async def hangs() -> CheckResult:
         await anyio.sleep_forever()
         raise AssertionError
 
-    async def fails() -> Finding:
+    async def fails() -> CheckResult:
         raise OSError("disk")
 
-    async def optional() -> Finding:
-        return Finding(ok=False, detail={"state": "building"}, required=False)
+    async def optional() -> CheckResult:
+        return CheckResult(ok=False, detail={"state": "building"}, required=False)
 
     ready, found = await readiness({"a": hangs, "b": fails}, timeout_s=0.02)
     assert not ready

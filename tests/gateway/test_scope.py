@@ -11,7 +11,7 @@ from fastmcp.client.elicitation import ElicitResult
 from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult, ToolAnnotations
 
 from research_gateway.scope.client_roots import narrowed_by
-from research_gateway.scope.middleware import NOTHING, ScopeFromClientRoots
+from research_gateway.scope.middleware import EMPTY_SCOPE, ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource
 from research_shared.access.roots import EVERYTHING, Root, Scope, current_scope
 from research_shared.errors import DocumentNotFound
@@ -185,7 +185,7 @@ async def test_the_tools_own_first_question_is_asked_in_the_same_round(
         assert (await client.call_tool("confirm")).data == "Q0+Q1"
     assert sorted(answering.asked[:2]) == ["q0", "roots"]
     assert answering.asked[2:] == ["q1"]
-    assert host.seen == [NOTHING, Scope(("beta",)), Scope(("beta",))]
+    assert host.seen == [EMPTY_SCOPE, Scope(("beta",)), Scope(("beta",))]
     assert host.states == [None, "[]", '["Q0"]']
 
 

@@ -11,16 +11,16 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_gateway.audit.log.chain import Event, timestamp
 from research_gateway.audit.log.format import to_json
-from research_gateway.audit.request.describe import capped, describe, params_of, trace_of
+from research_gateway.audit.request.describe import capped, describe_request, params_of, trace_of
 from research_gateway.audit.request.outcome import (
-    Outcome,
+    CallOutcome,
     facts_shown,
     of_exception,
     of_result,
     reclassify_out_of_scope,
-    size_of,
+    result_size,
 )
-from research_gateway.audit.request.rounds import Rounds, asked_state, state_digest
+from research_gateway.audit.request.waiting_calls import WaitingCalls, asked_state, state_digest
 from research_gateway.audit.trail import AuditTrail
 from research_shared.access.roots import Root
 from research_shared.errors import AuditUnavailable
@@ -47,14 +47,14 @@ class AuditMiddleware(Middleware):
     def __init__(self, trail: AuditTrail, *, roots: Sequence[Root] | None = None) -> None:
         self.trail = trail
         self.roots = tuple(trail.options.roots if roots is None else roots)
-        self.rounds = Rounds()
+        self.waiting_calls = WaitingCalls()
         self.ids = Random(secrets.randbits(256))  # noqa: S311  (tells calls apart; nothing depends on guessing it)
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Record the request, serve it, and record how it ended."""
         if context.method in UNAUDITED:
             return await call_next(context)
-        call = _Call(self, context)
+        call = _AuditedCall(self, context)
         token = _current.set(call.call_id)
         try:
             async with self.trail.keep_open():
@@ -67,7 +67,7 @@ class AuditMiddleware(Middleware):
             _current.reset(token)
 
     async def _audited(
-        self, call: "_Call", context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
+        self, call: "_AuditedCall", context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
     ) -> Any:
         trail = self.trail
         start = trail.submit(call.begin())
@@ -85,7 +85,7 @@ class AuditMiddleware(Middleware):
         return result
 
 
-class _Call:
+class _AuditedCall:
     """One request on its way through the middleware."""
 
     def __init__(self, audit: AuditMiddleware, context: MiddlewareContext[Any]) -> None:
@@ -96,7 +96,9 @@ class _Call:
         self.method = context.method or ""
         self.call_id = f"{audit.ids.getrandbits(96):024x}"
         params = params_of(context.message)
-        self.fields = describe(context, params, roots=audit.roots, level=options.level, key=options.key)
+        self.fields = describe_request(
+            context, params, roots=audit.roots, level=options.level, key=options.key
+        )
         server = context.fastmcp_context.fastmcp.name if context.fastmcp_context is not None else ""
         self.fields["server"] = capped(server, 128)
         self._continue(params)
@@ -108,7 +110,7 @@ class _Call:
             self.logical_call_id, self._round = self.call_id, 1
             return
         state = state_digest(given)
-        resumed = self._audit.rounds.resume(self.fields, state, answered=bool(answers))
+        resumed = self._audit.waiting_calls.resume(self.fields, state, answered=bool(answers))
         self.logical_call_id, self._round = resumed or (self.call_id, 1)
         if state is not None:
             self.fields["state"] = state
@@ -132,7 +134,7 @@ class _Call:
         fields = {**self._event("start"), **self.fields, **trace_of(self.call_id)}
         return Event(to_json(fields), self.call_id, "start")
 
-    def end(self, outcome: Outcome, facts: Mapping[str, Any], result: object = None) -> Event:
+    def end(self, outcome: CallOutcome, facts: Mapping[str, Any], result: object = None) -> Event:
         """The event of the end."""
         outcome = reclassify_out_of_scope(outcome, self.fields, facts)
         fields = self._event("end")
@@ -143,12 +145,12 @@ class _Call:
         if outcome.error_id is not None:
             fields["error_id"] = outcome.error_id
         fields["duration_ms"] = round((time.perf_counter() - self._begun) * 1000, 3)
-        fields |= size_of(result)
+        fields |= result_size(result)
         if facts:
             fields |= facts_shown(facts, self._audit.roots)
         if outcome.kind == "input_required":
             state = asked_state(result)
-            self._audit.rounds.wait(self.fields, state, self.logical_call_id, self._round + 1)
+            self._audit.waiting_calls.wait(self.fields, state, self.logical_call_id, self._round + 1)
             if state is not None:
                 fields["state"] = state
         return Event(to_json(fields), self.call_id, "end")

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from research_shared.access.roots import Root
 from research_shared.settings import Settings
 
-Level = Literal["metadata", "arguments"]
+AuditLevel = Literal["metadata", "arguments"]
 Fsync = Literal["always", "interval", "never"]
 OnFailure = Literal["closed", "open"]
 
@@ -23,7 +23,7 @@ class AuditOptions:
     path: Path | None = None
     head: Path | None = None
     key: bytes | None = None
-    level: Level = "metadata"
+    level: AuditLevel = "metadata"
     fsync: Fsync = "interval"
     fsync_interval_s: float = 1.0
     on_failure: OnFailure = "closed"

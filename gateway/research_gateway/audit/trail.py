@@ -12,7 +12,7 @@ from typing import Any, Self
 from research_gateway.audit.log.chain import Chain, Event
 from research_gateway.audit.log.file import open_log
 from research_gateway.audit.log.stream import Log, StreamLog
-from research_gateway.audit.log.writer import Entry, Status, Writer
+from research_gateway.audit.log.writer import PendingRecord, TrailStatus, Writer
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import AuditUnavailable, ConfigurationError
 from research_shared.logs import get_logger
@@ -46,7 +46,7 @@ class AuditTrail:
         self.clock = clock
         self._stream = stream
         self._writer: Writer | None = None
-        self._last: Status | None = None
+        self._last: TrailStatus | None = None
         self._users = 0
         self._refused = 0
         self._lock = asyncio.Lock()
@@ -127,11 +127,11 @@ class AuditTrail:
         writer.start()
         return writer
 
-    def submit(self, event: Event, *, follows: Entry | None = None) -> Entry | None:
+    def submit(self, event: Event, *, follows: PendingRecord | None = None) -> PendingRecord | None:
         """Hand an event over without waiting; None when the trail is not open."""
         return self._writer.submit(event, follows=follows) if self._writer is not None else None
 
-    async def written(self, entry: Entry | None) -> bool:
+    async def written(self, entry: PendingRecord | None) -> bool:
         """Wait until an entry is in the log. False when it is not and the policy is to go on all the same.
 
         Raises:
@@ -144,7 +144,7 @@ class AuditTrail:
             raise AuditUnavailable("the audit log cannot be written, so that this call is refused")
         return False
 
-    async def _settles(self, entry: Entry) -> bool:
+    async def _settles(self, entry: PendingRecord) -> bool:
         writer = self._writer
         if writer is None:
             return entry.settled
@@ -163,13 +163,13 @@ class AuditTrail:
         """How many calls were refused because the log could not be written."""
         return self._refused
 
-    def status(self) -> Status:
+    def status(self) -> TrailStatus:
         """How the trail is doing, for health checks and metrics."""
         if self._writer is not None:
             return self._writer.status()
         if self._last is not None:
             return self._last
-        return Status(
+        return TrailStatus(
             writable=False,
             written=0,
             lost=0,

@@ -29,7 +29,7 @@ from research_shared.tools.activity import waiting
 
 log = get_logger("research.scope")
 
-NOTHING = Scope(())
+EMPTY_SCOPE = Scope(())
 _TELLING = frozenset({"completion/complete", "resources/list"})
 """Requests that name documents and that no client answers questions for."""
 
@@ -96,7 +96,7 @@ class ScopeFromClientRoots(Middleware):
         ctx = context.fastmcp_context
         if context.method not in _TELLING or ctx is None or not _declares_roots(ctx):
             return await call_next(context)
-        with narrowed_scope(NOTHING if _modern(ctx) else await self._session_scope(ctx)):
+        with narrowed_scope(EMPTY_SCOPE if _modern(ctx) else await self._session_scope(ctx)):
             return await call_next(context)
 
     async def _scoped(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
@@ -136,7 +136,7 @@ class ScopeFromClientRoots(Middleware):
                     listed = (await ctx.session.list_roots()).roots
             except (MCPError, NoBackChannelError) as error:
                 log.warning("the client did not answer roots/list; it can read nothing", error=str(error))
-                return NOTHING
+                return EMPTY_SCOPE
             cached = [str(root.uri) for root in listed]
             await ctx.set_state(ROOTS_KEY, cached)
         return await anyio.to_thread.run_sync(narrowed_by, self.roots, cached)
@@ -175,7 +175,7 @@ async def _first_asks(
 ) -> mcp_types.InputRequiredResult | None:
     """What a repeatable tool asks for before it has seen any document, so that it can be asked in the same round."""
     try:
-        with narrowed_scope(NOTHING):
+        with narrowed_scope(EMPTY_SCOPE):
             answer = await call_next(context)
     except Exception as error:  # noqa: BLE001  (the call proper comes in the next round, with its own errors)
         log.debug("the tool cannot begin without documents", error=type(error).__name__)

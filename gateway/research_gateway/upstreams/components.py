@@ -21,7 +21,7 @@ from pydantic import PrivateAttr
 
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.errors import UpstreamFailure
-from research_gateway.upstreams.failures import is_unserved, translated
+from research_gateway.upstreams.failures import is_unserved, to_gateway_error
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.tools.activity import waiting
@@ -79,7 +79,9 @@ async def relayed(upstream: Upstream, call: Callable[[], Awaitable[T]]) -> T:
                     raise
             return await call()
         except Exception as error:
-            failure = translated(error, upstream.name, partial=downstream is not None and downstream.relayed)
+            failure = to_gateway_error(
+                error, upstream.name, partial=downstream is not None and downstream.relayed
+            )
             if failure is error:
                 raise
             raise failure from error

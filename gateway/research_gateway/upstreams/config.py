@@ -52,7 +52,7 @@ def load_servers(path: Path) -> Sequence[ForeignServer]:
     if not config.mcpServers:
         raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: no server under 'mcpServers'")
     for name in config.mcpServers:
-        if (reason := _unusable(name, config.mcpServers)) is not None:
+        if (reason := _namespace_problem(name, config.mcpServers)) is not None:
             raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: {reason}")
     return [
         ForeignServer(name, Upstream(name, transport_of(server)))
@@ -60,7 +60,7 @@ def load_servers(path: Path) -> Sequence[ForeignServer]:
     ]
 
 
-def _unusable(name: str, names: Iterable[str]) -> str | None:
+def _namespace_problem(name: str, names: Iterable[str]) -> str | None:
     """Return why `name` is not a valid namespace, or None if it is.
 
     Calls are routed by prefix alone, so no own tool and no other namespace may start with `name_`.

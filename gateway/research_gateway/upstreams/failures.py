@@ -13,7 +13,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from research_gateway.upstreams.errors import UpstreamFailure, causes, transport_failures
-from research_gateway.upstreams.transport import OVERLOADED
+from research_gateway.upstreams.transport import UNAVAILABLE_STATUSES
 from research_shared.errors import BackendRefused, ResearchError
 from research_shared.retry import retry_after
 
@@ -55,7 +55,7 @@ def is_changed(error: BaseException) -> bool:
     )
 
 
-def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
+def to_gateway_error(error: Exception, upstream: str, *, partial: bool) -> Exception:
     """Map an error to `UpstreamFailure` or `BackendRefused`. Return unknown errors unchanged."""
     chain = list(causes(error))
     if any(isinstance(cause, ResearchError) for cause in chain):
@@ -65,7 +65,7 @@ def translated(error: Exception, upstream: str, *, partial: bool) -> Exception:
         return UpstreamFailure(
             f"the server {upstream!r} is not available",
             upstream=upstream,
-            transient=status.response.status_code in OVERLOADED,
+            transient=status.response.status_code in UNAVAILABLE_STATUSES,
             partial=partial,
             retry_after_s=retry_after(status.response.headers),
         )

@@ -22,7 +22,7 @@ KEEPALIVE_S = 4.0
 """Below the 5 s idle timeout of common servers, so that no request meets a closing connection."""
 REST_TIMEOUT_S = 0.05
 """Time to wait for the end of an event stream after its response."""
-OVERLOADED = frozenset({429, 502, 503, 504, 529})
+UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504, 529})
 """Statuses of proxies and of overloaded servers."""
 
 
@@ -131,7 +131,7 @@ class _ReusingTransport(httpx2.AsyncHTTPTransport):
 
 async def _raise_if_unavailable(response: httpx2.Response) -> None:
     """Raise `HTTPStatusError` for an overloaded server: the SDK's transport would drop the status."""
-    if response.status_code in OVERLOADED:
+    if response.status_code in UNAVAILABLE_STATUSES:
         response.raise_for_status()
 
 

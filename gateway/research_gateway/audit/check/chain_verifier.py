@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from research_gateway.audit.log.format import NO_HASH, Position, Record, key_id, sign
+from research_gateway.audit.log.format import NO_HASH, ChainPosition, Record, key_id, sign
 from research_gateway.audit.log.head import Head
 
 
@@ -57,7 +57,7 @@ class ChainVerifier:
     expected: Expectations
     head: Head | None
     whole: bool
-    at: Position | None = None
+    at: ChainPosition | None = None
     records: int = 0
     calls: int = 0
     lost: int = 0
@@ -133,7 +133,7 @@ class ChainVerifier:
         self.every = record.fields.get("checkpoint_every")
         self.unsigned = 0
 
-    def _follow(self, at: Position, record: Record) -> None:
+    def _follow(self, at: ChainPosition, record: Record) -> None:
         here = record.position
         if here.chain != at.chain:
             raise VerificationError("replaced", f"belongs to another chain, {here.chain}", here.sequence)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from research_gateway.audit.check.chain_verifier import Expectations
-from research_gateway.audit.check.show import print_call, records_of, table_of, visible
+from research_gateway.audit.check.show import print_call, records_of, table_of, terminal_safe
 from research_gateway.audit.check.verify import Report, collect, verify
 from research_shared.base_errors import ConfigurationError
 
@@ -86,9 +86,11 @@ def verify_logs(
 
 def _print_report(console: Console, report: Report) -> None:
     verdict = Text("intact", style="green") if report.intact else Text("NOT INTACT", style="bold red")
-    console.print(Text(f"{visible(report.log)}: ").append(verdict))
+    console.print(Text(f"{terminal_safe(report.log)}: ").append(verdict))
     if report.problem is not None:
-        console.print(Text(f"  first bad record: {visible(str(report.problem))} [{report.problem.code}]"))
+        console.print(
+            Text(f"  first bad record: {terminal_safe(str(report.problem))} [{report.problem.code}]")
+        )
     counts = f"  {report.records} records in {report.files} files, {report.calls} calls"
     if report.unfinished:
         counts += f", {report.unfinished} without an end"
@@ -96,9 +98,11 @@ def _print_report(console: Console, report: Report) -> None:
         counts += f", {report.lost} records lost while the log could not be written"
     console.print(Text(counts))
     if report.last is not None:
-        console.print(Text(f"  last record: {report.last.sequence} of chain {visible(report.last.chain)}"))
+        console.print(
+            Text(f"  last record: {report.last.sequence} of chain {terminal_safe(report.last.chain)}")
+        )
     for note in report.notes:
-        console.print(Text(f"  note: {visible(note)}"))
+        console.print(Text(f"  note: {terminal_safe(note)}"))
 
 
 @audit_app.command

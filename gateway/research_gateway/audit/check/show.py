@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from research_gateway.audit.log.format import parse
+from research_gateway.audit.log.format import parse_record
 
 _COLOURS = {"ok": "green", "input_required": "cyan", "cancelled": "yellow"}
-_FRAME = frozenset({"schema", "chain", "seq", "prev", "hash"})
+_CHAIN_FIELDS = frozenset({"schema", "chain", "seq", "prev", "hash"})
 
 
-def visible(value: object) -> str:
+def terminal_safe(value: object) -> str:
     """Escape characters that are not printable, so that a value cannot control the terminal."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
@@ -27,7 +27,7 @@ def records_of(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
         with path.open("rb") as file:
             for line in file:
                 try:
-                    yield dict(parse(line.rstrip(b"\n")).fields)
+                    yield dict(parse_record(line.rstrip(b"\n")).fields)
                 except ValueError:
                     continue
 
@@ -43,7 +43,7 @@ def _result(record: Mapping[str, Any]) -> Text:
         return Text("")
     reason = record.get("reason")
     told = f"{outcome} ({reason})" if reason and reason != outcome else str(outcome)
-    return Text(visible(told), style=_COLOURS.get(str(outcome), "red"))
+    return Text(terminal_safe(told), style=_COLOURS.get(str(outcome), "red"))
 
 
 def _documents(record: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def _documents(record: Mapping[str, Any]) -> str:
     if not isinstance(documents, list):
         return ""
     named = [str(document.get("path") or f"({document.get('rejected')})") for document in documents]
-    return visible(", ".join(named[:3]) + (" …" if len(named) > 3 else ""))  # noqa: PLR2004  (a table has little room)
+    return terminal_safe(", ".join(named[:3]) + (" …" if len(named) > 3 else ""))  # noqa: PLR2004  (a table has little room)
 
 
 def table_of(records: Iterable[Mapping[str, Any]]) -> Table:
@@ -63,15 +63,15 @@ def table_of(records: Iterable[Mapping[str, Any]]) -> Table:
         )
     for record in records:
         table.add_row(
-            Text(visible(record.get("seq", ""))),
-            Text(visible(str(record.get("time", ""))[:23])),
-            Text(visible(record.get("event", ""))),
-            Text(visible(str(record.get("call_id", ""))[:12])),
-            Text(visible(record.get("method", ""))),
-            Text(visible(_what(record))),
+            Text(terminal_safe(record.get("seq", ""))),
+            Text(terminal_safe(str(record.get("time", ""))[:23])),
+            Text(terminal_safe(record.get("event", ""))),
+            Text(terminal_safe(str(record.get("call_id", ""))[:12])),
+            Text(terminal_safe(record.get("method", ""))),
+            Text(terminal_safe(_what(record))),
             Text(_documents(record)),
             _result(record),
-            Text(visible(record["duration_ms"]) if "duration_ms" in record else ""),
+            Text(terminal_safe(record["duration_ms"]) if "duration_ms" in record else ""),
         )
     return table
 
@@ -81,12 +81,13 @@ def print_call(console: Console, records: Sequence[Mapping[str, Any]]) -> None:
     for record in records:
         console.print(
             Text(
-                f"{visible(record.get('event', ''))} · record {visible(record.get('seq', ''))}", style="bold"
+                f"{terminal_safe(record.get('event', ''))} · record {terminal_safe(record.get('seq', ''))}",
+                style="bold",
             )
         )
         grid = Table.grid(padding=(0, 2))
         for name, value in record.items():
-            if name not in _FRAME and name != "event" and value is not None:
-                grid.add_row(Text(visible(name), style="dim"), Text(visible(value)))
+            if name not in _CHAIN_FIELDS and name != "event" and value is not None:
+                grid.add_row(Text(terminal_safe(name), style="dim"), Text(terminal_safe(value)))
         console.print(grid)
         console.print()

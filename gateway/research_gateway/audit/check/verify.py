@@ -14,7 +14,7 @@ from research_gateway.audit.check.chain_verifier import (
     VerificationError,
 )
 from research_gateway.audit.log.files import LogName, split_name
-from research_gateway.audit.log.format import Position, Record, parse
+from research_gateway.audit.log.format import ChainPosition, Record, parse_record
 from research_gateway.audit.log.head import Head, decode_head
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -31,7 +31,7 @@ class Report:
     calls: int
     unfinished: int
     lost: int
-    last: Position | None
+    last: ChainPosition | None
     problem: Problem | None
     notes: tuple[str, ...] = ()
 
@@ -131,7 +131,7 @@ def _read(line: bytes, sequence: int) -> Record:
     if not line.endswith(b"\n"):
         raise VerificationError("changed", "the line is incomplete", sequence)
     try:
-        return parse(line[:-1])
+        return parse_record(line[:-1])
     except ValueError as error:
         raise VerificationError("changed", str(error), sequence) from None
 
@@ -207,7 +207,7 @@ def _begin(parts: Sequence[Part], expected: Expectations) -> int:
     begin = 0
     for index, part in enumerate(parts if expected.acknowledged else ()):
         with suppress(ValueError, StopIteration):
-            record = parse(next(part.lines())[1].rstrip(b"\n"))
+            record = parse_record(next(part.lines())[1].rstrip(b"\n"))
             if record.event == "genesis" and record.position.chain in expected.acknowledged:
                 begin = index
     return begin

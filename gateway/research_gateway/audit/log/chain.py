@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, Self
 
-from research_gateway.audit.log.format import Position, key_id, sign, to_json
+from research_gateway.audit.log.format import ChainPosition, key_id, sign, to_json
 
 Clock = Callable[[], float]
 MAX_LISTED_CALLS = 1_000
@@ -50,7 +50,7 @@ class Chain:
     checkpoint_every: int
     clock: Clock
 
-    def genesis(self, at: Position, **fields: Any) -> Event:
+    def genesis(self, at: ChainPosition, **fields: Any) -> Event:
         """Return the first event of a chain."""
         return Event.of(
             "genesis",
@@ -61,14 +61,16 @@ class Chain:
             mac=sign(self.key, "genesis", at.chain) if self.key else None,
         )
 
-    def checkpoint(self, at: Position) -> Event:
+    def checkpoint(self, at: ChainPosition) -> Event:
         """Return a signed checkpoint of all records up to `at`."""
         if self.key is None:
             raise AssertionError("only a keyed chain has checkpoints")
         mac = sign(self.key, "checkpoint", at.chain, at.sequence, at.digest)
         return Event.of("checkpoint", self.clock(), key_id=key_id(self.key), mac=mac)
 
-    def encode(self, at: Position, events: list[Event], *, final: bool = False) -> tuple[bytes, Position]:
+    def encode(
+        self, at: ChainPosition, events: list[Event], *, final: bool = False
+    ) -> tuple[bytes, ChainPosition]:
         """Return the lines of the events and the position behind them. A `final` batch ends with a checkpoint."""
         lines: list[bytes] = []
         for event in events:

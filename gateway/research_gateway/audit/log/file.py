@@ -19,7 +19,7 @@ from research_gateway.audit.log.files import (
     sync_directory,
     write_all,
 )
-from research_gateway.audit.log.format import Position
+from research_gateway.audit.log.format import ChainPosition
 from research_gateway.audit.log.head import Head, HeadFile
 from research_gateway.audit.log.recovery import LogContents, inspect_tail, open_calls, rejection_reason
 from research_gateway.audit.options import AuditOptions
@@ -38,7 +38,7 @@ class FileLog:
     def __init__(
         self, name: LogName, options: AuditOptions, chain: Chain, origin: Mapping[str, Any], head: HeadFile
     ) -> None:
-        self.at = Position.fresh()
+        self.at = ChainPosition.fresh()
         self.name = name.path.name
         self._names = name
         self._options = options
@@ -136,7 +136,7 @@ class FileLog:
             number += 1
             self._names.path.rename(self._names.segment(number))
         self._segment = number + 1
-        self.at = Position.fresh()
+        self.at = ChainPosition.fresh()
         self._head.write(self.at, self._segment)
         supersedes = None
         if reason is not None:

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-SCHEMA = 1
+RECORD_SCHEMA = 1
 """Version of the record format. It changes when a field changes its meaning or is removed."""
 NO_HASH = "0" * 64
 MAX_BATCH_RECORDS = 256
 """Upper limit of records in one write, checkpoints and gap records included."""
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 _HASH_FIELD = b',"hash":"'
-_TAIL_BYTES = len(_HASH_FIELD) + 64 + len(b'"}')
+_HASH_FIELD_BYTES = len(_HASH_FIELD) + 64 + len(b'"}')
 
 
 def to_json(value: object) -> str:
@@ -29,7 +29,7 @@ def to_json(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class ChainPosition:
     """Position in a chain: sequence number (-1 before the first record) and hash of the last record."""
 
     chain: str
@@ -41,14 +41,14 @@ class Position:
         """Return the start of a new chain with a random id."""
         return cls(secrets.token_hex(8))
 
-    def append(self, event: str) -> tuple[bytes, "Position"]:
+    def append(self, event: str) -> tuple[bytes, "ChainPosition"]:
         """Return the line of the next record and the position behind it. `event` is a non-empty JSON object."""
         sequence = self.sequence + 1
         head = (
-            f'{{"schema":{SCHEMA},"chain":"{self.chain}","seq":{sequence},"prev":"{self.digest}",{event[1:-1]}'
+            f'{{"schema":{RECORD_SCHEMA},"chain":"{self.chain}","seq":{sequence},"prev":"{self.digest}",{event[1:-1]}'
         ).encode("ascii")
         digest = hashlib.sha256(head).hexdigest()
-        return b"%b%b%b%b" % (head, _HASH_FIELD, digest.encode(), b'"}\n'), Position(
+        return b"%b%b%b%b" % (head, _HASH_FIELD, digest.encode(), b'"}\n'), ChainPosition(
             self.chain, sequence, digest
         )
 
@@ -57,7 +57,7 @@ class Position:
 class Record:
     """A parsed record."""
 
-    position: Position
+    position: ChainPosition
     previous: str
     fields: Mapping[str, Any]
 
@@ -67,18 +67,18 @@ class Record:
         return str(self.fields["event"])
 
 
-def parse(line: bytes) -> Record:
+def parse_record(line: bytes) -> Record:
     """Parse one line without its line break.
 
     Raises:
         ValueError: the line is not a record, or its hash does not match. The message says which.
     """
-    head, field = line[:-_TAIL_BYTES], line[-_TAIL_BYTES:]
+    head, field = line[:-_HASH_FIELD_BYTES], line[-_HASH_FIELD_BYTES:]
     if not field.startswith(_HASH_FIELD) or not field.endswith(b'"}'):
         raise ValueError("is not an audit record")
     try:
         fields = json.loads(line)
-        position = Position(str(fields["chain"]), int(fields["seq"]), fields["hash"])
+        position = ChainPosition(str(fields["chain"]), int(fields["seq"]), fields["hash"])
         previous, _ = fields["prev"], fields["event"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("is not an audit record") from error
@@ -89,7 +89,7 @@ def parse(line: bytes) -> Record:
 
 def sign(key: bytes, purpose: str, *parts: object) -> str:
     """Return the HMAC-SHA-256 of a purpose and the signed values, in hexadecimal."""
-    text = "\0".join([f"research-audit/{SCHEMA}", purpose, *map(str, parts)])
+    text = "\0".join([f"research-audit/{RECORD_SCHEMA}", purpose, *map(str, parts)])
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 

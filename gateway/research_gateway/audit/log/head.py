@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from research_gateway.audit.log.files import is_named, lock, open_private
-from research_gateway.audit.log.format import MAX_BATCH_RECORDS, SCHEMA, Position, sign
+from research_gateway.audit.log.format import MAX_BATCH_RECORDS, RECORD_SCHEMA, ChainPosition, sign
 
 
 class HeadFile:
@@ -45,7 +45,7 @@ class HeadFile:
         """Whether the path still refers to the open file."""
         return is_named(self.fd, self._path)
 
-    def write(self, at: Position, segment: int, *, in_use: bool = True) -> None:
+    def write(self, at: ChainPosition, segment: int, *, in_use: bool = True) -> None:
         """Store `at` as the position of the last record, in segment `segment`.
 
         Raises:
@@ -67,7 +67,7 @@ class HeadFile:
 SLOT_BYTES = 512
 
 
-def _vouched(at: Position, segment: int, count: int, *, in_use: bool) -> tuple[object, ...]:
+def _vouched(at: ChainPosition, segment: int, count: int, *, in_use: bool) -> tuple[object, ...]:
     return at.chain, at.sequence, at.digest, segment, count, in_use
 
 
@@ -79,14 +79,14 @@ class Head:
     may be ahead of the head. `count` numbers the writes; `segment` is the number of the file with the last record.
     """
 
-    position: Position
+    position: ChainPosition
     segment: int
     count: int
     in_use: bool = False
     mac: str | None = None
 
     @classmethod
-    def of(cls, at: Position, segment: int, count: int, *, in_use: bool, key: bytes | None) -> Self:
+    def of(cls, at: ChainPosition, segment: int, count: int, *, in_use: bool, key: bytes | None) -> Self:
         """Create a head, signed if there is a key."""
         mac = sign(key, "head", *_vouched(at, segment, count, in_use=in_use)) if key else None
         return cls(at, segment, count, in_use, mac)
@@ -106,7 +106,7 @@ class Head:
         at, mac = self.position, f'"{self.mac}"' if self.mac else "null"
         # on the hot path, and all values are hexadecimal or numbers: no general encoder is needed
         body = (
-            f'{{"schema":{SCHEMA},"chain":"{at.chain}","seq":{at.sequence},"hash":"{at.digest}",'
+            f'{{"schema":{RECORD_SCHEMA},"chain":"{at.chain}","seq":{at.sequence},"hash":"{at.digest}",'
             f'"segment":{self.segment},"count":{self.count},"in_use":{str(self.in_use).lower()},"mac":{mac}}}'
         ).encode("ascii")
         return (b"%08x %b" % (zlib.crc32(body), body)).ljust(SLOT_BYTES - 1) + b"\n"
@@ -119,7 +119,7 @@ def decode_slot(slot: bytes) -> Head | None:
         return None
     try:
         fields = json.loads(body)
-        at = Position(fields["chain"], int(fields["seq"]), fields["hash"])
+        at = ChainPosition(fields["chain"], int(fields["seq"]), fields["hash"])
         return Head(at, int(fields["segment"]), int(fields["count"]), bool(fields["in_use"]), fields["mac"])
     except (ValueError, KeyError, TypeError):
         return None

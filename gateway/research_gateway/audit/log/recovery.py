@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from research_gateway.audit.log.format import Record, parse
+from research_gateway.audit.log.format import Record, parse_record
 from research_gateway.audit.log.head import Head
 
 _EDGE_BYTES = 1024 * 1024
@@ -30,7 +30,7 @@ class LogContents:
 
 def _record(line: bytes) -> Record | None:
     try:
-        return parse(line)
+        return parse_record(line)
     except ValueError:
         return None
 

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from research_gateway.audit.log.chain import Chain, Event
 from research_gateway.audit.log.files import write_all
-from research_gateway.audit.log.format import Position
+from research_gateway.audit.log.format import ChainPosition
 
 
 class Log(Protocol):
     """A destination of records."""
 
-    at: Position
+    at: ChainPosition
     name: str
 
     def append(self, events: list[Event]) -> None:
@@ -43,7 +43,7 @@ class StreamLog:
     """A log on standard error. Each process has its own chain, without head file and rotation."""
 
     def __init__(self, fd: int, chain: Chain, origin: Mapping[str, Any]) -> None:
-        self.at = Position.fresh()
+        self.at = ChainPosition.fresh()
         self.name = "standard error"
         self._fd = fd
         self._chain = chain

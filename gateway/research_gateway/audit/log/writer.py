@@ -29,7 +29,7 @@ BLINK_S = 1.0
 _Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
-class Entry:
+class PendingRecord:
     """An event on its way to the log. `failure` says, once it is settled, why it is not written.
 
     The end of a call `follows` its start: it is left out when its start was not written.
@@ -37,7 +37,7 @@ class Entry:
 
     __slots__ = ("event", "failure", "follows", "glance", "settled", "since", "waiting")
 
-    def __init__(self, event: Event, follows: "Entry | None" = None) -> None:
+    def __init__(self, event: Event, follows: "PendingRecord | None" = None) -> None:
         self.event = event
         self.follows = follows
         self.failure: OSError | None = None
@@ -48,7 +48,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class TrailStatus:
     """How the trail is doing. Times are in seconds."""
 
     writable: bool
@@ -69,7 +69,7 @@ class Writer:
         self._log = log
         self._options = options
         self._clock = clock
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[PendingRecord | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._guard = threading.Lock()
         self._unsynced = False
@@ -89,14 +89,14 @@ class Writer:
         """Begin to write."""
         self._thread.start()
 
-    def submit(self, event: Event, *, follows: Entry | None = None) -> Entry:
+    def submit(self, event: Event, *, follows: PendingRecord | None = None) -> PendingRecord:
         """Hand an event over; returns at once."""
-        entry = Entry(event, follows)
+        entry = PendingRecord(event, follows)
         self._submitted += 1
         self._queue.put(entry)
         return entry
 
-    def glimpsed(self, entry: Entry) -> bool:
+    def glimpsed(self, entry: PendingRecord) -> bool:
         """Whether an entry is settled within a moment. Blocks that long, unless the disk was slow just now."""
         if time.monotonic() < self._glance_from:
             return entry.settled
@@ -110,7 +110,7 @@ class Writer:
         self._glance_from = time.monotonic() + BLINK_S
         return False
 
-    async def settled(self, entry: Entry) -> None:
+    async def settled(self, entry: PendingRecord) -> None:
         """Wait until the fate of an entry is known."""
         loop = asyncio.get_running_loop()
         with self._guard:
@@ -125,10 +125,10 @@ class Writer:
         self._queue.put(None)
         self._thread.join()
 
-    def status(self) -> Status:
+    def status(self) -> TrailStatus:
         """A snapshot; reading it takes no lock."""
         oldest, failure = self._oldest, self._failure or self._sync_failure
-        return Status(
+        return TrailStatus(
             writable=failure is None,
             written=self._written,
             lost=self._lost,
@@ -143,7 +143,7 @@ class Writer:
     def _run(self) -> None:
         open_ = True
         while open_:
-            batch: list[Entry] = []
+            batch: list[PendingRecord] = []
             try:
                 item = self._queue.get(timeout=self._patience())
                 while item is not None:
@@ -166,8 +166,8 @@ class Writer:
             return _IDLE_S
         return max(0.0, self._sync_at - time.monotonic())
 
-    def _write(self, batch: list[Entry]) -> None:
-        wanted: list[Entry] = []
+    def _write(self, batch: list[PendingRecord]) -> None:
+        wanted: list[PendingRecord] = []
         for entry in batch:
             start = entry.follows
             # a start of the same batch shares the batch's fate, so only those of earlier batches matter here
@@ -186,7 +186,7 @@ class Writer:
         self._settled += len(batch)
         self._settle(batch)
 
-    def _settle(self, batch: list[Entry]) -> None:
+    def _settle(self, batch: list[PendingRecord]) -> None:
         """Tell whoever waits for these entries."""
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         with self._guard:
@@ -207,7 +207,7 @@ class Writer:
         self._lost += count
         self._unreported += count
 
-    def _append(self, entries: list[Entry]) -> OSError | None:
+    def _append(self, entries: list[PendingRecord]) -> OSError | None:
         events = [entry.event for entry in entries]
         try:
             if self._sync_failure is not None:

@@ -16,14 +16,14 @@ from pydantic import BaseModel
 
 from research_documents.document_ids import DocumentId
 from research_gateway.audit.log.format import to_json
-from research_gateway.audit.options import Level
+from research_gateway.audit.options import AuditLevel
 from research_shared.access.roots import Root
 from research_shared.document_urls import DOCUMENT_URI
 
 MAX_STRING = 256
-MAX_DOCUMENTS = 100
-MAX_ARGUMENTS = 50
-MAX_DEPTH = 4
+MAX_LISTED_DOCUMENTS = 100
+MAX_SHOWN_ARGUMENTS = 50
+MAX_ARGUMENT_DEPTH = 4
 _SECRET = re.compile(r"key|token|secret|passw|authorization|credential|cookie", re.IGNORECASE)
 _TEXTS = frozenset(
     {"body", "completion", "content", "contents", "data", "document", "message", "messages", "prompt", "text"}
@@ -83,7 +83,7 @@ def documents_of(
             paths.append(arguments["document_path"])
         several = arguments.get("document_paths")
         if isinstance(several, list | tuple):
-            paths.extend(several[:MAX_DOCUMENTS])
+            paths.extend(several[:MAX_LISTED_DOCUMENTS])
         if params.get("name") == "fetch" and isinstance(named := arguments.get("id"), str):
             path = DocumentId.parse(named).path
             paths.append(unquote(path[len(DOCUMENT_URI) :]) if path.startswith(DOCUMENT_URI) else path)
@@ -105,14 +105,14 @@ def shown_arguments(value: object, depth: int = 0) -> object:
             return value if value == value and abs(value) != float("inf") else str(value)  # noqa: PLR0124
         case str():
             return capped(value)
-        case Mapping() if depth < MAX_DEPTH:
-            items = list(value.items())[:MAX_ARGUMENTS]
+        case Mapping() if depth < MAX_ARGUMENT_DEPTH:
+            items = list(value.items())[:MAX_SHOWN_ARGUMENTS]
             return {
                 capped(name, 64): "(hidden)" if _is_private(str(name)) else shown_arguments(item, depth + 1)
                 for name, item in items
             }
-        case list() | tuple() if depth < MAX_DEPTH:
-            return [shown_arguments(item, depth + 1) for item in value[:MAX_ARGUMENTS]]
+        case list() | tuple() if depth < MAX_ARGUMENT_DEPTH:
+            return [shown_arguments(item, depth + 1) for item in value[:MAX_SHOWN_ARGUMENTS]]
         case _:
             return "(not shown)"
 
@@ -151,7 +151,7 @@ def _plain(value: object) -> Mapping[str, Any]:
 
 
 def arguments_of(
-    method: str, params: Mapping[str, Any], *, level: Level, key: bytes | None
+    method: str, params: Mapping[str, Any], *, level: AuditLevel, key: bytes | None
 ) -> dict[str, Any]:
     """Digest and size of the arguments, and at the level `arguments` those of tools themselves."""
     arguments = params.get("arguments")
@@ -201,12 +201,12 @@ def trace_of(call_id: str) -> dict[str, Any]:
     return {"trace_id": f"{context.trace_id:032x}"}
 
 
-def describe(
+def describe_request(
     context: MiddlewareContext[Any],
     params: Mapping[str, Any],
     *,
     roots: Sequence[Root],
-    level: Level,
+    level: AuditLevel,
     key: bytes | None,
 ) -> dict[str, Any]:
     """Everything that is known about a request and its parameters before it runs."""
@@ -219,6 +219,6 @@ def describe(
     return fields
 
 
-def listed(values: Iterable[object], limit: int = MAX_DOCUMENTS) -> list[str]:
+def capped_list(values: Iterable[object], limit: int = MAX_LISTED_DOCUMENTS) -> list[str]:
     """The first few of some strings, capped."""
     return [capped(value) for value, _ in zip(values, range(limit), strict=False)]

@@ -27,11 +27,13 @@ from mcp_types import (
 from pydantic import BaseModel
 from pydantic import ValidationError as PydanticValidationError
 
-from research_gateway.audit.request.describe import capped, listed, locate
+from research_gateway.audit.request.describe import capped, capped_list, locate
 from research_shared.access.roots import Root, Scope
 from research_shared.errors import ERROR_META_KEY, InvalidArguments, ResearchError, UnknownTool
 
-Kind = Literal["ok", "denied", "error", "cancelled", "input_required", "invalid_arguments", "unknown_tool"]
+OutcomeKind = Literal[
+    "ok", "denied", "error", "cancelled", "input_required", "invalid_arguments", "unknown_tool"
+]
 
 _DENIALS = frozenset({"access_denied", "audit_unavailable", "overloaded", "outside_scope"})
 _INVALID = frozenset({"invalid_arguments", "invalid_pattern", "invalid_cursor"})
@@ -45,10 +47,10 @@ _INPUT_REQUIRED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallOutcome:
     """The end of a call: its kind, and for anything but `ok` a code that says why."""
 
-    kind: Kind
+    kind: OutcomeKind
     reason: str | None = None
     error_id: str | None = None
 
@@ -58,17 +60,17 @@ class Outcome:
         return "deny" if self.kind == "denied" else "allow"
 
 
-def _of_code(code: object, error_id: object = None) -> Outcome:
+def _of_code(code: object, error_id: object = None) -> CallOutcome:
     reason = capped(code, 64)
     identity = capped(error_id, 64) if isinstance(error_id, str) else None
     if reason in _INVALID:
-        return Outcome("invalid_arguments", reason)
+        return CallOutcome("invalid_arguments", reason)
     if reason == UnknownTool.code:
-        return Outcome("unknown_tool", reason)
-    return Outcome("denied" if reason in _DENIALS else "error", reason, identity)
+        return CallOutcome("unknown_tool", reason)
+    return CallOutcome("denied" if reason in _DENIALS else "error", reason, identity)
 
 
-def _of_payload(held: object, key: str) -> Outcome | None:
+def _of_payload(held: object, key: str) -> CallOutcome | None:
     """The outcome that an error's payload tells, where `held` has one under `key`."""
     error = held.get(key) if isinstance(held, Mapping) else None
     if not isinstance(error, Mapping) or not isinstance(error.get("code"), str):
@@ -76,59 +78,61 @@ def _of_payload(held: object, key: str) -> Outcome | None:
     return _of_code(error["code"], error.get("error_id"))
 
 
-def of_result(result: object, *, modern: bool = True) -> Outcome:
+def of_result(result: object, *, modern: bool = True) -> CallOutcome:
     """The outcome of a call that returned."""
     if isinstance(result, _INPUT_REQUIRED):
-        return Outcome("input_required") if modern else Outcome("error", "era_without_input_required")
+        return CallOutcome("input_required") if modern else CallOutcome("error", "era_without_input_required")
     if isinstance(result, Mapping) and result.get("resultType") == "input_required":
-        return Outcome("input_required")
+        return CallOutcome("input_required")
     if isinstance(result, ToolResult) and result.is_error:
-        return _of_payload(result.meta, ERROR_META_KEY) or Outcome("error", "reported_error")
-    return Outcome("ok")
+        return _of_payload(result.meta, ERROR_META_KEY) or CallOutcome("error", "reported_error")
+    return CallOutcome("ok")
 
 
-def of_exception(error: BaseException, method: str) -> Outcome:  # noqa: PLR0911  (one return for each kind)
+def of_exception(error: BaseException, method: str) -> CallOutcome:  # noqa: PLR0911  (one return for each kind)
     """The outcome of a call that raised."""
     match error:
         case asyncio.CancelledError():
-            return Outcome("cancelled", "cancelled")
+            return CallOutcome("cancelled", "cancelled")
         case ResearchError():
             return _of_code(error.code, error.details.get("error_id"))
         case AuthorizationError():
-            return Outcome("denied", "access_denied")
+            return CallOutcome("denied", "access_denied")
         case NotFoundError() | DisabledError():
             if method == "tools/call":
-                return Outcome("unknown_tool", UnknownTool.code)
-            return Outcome("error", _REFERENCES.get(method, "not_found"))
+                return CallOutcome("unknown_tool", UnknownTool.code)
+            return CallOutcome("error", _REFERENCES.get(method, "not_found"))
         case ValidationError() | PydanticValidationError():
-            return Outcome("invalid_arguments", InvalidArguments.code)
+            return CallOutcome("invalid_arguments", InvalidArguments.code)
         case MCPError():
             return _of_protocol_error(error)
         case ToolError() | ResourceError() | PromptError() if error.__cause__ is None:
-            return Outcome("error", "reported_error")
+            return CallOutcome("error", "reported_error")
         case Exception() if error.__cause__ is not None:
             return of_exception(error.__cause__, method)
         case Exception():
-            return Outcome("error", "internal_error")
+            return CallOutcome("error", "internal_error")
         case _:
-            return Outcome("error", "process_ending")
+            return CallOutcome("error", "process_ending")
 
 
-def _of_protocol_error(error: MCPError) -> Outcome:
+def _of_protocol_error(error: MCPError) -> CallOutcome:
     if told := _of_payload(error.error.data, "error"):
         return told
     match error.error.code:
         case c if c == INVALID_PARAMS:
-            return Outcome("invalid_arguments", InvalidArguments.code)
+            return CallOutcome("invalid_arguments", InvalidArguments.code)
         case c if c == METHOD_NOT_FOUND:
-            return Outcome("error", "unknown_method")
+            return CallOutcome("error", "unknown_method")
         case c if c == MISSING_REQUIRED_CLIENT_CAPABILITY:
-            return Outcome("error", "missing_client_capability")
+            return CallOutcome("error", "missing_client_capability")
         case code:
-            return Outcome("error", f"protocol_{code}")
+            return CallOutcome("error", f"protocol_{code}")
 
 
-def reclassify_out_of_scope(outcome: Outcome, fields: Mapping[str, Any], facts: Mapping[str, Any]) -> Outcome:
+def reclassify_out_of_scope(
+    outcome: CallOutcome, fields: Mapping[str, Any], facts: Mapping[str, Any]
+) -> CallOutcome:
     """Turn `document_not_found` into a denial if the document is outside of the roots or the scope.
 
     `fields` describe the request, `facts` are those recorded by the tool. Clients cannot tell the two cases apart;
@@ -138,17 +142,17 @@ def reclassify_out_of_scope(outcome: Outcome, fields: Mapping[str, Any], facts: 
         return outcome
     documents: Sequence[Mapping[str, Any]] = fields.get("documents", ())
     if any(document.get("rejected") for document in documents):
-        return Outcome("denied", "outside_roots")
+        return CallOutcome("denied", "outside_roots")
     prefixes = facts.get("scope")
     if isinstance(prefixes, list | tuple):
         scope = Scope(tuple(map(str, prefixes)))
         asked = [str(document["path"]) for document in documents]
         if not all(scope.admits(path) for path in asked):
-            return Outcome("denied", "outside_scope")
+            return CallOutcome("denied", "outside_scope")
     return outcome
 
 
-def size_of(result: object) -> dict[str, int]:
+def result_size(result: object) -> dict[str, int]:
     """How much a result holds: entries of a listing, or bytes of text and binary content."""
     match result:
         case ToolResult():
@@ -211,7 +215,7 @@ def facts_shown(facts: Mapping[str, Any], roots: Sequence[Root]) -> dict[str, An
         # the tool's own id of a call of several rounds: the same whichever replica serves a round
         shown["tool_call"] = capped(call, 64)
     if isinstance(scope := facts.get("scope"), list | tuple):
-        shown["scope"] = listed(scope)
+        shown["scope"] = capped_list(scope)
     if isinstance(documents := facts.get("documents"), list | tuple) and documents:
         shown["documents"] = [locate(path, roots) for path, _ in zip(documents, range(100), strict=False)]
         shown["documents_total"] = len(documents)

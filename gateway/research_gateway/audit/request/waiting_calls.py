@@ -23,7 +23,7 @@ def asked_state(result: object) -> str | None:
     return state_digest(ask.request_state) if ask is not None else None
 
 
-class Rounds:
+class WaitingCalls:
     """Remembers the calls that wait for their client's answers, the latest few thousand of them."""
 
     def __init__(self) -> None:
