@@ -1,4 +1,4 @@
-"""The audit trail of one process: opened with the server, written by a thread of its own."""
+"""The audit trail of a server: opened with its lifespan, written by a separate thread."""
 
 import asyncio
 import os
@@ -30,9 +30,12 @@ def _version() -> str:
 
 
 class AuditTrail:
-    """Writes events and says when they are written. An asynchronous context manager that can be entered again.
+    """Writes audit events and confirms when they are written.
 
-    Entering it while it is open is counted, so that servers may share one.
+    An async context manager. Entries are counted, so servers can share a trail, and it can be reopened.
+
+        async with AuditTrail.open(path=Path("audit.jsonl")) as trail:
+            await trail.written(trail.submit(event))
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class AuditTrail:
 
     @classmethod
     def open(cls, settings: Settings | None = None, /, **options: Any) -> Self:
-        """A trail as the settings say, or with the given `AuditOptions`; enter it to begin."""
+        """Create a trail from settings or from the fields of `AuditOptions`. Enter it to open the log."""
         return cls(AuditOptions.of(settings) if settings is not None else AuditOptions(**options))
 
     async def __aenter__(self) -> Self:
@@ -72,7 +75,7 @@ class AuditTrail:
             return
         async with self._lock:
             writer = self._writer
-            # Somebody may have come while the lock was waited for.
+            # the trail may have been entered again while this waited for the lock
             if not self._in_use and writer is not None:
                 self._writer = None
                 await asyncio.shield(asyncio.to_thread(writer.stop))
@@ -128,43 +131,41 @@ class AuditTrail:
         return writer
 
     def submit(self, event: Event, *, follows: PendingRecord | None = None) -> PendingRecord | None:
-        """Hand an event over without waiting; None when the trail is not open."""
+        """Queue an event without waiting. Return None if the trail is not open."""
         return self._writer.submit(event, follows=follows) if self._writer is not None else None
 
-    async def written(self, entry: PendingRecord | None) -> bool:
-        """Wait until an entry is in the log. False when it is not and the policy is to go on all the same.
+    async def written(self, record: PendingRecord | None) -> bool:
+        """Wait until a record is in the log. Return False if it could not be written and `on_failure` is `open`.
 
         Raises:
-            AuditUnavailable: it is not, and the policy is to refuse work.
+            AuditUnavailable: it could not be written and `on_failure` is `closed`.
         """
-        if entry is not None and await self._settles(entry) and entry.failure is None:
+        if record is not None and await self._wait_until_settled(record) and record.failure is None:
             return True
         if self.options.on_failure == "closed":
             self._refused += 1
-            raise AuditUnavailable("the audit log cannot be written, so that this call is refused")
+            raise AuditUnavailable("the audit log cannot be written, so this call is refused")
         return False
 
-    async def _settles(self, entry: PendingRecord) -> bool:
+    async def _wait_until_settled(self, record: PendingRecord) -> bool:
         writer = self._writer
         if writer is None:
-            return entry.settled
-        if writer.glimpsed(entry):
-            return True
+            return record.settled
         try:
             async with asyncio.timeout(self.options.timeout_s):
-                await writer.settled(entry)
+                await writer.settled(record)
         except TimeoutError:
-            _logger.error("the audit log does not answer", seconds=self.options.timeout_s)  # noqa: TRY400
+            _logger.error("writing the audit log timed out", seconds=self.options.timeout_s)  # noqa: TRY400
             return False
         return True
 
     @property
     def refused(self) -> int:
-        """How many calls were refused because the log could not be written."""
+        """Number of calls refused because the log could not be written."""
         return self._refused
 
     def status(self) -> TrailStatus:
-        """How the trail is doing, for health checks and metrics."""
+        """Return the writer's status, for health checks and metrics."""
         if self._writer is not None:
             return self._writer.status()
         if self._last is not None:

@@ -1,7 +1,6 @@
-"""The thread that owns the log: many callers wait for one write, and none of them blocks the event loop."""
+"""The writer thread, which owns the log. Callers share batched writes and never block the event loop."""
 
 import asyncio
-import math
 import queue
 import threading
 import time
@@ -17,25 +16,16 @@ MAX_BATCH = 100
 _IDLE_S = 3_600.0
 _logger = get_logger("research.audit")
 
-
-GLANCE_S = 0.0005
-"""How long the event loop looks for its records to be written before it turns to others.
-
-To be woken up by the thread costs more than the write itself, and while the loop waits it does not contend with the
-thread for the interpreter. A disk that misses this limit once is not looked after again for `BLINK_S`.
-"""
-BLINK_S = 1.0
-
-_Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class PendingRecord:
-    """An event on its way to the log. `failure` says, once it is settled, why it is not written.
+    """An event in the writer's queue. Once `settled`, `failure` is None if it was written, else the cause.
 
-    The end of a call `follows` its start: it is left out when its start was not written.
+    The end of a call `follows` its start: it is dropped if the start was not written.
     """
 
-    __slots__ = ("event", "failure", "follows", "glance", "settled", "since", "waiting")
+    __slots__ = ("event", "failure", "follows", "settled", "since", "waiter")
 
     def __init__(self, event: Event, follows: "PendingRecord | None" = None) -> None:
         self.event = event
@@ -43,13 +33,16 @@ class PendingRecord:
         self.failure: OSError | None = None
         self.since = time.monotonic()
         self.settled = False
-        self.glance: threading.Lock | None = None
-        self.waiting: _Waiting | None = None
+        self.waiter: _Waiter | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrailStatus:
-    """How the trail is doing. Times are in seconds."""
+    """Snapshot of a trail's writer. `lag_s` is the age of the oldest record being written, in seconds.
+
+    `written`, `lost` and `pending` count records. `name` is the log's file name; `chain` and `sequence` are those of
+    its last record. `failure` is None while the log is writable.
+    """
 
     writable: bool
     written: int
@@ -63,7 +56,7 @@ class TrailStatus:
 
 
 class Writer:
-    """Takes entries from any thread and writes them in order."""
+    """Writes events in order, from any thread."""
 
     def __init__(self, log: Log, options: AuditOptions, clock: Callable[[], float]) -> None:
         self._log = log
@@ -81,52 +74,36 @@ class Writer:
         self._unreported = 0
         self._oldest: float | None = None
         self._submitted = 0
-        # many callers are to share one sync, so that nobody looks after it
-        self._glance_from = math.inf if options.fsync == "always" else 0.0
         self._settled = 0
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, event: Event, *, follows: PendingRecord | None = None) -> PendingRecord:
-        """Hand an event over; returns at once."""
-        entry = PendingRecord(event, follows)
+        """Queue an event. Does not block."""
+        record = PendingRecord(event, follows)
         self._submitted += 1
-        self._queue.put(entry)
-        return entry
+        self._queue.put(record)
+        return record
 
-    def glimpsed(self, entry: PendingRecord) -> bool:
-        """Whether an entry is settled within a moment. Blocks that long, unless the disk was slow just now."""
-        if time.monotonic() < self._glance_from:
-            return entry.settled
-        with self._guard:
-            if entry.settled:
-                return True
-            glance = entry.glance = threading.Lock()
-            glance.acquire()
-        if glance.acquire(timeout=GLANCE_S):
-            return True
-        self._glance_from = time.monotonic() + BLINK_S
-        return False
-
-    async def settled(self, entry: PendingRecord) -> None:
-        """Wait until the fate of an entry is known."""
+    async def settled(self, record: PendingRecord) -> None:
+        """Wait until the record is written or has failed."""
         loop = asyncio.get_running_loop()
         with self._guard:
-            if entry.settled:
+            if record.settled:
                 return
             future = loop.create_future()
-            entry.waiting = (loop, future)
+            record.waiter = (loop, future)
         await future
 
     def stop(self) -> None:
-        """Write what was handed over, end the log and wait for the thread. Blocks."""
+        """Write all queued events, close the log and join the thread. Blocks."""
         self._queue.put(None)
         self._thread.join()
 
     def status(self) -> TrailStatus:
-        """A snapshot; reading it takes no lock."""
+        """Return a snapshot. Takes no lock."""
         oldest, failure = self._oldest, self._failure or self._sync_failure
         return TrailStatus(
             writable=failure is None,
@@ -168,17 +145,17 @@ class Writer:
 
     def _write(self, batch: list[PendingRecord]) -> None:
         wanted: list[PendingRecord] = []
-        for entry in batch:
-            start = entry.follows
-            # a start of the same batch shares the batch's fate, so only those of earlier batches matter here
+        for record in batch:
+            start = record.follows
+            # a start in the same batch has no failure yet: the batch is written or lost as a whole
             if start is not None and start.failure is not None:
-                entry.failure = start.failure
+                record.failure = start.failure
             else:
-                wanted.append(entry)
+                wanted.append(record)
         self._lose(len(batch) - len(wanted))
         failure = self._append(wanted) if wanted else None
-        for entry in wanted:
-            entry.failure = failure
+        for record in wanted:
+            record.failure = failure
         if failure is None:
             self._written += len(wanted)
         else:
@@ -187,28 +164,25 @@ class Writer:
         self._settle(batch)
 
     def _settle(self, batch: list[PendingRecord]) -> None:
-        """Tell whoever waits for these entries."""
+        """Mark the records as settled and wake their waiters."""
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         with self._guard:
-            for entry in batch:
-                entry.settled = True
-                if entry.waiting is not None:
-                    by_loop.setdefault(entry.waiting[0], []).append(entry.waiting[1])
+            for record in batch:
+                record.settled = True
+                if record.waiter is not None:
+                    by_loop.setdefault(record.waiter[0], []).append(record.waiter[1])
         for loop, waiters in by_loop.items():
             try:
                 loop.call_soon_threadsafe(_wake, waiters)
-            except RuntimeError:  # the loop has been closed: nobody waits any more
+            except RuntimeError:  # the loop is closed, so nobody waits
                 continue
-        for entry in batch:
-            if entry.glance is not None:
-                entry.glance.release()
 
     def _lose(self, count: int) -> None:
         self._lost += count
         self._unreported += count
 
-    def _append(self, entries: list[PendingRecord]) -> OSError | None:
-        events = [entry.event for entry in entries]
+    def _append(self, batch: list[PendingRecord]) -> OSError | None:
+        events = [record.event for record in batch]
         try:
             if self._sync_failure is not None:
                 self._log.sync()
@@ -220,7 +194,7 @@ class Writer:
             self._report(error)
             return error
         except Exception as error:
-            # whatever it is, the callers must learn that nothing was written
+            # callers must learn of any failure that nothing was written
             self._report(failure := OSError(f"unexpected {type(error).__name__}"))
             _logger.exception("the audit log failed unexpectedly")
             return failure
