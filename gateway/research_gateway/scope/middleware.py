@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import anyio.to_thread
@@ -10,13 +9,13 @@ import mcp_types
 from fastmcp import Context
 from fastmcp.prompts.base import InputRequiredPromptResult, PromptResult
 from fastmcp.resources.base import InputRequiredResourceResult, ResourceResult
-from fastmcp.server.dependencies import bind_request_context
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import InputRequiredToolResult, ToolResult
 from mcp import MCPError
 from mcp.shared.exceptions import NoBackChannelError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from research_gateway._framework import bound_request, params_of_request
 from research_gateway.scope.client_roots import narrowed_by
 from research_gateway.scope.resource import SCOPE_URI
 from research_gateway.scope.rounds import ROOTS_KEY, ScopeRound, ask_for_roots
@@ -191,8 +190,12 @@ async def _unwrapped(
     ctx = context.fastmcp_context
     assert ctx is not None  # noqa: S101  (the caller has looked)
     assert ctx.request_context is not None  # noqa: S101
-    served = ctx.request_context._srctx  # noqa: SLF001  (FastMCP's documented way to the SDK's context)
-    params = {k: v for k, v in (served.params or {}).items() if k not in {"inputResponses", "requestState"}}
+    request = ctx.request_context
+    params = {
+        name: value
+        for name, value in params_of_request(request).items()
+        if name not in {"inputResponses", "requestState"}
+    }
     own = mcp_types.InputResponseRequestParams(
         input_responses=dict(rounds.answers) if rounds.answers else None, request_state=rounds.state
     )
@@ -202,7 +205,7 @@ async def _unwrapped(
         message = message.model_copy(
             update={"input_responses": own.input_responses, "request_state": own.request_state}
         )
-    with bind_request_context(replace(served, params=params)):
+    with bound_request(request, params):
         yield context.copy(message=message)
 
 
@@ -214,8 +217,7 @@ def _passed_on(context: MiddlewareContext[Any], scope: Scope) -> Iterator[None]:
     if request is None or scope == EVERYTHING:
         yield
         return
-    served = request._srctx  # noqa: SLF001
-    params = dict(served.params or {})
+    params = params_of_request(request)
     params["_meta"] = {**(params.get("_meta") or {}), SCOPE_META_KEY: list(scope.prefixes)}
-    with bind_request_context(replace(served, params=params)):
+    with bound_request(request, params):
         yield

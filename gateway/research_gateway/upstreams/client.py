@@ -8,15 +8,21 @@ from typing import Any, Self, cast
 
 import mcp_types
 from fastmcp import Client
-from fastmcp.client.client import ClientSessionState
 from fastmcp.client.transports import ClientTransport
-from fastmcp.client.transports.base import SessionKwargs, TransportOptions
+from fastmcp.client.transports.base import SessionKwargs
 from mcp import ClientSession, MCPError
-from mcp.client._input_required import run_input_required_driver
 from mcp.client.session import ClientRequestContext, ElicitationFnT, ListRootsFnT, SamplingFnT
 from mcp_types.methods import parse_server_notification
 from mcp_types.version import LATEST_MODERN_VERSION
 
+from research_gateway._framework import (
+    answer_input_required,
+    client_info_of,
+    configure_session,
+    session_task_of,
+    set_progress_handler,
+    use_session,
+)
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.stateless import StatelessHttp
 from research_gateway.upstreams.transport import PooledHttpTransport
@@ -76,7 +82,7 @@ class _RelaySession(ClientSession):
             return result
 
         try:
-            return await run_input_required_driver(answer, dispatch=ask, retry=again)
+            return await answer_input_required(answer, dispatch=ask, retry=again)
         except MCPError:
             if samples:
                 raise
@@ -112,21 +118,21 @@ class UpstreamClient(Client[ClientTransport]):
         self._latest = downstream
         self._served: list[DownstreamRequest] = []
         self.sessionless = False
-        self._session_kwargs.update(self._answering())
-        self._session_kwargs["logging_callback"] = self._log
-        self._transport_options = TransportOptions(
-            session_class=cast("type[ClientSession]", partial(_RelaySession, downstream=downstream))
+        configure_session(
+            self,
+            {**self._answering(), "logging_callback": self._log},
+            partial(_RelaySession, downstream=downstream),
         )
 
     @property
     def alive(self) -> bool:
         """Whether the client has an open session."""
-        task = self._session_state.session_task
+        task = session_task_of(self)
         return self.is_connected() and task is not None and not task.done()
 
     async def close_reason(self, within_s: float) -> Exception | None:
         """Return the error that closed the session, or None if it is unknown or takes longer than `within_s` seconds."""
-        task = self._session_state.session_task
+        task = session_task_of(self)
         if task is None:
             return None
         await asyncio.wait([task], timeout=within_s)
@@ -149,7 +155,7 @@ class UpstreamClient(Client[ClientTransport]):
         if downstream is not None:
             self._latest = downstream
             self._served.append(downstream)
-            view._progress_handler = downstream.progress  # noqa: SLF001  (read by FastMCP's components)
+            set_progress_handler(view, downstream.progress)
         return view
 
     def end(self, downstream: DownstreamRequest | None) -> None:
@@ -161,16 +167,16 @@ class UpstreamClient(Client[ClientTransport]):
         """Return a sessionless client for one request of 2026-07-28 over HTTP. It needs no connecting and no closing."""
         client = copy.copy(self)
         client.sessionless = True
-        client._served = []  # noqa: SLF001  (its own kind)
+        client._served = []  # noqa: SLF001  (the same class)
         http = StatelessHttp(cast("PooledHttpTransport", self.transport), client._on_notification)  # noqa: SLF001
         session = _RelaySession(
             dispatcher=http,
             downstream=downstream,
-            client_info=self._session_kwargs["client_info"],
+            client_info=client_info_of(self),
             **client._answering(),  # noqa: SLF001
         )
         session.adopt(discovered)
-        client._session_state = ClientSessionState(session=session)  # noqa: SLF001
+        use_session(client, session)
         return client
 
     def _answering(self) -> SessionKwargs:

@@ -2,13 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastmcp import Context
 from fastmcp.prompts import PromptResult
 from fastmcp.resources import ResourceResult
-from fastmcp.server.dependencies import bind_request_context, get_context
+from fastmcp.server.dependencies import get_context
 from fastmcp.server.providers.proxy import (
     ClientFactoryT,
     ProxyPrompt,
@@ -19,6 +18,7 @@ from fastmcp.server.providers.proxy import (
 from fastmcp.tools import Tool, ToolResult
 from pydantic import PrivateAttr
 
+from research_gateway._framework import bound_request, params_of_request
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.errors import UpstreamFailure
 from research_gateway.upstreams.failures import is_unserved, to_gateway_error
@@ -44,10 +44,9 @@ def _without_scope(upstream: Upstream) -> Iterator[None]:
     if upstream.ours or request is None or SCOPE_META_KEY not in (request.meta or {}):
         yield
         return
-    served = request._srctx  # noqa: SLF001  (FastMCP's documented way to the SDK's context)
-    params = dict(served.params or {})
+    params = params_of_request(request)
     params["_meta"] = {key: value for key, value in params["_meta"].items() if key != SCOPE_META_KEY}
-    with bind_request_context(replace(served, params=params)):
+    with bound_request(request, params):
         yield
 
 

@@ -6,13 +6,14 @@ from typing import Any, TypeVar
 
 import mcp_types
 from fastmcp import Context, FastMCP
-from fastmcp.server.dependencies import FastMCPRequestContext, bind_request_context
+from fastmcp.server.dependencies import FastMCPRequestContext
 from mcp import MCPError
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel
 
+from research_gateway._framework import bound_request, connection_of
 from research_shared.tools.progress import send_log
 
 ResultT = TypeVar("ResultT", bound=BaseModel)
@@ -48,7 +49,7 @@ class DownstreamRequest:
     @property
     def connection(self) -> Any:
         """The client's connection. It lasts for the session before 2026-07-28, for this request since then."""
-        return self._request.session._connection  # noqa: SLF001  (as FastMCP's own stateful proxy does)
+        return connection_of(self._request)
 
     @property
     def capabilities(self) -> mcp_types.ClientCapabilities:
@@ -66,13 +67,13 @@ class DownstreamRequest:
         """Forward a progress report."""
         # The gateway also observes progress that the client did not request.
         self.relayed = self.relayed or "progressToken" in (self._request.meta or {})
-        with bind_request_context(self._request._srctx):  # noqa: SLF001
+        with bound_request(self._request):
             await Context(self._serving()).report_progress(progress, total, message)
 
     async def log(self, params: mcp_types.LoggingMessageNotificationParams) -> None:
         """Forward a log line if the client's level admits it."""
         self.relayed = True
-        with bind_request_context(self._request._srctx):  # noqa: SLF001
+        with bound_request(self._request):
             await send_log(self._serving(), params.level, params.data, params.logger)
 
     async def ask(self, request: Any, result_type: type[ResultT]) -> ResultT | mcp_types.ErrorData:

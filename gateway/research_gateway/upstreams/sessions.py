@@ -22,6 +22,7 @@ from fastmcp.client.transports import ClientTransport
 from mcp import MCPError
 from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
 
+from research_gateway._framework import disconnect
 from research_gateway.upstreams.client import UpstreamClient
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
@@ -216,7 +217,7 @@ class Upstream:
     async def _close(self, client: UpstreamClient) -> None:
         with anyio.CancelScope(shield=True):
             try:
-                await client._disconnect(force=True)  # noqa: SLF001  (`close` closes the shared transport as well)
+                await disconnect(client)
             except Exception as error:  # noqa: BLE001  (the request has reported the cause)
                 log.debug("closing a session failed", upstream=self.name, error=repr(error))
 

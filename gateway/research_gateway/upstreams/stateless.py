@@ -11,13 +11,13 @@ from typing import Any
 import httpx2
 import mcp_types
 from mcp import MCPError
-from mcp.shared._httpx_utils import stream_within_origin
 from mcp.shared.dispatcher import CallOptions, ProgressFnT
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCResponse, jsonrpc_message_adapter
 from opentelemetry.propagate import inject
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from research_gateway._framework import stream_within_origin
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.logs import get_logger
 
