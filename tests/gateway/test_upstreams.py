@@ -15,11 +15,11 @@ from mcp import MCPError
 
 from research_gateway.app import build_gateway
 from research_gateway.upstreams import listing, load_servers, remote, stateless
-from research_gateway.upstreams.config import OWN_TOOLS
 from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.settings import Settings
+from research_shared.tools.names import OWN_TOOLS
 from support.results import error_of
 from support.serving import serving, until
 from support.upstreams import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample

@@ -13,14 +13,8 @@ from pydantic import ValidationError
 from research_gateway.upstreams.sessions import Upstream
 from research_gateway.upstreams.transport import PooledHttpTransport, transport_of
 from research_shared.errors import ConfigurationError
+from research_shared.tools.names import OWN_TOOLS
 
-OWN_TOOLS = (
-    "list_research_documents",
-    "search_documents",
-    "read_document",
-    "summarize_document",
-    "synthesize_research",
-)
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
