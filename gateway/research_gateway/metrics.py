@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what a server is asked for, how that ends and how long it takes."""
+"""Prometheus metrics: requests, their outcomes and durations, and the state of the server's parts."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,21 +13,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from research_documents.search import SearchEngine
-from research_gateway.audit.middleware import UNAUDITED
-from research_gateway.audit.request.describe import capped, params_of
-from research_gateway.audit.request.outcome import CallOutcome, of_exception, of_result
-from research_gateway.audit.trail import AuditTrail
+from research_gateway.audit import (
+    UNAUDITED_METHODS,
+    AuditTrail,
+    CallOutcome,
+    capped,
+    outcome_of_exception,
+    outcome_of_result,
+    params_of,
+)
 from research_shared.reading.library import Library
 from research_shared.telemetry import collecting
 
 METRICS_PATH = "/metrics"
 MAX_NAMES = 200
-"""Values of one label that are told apart; the names that come after them share `other`."""
+"""Limit of values for one label. Further values are counted as `other`."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
 class _BoundedLabels:
-    """Keeps a label from growing without end, whatever clients and upstreams send."""
+    """Limits the number of values of one label."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -42,7 +47,7 @@ class _BoundedLabels:
 
 
 class _Read(Collector):
-    """A counter that is kept elsewhere and read when somebody asks."""
+    """Collector for a counter that is kept elsewhere and read at each scrape."""
 
     def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
         self._name, self._text, self._read = name, text, read
@@ -55,7 +60,7 @@ class _Read(Collector):
 
 
 class Metrics:
-    """The figures of one server, in a registry of their own."""
+    """The metrics of one server, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -90,15 +95,15 @@ class Metrics:
         )
 
     def method(self, name: str | None) -> str:
-        """A request's method as a label."""
+        """Return the label value for a request's method."""
         return self._methods(name or "")
 
     def observe(
         self, method: str, target: str | None, outcome: CallOutcome, seconds: float, facts: Mapping[str, Any]
     ) -> None:
-        """Count a request that ended. `facts` are those that its tool recorded."""
+        """Count a finished request. `target` is the tool or prompt; `facts` are those recorded by the tool."""
         method = self.method(method)
-        # a name that nothing is served under is the client's invention and no label
+        # unknown names come from the client and must not become labels
         known = outcome.kind != "unknown_tool" and outcome.reason not in {
             "unknown_resource",
             "unknown_prompt",
@@ -109,7 +114,7 @@ class Metrics:
         if outcome.kind not in {"ok", "input_required"}:
             self.errors.labels(method, label, self._reasons(outcome.reason)).inc()
         if outcome.kind != "input_required":
-            # what a call of several rounds records are totals: its last round holds them all
+            # facts of a call of several rounds are totals, so only its last round counts
             self._observe_model(label, facts)
 
     def _observe_model(self, label: str, facts: Mapping[str, Any]) -> None:
@@ -125,15 +130,15 @@ class Metrics:
             self.retries.labels(label).inc(retries)
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Show a figure that goes up and down and is read when somebody asks, such as the size of an index."""
+        """Add a gauge that is read at each scrape, such as the size of an index."""
         Gauge(name, text, registry=self.registry).set_function(read)
 
     def watch_total(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Show a figure that only grows and is kept elsewhere, such as the hits of a cache."""
+        """Add a counter that is kept elsewhere and read at each scrape, such as cache hits."""
         self.registry.register(_Read(name, text, read))
 
     def watch_trail(self, trail: AuditTrail) -> None:
-        """Show how the audit trail is doing."""
+        """Add the metrics of the audit trail."""
         watch, total = self.watch, self.watch_total
         watch("research_audit_writable", "1 while the log can be written.", lambda: trail.status().writable)
         watch("research_audit_lag_seconds", "How long the oldest record waits.", lambda: trail.status().lag_s)
@@ -143,12 +148,12 @@ class Metrics:
         total("research_audit_refused", "Calls refused for want of a log.", lambda: trail.refused)
 
     def render(self) -> bytes:
-        """All figures in Prometheus' text format."""
+        """Return all metrics in the Prometheus text format."""
         return exposition.generate_latest(self.registry)
 
 
 def watch_library(library: Library, metrics: Metrics) -> None:
-    """Show what the document library holds and has done."""
+    """Add the metrics of the document library."""
     watch, total = metrics.watch, metrics.watch_total
     watch("research_cache_documents", "Documents whose text is in memory.", lambda: library.stats.documents)
     watch("research_cache_bytes", "Bytes of text in memory.", lambda: library.stats.cached_bytes)
@@ -158,7 +163,7 @@ def watch_library(library: Library, metrics: Metrics) -> None:
 
 
 def watch_search(engine: SearchEngine, metrics: Metrics) -> None:
-    """Show what the index holds."""
+    """Add the metrics of the search index."""
     watch = metrics.watch
     watch("research_index_documents", "Documents in the index.", lambda: engine.stats.documents)
     watch("research_index_passages", "Passages in the index.", lambda: engine.stats.passages)
@@ -174,7 +179,7 @@ def _amount(facts: Mapping[str, Any], name: str) -> float:
 
 
 class MetricsMiddleware(Middleware):
-    """Counts and times every request to a server. Add it first, so that it sees what others refuse."""
+    """Counts and times every request. Add it first, so that it also counts requests that other middleware refuses."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -182,10 +187,10 @@ class MetricsMiddleware(Middleware):
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Serve the request and count it."""
         method = context.method or ""
-        if method in UNAUDITED:
+        if method in UNAUDITED_METHODS:
             return await call_next(context)
         params = params_of(context.message)
-        # resources are not told apart: there are as many as documents
+        # resources get no label of their own: there are as many as documents
         target = params.get("name") if method in {"tools/call", "prompts/get"} else None
         in_flight = self._metrics.in_flight.labels(self._metrics.method(method))
         in_flight.inc()
@@ -194,9 +199,9 @@ class MetricsMiddleware(Middleware):
         with collecting() as facts:
             try:
                 result = await call_next(context)
-                outcome = of_result(result)
+                outcome = outcome_of_result(result)
             except BaseException as error:
-                outcome = of_exception(error, method)
+                outcome = outcome_of_exception(error, method)
                 raise
             finally:
                 in_flight.dec()
@@ -205,7 +210,7 @@ class MetricsMiddleware(Middleware):
 
 
 def add_metrics(server: FastMCP[Any], metrics: Metrics) -> None:
-    """Answer `GET /metrics` on a server that is reached over HTTP. The route itself asks for no credentials."""
+    """Serve `GET /metrics` over HTTP. The route requires no credentials."""
 
     @server.custom_route(METRICS_PATH, methods=["GET"], include_in_schema=False)
     async def figures(_request: Request) -> Response:

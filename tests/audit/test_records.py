@@ -31,8 +31,8 @@ from research_gateway.audit.request.describe import (
 from research_gateway.audit.request.outcome import (
     CallOutcome,
     facts_shown,
-    of_exception,
-    of_result,
+    outcome_of_exception,
+    outcome_of_result,
     reclassify_out_of_scope,
     result_size,
 )
@@ -361,18 +361,20 @@ def test_shown_arguments_are_small() -> None:
 
 
 def test_outcomes_are_decided_by_code() -> None:
-    assert of_exception(KeyboardInterrupt(), "tools/call") == CallOutcome("error", "process_ending")
-    assert of_exception(KeyError(), "tools/call") == CallOutcome("error", "internal_error")
-    assert of_exception(MCPError(-32601, "no such method"), "x") == CallOutcome("error", "unknown_method")
-    assert of_exception(MCPError(-32021, "no sampling"), "x") == CallOutcome(
+    assert outcome_of_exception(KeyboardInterrupt(), "tools/call") == CallOutcome("error", "process_ending")
+    assert outcome_of_exception(KeyError(), "tools/call") == CallOutcome("error", "internal_error")
+    assert outcome_of_exception(MCPError(-32601, "no such method"), "x") == CallOutcome(
+        "error", "unknown_method"
+    )
+    assert outcome_of_exception(MCPError(-32021, "no sampling"), "x") == CallOutcome(
         "error", "missing_client_capability"
     )
-    assert of_exception(MCPError(-32000, "?"), "x") == CallOutcome("error", "protocol_-32000")
+    assert outcome_of_exception(MCPError(-32000, "?"), "x") == CallOutcome("error", "protocol_-32000")
     coded = {"error": {"code": "overloaded", "message": "?"}}
-    assert of_exception(MCPError(-32000, "?", coded), "x") == CallOutcome("denied", "overloaded")
+    assert outcome_of_exception(MCPError(-32000, "?", coded), "x") == CallOutcome("denied", "overloaded")
     assert CallOutcome("denied", "overloaded").decision == "deny"
-    assert of_result({"resultType": "input_required"}) == CallOutcome("input_required")
-    assert of_result(None) == CallOutcome("ok")
+    assert outcome_of_result({"resultType": "input_required"}) == CallOutcome("input_required")
+    assert outcome_of_result(None) == CallOutcome("ok")
     missing = CallOutcome("error", "document_not_found")
     asked = {"documents": [{"root": "research", "path": "b/x.md"}]}
     assert reclassify_out_of_scope(missing, asked, {}) == missing

@@ -15,8 +15,8 @@ from research_gateway.audit.request.describe import capped, describe_request, pa
 from research_gateway.audit.request.outcome import (
     CallOutcome,
     facts_shown,
-    of_exception,
-    of_result,
+    outcome_of_exception,
+    outcome_of_result,
     reclassify_out_of_scope,
     result_size,
 )
@@ -27,7 +27,9 @@ from research_shared.errors import AuditUnavailable
 from research_shared.middleware.boundary import error_result, protocol_error
 from research_shared.telemetry import collecting
 
-UNAUDITED = frozenset({"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"})
+UNAUDITED_METHODS = frozenset(
+    {"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"}
+)
 """Requests that keep a connection going and touch nothing: they are not recorded."""
 
 _current: ContextVar[str | None] = ContextVar("research_audit_call", default=None)
@@ -52,7 +54,7 @@ class AuditMiddleware(Middleware):
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Record the request, serve it, and record how it ended."""
-        if context.method in UNAUDITED:
+        if context.method in UNAUDITED_METHODS:
             return await call_next(context)
         call = _AuditedCall(self, context)
         token = _current.set(call.call_id)
@@ -76,11 +78,11 @@ class AuditMiddleware(Middleware):
                 await trail.written(start)
                 result = await call_next(context)
             except BaseException as error:
-                end = trail.submit(call.end(of_exception(error, call.method), facts), follows=start)
+                end = trail.submit(call.end(outcome_of_exception(error, call.method), facts), follows=start)
                 if isinstance(error, Exception) and not isinstance(error, AuditUnavailable):
                     await trail.written(end)
                 raise
-        outcome = of_result(result, modern=call.fields.get("era") != "handshake")
+        outcome = outcome_of_result(result, modern=call.fields.get("era") != "handshake")
         await trail.written(trail.submit(call.end(outcome, facts, result), follows=start))
         return result
 

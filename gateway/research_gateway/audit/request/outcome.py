@@ -78,7 +78,7 @@ def _of_payload(held: object, key: str) -> CallOutcome | None:
     return _of_code(error["code"], error.get("error_id"))
 
 
-def of_result(result: object, *, modern: bool = True) -> CallOutcome:
+def outcome_of_result(result: object, *, modern: bool = True) -> CallOutcome:
     """The outcome of a call that returned."""
     if isinstance(result, _INPUT_REQUIRED):
         return CallOutcome("input_required") if modern else CallOutcome("error", "era_without_input_required")
@@ -89,7 +89,7 @@ def of_result(result: object, *, modern: bool = True) -> CallOutcome:
     return CallOutcome("ok")
 
 
-def of_exception(error: BaseException, method: str) -> CallOutcome:  # noqa: PLR0911  (one return for each kind)
+def outcome_of_exception(error: BaseException, method: str) -> CallOutcome:  # noqa: PLR0911  (one return for each kind)
     """The outcome of a call that raised."""
     match error:
         case asyncio.CancelledError():
@@ -109,7 +109,7 @@ def of_exception(error: BaseException, method: str) -> CallOutcome:  # noqa: PLR
         case ToolError() | ResourceError() | PromptError() if error.__cause__ is None:
             return CallOutcome("error", "reported_error")
         case Exception() if error.__cause__ is not None:
-            return of_exception(error.__cause__, method)
+            return outcome_of_exception(error.__cause__, method)
         case Exception():
             return CallOutcome("error", "internal_error")
         case _:
