@@ -57,7 +57,7 @@ Build = Callable[..., FastMCP[Any]]
 
 
 def policy(settings: Settings, *, foreign: "Sequence[ForeignServer]" = ()) -> list[Middleware]:
-    """What every request passes behind the audit and the error boundary, outermost first."""
+    """Return the middleware inside audit and error boundary, outermost first."""
     limits: list[Middleware] = [
         ConcurrencyLimit(per_client=settings.client_concurrency, total=settings.total_concurrency)
     ]
@@ -77,13 +77,13 @@ def policy(settings: Settings, *, foreign: "Sequence[ForeignServer]" = ()) -> li
 def build_gateway(
     settings: Settings, *, library: Library | None = None, heartbeat: Heartbeat | None = None
 ) -> FastMCP[Any]:
-    """One endpoint over the documents and the reasoning server, which share one library.
+    """Build one endpoint over the documents and the reasoning server, which share one library.
 
-    Servers that the settings name as remote take the place of those in this process; the servers of an `mcpServers`
-    file are added, namespaced. `heartbeat` replaces what the settings would give.
+    Remote servers in the settings replace the local ones. The servers of an `mcpServers` file are added, each in a
+    namespace. `library` and `heartbeat` override those built from the settings.
 
     Raises:
-        ConfigurationError: a research folder, the audit log or the file of further servers cannot be used.
+        ConfigurationError: a research folder, the audit log or the `mcpServers` file is not usable.
     """
     trail = AuditTrail.open(settings)
     foreign = _foreign_servers(settings)
@@ -105,7 +105,7 @@ def build_gateway(
         ],
         mask_error_details=True,
         on_duplicate="error",
-        # Each server has dealt with its own schemas; those of further servers are theirs to shape.
+        # Our servers dereference their own schemas; those of foreign servers stay unchanged.
         dereference_schemas=False,
         request_state_security=request_state_security(settings),
     )
@@ -124,7 +124,7 @@ def build_gateway(
 
 
 def _foreign_servers(settings: Settings) -> "Sequence[ForeignServer]":
-    """The servers of the `mcpServers` file. Without upstreams the relay, which loads FastMCP's client, is not imported."""
+    """Load the servers of the `mcpServers` file. Without one, the relay and FastMCP's client are not imported."""
     if settings.mcp_config is None:
         return ()
     from research_gateway.upstreams import load_servers
@@ -133,7 +133,7 @@ def _foreign_servers(settings: Settings) -> "Sequence[ForeignServer]":
 
 
 def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
-    """Count all requests, and show them with the figures of the parts at `GET /metrics`."""
+    """Count all requests, and serve the metrics of the gateway and its parts at `GET /metrics`."""
     from research_gateway.metrics import Metrics, MetricsMiddleware, add_metrics, watch_library, watch_search
 
     metrics = Metrics()
@@ -147,7 +147,7 @@ def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
 
 
 class _GatewayParts:
-    """What the servers behind the gateway contribute to it."""
+    """Collects what the servers behind the gateway contribute: completions, health checks, searched library."""
 
     def __init__(self, gateway: FastMCP[Any]) -> None:
         self.gateway = gateway
@@ -158,9 +158,9 @@ class _GatewayParts:
     def add_remote(
         self, name: str, url: str, settings: Settings, build: Build, *, documents: bool = False
     ) -> None:
-        """Put a remote server of ours behind the gateway, in place of the one that `build` builds.
+        """Add a remote server of ours, in place of the one that `build` would build.
 
-        `documents` says that it is the one whose resources are the documents.
+        `documents`: its resources are the documents.
         """
         from research_gateway.upstreams import UpstreamProvider, remote
 
@@ -173,7 +173,7 @@ class _GatewayParts:
         self.checks[f"upstream:{name}"] = upstream_check(provider, required=True)
 
     def add_foreign(self, server: "ForeignServer") -> None:
-        """Put a server of somebody else behind the gateway, under its namespace."""
+        """Add a foreign server under its namespace."""
         from research_gateway.upstreams import UpstreamProvider
 
         provider = UpstreamProvider(server.upstream, namespaced=True)
@@ -183,7 +183,7 @@ class _GatewayParts:
 
 
 def _add_servers(parts: _GatewayParts, settings: Settings, library: Library | None) -> None:
-    """Mount the documents and the reasoning server, or put their remote counterparts behind the gateway."""
+    """Mount the documents and the reasoning server, or add their remote counterparts."""
     if settings.documents_url is None or settings.reasoning_url is None:
         library = library or Library.from_settings(settings)
         parts.checks["roots"] = roots_check(library.roots)
@@ -204,12 +204,12 @@ def _add_servers(parts: _GatewayParts, settings: Settings, library: Library | No
 
 
 async def _tool_list(build: Build, settings: Settings) -> list[mcp_types.Tool]:
-    """The tools of a server of ours, which are the same wherever it runs; it is built to be asked, not to serve."""
+    """Return the tools of a server of ours, which are the same locally and remotely. The server built here never serves."""
     nowhere = settings.model_copy(update={"roots": (Root("research", Path(gettempdir())),)})
     server = build(nowhere, library=Library.from_settings(nowhere))
     return [tool.to_mcp_tool(name=tool.name) for tool in await server.list_tools(run_middleware=False)]
 
 
 def create_server() -> FastMCP[Any]:
-    """The gateway as the environment configures it, for `fastmcp run` and other launchers."""
+    """Build the gateway from the environment, for `fastmcp run` and other launchers."""
     return build_gateway(Settings.load())

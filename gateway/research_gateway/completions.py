@@ -1,4 +1,4 @@
-"""Completion of arguments through the gateway: a server's own handler is not reachable through one that mounts it."""
+"""Argument completion through the gateway: FastMCP does not forward it to mounted servers."""
 
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -15,7 +15,7 @@ Handler = Callable[[Reference, CompletionArgument, CompletionContext | None], Aw
 
 
 def first_of(handlers: Iterable[Handler]) -> Handler:
-    """A handler that answers as the first of `handlers` that knows the reference."""
+    """Return a handler that tries `handlers` in order until one returns a completion."""
     chain = tuple(handlers)
 
     async def complete(
@@ -31,7 +31,7 @@ def first_of(handlers: Iterable[Handler]) -> Handler:
 
 
 def namespaced(namespace: str, handler: Handler) -> Handler:
-    """A handler for the components of a server that is mounted under a namespace."""
+    """Wrap the handler of a server that is mounted under `namespace`."""
 
     async def complete(
         ref: Reference, argument: CompletionArgument, context: CompletionContext | None
@@ -43,7 +43,7 @@ def namespaced(namespace: str, handler: Handler) -> Handler:
 
 
 def _without(ref: Reference, namespace: str) -> Reference | None:
-    """The reference as the mounted server knows it: `ns_name` is `name`, `scheme://ns/path` is `scheme://path`."""
+    """Strip the namespace: `ns_name` becomes `name`, `scheme://ns/path` becomes `scheme://path`; None without it."""
     if isinstance(ref, PromptReference):
         if not ref.name.startswith(f"{namespace}_"):
             return None

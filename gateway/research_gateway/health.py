@@ -1,4 +1,4 @@
-"""Whether the gateway can do its work: `GET /readyz`. That it is alive says `/healthz`."""
+"""Readiness: `GET /readyz`. Liveness is `/healthz`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,7 +38,7 @@ Check = Callable[[], Awaitable[CheckResult]]
 
 
 def roots_check(policy: RootsPolicy) -> Check:
-    """Whether each research folder can be read."""
+    """Check that each research folder can be read."""
 
     def readable() -> dict[str, bool]:
         return {root.name: policy.available(root) for root in policy.roots}
@@ -51,7 +51,7 @@ def roots_check(policy: RootsPolicy) -> Check:
 
 
 def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
-    """How far the index is; searches work while it is being built, and say what they miss."""
+    """Report the progress of the index. Not required: searches work while it is built, and report what they miss."""
 
     async def check() -> CheckResult:
         progress = indexing()
@@ -65,7 +65,7 @@ def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
 
 
 def audit_check(trail: AuditTrail) -> Check:
-    """Whether the audit log can be written; that is required when calls are refused without it."""
+    """Check that the audit log can be written. Required if `on_failure` is `closed`."""
 
     async def check() -> CheckResult:
         status = trail.status()
@@ -76,7 +76,7 @@ def audit_check(trail: AuditTrail) -> Check:
 
 
 def upstream_check(provider: "UpstreamProvider", *, required: bool) -> Check:
-    """Whether an upstream answered when it was last asked; None before that."""
+    """Check that an upstream answered the last refresh."""
 
     async def check() -> CheckResult:
         return CheckResult(provider.available is True, {"available": provider.available}, required=required)
@@ -87,7 +87,10 @@ def upstream_check(provider: "UpstreamProvider", *, required: bool) -> Check:
 async def readiness(
     checks: Mapping[str, Check], *, timeout_s: float = TIMEOUT_S
 ) -> tuple[bool, dict[str, Any]]:
-    """Whether all required checks pass, and what each found. A check that fails or takes too long did not pass."""
+    """Run all checks. Return whether all required ones passed, and the details by name.
+
+    A check that raises or takes longer than `timeout_s` seconds has failed.
+    """
     results: dict[str, CheckResult] = {}
 
     async def run(name: str, check: Check) -> None:
@@ -107,15 +110,15 @@ async def readiness(
 
 
 def add_readiness(server: FastMCP[Any], checks: Mapping[str, Check]) -> None:
-    """Answer `GET /readyz` with 200, or with 503 while a required check fails or the server is about to stop.
+    """Serve `GET /readyz`: 200, or 503 while a required check fails or the server is draining.
 
-    It asks for no credentials, so it shows names of research folders and upstreams, and nothing else.
+    The route requires no credentials, so it only shows names of research folders and upstreams.
     """
 
     @server.custom_route(READY_PATH, methods=["GET"], include_in_schema=False)
     async def readyz(_request: Request) -> Response:
         ready, found = await readiness(checks)
-        # whoever runs the server may have put its drain among the middleware after this route was made
+        # the drain may be added to the middleware after this route
         stopping = any(layer.draining for layer in server.middleware if isinstance(layer, Drain))
         status = "stopping" if stopping else "ready" if ready else "unready"
         return JSONResponse(

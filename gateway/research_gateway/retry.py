@@ -1,4 +1,4 @@
-"""Retry of calls to upstream servers: transient failures of repeatable tools, within a budget."""
+"""Retries calls to upstream servers: transient failures of idempotent tools, within a budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ from research_shared.tools.activity import waiting
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Keeps retries from multiplying an outage: each answered call earns `ratio` of a retry, up to `reserve` of them.
+    """Limits retries during an outage: each answered call earns `ratio` retries, up to `reserve`.
 
-    With the default, requests grow by a tenth at most once the reserve is used up
-    (the scheme of Finagle's RetryBudget and of the AWS SDKs' retry quota).
+    By default, retries add at most 10 % load once the reserve is used up (the scheme of Finagle's RetryBudget and of
+    the AWS SDKs' retry quota).
     """
 
     ratio: float = 0.1
@@ -26,16 +26,16 @@ class RetryBudget:
     tokens: float = -1.0
 
     def __post_init__(self) -> None:
-        """Begin with the full reserve unless told otherwise."""
+        """Start with the full reserve by default."""
         if self.tokens < 0:
             self.tokens = self.reserve
 
     def earn(self) -> None:
-        """Count one call."""
+        """Add the earnings of one answered call."""
         self.tokens = min(self.reserve, self.tokens + self.ratio)
 
     def spend(self) -> bool:
-        """Take one retry, if there is one."""
+        """Take one retry. Return False if the budget is exhausted."""
         if self.tokens < 1:
             return False
         self.tokens -= 1
@@ -43,11 +43,13 @@ class RetryBudget:
 
 
 class RetryUpstream(Middleware):
-    """Sends a call again when its upstream could not be reached.
+    """Retries a tool call after a transient transport failure of its upstream.
 
-    Only tools that declare themselves read-only and idempotent, only transient failures of the transport, never after
-    something of the attempt has reached the client, never more than the budget of the tool allows, and never on
-    cancellation. An answer that says `isError` is an answer: whoever gave it has done its own retrying.
+    Only tools that declare themselves read-only and idempotent are retried, within the tool's budget. A call is not
+    retried after progress, a log line or a question has reached the client, or after cancellation. Results with
+    `isError` are not retried: the upstream does its own retries.
+
+        server.add_middleware(RetryUpstream())
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class RetryUpstream(Middleware):
         self._budgets: dict[str, RetryBudget] = {}
 
     def budget_of(self, tool: str) -> RetryBudget:
-        """The budget that the calls of one tool share."""
+        """Return the budget shared by all calls of a tool."""
         if tool not in self._budgets:
             self._budgets[tool] = self._new_budget()
         return self._budgets[tool]
@@ -73,7 +75,7 @@ class RetryUpstream(Middleware):
         context: MiddlewareContext[CallToolRequestParams],
         call_next: CallNext[CallToolRequestParams, ToolResult],
     ) -> ToolResult:
-        """Call the tool, and call it again where that is safe and may help."""
+        """Call the tool and retry transient failures."""
         begun = self.policy.clock()
         try:
             result = await call_next(context)
@@ -115,7 +117,7 @@ class RetryUpstream(Middleware):
 
 
 async def _repeatable(context: MiddlewareContext[CallToolRequestParams]) -> bool:
-    """Whether the tool says that it changes nothing and that calling it twice is calling it once."""
+    """Whether the tool declares itself read-only and idempotent."""
     if context.fastmcp_context is None:
         return False
     tool: Any = await context.fastmcp_context.fastmcp.get_tool(context.message.name)
@@ -124,7 +126,7 @@ async def _repeatable(context: MiddlewareContext[CallToolRequestParams]) -> bool
 
 
 def _lazy_upstream_verdict(error: Exception) -> Verdict:
-    """Judge a failure as the relay does; its module is imported when a call has failed."""
+    """Return the relay's verdict. Its module is imported on the first failure."""
     from research_gateway.upstreams.errors import upstream_verdict
 
     return upstream_verdict(error)

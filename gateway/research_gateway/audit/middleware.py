@@ -1,4 +1,4 @@
-"""The audit of one server: a record before each request and one after it, whatever happens in between."""
+"""Audits the requests of a server: a start record before each request and an end record after it."""
 
 import secrets
 import time
@@ -30,30 +30,36 @@ from research_shared.telemetry import collecting
 UNAUDITED_METHODS = frozenset(
     {"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"}
 )
-"""Requests that keep a connection going and touch nothing: they are not recorded."""
+"""Methods that only maintain a connection. They are not recorded."""
 
 _current: ContextVar[str | None] = ContextVar("research_audit_call", default=None)
 
 
 def current_call_id() -> str | None:
-    """The id under which the call that is being served is in the audit trail."""
+    """Return the audit id of the call being served, or None outside of an audited call."""
     return _current.get()
 
 
 class AuditMiddleware(Middleware):
-    """Records every request to a server in a trail. Add it first, so that it is the outermost one.
+    """Records every request in a trail. Add it first, so that it is the outermost middleware.
 
-    `roots` name the documents' roots in the records; they are those of the trail's options by default.
+    `roots` are used to split document paths into root and relative path; default: those of the trail's options.
+
+        server = FastMCP("host", middleware=[AuditMiddleware(AuditTrail())])
     """
 
     def __init__(self, trail: AuditTrail, *, roots: Sequence[Root] | None = None) -> None:
         self.trail = trail
         self.roots = tuple(trail.options.roots if roots is None else roots)
         self.waiting_calls = WaitingCalls()
-        self.ids = Random(secrets.randbits(256))  # noqa: S311  (tells calls apart; nothing depends on guessing it)
+        self.ids = Random(secrets.randbits(256))  # noqa: S311  (ids need to be unique, not secret)
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Record the request, serve it, and record how it ended."""
+        """Record the start, serve the request, and record its outcome.
+
+        Raises:
+            MCPError: a record could not be written and `on_failure` is `closed`. Tools return an error result.
+        """
         if context.method in UNAUDITED_METHODS:
             return await call_next(context)
         call = _AuditedCall(self, context)
@@ -88,7 +94,7 @@ class AuditMiddleware(Middleware):
 
 
 class _AuditedCall:
-    """One request on its way through the middleware."""
+    """State of one request in the middleware."""
 
     def __init__(self, audit: AuditMiddleware, context: MiddlewareContext[Any]) -> None:
         self._audit = audit
@@ -132,12 +138,12 @@ class _AuditedCall:
         return fields
 
     def begin(self) -> Event:
-        """The event of the start."""
+        """Return the start event."""
         fields = {**self._event("start"), **self.fields, **trace_of(self.call_id)}
         return Event(to_json(fields), self.call_id, "start")
 
     def end(self, outcome: CallOutcome, facts: Mapping[str, Any], result: object = None) -> Event:
-        """The event of the end."""
+        """Return the end event."""
         outcome = reclassify_out_of_scope(outcome, self.fields, facts)
         fields = self._event("end")
         for name in ("server", "method", "tool", "prompt", "uri"):

@@ -1,4 +1,4 @@
-"""What an operator decides about the audit trail."""
+"""Options of the audit trail."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ OnFailure = Literal["closed", "open"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOptions:
-    """Where the trail goes and how careful it is. Without a `path` it goes to standard error.
+    """Destination, durability and limits of a trail. Without a `path`, records go to standard error.
 
-    `key` signs checkpoints and the head file. `head` keeps the head file somewhere else than beside the log, best on
-    another machine's storage. No file of the trail may lie inside one of the `roots`.
+    `key` (bytes) signs checkpoints and the head file. `head` moves the head file, best to another machine's storage.
+    Times are in seconds; `checkpoint_every` counts records. No file of the trail may be inside one of the `roots`.
     """
 
     path: Path | None = None
@@ -35,7 +35,7 @@ class AuditOptions:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The options that the settings ask for."""
+        """Return the options given by settings."""
         return cls(
             path=settings.audit_log,
             head=settings.audit_head,

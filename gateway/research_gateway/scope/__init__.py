@@ -1,4 +1,4 @@
-"""The scope of a request as the roots of its client narrow it."""
+"""Scope of a request, narrowed by its client's roots."""
 
 from research_gateway.scope.client_roots import narrowed_by
 from research_gateway.scope.middleware import ScopeFromClientRoots

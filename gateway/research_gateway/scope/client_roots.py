@@ -1,4 +1,4 @@
-"""The scope that the roots of a client leave of the research folders."""
+"""Intersects the research folders with a client's roots."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,10 +11,10 @@ MAX_CLIENT_ROOTS = 256
 
 
 def narrowed_by(roots: Sequence[Root], uris: Iterable[str]) -> Scope:
-    """The part of the operator's roots that client roots cover; never more than the operator's roots.
+    """Return the intersection of the operator's roots and a client's roots, given as `file://` URIs.
 
-    A client root that is a research folder, or holds it, gives the whole folder; one that lies in it gives that part;
-    anything else gives nothing. Directories are compared as they are written and as they really are.
+    A client root that equals or contains a research folder gives the whole folder, one inside it gives that part, any
+    other gives nothing. Directories are compared as written and with symlinks resolved.
     """
     prefixes: set[str] = set()
     for uri in list(uris)[:MAX_CLIENT_ROOTS]:
@@ -26,18 +26,18 @@ def narrowed_by(roots: Sequence[Root], uris: Iterable[str]) -> Scope:
 
 
 def _directories(uri: str) -> Iterator[bytes]:
-    """The absolute directories that a `file://` URI on this machine can mean: as written, and with links followed."""
+    """Yield the absolute directories of a local `file://` URI: as written and with symlinks resolved."""
     try:
         parts = urlsplit(uri)
         path = unquote_to_bytes(parts.path)
-    except ValueError:  # malformed, or half of a surrogate pair, which has no bytes
+    except ValueError:  # malformed, or a lone surrogate, which has no bytes
         return
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
         return
     if not path.startswith(b"/") or b"\0" in path:
         return
     real = os.path.realpath(path)
-    # What `..` means depends on links, so only the file system can say where such a path leads.
+    # The meaning of `..` depends on symlinks, so such a path is only compared resolved.
     if b".." not in path.split(b"/"):
         yield os.path.normpath(b"/" + path.lstrip(b"/"))
     yield real

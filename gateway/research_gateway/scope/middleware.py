@@ -1,4 +1,4 @@
-"""The scope of a request: the operator's ceiling, narrowed by the roots that the client declares."""
+"""Narrows the scope of requests to the roots declared by the client."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -30,17 +30,18 @@ log = get_logger("research.scope")
 
 EMPTY_SCOPE = Scope(())
 _TELLING = frozenset({"completion/complete", "resources/list"})
-"""Requests that name documents and that no client answers questions for."""
+"""Methods that name documents but cannot ask the client for its roots."""
 
 
 class ScopeFromClientRoots(Middleware):
-    """Serves each request within the ceiling as the client's declared `file://` roots narrow it.
+    """Limits each request to the intersection of `roots` and the client's declared `file://` roots.
 
-    A client that declares no roots capability is served within the whole ceiling; one that declares it and has no root
-    in common with the ceiling can read nothing. Before 2026-07-28 roots are asked for with `roots/list`, once for a
-    session and again when the client says that they have changed. Since then they are asked for in the first round of a
-    call, and their scope rides sealed in its state. `exempt` names the tools that read no research documents (those of
-    other people's servers), whose callers are not asked.
+    A client without the roots capability sees all `roots`. A client whose roots have nothing in common with them can
+    read nothing. Before 2026-07-28, roots are requested with `roots/list`, once for a session and again after a change
+    notification. Since then, they are requested in the first round of a call, and the scope is sealed in its state.
+    `exempt` lists name prefixes of tools that read no research documents (those of foreign servers).
+
+        server.add_middleware(ScopeFromClientRoots([Root("research", Path("/srv/research"))]))
     """
 
     def __init__(self, roots: Sequence[Root], *, exempt: Sequence[str] = ()) -> None:
@@ -48,7 +49,7 @@ class ScopeFromClientRoots(Middleware):
         self.exempt = tuple(exempt)
 
     async def on_notification(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Forget a session's roots when its client says that they have changed."""
+        """Drop the cached roots of a session after a change notification."""
         if context.method == "notifications/roots/list_changed" and context.fastmcp_context is not None:
             await context.fastmcp_context.delete_state(ROOTS_KEY)
         return await call_next(context)
@@ -58,7 +59,7 @@ class ScopeFromClientRoots(Middleware):
         context: MiddlewareContext[mcp_types.CallToolRequestParams],
         call_next: CallNext[mcp_types.CallToolRequestParams, ToolResult],
     ) -> ToolResult:
-        """Call the tool within the scope, after asking for the roots where that is needed."""
+        """Call the tool within the scope. Ask for the roots first if necessary."""
         if any(context.message.name.startswith(prefix) for prefix in self.exempt):
             return await call_next(context)
         answer = await self._scoped(context, call_next)
@@ -91,7 +92,7 @@ class ScopeFromClientRoots(Middleware):
         )
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Serve completions and `resources/list` within the scope; where a client cannot be asked for its roots, within nothing."""
+        """Serve completions and `resources/list` within the scope; within nothing if the roots cannot be requested."""
         ctx = context.fastmcp_context
         if context.method not in _TELLING or ctx is None or not _declares_roots(ctx):
             return await call_next(context)
@@ -99,7 +100,7 @@ class ScopeFromClientRoots(Middleware):
             return await call_next(context)
 
     async def _scoped(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """The answer within the scope, or the `InputRequiredResult` that asks for what is missing."""
+        """Return the result within the scope, or an `InputRequiredResult` that asks for the roots."""
         ctx = context.fastmcp_context
         if ctx is None or ctx.request_context is None or not _declares_roots(ctx):
             return await call_next(context)
@@ -127,14 +128,14 @@ class ScopeFromClientRoots(Middleware):
                 return await call_next(context)
 
     async def _session_scope(self, ctx: Context) -> Scope:
-        """The scope of a session of before 2026-07-28."""
+        """Return the scope of a session before 2026-07-28."""
         cached = await ctx.get_state(ROOTS_KEY)
         if cached is None:
             try:
                 with waiting("the client to say its roots"):
                     listed = (await ctx.session.list_roots()).roots
             except (MCPError, NoBackChannelError) as error:
-                log.warning("the client did not answer roots/list; it can read nothing", error=str(error))
+                log.warning("roots/list failed; the client can read nothing", error=str(error))
                 return EMPTY_SCOPE
             cached = [str(root.uri) for root in listed]
             await ctx.set_state(ROOTS_KEY, cached)
@@ -161,7 +162,7 @@ def _needs_documents(context: MiddlewareContext[Any]) -> bool:
 
 
 async def _only_reads(context: MiddlewareContext[Any]) -> bool:
-    """Whether the request calls a tool that changes nothing and that may be called twice."""
+    """Whether the request calls a read-only, idempotent tool."""
     if context.fastmcp_context is None or context.method != "tools/call":
         return False
     tool = await context.fastmcp_context.fastmcp.get_tool(context.message.name)
@@ -172,12 +173,12 @@ async def _only_reads(context: MiddlewareContext[Any]) -> bool:
 async def _first_asks(
     context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
 ) -> mcp_types.InputRequiredResult | None:
-    """What a repeatable tool asks for before it has seen any document, so that it can be asked in the same round."""
+    """Return what an idempotent tool asks for before it reads any document, to be asked in the same round."""
     try:
         with narrowed_scope(EMPTY_SCOPE):
             answer = await call_next(context)
-    except Exception as error:  # noqa: BLE001  (the call proper comes in the next round, with its own errors)
-        log.debug("the tool cannot begin without documents", error=type(error).__name__)
+    except Exception as error:  # noqa: BLE001  (the real call follows in the next round, with its own errors)
+        log.debug("the tool asks nothing before it reads documents", error=type(error).__name__)
         return None
     return getattr(answer, "input_required", None)
 
@@ -186,9 +187,9 @@ async def _first_asks(
 async def _unwrapped(
     context: MiddlewareContext[Any], rounds: ScopeRound
 ) -> AsyncIterator[MiddlewareContext[Any]]:
-    """Show what lies within only its own state and answers, as if the roots had never been asked for."""
+    """Show the inner tool only its own state and answers."""
     ctx = context.fastmcp_context
-    assert ctx is not None  # noqa: S101  (the caller has looked)
+    assert ctx is not None  # noqa: S101  (checked by the caller)
     assert ctx.request_context is not None  # noqa: S101
     request = ctx.request_context
     params = {
@@ -211,7 +212,7 @@ async def _unwrapped(
 
 @contextmanager
 def _passed_on(context: MiddlewareContext[Any], scope: Scope) -> Iterator[None]:
-    """Put the scope into the request's `_meta`, from where a relay to a remote server takes it along."""
+    """Put the scope into the request's `_meta`, which the relay forwards to remote servers."""
     ctx = context.fastmcp_context
     request = ctx.request_context if ctx is not None else None
     if request is None or scope == EVERYTHING:

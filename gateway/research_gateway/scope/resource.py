@@ -1,4 +1,4 @@
-"""The resource that tells a client what it can read."""
+"""The resource `research://scope`, which shows what the client can read."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ SCOPE_URI = "research://scope"
 
 
 def describe_scope(scope: Scope, roots: Sequence[Root]) -> dict[str, Any]:
-    """What a client is told about its scope: public names only."""
+    """Describe a scope to its client, with public names only."""
     everything = "" in scope.prefixes
     if everything:
         message = "All research folders can be read."
@@ -30,7 +30,7 @@ def describe_scope(scope: Scope, roots: Sequence[Root]) -> dict[str, Any]:
 
 
 def add_scope_resource(server: FastMCP[Any], roots: Sequence[Root]) -> None:
-    """Show the effective scope of whoever asks as the resource `research://scope`."""
+    """Add the resource `research://scope`, which shows the effective scope of the request."""
 
     @server.resource(SCOPE_URI, name="scope", title="What this client can read", mime_type="application/json")
     async def scope() -> str:

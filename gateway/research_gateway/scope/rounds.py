@@ -1,4 +1,4 @@
-"""What a call carries from round to round while its client is asked for its roots."""
+"""The state of a call that asks its client for roots, carried from round to round."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from research_gateway.scope.client_roots import narrowed_by
 from research_shared.access.roots import Root, Scope
 
 ROOTS_KEY = "research_gateway_roots"
-"""The name under which the middleware asks for roots in a round, and the session state that caches the answer."""
+"""Key of the roots request in a round, and of the session state that caches the roots."""
 
 
 _STATE_MARK = "research-scope:"
@@ -19,7 +19,10 @@ _STATE_MARK = "research-scope:"
 
 @dataclass(frozen=True, slots=True)
 class ScopeRound:
-    """What a call brought along from the round before: the scope that was found, and what belongs to the tool."""
+    """The state of the previous round: `scope` is None until the roots are known; `state` and `answers` are the tool's own.
+
+    `asked` is True if the previous round asked for the roots.
+    """
 
     scope: Scope | None
     state: str | None
@@ -28,7 +31,7 @@ class ScopeRound:
 
     @classmethod
     def of(cls, state: str | None, answers: Mapping[str, Any] | None, roots: Sequence[Root]) -> "ScopeRound":
-        """What a request brings along; `state` and `answers` are those of the request as the client sent it."""
+        """Parse the `state` and `answers` of a request as sent by the client."""
         if state is None or not state.startswith(_STATE_MARK):
             return cls(None, state, answers, asked=False)
         carried = json.loads(state.removeprefix(_STATE_MARK))
@@ -51,7 +54,7 @@ def _sealed_state(scope: Scope | None, state: str | None) -> str:
 def ask_for_roots(
     scope: Scope | None, inner: mcp_types.InputRequiredResult | None
 ) -> mcp_types.InputRequiredResult:
-    """What the client is asked: the tool's own questions, and for its roots as long as they are not known."""
+    """Return the tool's own questions, plus a roots request while `scope` is None."""
     requests = dict((inner.input_requests if inner is not None else None) or {})
     if scope is None:
         requests[ROOTS_KEY] = mcp_types.ListRootsRequest()

@@ -1,4 +1,4 @@
-"""What the audit says of a request: before it runs, when it is over, and over its rounds."""
+"""What is recorded about a request: its description, its outcome, and the rounds of a call."""
 
 from typing import TYPE_CHECKING
 

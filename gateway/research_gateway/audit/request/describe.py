@@ -1,4 +1,4 @@
-"""What is written about a call: who asked, for what, and how it ended. Never text of documents, prompts or answers."""
+"""Describes a request for its start record: caller, target and documents, never text of documents or prompts."""
 
 import hashlib
 import hmac
@@ -28,24 +28,24 @@ _SECRET = re.compile(r"key|token|secret|passw|authorization|credential|cookie", 
 _TEXTS = frozenset(
     {"body", "completion", "content", "contents", "data", "document", "message", "messages", "prompt", "text"}
 )
-"""Names of arguments of other people's tools that may hold text which a trail must not hold."""
+"""Argument names of foreign tools whose values may be document text and are not recorded."""
 
 
 def capped(value: object, limit: int = MAX_STRING) -> str:
-    """A string of at most `limit` characters, with an ellipsis when it was longer."""
+    """Truncate a string to `limit` characters, with an ellipsis."""
     text = value if type(value) is str else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def digest_of(data: bytes, key: bytes | None) -> str:
-    """A digest that tells equal arguments; with a key nobody can try out what they were."""
+    """Return a digest of arguments; with a key an HMAC, so that values cannot be guessed."""
     if key is not None:
         return "hmac-sha256:" + hmac.digest(key, data, "sha256").hex()
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def locate(path: object, roots: Sequence[Root]) -> dict[str, str | None]:
-    """Root name and relative path of a document path; a path that points elsewhere is not repeated."""
+    """Split a document path into root name and relative path. Paths outside of the roots are not recorded."""
     if not isinstance(path, str):
         return {"root": None, "path": None, "rejected": "no_path"}
     parts = path.split("/")
@@ -127,7 +127,7 @@ def params_of(message: Any) -> Mapping[str, Any]:
 
 
 def target_of(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """What a request asks for: the tool, the prompt, the resource or the reference."""
+    """Return the requested tool, prompt, resource or reference."""
     match method:
         case "tools/call":
             return {"tool": capped(params.get("name", ""), 128)}
@@ -153,7 +153,7 @@ def _plain(value: object) -> Mapping[str, Any]:
 def arguments_of(
     method: str, params: Mapping[str, Any], *, level: AuditLevel, key: bytes | None
 ) -> dict[str, Any]:
-    """Digest and size of the arguments, and at the level `arguments` those of tools themselves."""
+    """Return digest and size of the arguments; at level `arguments` also the arguments of tools."""
     arguments = params.get("arguments")
     if not isinstance(arguments, Mapping):
         return {}
@@ -168,7 +168,7 @@ def arguments_of(
 
 
 def caller_of(context: Context | None) -> dict[str, Any]:
-    """Era, transport, client and principal of a request; a call made inside the server has none of them."""
+    """Return era, transport, client and principal of a request; calls inside the server only have a transport."""
     request = context.request_context if context is not None else None
     if context is None or request is None:
         return {"transport": "internal"}
@@ -192,7 +192,7 @@ def caller_of(context: Context | None) -> dict[str, Any]:
 
 
 def trace_of(call_id: str) -> dict[str, Any]:
-    """Tie the record and the current OpenTelemetry span together."""
+    """Return the trace id, and set the call id on the current OpenTelemetry span."""
     span = trace.get_current_span()
     context = span.get_span_context()
     if not context.is_valid:
@@ -209,7 +209,7 @@ def describe_request(
     level: AuditLevel,
     key: bytes | None,
 ) -> dict[str, Any]:
-    """Everything that is known about a request and its parameters before it runs."""
+    """Return the fields of a start record that describe the request."""
     method = context.method or ""
     fields: dict[str, Any] = {"method": capped(method, 64), **target_of(method, params)}
     fields.update(caller_of(context.fastmcp_context))
@@ -220,5 +220,5 @@ def describe_request(
 
 
 def capped_list(values: Iterable[object], limit: int = MAX_LISTED_DOCUMENTS) -> list[str]:
-    """The first few of some strings, capped."""
+    """Return the first `limit` values as truncated strings."""
     return [capped(value) for value, _ in zip(values, range(limit), strict=False)]

@@ -1,4 +1,4 @@
-"""How a call ended, as the trail and the metrics tell it."""
+"""The outcome of a call, for the audit trail and the metrics."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ _INPUT_REQUIRED = (
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """The end of a call: its kind, and for anything but `ok` a code that says why."""
+    """Outcome of a call. `reason` is an error code, None for `ok`; `error_id` finds the traceback in the server's log."""
 
     kind: OutcomeKind
     reason: str | None = None
@@ -56,7 +56,7 @@ class CallOutcome:
 
     @property
     def decision(self) -> Literal["allow", "deny"]:
-        """Whether a policy let the call happen."""
+        """Whether a policy allowed the call."""
         return "deny" if self.kind == "denied" else "allow"
 
 
@@ -71,7 +71,7 @@ def _of_code(code: object, error_id: object = None) -> CallOutcome:
 
 
 def _of_payload(held: object, key: str) -> CallOutcome | None:
-    """The outcome that an error's payload tells, where `held` has one under `key`."""
+    """Return the outcome of the error payload in `held[key]`, or None if there is none."""
     error = held.get(key) if isinstance(held, Mapping) else None
     if not isinstance(error, Mapping) or not isinstance(error.get("code"), str):
         return None
@@ -79,7 +79,7 @@ def _of_payload(held: object, key: str) -> CallOutcome | None:
 
 
 def outcome_of_result(result: object, *, modern: bool = True) -> CallOutcome:
-    """The outcome of a call that returned."""
+    """Return the outcome of a call that returned. `modern`: the client speaks 2026-07-28 or later."""
     if isinstance(result, _INPUT_REQUIRED):
         return CallOutcome("input_required") if modern else CallOutcome("error", "era_without_input_required")
     if isinstance(result, Mapping) and result.get("resultType") == "input_required":
@@ -90,7 +90,7 @@ def outcome_of_result(result: object, *, modern: bool = True) -> CallOutcome:
 
 
 def outcome_of_exception(error: BaseException, method: str) -> CallOutcome:  # noqa: PLR0911  (one return for each kind)
-    """The outcome of a call that raised."""
+    """Return the outcome of a call that raised."""
     match error:
         case asyncio.CancelledError():
             return CallOutcome("cancelled", "cancelled")
@@ -153,7 +153,7 @@ def reclassify_out_of_scope(
 
 
 def result_size(result: object) -> dict[str, int]:
-    """How much a result holds: entries of a listing, or bytes of text and binary content."""
+    """Return `result_items` of a listing, or `result_bytes` of text and binary content."""
     match result:
         case ToolResult():
             return {"result_bytes": sum(_bytes_of(block) for block in result.content)}
@@ -201,7 +201,7 @@ _NUMBERS = (
 
 
 def facts_shown(facts: Mapping[str, Any], roots: Sequence[Root]) -> dict[str, Any]:
-    """The facts that tools recorded and that belong into a trail; anything else is left out."""
+    """Select the facts recorded by tools that belong in the trail."""
     shown: dict[str, Any] = {}
     for name in _STRINGS:
         if isinstance(value := facts.get(name), str):
@@ -212,7 +212,7 @@ def facts_shown(facts: Mapping[str, Any], roots: Sequence[Root]) -> dict[str, An
     if isinstance(partial := facts.get("partial"), bool):
         shown["partial"] = partial
     if isinstance(call := facts.get("call"), str):
-        # the tool's own id of a call of several rounds: the same whichever replica serves a round
+        # the tool's own id of a call of several rounds, the same on all replicas
         shown["tool_call"] = capped(call, 64)
     if isinstance(scope := facts.get("scope"), list | tuple):
         shown["scope"] = capped_list(scope)

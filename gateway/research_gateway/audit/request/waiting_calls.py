@@ -1,7 +1,7 @@
-"""Which requests are rounds of one logical call.
+"""Links the rounds of one logical call.
 
-A tool that asks its client for input ends the request and is called again with the answers. What links the two is the
-state that the client echoes, or just that the same client asks for the same thing again, now with answers.
+A tool that requires input ends the request; the client calls again with the answers. The rounds are linked by the state
+that the client echoes, or, without a state, by the same client sending the same request with answers.
 """
 
 import hashlib
@@ -13,18 +13,18 @@ MAX_WAITING = 4_096
 
 
 def state_digest(state: str | None) -> str | None:
-    """A short name for a round's state that reveals nothing of it."""
+    """Return a short digest of a round's state, or None without a state."""
     return hashlib.sha256(state.encode(errors="surrogatepass")).hexdigest()[:32] if state else None
 
 
 def asked_state(result: object) -> str | None:
-    """The digest of the state that a result hands to the client, when it asks for input."""
+    """Return the digest of the state in an `input_required` result, or None for any other result."""
     ask = getattr(result, "input_required", None)
     return state_digest(ask.request_state) if ask is not None else None
 
 
 class WaitingCalls:
-    """Remembers the calls that wait for their client's answers, the latest few thousand of them."""
+    """Calls that wait for input from their client, limited to the latest `MAX_WAITING`."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[tuple[object, ...], tuple[str, int]] = OrderedDict()
@@ -32,13 +32,13 @@ class WaitingCalls:
     def resume(
         self, fields: Mapping[str, Any], state: str | None, *, answered: bool
     ) -> tuple[str, int] | None:
-        """The logical call and the number of the round when a request goes on with one that waits."""
+        """Return `(logical call id, round number)` if the request resumes a waiting call, else None."""
         if state is None and not answered:
             return None
         return self._waiting.pop(self._key(fields, state), None)
 
     def wait(self, fields: Mapping[str, Any], state: str | None, logical_call: str, number: int) -> None:
-        """Note that a call waits for its client."""
+        """Add a waiting call. `number` is that of its next round."""
         self._waiting[self._key(fields, state)] = (logical_call, number)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popitem(last=False)
