@@ -166,7 +166,9 @@ class _GatewayParts:
 
         token = settings.upstream_token.get_secret_value() if settings.upstream_token else None
         provider = UpstreamProvider(
-            remote(name, url, token), seed=partial(_tool_list, build, settings), documents=documents
+            remote(name=name, url=url, token=token),
+            seed=partial(_tool_list, build, settings),
+            documents=documents,
         )
         self.gateway.add_provider(provider)
         self.completions.append(provider.complete)
@@ -189,7 +191,9 @@ def _add_servers(parts: _GatewayParts, settings: Settings, library: Library | No
         parts.checks["roots"] = roots_check(library.roots)
     if settings.documents_url is not None:
         url = settings.documents_url
-        parts.add_remote("documents", url, settings, build_documents_server, documents=True)
+        parts.add_remote(
+            name="documents", url=url, settings=settings, build=build_documents_server, documents=True
+        )
     else:
         assert library is not None  # noqa: S101  (made above)
         engine = SearchEngine.from_settings(library, settings)
@@ -198,7 +202,9 @@ def _add_servers(parts: _GatewayParts, settings: Settings, library: Library | No
         parts.checks["index"] = index_check(lambda: engine.indexing)
         parts.searched = (library, engine)
     if settings.reasoning_url is not None:
-        parts.add_remote("reasoning", settings.reasoning_url, settings, build_reasoning_server)
+        parts.add_remote(
+            name="reasoning", url=settings.reasoning_url, settings=settings, build=build_reasoning_server
+        )
     else:
         parts.gateway.mount(build_reasoning_server(settings, library=library))
 

@@ -25,7 +25,7 @@ READY_PATH = "/readyz"
 TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """Result of a check. Only a failed `required` check makes the gateway unready."""
 
@@ -45,7 +45,7 @@ def roots_check(policy: RootsPolicy) -> Check:
 
     async def check() -> CheckResult:
         found = await asyncio.to_thread(readable)
-        return CheckResult(all(found.values()), found)
+        return CheckResult(ok=all(found.values()), detail=found)
 
     return check
 
@@ -70,7 +70,7 @@ def audit_check(trail: AuditTrail) -> Check:
     async def check() -> CheckResult:
         status = trail.status()
         detail = {"writable": status.writable, "pending": status.pending, "lost": status.lost}
-        return CheckResult(status.writable, detail, required=trail.options.on_failure == "closed")
+        return CheckResult(ok=status.writable, detail=detail, required=trail.options.on_failure == "closed")
 
     return check
 
@@ -79,7 +79,9 @@ def upstream_check(provider: "UpstreamProvider", *, required: bool) -> Check:
     """Check that an upstream answered the last refresh."""
 
     async def check() -> CheckResult:
-        return CheckResult(provider.available is True, {"available": provider.available}, required=required)
+        return CheckResult(
+            ok=provider.available is True, detail={"available": provider.available}, required=required
+        )
 
     return check
 

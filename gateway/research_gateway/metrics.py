@@ -135,7 +135,7 @@ class Metrics:
 
     def watch_total(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a counter that is kept elsewhere and read at each scrape, such as cache hits."""
-        self.registry.register(_Read(name, text, read))
+        self.registry.register(_Read(name=name, text=text, read=read))
 
     def watch_trail(self, trail: AuditTrail) -> None:
         """Add the metrics of the audit trail."""
@@ -205,7 +205,13 @@ class MetricsMiddleware(Middleware):
                 raise
             finally:
                 in_flight.dec()
-                self._metrics.observe(method, target, outcome, time.perf_counter() - begun, facts)
+                self._metrics.observe(
+                    method=method,
+                    target=target,
+                    outcome=outcome,
+                    seconds=time.perf_counter() - begun,
+                    facts=facts,
+                )
         return result
 
 

@@ -83,7 +83,12 @@ class RetryUpstream(Middleware):
             left = self.policy.deadline_s - (self.policy.clock() - begun)
             if left <= 0 or self._verdict(error) is False or not await _repeatable(context):
                 raise
-            result = await self._again(context, call_next, error, replace(self.policy, deadline_s=left))
+            result = await self._again(
+                context=context,
+                call_next=call_next,
+                first=error,
+                policy=replace(self.policy, deadline_s=left),
+            )
         self.budget_of(context.message.name).earn()
         return result
 

@@ -140,7 +140,7 @@ class _AuditedCall:
     def begin(self) -> Event:
         """Return the start event."""
         fields = {**self._event("start"), **self.fields, **trace_of(self.call_id)}
-        return Event(to_json(fields), self.call_id, "start")
+        return Event(body=to_json(fields), call_id=self.call_id, phase="start")
 
     def end(self, outcome: CallOutcome, facts: Mapping[str, Any], result: object = None) -> Event:
         """Return the end event."""
@@ -158,7 +158,9 @@ class _AuditedCall:
             fields |= facts_shown(facts, self._audit.roots)
         if outcome.kind == "input_required":
             state = asked_state(result)
-            self._audit.waiting_calls.wait(self.fields, state, self.logical_call_id, self._round + 1)
+            self._audit.waiting_calls.wait(
+                fields=self.fields, state=state, logical_call=self.logical_call_id, number=self._round + 1
+            )
             if state is not None:
                 fields["state"] = state
-        return Event(to_json(fields), self.call_id, "end")
+        return Event(body=to_json(fields), call_id=self.call_id, phase="end")

@@ -114,7 +114,7 @@ class AuditTrail:
 
     def _start(self) -> Writer:
         options = self.options
-        chain = Chain(options.key, options.checkpoint_every, self.clock)
+        chain = Chain(key=options.key, checkpoint_every=options.checkpoint_every, clock=self.clock)
         origin: Mapping[str, Any] = {
             "version": _version(),
             "pid": os.getpid(),
@@ -122,11 +122,11 @@ class AuditTrail:
             "fsync": options.fsync,
         }
         log: Log = (
-            StreamLog(self._stream, chain, origin)
+            StreamLog(fd=self._stream, chain=chain, origin=origin)
             if options.path is None
-            else open_log(options, chain, origin)
+            else open_log(options=options, chain=chain, origin=origin)
         )
-        writer = Writer(log, options, self.clock)
+        writer = Writer(log=log, options=options, clock=self.clock)
         writer.start()
         return writer
 

@@ -17,7 +17,7 @@ ROOTS_KEY = "research_gateway_roots"
 _STATE_MARK = "research-scope:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeRound:
     """The state of the previous round: `scope` is None until the roots are known; `state` and `answers` are the tool's own.
 
@@ -33,7 +33,7 @@ class ScopeRound:
     def of(cls, state: str | None, answers: Mapping[str, Any] | None, roots: Sequence[Root]) -> "ScopeRound":
         """Parse the `state` and `answers` of a request as sent by the client."""
         if state is None or not state.startswith(_STATE_MARK):
-            return cls(None, state, answers, asked=False)
+            return cls(scope=None, state=state, answers=answers, asked=False)
         carried = json.loads(state.removeprefix(_STATE_MARK))
         inner = {key: value for key, value in (answers or {}).items() if key != ROOTS_KEY}
         if carried["scope"] is not None:
@@ -41,10 +41,10 @@ class ScopeRound:
         else:
             answer = (answers or {}).get(ROOTS_KEY)
             if answer is None:
-                return cls(None, carried["state"], inner or None, asked=True)
+                return cls(scope=None, state=carried["state"], answers=inner or None, asked=True)
             listed = answer.roots if isinstance(answer, mcp_types.ListRootsResult) else []
             scope = narrowed_by(roots, (str(root.uri) for root in listed))
-        return cls(scope, carried["state"], inner or None, asked=True)
+        return cls(scope=scope, state=carried["state"], answers=inner or None, asked=True)
 
 
 def _sealed_state(scope: Scope | None, state: str | None) -> str:

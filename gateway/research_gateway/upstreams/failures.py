@@ -72,7 +72,7 @@ def to_gateway_error(error: Exception, upstream: str, *, partial: bool) -> Excep
     refusal = next((c for c in chain if isinstance(c, MCPError)), None)
     lost = refusal is not None and (refusal.code in _LOST or is_session_gone(refusal))
     if not lost:
-        refused = _refused(chain, refusal, upstream)
+        refused = _refused(chain=chain, refusal=refusal, upstream=upstream)
         if refused is not None:
             return refused
     broken = any(isinstance(cause, transport_failures()) for cause in chain)

@@ -57,7 +57,7 @@ class UpstreamProvider(ProxyProvider):
         self._namespaced = namespaced
         self._documents = documents
         self._watch = watch
-        self.lists = KnownLists(upstream.name, self._fetch, self._seeded, clock)
+        self.lists = KnownLists(upstream=upstream.name, fetch=self._fetch, seeded=self._seeded, clock=clock)
         upstream.on_change = self.lists.forget
 
     @property

@@ -64,7 +64,7 @@ class Lease:
             client, self._client = self._client, None
             client.end(self._downstream)
             reason = await client.close_reason(CLOSE_REASON_TIMEOUT_S) if is_closed(error) else None
-            await self._upstream.give_back(client, self._downstream, reason or error)
+            await self._upstream.give_back(client=client, downstream=self._downstream, error=reason or error)
             if reason is not None:
                 raise reason from error
 

@@ -7,7 +7,7 @@ from research_gateway.audit.log.format import NO_HASH, ChainPosition, Record, ke
 from research_gateway.audit.log.head import Head
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """The first bad or missing record. `code` is stable, `message` is for people, `line` counts from 1."""
 
@@ -40,7 +40,7 @@ class Expectations:
 class VerificationError(Exception):
     """The first bad record. The caller adds file and line."""
 
-    def __init__(self, code: str, message: str, sequence: int | None = None) -> None:
+    def __init__(self, code: str, message: str, *, sequence: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -76,7 +76,9 @@ class ChainVerifier:
         if first_of_file:
             self._open(record, number)
         elif record.event in {"genesis", "continued"}:
-            raise VerificationError("moved", "begins a file, but stands within one", record.position.sequence)
+            raise VerificationError(
+                "moved", "begins a file, but stands within one", sequence=record.position.sequence
+            )
         if self.at is not None:
             self._follow(self.at, record)
         self.at = record.position
@@ -87,7 +89,9 @@ class ChainVerifier:
         if (known.chain, known.sequence) == (at.chain, at.sequence) and known.digest != at.digest:
             first = self.signed_to + 1
             raise VerificationError(
-                "rewritten", f"it or one from {first} on was rewritten: the head file knows another", first
+                "rewritten",
+                f"it or one from {first} on was rewritten: the head file knows another",
+                sequence=first,
             )
         self._count(record)
 
@@ -95,7 +99,9 @@ class ChainVerifier:
         at = record.position
         if number is not None and record.fields.get("segment") not in {number, None}:
             raise VerificationError(
-                "moved", f"the file holds part {record.fields.get('segment')} of the log", at.sequence
+                "moved",
+                f"the file holds part {record.fields.get('segment')} of the log",
+                sequence=at.sequence,
             )
         if record.event == "genesis":
             self._begin(record)
@@ -103,7 +109,7 @@ class ChainVerifier:
             if self.at is None:
                 if self.whole and not self.expected.partial:
                     raise VerificationError(
-                        "head_truncated", f"the {at.sequence} records before it are missing", 0
+                        "head_truncated", f"the {at.sequence} records before it are missing", sequence=0
                     )
                 self.notes.append(
                     f"begins with record {at.sequence}: earlier files are not part of this check"
@@ -111,13 +117,15 @@ class ChainVerifier:
         else:
             missing = 0 if self.at is None else self.at.sequence + 1
             raise VerificationError(
-                "head_truncated", f"records {missing} to {at.sequence - 1} are missing before it", missing
+                "head_truncated",
+                f"records {missing} to {at.sequence - 1} are missing before it",
+                sequence=missing,
             )
 
     def _begin(self, record: Record) -> None:
         at, supersedes = record.position, record.fields.get("supersedes")
         if at.sequence != 0 or record.previous != NO_HASH:
-            raise VerificationError("moved", "a chain begins with record 0", at.sequence)
+            raise VerificationError("moved", "a chain begins with record 0", sequence=at.sequence)
         if at.chain in self.expected.acknowledged:
             self.notes.append(
                 f"begins with chain {at.chain}, which replaces one that was lost (acknowledged)"
@@ -126,7 +134,9 @@ class ChainVerifier:
             reason = supersedes.get("reason") if isinstance(supersedes, dict) else "unknown"
             advice = f"look into it, then accept it with --acknowledge {at.chain}"
             raise VerificationError(
-                "restarted", f"chain {at.chain} begins anew, the log before it was {reason}: {advice}", 0
+                "restarted",
+                f"chain {at.chain} begins anew, the log before it was {reason}: {advice}",
+                sequence=0,
             )
         self.at = None
         self.open_calls.clear()
@@ -136,19 +146,23 @@ class ChainVerifier:
     def _follow(self, at: ChainPosition, record: Record) -> None:
         here = record.position
         if here.chain != at.chain:
-            raise VerificationError("replaced", f"belongs to another chain, {here.chain}", here.sequence)
+            raise VerificationError(
+                "replaced", f"belongs to another chain, {here.chain}", sequence=here.sequence
+            )
         if here.sequence > at.sequence + 1:
             missing = f"records {at.sequence + 1} to {here.sequence - 1} are missing before it"
-            raise VerificationError("missing", missing, at.sequence + 1)
+            raise VerificationError("missing", missing, sequence=at.sequence + 1)
         if here.sequence <= at.sequence:
             raise VerificationError(
-                "repeated", f"stands a second time or in the wrong place, after {at.sequence}", here.sequence
+                "repeated",
+                f"stands a second time or in the wrong place, after {at.sequence}",
+                sequence=here.sequence,
             )
         if record.previous != at.digest:
             raise VerificationError(
                 "changed",
                 "does not follow from the record before it: one of the two was changed",
-                here.sequence,
+                sequence=here.sequence,
             )
 
     def _signature(self, record: Record) -> None:
@@ -162,13 +176,13 @@ class ChainVerifier:
             wanted = sign(key, "checkpoint", at.chain, at.sequence - 1, record.previous)
         elif self.every is not None and self.unsigned > self.every:
             raise VerificationError(
-                "not_signed", "a signed checkpoint should have come before it", at.sequence
+                "not_signed", "a signed checkpoint should have come before it", sequence=at.sequence
             )
         else:
             return
         if record.fields.get("key_id") != key_id(key) or record.fields.get("mac") != wanted:
             raise VerificationError(
-                "not_signed", f"the signature of this {record.event} is not the key's", at.sequence
+                "not_signed", f"the signature of this {record.event} is not the key's", sequence=at.sequence
             )
         self.unsigned, self.signed_to = 0, at.sequence
 
@@ -196,18 +210,24 @@ class ChainVerifier:
             raise VerificationError("not_signed", "the signature of its head file is not the key's")
         if self.at is None:
             if known.sequence >= 0:
-                raise VerificationError("tail_truncated", f"all {known.sequence + 1} records are missing", 0)
+                raise VerificationError(
+                    "tail_truncated", f"all {known.sequence + 1} records are missing", sequence=0
+                )
         elif known.sequence >= 0 and known.chain != self.at.chain:
             raise VerificationError(
-                "replaced", f"the head file knows chain {known.chain}, this one is {self.at.chain}", 0
+                "replaced",
+                f"the head file knows chain {known.chain}, this one is {self.at.chain}",
+                sequence=0,
             )
         elif known.sequence > self.at.sequence:
             first = self.at.sequence + 1
             raise VerificationError(
-                "tail_truncated", f"records {first} to {known.sequence} are missing at the end", first
+                "tail_truncated",
+                f"records {first} to {known.sequence} are missing at the end",
+                sequence=first,
             )
         elif self.at.sequence > limit:
             first = limit + 1
             raise VerificationError(
-                "added", f"records {first} to {self.at.sequence} were added behind the end", first
+                "added", f"records {first} to {self.at.sequence} were added behind the end", sequence=first
             )

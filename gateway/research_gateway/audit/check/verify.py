@@ -21,7 +21,7 @@ MAX_LINE_BYTES = 1024 * 1024
 SNAPSHOT_ATTEMPTS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Result of verifying one log. `unfinished` counts calls with a start and no end."""
 
@@ -41,7 +41,7 @@ class Report:
         return self.problem is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogFiles:
     """The selected files of one log: `segments`, and if `live`, also all its other files."""
 
@@ -63,7 +63,7 @@ class LogFiles:
             OSError: a file cannot be opened, or rotations never stop.
         """
         if not self.live:
-            yield [Part(number, path) for number, path in sorted(self.segments.items())]
+            yield [Part(number=number, path=path) for number, path in sorted(self.segments.items())]
             return
         for _ in range(SNAPSHOT_ATTEMPTS):
             before = self.names.segments()
@@ -74,15 +74,17 @@ class LogFiles:
                 current.close()
         else:
             raise OSError(errno.EAGAIN, "the log is rotated too fast to be read", str(self.names.path))
-        parts = [Part(number, path) for number, path in sorted({**self.segments, **before}.items())]
+        parts = [
+            Part(number=number, path=path) for number, path in sorted({**self.segments, **before}.items())
+        ]
         if current is None:
             yield parts
             return
         with current:
-            yield [*parts, Part(None, self.names.path, current)]
+            yield [*parts, Part(number=None, path=self.names.path, file=current)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One file of a log. The file in use has no number and is already open."""
 
@@ -124,16 +126,16 @@ def collect(paths: Sequence[Path]) -> list[LogFiles]:
         else:
             segments[number] = path
         given[names] = (segments, live)
-    return [LogFiles(names, segments, live) for names, (segments, live) in given.items()]
+    return [LogFiles(names=names, segments=segments, live=live) for names, (segments, live) in given.items()]
 
 
 def _read(line: bytes, sequence: int) -> Record:
     if not line.endswith(b"\n"):
-        raise VerificationError("changed", "the line is incomplete", sequence)
+        raise VerificationError("changed", "the line is incomplete", sequence=sequence)
     try:
         return parse_record(line[:-1])
     except ValueError as error:
-        raise VerificationError("changed", str(error), sequence) from None
+        raise VerificationError("changed", str(error), sequence=sequence) from None
 
 
 def _verify_part(verifier: ChainVerifier, part: Part, *, last: bool) -> Problem | None:
@@ -148,9 +150,15 @@ def _verify_part(verifier: ChainVerifier, part: Part, *, last: bool) -> Problem 
             expected = verifier.at.sequence + 1 if verifier.at is not None else 0
             verifier.check(_read(line, expected), part.number, first_of_file=line_number == 1)
         except VerificationError as error:
-            return Problem(error.code, error.message, part.path.name, line_number, error.sequence)
+            return Problem(
+                code=error.code,
+                message=error.message,
+                file=part.path.name,
+                line=line_number,
+                sequence=error.sequence,
+            )
     if line_number == 0 and not last:
-        return Problem("head_truncated", "the file is empty", part.path.name)
+        return Problem(code="head_truncated", message="the file is empty", file=part.path.name)
     return None
 
 
@@ -171,7 +179,13 @@ def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
             latest = _head_of(log, expected)
             verifier.finish(latest.limit if latest is not None else -1)
         except VerificationError as error:
-            problem = Problem(error.code, error.message, log.names.path.name, None, error.sequence)
+            problem = Problem(
+                code=error.code,
+                message=error.message,
+                file=log.names.path.name,
+                line=None,
+                sequence=error.sequence,
+            )
     elif problem is None:
         verifier.notes.append(
             "only finished files were checked; name the file in use to check the end of the log"
@@ -195,7 +209,11 @@ def _verify_parts(verifier: ChainVerifier, parts: Sequence[Part], *, live: bool)
     before: int | None = None
     for part in parts:
         if part.number is not None and before is not None and part.number != before + 1:
-            return Problem("missing", f"part {before + 1} of the log is missing before it", part.path.name)
+            return Problem(
+                code="missing",
+                message=f"part {before + 1} of the log is missing before it",
+                file=part.path.name,
+            )
         before = part.number
         if problem := _verify_part(verifier, part, last=live and part is parts[-1]):
             return problem

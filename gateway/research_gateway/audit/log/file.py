@@ -73,7 +73,7 @@ class FileLog:
             os.close(fd)
             path.unlink()
             self._begin_file(head, partial_line_bytes=found.partial_line_bytes)
-        elif reason := rejection_reason(found, head, self._options.key):
+        elif reason := rejection_reason(found=found, head=head, key=self._options.key):
             os.close(fd)
             self._begin_chain(head, reason, aside=True)
         else:
@@ -121,7 +121,7 @@ class FileLog:
         fd = open_private(segments[number], os.O_RDONLY)
         with os.fdopen(fd, "rb") as file:
             found = inspect_tail(fd)
-            if rejection_reason(found, head, self._options.key) or found.last is None:
+            if rejection_reason(found=found, head=head, key=self._options.key) or found.last is None:
                 return None
             self.at = found.last.position
             self._calls = open_calls(file)
@@ -337,7 +337,7 @@ def open_log(options: AuditOptions, chain: Chain, origin: Mapping[str, Any]) -> 
             raise _unusable(names.head, error) from error
         if head is None:
             continue
-        log = FileLog(names, options, chain, origin, head)
+        log = FileLog(name=names, options=options, chain=chain, origin=origin, head=head)
         try:
             if log.open():
                 return log

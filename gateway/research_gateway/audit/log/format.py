@@ -53,7 +53,7 @@ class ChainPosition:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A parsed record."""
 
@@ -84,7 +84,7 @@ def parse_record(line: bytes) -> Record:
         raise ValueError("is not an audit record") from error
     if hashlib.sha256(head).hexdigest().encode() != field[len(_HASH_FIELD) : -2]:
         raise ValueError("has been changed: its hash does not fit")
-    return Record(position, previous, fields)
+    return Record(position=position, previous=previous, fields=fields)
 
 
 def sign(key: bytes, purpose: str, *parts: object) -> str:

@@ -120,7 +120,13 @@ def decode_slot(slot: bytes) -> Head | None:
     try:
         fields = json.loads(body)
         at = ChainPosition(fields["chain"], int(fields["seq"]), fields["hash"])
-        return Head(at, int(fields["segment"]), int(fields["count"]), bool(fields["in_use"]), fields["mac"])
+        return Head(
+            position=at,
+            segment=int(fields["segment"]),
+            count=int(fields["count"]),
+            in_use=bool(fields["in_use"]),
+            mac=fields["mac"],
+        )
     except (ValueError, KeyError, TypeError):
         return None
 

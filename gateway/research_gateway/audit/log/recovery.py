@@ -10,7 +10,7 @@ from research_gateway.audit.log.head import Head
 _EDGE_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogContents:
     """First and last record of a log file. `end` is the offset behind the last complete line, in bytes.
 
@@ -43,11 +43,16 @@ def inspect_tail(fd: int) -> LogContents:
     partial_line_bytes = len(final) - (final.rfind(b"\n") + 1)
     if partial_line_bytes == len(final):
         # no line break in the last MiB: one incomplete line, or a foreign file, which must not be truncated
-        return LogContents(None, None, 0 if size <= _EDGE_BYTES else size, size)
+        return LogContents(
+            first=None, last=None, end=0 if size <= _EDGE_BYTES else size, partial_line_bytes=size
+        )
     whole = final[: len(final) - partial_line_bytes - 1]
     last = whole[whole.rfind(b"\n") + 1 :]
     return LogContents(
-        _record(begin[: begin.find(b"\n")]), _record(last), size - partial_line_bytes, partial_line_bytes
+        first=_record(begin[: begin.find(b"\n")]),
+        last=_record(last),
+        end=size - partial_line_bytes,
+        partial_line_bytes=partial_line_bytes,
     )
 
 

@@ -36,7 +36,7 @@ class PendingRecord:
         self.waiter: _Waiter | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrailStatus:
     """Snapshot of a trail's writer. `lag_s` is the age of the oldest record being written, in seconds.
 
