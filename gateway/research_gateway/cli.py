@@ -41,10 +41,10 @@ def demo(
 
     Without --root it uses sample documents that come with the package.
     """
-    from research_gateway.demo import DEFAULT_QUESTION, SAMPLES, show
+    from research_gateway.demo import DEFAULT_QUESTION, SAMPLES, run_demo
 
     roots = root or [f"samples={SAMPLES}"]
-    show(load_settings(roots), question=question or DEFAULT_QUESTION, samples=root is None)
+    run_demo(load_settings(roots), question=question or DEFAULT_QUESTION, samples=root is None)
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ async def gateway_on_loopback(settings: Settings) -> AsyncIterator[str]:
         listener.close()
 
 
-def show(settings: Settings, *, question: str = DEFAULT_QUESTION, samples: bool = True) -> None:
+def run_demo(settings: Settings, *, question: str = DEFAULT_QUESTION, samples: bool = True) -> None:
     """Run the demonstration on the terminal."""
     configure_logging("error")
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)

@@ -9,7 +9,7 @@ from research_gateway.guards.clients import client_key
 from research_shared.errors import Overloaded
 from research_shared.serving.drain import WORK
 
-RETRY_AFTER_S = 1.0
+CONCURRENCY_RETRY_AFTER_S = 1.0
 
 
 class ConcurrencyLimit(Middleware):
@@ -41,7 +41,7 @@ class ConcurrencyLimit(Middleware):
         client = client_key(context)
         if self._in_flight[client] >= self.per_client or self.in_flight >= self.total:
             whose = "this client has" if self._in_flight[client] >= self.per_client else "the server has"
-            raise Overloaded(f"{whose} too many requests in flight", retry_after_s=RETRY_AFTER_S)
+            raise Overloaded(f"{whose} too many requests in flight", retry_after_s=CONCURRENCY_RETRY_AFTER_S)
         self._in_flight[client] += 1
         try:
             return await call_next(context)

@@ -29,7 +29,7 @@ from research_shared.tools.activity import waiting
 T = TypeVar("T")
 
 
-def _context() -> Context | None:
+def _current_context() -> Context | None:
     try:
         return get_context()
     except RuntimeError:
@@ -39,7 +39,7 @@ def _context() -> Context | None:
 @contextmanager
 def _without_scope(upstream: Upstream) -> Iterator[None]:
     """Remove the scope from a request to a foreign server: it names research folders."""
-    context = _context()
+    context = _current_context()
     request = context.request_context if context is not None else None
     if upstream.ours or request is None or SCOPE_META_KEY not in (request.meta or {}):
         yield
@@ -53,7 +53,7 @@ def _without_scope(upstream: Upstream) -> Iterator[None]:
 @contextmanager
 def _downstream_request() -> Iterator[DownstreamRequest | None]:
     """Make the request being served the current downstream request."""
-    context = _context()
+    context = _current_context()
     downstream = DownstreamRequest.of(context) if context is not None else None
     token = current_downstream.set(downstream)
     try:
@@ -154,7 +154,7 @@ class PlaceholderTool(Tool):
         raise UpstreamFailure(f"the server {name!r} is not available", upstream=name, transient=False)
 
 
-def component(upstream: Upstream, factory: ClientFactoryT, kind: str, item: Any) -> Any:
+def relay_component(upstream: Upstream, factory: ClientFactoryT, kind: str, item: Any) -> Any:
     """Return the relaying component for one item of an upstream's list of `kind`."""
     made: Any
     if kind == "tools":

@@ -21,7 +21,7 @@ from mcp import MCPError
 from mcp_types import METHOD_NOT_FOUND
 
 from research_documents.resources import ResourcePage, current_page
-from research_gateway.upstreams.components import PlaceholderTool, component, relayed
+from research_gateway.upstreams.components import PlaceholderTool, relay_component, relayed
 from research_gateway.upstreams.listing import LIST_TIMEOUT_S, KnownLists
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.access.scope import EVERYTHING, current_scope
@@ -130,7 +130,7 @@ class UpstreamProvider(ProxyProvider):
         return listed
 
     def _component(self, kind: str, item: Any) -> Any:
-        return component(self.upstream, self.client_factory, kind, item)
+        return relay_component(upstream=self.upstream, factory=self.client_factory, kind=kind, item=item)
 
     async def _seeded(self, kind: str) -> Sequence[Any]:
         if kind != "tools" or self._seed is None:

@@ -83,7 +83,7 @@ class StatelessHttp:
         self, response: httpx2.Response, progress: ProgressFnT | None
     ) -> JSONRPCResponse | JSONRPCError:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        told = _parsed(await _read(response)) if kind == "application/json" else None
+        told = _parsed(await _read_body(response)) if kind == "application/json" else None
         if not response.is_success or response.status_code == httpx2.codes.ACCEPTED:
             if isinstance(told, JSONRPCError):
                 return told
@@ -124,7 +124,7 @@ class StatelessHttp:
             log.debug("forwarding a notification failed", method=message.method, error=repr(error))
 
 
-async def _read(response: httpx2.Response) -> bytes:
+async def _read_body(response: httpx2.Response) -> bytes:
     body = bytearray()
     async for part in response.aiter_bytes():
         body += part

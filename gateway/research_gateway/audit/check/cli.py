@@ -105,8 +105,8 @@ def _print_report(console: Console, report: Report) -> None:
         console.print(Text(f"  note: {terminal_safe(note)}"))
 
 
-@audit_app.command
-def tail(
+@audit_app.command(name="tail")
+def tail_log(
     files: Annotated[list[Path] | None, Parameter(help="Log files.")] = None,
     *,
     lines: Annotated[int, Parameter(name=["--lines", "-n"], help="How many records.")] = 20,
@@ -122,8 +122,8 @@ def tail(
     return INTACT
 
 
-@audit_app.command
-def show(
+@audit_app.command(name="show")
+def show_call(
     call: Annotated[
         str, Parameter(help="A call id or the beginning of one; rounds of one logical call belong together.")
     ],

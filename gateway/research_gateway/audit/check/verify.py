@@ -129,7 +129,7 @@ def collect(paths: Sequence[Path]) -> list[LogFiles]:
     return [LogFiles(names=names, segments=segments, live=live) for names, (segments, live) in given.items()]
 
 
-def _read(line: bytes, sequence: int) -> Record:
+def _parse_line(line: bytes, sequence: int) -> Record:
     if not line.endswith(b"\n"):
         raise VerificationError("changed", "the line is incomplete", sequence=sequence)
     try:
@@ -148,7 +148,7 @@ def _verify_part(verifier: ChainVerifier, part: Part, *, last: bool) -> Problem 
             break
         try:
             expected = verifier.at.sequence + 1 if verifier.at is not None else 0
-            verifier.check(_read(line, expected), part.number, first_of_file=line_number == 1)
+            verifier.check(_parse_line(line, expected), part.number, first_of_file=line_number == 1)
         except VerificationError as error:
             return Problem(
                 code=error.code,

@@ -13,7 +13,7 @@ from research_gateway.audit.log.files import (
     MAX_PROCESSES,
     LogName,
     is_named,
-    lock,
+    lock_file,
     open_private,
     refuse_inside_roots,
     sync_directory,
@@ -65,7 +65,7 @@ class FileLog:
             self._begin_file(head, partial_line_bytes=0)
             return True
         fd = open_private(path, os.O_RDWR | os.O_APPEND)
-        if not lock(fd):
+        if not lock_file(fd):
             os.close(fd)
             return False
         found = inspect_tail(fd)
@@ -167,7 +167,7 @@ class FileLog:
         path = self._names.path
         fd = open_private(path, os.O_RDWR | os.O_APPEND | os.O_EXCL)
         try:
-            lock(fd)
+            lock_file(fd)
             sync_directory(path)
             self._fd, self._size, self._since = fd, 0, self._chain.clock()
             self._commit(events)

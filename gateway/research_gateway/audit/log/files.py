@@ -97,7 +97,7 @@ def open_private(path: Path, flags: int) -> int:
     return fd
 
 
-def lock(fd: int) -> bool:
+def lock_file(fd: int) -> bool:
     """Lock the file until it is closed. Return False if another process has locked it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from research_gateway.audit.log.files import is_named, lock, open_private
+from research_gateway.audit.log.files import is_named, lock_file, open_private
 from research_gateway.audit.log.format import MAX_BATCH_RECORDS, RECORD_SCHEMA, ChainPosition, sign
 
 
@@ -31,7 +31,7 @@ class HeadFile:
             OSError: the file cannot be opened or is not a regular file.
         """
         fd = open_private(path, os.O_RDWR)
-        if not lock(fd):
+        if not lock_file(fd):
             os.close(fd)
             return None
         return cls(path, fd, key)

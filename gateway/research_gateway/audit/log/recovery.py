@@ -28,7 +28,7 @@ class LogContents:
         return self.end > 0 and (self.first is None or self.last is None)
 
 
-def _record(line: bytes) -> Record | None:
+def _parse_or_none(line: bytes) -> Record | None:
     try:
         return parse_record(line)
     except ValueError:
@@ -49,8 +49,8 @@ def inspect_tail(fd: int) -> LogContents:
     whole = final[: len(final) - partial_line_bytes - 1]
     last = whole[whole.rfind(b"\n") + 1 :]
     return LogContents(
-        first=_record(begin[: begin.find(b"\n")]),
-        last=_record(last),
+        first=_parse_or_none(begin[: begin.find(b"\n")]),
+        last=_parse_or_none(last),
         end=size - partial_line_bytes,
         partial_line_bytes=partial_line_bytes,
     )
@@ -60,7 +60,7 @@ def open_calls(lines: Iterable[bytes]) -> dict[str, None]:
     """Return the ids of calls with a start and no end, in order of their start (a dict used as an ordered set)."""
     calls: dict[str, None] = {}
     for line in lines:
-        record = _record(line.rstrip(b"\n"))
+        record = _parse_or_none(line.rstrip(b"\n"))
         if record is None:
             continue
         match record.event:

@@ -136,7 +136,7 @@ def target_of(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         case "resources/read" | "resources/subscribe" | "resources/unsubscribe":
             return {"uri": public_uri(str(params.get("uri", "")))}
         case "completion/complete":
-            ref, argument = _plain(params.get("ref")), _plain(params.get("argument"))
+            ref, argument = _as_mapping(params.get("ref")), _as_mapping(params.get("argument"))
             named = ref.get("name")
             of = {"prompt": capped(named, 128)} if named else {"uri": public_uri(str(ref.get("uri", "")))}
             return {**of, "argument": capped(argument.get("name", ""), 64)}
@@ -144,7 +144,7 @@ def target_of(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
             return {}
 
 
-def _plain(value: object) -> Mapping[str, Any]:
+def _as_mapping(value: object) -> Mapping[str, Any]:
     if isinstance(value, BaseModel):
         return dict(value)
     return value if isinstance(value, Mapping) else {}
