@@ -1,4 +1,4 @@
-"""Who may connect over HTTP: bearer tokens or JWTs, as the settings say, through FastMCP's own providers."""
+"""HTTP authentication: shared bearer tokens or JWTs, as configured, through FastMCP's providers."""
 
 import hashlib
 import hmac
@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from fastmcp.server.auth import AccessToken, AuthProvider
 
 from research_shared.errors import ConfigurationError
-from research_shared.serving.verifiers import CarefulVerifier
+from research_shared.serving.verifiers import StrictTokenVerifier
 from research_shared.settings import Settings
 
 
@@ -16,10 +16,10 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-class SharedTokens(CarefulVerifier):
-    """Accepts a few tokens that the operator has handed out; each is a principal of its own.
+class SharedTokens(StrictTokenVerifier):
+    """Accepts the tokens that the operator configured. Each token is a principal of its own.
 
-    Tokens are compared by digest and in constant time, so that timing tells nothing about them.
+    Digests are compared in constant time, so response times reveal nothing about a token.
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
@@ -27,7 +27,7 @@ class SharedTokens(CarefulVerifier):
         self._digests = [_digest(token) for token in tokens]
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The access that a token gives, or None."""
+        """Return the access that a token grants, or None."""
         given = _digest(token)
         known = [digest for digest in self._digests if hmac.compare_digest(digest, given)]
         if not known:
@@ -36,7 +36,7 @@ class SharedTokens(CarefulVerifier):
 
 
 def auth_provider(settings: Settings) -> AuthProvider | None:
-    """How clients authenticate over HTTP, or None when nobody has to.
+    """Return the provider that authenticates HTTP clients, or None when authentication is off.
 
     Raises:
         ConfigurationError: a key cannot be read or used.
@@ -67,7 +67,7 @@ def auth_provider(settings: Settings) -> AuthProvider | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
+    """Return whether only this machine can reach a server that listens on `host`."""
     if host == "localhost":
         return True
     try:
@@ -77,10 +77,10 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(settings: Settings, host: str, *, authenticated: bool) -> None:
-    """Refuse to be reachable from other machines while nobody has to authenticate.
+    """Refuse to listen on a public interface without authentication.
 
     Raises:
-        ConfigurationError: that is the case, and the operator has not asked for it.
+        ConfigurationError: `host` is public, and RESEARCH_ALLOW_UNAUTHENTICATED is not set.
     """
     if not (authenticated or is_loopback(host) or settings.allow_unauthenticated):
         raise ConfigurationError(

@@ -1,15 +1,15 @@
-"""JWTs as credentials. A module of its own, since what checks them takes a while to import."""
+"""JWT credentials, in a module of their own because the JWT library is slow to import."""
 
 from fastmcp.server.auth import AccessToken
 from fastmcp.server.auth.providers.jwt import JWTVerifier
 
-from research_shared.serving.verifiers import CarefulVerifier
+from research_shared.serving.verifiers import StrictTokenVerifier
 
 
-class ExpiringJwts(CarefulVerifier, JWTVerifier):
-    """FastMCP's check of JWTs, for those that expire: one without an end would be good for ever once it is stolen."""
+class ExpiringJwts(StrictTokenVerifier, JWTVerifier):
+    """Verifies JWTs with FastMCP's verifier and rejects those without an expiry: a stolen one would be valid for ever."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The access that a token gives, or None."""
+        """Return the access that a token grants, or None."""
         access = await super().verify_token(token)
         return access if access is not None and access.expires_at is not None else None

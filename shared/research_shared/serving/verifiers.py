@@ -13,26 +13,29 @@ from research_shared.logs import get_logger
 log = get_logger("research.auth")
 
 
-class _OneBearer(BearerAuthBackend):
-    """Lets nobody in who sends credentials twice, of which a proxy may have checked the others, or odd ones."""
+class _StrictBearerBackend(BearerAuthBackend):
+    """Rejects requests with more than one Authorization header or malformed credentials.
+
+    A proxy in front may have checked another of the headers than the one that would be read here.
+    """
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser] | None:
         if len(conn.headers.getlist("authorization")) > 1:
             return None
         try:
             found: tuple[AuthCredentials, AuthenticatedUser] | None = await super().authenticate(conn)
-        except Exception as error:  # noqa: BLE001  (made of what a stranger sent)
-            log.info("credentials that cannot be checked", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001  (the header is untrusted input)
+            log.info("malformed credentials rejected", error=type(error).__name__)
             return None
         return found
 
 
-class CarefulVerifier(TokenVerifier):
-    """A verifier behind which a request has one set of credentials, and odd ones are merely wrong."""
+class StrictTokenVerifier(TokenVerifier):
+    """A token verifier that accepts one Authorization header per request. Malformed tokens get 401."""
 
     def get_middleware(self) -> list[Middleware]:
-        """What each HTTP request passes."""
+        """Return the ASGI middleware that authenticates each HTTP request."""
         return [
-            Middleware(AuthenticationMiddleware, backend=_OneBearer(self)),
+            Middleware(AuthenticationMiddleware, backend=_StrictBearerBackend(self)),
             Middleware(AuthContextMiddleware),
         ]
