@@ -28,7 +28,7 @@ from research_documents.search.index.passage_index import HEAP_BYTES, PassageInd
 from research_documents.search.request import Mode
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.reading.library import Library, Limits
-from research_shared.serving.memory import own_process
+from research_shared.serving.memory import tune_gc_for_dedicated_process
 from research_shared.text.analysis import STEMMED, STOP_WORDS, folded, register, stems
 from research_shared.text.passages import spans
 
@@ -148,7 +148,7 @@ def fts5(texts: list[Any]) -> sqlite3.Connection:
 async def build(corpus: Path) -> tuple[SearchEngine, list[Any]]:
     gc.collect()
     before = resident()
-    own_process()  # as `serve` does
+    tune_gc_for_dedicated_process()  # as `serve` does
     library = Library(RootsPolicy([Root("research", corpus)]), Limits())
     engine = SearchEngine(library, index_wait_s=1.0, max_response_bytes=1 << 40)
     started = time.perf_counter()

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from research_shared.base_errors import ConfigurationError
-from research_shared.serving.memory import begin_start
+from research_shared.serving.memory import disable_gc_for_startup
 
 if TYPE_CHECKING:
     from fastmcp import FastMCP
@@ -109,7 +109,7 @@ def add_serve(app: App, build: "Callable[[Settings], FastMCP[Any]]", text: str) 
         host: HostOption = "127.0.0.1",
         port: PortOption = 8000,
     ) -> None:
-        begin_start()
+        disable_gc_for_startup()
         settings = load_settings(root, **({} if index is None else {"index_dir": index}))
         from research_shared.serving.run import serve
 

@@ -21,7 +21,7 @@ from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scop
 from research_shared.documents import DocumentInfo
 from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.reading.library import Library
-from research_shared.serving.memory import tidy
+from research_shared.serving.memory import trim_memory
 
 MODES: tuple[Mode, ...] = ("keyword", "regex")
 SOAK_S = 60.0 if os.environ.get("RESEARCH_TEST_FULL") else 4.0
@@ -387,10 +387,10 @@ async def test_memory_is_given_back_once_after_much_was_indexed(
     engine = engine_of(tmp_path)
 
     def give() -> None:
-        tidy()
+        trim_memory()
         given.append(engine.stats.text_bytes)
 
-    monkeypatch.setattr(updater_module, "tidy", give)
+    monkeypatch.setattr(updater_module, "trim_memory", give)
     monkeypatch.setattr(updater_module, "TRIM_EVERY_BYTES", 20)
     (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
     await engine.search("honest")

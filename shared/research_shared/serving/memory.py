@@ -1,7 +1,7 @@
-"""What becomes of memory once something large has been built that stays.
+"""Garbage collection and memory of a long-running server.
 
-A process that serves research documents and nothing else says so by `own_process`; within the process of another
-program its collector is left alone.
+Only a process that is dedicated to our servers tunes the collector (`tune_gc_for_dedicated_process`). In the process of
+another program the collector is left alone.
 """
 
 import ctypes
@@ -9,43 +9,39 @@ import gc
 from contextlib import suppress
 from typing import Final
 
-_owned: bool = False
-_YOUNG: Final = 50_000
-"""Objects after which the collector looks for garbage among the new ones; a search can make a hundred thousand that stay."""
+_dedicated: bool = False
+GC_GEN0_THRESHOLD: Final = 50_000
+"""New objects before a collection of the youngest generation. A search can create a hundred thousand that stay alive."""
 
 
-def begin_start() -> None:
-    """Let the collector rest until `own_process`: importing and building make a hundred thousand objects that stay.
+def disable_gc_for_startup() -> None:
+    """Disable the collector until `tune_gc_for_dedicated_process`, in a dedicated process.
 
-    For a process of our own; it takes a tenth off the start.
+    Imports and start-up create a hundred thousand objects that stay alive. Not scanning them saves 10 % of the start.
     """
     gc.disable()
 
 
-def own_process() -> None:
-    """From now on this process is there for our servers alone; what it holds already stays as long as it does.
+def tune_gc_for_dedicated_process() -> None:
+    """Declare that this process runs only our servers: freeze the heap and collect less often.
 
-    The garbage of the start, a few thousand small objects, stays too: to look for it takes longer than it is worth.
+    The few thousand garbage objects of the start are frozen too: collecting them takes longer than they are worth.
     """
-    global _owned  # noqa: PLW0603  (of a process there is one)
-    _owned = True
-    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+    global _dedicated  # noqa: PLW0603  (the state belongs to the process)
+    _dedicated = True
+    gc.set_threshold(GC_GEN0_THRESHOLD, *gc.get_threshold()[1:])
     gc.freeze()
     gc.enable()
 
 
-def tidy() -> None:
-    """Give back what was needed only to build; in a process of our own, look for garbage in the rest no more.
+def trim_memory() -> None:
+    """Return freed memory to the operating system. In a dedicated process, collect once and freeze the heap.
 
-    What is built holds hundreds of thousands of objects: looking through them again and again would hold everything up
-    for tens of milliseconds each time.
+    An index holds hundreds of thousands of objects: each full collection would pause all calls for tens of
+    milliseconds.
     """
-    with suppress(AttributeError):  # the C library of Linux has it
+    with suppress(AttributeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
-    if _owned:
-        _keep()
-
-
-def _keep() -> None:
-    gc.collect()
-    gc.freeze()
+    if _dedicated:
+        gc.collect()
+        gc.freeze()

@@ -18,7 +18,7 @@ from research_shared.logs import configure_logging, get_logger
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
 from research_shared.serving.keep_alive import KeepAlive
-from research_shared.serving.memory import own_process
+from research_shared.serving.memory import tune_gc_for_dedicated_process
 from research_shared.serving.web import web_middleware
 from research_shared.settings import Settings
 
@@ -73,7 +73,7 @@ def serve(
 async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:
     """Serve over HTTP. The lifespan is entered here, so that what is wrong with it is an error and no traceback."""
     async with server._lifespan_manager():  # noqa: SLF001  (as FastMCP's own run_http_async does)
-        own_process()
+        tune_gc_for_dedicated_process()
         await listener.serve()
 
 
@@ -144,7 +144,7 @@ async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> Non
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, lambda: stopping.append(loop.create_task(stop())))
-    own_process()
+    tune_gc_for_dedicated_process()
     try:
         await server.run_stdio_async(show_banner=False)
     finally:

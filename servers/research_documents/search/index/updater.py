@@ -19,7 +19,7 @@ from research_shared.documents import DocumentInfo, Identity
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
 from research_shared.reading.library import SETTLED_NS, Library
-from research_shared.serving.memory import tidy
+from research_shared.serving.memory import trim_memory
 
 log = get_logger("research.search")
 T = TypeVar("T")
@@ -258,7 +258,7 @@ class IndexUpdater:
         self._store.on_idle(index)
         if self._indexed_bytes >= TRIM_EVERY_BYTES:
             self._indexed_bytes = 0
-            tidy()
+            trim_memory()
 
     def _open(self) -> PassageIndex:
         opened = self._store.open()
