@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from research_shared.access import beneath
 from research_shared.access.names import MAX_PATH_BYTES, actual, shown
-from research_shared.access.places import Place, find_places
+from research_shared.access.resolved import ResolvedRoot, resolve_roots
 from research_shared.access.scope import EVERYTHING, Scope, current_scope, narrowed_scope
 from research_shared.documents import DocumentInfo, Identity, media_type_of
 from research_shared.errors import (
@@ -65,16 +65,16 @@ class RootsPolicy:
     def __init__(
         self, roots: Sequence[Root], *, include_hidden: bool = False, openat2: bool | None = None
     ) -> None:
-        self._places = find_places(roots)
+        self._resolved = resolve_roots(roots)
         self.roots = tuple(roots)
         self.include_hidden = include_hidden
         self._openat2 = beneath.has_openat2() if openat2 is None else openat2
-        for place in self._places:
+        for resolved in self._resolved:
             try:
-                os.close(self._open_root(place))
+                os.close(self._open_root(resolved))
             except RootUnavailable as error:
                 raise ConfigurationError(
-                    f"the research folder {place.root.directory} cannot be read"
+                    f"the research folder {resolved.root.directory} cannot be read"
                 ) from error
 
     @classmethod
@@ -85,7 +85,7 @@ class RootsPolicy:
     def available(self, root: Root) -> bool:
         """Whether a root is there and can be read at the moment."""
         try:
-            os.close(self._open_root(next(place for place in self._places if place.root == root)))
+            os.close(self._open_root(next(resolved for resolved in self._resolved if resolved.root == root)))
         except RootUnavailable:
             return False
         return True
@@ -99,22 +99,22 @@ class RootsPolicy:
             RootUnavailable: its root is gone, or is not the directory it was at start.
             Overloaded: the process cannot open more files now.
         """
-        place, parts = self._locate(path)
+        resolved, parts = self._locate(path)
         media_type = media_type_of(path)
         if media_type is None or not current_scope().admits(path):
             raise _not_found()
-        root_fd = self._open_root(place)
+        root_fd = self._open_root(resolved)
         try:
-            fd = self._open_beneath(place, root_fd, parts, beneath.FILE)
+            fd = self._open_beneath(resolved, root_fd, parts, beneath.FILE)
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 os.close(fd)
                 raise _not_found()
         except OSError as error:
-            raise self._explained(error, place, root_fd, parts, path) from error
+            raise self._explained(error, resolved, root_fd, parts, path) from error
         finally:
             os.close(root_fd)
-        return OpenDocument(DocumentInfo(path, place.root.name, media_type, identity_of(status)), fd)
+        return OpenDocument(DocumentInfo(path, resolved.root.name, media_type, identity_of(status)), fd)
 
     def stat(self, path: str) -> DocumentInfo:
         """What the document of this public path is now; raises what `open` raises."""
@@ -140,28 +140,28 @@ class RootsPolicy:
             roots: dict[str, int] = {}
             for inside in folders.values():
                 try:
-                    place, (*parts, _) = self._locate(inside[0].path)
+                    resolved, (*parts, _) = self._locate(inside[0].path)
                 except DocumentNotFound:
                     changed.update(info.path for info in inside)
                     continue
-                if place.root.name not in roots:
-                    roots[place.root.name] = self._open_root(place)
-                    opened.callback(os.close, roots[place.root.name])
-                changed.update(self._changed_in(place, roots[place.root.name], tuple(parts), inside))
+                if resolved.root.name not in roots:
+                    roots[resolved.root.name] = self._open_root(resolved)
+                    opened.callback(os.close, roots[resolved.root.name])
+                changed.update(self._changed_in(resolved, roots[resolved.root.name], tuple(parts), inside))
         return changed
 
     def _changed_in(
         self,
-        place: Place,
+        resolved: ResolvedRoot,
         root_fd: int,
         parts: tuple[bytes, ...],
         inside: Sequence[DocumentInfo],
     ) -> list[str]:
         """Those of the documents of one directory that changed."""
         try:
-            fd = self._open_beneath(place, root_fd, parts, beneath.PASSAGE, links=False)
+            fd = self._open_beneath(resolved, root_fd, parts, beneath.PASSAGE, links=False)
         except OSError as error:
-            self._raise_unless_passed_over(error, place)
+            self._raise_unless_passed_over(error, resolved)
             return self._changed_alone(inside)
         admits = current_scope().admits
         base = inside[0].path.rfind("/") + 1
@@ -178,7 +178,7 @@ class RootsPolicy:
                 try:
                     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except OSError as error:
-                    self._raise_unless_passed_over(error, place)
+                    self._raise_unless_passed_over(error, resolved)
                     changed.append(path)
                     continue
                 if stat.S_ISLNK(status.st_mode):
@@ -211,27 +211,31 @@ class RootsPolicy:
             RootUnavailable: a root is gone, or is not the directory it was at start.
         """
         scope = current_scope()
-        for place in self._places:
-            if not place.prefix or scope.leads_to(place.root.name):
-                yield from self._walk_root(place, scope, stopped)
+        for resolved in self._resolved:
+            if not resolved.prefix or scope.leads_to(resolved.root.name):
+                yield from self._walk_root(resolved, scope, stopped)
 
-    def _walk_root(self, place: Place, scope: Scope, stopped: Callable[[], bool]) -> Iterator[DocumentInfo]:
-        root_fd = self._open_root(place)
+    def _walk_root(
+        self, resolved: ResolvedRoot, scope: Scope, stopped: Callable[[], bool]
+    ) -> Iterator[DocumentInfo]:
+        root_fd = self._open_root(resolved)
         try:
             todo: list[tuple[bytes, ...]] = [()]
             while todo and not stopped():
                 parts = todo.pop()
-                base = place.prefix + "".join(shown(part) + "/" for part in parts)
-                with self._scanned(place, root_fd, parts) as entries:
+                base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
+                with self._scanned(resolved, root_fd, parts) as entries:
                     for entry, name in entries:
                         public = base + shown(name)
                         if entry.is_dir(follow_symlinks=False):
                             if scope.leads_to(public):
                                 todo.append((*parts, name))
                         elif (media_type := media_type_of(public)) is not None and scope.admits(public):
-                            status = self._status(place, root_fd, (*parts, name), entry)
+                            status = self._status(resolved, root_fd, (*parts, name), entry)
                             if status is not None:
-                                yield DocumentInfo(public, place.root.name, media_type, identity_of(status))
+                                yield DocumentInfo(
+                                    public, resolved.root.name, media_type, identity_of(status)
+                                )
         finally:
             os.close(root_fd)
 
@@ -248,12 +252,12 @@ class RootsPolicy:
         """
         scope = current_scope()
         found: list[DocumentInfo] = []
-        for place in sorted(self._places, key=lambda place: place.prefix):
-            if len(found) >= limit or not _holds_later(place.prefix, path):
+        for resolved in sorted(self._resolved, key=lambda resolved: resolved.prefix):
+            if len(found) >= limit or not _holds_later(resolved.prefix, path):
                 continue
-            if place.prefix and not scope.leads_to(place.root.name):
+            if resolved.prefix and not scope.leads_to(resolved.root.name):
                 continue
-            root_fd = self._open_root(place)
+            root_fd = self._open_root(resolved)
             try:
                 todo: list[DocumentInfo | tuple[bytes, ...]] = [()]
                 while todo and len(found) < limit and not stopped():
@@ -261,20 +265,20 @@ class RootsPolicy:
                         case DocumentInfo() as info:
                             found.append(info)
                         case parts:
-                            inside = self._inside_after(place, root_fd, parts, path, limit - len(found))
+                            inside = self._inside_after(resolved, root_fd, parts, path, limit - len(found))
                             todo += reversed(inside)
             finally:
                 os.close(root_fd)
         return found
 
     def _inside_after(
-        self, place: Place, root_fd: int, parts: tuple[bytes, ...], path: str, limit: int
+        self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], path: str, limit: int
     ) -> list[DocumentInfo | tuple[bytes, ...]]:
         """What of a directory comes after a path, in order: documents, `limit` at most, and directories."""
         scope = current_scope()
-        base = place.prefix + "".join(shown(part) + "/" for part in parts)
+        base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
         inside: list[DocumentInfo | tuple[bytes, ...]] = []
-        with self._scanned(place, root_fd, parts) as entries:
+        with self._scanned(resolved, root_fd, parts) as entries:
             later: list[tuple[str, bytes, os.DirEntry[str]]] = []
             for entry, name in entries:
                 public = base + shown(name)
@@ -289,11 +293,11 @@ class RootsPolicy:
                 if public.endswith("/"):
                     inside.append((*parts, name))
                     continue
-                status = self._status(place, root_fd, (*parts, name), entry)
+                status = self._status(resolved, root_fd, (*parts, name), entry)
                 media_type = media_type_of(public)
                 if status is None or media_type is None:
                     continue
-                inside.append(DocumentInfo(public, place.root.name, media_type, identity_of(status)))
+                inside.append(DocumentInfo(public, resolved.root.name, media_type, identity_of(status)))
                 documents += 1
                 if documents == limit:
                     break
@@ -301,39 +305,39 @@ class RootsPolicy:
 
     @contextmanager
     def _scanned(
-        self, place: Place, root_fd: int, parts: tuple[bytes, ...]
+        self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...]
     ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
         """The entries of a directory that may be named, with their names; they can be asked until the end."""
         try:
-            fd = self._open_beneath(place, root_fd, parts, beneath.DIRECTORY, links=False)
+            fd = self._open_beneath(resolved, root_fd, parts, beneath.DIRECTORY, links=False)
         except OSError as error:
-            self._raise_unless_passed_over(error, place)
+            self._raise_unless_passed_over(error, resolved)
             if not parts:
-                raise _unavailable(place.root) from None
+                raise _unavailable(resolved.root) from None
             yield iter(())
             return
         try:
             with os.scandir(fd) as entries:
-                yield self._named(place, parts, entries)
+                yield self._named(resolved, parts, entries)
         finally:
             os.close(fd)
 
     def _named(
-        self, place: Place, parts: tuple[bytes, ...], entries: Iterable["os.DirEntry[str]"]
+        self, resolved: ResolvedRoot, parts: tuple[bytes, ...], entries: Iterable["os.DirEntry[str]"]
     ) -> Iterator[tuple["os.DirEntry[str]", bytes]]:
         room = MAX_PATH_BYTES - sum(map(len, parts)) - len(parts)
         for entry in entries:
             name = os.fsencode(entry.name)
-            if len(name) <= room and self._admits(place, (*parts, name)):
+            if len(name) <= room and self._admits(resolved, (*parts, name)):
                 yield entry, name
 
     def _status(
-        self, place: Place, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
+        self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
     ) -> os.stat_result | None:
         """What a regular file is now; a link stands for the file that it leads to. None for anything else."""
         try:
             if entry.is_symlink():
-                fd = self._open_beneath(place, root_fd, parts, beneath.FILE)
+                fd = self._open_beneath(resolved, root_fd, parts, beneath.FILE)
                 try:
                     status = os.fstat(fd)
                 finally:
@@ -341,58 +345,64 @@ class RootsPolicy:
             else:
                 status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            self._raise_unless_passed_over(error, place)
+            self._raise_unless_passed_over(error, resolved)
             return None
         # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
         return status if stat.S_ISREG(status.st_mode) else None
 
-    def _raise_unless_passed_over(self, error: OSError, place: Place) -> None:
+    def _raise_unless_passed_over(self, error: OSError, resolved: ResolvedRoot) -> None:
         """A listing may leave out what cannot be read, but not what could not be read just now."""
         if error.errno in _BUSY:
             raise _overloaded() from error
         if error.errno in _BROKEN:
-            raise _unavailable(place.root) from error
+            raise _unavailable(resolved.root) from error
 
-    def _locate(self, path: str) -> tuple[Place, tuple[bytes, ...]]:
+    def _locate(self, path: str) -> tuple[ResolvedRoot, tuple[bytes, ...]]:
         raw = actual(path)
         if raw is None:
             raise _not_found()
         parts = tuple(raw.split(b"/"))
-        place: Place | None = self._places[0]
-        if len(self._places) > 1:
-            place = next((p for p in self._places if p.root.name.encode() == parts[0]), None)
+        resolved: ResolvedRoot | None = self._resolved[0]
+        if len(self._resolved) > 1:
+            resolved = next((p for p in self._resolved if p.root.name.encode() == parts[0]), None)
             parts = parts[1:]
-        if place is None or not parts or not _NO_NAMES.isdisjoint(parts):
+        if resolved is None or not parts or not _NO_NAMES.isdisjoint(parts):
             raise _not_found()
-        if not all(self._admits(place, parts[: end + 1]) for end in range(len(parts))):
+        if not all(self._admits(resolved, parts[: end + 1]) for end in range(len(parts))):
             raise _not_found()
-        return place, parts
+        return resolved, parts
 
-    def _admits(self, place: Place, parts: Sequence[bytes]) -> bool:
+    def _admits(self, resolved: ResolvedRoot, parts: Sequence[bytes]) -> bool:
         """Whether the last step of a resolved path is neither hidden nor a root of its own."""
         return (self.include_hidden or parts[-1][:1] != b".") and (
-            not place.nested or tuple(parts) not in place.nested
+            not resolved.nested or tuple(parts) not in resolved.nested
         )
 
-    def _open_root(self, place: Place) -> int:
+    def _open_root(self, resolved: ResolvedRoot) -> int:
         """The root, for one operation. It must still be where it was at start, and be searchable."""
         fd = -1
         try:
-            fd = beneath.open_absolute(place.real, beneath.DIRECTORY, openat2=self._openat2)
+            fd = beneath.open_absolute(resolved.real, beneath.DIRECTORY, openat2=self._openat2)
             status = os.stat(b".", dir_fd=fd)
-            repointable = os.fsencode(place.configured) != place.real
-            if repointable and not os.path.samestat(status, place.configured.stat()):
+            repointable = os.fsencode(resolved.configured) != resolved.real
+            if repointable and not os.path.samestat(status, resolved.configured.stat()):
                 raise FileNotFoundError
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
             if error.errno in _BUSY:
                 raise _overloaded() from error
-            raise _unavailable(place.root) from error
+            raise _unavailable(resolved.root) from error
         return fd
 
     def _open_beneath(
-        self, place: Place, root_fd: int, parts: tuple[bytes, ...], flags: int, *, links: bool = True
+        self,
+        resolved: ResolvedRoot,
+        root_fd: int,
+        parts: tuple[bytes, ...],
+        flags: int,
+        *,
+        links: bool = True,
     ) -> int:
         if self._openat2:
             try:
@@ -402,31 +412,31 @@ class RootsPolicy:
                     raise
         scope = current_scope()
 
-        def admits(resolved: Sequence[bytes]) -> bool:
-            public = place.prefix + shown(b"/".join(resolved))
-            return self._admits(place, resolved) and scope.leads_to(public)
+        def admits(parts_opened: Sequence[bytes]) -> bool:
+            public = resolved.prefix + shown(b"/".join(parts_opened))
+            return self._admits(resolved, parts_opened) and scope.leads_to(public)
 
         return beneath.open_walking(
             root_fd, parts, flags, admits, max_links=beneath.MAX_LINKS if links else 0
         )
 
     def _explained(
-        self, error: OSError, place: Place, root_fd: int, parts: tuple[bytes, ...], path: str
+        self, error: OSError, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], path: str
     ) -> Exception:
         if error.errno in _BUSY:
             return _overloaded()
         if error.errno in _BROKEN:
-            return _unavailable(place.root)
-        if error.errno in {errno.EACCES, errno.EPERM} and self._is_listed(place, root_fd, parts):
+            return _unavailable(resolved.root)
+        if error.errno in {errno.EACCES, errno.EPERM} and self._is_listed(resolved, root_fd, parts):
             return DocumentUnreadable(
                 f"{path} gives no text: the server is not permitted to read it", reason="not permitted"
             )
         return _not_found()
 
-    def _is_listed(self, place: Place, root_fd: int, parts: tuple[bytes, ...]) -> bool:
+    def _is_listed(self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...]) -> bool:
         """Whether a file that cannot be opened is one that the listing shows anyway."""
         try:
-            fd = self._open_beneath(place, root_fd, parts[:-1], beneath.PASSAGE)
+            fd = self._open_beneath(resolved, root_fd, parts[:-1], beneath.PASSAGE)
         except OSError:
             return False
         try:

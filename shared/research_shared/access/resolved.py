@@ -1,4 +1,4 @@
-"""Where the research folders are: found and judged once, when the server starts."""
+"""Resolves the research folders to real directories and validates them, once at startup."""
 
 import os
 import stat
@@ -13,9 +13,13 @@ from research_shared.root import Root
 _SYSTEM_DIRECTORIES = ("/", "/proc", "/sys", "/dev")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A root as it was found at start: where it really is, and which directories in it are roots of their own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedRoot:
+    """A root as resolved at startup.
+
+    `real` is its path with symlinks resolved, `prefix` leads its public paths (empty for a single root), `nested` lists
+    the other roots below it, each as the parts of a relative path.
+    """
 
     root: Root
     configured: Path
@@ -24,11 +28,11 @@ class Place:
     nested: tuple[tuple[bytes, ...], ...]
 
 
-def find_places(roots: Sequence[Root]) -> tuple[Place, ...]:
-    """Where each root is.
+def resolve_roots(roots: Sequence[Root]) -> tuple[ResolvedRoot, ...]:
+    """Resolve the configured roots, in their order.
 
     Raises:
-        ConfigurationError: one is missing, is no directory, is one of the system, or is given twice.
+        ConfigurationError: a root is missing, not a directory, a system directory, or given twice.
     """
     if not roots:
         raise ConfigurationError("no research folder is configured")
@@ -37,7 +41,7 @@ def find_places(roots: Sequence[Root]) -> tuple[Place, ...]:
     if len(set(reals)) < len(reals) or len(set(names)) < len(names):
         raise ConfigurationError("two research folders have the same name or are the same directory")
     return tuple(
-        Place(
+        ResolvedRoot(
             root=root,
             configured=Path(os.path.abspath(root.directory)),  # noqa: PTH100  (resolve() follows links)
             real=real,
@@ -64,14 +68,14 @@ def _real_directory(root: Root) -> bytes:
     if not stat.S_ISDIR(status.st_mode):
         raise ConfigurationError(f"the research folder {root.directory} is not a directory")
     text = os.fsdecode(real)
-    if any(_same_place(status, system) for system in _SYSTEM_DIRECTORIES) or text.startswith(
+    if any(_is_same_directory(status, system) for system in _SYSTEM_DIRECTORIES) or text.startswith(
         ("/proc/", "/sys/", "/dev/fd")
     ):
         raise ConfigurationError(f"{root.directory} is a directory of the system, not a research folder")
     return real
 
 
-def _same_place(status: os.stat_result, system: str) -> bool:
+def _is_same_directory(status: os.stat_result, system: str) -> bool:
     try:
         return os.path.samestat(status, Path(system).stat())
     except OSError:
