@@ -1,4 +1,4 @@
-"""How many tokens a request may spend, and how they are shared out. All counts are estimated tokens."""
+"""Token budgets of a request and how they are divided. All counts are estimated tokens."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,85 +8,89 @@ from research_reasoning.replies.results import Depth, SummaryLength
 from research_shared.errors import BudgetExceeded
 
 OVERHEAD = 420
-"""Instructions around the material of one prompt."""
+"""Tokens of the instructions in one prompt."""
 
-SPARE = 0.1
-"""Of a request's tokens, for attempts after a useless answer and for repairs."""
+RETRY_FRACTION = 0.1
+"""Fraction of a request's tokens reserved for further attempts and for repairs."""
 
-MIN_SHARE = 150
-"""Less of a document than this says nothing about it."""
+MIN_DOCUMENT_TOKENS = 150
+"""Smallest useful excerpt of a document."""
 
 FINDING_TOKENS = 120
-"""What a finding with its quotes takes in the combination."""
+"""Size of a finding with its quotes in the combination prompt."""
 
 MAX_NOTES_TOKENS = 400
 
 MIN_EVIDENCE_TOKENS = 400
-"""An answer about a document needs this much however few findings it may give."""
+"""Minimum output limit of an evidence prompt, however few findings it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The operator's ceilings: input of one model call, input of one request."""
+    """Input limits set by the operator: of one model call and of one request."""
 
     call_tokens: int = 24_000
     request_tokens: int = 300_000
     overhead: int = OVERHEAD
-    """What one prompt holds besides its material: the instructions, and the question where there is one."""
+    """Tokens of a prompt besides its content: the instructions, and the question if there is one."""
 
     @property
-    def material(self) -> int:
-        """What one prompt can hold besides its instructions."""
+    def content_tokens(self) -> int:
+        """Tokens of content that fit one prompt."""
         return self.call_tokens - self.overhead
 
     @property
     def planned(self) -> int:
-        """What prompts may take that are all asked at once: a last call and what is asked again come on top."""
-        return int((self.request_tokens - self.call_tokens) * (1 - SPARE))
+        """Tokens for the prompts of the first step. The rest is reserved for the final call and for retries."""
+        return int((self.request_tokens - self.call_tokens) * (1 - RETRY_FRACTION))
 
-    def share(self, documents: int, wanted: int) -> int:
-        """What each of so many documents may show, with a call's worth kept back for the combination.
+    def per_document_tokens(self, documents: int, wanted: int) -> int:
+        """Return how many tokens of each document to show; one call's input stays reserved for the combination.
+
+        Args:
+            documents: number of documents in the request.
+            wanted: upper limit per document.
 
         Raises:
-            BudgetExceeded: it would be too little to say anything.
+            BudgetExceeded: less than `MIN_DOCUMENT_TOKENS` remain per document.
         """
         room = self.planned // max(documents, 1) - self.overhead
-        share = min(wanted, self.material, room)
-        if self.material < MIN_SHARE:
+        tokens = min(wanted, self.content_tokens, room)
+        if self.content_tokens < MIN_DOCUMENT_TOKENS:
             raise BudgetExceeded(
                 "the question leaves no room for a document", hint="Ask a shorter question.", limit=0
             )
-        if share < MIN_SHARE:
-            most = self.planned // (MIN_SHARE + self.overhead)
+        if tokens < MIN_DOCUMENT_TOKENS:
+            most = self.planned // (MIN_DOCUMENT_TOKENS + self.overhead)
             raise BudgetExceeded(
                 f"{documents} documents are too many for one request",
                 hint=f"Ask about at most {most} documents at a time, or narrow the list with search_documents.",
                 limit=most,
             )
-        return share
+        return tokens
 
 
 @dataclass(frozen=True, slots=True)
 class DepthPlan:
-    """What a depth means: material shown and findings asked for per document, and limits on answers."""
+    """What a depth means: content shown and findings asked for per document, and output limits in tokens."""
 
-    share: int
+    per_document_tokens: int
     findings: int
     evidence_tokens: int
     insights: int
     paragraphs: str
     combine_tokens: int
 
-    def among(self, documents: int, material: int) -> Self:
-        """The plan for each of so many documents: no more findings than twice what fits a combination of `material`."""
-        fitting = math.ceil(2 * material / (FINDING_TOKENS * max(documents, 1)))
+    def for_document_count(self, documents: int, content_tokens: int) -> Self:
+        """Return the plan with no more findings per document than twice what fits a combination of `content_tokens`."""
+        fitting = math.ceil(2 * content_tokens / (FINDING_TOKENS * max(documents, 1)))
         findings = max(1, min(self.findings, fitting))
         tokens = max(MIN_EVIDENCE_TOKENS, self.evidence_tokens * findings // self.findings)
         return replace(self, findings=findings, evidence_tokens=min(tokens, self.evidence_tokens))
 
     @property
     def notes_tokens(self) -> int:
-        """What is kept of prose that stands in place of findings."""
+        """Limit on prose that is kept in place of findings."""
         return min(MAX_NOTES_TOKENS, self.findings * FINDING_TOKENS)
 
 
@@ -98,7 +102,7 @@ DEPTHS: dict[Depth, DepthPlan] = {
 
 @dataclass(frozen=True, slots=True)
 class LengthPlan:
-    """What a summary's length means."""
+    """What a summary length means: paragraphs, the instruction for the model, and output limits in tokens."""
 
     paragraphs: int
     instruction: str

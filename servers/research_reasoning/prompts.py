@@ -66,7 +66,7 @@ def _system(task: str, boundary: str) -> str:
 
 
 def evidence(
-    *, path: str, question: str, outline: str, material: str, whole: bool, plan: DepthPlan, boundary: str
+    *, path: str, question: str, outline: str, content: str, whole: bool, plan: DepthPlan, boundary: str
 ) -> Body:
     """Asks one document for what it says about the question."""
     extent = "The whole document" if whole else "The passages of it that fit the question best"
@@ -74,7 +74,7 @@ def evidence(
     return Body(
         _system(_EVIDENCE.format(findings=plan.findings), boundary),
         f"Research question: {question}\n\nDocument: {quoted(path)}. {extent}:\n"
-        + fenced(headings + material, boundary),
+        + fenced(headings + content, boundary),
     )
 
 
@@ -90,19 +90,19 @@ def combine(
     )
 
 
-def summary(*, path: str, material: str, plan: LengthPlan, boundary: str) -> Body:
+def summary(*, path: str, content: str, plan: LengthPlan, boundary: str) -> Body:
     """Asks for the summary of a document that fits one call."""
     return Body(
         _system(_SUMMARY.format(instruction=plan.instruction), boundary),
-        f"Document: {quoted(path)}.\n" + fenced(material, boundary),
+        f"Document: {quoted(path)}.\n" + fenced(content, boundary),
     )
 
 
-def part(*, path: str, number: int, count: int, material: str, plan: LengthPlan, boundary: str) -> Body:
+def part(*, path: str, number: int, count: int, content: str, plan: LengthPlan, boundary: str) -> Body:
     """Asks for notes on one part of a long document."""
     return Body(
         _system(_PART.format(words=plan.notes_tokens // 2), boundary),
-        f"Document: {quoted(path)}, part {number} of {count}.\n" + fenced(material, boundary),
+        f"Document: {quoted(path)}, part {number} of {count}.\n" + fenced(content, boundary),
     )
 
 

@@ -20,8 +20,8 @@ STEPS = 3
 _LOADED, _PREPARED = 1, 2
 _PAIR = 2
 
-RESERVE = 2
-"""Rounds that are kept for merging notes and for the summary."""
+SUMMARY_ROUNDS = 2
+"""Rounds reserved for merging notes and for the summary."""
 
 
 async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
@@ -40,12 +40,14 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
         await call.client.warning(f"{name}: {note}", once=True)
     budget = call.budget
 
-    def beside(count: int) -> int:
-        """What so many parts cost besides their text: instructions, and the merging of their notes."""
+    def overhead_for(count: int) -> int:
+        """Tokens that `count` parts cost besides their text: instructions, and merging their notes."""
         notes = count * plan.notes_tokens
-        return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.material else 0)
+        return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.content_tokens else 0)
 
-    shown = await asyncio.to_thread(parts, text, budget.material, budget.planned, call.estimate, beside)
+    shown = await asyncio.to_thread(
+        parts, text, budget.content_tokens, budget.planned, call.estimate, overhead_for
+    )
     if not shown or is_blank(text):
         raise DocumentUnreadable(f"{path} holds no text", reason="no text")
     await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)}")
@@ -122,7 +124,7 @@ class _Summarizer:
             return completed((await self._call.ask([prompt]))[0]).text
         notes = await self._mapped(shown)
         level = 0
-        while len(notes) > 1 and sum(map(self._call.estimate, notes)) > self._call.budget.material:
+        while len(notes) > 1 and sum(map(self._call.estimate, notes)) > self._call.budget.content_tokens:
             level += 1
             notes = await self._merged(notes, level)
         prompt = self._last(notes)
@@ -132,13 +134,13 @@ class _Summarizer:
         key = key_of("map", *self._identity)
         asked = [self._part(part, number, len(shown)) for number, part in enumerate(shown, 1)]
         last = Cost(len(asked) * self._plan.notes_tokens + OVERHEAD, self._plan.max_tokens)
-        await self._call.announce(([Cost.of(prompt) for prompt in asked], RESERVE), ([last], 0))
+        await self._call.announce(([Cost.of(prompt) for prompt in asked], SUMMARY_ROUNDS), ([last], 0))
         notes = await self._step(key, asked, 0.0, 0.8)
         self.lost = {number: why for number, (_, why) in enumerate(notes, 1) if why}
         return [note for note, why in notes if not why]
 
     async def _merged(self, notes: Sequence[str], level: int) -> list[str]:
-        groups = grouped(notes, self._call.budget.material, self._call)
+        groups = grouped(notes, self._call.budget.content_tokens, self._call)
         self.clipped = self.clipped or [note for group in groups for note in group] != list(notes)
         key = key_of("merge", level, *self._identity)
         asked = [self._merge(group, level, number) for number, group in enumerate(groups, 1)]
@@ -169,7 +171,7 @@ class _Summarizer:
             reached = _PREPARED + begin + (end - begin) * known / len(asked)
             await call.progress.to(reached, f"part {known} of {len(asked)} of {self._label}")
 
-        outcomes = await call.ask(asked, reserve=RESERVE, tell=tell)
+        outcomes = await call.ask(asked, reserve=SUMMARY_ROUNDS, tell=tell)
         if all(isinstance(outcome, ModelError) for outcome in outcomes):
             completed(outcomes[0])
         notes = [
@@ -179,7 +181,7 @@ class _Summarizer:
         call.ledger.remember(key, notes, instead_of=[prompt.key for prompt in asked])
         return notes
 
-    def _material(self, text: str) -> Callable[[], Awaitable[Extract]]:
+    def _extract_of(self, text: str) -> Callable[[], Awaitable[Extract]]:
         async def extract() -> Extract:
             return Extract("summary", tuple(text.split("\n")), amount=self._plan.paragraphs)
 
@@ -188,7 +190,7 @@ class _Summarizer:
     def _whole(self, shown: Shown) -> Prompt:
         async def build() -> Body:
             return prompts.summary(
-                path=self._text.path, material=shown.text, plan=self._plan, boundary=self._call.boundary
+                path=self._text.path, content=shown.text, plan=self._plan, boundary=self._call.boundary
             )
 
         return Prompt(
@@ -196,7 +198,7 @@ class _Summarizer:
             f"the summary of {self._label}",
             self._plan.max_tokens,
             build,
-            self._material(shown.text),
+            self._extract_of(shown.text),
             shown.tokens + OVERHEAD,
         )
 
@@ -206,7 +208,7 @@ class _Summarizer:
                 path=self._text.path,
                 number=number,
                 count=count,
-                material=shown.text,
+                content=shown.text,
                 plan=self._plan,
                 boundary=self._call.boundary,
             )
@@ -216,7 +218,7 @@ class _Summarizer:
             f"part {number} of {count} of {self._label}",
             self._plan.notes_tokens,
             build,
-            self._material(shown.text),
+            self._extract_of(shown.text),
             shown.tokens + OVERHEAD,
         )
 
@@ -233,13 +235,13 @@ class _Summarizer:
             f"merged notes {number} of {self._label}",
             self._plan.notes_tokens,
             build,
-            self._material(joined),
+            self._extract_of(joined),
             self._call.estimate(joined) + OVERHEAD,
         )
 
     def _last(self, notes: Sequence[str]) -> Prompt:
         whole = "\n\n".join(notes)
-        joined = clip(whole, self._call.budget.material, self._call.estimate)
+        joined = clip(whole, self._call.budget.content_tokens, self._call.estimate)
         self.clipped = self.clipped or joined != whole
 
         async def build() -> Body:
@@ -252,7 +254,7 @@ class _Summarizer:
             f"the summary of {self._label}",
             self._plan.max_tokens,
             build,
-            self._material(joined),
+            self._extract_of(joined),
             self._call.estimate(joined) + OVERHEAD,
         )
 

@@ -9,7 +9,7 @@ from research_reasoning.budget import DEPTHS, OVERHEAD
 from research_reasoning.call import Call
 from research_reasoning.evidence.combination import Combination
 from research_reasoning.evidence.coverage import is_blank
-from research_reasoning.evidence.gathering import RESERVE, DocumentEvidence, EvidenceTask, gather
+from research_reasoning.evidence.gathering import COMBINATION_ROUNDS, DocumentEvidence, EvidenceTask, gather
 from research_reasoning.models.protocol import Cost
 from research_reasoning.replies.fitting import fitted
 from research_reasoning.replies.results import INCOMPLETE, Depth, Source, Synthesis
@@ -44,17 +44,17 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     paths = [entry.path for entry in wanted]
     said = call.estimate(question) + max(map(call.estimate, paths))
     call.budget = replace(call.budget, overhead=OVERHEAD + said)
-    plan = DEPTHS[depth].among(len(paths), call.budget.material)
-    share = call.budget.share(len(paths), plan.share)
+    plan = DEPTHS[depth].for_document_count(len(paths), call.budget.content_tokens)
+    per_document_tokens = call.budget.per_document_tokens(len(paths), plan.per_document_tokens)
     texts = await _read(call, wanted)
     tasks = [
-        EvidenceTask(call, text, question, plan, share)
+        EvidenceTask(call, text, question, plan, per_document_tokens)
         for text in texts.values()
         if isinstance(text, DocumentText)
     ]
-    material = min(call.budget.material, len(tasks) * plan.evidence_tokens)
-    combination = Cost(material + call.budget.overhead, plan.combine_tokens)
-    await call.announce(([Cost.of(task.prompt()) for task in tasks], RESERVE), ([combination], 0))
+    content_tokens = min(call.budget.content_tokens, len(tasks) * plan.evidence_tokens)
+    combination = Cost(content_tokens + call.budget.overhead, plan.combine_tokens)
+    await call.announce(([Cost.of(task.prompt()) for task in tasks], COMBINATION_ROUNDS), ([combination], 0))
     gathered = {found.path: found for found in await gather(call, tasks, len(paths) - len(tasks))}
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]

@@ -121,7 +121,7 @@ class Combination:
     def _listed(self) -> str:
         """The findings of all documents as far as they fit, each document's first before any document's second."""
         call = self._call
-        room = call.budget.material - self._names
+        room = call.budget.content_tokens - self._names
         entries: list[tuple[int, int, str]] = []
         for number, found in self._usable:
             if found.notes:

@@ -18,8 +18,8 @@ from research_shared.documents import DocumentText
 from research_shared.errors import ModelUnavailable
 from research_shared.text.quotes import QuoteFinder
 
-RESERVE = 2
-"""Rounds that the combination and its repair need."""
+COMBINATION_ROUNDS = 2
+"""Rounds reserved for the combination and its repair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +75,27 @@ class DocumentEvidence:
 class EvidenceTask:
     """The question put to one document."""
 
-    def __init__(self, call: Call, text: DocumentText, question: str, plan: DepthPlan, share: int) -> None:
+    def __init__(
+        self, call: Call, text: DocumentText, question: str, plan: DepthPlan, per_document_tokens: int
+    ) -> None:
         self.text = text
         self.label = f"the evidence in {quoted(text.path)}"
         self.question = question
         self.plan = plan
         self._call = call
-        self._share = share
+        self._per_document_tokens = per_document_tokens
         self._selected: tuple[Shown, str] | None = None
         self.prose: str | None = None
         """The model's first answer, when it was not the JSON that was asked for."""
         self.key = key_of(
-            prompts.VERSION, "evidence", text.path, text.digest, question, plan, share, call.boundary
+            prompts.VERSION,
+            "evidence",
+            text.path,
+            text.digest,
+            question,
+            plan,
+            per_document_tokens,
+            call.boundary,
         )
         self.shown_key = f"shown:{self.key}"
 
@@ -94,7 +103,7 @@ class EvidenceTask:
         """What the model is shown, and the outline of the rest. The same in every round."""
         if self._selected is None:
             self._selected = await asyncio.to_thread(
-                select, self.text, self.question, self._share, self._call.estimate
+                select, self.text, self.question, self._per_document_tokens, self._call.estimate
             )
         return self._selected
 
@@ -109,13 +118,13 @@ class EvidenceTask:
                 path=self.text.path,
                 question=self.question,
                 outline=headings,
-                material=shown.text,
+                content=shown.text,
                 whole=covered.complete,
                 plan=self.plan,
                 boundary=self._call.boundary,
             )
 
-        size = min(self._share, len(self.text.data) // 3)
+        size = min(self._per_document_tokens, len(self.text.data) // 3)
         return Prompt(
             self.key,
             self.label,
@@ -186,7 +195,7 @@ def _looked_for(finder: QuoteFinder, quote: str) -> Quote:
 
 def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max_tokens: int) -> Prompt:
     """The prompt that asks for an answer again as the JSON it should have been, as far as it could have been that."""
-    answer = clip(answer, min(2 * max_tokens, call.budget.material), call.estimate)
+    answer = clip(answer, min(2 * max_tokens, call.budget.content_tokens), call.estimate)
 
     async def build() -> Body:
         return prompts.repair(answer=answer, shape=shape, boundary=call.boundary)
@@ -230,7 +239,9 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
             call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
         await _done(call, skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
-    for outcome in await call.ask([task.prompt() for task in open_tasks], reserve=RESERVE, tell=tell):
+    for outcome in await call.ask(
+        [task.prompt() for task in open_tasks], reserve=COMBINATION_ROUNDS, tell=tell
+    ):
         if isinstance(outcome, ModelUnavailable) and all(found.failure for found in results.values()):
             raise outcome
     return [results[task.key] for task in tasks]

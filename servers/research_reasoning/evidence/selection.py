@@ -11,8 +11,8 @@ from research_shared.text.tokens import Estimator
 MARK_TOKENS = 10
 """What the line above each shown block costs."""
 
-HEAD_SHARE = 0.2
-OUTLINE_SHARE = 0.08
+HEAD_FRACTION = 0.2
+OUTLINE_FRACTION = 0.08
 _OUTLINE_LIMIT = 60
 _THINNER = 0.97
 """By how much at least a document over its ceiling is thinned, until it is below."""
@@ -127,19 +127,21 @@ def outline(found: Sequence[Passage], limit: int, estimate: Estimator) -> str:
     return " · ".join(kept)
 
 
-def select(text: DocumentText, question: str, share: int, estimate: Estimator) -> tuple[Shown, str]:
-    """What of a document fits its share and answers the question best, and its outline when that is not all.
+def select(
+    text: DocumentText, question: str, per_document_tokens: int, estimate: Estimator
+) -> tuple[Shown, str]:
+    """Return what to show of a document within `per_document_tokens`, and the outline if it is not shown whole.
 
     A document that fits is shown whole. Otherwise its beginning (title, abstract) comes first, then the passages that
     rank highest for the question, then, while there is room, the document from its beginning.
     """
     found = passages(text)
-    every = pieces(found, share, estimate)
+    every = pieces(found, per_document_tokens, estimate)
     marks = MARK_TOKENS * (1 if text.pages is None else text.pages)
-    if sum(piece.tokens for piece in every) + marks <= share:
+    if sum(piece.tokens for piece in every) + marks <= per_document_tokens:
         return merged(every), ""
-    headings = outline(found, int(share * OUTLINE_SHARE), estimate)
-    room = share - estimate(headings)
+    headings = outline(found, int(per_document_tokens * OUTLINE_FRACTION), estimate)
+    room = per_document_tokens - estimate(headings)
     by_line = {piece.start_line: piece for piece in every}
     chosen: dict[int, Piece] = {}
 
@@ -154,7 +156,7 @@ def select(text: DocumentText, question: str, share: int, estimate: Estimator) -
 
     in_order = [piece.start_line for piece in every]
     ranked = [passage.start_line for passage in rank(text, question, len(found))]
-    take(in_order[:3], room * HEAD_SHARE)
+    take(in_order[:3], room * HEAD_FRACTION)
     take(ranked, room)
     take(in_order, room)
     if not chosen and every:
@@ -168,15 +170,15 @@ def parts(
     size: int,
     ceiling: int,
     estimate: Estimator,
-    beside: Callable[[int], int] = lambda _: 0,
+    overhead_for: Callable[[int], int] = lambda _: 0,
 ) -> list[Shown]:
     """A document cut along headings and pages into parts of at most `size` tokens, at most `ceiling` in all.
 
-    `beside` gives what so many parts cost besides their text. A document over the ceiling is thinned evenly.
+    `overhead_for(count)` is the cost of that many parts besides their text. A document over the ceiling is thinned evenly.
     """
     groups = sections = _sections(pieces(passages(text), size - MARK_TOKENS, estimate), size)
     fraction = 1.0
-    while groups and (cost := sum(map(_cost, groups)) + beside(len(groups))) > ceiling:
+    while groups and (cost := sum(map(_cost, groups)) + overhead_for(len(groups))) > ceiling:
         fraction *= min(_THINNER, ceiling / cost)
         groups = _filled(_thinned(sections, fraction), size)
     return [merged(group) for group in groups]
@@ -205,7 +207,7 @@ def _cost(every: Iterable[Piece]) -> int:
 
 
 def _thinned(groups: Sequence[Sequence[Piece]], fraction: float) -> list[Piece]:
-    """The beginnings of the groups; what one could not use up of its share is left to the next ones."""
+    """The beginnings of the groups; room that one group leaves unused goes to the next."""
     kept: list[Piece] = []
     room = 0.0
     for group in groups:

@@ -1,4 +1,4 @@
-"""No model at all: sentences are chosen from the material by the words they share with it and with the question.
+"""No model at all: sentences are chosen from the content by the words they share with it and with the question.
 
 Deterministic, offline, and labelled as what it is. It answers in the same formats as a model, so everything behind it
 (quotes, citations, coverage) runs as it does for one.
@@ -97,11 +97,11 @@ def _is_prose(sentence: str) -> bool:
 
 
 def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
-    """The sentences that say most about the question, or about the material itself when there is no question.
+    """The sentences that say most about the question, or about the content itself when there is no question.
 
     A sentence scores the sum of its terms' weights (rarity with a question, frequency without one) over the square
     root of its length, and more the more of the question it meets; one that mostly repeats a chosen one is passed
-    over. In the material's order.
+    over. In the content's order.
     """
     candidates = sentences(lines)
     terms = [set(_terms(sentence)) for sentence in candidates]
@@ -137,17 +137,17 @@ def one_line(sentence: str) -> str:
     return " ".join(re.sub(r"(?<=\w)-\n(?=[a-z])", "", sentence).split())
 
 
-def _evidence(material: Extract) -> str:
-    chosen = best(material.lines, material.question, material.amount)
+def _evidence(extract: Extract) -> str:
+    chosen = best(extract.lines, extract.question, extract.amount)
     findings = [{"claim": one_line(sentence), "quotes": [sentence]} for sentence in chosen]
     return json.dumps({"relevant": bool(findings), "findings": findings}, ensure_ascii=False)
 
 
-def _combine(material: Extract) -> str:
-    ranked = _ranked(material.findings, material.question)
-    insights = [{"claim": claim, "evidence": [mark]} for mark, claim in ranked[: material.amount]]
-    said = [f"{claim} [{mark.partition('.')[0]}]" for mark, claim in ranked[: material.amount + 2]]
-    count = len({mark.partition(".")[0] for mark, _ in material.findings})
+def _combine(extract: Extract) -> str:
+    ranked = _ranked(extract.findings, extract.question)
+    insights = [{"claim": claim, "evidence": [mark]} for mark, claim in ranked[: extract.amount]]
+    said = [f"{claim} [{mark.partition('.')[0]}]" for mark, claim in ranked[: extract.amount + 2]]
+    count = len({mark.partition(".")[0] for mark, _ in extract.findings})
     lead = (
         f"No model was used. These sentences from {count} document{'s' * (count != 1)} fit the question best."
     )
@@ -168,12 +168,12 @@ def _ranked(findings: Sequence[tuple[str, str]], question: str) -> list[tuple[st
     return [finding for *_, finding in sorted(ranked)]
 
 
-def _summary(material: Extract) -> str:
+def _summary(extract: Extract) -> str:
     """Paragraphs of three sentences each."""
-    chosen = [one_line(sentence) for sentence in best(material.lines, "", 3 * material.amount)]
+    chosen = [one_line(sentence) for sentence in best(extract.lines, "", 3 * extract.amount)]
     if not chosen:
-        chosen = [one_line(line) for line in material.lines if line.strip() and not _PLACE.match(line)][:3]
-    size = max(1, math.ceil(len(chosen) / material.amount))
+        chosen = [one_line(line) for line in extract.lines if line.strip() and not _PLACE.match(line)][:3]
+    size = max(1, math.ceil(len(chosen) / extract.amount))
     return "\n\n".join(" ".join(chosen[at : at + size]) for at in range(0, len(chosen), size))
 
 
@@ -181,7 +181,7 @@ _ANSWERS = {"evidence": _evidence, "combine": _combine, "summary": _summary}
 
 
 class ExtractiveModel:
-    """Answers at once, from the material."""
+    """Answers at once, from the extract."""
 
     route: Route = "extractive"
 
@@ -200,8 +200,8 @@ class ExtractiveModel:
         del reserve, spend
         outcomes: list[Outcome] = []
         for index, prompt in enumerate(prompts):
-            material = await prompt.extract()
-            text = await asyncio.to_thread(_ANSWERS[material.kind], material)
+            extract = await prompt.extract()
+            text = await asyncio.to_thread(_ANSWERS[extract.kind], extract)
             outcomes.append(Completion(text, MODEL_NAME, output_tokens=self._estimate(text)))
             await done(index, outcomes[-1])
         return outcomes

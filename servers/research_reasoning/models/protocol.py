@@ -22,7 +22,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """The material of a prompt, for the route that has no model and answers from the material itself."""
+    """The content of a prompt, for the route without a model, which answers with sentences of that content."""
 
     kind: Literal["evidence", "summary", "combine"]
     lines: tuple[str, ...] = ()
