@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from research_reasoning.budget import Budget
 from research_reasoning.models.fallback import UNANSWERED
-from research_reasoning.models.protocol import Completion, Cost, Model, Outcome, Prompt
+from research_reasoning.models.protocol import Completion, Cost, Model, Prompt, PromptOutcome
 from research_reasoning.models.state import Ledger
 from research_reasoning.replies.results import INCOMPLETE, Usage
 from research_reasoning.replies.untrusted import quoted
@@ -23,12 +23,12 @@ _DIGEST = 12
 _NAMED = 5
 """So many are named in a warning; the rest is counted."""
 
-Tell = Callable[[int, Outcome], Awaitable[None]]
+Tell = Callable[[int, PromptOutcome], Awaitable[None]]
 
 
 @dataclass
 class Call:
-    """The parts of one call."""
+    """Everything that one call needs."""
 
     library: Library
     model: Model
@@ -73,7 +73,7 @@ class Call:
 
     async def ask(
         self, prompts: Sequence[Prompt], *, reserve: int = 0, tell: Tell | None = None
-    ) -> list[Outcome]:
+    ) -> list[PromptOutcome]:
         """The outcomes of prompts, asked all at once; each is logged and counted once in all rounds.
 
         An answer that is not of the form that was asked for gets its one repair, whose outcome takes its place. `tell`
@@ -81,7 +81,7 @@ class Call:
         """
         current = list(prompts)
 
-        async def done(index: int, outcome: Outcome) -> Prompt | None:
+        async def done(index: int, outcome: PromptOutcome) -> Prompt | None:
             prompt = current[index]
             await self._account(prompt, outcome)
             repair = prompt.repair(outcome.text) if isinstance(outcome, Completion) else None
@@ -103,7 +103,7 @@ class Call:
 
         return await self.model.complete(prompts, done, spend=spend, reserve=reserve)
 
-    async def _account(self, prompt: Prompt, outcome: Outcome) -> None:
+    async def _account(self, prompt: Prompt, outcome: PromptOutcome) -> None:
         ledger = self.ledger
         if prompt.key in ledger.counted:
             return
@@ -162,7 +162,7 @@ class Call:
         return ", ".join(self.ledger.models) or "none"
 
 
-def completed(outcome: Outcome) -> Completion:
+def completed(outcome: PromptOutcome) -> Completion:
     """The answer, or its error raised.
 
     Raises:

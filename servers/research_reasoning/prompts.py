@@ -6,7 +6,7 @@ from research_reasoning.budget import DepthPlan, LengthPlan
 from research_reasoning.models.protocol import Body
 from research_reasoning.replies.untrusted import fenced, quoted
 
-VERSION = "1"
+PROMPTS_VERSION = "1"
 """Part of every prompt's key: a change of wording must not take up answers to the old one."""
 
 _RULES = (

@@ -10,7 +10,7 @@ from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchE
 from research_shared.reading.library import Library
 from research_shared.tools.arguments import matching_paths, nearest_paths, nothing_matches, plain_path
 
-MAX_DOCUMENTS = 500
+MAX_REQUESTED_DOCUMENTS = 500
 MAX_SUGGESTED = 20
 """So many entries that name no document are compared with what is there; further ones are only said to be missing."""
 
@@ -33,19 +33,19 @@ async def requested(library: Library, given: Sequence[str], ledger: Ledger) -> l
     a call, because citations count it.
 
     Raises:
-        InvalidArguments: more than `MAX_DOCUMENTS` are named.
+        InvalidArguments: more than `MAX_REQUESTED_DOCUMENTS` are named.
         InvalidPattern: a pattern is malformed.
         RootUnavailable: a pattern is given, and a research folder is gone.
     """
-    kept = ledger.recall(_KEY)
+    kept = ledger.get_result(_KEY)
     if kept is None:
-        named = await _Reading(library).named(given)
+        named = await _RequestedResolver(library).named(given)
         kept = [[entry.path, entry.missing] for entry in named]
-        ledger.remember(_KEY, kept, instead_of=[])
+        ledger.set_result(_KEY, kept, replaces=[])
     return [Requested(path, missing) for path, missing in kept]
 
 
-class _Reading:
+class _RequestedResolver:
     """Reads one argument; the folders are listed once, when something is not the exact path of a document."""
 
     def __init__(self, library: Library) -> None:
@@ -58,9 +58,9 @@ class _Reading:
         for item in given:
             for entry in await self._entries(item):
                 entries.setdefault(entry.path, entry)
-        if len(entries) > MAX_DOCUMENTS:
+        if len(entries) > MAX_REQUESTED_DOCUMENTS:
             raise InvalidArguments(
-                f"document_paths names {len(entries)} documents; one call takes {MAX_DOCUMENTS}",
+                f"document_paths names {len(entries)} documents; one call takes {MAX_REQUESTED_DOCUMENTS}",
                 hint="Narrow the patterns, or choose the documents that bear on the question with search_documents.",
             )
         return list(entries.values())

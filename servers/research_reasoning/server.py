@@ -16,8 +16,7 @@ from pydantic import Field
 
 from research_reasoning.budget import Budget
 from research_reasoning.call import Call
-from research_reasoning.models.concurrent import Call as ModelCall
-from research_reasoning.models.concurrent import ConcurrentModel
+from research_reasoning.models.concurrent import Attempt, ConcurrentModel
 from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
 from research_reasoning.models.protocol import Model, Route
 from research_reasoning.models.rounds import (
@@ -32,7 +31,7 @@ from research_reasoning.models.state import Ledger
 from research_reasoning.remedies import model_hint
 from research_reasoning.replies.rendering import summary_text, synthesis_text
 from research_reasoning.replies.results import Depth, Summary, SummaryLength, Synthesis
-from research_reasoning.requested import MAX_DOCUMENTS, requested
+from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, requested
 from research_shared.access.roots import RootsPolicy
 from research_shared.errors import ModelUnavailable, ResearchError
 from research_shared.middleware.boundary import ErrorBoundary
@@ -75,7 +74,7 @@ DocumentPaths = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=4096)]],
     Field(
         min_length=1,
-        max_length=MAX_DOCUMENTS,
+        max_length=MAX_REQUESTED_DOCUMENTS,
         description="paths of a listing or of hits, folders, patterns such as papers/*.pdf; their order numbers [1], [2]",
     ),
     READ_LIST,
@@ -213,7 +212,7 @@ class _Service:
         return self._concurrent("provider", provider.call, provider.limiter, client)
 
     def _concurrent(
-        self, route: Route, call: ModelCall, limiter: anyio.CapacityLimiter, client: ClientLog
+        self, route: Route, call: Attempt, limiter: anyio.CapacityLimiter, client: ClientLog
     ) -> ConcurrentModel:
         return ConcurrentModel(route, call, limiter, self.retry, client, self.estimate)
 
@@ -328,8 +327,8 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
             from research_reasoning.summarize import STEPS, summarize
 
             record(documents=[document_path])
-            path = ledger.recall("path") or await resolve_path(service.library, document_path)
-            ledger.remember("path", path, instead_of=[])
+            path = ledger.get_result("path") or await resolve_path(service.library, document_path)
+            ledger.set_result("path", path, replaces=[])
             record(documents=[path])
 
             async def run(call: Call) -> ToolResult:

@@ -7,8 +7,8 @@ from research_reasoning import prompts
 from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
 from research_reasoning.call import Call, completed
 from research_reasoning.evidence.coverage import coverage, is_blank
-from research_reasoning.evidence.selection import Shown, clip, parts
-from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Outcome, Prompt, key_of
+from research_reasoning.evidence.selection import Shown, clip, split_document
+from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.replies import code_spans
 from research_reasoning.replies.code_spans import Block
 from research_reasoning.replies.results import INCOMPLETE, Coverage, Summary, SummaryLength
@@ -46,7 +46,7 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
         return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.content_tokens else 0)
 
     shown = await asyncio.to_thread(
-        parts, text, budget.content_tokens, budget.planned, call.estimate, overhead_for
+        split_document, text, budget.content_tokens, budget.planned, call.estimate, overhead_for
     )
     if not shown or is_blank(text):
         raise DocumentUnreadable(f"{path} holds no text", reason="no text")
@@ -107,7 +107,7 @@ class _Summarizer:
         """The parts that the model gave no notes on, by number, and why."""
         budget = call.budget
         self._identity = (
-            prompts.VERSION,
+            prompts.PROMPTS_VERSION,
             text.path,
             text.digest,
             length,
@@ -160,12 +160,12 @@ class _Summarizer:
             ModelError: none of them was answered.
         """
         call = self._call
-        kept = call.ledger.recall(key)
+        kept = call.ledger.get_result(key)
         if kept is not None:
             return [(note, why) for note, why in kept]
         known = 0
 
-        async def tell(_index: int, _outcome: Outcome) -> None:
+        async def tell(_index: int, _outcome: PromptOutcome) -> None:
             nonlocal known
             known += 1
             reached = _PREPARED + begin + (end - begin) * known / len(asked)
@@ -178,7 +178,7 @@ class _Summarizer:
             (outcome.text, "") if isinstance(outcome, Completion) else ("", outcome.message)
             for outcome in outcomes
         ]
-        call.ledger.remember(key, notes, instead_of=[prompt.key for prompt in asked])
+        call.ledger.set_result(key, notes, replaces=[prompt.key for prompt in asked])
         return notes
 
     def _extract_of(self, text: str) -> Callable[[], Awaitable[Extract]]:

@@ -9,7 +9,7 @@ from mcp_types import InputRequiredResult
 
 from reasoning.test_rounds import driving
 from research_reasoning import build_reasoning_server
-from research_reasoning.requested import MAX_DOCUMENTS
+from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from support.carriers import MODERN, connected, no_wait, settings
 
@@ -105,12 +105,12 @@ async def test_a_document_whose_name_looks_like_a_pattern_is_that_document(libra
 
 async def test_a_pattern_that_matches_too_many_documents_says_how_many(folder: Path) -> None:
     (folder / "many").mkdir()
-    for number in range(MAX_DOCUMENTS + 1):
+    for number in range(MAX_REQUESTED_DOCUMENTS + 1):
         (folder / "many" / f"{number}.md").write_text("x\n", "utf-8")
     async with connected("extractive", folder) as session:
         error = await session.fail("synthesize_research", document_paths="many/*", research_question=QUESTION)
     assert error["code"] == "invalid_arguments"
-    assert f"{MAX_DOCUMENTS + 1} documents" in error["message"]
+    assert f"{MAX_REQUESTED_DOCUMENTS + 1} documents" in error["message"]
     assert "Narrow" in error["hint"]
 
 

@@ -449,7 +449,7 @@ async def test_answers_far_over_their_limit_are_cut_alike_on_every_route(folder:
 
 def test_a_state_that_is_too_large_to_be_carried_is_refused_by_the_server_that_makes_it() -> None:
     ledger = Ledger()
-    ledger.remember("big", random.Random(1).randbytes(MAX_PACKED_BYTES).hex(), instead_of=[])
+    ledger.set_result("big", random.Random(1).randbytes(MAX_PACKED_BYTES).hex(), replaces=[])
     with pytest.raises(BudgetExceeded):
         ledger.pack()
 

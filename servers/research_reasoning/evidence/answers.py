@@ -34,7 +34,7 @@ _WIDEST: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RawFinding:
     """What a document says, in the model's words, and the quotes it gave for it."""
 
     claim: str
@@ -68,12 +68,12 @@ _MAX_PREFACE: Final = 2_000
 """How far behind the first brace the object may begin; bounds the work on an answer full of braces."""
 
 
-def findings(answer: str, most: int) -> list[Finding] | None:
+def findings(answer: str, most: int) -> list[RawFinding] | None:
     """The findings in an answer about one document; None when it is not the JSON that was asked for."""
     value = json_object(answer)
     if value is None or not isinstance(value.get("findings"), list):
         return None
-    found: list[Finding] = []
+    found: list[RawFinding] = []
     for item in value["findings"][:most]:
         if not isinstance(item, dict) or not isinstance(item.get("claim"), str) or not item["claim"].strip():
             return None
@@ -84,7 +84,7 @@ def findings(answer: str, most: int) -> list[Finding] | None:
         kept = tuple(_bounded(quote) for quote in quotes[:MAX_QUOTES] if quote.strip())
         # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
         claim = without_citations(item["claim"])
-        found.append(Finding(" ".join(claim.split())[:MAX_CLAIM], kept))
+        found.append(RawFinding(" ".join(claim.split())[:MAX_CLAIM], kept))
     return found
 
 

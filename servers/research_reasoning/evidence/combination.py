@@ -98,7 +98,9 @@ class Combination:
             claims = tuple((mark, finding.claim) for mark, (_, finding) in self._by_mark.items())
             return Extract("combine", (), self._question, self._plan.insights, claims)
 
-        key = key_of(prompts.VERSION, "combine", self._question, self._plan, listed, self._call.boundary)
+        key = key_of(
+            prompts.PROMPTS_VERSION, "combine", self._question, self._plan, listed, self._call.boundary
+        )
 
         def repair(answer: str) -> Prompt | None:
             if answers.combined(answer, self._plan.insights) is not None:

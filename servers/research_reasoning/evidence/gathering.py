@@ -11,7 +11,7 @@ from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.evidence.coverage import coverage
 from research_reasoning.evidence.selection import Shown, clip, select
-from research_reasoning.models.protocol import Body, Completion, Extract, Outcome, Prompt, key_of
+from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.replies.results import Coverage
 from research_reasoning.replies.untrusted import quoted
 from research_shared.documents import DocumentText
@@ -88,7 +88,7 @@ class EvidenceTask:
         self.prose: str | None = None
         """The model's first answer, when it was not the JSON that was asked for."""
         self.key = key_of(
-            prompts.VERSION,
+            prompts.PROMPTS_VERSION,
             "evidence",
             text.path,
             text.digest,
@@ -113,7 +113,7 @@ class EvidenceTask:
         async def build() -> Body:
             shown, headings = await self.selected()
             covered = coverage(self.text, shown.ranges, shown.clipped)
-            self._call.ledger.remember(self.shown_key, covered.model_dump(mode="json"), instead_of=[])
+            self._call.ledger.set_result(self.shown_key, covered.model_dump(mode="json"), replaces=[])
             return prompts.evidence(
                 path=self.text.path,
                 question=self.question,
@@ -148,7 +148,7 @@ class EvidenceTask:
             self._call, self.key, self.label, answer, prompts.EVIDENCE_SHAPE, self.plan.evidence_tokens
         )
 
-    async def outcome(self, outcome: Outcome) -> DocumentEvidence:
+    async def outcome(self, outcome: PromptOutcome) -> DocumentEvidence:
         """What came of asking, after the repair if there was one; prose that could not be repaired is kept as notes."""
         if isinstance(outcome, Completion):
             found = answers.findings(outcome.text, self.plan.findings)
@@ -165,20 +165,20 @@ class EvidenceTask:
         prose = answers.without_citations(self.prose or "")
         return await self._checked((), clip(prose, self.plan.notes_tokens, self._call.estimate))
 
-    async def _checked(self, found: Sequence[answers.Finding], notes: str = "") -> DocumentEvidence:
+    async def _checked(self, found: Sequence[answers.RawFinding], notes: str = "") -> DocumentEvidence:
         """The evidence, each quote looked for in the whole document."""
         checked = await asyncio.to_thread(self._check, found)
         return DocumentEvidence(self.text.path, checked, notes, await self._covered())
 
     async def _covered(self) -> Coverage:
         """What the model was shown: as it was written down when it was asked, perhaps rounds ago."""
-        kept = self._call.ledger.recall(self.shown_key)
+        kept = self._call.ledger.get_result(self.shown_key)
         if kept is not None:
             return Coverage.model_validate(kept)
         shown, _ = await self.selected()
         return coverage(self.text, shown.ranges, shown.clipped)
 
-    def _check(self, found: Sequence[answers.Finding]) -> tuple[CheckedFinding, ...]:
+    def _check(self, found: Sequence[answers.RawFinding]) -> tuple[CheckedFinding, ...]:
         finder = QuoteFinder(self.text)
         return tuple(
             CheckedFinding(finding.claim, tuple(_looked_for(finder, quote) for quote in finding.quotes))
@@ -224,19 +224,19 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
     """
     results: dict[str, DocumentEvidence] = {}
     for task in tasks:
-        kept = call.ledger.recall(f"evidence:{task.key}")
+        kept = call.ledger.get_result(f"evidence:{task.key}")
         if kept is not None:
             results[task.key] = DocumentEvidence.unpacked(kept)
     await _done(call, skipped + len(results), "evidence from earlier rounds")
     open_tasks = [task for task in tasks if task.key not in results]
 
-    async def tell(index: int, outcome: Outcome) -> None:
+    async def tell(index: int, outcome: PromptOutcome) -> None:
         # At once, not when all are in: in a call of several rounds the answer need not be carried any further.
         task = open_tasks[index]
         found = results[task.key] = await task.outcome(outcome)
         if found.failure is None:
             used = [task.key, key_of("repair", task.key), task.shown_key]
-            call.ledger.remember(f"evidence:{task.key}", found.packed(), instead_of=used)
+            call.ledger.set_result(f"evidence:{task.key}", found.packed(), replaces=used)
         await _done(call, skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
     for outcome in await call.ask(

@@ -165,14 +165,14 @@ def select(
     return merged(list(chosen.values())), headings
 
 
-def parts(
+def split_document(
     text: DocumentText,
     size: int,
     ceiling: int,
     estimate: Estimator,
     overhead_for: Callable[[int], int] = lambda _: 0,
 ) -> list[Shown]:
-    """A document cut along headings and pages into parts of at most `size` tokens, at most `ceiling` in all.
+    """Split a document along headings and pages into parts of at most `size` tokens, at most `ceiling` in all.
 
     `overhead_for(count)` is the cost of that many parts besides their text. A document over the ceiling is thinned evenly.
     """

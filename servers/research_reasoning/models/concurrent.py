@@ -11,8 +11,8 @@ from research_reasoning.models.protocol import (
     Completion,
     Cost,
     Done,
-    Outcome,
     Prompt,
+    PromptOutcome,
     RawAnswer,
     Route,
     Spend,
@@ -25,7 +25,7 @@ from research_shared.text.tokens import Estimator
 from research_shared.tools.activity import waiting
 from research_shared.tools.progress import ClientLog
 
-Call = Callable[[Body, int], Awaitable[RawAnswer]]
+Attempt = Callable[[Body, int], Awaitable[RawAnswer]]
 """Makes one attempt: a body and the limit on output tokens give an answer."""
 
 
@@ -38,7 +38,7 @@ class ConcurrentModel:
     """Asks every prompt in a call of its own, at most as many at a time as the limiter allows."""
 
     route: Route
-    call: Call
+    call: Attempt
     limiter: anyio.CapacityLimiter
     retry: RetryPolicy
     client: ClientLog
@@ -51,10 +51,10 @@ class ConcurrentModel:
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
-    ) -> list[Outcome]:
+    ) -> list[PromptOutcome]:
         """Answer all prompts. Cancelling it cancels every call."""
         del reserve
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, PromptOutcome] = {}
 
         async def one(index: int, prompt: Prompt | None) -> None:
             while prompt is not None:
@@ -66,7 +66,7 @@ class ConcurrentModel:
                 group.start_soon(one, index, prompt)
         return [outcomes[index] for index in range(len(prompts))]
 
-    async def _in_turn(self, prompt: Prompt, spend: Spend) -> Outcome:
+    async def _in_turn(self, prompt: Prompt, spend: Spend) -> PromptOutcome:
         """The outcome of a prompt. Waits for its turn, then for the model; each ends by the deadline of retries."""
         what = f"the model: {prompt.label}"
         with waiting(what, limit_s=self.retry.deadline_s):
@@ -77,7 +77,7 @@ class ConcurrentModel:
         finally:
             self.limiter.release()
 
-    async def _answer(self, prompt: Prompt, spend: Spend) -> Outcome:
+    async def _answer(self, prompt: Prompt, spend: Spend) -> PromptOutcome:
         body = await prompt.build()
         expected = self.estimate(body.system) + self.estimate(body.text)
         made = answered = 0

@@ -13,7 +13,16 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from research_reasoning.models.protocol import Completion, Cost, Done, Extract, Outcome, Prompt, Route, Spend
+from research_reasoning.models.protocol import (
+    Completion,
+    Cost,
+    Done,
+    Extract,
+    Prompt,
+    PromptOutcome,
+    Route,
+    Spend,
+)
 from research_shared.text.analysis import STOP_WORDS, stems
 from research_shared.text.tokens import Estimator
 
@@ -195,10 +204,10 @@ class ExtractiveModel:
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
-    ) -> list[Outcome]:
+    ) -> list[PromptOutcome]:
         """Answers to all prompts, of the form that was asked for."""
         del reserve, spend
-        outcomes: list[Outcome] = []
+        outcomes: list[PromptOutcome] = []
         for index, prompt in enumerate(prompts):
             extract = await prompt.extract()
             text = await asyncio.to_thread(_ANSWERS[extract.kind], extract)

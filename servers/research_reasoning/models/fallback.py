@@ -9,8 +9,17 @@ from dataclasses import dataclass
 
 import anyio
 
-from research_reasoning.models.concurrent import Call, ConcurrentModel, Unavailable
-from research_reasoning.models.protocol import Body, Cost, Done, Outcome, Prompt, RawAnswer, Route, Spend
+from research_reasoning.models.concurrent import Attempt, ConcurrentModel, Unavailable
+from research_reasoning.models.protocol import (
+    Body,
+    Cost,
+    Done,
+    Prompt,
+    PromptOutcome,
+    RawAnswer,
+    Route,
+    Spend,
+)
 from research_reasoning.models.rounds import known_outcome
 from research_reasoning.models.state import Ledger
 from research_shared.tools.progress import ClientLog
@@ -25,8 +34,12 @@ async def give_up_client(ledger: Ledger, client: ClientLog) -> None:
 
 
 def with_fallback(
-    ask_client: Call, ask_provider: Call, limiter: anyio.CapacityLimiter, ledger: Ledger, client: ClientLog
-) -> Call:
+    ask_client: Attempt,
+    ask_provider: Attempt,
+    limiter: anyio.CapacityLimiter,
+    ledger: Ledger,
+    client: ClientLog,
+) -> Attempt:
     """Makes attempts with the client's model until it turns out not to answer, then with the provider's.
 
     `limiter` bounds the calls of the provider over all requests.
@@ -62,9 +75,9 @@ class FallbackModel:
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
-    ) -> list[Outcome]:
+    ) -> list[PromptOutcome]:
         """The outcomes that earlier rounds came to, and those of the prompts that are still open."""
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, PromptOutcome] = {}
         still_open: list[tuple[int, Prompt]] = []
         for index, asked in enumerate(prompts):
             prompt: Prompt | None = asked
@@ -74,7 +87,7 @@ class FallbackModel:
             if prompt is not None:
                 still_open.append((index, prompt))
 
-        async def tell(position: int, outcome: Outcome) -> Prompt | None:
+        async def tell(position: int, outcome: PromptOutcome) -> Prompt | None:
             return await done(still_open[position][0], outcome)
 
         answered = await self.model.complete(

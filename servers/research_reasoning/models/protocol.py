@@ -67,10 +67,10 @@ class Completion:
     attempts: int = 1
 
 
-Outcome = Completion | ModelError
+PromptOutcome = Completion | ModelError
 """An answer, or the error that stands in its place after the last attempt."""
 
-Done = Callable[[int, Outcome], Awaitable[Prompt | None]]
+Done = Callable[[int, PromptOutcome], Awaitable[Prompt | None]]
 """Told the index and the outcome of each prompt as soon as it is known; gives what to ask in its place, if anything."""
 
 
@@ -108,7 +108,7 @@ class Model(Protocol):
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
-    ) -> list[Outcome]:
+    ) -> list[PromptOutcome]:
         """The outcomes, in the order of the prompts. `reserve` is the number of rounds that later steps need."""
         ...
 

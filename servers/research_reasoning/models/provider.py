@@ -26,7 +26,7 @@ _SERVER_ERROR = 500
 class Provider:
     """Where completions come from. One instance serves all requests of a server; it holds nothing about any call."""
 
-    kind: wire.Provider
+    kind: wire.WireFormat
     model: str
     key: SecretStr | None = None
     base_url: str | None = None

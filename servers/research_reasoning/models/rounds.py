@@ -24,8 +24,8 @@ from research_reasoning.models.protocol import (
     Completion,
     Cost,
     Done,
-    Outcome,
     Prompt,
+    PromptOutcome,
     RawAnswer,
     Route,
     Spend,
@@ -69,7 +69,7 @@ class AskClient(Exception):
         self.requests = requests
 
 
-def known_outcome(ledger: Ledger, prompt: Prompt) -> Outcome | None:
+def known_outcome(ledger: Ledger, prompt: Prompt) -> PromptOutcome | None:
     """The outcome that the rounds so far have come to for a prompt, if any."""
     if prompt.key in ledger.answers:
         return ledger.answers[prompt.key]
@@ -138,13 +138,13 @@ class RoundsModel:
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
-    ) -> list[Outcome]:
+    ) -> list[PromptOutcome]:
         """The outcomes when all are known.
 
         Raises:
             AskClient: some are not, and there is a round left to ask in.
         """
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, PromptOutcome] = {}
         missing: list[tuple[int, Prompt]] = []
         for index, asked in enumerate(prompts):
             prompt: Prompt | None = asked
@@ -169,7 +169,7 @@ class RoundsModel:
             await done(index, outcomes[index])
         return [outcomes[index] for index in range(len(prompts))]
 
-    async def _known(self, prompt: Prompt) -> Outcome | None:
+    async def _known(self, prompt: Prompt) -> PromptOutcome | None:
         """The outcome of a prompt if it has one; takes in what the client answered in this round."""
         key, ledger = prompt.key, self._ledger
         ledger.touched.add(key)

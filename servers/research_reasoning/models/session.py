@@ -15,14 +15,14 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from research_reasoning.models.concurrent import Call, Unavailable
+from research_reasoning.models.concurrent import Attempt, Unavailable
 from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
 
 USER_REJECTED = -1
 """The code of a sampling request that the user declined (MCP specification, client/sampling, error handling)."""
 
 
-def session_call(context: Context) -> Call:
+def session_call(context: Context) -> Attempt:
     """Makes attempts with `sampling/createMessage`, related to the request that is being served.
 
     They raise AttemptFailed when they gave nothing usable, and Unavailable when the client does not answer at all.

@@ -1,4 +1,4 @@
-"""What a call of several rounds carries through the client, sealed on the way (see `research_shared.sealing`)."""
+"""State of a call of several rounds. The client carries it, sealed (see `research_shared.sealing`)."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from typing import Any, Self
 from research_reasoning.models.protocol import Completion
 from research_shared.errors import BudgetExceeded, InvalidArguments
 
-VERSION = 3
+STATE_VERSION = 3
 MAX_STATE_BYTES = 8 * 1024 * 1024
 """The largest state, unpacked. The seal already proves that a server of ours packed it."""
 
@@ -21,8 +21,8 @@ MAX_PACKED_BYTES = 384 * 1024
 
 
 @dataclass(slots=True)
-class Usage:
-    """What a call has cost so far."""
+class UsageCounters:
+    """Cost of a call so far. Tokens are estimates where the carrier reports none."""
 
     model_calls: int = 0
     input_tokens: int = 0
@@ -32,11 +32,11 @@ class Usage:
 
 @dataclass(slots=True)
 class Ledger:
-    """Everything that outlives a round. Outside the multi-round route it lives as long as the call.
+    """State that outlives a round. On the other routes it lives as long as the call.
 
-    `results` holds what finished steps came to, `answers` the model's answers that no finished step has used up.
-    Both are keyed by the content that they were made from, and what a round does not touch is not carried on: that
-    is how answers go once they are digested, and how everything that stems from a changed document goes too.
+    `results` holds the results of finished steps, `answers` the model's answers that no finished step has used. Both are
+    keyed by a digest of the content they were made from. Entries that a round does not touch are dropped: answers that a
+    result replaces, and everything that stems from a changed document.
     """
 
     call: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -51,22 +51,22 @@ class Ledger:
     """The open prompts of the last round, with how often each was asked."""
     attempts: dict[str, int] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
-    """The prompts whose outcome is in `usage` and in the client's log already."""
+    """Keys of the prompts whose outcome is already in `usage` and in the client's log."""
     spent: dict[str, tuple[int, int]] = field(default_factory=dict)
     """For each prompt that was asked: the attempts that are paid for, and what all of them cost in input tokens."""
     spent_in_all: int = 0
-    usage: Usage = field(default_factory=Usage)
+    usage: UsageCounters = field(default_factory=UsageCounters)
     models: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
-    """What the answers were for that stopped at their length limit."""
+    """Labels of the prompts whose answers stopped at their length limit."""
     client_given_up: bool = False
-    """The client declared sampling and did not answer it. Not carried: the round that notices it asks the client nothing more."""
+    """The client declared sampling and did not answer it. Not carried: after noticing it, a round no longer asks the client."""
     digests: dict[str, str] = field(default_factory=dict)
-    """The documents that the call is about, as they were when they were last read."""
+    """Digests of the documents, by path, when they were last read."""
     touched: set[str] = field(default_factory=set)
 
     def spend(self, key: str, attempt: int, tokens: int, ceiling: int) -> bool:
-        """Take an attempt's tokens out of what may be spent in all, unless it was paid for in an earlier round."""
+        """Charge an attempt's input tokens against `ceiling`, unless an earlier round charged it. Return False if too few are left."""
         paid, cost = self.spent.get(key, (0, 0))
         if attempt > paid:
             if self.spent_in_all + tokens > ceiling:
@@ -76,35 +76,35 @@ class Ledger:
         return True
 
     @property
-    def unfinished(self) -> Usage:
-        """What was asked of a model and has no outcome yet: calls, attempts that were answered, estimated input tokens."""
+    def unfinished(self) -> UsageCounters:
+        """Cost of the prompts that have no outcome yet: calls, answered attempts, estimated input tokens."""
         paid = [spent for key, spent in self.spent.items() if key not in self.counted]
-        return Usage(
+        return UsageCounters(
             model_calls=len(paid),
             input_tokens=sum(cost for _, cost in paid),
             attempts=sum(attempts for attempts, _ in paid),
         )
 
-    def recall(self, key: str) -> Any:
-        """What a finished step came to, or None."""
+    def get_result(self, key: str) -> Any:
+        """Return the result of a finished step, or None, and keep it for the next round."""
         if key in self.results:
             self.touched.add(key)
         return self.results.get(key)
 
-    def remember(self, key: str, result: Any, *, instead_of: list[str]) -> None:
-        """Keep what a step came to (JSON) instead of the answers it came from."""
+    def set_result(self, key: str, result: Any, *, replaces: list[str]) -> None:
+        """Store the result of a finished step (JSON). The answers and results under the keys `replaces` are dropped."""
         self.results[key] = result
         self.touched.add(key)
-        self.touched.difference_update(instead_of)
+        self.touched.difference_update(replaces)
 
     def pack(self) -> str:
-        """The state as printable ASCII.
+        """Return the state as printable ASCII.
 
         Raises:
-            BudgetExceeded: it is too large for a client to carry.
+            BudgetExceeded: the state is too large for a client to carry.
         """
         kept = {
-            "v": VERSION,
+            "v": STATE_VERSION,
             "call": self.call,
             "boundary": self.boundary,
             "rounds": self.rounds,
@@ -131,16 +131,16 @@ class Ledger:
 
     @classmethod
     def unpack(cls, packed: str) -> Self:
-        """The state that `pack` made.
+        """Return the state from the output of `pack`.
 
         Raises:
-            InvalidArguments: it is of another version of this server, or was not made by `pack`.
+            InvalidArguments: `packed` is from another version of this server, or not from `pack`.
         """
         try:
             inflate = zlib.decompressobj()
             data = inflate.decompress(base64.b85decode(packed), MAX_STATE_BYTES)
             kept: Mapping[str, Any] = json.loads(data.decode("utf-8", "surrogatepass"))
-            if inflate.unconsumed_tail or kept["v"] != VERSION:
+            if inflate.unconsumed_tail or kept["v"] != STATE_VERSION:
                 raise _foreign()
             return cls(
                 call=kept["call"],
@@ -156,7 +156,7 @@ class Ledger:
                 counted=set(kept["counted"]),
                 spent={key: tuple(value) for key, value in kept["spent"].items()},
                 spent_in_all=kept["spent_in_all"],
-                usage=Usage(**kept["usage"]),
+                usage=UsageCounters(**kept["usage"]),
                 models=kept["models"],
                 cut=kept["cut"],
                 digests=kept["digests"],

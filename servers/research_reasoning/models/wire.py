@@ -5,26 +5,26 @@ from typing import Any, Literal
 
 from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
 
-Provider = Literal["anthropic", "openai"]
+WireFormat = Literal["anthropic", "openai"]
 
 ANTHROPIC_VERSION = "2023-06-01"
-DEFAULT_URL: dict[Provider, str] = {
+DEFAULT_URL: dict[WireFormat, str] = {
     "anthropic": "https://api.anthropic.com",
     "openai": "https://api.openai.com/v1",
 }
 """Base URLs as the providers' own SDKs take them."""
 
 
-def endpoint(provider: Provider, base_url: str | None) -> str:
+def endpoint(wire_format: WireFormat, base_url: str | None) -> str:
     """The URL that completions are posted to."""
-    base = (base_url or DEFAULT_URL[provider]).rstrip("/")
-    return f"{base}/v1/messages" if provider == "anthropic" else f"{base}/chat/completions"
+    base = (base_url or DEFAULT_URL[wire_format]).rstrip("/")
+    return f"{base}/v1/messages" if wire_format == "anthropic" else f"{base}/chat/completions"
 
 
-def headers(provider: Provider, key: str | None) -> dict[str, str]:
+def headers(wire_format: WireFormat, key: str | None) -> dict[str, str]:
     """The headers of a request, its key included."""
     common = {"accept": "application/json"}
-    if provider == "anthropic":
+    if wire_format == "anthropic":
         return common | {"anthropic-version": ANTHROPIC_VERSION} | ({"x-api-key": key} if key else {})
     return common | ({"authorization": f"Bearer {key}"} if key else {})
 
@@ -34,11 +34,11 @@ THINKING_TOKENS = 4_000
 
 
 def request(
-    provider: Provider, model: str, body: Body, max_tokens: int, base_url: str | None = None
+    wire_format: WireFormat, model: str, body: Body, max_tokens: int, base_url: str | None = None
 ) -> dict[str, Any]:
     """The JSON body of a request. No tools are offered."""
     user = {"role": "user", "content": body.text}
-    if provider == "anthropic":
+    if wire_format == "anthropic":
         return {"model": model, "max_tokens": max_tokens, "system": body.system, "messages": [user]}
     system = {"role": "system", "content": body.system}
     # OpenAI has replaced `max_tokens`, which is what compatible servers know.
@@ -49,7 +49,7 @@ def request(
     return {"model": model, **limit, "messages": [system, user]}
 
 
-def response(provider: Provider, payload: object) -> RawAnswer:
+def response(wire_format: WireFormat, payload: object) -> RawAnswer:
     """What a provider answered.
 
     Raises:
@@ -58,7 +58,7 @@ def response(provider: Provider, payload: object) -> RawAnswer:
     try:
         if not isinstance(payload, Mapping):
             raise TypeError  # noqa: TRY301
-        return _anthropic(payload) if provider == "anthropic" else _openai(payload)
+        return _anthropic(payload) if wire_format == "anthropic" else _openai(payload)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise AttemptFailed("wrong_shape", "the provider's answer is malformed", retry=True) from error
 

@@ -27,7 +27,7 @@ class Prose:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CodeSpan:
     """Code on one line; `raw` is how it was written, back quotes included."""
 
     raw: str
@@ -53,7 +53,7 @@ class Block:
         return "\n".join([fence + self.language, *self.lines, fence])
 
 
-Line = tuple[Prose | Span, ...]
+Line = tuple[Prose | CodeSpan, ...]
 
 
 def parts(text: str) -> Iterator[Block | Line]:
@@ -94,7 +94,7 @@ def in_prose(
         for piece in (part,) if isinstance(part, Block) else part:
             if isinstance(piece, Prose):
                 prose.append(piece.raw)
-            elif isinstance(piece, Span) and no_code(piece.text):
+            elif isinstance(piece, CodeSpan) and no_code(piece.text):
                 prose.append(piece.text)
             else:
                 end_prose()
@@ -115,7 +115,7 @@ def line_parts(line: str, *, bars: bool = True) -> Line:
     return tuple(_pieces(line, bars=bars))
 
 
-def _pieces(line: str, *, bars: bool) -> Iterator[Prose | Span]:
+def _pieces(line: str, *, bars: bool) -> Iterator[Prose | CodeSpan]:
     """A run of back quotes ends at the next one of its length."""
     runs = [match.span() for match in _RUN.finditer(line)]
     next_alike: list[int | None] = [None] * len(runs)
@@ -135,7 +135,7 @@ def _pieces(line: str, *, bars: bool) -> Iterator[Prose | Span]:
         if at < begin:
             yield Prose(line[at:begin])
         at = runs[closing][1]
-        yield Span(line[begin:at], _on_its_own(content, end - begin))
+        yield CodeSpan(line[begin:at], _on_its_own(content, end - begin))
         index = closing + 1
     if at < len(line) or not runs:
         yield Prose(line[at:])

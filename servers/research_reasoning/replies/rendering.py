@@ -16,7 +16,7 @@ MAX_TEXT_TOKENS: Final = 20_000
 """Estimated tokens of a text; models are cut off, or cut it off, at 25,000."""
 MAX_EVIDENCE: Final = 4
 """Quotes that are shown of one insight; all of them are in the structured result."""
-MAX_QUOTE_CHARS: Final = 400
+MAX_SHOWN_QUOTE_CHARS: Final = 400
 MAX_PATH_CHARS: Final = 200
 MAX_REASONS: Final = 30
 """Skipped documents whose reasons are shown."""
@@ -69,7 +69,11 @@ def _insight(number: int, insight: Insight, numbers: dict[str, int]) -> list[str
 
 def _evidence(item: Evidence, numbers: dict[str, int], claim: str) -> str:
     """Where a quote is and what it says, unless the claim says the same."""
-    quote = item.quote if len(item.quote) <= MAX_QUOTE_CHARS else item.quote[: MAX_QUOTE_CHARS - 1] + "…"
+    quote = (
+        item.quote
+        if len(item.quote) <= MAX_SHOWN_QUOTE_CHARS
+        else item.quote[: MAX_SHOWN_QUOTE_CHARS - 1] + "…"
+    )
     if item.lines is None:
         where = "is not in the document"
     else:

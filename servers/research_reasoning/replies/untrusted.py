@@ -5,7 +5,7 @@ import re
 from typing import Final
 
 from research_reasoning.replies import code_spans
-from research_reasoning.replies.code_spans import Block, Line, Span
+from research_reasoning.replies.code_spans import Block, CodeSpan, Line
 from research_shared.text.visible import visible
 
 
@@ -55,7 +55,7 @@ def neutralised_line(answer: str) -> str:
 def _neutralised_line(line: Line) -> str:
     pieces: list[str] = []
     for piece in line:
-        if isinstance(piece, Span):
+        if isinstance(piece, CodeSpan):
             pieces.append(piece.written())
         else:
             pieces += _prose(piece.raw)
