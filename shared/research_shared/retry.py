@@ -1,4 +1,4 @@
-"""Retry with exponential back-off, full jitter, `Retry-After` and one wall-clock deadline, on stamina."""
+"""Retry with exponential back-off, full jitter, `Retry-After` and one wall-clock deadline."""
 
 import random
 import re
@@ -7,21 +7,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from itertools import count
 from typing import TypeVar
 
 import anyio
-import structlog
 
 from research_shared.errors import DeadlineExceeded
+from research_shared.logs import get_logger
+
+log = get_logger("research.retry")
 
 T = TypeVar("T")
 Verdict = bool | float
-"""What to do after a failure: `False` give up, `True` back off, a number wait at least that many seconds."""
+"""What to do after a failure: `False` gives up, `True` backs off, a number waits at least that many seconds."""
 
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 MAX_RETRY_AFTER_S = 24 * 3600.0
-"""A server that asks for more than a day is not believed."""
+"""Longer waits that a server asks for are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class RetryPolicy:
     """How often and how long to try. Times are seconds; `deadline_s` bounds all attempts and waits together.
 
     The n-th wait is drawn from 0 to min(cap, base · 2ⁿ⁻¹) ("full jitter", AWS Architecture Blog, 2015-03-04).
-    `clock`, `random` and `sleep` are there to be replaced in tests; without `sleep`, stamina sleeps.
+    `clock`, `random` and `sleep` can be replaced in tests.
     """
 
     attempts: int = 3
@@ -41,7 +43,7 @@ class RetryPolicy:
     sleep: Callable[[float], Awaitable[None]] | None = None
 
     def delay(self, attempt: int, at_least: float = 0.0) -> float:
-        """The wait after the failure of this attempt (1-based)."""
+        """Return the seconds to wait after the failure of `attempt` (1-based), `at_least` or more."""
         backoff = self.random() * min(self.cap_s, self.base_s * 2.0 ** (attempt - 1))
         return max(at_least, backoff)
 
@@ -52,84 +54,43 @@ class RetryPolicy:
         verdict: Callable[[Exception], Verdict],
         before_retry: Callable[[int, float, Exception], Awaitable[None]] | None = None,
     ) -> T:
-        """Await `call(attempt)` until it succeeds or nothing more may be tried; the last failure is let through.
+        """Await `call(attempt)` (1-based) until it succeeds; raise its last failure when no attempt is left.
 
-        `before_retry(attempt, wait, error)` is told of a failure when it is retried, after the wait. Cancellation is never
-        retried.
+        `before_retry(attempt, wait, error)` is awaited between the wait and the next attempt. An attempt that reaches the
+        deadline is cancelled. Cancellation from outside is never retried.
 
         Raises:
-            DeadlineExceeded: the time was up before any attempt ended.
+            DeadlineExceeded: the deadline passed before any attempt ended.
         """
-        import stamina
-
-        _keep_stdout_clean()
         ends = self.clock() + self.deadline_s
-        pending: list[tuple[int, float, Exception]] = []
         last: Exception | None = None
-        attempted = 0
-
-        def decide(error: Exception) -> bool | float:
-            nonlocal last
-            if isinstance(error, _OutOfTimeError):
-                return False
-            last = error
-            answer = verdict(error)
-            if answer is False or attempted >= self.attempts:
-                return False
-            wait = self.delay(attempted, 0.0 if answer is True else float(answer))
-            if self.clock() + wait >= ends:
-                return False
-            pending.append((attempted, wait, error))
-            return wait if self.sleep is None else 0.0
-
-        async def once() -> T:
+        for attempt in count(1):
             remaining = ends - self.clock()
             if remaining <= 0:
-                raise _OutOfTimeError
-            with anyio.move_on_after(remaining):
-                return await call(attempted)
-            raise _OutOfTimeError
-
-        try:
-            async for attempt in stamina.retry_context(on=decide, attempts=self.attempts, timeout=None):
-                with attempt:
-                    if pending:
-                        failed, wait, error = pending.pop()
-                        if self.sleep is not None:
-                            await self.sleep(wait)
-                        if before_retry is not None:
-                            await before_retry(failed, wait, error)
-                    attempted = attempt.num
-                    return await once()
-        except _OutOfTimeError as error:
-            raise last or DeadlineExceeded("the work did not end within its time limit") from error
-        raise AssertionError("stamina either returns or raises")
-
-
-@cache
-def _keep_stdout_clean() -> None:
-    """Have retries logged by the standard library where nobody has set structlog up.
-
-    stamina logs through structlog, and structlog's own default is to print to stdout: where a stdio server speaks MCP.
-    """
-    from stamina import instrumentation
-    from stamina.instrumentation import LoggingOnRetryHook, StructlogOnRetryHook
-
-    if not structlog.is_configured():
-        instrumentation.set_on_retry_hooks(
-            LoggingOnRetryHook if hook.__module__ == StructlogOnRetryHook.hook_factory.__module__ else hook
-            for hook in instrumentation.get_on_retry_hooks()
-        )
-
-
-class _OutOfTimeError(Exception):
-    """The deadline passed while an attempt ran."""
+                break
+            try:
+                with anyio.move_on_after(remaining):
+                    return await call(attempt)
+                break  # cancelled at the deadline
+            except Exception as error:
+                last = error
+                asked = verdict(error)
+                if asked is False or attempt >= self.attempts:
+                    raise
+                wait = self.delay(attempt, at_least=0.0 if asked is True else asked)
+                if self.clock() + wait >= ends:
+                    raise
+            log.warning("retry scheduled", attempt=attempt, wait_s=round(wait, 3), error=repr(last))
+            await (self.sleep or anyio.sleep)(wait)
+            if before_retry is not None:
+                await before_retry(attempt, wait, last)
+        raise last or DeadlineExceeded("the work did not end within its time limit")
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """The seconds that a response asks to wait, from `retry-after-ms` or `Retry-After` (seconds or an HTTP date).
+    """Return the seconds that a response asks to wait, from `retry-after-ms` or `Retry-After` (seconds or an HTTP date).
 
-    None when it does not ask, or when what it asks is negative, not a number, or more than a day.
+    None if it does not ask, or asks for a negative time, more than a day, or something that is not a number.
     """
     value = headers.get("retry-after", "")
     wishes = (

@@ -92,7 +92,6 @@ LIBRARIES = {
     "research": "ours",
     "rich": "the terminal",
     "sse_starlette": "event streams",
-    "stamina": "retries",
     "structlog": "ours are made with it",
     "uvicorn": "the HTTP server; its access log is quiet",
     "watchfiles": "file changes, quiet",

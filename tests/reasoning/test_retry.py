@@ -161,7 +161,7 @@ assert anyio.run(lambda: RetryPolicy(base_s=0.0).run(call, verdict=lambda _e: Tr
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
     assert done.stdout == b""
-    assert b"retry_scheduled" in done.stderr
+    assert b"retry scheduled" in done.stderr
 
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
