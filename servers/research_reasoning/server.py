@@ -278,7 +278,7 @@ def build_reasoning_server(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(service.library)
             if service.provider is not None:
-                await stack.enter_async_context(service.provider.running())
+                await stack.enter_async_context(service.provider)
             yield {}
 
     server = new_server(

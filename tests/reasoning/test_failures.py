@@ -173,7 +173,7 @@ async def test_a_provider_outside_its_server_s_life_keeps_connections_for_the_ca
     model = ScriptedModel(always=lambda _kind, _text: Reply("an answer"))
     async with fake_provider(model) as fake:
         provider = Provider("openai", "m", base_url=fake.base_url("openai"), new_client=new_client)
-        async with provider.running():
+        async with provider:
             assert (await provider.call(body, 10)).text == "an answer"
         assert (await provider.call(body, 10)).text == "an answer"
     assert [client.is_closed for client in made] == [True, True]

@@ -1,8 +1,7 @@
 """A provider's model over HTTP, with the operator's key."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -14,6 +13,7 @@ from research_reasoning.models.breaker import CircuitBreaker
 from research_reasoning.models.concurrent import Unavailable
 from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
 from research_shared.retry import retry_after
+from research_shared.serving.lifespan import SharedLifespan
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """A response is read to here and no further."""
@@ -23,8 +23,11 @@ _SERVER_ERROR = 500
 
 
 @dataclass
-class Provider:
-    """Where completions come from. One instance serves all requests of a server; it holds nothing about any call."""
+class Provider(SharedLifespan):
+    """Client of a model provider. One instance serves all requests of a server and holds no state of any call.
+
+    Its connections stay open while a server or a call has entered it.
+    """
 
     kind: wire.WireFormat
     model: str
@@ -36,24 +39,15 @@ class Provider:
     new_client: Callable[[], httpx.AsyncClient] | None = None
     _client: httpx.AsyncClient | None = field(default=None, init=False)
     _limiter: anyio.CapacityLimiter | None = field(default=None, init=False)
-    _users: int = field(default=0, init=False)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Keep connections open for as long as the server runs, and beyond while a call needs them.
+    def _open(self) -> None:
+        self._client = (self.new_client or self._default_client)()
 
-        A server's lifespan ends with the first client in its own process, while others may go on.
-        """
-        client = self._client = self._client or (self.new_client or self._default_client)()
-        self._users += 1
-        try:
-            yield client
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._client = self._limiter = None
-                with anyio.CancelScope(shield=True):
-                    await client.aclose()
+    async def _close(self) -> None:
+        client, self._client, self._limiter = self._client, None, None
+        if client is not None:
+            with anyio.CancelScope(shield=True):
+                await client.aclose()
 
     def _default_client(self) -> httpx.AsyncClient:
         # A redirect would carry the documents' text, and perhaps the key, to a host that nobody configured.
@@ -63,9 +57,14 @@ class Provider:
             limits=httpx.Limits(max_connections=self.concurrency),
         )
 
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise RuntimeError("the provider has not been entered")
+        return self._client
+
     @property
     def limiter(self) -> anyio.CapacityLimiter:
-        """Bounds the calls under way over all requests."""
+        """Bounds the calls in flight over all requests."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self.concurrency)
         return self._limiter
@@ -109,8 +108,8 @@ class Provider:
     async def _post(self, body: Body, max_tokens: int) -> tuple[int, httpx.Headers, bytes]:
         secret = self.key.get_secret_value() if self.key is not None else None
         async with (
-            self.running() as client,
-            client.stream(
+            self,
+            self._connected().stream(
                 "POST",
                 wire.endpoint(self.kind, self.base_url),
                 json=wire.request(self.kind, self.model, body, max_tokens, self.base_url),

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from research_shared.access.globs import compile_pattern
@@ -28,6 +27,7 @@ from research_shared.reading.extraction import (
 from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, TOO_LARGE, UNAVAILABLE
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
+from research_shared.serving.lifespan import SharedLifespan
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -63,11 +63,11 @@ class _Flight:
     waiting: int = 0
 
 
-class Library:
+class Library(SharedLifespan):
     """Documents beneath the roots. One instance serves all requests of a process.
 
-    Use it as an asynchronous context manager; servers that share one enter it each, and the last one to leave
-    closes it. Without that it works too, and its processes end with it. `clock` and `wall_ns` are for tests.
+    Use it as an async context manager: each server that shares it enters it, and the last one to leave closes it.
+    Outside of that it works too; its worker processes then end with this process. `clock` and `wall_ns` are for tests.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class Library:
         self._flights: dict[Key, _Flight] = {}
         self._clock = clock
         self._wall_ns = wall_ns
-        self._entered = 0
         self._hits = 0
         self._misses = 0
 
@@ -95,16 +94,8 @@ class Library:
         """A library over the operator's roots, within the operator's limits."""
         return cls(RootsPolicy.from_settings(settings), Limits.from_settings(settings))
 
-    async def __aenter__(self) -> Self:
-        self._entered += 1
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._entered -= 1
-        if self._entered == 0:
-            await self._close()
+    def _open(self) -> None:
+        """Do nothing: worker processes start on first use."""
 
     async def _close(self) -> None:
         tasks = [flight.task for flight in self._flights.values()]
