@@ -280,7 +280,7 @@ async def test_a_document_that_timed_out_is_tried_again_after_a_while(
     for expected in (1, 1):
         assert await reason(library, "slow.pdf") == "timed out"
         assert library.stats.misses == expected
-    clock.now += library_module.RETRY_AFTER_S + 1
+    clock.now += library_module.TIMED_OUT_RETRY_S + 1
     assert await reason(library, "slow.pdf") == "timed out"
     assert library.stats.misses == 2
 

@@ -281,7 +281,7 @@ async def test_a_forgotten_worker_ends_its_process() -> None:
 
 
 async def test_a_process_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "STOP_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(worker_module, "WORKER_STOP_TIMEOUT_S", 0.05)
     worker = await Worker.start(MEMORY)
     os.kill(worker.pid, signal.SIGSTOP)
     await worker.stop()

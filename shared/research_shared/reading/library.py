@@ -36,8 +36,8 @@ __all__ = ["Library", "Limits", "Stats"]
 
 READ_ATTEMPTS = 3
 """How often a file that changes while it is read is read again."""
-RETRY_AFTER_S = 300.0
-"""How long a document that timed out is left alone."""
+TIMED_OUT_RETRY_S = 300.0
+"""How long a document that timed out is not read again."""
 SETTLED_NS = 20_000_000
 """A file changed more recently than this may change again without its time stamps showing it: kernels stamp files
 with the time of the last clock tick, up to 10 ms ago."""
@@ -46,7 +46,7 @@ MAX_FAILURES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the library holds and has done; sizes are bytes."""
+    """Metrics of a library. Sizes are bytes."""
 
     documents: int
     cached_bytes: int
@@ -57,7 +57,7 @@ class Stats:
 
 @dataclass(slots=True)
 class _Flight:
-    """An extraction under way, and how many wait for it."""
+    """An extraction in flight and the number of its waiters."""
 
     task: "asyncio.Task[DocumentText]"
     waiting: int = 0
@@ -106,17 +106,17 @@ class Library(SharedLifespan):
         self.forget()
 
     def forget(self) -> None:
-        """Let all texts go that are kept in memory, and what is known about unreadable documents."""
+        """Clear the cached texts and the cached reasons of unreadable documents."""
         self._texts.clear()
         self._failures.clear()
 
     @property
     def stats(self) -> Stats:
-        """Figures for metrics."""
+        """Return the current metrics."""
         return Stats(len(self._texts), self._texts.held_bytes, self._hits, self._misses, len(self._pool.pids))
 
     async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
-        """The documents within the current scope whose path matches, sorted by path.
+        """Return the documents within the current scope whose path matches, sorted by path.
 
         Raises:
             InvalidPattern: the pattern is too long or malformed.
@@ -150,11 +150,11 @@ class Library(SharedLifespan):
             raise
 
     async def stat(self, path: str) -> DocumentInfo:
-        """What a document is now: a cheap way to see whether it has changed or gone. Raises what `read` raises."""
+        """Return the current metadata of a document without reading its text. Raises what `read` raises."""
         return await asyncio.to_thread(self.roots.stat, path)
 
     async def read(self, path: str) -> DocumentText:
-        """The text of one document.
+        """Return the text of one document.
 
         Raises:
             DocumentNotFound: no such document within the current scope.
@@ -199,14 +199,14 @@ class Library(SharedLifespan):
         flight = _Flight(asyncio.create_task(self._extract(document), name=f"read {document.info.path}"))
         self._flights[key] = flight
 
-        def landed(task: "asyncio.Task[DocumentText]") -> None:
+        def finish(task: "asyncio.Task[DocumentText]") -> None:
             os.close(document.fd)
             if self._flights.get(key) is flight:
                 del self._flights[key]
             if not task.cancelled():
-                task.exception()  # every waiter may have left: then nobody else looks at it
+                task.exception()  # mark it as retrieved: every waiter may have left
 
-        flight.task.add_done_callback(landed)
+        flight.task.add_done_callback(finish)
         return flight
 
     async def _extract(self, document: OpenDocument) -> DocumentText:
@@ -244,10 +244,9 @@ class Library(SharedLifespan):
             raise Unreadable(UNAVAILABLE) from error
 
     async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
-        """The texts of those of these documents that are plain text and readable at once, in one thread.
+        """Read many plain-text documents in one thread, many times faster than `read` for small files.
 
-        Many times faster than `read` for many small files. What is missing from the result is for `read`, which says
-        what is wrong with it.
+        Other documents and unreadable ones are missing from the result; `read` reports the reason.
         """
         stop = threading.Event()
 
@@ -294,7 +293,7 @@ class Library(SharedLifespan):
         reason, since = self._failures.get(key, ("", 0.0))
         if not reason:
             return
-        if reason == TIMED_OUT and self._clock() - since > RETRY_AFTER_S:
+        if reason == TIMED_OUT and self._clock() - since > TIMED_OUT_RETRY_S:
             del self._failures[key]
             return
         raise _unreadable(path, reason)

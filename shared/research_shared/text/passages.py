@@ -7,8 +7,8 @@ from typing import Final
 
 from research_shared.documents import DocumentText
 
-TARGET_BYTES: Final = 1_200
-MAX_BYTES: Final = 2_000
+TARGET_PASSAGE_BYTES: Final = 1_200
+MAX_PASSAGE_BYTES: Final = 2_000
 
 # The line that follows a break and opens a block: a blank line, a code fence, a Markdown heading.
 _BLANK: Final = re.compile(rb"\n(?=[ \t]*\n)")
@@ -92,7 +92,9 @@ def _groups(text: DocumentText, target: int) -> Iterator[tuple[int, int, str]]:
     yield begin, len(data), heading
 
 
-def spans(text: DocumentText, *, target: int = TARGET_BYTES, limit: int = MAX_BYTES) -> list[Span]:
+def spans(
+    text: DocumentText, *, target: int = TARGET_PASSAGE_BYTES, limit: int = MAX_PASSAGE_BYTES
+) -> list[Span]:
     """Cut a document into passages of about `target` bytes, never within a line; blank lines at their ends are left out.
 
     A heading and a page begin a passage, a blank line may end one; only what is longer than `limit` is cut between
@@ -115,7 +117,9 @@ def spans(text: DocumentText, *, target: int = TARGET_BYTES, limit: int = MAX_BY
     return found
 
 
-def passages(text: DocumentText, *, target: int = TARGET_BYTES, limit: int = MAX_BYTES) -> list[Passage]:
+def passages(
+    text: DocumentText, *, target: int = TARGET_PASSAGE_BYTES, limit: int = MAX_PASSAGE_BYTES
+) -> list[Passage]:
     """The passages of a document in order, of about `target` and rarely over `limit` bytes."""
     return [_passage(text, span) for span in spans(text, target=target, limit=limit)]
 

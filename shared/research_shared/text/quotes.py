@@ -49,7 +49,7 @@ _WEIGHTS: Final = re.compile(rf"(?P<wide>[{_WIDE}])|[^\W_]")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class QuoteMatch:
     """Where a quote is: lines are 1-based and inclusive, `page` is that of the first one."""
 
     start_line: int
@@ -133,7 +133,7 @@ class QuoteFinder:
         )
         return text.replace("-", "").replace(_SOFT, ""), gaps
 
-    def find(self, quote: str) -> Found | None:
+    def find(self, quote: str) -> QuoteMatch | None:
         """The first place that holds the quote, or None when no place does or the quote is too short to show anything."""
         wanted = folded_quote(quote)
         if weight(wanted) < MIN_WEIGHT or len(wanted) > MAX_QUOTE:
@@ -141,7 +141,7 @@ class QuoteFinder:
         # A model that copies `exam-⏎ple` on one line writes `exam- ple`.
         return self._find(wanted) or self._find(_SPACED_HYPHEN.sub(_SOFT, wanted))
 
-    def _find(self, wanted: str) -> Found | None:
+    def _find(self, wanted: str) -> QuoteMatch | None:
         bare_wanted = wanted.replace("-", "").replace(_SOFT, "")
         text, starts = self._folded
         bare, gaps = self._bare
@@ -155,7 +155,7 @@ class QuoteFinder:
                 end = self._aligned(text, begin, wanted)
                 if end is not None and _ends_on_border(text, end):
                     first, last = (bisect_right(starts, offset) for offset in (begin, end - 1))
-                    return Found(first, last, self._document.page_of(first))
+                    return QuoteMatch(first, last, self._document.page_of(first))
                 compared += len(wanted)
             at = bare.find(bare_wanted, at + 1)
         return None

@@ -31,7 +31,7 @@ _SHARE = 1e-3
 
 _current: ContextVar["Activity | None"] = ContextVar("research_activity", default=None)
 
-Send = Callable[[float, float | None, str | None], Awaitable[None]]
+SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,7 +55,7 @@ class Activity:
     none: they say that the call has not ended, not that it goes on. `changed` is called after each change.
     """
 
-    def __init__(self, name: str, clock: Callable[[], float], send: Send | None = None) -> None:
+    def __init__(self, name: str, clock: Callable[[], float], send: SendProgress | None = None) -> None:
         self.name = name
         self.clock = clock
         self.session: object = None

@@ -17,8 +17,8 @@ log = get_logger("research.client")
 GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError, OSError)
 """What sending raises when nobody listens any more."""
 
-Level = Literal["debug", "info", "warning", "error"]
-Send = Callable[[FastMCP[Any], LoggingLevel, Any, str | None], Awaitable[None]]
+LogLevel = Literal["debug", "info", "warning", "error"]
+SendLog = Callable[[FastMCP[Any], LoggingLevel, Any, str | None], Awaitable[None]]
 """Sends a log line of a server: its level, its data and the name of its logger."""
 
 
@@ -93,7 +93,7 @@ class _PlainContext(Context):
 
 
 async def send_log(server: FastMCP[Any], level: LoggingLevel, data: Any, logger: str | None) -> None:
-    """Send one log notification to the client of the current request, if it wants lines of this level.
+    """SendLog one log notification to the client of the current request, if it wants lines of this level.
 
     `data` (JSON) arrives as it is: a sentence as a string.
     """
@@ -107,14 +107,14 @@ class ClientLog:
     """
 
     def __init__(
-        self, context: Context, name: str, *, sent: Iterable[str] = (), send: Send = send_log
+        self, context: Context, name: str, *, sent: Iterable[str] = (), send: SendLog = send_log
     ) -> None:
         self._context = context
         self._name = name
         self._sender = send
         self.sent = set(sent)
 
-    async def _send(self, level: Level, message: str, *, once: bool) -> None:
+    async def _send(self, level: LogLevel, message: str, *, once: bool) -> None:
         if once:
             mark = sha256(f"{level}:{message}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
             if mark in self.sent:

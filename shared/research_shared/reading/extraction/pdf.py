@@ -50,13 +50,13 @@ async def read_pdf(pool: WorkerPool, fd: int, limits: Limits) -> Extracted:
         Unreadable: there is no text in it, or none could be had within the limits.
     """
     async with pool.slot() as slot:
-        reading = _Reading(slot, fd, limits)
-        await reading.run()
+        extraction = _PdfExtraction(slot, fd, limits)
+        await extraction.run()
     # Joining is cheap for a paper and not for the largest text that is allowed, hence the thread.
-    return await asyncio.to_thread(reading.result)
+    return await asyncio.to_thread(extraction.result)
 
 
-class _Reading:
+class _PdfExtraction:
     def __init__(self, slot: Slot, fd: int, limits: Limits) -> None:
         self._slot = slot
         self._fd = fd
@@ -89,7 +89,7 @@ class _Reading:
             if clock() >= deadline:
                 return
             if self._progress is not None:
-                # Go on behind the page that did it.
+                # Continue after the page that failed.
                 self._progress.pages.append(None)
                 if len(self._progress.pages) >= self._wanted(self._progress):
                     return

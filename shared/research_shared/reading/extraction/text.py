@@ -11,7 +11,7 @@ from research_shared.reading.limits import Limits
 ENGINE = "text 1"
 """Raised whenever the same bytes come to be cut into lines in another way."""
 CHUNK = 1024 * 1024
-SAMPLE = 64 * 1024
+ENCODING_SAMPLE_BYTES = 64 * 1024
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -37,7 +37,7 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
         raise Unreadable(TOO_LARGE)
     digest = hashlib.sha256()
     chunk = os.pread(fd, min(CHUNK, size), 0)
-    encoding, mark = _encoding(chunk[:SAMPLE])
+    encoding, mark = _encoding(chunk[:ENCODING_SAMPLE_BYTES])
     lines = _Lines(encoding, limits.max_text_bytes)
     at = 0
     while at < size:

@@ -18,7 +18,7 @@ from research_shared.reading.extraction import _worker
 from research_shared.reading.threads import in_thread
 
 START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 1.0
+WORKER_STOP_TIMEOUT_S = 1.0
 _RECEIVE = 256 * 1024
 _NO_MEMORY = frozenset({-signal.SIGABRT, -signal.SIGKILL})
 """How a process ends for want of memory: native code aborts, or the system kills it."""
@@ -158,7 +158,7 @@ class Worker:
     async def _ended(self) -> int | None:
         """The exit status; negative for a signal."""
         try:
-            return await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
+            return await asyncio.to_thread(self._process.wait, WORKER_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return None
 
@@ -184,7 +184,7 @@ def _close(process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
 
 def _wait(process: "subprocess.Popen[bytes]") -> None:
     try:
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(WORKER_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
