@@ -1,7 +1,6 @@
-"""A few worker processes, started when they are needed, each reading one document at a time."""
+"""A pool of worker processes, started on first use. Each reads one document at a time."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,12 +40,12 @@ class Slot:
 
 
 class WorkerPool:
-    """At most `size` workers. Who comes first is served first."""
+    """At most `size` workers. Waiting callers are served in their order."""
 
     def __init__(self, size: int, memory_bytes: int) -> None:
         self._slots = tuple(Slot(memory_bytes) for _ in range(size))
         self._free = list(self._slots)
-        self._waiting: deque[asyncio.Future[Slot]] = deque()
+        self._turns = asyncio.Semaphore(size)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -55,34 +54,14 @@ class WorkerPool:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
-        """A slot of one's own, waited for if all are taken."""
-        taken = await self._take()
-        try:
-            yield taken
-        finally:
-            self._give_back(taken)
-
-    async def _take(self) -> Slot:
-        if self._free:
-            # One whose worker lives already is ready sooner.
-            self._free.sort(key=lambda slot: slot.live is not None)
-            return self._free.pop()
-        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_back(turn.result())
-            raise
-
-    def _give_back(self, slot: Slot) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(slot)
-                return
-        self._free.append(slot)
+        """Hold a slot for the block, waiting for one if all are taken."""
+        async with self._turns:
+            self._free.sort(key=lambda slot: slot.live is not None)  # a started worker is ready sooner
+            taken = self._free.pop()
+            try:
+                yield taken
+            finally:
+                self._free.append(taken)
 
     async def stop(self) -> None:
         """End all workers; those at work are killed. The pool can be used again afterwards."""
