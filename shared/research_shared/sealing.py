@@ -1,7 +1,7 @@
-"""How the state of a multi-round call is sealed on its way through the client.
+"""Sealing of the state of a multi-round call, which travels through the client.
 
-The outermost server on the wire seals, so a gateway and a server that stands alone need the same policy to take over
-each other's rounds: the same keys and the same audience.
+The outermost server seals. A gateway and a standalone server need the same keys and audience to continue each other's
+rounds.
 """
 
 from mcp.server.request_state import RequestStateSecurity
@@ -10,16 +10,16 @@ from research_shared.settings import Settings
 
 AUDIENCE = "research-assistant"
 STATE_TTL_S = 3600.0
-"""How long a client may take for one round.
+"""Seconds that a client may take for one round.
 
-A round asks up to 32 model calls, which a local model takes one after the other: as long as a tool may take in all.
+A local model works through the up to 32 model calls of a round one by one, so this is the time limit of a whole tool call.
 """
 
 
 def request_state_security(settings: Settings) -> RequestStateSecurity:
-    """The sealing policy: under the operator's keys, else under a key that only this process knows.
+    """Return the sealing policy with the operator's keys, or with a random key of this process.
 
-    The first key seals and every key opens, so that keys can be rotated without refusing calls under way.
+    The first key seals and every key opens, so keys can be rotated while calls are in flight.
     """
     keys = [key.get_secret_value() for key in settings.state_keys]
     if not keys:

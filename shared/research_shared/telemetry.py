@@ -1,6 +1,6 @@
-"""Facts about the call that is being served, for whoever keeps its record (the gateway's audit trail).
+"""Facts about the current call, for the gateway's audit trail.
 
-Whoever serves a call opens a collector; whatever works on the call records what it knows. Without a collector
+The server of a call opens a collector; code that works on the call records facts. Without a collector
 recording does nothing. Facts are metadata: never document text, prompts, answers or keys.
 """
 
@@ -14,7 +14,7 @@ _facts: ContextVar[dict[str, Any] | None] = ContextVar("research_facts", default
 
 @contextmanager
 def collecting() -> Iterator[dict[str, Any]]:
-    """Collect what the enclosed work records, tasks that it starts included; an outer collector gets it as well."""
+    """Collect the facts recorded in the block and in tasks it starts. An outer collector gets them as well."""
     facts: dict[str, Any] = {}
     outer = _facts.get()
     token = _facts.set(facts)

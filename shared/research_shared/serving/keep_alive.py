@@ -1,4 +1,4 @@
-"""Keeps the HTTP connection of a request alive while its answer is being worked on."""
+"""Keeps the HTTP connection of a request alive until its answer is ready."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from research_shared.logs import get_logger
 log = get_logger("research.serving")
 
 EVERY_S = 10.0
-"""How long a response may be silent. Less than the 15 s after which the MCP SDK begins to send comments of its own."""
+"""Longest silence of a response. Below the 15 s after which the MCP SDK sends comments of its own."""
 
 COMMENT = b": still working\r\n\r\n"
 _STREAM = b"text/event-stream"
@@ -23,11 +23,12 @@ _STREAM_HEADERS = [
 
 
 class KeepAlive:
-    """An ASGI application that lets no answer be silent for longer than `every_s` seconds.
+    """ASGI middleware that sends something at least every `every_s` seconds while a response is pending.
 
-    An event stream gets a comment, which clients skip. A request of 2026-07-28 or later that has no answer yet is
-    answered with an event stream: its answer, which would have been JSON, follows as an event, as the protocol allows.
-    Anything else is left as it is: before 2026-07-28 answers are event streams from the start, and may bring a session. It works below the protocol, so it reaches clients that ask for no progress.
+    An event stream gets a comment, which clients skip. A pending request of 2026-07-28 or later is answered with an event
+    stream: the JSON answer follows as an event, as the protocol allows. Other responses pass unchanged: before
+    2026-07-28 answers are event streams from the start, and may open a session. It works below the protocol, so it also
+    serves clients that ask for no progress.
     """
 
     def __init__(self, app: ASGIApp, *, every_s: float = EVERY_S) -> None:
@@ -47,7 +48,7 @@ class KeepAlive:
 
 
 class _Response:
-    """One response on its way to the client."""
+    """State of one response."""
 
     def __init__(self, scope: Scope, send: Send, every_s: float) -> None:
         self._send = send
@@ -61,16 +62,16 @@ class _Response:
             and "text/event-stream" in headers.get("accept", "")
         )
         self._read = False
-        """Whether the request has been read: before that, it is the client that keeps the connection waiting."""
+        """Whether the whole request has been received. Before that, the client is the one to send."""
         self._started = self._streams = self._ended = False
         self._held: list[bytes] | None = None
-        """The parts of a JSON answer that is to become an event; None when the answer is sent as it comes."""
+        """Chunks of a JSON answer that is sent as an event once complete; None if chunks are passed on."""
         self._sent_at = self._loop.time()
         self._sending: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(every_s, self._look)
 
     def receiving(self, receive: Receive) -> Receive:
-        """The request's messages, watched for their end."""
+        """Return `receive`, watched for the end of the request."""
 
         async def watched() -> Message:
             message = await receive()
@@ -120,7 +121,7 @@ class _Response:
         self._timer = self._loop.call_later(self._every_s, self._look)
 
     async def send(self, message: Message) -> None:
-        """Pass on what the application sends, as an event where a stream has begun meanwhile."""
+        """Pass on a message of the application, as an event if a stream has been opened meanwhile."""
         async with self._lock:
             self._sent_at = self._loop.time()
             if message["type"] == "http.response.start":
@@ -154,7 +155,7 @@ class _Response:
 
 
 def as_event(answer: bytes) -> bytes:
-    r"""A JSON answer as a server-sent event; nothing stays nothing.
+    r"""Return a JSON answer as a server-sent event. An empty answer stays empty.
 
     >>> as_event(b'{"jsonrpc": "2.0"}')
     b'event: message\r\ndata: {"jsonrpc": "2.0"}\r\n\r\n'

@@ -1,4 +1,4 @@
-"""What pages in a browser and careless URLs need of an HTTP server: CORS headers, and `/mcp/` besides `/mcp`."""
+"""ASGI middleware for browsers and lenient URLs: CORS headers, and `/mcp/` as an alias of `/mcp`."""
 
 import fnmatch
 import re
@@ -10,39 +10,39 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 METHODS = ("GET", "POST", "DELETE")
 EXPOSED_HEADERS = ("Mcp-Session-Id", "WWW-Authenticate", "Retry-After")
-"""Response headers that a page may read: the session of the older protocol era, and why it was turned away."""
+"""Response headers that a page may read: the session id of older protocol versions, and why a request was refused."""
 _DEFAULT_PORT = re.compile(r"^(http://.*):80$|^(https://.*):443$")
 
 
 class TrailingSlash:
-    """Serves `path` under `path/` too. The router would redirect, and clients do not send a POST again."""
+    """Serves `path` under `path/` too. The router would redirect, and clients do not repeat a POST."""
 
     def __init__(self, app: ASGIApp, path: str) -> None:
         self.app = app
         self.path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, under the path that is served."""
+        """Pass the request on under `path`."""
         if scope["type"] == "http" and scope["path"] == f"{self.path}/":
             scope = {**scope, "path": self.path, "raw_path": self.path.encode()}
         await self.app(scope, receive, send)
 
 
 def origin_pattern(origins: Sequence[str]) -> str:
-    """The expression that an allowed origin matches in whole, written as browsers write it.
+    """Return the regular expression that matches an allowed origin as browsers write it.
 
-    `*` stands for anything, as it does for the check of the origin that comes before. Case, a slash at the end and the
-    port that the scheme implies do not matter.
+    `*` matches anything, as in the origin check before. Case, a trailing slash and the default port of the scheme are
+    ignored.
     """
     written = (origin.strip().rstrip("/").lower() for origin in origins)
     return "|".join(fnmatch.translate(_DEFAULT_PORT.sub(r"\1\2", origin)) for origin in written)
 
 
 def web_middleware(path: str, allowed_origins: Sequence[str]) -> list[Middleware]:
-    """The ASGI middleware of a server at `path`: pages of `allowed_origins` may call it, and no others.
+    """Return the ASGI middleware of a server at `path` that only pages of `allowed_origins` may call.
 
-    They may send any header. Which ones clients send depends on the protocol era and on the tools (`Mcp-Param-…`), and
-    a page whose origin is allowed is trusted with all of them. Cookies are not among what is allowed.
+    They may send any header: the headers of clients depend on the protocol version and on the tools (`Mcp-Param-…`), and
+    a page of an allowed origin is trusted with all of them. Cookies are not allowed.
     """
     middleware = [Middleware(TrailingSlash, path=path)]
     if allowed_origins:

@@ -1,8 +1,8 @@
-"""Finding a quote again: is what the model calls a quote in the document, word for word, and where.
+"""Verifies quotes: whether a document contains a quote word for word, and where.
 
-Folded on both sides: runs of white space, line and page breaks, hyphenation at line ends, ligatures, curly quotes,
-invisible characters, and accents whether written as one character with their letter or as two. Nothing else is: letters, digits, punctuation and case must agree, and a quote begins and ends
-at the border of a word or number, because "able to" in "unable to" shows nothing.
+Both sides are normalised: runs of white space, line and page breaks, hyphenation at line ends, ligatures, curly quotes,
+invisible characters, and composed or decomposed accents. Everything else must match: letters, digits, punctuation and
+case. A quote begins and ends at the border of a word or number, because "able to" in "unable to" proves nothing.
 """
 
 import re
@@ -17,19 +17,19 @@ from research_shared.documents import DocumentText
 from research_shared.text.visible import visible
 
 MIN_WEIGHT: Final = 12
-"""Letters and digits that a quote needs to show anything; a Chinese, Japanese or Korean character counts three."""
+"""Minimum letters and digits of a quote; a Chinese, Japanese or Korean character counts three."""
 
 MAX_QUOTE: Final = 2_000
-"""Characters of the longest quote that is looked for."""
+"""Maximum length of a quote in characters."""
 
 MAX_PLACES: Final = 10_000
-"""Places with the letters of a quote that are looked at; behind them it counts as not found."""
+"""Candidate places that are compared before a quote counts as not found."""
 
 MAX_COMPARED: Final = 500_000
-"""Characters compared at those places, for the same end: a hostile document cannot hold the server up."""
+"""Characters compared at those places, to bound the work on a hostile document."""
 
 _SOFT: Final = "\x00"
-"""Stands in the folded text for a hyphen at a line's end, which may belong to the word or only to the line."""
+"""Marks a hyphen at a line end in the folded text. It may belong to the word or only to the line break."""
 
 _FOLDS: Final = str.maketrans(
     {
@@ -66,9 +66,9 @@ def _folded_characters(text: str) -> str:
 
 
 def folded_quote(quote: str) -> str:
-    """A quote as it is compared: one line, without what folding removes and without surrounding quotation marks.
+    """Return a quote as it is compared: one folded line without surrounding quotation marks.
 
-    A hyphen at the end of one of its own lines becomes the mark that line-end hyphens have in the folded document.
+    A hyphen at the end of one of its lines becomes the mark of line-end hyphens.
     """
     text = _folded_characters(quote.replace("\x00", "")).strip()
     text = _SPACE.sub(" ", _LINE_END_HYPHEN.sub(_SOFT, text))
@@ -79,19 +79,19 @@ def folded_quote(quote: str) -> str:
 
 
 def weight(folded: str) -> int:
-    """How much a folded quote says, in letters and digits."""
+    """Return the letters and digits of a folded quote, wide characters counted three times."""
     return sum(3 if match["wide"] else 1 for match in _WEIGHTS.finditer(folded))
 
 
 class QuoteFinder:
-    """One document, folded once, in which quotes are looked for."""
+    """Finds quotes in one document, which is folded once."""
 
     def __init__(self, text: DocumentText) -> None:
         self._document = text
 
     @cached_property
     def _folded(self) -> tuple[str, "array[int]"]:
-        """The folded text, and where each line begins in it."""
+        """The folded text and the offset of each line in it."""
         parts: list[str] = []
         starts = array("Q")
         at = 0
@@ -126,7 +126,7 @@ class QuoteFinder:
 
     @cached_property
     def _bare(self) -> tuple[str, "array[int]"]:
-        """The folded text without any hyphen, and where in it hyphens are missing."""
+        """The folded text without hyphens, and the offsets of the removed ones."""
         text, _ = self._folded
         gaps = array(
             "Q", (match.start() - index for index, match in enumerate(re.finditer(f"[-{_SOFT}]", text)))
@@ -134,7 +134,7 @@ class QuoteFinder:
         return text.replace("-", "").replace(_SOFT, ""), gaps
 
     def find(self, quote: str) -> QuoteMatch | None:
-        """The first place that holds the quote, or None when no place does or the quote is too short to show anything."""
+        """Return the first place of the quote, or None if there is none or the quote is too short or too long."""
         wanted = folded_quote(quote)
         if weight(wanted) < MIN_WEIGHT or len(wanted) > MAX_QUOTE:
             return None
@@ -162,7 +162,7 @@ class QuoteFinder:
 
     @staticmethod
     def _aligned(text: str, begin: int, wanted: str) -> int | None:
-        """Where `wanted` ends in `text` when it begins at `begin`, hyphens compared exactly except at line ends."""
+        """Return where `wanted` ends in `text` if it begins at `begin`. Hyphens must match, except at line ends."""
         at = begin
         for char in wanted:
             if at < len(text) and text[at] == _SOFT:

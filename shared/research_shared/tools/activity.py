@@ -1,7 +1,7 @@
-"""What a tool call waits for, and what its client has been told: shared by everything that works on the call.
+"""What a tool call waits for and the progress its client knows. Shared by all code that works on the call.
 
-`Heartbeat` tells the client what is waited for, the gateway's `TimeLimit` asks whether the call is still alive, and
-whatever waits says so:
+`Heartbeat` reports the wait to the client, and the gateway's `TimeLimit` asks whether the call is still alive. Code that
+waits declares it:
 
     with waiting("the model: the summary of a.pdf", limit_s=600):
         answer = await model.ask(prompt)
@@ -20,14 +20,14 @@ from fastmcp.server.dependencies import FastMCPRequestContext
 from fastmcp.server.middleware import MiddlewareContext
 
 MAX_NAME = 200
-"""Characters of what is waited for that a message shows."""
+"""Characters of a wait's description that a message shows."""
 
 _SEND = "send_progress_notification"
 _UNASKED = "research-unasked-progress"
-"""Stands for the progress token of a client that has not asked to be told."""
+"""Progress token used when the client sent none."""
 
-_SHARE = 1e-3
-"""How much of the way to the next whole step one heartbeat takes."""
+_BEAT_FRACTION = 1e-3
+"""Fraction of the distance to the next whole step that one heartbeat adds."""
 
 _current: ContextVar["Activity | None"] = ContextVar("research_activity", default=None)
 
@@ -38,8 +38,8 @@ SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 class Wait:
     """Something that a call waits for. Times are seconds.
 
-    With `limit_s`, what is waited for ends by itself within that time. `own_beats` says that it reports progress by
-    itself while it takes long.
+    `limit_s` is the time within which the wait ends by itself. `own_beats` is true if the awaited party reports progress
+    itself.
     """
 
     what: str
@@ -49,23 +49,23 @@ class Wait:
 
 
 class Activity:
-    """One tool call, as seen from outside: what it waits for, when it last gave a sign of life, what it has reported.
+    """One tool call as seen from outside: its waits, its last sign of life, its reported progress.
 
-    Signs of life are a progress report of the tool, and the end of a wait that has a limit of its own. Heartbeats are
-    none: they say that the call has not ended, not that it goes on. `changed` is called after each change.
+    Signs of life are a progress report of the tool and the end of a wait with a limit of its own. Heartbeats are not: they
+    show that the call has not ended, not that it advances. Each callback of `changed` runs after each change.
     """
 
     def __init__(self, name: str, clock: Callable[[], float], send: SendProgress | None = None) -> None:
         self.name = name
         self.clock = clock
         self.session: object = None
-        """The session object of the request, which the SDK makes for each request. None for a call from within."""
+        """The session object that the SDK makes for each request. None for an internal call."""
         self.send = send
-        """Tells the client. None when the client has not asked to be told."""
+        """Sends a progress notification. None if the client did not ask for progress."""
         self.beating = False
-        """Whether a heartbeat looks after this call."""
+        """Whether a `Heartbeat` already serves this call."""
         self.value = -math.inf
-        """The progress that the client knows of."""
+        """The progress that the client was last told."""
         self.total: float | None = None
         self.begun_at = self.told_at = self.alive_at = clock()
         self.changed: list[Callable[[], None]] = []
@@ -74,22 +74,22 @@ class Activity:
 
     @property
     def alive_until(self) -> float:
-        """Until when the call is known to be alive without giving another sign of life."""
+        """Time until which the call counts as alive without another sign of life."""
         ends = (wait.since + wait.limit_s for wait in self._waits if wait.limit_s is not None)
         return max([self.alive_at, *ends])
 
     @property
     def has_own_beats(self) -> bool:
-        """Whether something is waited for that reports progress by itself."""
+        """Whether any current wait reports progress itself."""
         return any(wait.own_beats for wait in self._waits)
 
     def begin(self, wait: Wait) -> None:
-        """Note that something is waited for from now on."""
+        """Add a wait."""
         self._waits[wait] = None
         self._tell()
 
     def end(self, wait: Wait) -> None:
-        """Note that the waiting is over."""
+        """Remove a wait."""
         self._waits.pop(wait, None)
         if wait.limit_s is not None:
             self.alive_at = self.clock()
@@ -100,12 +100,12 @@ class Activity:
             told()
 
     def expect(self, total: float, reached: float) -> None:
-        """Note how many steps the call has, and how many of them its client knows from an earlier round."""
+        """Set the number of steps, and how many the client was told in an earlier round."""
         self.total = total if self.total is None else self.total
         self.value = max(self.value, reached)
 
     def message(self) -> str:
-        """What is waited for longest, and since how many seconds."""
+        """Return a message about the longest wait and its seconds."""
         now = self.clock()
         first = next(iter(self._waits), Wait(self.name, self.begun_at))
         others = max(0, len(self._waits) - 1)
@@ -114,7 +114,7 @@ class Activity:
         return f"waiting for {what}{more} ({now - first.since:.0f} s)"
 
     async def report(self, value: float, total: float | None, message: str | None) -> None:
-        """Tell the client what the tool reports, above what it knows from heartbeats. What never rose stays as it is."""
+        """Send the tool's progress, raised above earlier heartbeats. A value that did not rise is sent unchanged."""
         self.alive_at = self.told_at = self.clock()
         self._tell()
         self.total = total
@@ -126,7 +126,7 @@ class Activity:
             await self.send(value, total, message)
 
     async def beat(self) -> None:
-        """Tell the client what is waited for, a little above what it was told last and below the next whole step."""
+        """Send a heartbeat: slightly above the last value and below the next whole step."""
         self.told_at = self.clock()
         value = self._above(max(self.value, 0.0))
         if value is None or self.send is None:
@@ -135,12 +135,12 @@ class Activity:
         await self.send(value, self.total, self.message())
 
     def _above(self, value: float) -> float | None:
-        """A value between this one and the next whole step or the total; None when there is none."""
+        """Return a value above this one, below the next whole step and the total; None if there is none."""
         if not math.isfinite(value):
             return None
         step = math.floor(value) + 1.0
         end = step if self.total is None else min(step, self.total)
-        above = value + (end - value) * _SHARE
+        above = value + (end - value) * _BEAT_FRACTION
         short = round(above, 4)
         if value < short < end:
             return short
@@ -149,10 +149,10 @@ class Activity:
 
 @contextmanager
 def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False) -> Iterator[None]:
-    """Say what the current tool call waits for while the block lasts. Outside of a call it does nothing.
+    """Declare what the current tool call waits for during the block. Outside of a call it does nothing.
 
-    What the client is told reads "waiting for `what` (40 s)", so `what` must be something that it may know. Give
-    `limit_s` (seconds) only to what ends by itself within that time: the call's own time limit stands still meanwhile.
+    The client is told "waiting for `what` (40 s)", so `what` must not be secret. Pass `limit_s` (seconds) only if the wait
+    ends by itself within that time: the call's own time limit is paused meanwhile.
     """
     activity = _current.get()
     if activity is None:
@@ -167,7 +167,7 @@ def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False)
 
 
 def activity_of(context: Context) -> Activity | None:
-    """The activity of the request that a context belongs to, if somebody observes it."""
+    """Return the activity of the context's request, or None if it is not observed."""
     activity = _current.get()
     if activity is None:
         return None
@@ -177,7 +177,7 @@ def activity_of(context: Context) -> Activity | None:
 
 @contextmanager
 def observed(context: MiddlewareContext[Any]) -> Iterator[Activity]:
-    """The activity of the tool call that is being served, from here down to servers that are mounted below."""
+    """Observe the current tool call, mounted servers included."""
     request = context.fastmcp_context.request_context if context.fastmcp_context is not None else None
     current = _current.get()
     if current is not None and (request is None or current.session is request.session):
@@ -197,10 +197,10 @@ def observed(context: MiddlewareContext[Any]) -> Iterator[Activity]:
 
 @contextmanager
 def _hearing(request: FastMCPRequestContext, activity: Activity) -> Iterator[None]:
-    """Have the activity hear each progress report of this request, and pass it on.
+    """Route the progress reports of this request through its activity.
 
-    The SDK makes a session object for each request, so what is hung on it is seen by this request alone. A tool
-    reports only if there is a progress token: a client without one is given one here, and is not told.
+    The SDK makes a session object for each request, so the replaced method affects this request alone. A tool reports only
+    with a progress token: a request without one gets one here, and its reports are not sent.
     """
     session = activity.session = request.session
     send = getattr(session, _SEND)

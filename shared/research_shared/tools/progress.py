@@ -1,4 +1,4 @@
-"""What a tool tells its client while it works: progress and log lines, neither of which can make the tool fail."""
+"""Progress and log notifications of a tool. A failure to deliver them never fails the tool."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
@@ -15,17 +15,17 @@ from research_shared.tools.activity import activity_of
 
 log = get_logger("research.client")
 GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError, OSError)
-"""What sending raises when nobody listens any more."""
+"""Exceptions that sending raises after the client has disconnected."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 SendLog = Callable[[FastMCP[Any], LoggingLevel, Any, str | None], Awaitable[None]]
-"""Sends a log line of a server: its level, its data and the name of its logger."""
+"""Sends a log notification: server, level, data, logger name."""
 
 
 class Progress:
-    """Reports progress that only ever rises, also over the rounds of one logical call.
+    """Reports progress that never decreases, over all rounds of one logical call.
 
-    `total` is the number of steps. `reached` is where an earlier round ended: what lies at or below it was reported.
+    `total` is the number of steps. `reached` is the progress at the end of an earlier round.
     """
 
     def __init__(self, context: Context, total: float, *, reached: float = 0.0) -> None:
@@ -38,11 +38,11 @@ class Progress:
 
     @property
     def reached(self) -> float:
-        """How far the client knows the call to be, heartbeats included. A later round goes on from here."""
+        """The progress that the client was last told, heartbeats included. The next round continues from it."""
         return self._own if self._activity is None else max(self._own, self._activity.value)
 
     async def to(self, value: float, message: str) -> None:
-        """Report `value` steps out of the total, unless that much was reported before."""
+        """Report `value` steps out of the total, unless at least that was reported before."""
         value = min(value, self.total)
         if value <= self._own:
             return
@@ -53,12 +53,12 @@ class Progress:
             log.debug("the client is gone; progress is not delivered", error=type(error).__name__)
 
     async def step(self, message: str) -> None:
-        """Report one whole step more."""
+        """Report one more whole step."""
         await self.to(float(int(self.reached)) + 1, message)
 
 
 class _PlainSession:
-    """A session that sends what it was made with in place of the `{"msg", "extra"}` that FastMCP's `Context.log` sends."""
+    """Session wrapper that sends `data` in place of the `{"msg", "extra"}` of FastMCP's `Context.log`."""
 
     def __init__(self, session: ServerSession, data: Any) -> None:
         self._session = session
@@ -81,7 +81,7 @@ class _PlainSession:
 
 
 class _PlainContext(Context):
-    """A context for one log line. `Context.log` knows which level a client asked for, in each protocol's own way."""
+    """Context for one log notification. `Context.log` knows the level that a client asked for in either protocol."""
 
     def __init__(self, server: FastMCP[Any], data: Any) -> None:
         super().__init__(server)
@@ -95,15 +95,15 @@ class _PlainContext(Context):
 async def send_log(server: FastMCP[Any], level: LoggingLevel, data: Any, logger: str | None) -> None:
     """SendLog one log notification to the client of the current request, if it wants lines of this level.
 
-    `data` (JSON) arrives as it is: a sentence as a string.
+    `data` (JSON) is sent unchanged; a sentence is a string.
     """
     await _PlainContext(server, data).log(data if isinstance(data, str) else repr(data), level, logger)
 
 
 class ClientLog:
-    """Sends log lines to the client, each one plain sentence.
+    """Sends log notifications to the client, each one plain sentence.
 
-    `sent` holds the marks of lines that an earlier round sent: they stay unsent. `send` is for tests.
+    `sent` holds marks of the notifications of earlier rounds, which are not repeated. `send` is for tests.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class ClientLog:
             log.debug("the client is gone; a log line is not delivered", error=type(error).__name__)
 
     async def info(self, message: str, *, once: bool = False) -> None:
-        """Tell what is being done; with `once`, at most once in all rounds of the call."""
+        """Log what is being done; with `once`, at most once in all rounds of the call."""
         await self._send("info", message, once=once)
 
     async def warning(self, message: str, *, once: bool = False) -> None:
-        """Tell what the result lacks."""
+        """Log what the result lacks."""
         await self._send("warning", message, once=once)
 
     async def error(self, message: str, *, once: bool = False) -> None:
-        """Tell what failed."""
+        """Log what failed."""
         await self._send("error", message, once=once)
