@@ -1,4 +1,4 @@
-"""One tool call (or one round of it): everything the reasoning needs, whichever route answers."""
+"""Context of one tool call or one of its rounds, independent of the route."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from research_shared.tools.activity import waiting
 from research_shared.tools.progress import ClientLog, Progress
 
 _DIGEST = 12
-"""Characters of a digest that tell two versions of a document apart."""
+"""Characters of a digest that identify a version of a document."""
 
 _NAMED = 5
-"""So many are named in a warning; the rest is counted."""
+"""Items that a warning names; the rest is counted."""
 
 Tell = Callable[[int, PromptOutcome], Awaitable[None]]
 
@@ -40,11 +40,11 @@ class Call:
 
     @property
     def boundary(self) -> str:
-        """The mark around untrusted text: 128 random bits, the same in all rounds of a call."""
+        """Mark around untrusted text: 128 random bits, the same in all rounds of a call."""
         return self.ledger.boundary
 
     async def read(self, path: str) -> DocumentText:
-        """The text of a document. A change since an earlier round is told, because what rests on it starts again."""
+        """Return the text of a document. Warn the client if it changed since an earlier round: its part starts again."""
         with waiting(path, limit_s=self.library.limits.document_timeout_s):
             text = await self.library.read(path)
         digest = text.digest[:_DIGEST]
@@ -54,9 +54,9 @@ class Call:
         return text
 
     async def announce(self, *steps: tuple[Sequence[Cost], int]) -> None:
-        """Log what the call is expected to cost, before its first model call.
+        """Log the expected cost of the call, before its first model call.
 
-        Each step is what it asks at once and the rounds that it leaves to later ones, and waits for the one before.
+        Each step is a pair: the costs of its concurrent calls, and the rounds reserved for later steps. Steps run in turn.
         """
         if self.model.route == "extractive":
             await self.client.info("no model is used: sentences are chosen from the documents", once=True)
@@ -74,10 +74,10 @@ class Call:
     async def ask(
         self, prompts: Sequence[Prompt], *, reserve: int = 0, tell: Tell | None = None
     ) -> list[PromptOutcome]:
-        """The outcomes of prompts, asked all at once; each is logged and counted once in all rounds.
+        """Return the outcomes of prompts, asked concurrently. Each is logged and counted once in all rounds.
 
-        An answer that is not of the form that was asked for gets its one repair, whose outcome takes its place. `tell`
-        hears of each outcome as soon as nothing more will be asked, `reserve` is the number of rounds later steps need.
+        A malformed answer gets one repair, whose outcome replaces it. `tell` receives each final outcome at once.
+        `reserve` is the number of rounds that later steps need.
         """
         current = list(prompts)
 
@@ -91,12 +91,12 @@ class Call:
                 await tell(index, outcome)
             return repair
 
-        # While a later step is to come, one call's worth is kept back for it.
+        # One call's input is reserved for a later step.
         ceiling = self.budget.request_tokens - (self.budget.call_tokens if reserve > 1 else 0)
         first = {prompt.key: prompt.expected_tokens for prompt in prompts}
 
         def spend(key: str, attempt: int, tokens: int) -> bool:
-            # Nothing is tried again or repaired with what others need to be asked at all.
+            # Retries and repairs must not use the tokens of prompts that have not been asked yet.
             more = attempt > 1 or key not in first
             held = sum(size for other, size in first.items() if other not in self.ledger.spent) if more else 0
             return self.ledger.spend(key, attempt, tokens, ceiling - held)
@@ -129,7 +129,7 @@ class Call:
             await self.client.warning(f"the model's answer for {prompt.label} was cut at its length limit")
 
     def _count(self, prompt: Prompt, attempts: int, reported: int | None = None) -> None:
-        """Add a model call to what the call has cost; `reported` input tokens replace the estimate of one attempt."""
+        """Add a model call to the usage. `reported` input tokens replace the estimate of one attempt."""
         usage = self.ledger.usage
         paid, cost = self.ledger.spent.get(prompt.key, (0, 0))
         usage.model_calls += attempts > 0
@@ -137,7 +137,7 @@ class Call:
         usage.input_tokens += cost if reported is None else cost - cost // max(1, paid) + reported
 
     def model_warnings(self) -> list[str]:
-        """What the result has to say about who answered, and about answers that stopped at their length limit."""
+        """Return warnings about a fallback of the model and about answers cut at their length limit."""
         told = [UNANSWERED] if self.ledger.client_given_up else []
         if cut := self.ledger.cut:
             more = f" and {len(cut) - _NAMED} more" if len(cut) > _NAMED else ""
@@ -146,7 +146,7 @@ class Call:
         return told
 
     def usage(self) -> Usage:
-        """What the call has cost up to now."""
+        """Return the usage so far."""
         spent = self.ledger.usage
         return Usage(
             model_calls=spent.model_calls,
@@ -163,10 +163,10 @@ class Call:
 
 
 def completed(outcome: PromptOutcome) -> Completion:
-    """The answer, or its error raised.
+    """Return the answer.
 
     Raises:
-        ModelError: there is no answer.
+        ModelError: the outcome is an error.
     """
     if isinstance(outcome, ModelError):
         raise outcome

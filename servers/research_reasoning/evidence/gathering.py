@@ -1,4 +1,4 @@
-"""What each document says about the question: asked of a model, one prompt a document, and checked by the server."""
+"""Gathers evidence: asks the model what each document says about the question, and verifies the quotes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ COMBINATION_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A quote with its place, or without one when it was not found."""
+    """A quote with its place. The place is None if the quote was not found."""
 
     text: str
     start_line: int | None
@@ -33,13 +33,13 @@ class Quote:
 
     @property
     def verified(self) -> bool:
-        """Whether the document holds it."""
+        """Whether the document contains the quote."""
         return self.start_line is not None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedFinding:
-    """A finding whose quotes have been looked for."""
+    """A finding with verified or rejected quotes."""
 
     claim: str
     quotes: tuple[Quote, ...]
@@ -47,7 +47,7 @@ class CheckedFinding:
 
 @dataclass(frozen=True, slots=True)
 class DocumentEvidence:
-    """What one document gave. `notes` is an answer that was no JSON, as prose; `failure` says why there is none."""
+    """Evidence from one document. `notes` is the prose of an answer that was not JSON; `failure` is the reason if there is none."""
 
     path: str
     findings: tuple[CheckedFinding, ...] = ()
@@ -56,14 +56,14 @@ class DocumentEvidence:
     failure: str | None = None
 
     def packed(self) -> dict[str, Any]:
-        """The evidence as JSON."""
+        """Return the evidence as JSON."""
         kept = asdict(self)
         kept["covered"] = self.covered.model_dump(mode="json") if self.covered else None
         return kept
 
     @classmethod
     def unpacked(cls, kept: dict[str, Any]) -> "DocumentEvidence":
-        """The evidence that `packed` made."""
+        """Return the evidence from the output of `packed`."""
         found = tuple(
             CheckedFinding(item["claim"], tuple(Quote(**quote) for quote in item["quotes"]))
             for item in kept["findings"]
@@ -73,7 +73,7 @@ class DocumentEvidence:
 
 
 class EvidenceTask:
-    """The question put to one document."""
+    """The evidence prompt of one document, and its result."""
 
     def __init__(
         self, call: Call, text: DocumentText, question: str, plan: DepthPlan, per_document_tokens: int
@@ -86,7 +86,7 @@ class EvidenceTask:
         self._per_document_tokens = per_document_tokens
         self._selected: tuple[Shown, str] | None = None
         self.prose: str | None = None
-        """The model's first answer, when it was not the JSON that was asked for."""
+        """The model's first answer if it was not valid JSON."""
         self.key = key_of(
             prompts.PROMPTS_VERSION,
             "evidence",
@@ -100,7 +100,7 @@ class EvidenceTask:
         self.shown_key = f"shown:{self.key}"
 
     async def selected(self) -> tuple[Shown, str]:
-        """What the model is shown, and the outline of the rest. The same in every round."""
+        """Return what the model is shown, and the outline of the rest. The same in every round."""
         if self._selected is None:
             self._selected = await asyncio.to_thread(
                 select, self.text, self.question, self._per_document_tokens, self._call.estimate
@@ -108,7 +108,7 @@ class EvidenceTask:
         return self._selected
 
     def prompt(self) -> Prompt:
-        """The prompt for what the document says."""
+        """Return the evidence prompt."""
 
         async def build() -> Body:
             shown, headings = await self.selected()
@@ -140,7 +140,7 @@ class EvidenceTask:
         return Extract("evidence", tuple(shown.text.split("\n")), self.question, self.plan.findings)
 
     def repair(self, answer: str) -> Prompt | None:
-        """The prompt that asks to correct an answer, or None when it is as it should be."""
+        """Return the prompt that asks to correct an answer, or None for a well-formed answer."""
         if answers.findings(answer, self.plan.findings) is not None:
             return None
         self.prose = answer
@@ -149,7 +149,7 @@ class EvidenceTask:
         )
 
     async def outcome(self, outcome: PromptOutcome) -> DocumentEvidence:
-        """What came of asking, after the repair if there was one; prose that could not be repaired is kept as notes."""
+        """Return the evidence of the final outcome. Prose that could not be repaired is kept as notes."""
         if isinstance(outcome, Completion):
             found = answers.findings(outcome.text, self.plan.findings)
         elif self.prose is not None:
@@ -166,12 +166,12 @@ class EvidenceTask:
         return await self._checked((), clip(prose, self.plan.notes_tokens, self._call.estimate))
 
     async def _checked(self, found: Sequence[answers.RawFinding], notes: str = "") -> DocumentEvidence:
-        """The evidence, each quote looked for in the whole document."""
+        """Return the evidence, each quote searched for in the whole document."""
         checked = await asyncio.to_thread(self._check, found)
         return DocumentEvidence(self.text.path, checked, notes, await self._covered())
 
     async def _covered(self) -> Coverage:
-        """What the model was shown: as it was written down when it was asked, perhaps rounds ago."""
+        """Return the coverage recorded when the prompt was built, perhaps in an earlier round."""
         kept = self._call.ledger.get_result(self.shown_key)
         if kept is not None:
             return Coverage.model_validate(kept)
@@ -194,7 +194,7 @@ def _looked_for(finder: QuoteFinder, quote: str) -> Quote:
 
 
 def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max_tokens: int) -> Prompt:
-    """The prompt that asks for an answer again as the JSON it should have been, as far as it could have been that."""
+    """Return the prompt that asks to turn an answer, clipped to twice its limit, into valid JSON."""
     answer = clip(answer, min(2 * max_tokens, call.budget.content_tokens), call.estimate)
 
     async def build() -> Body:
@@ -214,13 +214,12 @@ def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max
 
 
 async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> list[DocumentEvidence]:
-    """The evidence of all documents, asked at once; a failed one carries its reason.
+    """Return the evidence of all documents, asked concurrently. A failed document carries its reason.
 
-    A document is a step of progress when nothing more will be asked about it; `skipped` ones were steps before. The
-    last step is left to the end of the call.
+    Each finished document is a step of progress, after the `skipped` ones. The last step is left to the end of the call.
 
     Raises:
-        ModelUnavailable: nothing was answered because the model cannot be reached at all.
+        ModelUnavailable: the model cannot be reached and answered nothing.
     """
     results: dict[str, DocumentEvidence] = {}
     for task in tasks:
@@ -231,7 +230,7 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
     open_tasks = [task for task in tasks if task.key not in results]
 
     async def tell(index: int, outcome: PromptOutcome) -> None:
-        # At once, not when all are in: in a call of several rounds the answer need not be carried any further.
+        # At once, so that a call of several rounds no longer carries the answer.
         task = open_tasks[index]
         found = results[task.key] = await task.outcome(outcome)
         if found.failure is None:
@@ -248,6 +247,6 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
 
 
 async def _done(call: Call, documents: int, message: str) -> None:
-    # The combination is still to come, and what waits for it can only be told below the total.
+    # The combination follows, and its heartbeats need a value below the total.
     if documents < call.progress.total:
         await call.progress.to(documents, message)

@@ -1,4 +1,4 @@
-"""Which lines of a document a model is shown, and an exact account of it."""
+"""Selects the lines of a document that a model is shown, with their exact ranges."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from research_shared.text.passages import Passage, passages
 from research_shared.text.tokens import Estimator
 
 MARK_TOKENS = 10
-"""What the line above each shown block costs."""
+"""Tokens of the line above each shown block."""
 
 HEAD_FRACTION = 0.2
 OUTLINE_FRACTION = 0.08
 _OUTLINE_LIMIT = 60
 _THINNER = 0.97
-"""By how much at least a document over its ceiling is thinned, until it is below."""
+"""Largest factor of one thinning step of a document over its ceiling."""
 _MAX_BYTES_PER_TOKEN = 8
-"""No text counts for fewer tokens than this, whatever the estimate says: it has to be sent all the same."""
+"""Lower bound of the estimate: a text counts at least one token per this many bytes."""
 _CLIP_SLACK = 8
-"""Characters of a clipped text that are not fought for."""
+"""Precision of `clip` in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a model is shown of one document: line ranges (1-based, inclusive, in order), and their text.
+    """The part of a document that a model is shown: line ranges (1-based, inclusive, in order) and their text.
 
-    `clipped` counts lines that are so long that only their beginning is shown.
+    `clipped` counts overlong lines of which only the beginning is shown.
     """
 
     ranges: tuple[tuple[int, int], ...]
@@ -37,7 +37,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A passage, or what of it fits."""
+    """A passage, or the part of it that fits."""
 
     start_line: int
     end_line: int
@@ -49,7 +49,7 @@ class Piece:
 
 
 def pieces(found: Iterable[Passage], limit: int, estimate: Estimator) -> list[Piece]:
-    """Passages with their sizes; one that alone is over the limit is cut, within its first line if it must be."""
+    """Return the passages with their sizes. A passage over the limit is cut, if need be within its first line."""
     return [_piece(passage, limit, estimate) for passage in found]
 
 
@@ -82,7 +82,7 @@ def _size(text: str, estimate: Estimator) -> int:
 
 
 def clip(text: str, limit: int, estimate: Estimator) -> str:
-    """The longest beginning of a text that stays within the limit, to within a few characters."""
+    """Return the longest prefix of a text within the limit, to within a few characters."""
     if estimate(text[: limit * 8]) <= limit and len(text) <= limit * 8:
         return text
     low, high = 0, min(len(text), limit * 8)
@@ -93,7 +93,7 @@ def clip(text: str, limit: int, estimate: Estimator) -> str:
 
 
 def merged(chosen: Sequence[Piece]) -> Shown:
-    """Pieces in the document's order, neighbours joined, each block under a line that says where it is from."""
+    """Join pieces in document order, neighbours into one block, each block under a line with its range."""
     ranges: list[tuple[int, int]] = []
     blocks: list[tuple[Piece, list[str]]] = []
     for piece in sorted(chosen, key=lambda piece: piece.start_line):
@@ -116,7 +116,7 @@ def merged(chosen: Sequence[Piece]) -> Shown:
 
 
 def outline(found: Sequence[Passage], limit: int, estimate: Estimator) -> str:
-    """The headings of a document in order, as far as they fit."""
+    """Return the headings of a document in order, as far as they fit."""
     kept: list[str] = []
     used = 0
     for heading in dict.fromkeys(passage.heading for passage in found if passage.heading):
@@ -222,7 +222,7 @@ def _thinned(groups: Sequence[Sequence[Piece]], fraction: float) -> list[Piece]:
 
 
 def _filled(every: Sequence[Piece], size: int) -> list[list[Piece]]:
-    """Pieces in as few groups as their order allows."""
+    """Pack pieces into as few groups as their order allows."""
     groups: list[list[Piece]] = []
     used = 0
     for piece in every:

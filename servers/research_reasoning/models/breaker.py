@@ -1,4 +1,4 @@
-"""A circuit breaker: a provider that keeps failing is left alone for a while."""
+"""Circuit breaker that stops calls to a failing provider for a while."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 class CircuitBreaker:
     """Opens after `threshold` failures in a row that span `patience_s` seconds; `rest_s` later it lets one call probe.
 
-    The span is there because calls are made at once: one bad moment fails all of them together and means nothing yet.
-    Only what says something about the provider's health counts as a failure: no connection, a time-out, an overload,
-    a server error. Not thread-safe: it belongs to one event loop.
+    The span is needed because calls are concurrent: one short outage fails all of them together. Only signs of the
+    provider's health count as failures: no connection, a time-out, an overload, a server error. Not thread-safe: use it
+    in one event loop.
     """
 
     threshold: int = 8
@@ -24,7 +24,7 @@ class CircuitBreaker:
     _probing: bool = field(default=False, init=False)
 
     def admit(self) -> float:
-        """0 when a call may go out; otherwise the seconds until it is worth asking again."""
+        """Return 0 if a call may be made, otherwise the seconds until the next try."""
         if self._opened_at is None:
             return 0.0
         left = self._opened_at + self.rest_s - self.clock()

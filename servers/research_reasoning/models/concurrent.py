@@ -1,4 +1,4 @@
-"""What the session and the provider have in common: calls of their own, made at once, each with its own retries."""
+"""Model of the session and provider routes: concurrent calls, each with its own retries."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ from research_shared.tools.activity import waiting
 from research_shared.tools.progress import ClientLog
 
 Attempt = Callable[[Body, int], Awaitable[RawAnswer]]
-"""Makes one attempt: a body and the limit on output tokens give an answer."""
+"""Makes one attempt. Arguments: the body and the limit of output tokens."""
 
 
 class Unavailable(Exception):
-    """The other side cannot answer at all; trying again would not help."""
+    """The model cannot be reached at all. Another attempt would not help."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConcurrentModel:
-    """Asks every prompt in a call of its own, at most as many at a time as the limiter allows."""
+    """Asks each prompt in a call of its own. The limiter bounds the concurrent calls."""
 
     route: Route
     call: Attempt
@@ -45,14 +45,14 @@ class ConcurrentModel:
     estimate: Estimator
 
     def rounds(self, step: Sequence[Cost], reserve: int) -> int:
-        """One: all calls of a step are made at once."""
+        """Return 1: all calls of a step are made at once."""
         del step, reserve
         return 1
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
     ) -> list[PromptOutcome]:
-        """Answer all prompts. Cancelling it cancels every call."""
+        """Answer all prompts. Cancellation cancels every call."""
         del reserve
         outcomes: dict[int, PromptOutcome] = {}
 
@@ -67,7 +67,7 @@ class ConcurrentModel:
         return [outcomes[index] for index in range(len(prompts))]
 
     async def _in_turn(self, prompt: Prompt, spend: Spend) -> PromptOutcome:
-        """The outcome of a prompt. Waits for its turn, then for the model; each ends by the deadline of retries."""
+        """Return the outcome of a prompt. The wait for a slot and the wait for the model each end by the retry deadline."""
         what = f"the model: {prompt.label}"
         with waiting(what, limit_s=self.retry.deadline_s):
             await self.limiter.acquire()
@@ -125,13 +125,13 @@ class ConcurrentModel:
 
 
 def asking(prompt: Prompt, expected: int, attempt: int, attempts: int) -> str:
-    """What the client is told before a model call."""
+    """Return the log message before a model call."""
     again = f" (attempt {attempt} of {attempts})" if attempt > 1 else ""
     return f"asking the model for {prompt.label}: about {expected} tokens in, at most {prompt.max_tokens} out{again}"
 
 
 def out_of_budget(last: AttemptFailed | None) -> AttemptFailed:
-    """Why a prompt is not asked, or not once more after its last attempt failed."""
+    """Return why a prompt is not asked, or not asked again after the failed attempt `last`."""
     if last is None:
         return AttemptFailed(
             "budget", "not asked, because the request's budget of input tokens is used up", retry=False
@@ -142,7 +142,7 @@ def out_of_budget(last: AttemptFailed | None) -> AttemptFailed:
 
 
 def failure(prompt: Prompt, reason: str, message: str, attempts: int) -> ModelError:
-    """The error that stands for a prompt without an answer."""
+    """Return the error of a prompt without an answer."""
     if reason == "budget":
         return BudgetExceeded(f"{prompt.label}: {message}", reason=reason, attempts=attempts)
     times = {0: "", 1: " (tried once)"}.get(attempts, f" (tried {attempts} times)")

@@ -1,7 +1,7 @@
-"""From the client's model to the provider's: a client may declare sampling and then not answer it, as bridges do.
+"""Fallback from the client's model to the provider's, for clients that declare sampling and do not answer it, as bridges do.
 
-Which it is shows when it is asked. From then on the call goes on with the provider; what the client's model answered
-before is kept.
+The first unanswered request shows it. The rest of the call goes to the provider; earlier answers of the client's model
+are kept.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ UNANSWERED = "the client declares sampling but does not answer it; the provider'
 
 
 async def give_up_client(ledger: Ledger, client: ClientLog) -> None:
-    """Ask the provider for the rest of the call, and say so."""
+    """Use the provider for the rest of the call, and warn the client."""
     ledger.client_given_up = True
     await client.warning(UNANSWERED, once=True)
 
@@ -40,9 +40,9 @@ def with_fallback(
     ledger: Ledger,
     client: ClientLog,
 ) -> Attempt:
-    """Makes attempts with the client's model until it turns out not to answer, then with the provider's.
+    """Return an attempt that uses the client's model until it turns out not to answer, then the provider's.
 
-    `limiter` bounds the calls of the provider over all requests.
+    `limiter` bounds the provider's calls over all requests.
     """
 
     async def call(body: Body, max_tokens: int) -> RawAnswer:
@@ -59,24 +59,24 @@ def with_fallback(
 
 @dataclass(frozen=True, slots=True)
 class FallbackModel:
-    """A model whose calls go to the client first, or that goes on where rounds with the client ended."""
+    """A model that asks the client first, or continues where rounds with the client ended."""
 
     model: ConcurrentModel
     ledger: Ledger
 
     @property
     def route(self) -> Route:
-        """The provider as soon as it answers instead of the client."""
+        """`provider` once the provider answers instead of the client, else `client`."""
         return "provider" if self.ledger.client_given_up else "client"
 
     def rounds(self, step: Sequence[Cost], reserve: int) -> int:
-        """One: all calls of a step are made at once."""
+        """Return 1: all calls of a step are made at once."""
         return self.model.rounds(step, reserve)
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
     ) -> list[PromptOutcome]:
-        """The outcomes that earlier rounds came to, and those of the prompts that are still open."""
+        """Return the outcomes: those of earlier rounds, and new ones for the open prompts."""
         outcomes: dict[int, PromptOutcome] = {}
         still_open: list[tuple[int, Prompt]] = []
         for index, asked in enumerate(prompts):

@@ -1,4 +1,4 @@
-"""The one protocol between the reasoning and whatever answers its prompts."""
+"""The protocol between the reasoning and the models that answer its prompts."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ Route = Literal["client", "provider", "extractive"]
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is sent to a model for one prompt."""
+    """The messages sent to a model for one prompt."""
 
     system: str
     text: str
@@ -36,8 +36,8 @@ class Extract:
 class Prompt:
     """One question to a model.
 
-    `key` identifies it by content: the digests of everything that `build` derives its body from. The body is built
-    only when it is needed, because a round that finds the answer already given does not need it.
+    `key` is a digest of everything that `build` derives the body from. The body is built on demand, because a round that
+    already has the answer does not need it.
     """
 
     key: str
@@ -48,15 +48,15 @@ class Prompt:
     expected_tokens: int = 0
     """The estimate of the body's size before it is built, for the pre-flight log and the budget."""
     repair: "Callable[[str], Prompt | None]" = lambda _answer: None
-    """Gives the prompt that asks to correct an answer, or None for an answer of the form that was asked for."""
+    """Returns the prompt that asks to correct an answer, or None for a well-formed answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A usable answer.
 
-    `cut` says that the model stopped at its length limit. `output_tokens` is an estimate when the carrier reports none;
-    `input_tokens` is what it reports for the attempt that succeeded.
+    `cut` is true if the model stopped at its length limit. `output_tokens` is an estimate if the carrier reports none;
+    `input_tokens` is the carrier's count for the successful attempt.
     """
 
     text: str
@@ -68,22 +68,22 @@ class Completion:
 
 
 PromptOutcome = Completion | ModelError
-"""An answer, or the error that stands in its place after the last attempt."""
+"""An answer, or the error after the last attempt."""
 
 Done = Callable[[int, PromptOutcome], Awaitable[Prompt | None]]
-"""Told the index and the outcome of each prompt as soon as it is known; gives what to ask in its place, if anything."""
+"""Receives the index and outcome of each prompt as soon as it is known; returns the prompt to ask instead, if any."""
 
 
 Spend = Callable[[str, int, int], bool]
-"""Takes what one more attempt costs out of the request's budget, unless it was taken before; False when it has too little.
+"""Charges an attempt to the request's budget, unless it was charged before; returns False if too few tokens are left.
 
-The prompt's key, the number of the attempt among those that were answered, and its estimated input tokens.
+Arguments: the prompt's key, the number of the attempt among the answered ones, its estimated input tokens.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one model call is expected to cost."""
+    """Expected tokens of one model call."""
 
     input_tokens: int
     output_tokens: int
@@ -95,32 +95,32 @@ class Cost:
 
 
 class Model(Protocol):
-    """Answers prompts, as many at once as its limits allow."""
+    """Answers prompts concurrently, within its limits."""
 
     @property
     def route(self) -> Route:
-        """Which way the answers come."""
+        """The route that the answers take."""
         ...
 
     def rounds(self, step: Sequence[Cost], reserve: int) -> int:
-        """How many round trips these calls take when they are made at once."""
+        """Return the round trips that these calls take if made at once."""
         ...
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
     ) -> list[PromptOutcome]:
-        """The outcomes, in the order of the prompts. `reserve` is the number of rounds that later steps need."""
+        """Return the outcomes in the order of the prompts. `reserve` is the number of rounds that later steps need."""
         ...
 
 
 def key_of(*parts: object) -> str:
-    """A short digest of everything that determines a prompt."""
+    """Return a short digest of everything that determines a prompt."""
     joined = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return sha256(joined).hexdigest()[:24]
 
 
 class AttemptFailed(Exception):
-    """One attempt gave nothing usable. `retry` is False, True, or the seconds to wait at least."""
+    """One attempt produced nothing usable. `retry` is False, True, or the minimum seconds to wait."""
 
     def __init__(self, reason: str, message: str, *, retry: bool | float) -> None:
         super().__init__(message)
@@ -131,7 +131,7 @@ class AttemptFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """What a carrier received, before it is judged. `blocks` are the types of its content blocks."""
+    """An answer as a carrier received it, unchecked. `blocks` are the types of its content blocks."""
 
     text: str
     model: str
@@ -143,7 +143,7 @@ class RawAnswer:
 
 MAX_ANSWER_CHARS = 200_000
 CHARS_PER_TOKEN = 8
-"""More characters than a token has. What of an answer lies beyond its limit on tokens at this rate is dropped."""
+"""Upper bound on characters per token. An answer longer than its token limit at this rate is cut."""
 
 MAX_MODEL_NAME = 100
 _NOT_IN_NAMES = re.compile(r"[^\w .:/@+-]|[\r\n]|(?<=/)/+|_{2,}")
@@ -153,7 +153,7 @@ _REFUSED = {"refusal", "content_filter", "safety"}
 
 
 def judge(answer: RawAnswer, max_tokens: int) -> RawAnswer:
-    """The answer again, if it can be used; what goes far beyond the limit that the model was given is cut off.
+    """Return a usable answer, cut where it goes far beyond the model's limit.
 
     Raises:
         AttemptFailed: names what is wrong: `refused`, `tool_use`, `wrong_shape`, `oversized`, `truncated` or `empty`.
@@ -179,10 +179,10 @@ def judge(answer: RawAnswer, max_tokens: int) -> RawAnswer:
 
 
 def model_name(name: str) -> str:
-    """The name that a model gives itself, as one short line without markup: nobody vouches for it."""
+    """Return the name that a model reports as one short line without markup: it is untrusted."""
     return _NOT_IN_NAMES.sub("", name)[:MAX_MODEL_NAME] or "unnamed"
 
 
 def was_cut(answer: RawAnswer) -> bool:
-    """Whether the model stopped at its length limit."""
+    """Return whether the model stopped at its length limit."""
     return answer.stop_reason in _LENGTH

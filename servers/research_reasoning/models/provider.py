@@ -16,7 +16,7 @@ from research_shared.retry import retry_after
 from research_shared.serving.lifespan import SharedLifespan
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
-"""A response is read to here and no further."""
+"""Larger responses are rejected."""
 
 _OVERLOADED = {408, 429, 500, 502, 503, 504, 529}
 _SERVER_ERROR = 500
@@ -70,11 +70,11 @@ class Provider(SharedLifespan):
         return self._limiter
 
     async def call(self, body: Body, max_tokens: int) -> RawAnswer:
-        """One attempt.
+        """Make one attempt.
 
         Raises:
-            AttemptFailed: it gave nothing usable.
-            Unavailable: the provider refuses this server's key or request, so no attempt will do.
+            AttemptFailed: the attempt produced nothing usable.
+            Unavailable: the provider's quota is used up, or it refuses the key.
         """
         if wait := self.breaker.admit():
             raise AttemptFailed(

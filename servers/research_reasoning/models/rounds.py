@@ -1,7 +1,7 @@
-"""The caller's model in MCP 2026-07-28: there is no channel to the client, so a round ends by asking.
+"""The client's model in MCP 2026-07-28. There is no channel to the client, so a round ends with its open prompts.
 
-A tool runs from the top in every round. Whatever was answered comes from the ledger, and the first step that finds
-open prompts ends the round with all of them. Nothing about a call stays in the server, so any replica can take over.
+A tool runs from the top in every round. Earlier answers come from the ledger, and the first step with open prompts ends
+the round with all of them. The server keeps no state of a call, so any replica can take the next round.
 """
 
 import math
@@ -49,16 +49,16 @@ MAX_ANSWERS_BYTES = 768 * 1024
 """State and the longest answers of one round, which come back in one request (1 MiB at the gateway)."""
 
 SEALED_GROWTH = 1.9
-"""How much longer than a packed state a sealed one is: Base64 twice, for a proxy seals what its upstream sealed."""
+"""Size of a sealed state relative to the packed one: Base64 twice, because a proxy seals the sealed state again."""
 
 MAX_PROMPT_TOKENS = 40_000
-"""Of one prompt, however much the operator allows: at eight bytes for a token it leaves room for the state."""
+"""Largest prompt, whatever the operator allows. At eight bytes per token it leaves room for the state."""
 
 _BYTES_PER_TOKEN = 4.5
-"""Of a prompt on the wire, for the estimate of rounds."""
+"""Bytes of a prompt on the wire, for the estimate of rounds."""
 
 _REQUEST_BYTES = 160
-"""Of a round for each prompt: its key in the requests and in the state."""
+"""Overhead of each prompt in a round: its key in the requests and in the state."""
 
 
 class AskClient(Exception):
@@ -70,7 +70,7 @@ class AskClient(Exception):
 
 
 def known_outcome(ledger: Ledger, prompt: Prompt) -> PromptOutcome | None:
-    """The outcome that the rounds so far have come to for a prompt, if any."""
+    """Return the outcome of a prompt from the rounds so far, if any."""
     if prompt.key in ledger.answers:
         return ledger.answers[prompt.key]
     if prompt.key in ledger.failures:
@@ -79,14 +79,14 @@ def known_outcome(ledger: Ledger, prompt: Prompt) -> PromptOutcome | None:
 
 
 def is_unanswered(ledger: Ledger, responses: Mapping[str, Any] | None) -> bool:
-    """Whether the client was asked and comes back without an answer to any of it."""
+    """Return whether the client was asked and answered none of the prompts."""
     return bool(ledger.asked) and not any(
         f"{key}.{attempt}" in (responses or {}) for key, attempt in ledger.asked.items()
     )
 
 
 class RoundsModel:
-    """Finds answers in the ledger and ends the round when some are missing."""
+    """Takes answers from the ledger and ends the round if any are missing."""
 
     route: Route = "client"
 
@@ -112,7 +112,7 @@ class RoundsModel:
         ledger.asked = {}
 
     def rounds(self, step: Sequence[Cost], reserve: int) -> int:
-        """How many rounds these calls take as long as the state is small and no answer fails."""
+        """Return the rounds that these calls take if the state is small and no answer fails."""
         rounds = begin = 0
         while begin < len(step):
             most = self._most(len(step) - begin, MAX_ROUNDS - reserve - rounds)
@@ -129,20 +129,20 @@ class RoundsModel:
         return rounds
 
     def _most(self, missing: int, left: int) -> int:
-        """How many prompts one round asks.
+        """Return how many prompts one round asks.
 
-        A model that overruns its limits makes answers that together are too large for one request. Half of the rounds
-        must do, though: the others are for what fails.
+        Few, because answers that overrun their limits can together be too large for one request. But half of the rounds
+        must suffice: the others are for retries.
         """
         return max(self._at_once, math.ceil(missing / max(1, left // 2)))
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
     ) -> list[PromptOutcome]:
-        """The outcomes when all are known.
+        """Return the outcomes once all are known.
 
         Raises:
-            AskClient: some are not, and there is a round left to ask in.
+            AskClient: some are unknown, and a round is left.
         """
         outcomes: dict[int, PromptOutcome] = {}
         missing: list[tuple[int, Prompt]] = []
@@ -161,7 +161,7 @@ class RoundsModel:
             for start in range(0, len(missing), most):
                 await self._ask([prompt for _, prompt in missing[start : start + most]], spend)
         for index, prompt in missing:
-            # Known by now is only what there was no budget to ask.
+            # A prompt has an outcome here only if there was no budget to ask it.
             tried = self._ledger.attempts.get(prompt.key, 0)
             outcomes[index] = await self._known(prompt) or failure(
                 prompt, "rounds", "no round is left to ask in", tried
@@ -170,7 +170,7 @@ class RoundsModel:
         return [outcomes[index] for index in range(len(prompts))]
 
     async def _known(self, prompt: Prompt) -> PromptOutcome | None:
-        """The outcome of a prompt if it has one; takes in what the client answered in this round."""
+        """Return the outcome of a prompt, if known. Processes the client's answer of this round."""
         key, ledger = prompt.key, self._ledger
         ledger.touched.add(key)
         if key not in ledger.answers and key not in ledger.failures and key in self._asked:
@@ -206,9 +206,9 @@ class RoundsModel:
         )
 
     async def _ask(self, prompts: Sequence[Prompt], spend: Spend) -> None:
-        """End the round with as many of the prompts as fit; the rest will be missing again in the next one.
+        """End the round with as many of the prompts as fit. The rest is asked in the next round.
 
-        Returns only when there is budget for none of them.
+        Returns only if there is no budget for any of them.
         """
         ledger = self._ledger
         state = len(ledger.pack()) * SEALED_GROWTH
@@ -250,7 +250,7 @@ def _raw(response: object) -> RawAnswer:
 def input_required(
     ask: AskClient, ledger: Ledger, client: ClientLog, progress: Progress
 ) -> InputRequiredResult:
-    """The result that ends a round."""
+    """Return the result that ends a round."""
     ledger.logged = sorted(client.sent)
     ledger.progress = progress.reached
     requests: dict[str, InputRequest] = dict(ask.requests)
