@@ -1,4 +1,4 @@
-"""Which documents a synthesis was asked about: paths in any spelling, folders and patterns, as one numbered list."""
+"""Resolves the `document_paths` of a synthesis (paths in any spelling, folders, patterns) to one numbered list."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from research_shared.tools.arguments import matching_paths, nearest_paths, nothi
 
 MAX_REQUESTED_DOCUMENTS = 500
 MAX_SUGGESTED = 20
-"""So many entries that name no document are compared with what is there; further ones are only said to be missing."""
+"""Entries without a document for which near paths are suggested; further ones are only reported as missing."""
 
 _WILD = frozenset("*?[{")
 _KEY = "requested"
@@ -20,17 +20,17 @@ _KEY = "requested"
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """One entry of the list: a document's path, or what was given and why it is none."""
+    """One entry of the list: a document's path, or the given text and the reason why it names no document."""
 
     path: str
     missing: str | None = None
 
 
 async def requested(library: Library, given: Sequence[str], ledger: Ledger) -> list[Requested]:
-    """The documents that the argument names, each once, in its order; those of a pattern sorted by path.
+    """Return the documents that the argument names, each once, in its order; those of a pattern sorted by path.
 
-    What names no document stays in the list, with what exists near it. The first round's list holds for all rounds of
-    a call, because citations count it.
+    An entry without a document stays in the list, with the nearest paths. The first round's list is kept for all rounds
+    of a call, because citations refer to its numbers.
 
     Raises:
         InvalidArguments: more than `MAX_REQUESTED_DOCUMENTS` are named.
@@ -46,7 +46,7 @@ async def requested(library: Library, given: Sequence[str], ledger: Ledger) -> l
 
 
 class _RequestedResolver:
-    """Reads one argument; the folders are listed once, when something is not the exact path of a document."""
+    """Resolves one argument. The folders are listed once, if an entry is not the exact path of a document."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -75,7 +75,7 @@ class _RequestedResolver:
         except RootUnavailable:
             if wild:
                 raise
-            return [Requested(item)]  # reading it will say so
+            return [Requested(item)]  # reading it raises the error
         meant = [] if wild else await asyncio.to_thread(matching_paths, item, paths)
         if len(meant) == 1:
             return [Requested(meant[0])]
@@ -90,7 +90,7 @@ class _RequestedResolver:
         except DocumentNotFound:
             return False
         except ResearchError:
-            return True  # reading it will say what is wrong with it
+            return True  # reading it raises the error
         return True
 
     async def _paths(self) -> list[str]:
@@ -99,7 +99,7 @@ class _RequestedResolver:
         return self._listed
 
     def _why(self, item: str, paths: Sequence[str], meant: Sequence[str], wild: bool) -> str:
-        """Why an entry names no document, and what exists near it."""
+        """Return why an entry names no document, with the nearest paths."""
         if meant:
             return f"{len(meant)} documents have this name; give the whole path: {', '.join(meant[:3])}"
         self._compared += 1
@@ -112,7 +112,7 @@ class _RequestedResolver:
 
 
 def _below(item: str, paths: Sequence[str], wild: bool) -> list[str]:
-    """The documents that a pattern matches, or that lie in a folder."""
+    """Return the documents that a pattern matches, or those in a folder."""
     pattern = plain_path(item)
     if not pattern:
         return []

@@ -1,4 +1,4 @@
-"""`summarize_document`: a short document in one call, a long one by map and reduce along its headings and pages."""
+"""`summarize_document`: one call for a short document, map and reduce over the parts of a long one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,11 +25,11 @@ SUMMARY_ROUNDS = 2
 
 
 async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
-    """The summary of one document.
+    """Return the summary of one document.
 
     Raises:
         DocumentNotFound, DocumentUnreadable: there is nothing to summarize.
-        ModelError: the model did not answer, after its retries.
+        ModelError: the model failed in all attempts.
     """
     plan = LENGTHS[length]
     name = quoted(path)
@@ -79,7 +79,7 @@ def _covered(text: DocumentText, shown: Sequence[Shown]) -> Coverage:
 
 
 def _left_out(planned: Coverage, shown: Sequence[Shown], summarizer: "_Summarizer") -> list[str]:
-    """What the summary does not rest on."""
+    """Return warnings about content that the summary leaves out."""
     told = []
     if not planned.complete:
         told.append(
@@ -104,7 +104,7 @@ class _Summarizer:
         self._label = quoted(text.path)
         self.clipped = False
         self.lost: dict[int, str] = {}
-        """The parts that the model gave no notes on, by number, and why."""
+        """Reasons of the parts without notes, by part number."""
         budget = call.budget
         self._identity = (
             prompts.PROMPTS_VERSION,
@@ -117,7 +117,7 @@ class _Summarizer:
         )
 
     async def run(self, shown: Sequence[Shown]) -> str:
-        """The summary as the model wrote it."""
+        """Return the model's summary, unchecked."""
         if len(shown) == 1:
             prompt = self._whole(shown[0])
             await self._call.announce(([Cost.of(prompt)], 0))
@@ -148,16 +148,16 @@ class _Summarizer:
             merged = await self._step(key, asked, 0.8, 0.9)
         except ModelError:
             merged = [("", "")] * len(groups)
-        # Where the merging fails, what was to be merged still says something.
+        # Notes that could not be merged are used unmerged.
         return [note or "\n\n".join(group) for (note, _), group in zip(merged, groups, strict=True)]
 
     async def _step(
         self, key: str, asked: Sequence[Prompt], begin: float, end: float
     ) -> list[tuple[str, str]]:
-        """For each prompt its answer, or why there is none; kept in the ledger in place of the single answers.
+        """Return (answer, reason) for each prompt, one of them empty. The ledger keeps the list in place of the answers.
 
         Raises:
-            ModelError: none of them was answered.
+            ModelError: no prompt was answered.
         """
         call = self._call
         kept = call.ledger.get_result(key)
@@ -260,7 +260,7 @@ class _Summarizer:
 
 
 def grouped(notes: Sequence[str], limit: int, call: Call) -> list[list[str]]:
-    """Consecutive notes in groups that fit one prompt: pairs at least, so that every level has half as many."""
+    """Group consecutive notes to fit one prompt, in pairs at least, so that each level halves their number."""
     groups: list[list[str]] = [[]]
     used = 0
     for note in (clip(note, limit // _PAIR, call.estimate) for note in notes):
@@ -274,9 +274,9 @@ def grouped(notes: Sequence[str], limit: int, call: Call) -> list[list[str]]:
 
 
 def shaped(answer: str, plan: LengthPlan) -> tuple[str, str | None]:
-    """An answer as the paragraphs that were asked for, and what is wrong with it if it cannot be made so.
+    """Return an answer in the requested number of paragraphs, and a warning if it has too few.
 
-    Surplus paragraphs are joined to the last one; missing ones are not invented.
+    Surplus paragraphs are joined to the last one.
     """
     paragraphs = _paragraphs(neutralised(answer))
     wanted = plan.paragraphs
@@ -294,7 +294,7 @@ def shaped(answer: str, plan: LengthPlan) -> tuple[str, str | None]:
 
 
 def _paragraphs(text: str) -> list[list[str | Block]]:
-    """The paragraphs of a text, as their lines and blocks of code; a block belongs to the paragraph before it."""
+    """Return the paragraphs of a text as lines and code blocks. A block belongs to the paragraph before it."""
     paragraphs: list[list[str | Block]] = []
     ended = True
     for part in code_spans.parts(text):
@@ -310,7 +310,7 @@ def _paragraphs(text: str) -> list[list[str | Block]]:
 
 
 def _in_one(paragraph: Sequence[str | Block]) -> str:
-    """A paragraph on one line, apart from its blocks of code."""
+    """Return a paragraph on one line, except for its code blocks."""
     text = ""
     after_block = False
     for piece in paragraph:

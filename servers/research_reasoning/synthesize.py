@@ -1,4 +1,4 @@
-"""`synthesize_research`: evidence from each document, then one answer over all of it, with quotes that were checked."""
+"""`synthesize_research`: evidence from each document, then one answer over all, with verified quotes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,20 +26,20 @@ from research_shared.errors import (
 from research_shared.telemetry import record
 
 MAX_NOTES = 10
-"""Notes on texts that the warnings have; of others only the number."""
+"""Notes on texts that the warnings list; the rest is counted."""
 
 READERS = 8
-"""Documents read at once; the library has its own limit on processes."""
+"""Documents read concurrently. The library limits its processes itself."""
 
 
 async def synthesize(call: Call, wanted: Sequence[Requested], question: str, depth: Depth) -> Synthesis:
-    """An answer to the question from the documents.
+    """Return an answer to the question from the documents.
 
     Raises:
-        NoReadableDocuments: not one of them could be read.
-        RootUnavailable: because the research folder is not there.
+        NoReadableDocuments: no document could be read.
+        RootUnavailable: no document could be read because the research folder is missing.
         BudgetExceeded: too many documents for one request.
-        ModelError: the model answered for none of them, after its retries.
+        ModelError: the model failed for all documents, in all attempts.
     """
     paths = [entry.path for entry in wanted]
     said = call.estimate(question) + max(map(call.estimate, paths))
@@ -93,7 +93,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
 
 
 async def _read(call: Call, wanted: Sequence[Requested]) -> dict[str, DocumentText | ResearchError]:
-    """The texts of the documents, or why there is none. A skipped document is a step done."""
+    """Return the text of each document, or the error. A skipped document is a finished step of progress."""
     found: dict[str, DocumentText | ResearchError] = {}
     limiter = anyio.CapacityLimiter(READERS)
 
@@ -136,7 +136,7 @@ async def _read(call: Call, wanted: Sequence[Requested]) -> dict[str, DocumentTe
 
 
 def _notes(texts: Mapping[str, DocumentText | ResearchError], used: Sequence[str]) -> list[str]:
-    """What the texts of the documents lack that the answer rests on."""
+    """Return notes about gaps in the texts of the used documents."""
     notes = [
         f"{quoted(path)}: {note}"
         for path in used
@@ -158,7 +158,7 @@ def _source(path: str, text: DocumentText | ResearchError, found: DocumentEviden
 async def _tell_limits(
     call: Call, sources: Sequence[Source], unverified: int, prose: int, warnings: list[str]
 ) -> None:
-    """Say what the answer does not rest on."""
+    """Warn about documents and quotes that the answer does not rest on."""
     parts = [s for s in sources if s.coverage is not None and not s.coverage.complete]
     if parts:
         warnings.append(f"{len(parts)} of {len(sources)} documents were used in part; see their coverage")

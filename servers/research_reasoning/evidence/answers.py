@@ -1,4 +1,4 @@
-"""Reading the JSON that a model was asked for, strictly enough that nothing else passes for it."""
+"""Strict parsers of the JSON that a model is asked for."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from research_shared.text.visible import visible
 MAX_CLAIM: Final = 600
 MAX_QUOTES: Final = 3
 MAX_MARKS: Final = 20
-"""Findings that one insight may rest on: a model that lists all of them for each insight would make a result of megabytes."""
+"""Findings per insight: a model that lists all of them for each insight would make a result of megabytes."""
 
 MAX_QUOTE_CHARS: Final = 1_200
 
@@ -30,12 +30,12 @@ _CITATION: Final = re.compile(
 )
 _RANGE: Final = re.compile(rf"(\d+)(?:\s*{_DASH}\s*(\d+))?")
 _WIDEST: Final = 50
-"""Numbers of a range of sources that are counted out; of a wider one only the ends are."""
+"""Widest range of source numbers that is expanded; of a wider one only the ends count."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawFinding:
-    """What a document says, in the model's words, and the quotes it gave for it."""
+    """A statement of a document in the model's words, with its unverified quotes."""
 
     claim: str
     quotes: tuple[str, ...]
@@ -43,7 +43,7 @@ class RawFinding:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """An answer over all documents; an insight is a claim and the marks of its findings."""
+    """An answer over all documents. An insight is a claim and the marks of its findings."""
 
     answered: bool
     synthesis: str
@@ -51,7 +51,7 @@ class Combined:
 
 
 def json_object(answer: str) -> Mapping[str, Any] | None:
-    """The JSON object in an answer, which may stand in a code fence or between words; None when there is none."""
+    """Return the JSON object in an answer, also from a code fence or between words, or None."""
     decoder = json.JSONDecoder(strict=False)
     for match in re.finditer(r"\{", answer[:200_000]):
         try:
@@ -65,11 +65,11 @@ def json_object(answer: str) -> Mapping[str, Any] | None:
 
 
 _MAX_PREFACE: Final = 2_000
-"""How far behind the first brace the object may begin; bounds the work on an answer full of braces."""
+"""Largest distance of the object from the first brace, to bound the work on an answer full of braces."""
 
 
 def findings(answer: str, most: int) -> list[RawFinding] | None:
-    """The findings in an answer about one document; None when it is not the JSON that was asked for."""
+    """Return at most `most` findings of an answer about one document, or None if it is malformed."""
     value = json_object(answer)
     if value is None or not isinstance(value.get("findings"), list):
         return None
@@ -89,12 +89,12 @@ def findings(answer: str, most: int) -> list[RawFinding] | None:
 
 
 def _bounded(quote: str) -> str:
-    """A quote, or its beginning with a mark that keeps it from passing for the whole."""
+    """Return a quote, cut with an ellipsis so that the part does not pass for the whole."""
     return quote if len(quote) <= MAX_QUOTE_CHARS else quote[: MAX_QUOTE_CHARS - 1] + "…"
 
 
 def combined(answer: str, most: int) -> Combined | None:
-    """The combination in an answer; None when it is not the JSON that was asked for."""
+    """Return the combination of an answer with at most `most` insights, or None if it is malformed."""
     value = json_object(answer)
     if value is None or not isinstance(value.get("synthesis"), str) or not value["synthesis"].strip():
         return None
@@ -114,10 +114,10 @@ def combined(answer: str, most: int) -> Combined | None:
 
 
 def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:
-    """The text without citations of sources that are not there, and the numbers that were taken out.
+    """Return the text without citations of sources outside `citable`, and the removed numbers.
 
-    Citations are numbers in brackets of any make: `[1]`, `[1, 2]`, `[1-3]`, `[1, p. 3]`, `[Source 1]`, `[[1]]`, `【1】`.
-    Characters that nobody sees are taken out as well: they could hide one. Code is left as it is, unless a citation is all that is in it.
+    Citations are numbers in brackets of any kind: `[1]`, `[1, 2]`, `[1-3]`, `[1, p. 3]`, `[Source 1]`, `[[1]]`, `【1】`.
+    Invisible characters, which could hide one, are removed as well. Code is unchanged, unless it is only a citation.
     """
     wrong: list[int] = []
 
@@ -143,7 +143,7 @@ def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:
 
 
 def without_citations(text: str) -> str:
-    """A document's own numbers in brackets taken out: later they would pass for citations of sources."""
+    """Remove a document's own numbers in brackets, which would later pass for citations of sources."""
     return checked_citations(text, set())[0]
 
 

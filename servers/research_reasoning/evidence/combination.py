@@ -1,4 +1,4 @@
-"""The answer of a synthesis: asked of a model from the evidence of all documents, or made of their findings as they are."""
+"""The answer of a synthesis: combined by a model from the evidence, or the findings themselves."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from research_reasoning.replies.untrusted import neutralised, neutralised_line, 
 from research_shared.text.visible import visible
 
 NAME_TOKENS = 6
-"""What a source costs in the combination besides its name."""
+"""Tokens of a source in the combination besides its name."""
 
 MAX_UNCOMBINED_TOKENS = 6_000
-"""Of findings that are shown as they are."""
+"""Limit on findings that are shown uncombined."""
 
 LABEL = "the combination"
 NOTHING_FOUND = "None of the documents says anything about the question."
@@ -25,7 +25,7 @@ NOTHING_FOUND = "None of the documents says anything about the question."
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer over all documents. `partial` says that the model did not combine their findings."""
+    """The answer over all documents. `partial` is true if the model did not combine their findings."""
 
     text: str
     insights: tuple[Insight, ...]
@@ -34,7 +34,7 @@ class Answer:
 
 
 class Combination:
-    """One answer from the evidence of all documents."""
+    """Combines the evidence of all documents into one answer."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Combination:
         }
 
     async def run(self) -> Answer:
-        """The answer; without the model's help when it fails or there is nothing to combine."""
+        """Return the answer, without the model if it fails or nothing can be combined."""
         if not self._by_mark and not any(found.notes for _, found in self._usable):
             return Answer(NOTHING_FOUND, (), answered=False)
         listed = self._listed()
@@ -121,7 +121,7 @@ class Combination:
         )
 
     def _listed(self) -> str:
-        """The findings of all documents as far as they fit, each document's first before any document's second."""
+        """Return the findings that fit, the first of each document before the second of any."""
         call = self._call
         room = call.budget.content_tokens - self._names
         entries: list[tuple[int, int, str]] = []
@@ -150,7 +150,7 @@ class Combination:
             self._warnings.append(
                 f"citations of sources that are not there were removed: {sorted(set(wrong))}"
             )
-        # Afterwards: what stood around a citation that is gone could make an address.
+        # Last, because the text around a removed citation could form an address.
         return neutralise(checked)
 
     def _insight(self, claim: str, marks: Sequence[str]) -> Insight:
@@ -164,7 +164,7 @@ class Combination:
         return Insight(claim=self._cleaned(claim, neutralised_line), evidence=evidence, verified=verified)
 
     def _blocks(self) -> list[str]:
-        """The findings by document: all of them, or the first of each, of as many documents as a reply holds."""
+        """Return the findings by document: all, or the first of each, of as many documents as a reply holds."""
         sizes = {most: sum(map(self._call.estimate, self._documents(most))) for most in (None, 1)}
         blocks = self._documents(None if sizes[None] <= MAX_UNCOMBINED_TOKENS else 1)
         room = MAX_UNCOMBINED_TOKENS
@@ -184,7 +184,7 @@ class Combination:
         return [_block(number, found, most) for number, found in self._usable]
 
     def _uncombined(self) -> Answer:
-        """The findings as they are, document by document."""
+        """Return the findings themselves, by document."""
         insights = [
             self._insight(found.findings[0].claim, [f"{number}.1"])
             for number, found in self._usable
@@ -195,7 +195,7 @@ class Combination:
 
 
 def _block(number: int, found: DocumentEvidence, most: int | None) -> str:
-    """The findings of a document, or the first so many of them."""
+    """Return the findings of a document, at most `most` of them."""
     claims = [f"- {finding.claim} [{number}]" for finding in found.findings[:most]]
     return "\n".join([f"{quoted(found.path)}:", *claims, *([found.notes] if found.notes else [])])
 
@@ -214,7 +214,7 @@ def _evidence(path: str, finding: CheckedFinding) -> list[Evidence]:
             lines=None
             if quote.start_line is None
             else (quote.start_line, quote.end_line or quote.start_line),
-            # what stands in the document is given as it stands there, what was made up is not trusted
+            # a verified quote is returned as in the document; an unverified one is untrusted text of the model
             quote=visible(" ".join(quote.text.split())) if quote.verified else neutralised_line(quote.text),
             verified=quote.verified,
         )

@@ -1,7 +1,7 @@
-"""No model at all: sentences are chosen from the content by the words they share with it and with the question.
+"""The route without a model: selects sentences by the words they share with the content and the question.
 
-Deterministic, offline, and labelled as what it is. It answers in the same formats as a model, so everything behind it
-(quotes, citations, coverage) runs as it does for one.
+Deterministic, offline, and labelled in the result. It answers in the formats of a model, so quotes, citations and
+coverage are processed alike.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _PLACE: Final = re.compile(r"^\[(?:page \d+, )?lines \d+-\d+\]$")
 _WHOLE: Final = re.compile(r"[.!\u3002\uff01][\"')\]”\u2019]*$")
 _MIN_LETTERS: Final = 30
 _FEWEST, _MOST = 2, 3
-"""Half of a question's terms make a sentence bear on it, within these bounds."""
+"""Bounds on the terms that a sentence must share with the question, by default half of them."""
 
 _MAX_CHARS: Final = 420
 _HEADING_WIDTH: Final = 0.7
@@ -46,7 +46,7 @@ _COMMON: Final = (
     "have how its may more most only other our over same should so some than them those through under up "
     "use used using we were what when where which while who why would you your"
 )
-"""Question words and other common words beyond the index's stop words."""
+"""Common words that are ignored besides the index's stop words."""
 
 
 @cache
@@ -60,7 +60,7 @@ def _terms(text: str) -> list[str]:
 
 
 def sentences(lines: Sequence[str]) -> list[str]:
-    """Sentences of running text; headings, lists, code and tables are passed over."""
+    """Return the sentences of running text, without headings, lists, code and tables."""
     found: list[str] = []
     block: list[str] = []
     code = False
@@ -87,9 +87,9 @@ def sentences(lines: Sequence[str]) -> list[str]:
 
 
 def _looks_like_heading(line: str, following: str) -> bool:
-    """Whether a line of running text stands above the next one: short, without an end, and a new beginning follows.
+    """Return whether a line looks like a heading: short, without punctuation at its end, before a capital.
 
-    In the text of a PDF nothing else tells headings apart.
+    The text of a PDF has no other sign of headings.
     """
     return (
         len(line) < _HEADING_WIDTH * len(following)
@@ -99,18 +99,18 @@ def _looks_like_heading(line: str, following: str) -> bool:
 
 
 def _is_prose(sentence: str) -> bool:
-    """Whether it is a whole statement of words: no question, and one that a page or a table has not cut."""
+    """Return whether it is a complete statement in words: no question, not cut by a page or a table."""
     letters = sum(char.isalpha() for char in sentence)
     whole = _WHOLE.search(sentence) is not None and not sentence[:1].islower()
     return whole and letters >= _MIN_LETTERS and len(sentence) <= _MAX_CHARS and letters > 0.6 * len(sentence)
 
 
 def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
-    """The sentences that say most about the question, or about the content itself when there is no question.
+    """Return the sentences most relevant to the question, or to the content itself if there is no question.
 
     A sentence scores the sum of its terms' weights (rarity with a question, frequency without one) over the square
-    root of its length, and more the more of the question it meets; one that mostly repeats a chosen one is passed
-    over. In the content's order.
+    root of its length, times the number of question terms it shares. Near-duplicates of a chosen sentence are skipped.
+    The result keeps the content's order.
     """
     candidates = sentences(lines)
     terms = [set(_terms(sentence)) for sentence in candidates]
@@ -142,7 +142,7 @@ def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
 
 
 def one_line(sentence: str) -> str:
-    """A sentence as running text: line breaks gone, hyphenation at line ends undone."""
+    """Return a sentence without line breaks and hyphenation at line ends."""
     return " ".join(re.sub(r"(?<=\w)-\n(?=[a-z])", "", sentence).split())
 
 
@@ -165,7 +165,7 @@ def _combine(extract: Extract) -> str:
 
 
 def _ranked(findings: Sequence[tuple[str, str]], question: str) -> list[tuple[str, str]]:
-    """Findings, those with most of the question's terms first; each earlier finding of a source costs it a term."""
+    """Sort findings by shared question terms, minus one for each earlier finding of the same source."""
     asked = set(_terms(question))
     rank: Counter[str] = Counter()
     ranked: list[tuple[int, int, tuple[str, str]]] = []
@@ -178,7 +178,7 @@ def _ranked(findings: Sequence[tuple[str, str]], question: str) -> list[tuple[st
 
 
 def _summary(extract: Extract) -> str:
-    """Paragraphs of three sentences each."""
+    """Return paragraphs of three sentences each."""
     chosen = [one_line(sentence) for sentence in best(extract.lines, "", 3 * extract.amount)]
     if not chosen:
         chosen = [one_line(line) for line in extract.lines if line.strip() and not _PLACE.match(line)][:3]
@@ -198,14 +198,14 @@ class ExtractiveModel:
         self._estimate = estimate
 
     def rounds(self, step: Sequence[Cost], reserve: int) -> int:
-        """None: nobody is asked."""
+        """Return 0: no client is asked."""
         del step, reserve
         return 0
 
     async def complete(
         self, prompts: Sequence[Prompt], done: Done, *, spend: Spend, reserve: int = 0
     ) -> list[PromptOutcome]:
-        """Answers to all prompts, of the form that was asked for."""
+        """Return well-formed answers to all prompts."""
         del reserve, spend
         outcomes: list[PromptOutcome] = []
         for index, prompt in enumerate(prompts):
