@@ -1,4 +1,4 @@
-"""The operator's ceiling: the directories beneath which documents are, and the only door to a file.
+"""The research folders of the operator, and the only way to open a file in them.
 
 Every path is resolved beneath a root that was opened for that one operation, and what is read is what was opened:
 nothing is checked first and opened later. Links, hidden names and special files: see `docs/file-access.md`.
@@ -47,14 +47,14 @@ _BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, e
 
 @dataclass(frozen=True, slots=True)
 class OpenDocument:
-    """A regular file, open for reading; whoever holds it closes `fd`."""
+    """A regular file, open for reading. The caller closes `fd`."""
 
     info: DocumentInfo
     fd: int
 
 
 class RootsPolicy:
-    """Opens and lists files beneath its roots, and nothing else.
+    """Opens and lists files beneath its roots, and no others.
 
     `openat2=False` keeps to the portable way of opening even where the kernel has the better one.
 
@@ -79,11 +79,11 @@ class RootsPolicy:
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """The ceiling that an operator has set."""
+        """Return the policy of the operator's settings."""
         return cls(settings.roots, include_hidden=settings.include_hidden)
 
     def available(self, root: Root) -> bool:
-        """Whether a root is there and can be read at the moment."""
+        """Return whether a root can be read at the moment."""
         try:
             os.close(self._open_root(next(resolved for resolved in self._resolved if resolved.root == root)))
         except RootUnavailable:
@@ -91,7 +91,7 @@ class RootsPolicy:
         return True
 
     def open(self, path: str) -> OpenDocument:
-        """Open the document of this public path.
+        """Open the document with this public path.
 
         Raises:
             DocumentNotFound: nothing readable is there within the current scope.
@@ -117,13 +117,13 @@ class RootsPolicy:
         return OpenDocument(DocumentInfo(path, resolved.root.name, media_type, identity_of(status)), fd)
 
     def stat(self, path: str) -> DocumentInfo:
-        """What the document of this public path is now; raises what `open` raises."""
+        """Return the current metadata of the document with this public path. Raises what `open` raises."""
         document = self.open(path)
         os.close(document.fd)
         return document.info
 
     def changed(self, documents: Iterable[DocumentInfo]) -> set[str]:
-        """The public paths of those documents that are not what they were, or not there within the current scope.
+        """Return the public paths of the documents that have changed, or are missing within the current scope.
 
         For many at once: a root and a directory are opened one time each, and a document not at all, so that whether
         it may be read is not asked. Another device is no change.
@@ -157,7 +157,7 @@ class RootsPolicy:
         parts: tuple[bytes, ...],
         inside: Sequence[DocumentInfo],
     ) -> list[str]:
-        """Those of the documents of one directory that changed."""
+        """Return the changed documents of one directory."""
         try:
             fd = self._open_beneath(resolved, root_fd, parts, beneath.PASSAGE, links=False)
         except OSError as error:
@@ -190,7 +190,7 @@ class RootsPolicy:
         return changed + self._changed_alone(linked)
 
     def _changed_alone(self, documents: Iterable[DocumentInfo]) -> list[str]:
-        """The same for documents that links lead to, one by one."""
+        """Return the changed documents behind links, checked one by one."""
         changed = []
         for info in documents:
             try:
@@ -202,7 +202,7 @@ class RootsPolicy:
         return changed
 
     def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
-        """All documents within the current scope, in no particular order.
+        """Yield all documents within the current scope, in no particular order.
 
         Directories that cannot be read are passed over. `stopped` is asked before each directory; once it says yes,
         the listing ends early.
@@ -242,7 +242,7 @@ class RootsPolicy:
     def documents_after(
         self, path: str, limit: int, stopped: Callable[[], bool] = lambda: False
     ) -> list[DocumentInfo]:
-        """The first `limit` documents within the current scope that come after a path, in the order of their paths.
+        """Return the first `limit` documents after a path within the current scope, sorted by path.
 
         Directories are opened in that order, only those that can hold such a document and only until there are enough
         of them: a part of a large folder costs much less than all of it. Otherwise as `walk`.
@@ -274,7 +274,7 @@ class RootsPolicy:
     def _inside_after(
         self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], path: str, limit: int
     ) -> list[DocumentInfo | tuple[bytes, ...]]:
-        """What of a directory comes after a path, in order: documents, `limit` at most, and directories."""
+        """Return the entries of a directory after a path, in order: at most `limit` documents, and directories."""
         scope = current_scope()
         base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
         inside: list[DocumentInfo | tuple[bytes, ...]] = []
@@ -307,7 +307,7 @@ class RootsPolicy:
     def _scanned(
         self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...]
     ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
-        """The entries of a directory that may be named, with their names; they can be asked until the end."""
+        """Yield the admissible entries of a directory with their names. They are valid until the block ends."""
         try:
             fd = self._open_beneath(resolved, root_fd, parts, beneath.DIRECTORY, links=False)
         except OSError as error:
@@ -334,7 +334,7 @@ class RootsPolicy:
     def _status(
         self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
     ) -> os.stat_result | None:
-        """What a regular file is now; a link stands for the file that it leads to. None for anything else."""
+        """Return the status of a regular file, links followed, or None for anything else."""
         try:
             if entry.is_symlink():
                 fd = self._open_beneath(resolved, root_fd, parts, beneath.FILE)
@@ -351,7 +351,7 @@ class RootsPolicy:
         return status if stat.S_ISREG(status.st_mode) else None
 
     def _raise_unless_passed_over(self, error: OSError, resolved: ResolvedRoot) -> None:
-        """A listing may leave out what cannot be read, but not what could not be read just now."""
+        """Raise temporary failures. A listing skips entries that cannot be read for another reason."""
         if error.errno in _BUSY:
             raise _overloaded() from error
         if error.errno in _BROKEN:
@@ -373,13 +373,13 @@ class RootsPolicy:
         return resolved, parts
 
     def _admits(self, resolved: ResolvedRoot, parts: Sequence[bytes]) -> bool:
-        """Whether the last step of a resolved path is neither hidden nor a root of its own."""
+        """Return whether the last part of a resolved path is neither hidden nor a nested root."""
         return (self.include_hidden or parts[-1][:1] != b".") and (
             not resolved.nested or tuple(parts) not in resolved.nested
         )
 
     def _open_root(self, resolved: ResolvedRoot) -> int:
-        """The root, for one operation. It must still be where it was at start, and be searchable."""
+        """Open the root for one operation. It must be the directory of the start, and searchable."""
         fd = -1
         try:
             fd = beneath.open_absolute(resolved.real, beneath.DIRECTORY, openat2=self._openat2)
@@ -434,7 +434,7 @@ class RootsPolicy:
         return _not_found()
 
     def _is_listed(self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...]) -> bool:
-        """Whether a file that cannot be opened is one that the listing shows anyway."""
+        """Return whether the listing shows a file that cannot be opened."""
         try:
             fd = self._open_beneath(resolved, root_fd, parts[:-1], beneath.PASSAGE)
         except OSError:
@@ -448,12 +448,12 @@ class RootsPolicy:
 
 
 def _holds_later(directory: str, path: str) -> bool:
-    """Whether beneath a directory, given with its final slash, there can be a path that comes after another one."""
+    """Return whether `directory` (with its final slash) can hold a path after another one."""
     return directory > path or path.startswith(directory)
 
 
 def identity_of(status: os.stat_result) -> Identity:
-    """The identity that a stat result stands for."""
+    """Return the identity of a file from its stat result."""
     return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
