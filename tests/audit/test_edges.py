@@ -1,7 +1,6 @@
 """Corners of the log's files: what is read while it is written, and what cannot be written at all."""
 
 import errno
-import itertools
 import json
 import os
 import threading
@@ -82,13 +81,39 @@ def test_a_crash_right_after_a_rotation_is_no_tampering(
     assert found(log, key=KEY) is None
 
 
-def test_a_log_that_is_rotated_too_fast_cannot_be_told(
+@pytest.mark.parametrize("rotations", [1, 3])
+def test_a_log_that_is_rotated_while_its_files_are_listed_is_verified_as_it_was_when_that_began(
+    options: AuditOptions, log: Path, monkeypatch: pytest.MonkeyPatch, rotations: int
+) -> None:
+    writer = opened(replace(options, max_bytes=4_096, key=KEY))
+    writer.append([note()])
+    real, rotated = LogName.segments, []
+
+    def rotating(self: LogName) -> dict[int, Path]:
+        while len(real(self)) < rotations and not rotated:
+            writer.append([note()])
+        rotated.append(True)
+        return real(self)
+
+    monkeypatch.setattr(LogName, "segments", rotating)
+    report = check(log, key=KEY)
+    assert (report.problem, report.files) == (None, 1)
+    monkeypatch.undo()
+    writer.close()
+    assert check(log, key=KEY).files == rotations + 1
+
+
+def test_a_log_that_is_rotated_and_removed_while_it_is_read_cannot_be_told(
     options: AuditOptions, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_log(options, 1)
-    counter = itertools.count()
-    monkeypatch.setattr(LogName, "segments", lambda _self: {next(counter): log})
-    with pytest.raises(OSError, match="rotated too fast"):
+
+    def removing(_self: LogName) -> dict[int, Path]:
+        log.unlink(missing_ok=True)
+        return {}
+
+    monkeypatch.setattr(LogName, "segments", removing)
+    with pytest.raises(OSError, match="rotated and removed"):
         check(log)
 
 

@@ -1,6 +1,7 @@
 """Verifies the files of a log and finds the first bad record."""
 
 import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from research_gateway.audit.log.format import ChainPosition, Record, parse_recor
 from research_gateway.audit.log.head import Head, decode_head
 
 MAX_LINE_BYTES = 1024 * 1024
-SNAPSHOT_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,28 +60,38 @@ class LogFiles:
         """Yield a consistent snapshot of the files, even if the log is rotated meanwhile.
 
         Raises:
-            OSError: a file cannot be opened, or rotations never stop.
+            OSError: a file cannot be opened, or was removed meanwhile.
         """
         if not self.live:
             yield [Part(number=number, path=path) for number, path in sorted(self.segments.items())]
             return
-        for _ in range(SNAPSHOT_ATTEMPTS):
-            before = self.names.segments()
-            current = _open(self.names.path)
-            if self.names.segments().keys() == before.keys():
-                break
-            if current is not None:
-                current.close()
-        else:
-            raise OSError(errno.EAGAIN, "the log is rotated too fast to be read", str(self.names.path))
-        parts = [
-            Part(number=number, path=path) for number, path in sorted({**self.segments, **before}.items())
-        ]
+        # Opened before the listing, so that nothing that was written until now is missed.
+        current = _open(self.names.path)
+        segments = {**self.segments, **self.names.segments()}
+        if current is None and (current := _open(self.names.path)) is not None:  # between two files
+            segments = {**self.segments, **self.names.segments()}
         if current is None:
-            yield parts
+            yield [Part(number=number, path=path) for number, path in sorted(segments.items())]
             return
         with current:
-            yield [*parts, Part(number=None, path=self.names.path, file=current)]
+            if _is_same(self.names.path, current):
+                last, end = None, self.names.path
+            else:
+                # Rotated meanwhile: it has a number by now, and what came after it is left for the next time.
+                segments = {**self.segments, **self.names.segments()}
+                last = next((number for number, path in segments.items() if _is_same(path, current)), None)
+                if last is None:
+                    raise OSError(
+                        errno.ESTALE,
+                        "the log was rotated and removed while it was read",
+                        str(self.names.path),
+                    )
+                end = segments[last]
+            before = sorted(
+                (number, path) for number, path in segments.items() if last is None or number < last
+            )
+            parts = [Part(number=number, path=path) for number, path in before]
+            yield [*parts, Part(number=last, path=end, file=current)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +117,14 @@ def _open(path: Path) -> BinaryIO | None:
         return path.open("rb")
     except FileNotFoundError:
         return None
+
+
+def _is_same(path: Path, file: BinaryIO) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def collect(paths: Sequence[Path]) -> list[LogFiles]:
