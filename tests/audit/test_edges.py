@@ -87,7 +87,8 @@ def test_a_log_that_is_rotated_while_its_files_are_listed_is_verified_as_it_was_
 ) -> None:
     writer = opened(replace(options, max_bytes=4_096, key=KEY))
     writer.append([note()])
-    real, rotated = LogName.segments, []
+    real = LogName.segments
+    rotated: list[bool] = []
 
     def rotating(self: LogName) -> dict[int, Path]:
         while len(real(self)) < rotations and not rotated:

@@ -19,7 +19,7 @@ from pypdf import PdfReader, PdfWriter
 
 from research_shared.reading.extraction import Extracted, Unreadable, WorkerPool, _worker, read_pdf
 from research_shared.reading.extraction import worker as worker_module
-from research_shared.reading.extraction.pdf import _Reading, in_words
+from research_shared.reading.extraction.pdf import _PdfExtraction, in_words
 from research_shared.reading.extraction.worker import Worker, WorkerLost
 from research_shared.reading.limits import Limits
 from support.pdf_files import (
@@ -149,17 +149,17 @@ def slow_on(*slow: int) -> bytes:
 @pytest.fixture
 def time_passes_after_a_page(monkeypatch: pytest.MonkeyPatch, pass_time: Callable[[float], None]) -> None:
     """A minute passes once the first page has come and the second one is waited for."""
-    take = _Reading._take
+    take = _PdfExtraction._take
     pages = 0
 
-    def taken(reading: _Reading, kind: int, payload: bytes) -> None:
+    def taken(reading: _PdfExtraction, kind: int, payload: bytes) -> None:
         nonlocal pages
         take(reading, kind, payload)
         pages += kind == _worker.PAGE
         if kind == _worker.PAGE and pages == 1:
             asyncio.get_running_loop().call_soon(pass_time, 60)
 
-    monkeypatch.setattr(_Reading, "_take", taken)
+    monkeypatch.setattr(_PdfExtraction, "_take", taken)
 
 
 @pytest.mark.usefixtures("time_passes_after_a_page")
