@@ -14,6 +14,7 @@ import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.server.auth import AccessToken
 from fastmcp.server.middleware import MiddlewareContext
+from fastmcp.tools import ToolResult
 from mcp import MCPError
 from opentelemetry import trace
 
@@ -38,6 +39,7 @@ from research_gateway.audit.request.outcome import (
 )
 from research_gateway.audit.request.waiting_calls import MAX_WAITING, WaitingCalls
 from research_shared.access.roots import Root
+from research_shared.errors import ERROR_META_KEY
 from support.audit import KEY, SECRET_TEXT, Hall, answer, records, text_of
 
 ONE = (Root("research", Path("/srv/research")),)
@@ -58,6 +60,25 @@ VARYING = {
 
 def steady(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in VARYING}
+
+
+@pytest.mark.parametrize(
+    "meta", [None, {}, {"example.org/note": "n"}, {ERROR_META_KEY: {"message": "no code"}}]
+)
+async def test_a_tool_error_without_a_code_of_ours_is_a_reported_error(
+    meta: dict[str, Any] | None, options: AuditOptions, log: Path
+) -> None:
+    async with AuditTrail(options) as trail:
+        hall = Hall(trail, boundary=True)
+
+        @hall.server.tool
+        def decline() -> ToolResult:
+            return ToolResult(content="no", meta=meta, is_error=True)
+
+        async with Client(hall.server) as client:
+            assert (await client.call_tool_mcp("decline", {})).is_error
+    (end,) = records(log, "end")
+    assert (end["outcome"], end["reason"], end["result_bytes"]) == ("error", "reported_error", 2)
 
 
 async def test_the_records_of_a_summary(options: AuditOptions, log: Path) -> None:

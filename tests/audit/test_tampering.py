@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from research_gateway.audit import AuditOptions
-from research_gateway.audit.log.format import ChainPosition, parse_record
+from research_gateway.audit.log.format import NO_HASH, ChainPosition, key_id, parse_record
 from research_gateway.audit.log.head import Head, decode_head
 from support.audit import KEY, check, found, write_log
 
@@ -141,6 +141,44 @@ def test_every_byte_of_a_record_counts(options: AuditOptions, log: Path) -> None
             assert found(log) is not None, (index, value)
 
 
+@pytest.mark.parametrize("event", ["genesis", "continued"])
+def test_what_begins_a_file_is_found_within_one(event: str, options: AuditOptions, log: Path) -> None:
+    write_log(options)
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines[7] = parse_record(lines[6][:-1]).position.append(f'{{"event":"{event}","time":"x"}}')[0]
+    log.write_bytes(b"".join(lines))
+    assert found(log) == ("moved", 7)
+
+
+@pytest.mark.parametrize(("sequence", "digest"), [(3, NO_HASH), (-1, "1" * 64)])
+def test_a_chain_that_does_not_begin_at_its_beginning_is_found(
+    sequence: int, digest: str, options: AuditOptions, log: Path
+) -> None:
+    write_log(options)
+    before = ChainPosition(parse_record(log.read_bytes().splitlines()[0]).position.chain, sequence, digest)
+    log.write_bytes(before.append('{"event":"genesis","time":"x"}')[0])
+    assert found(log) == ("moved", sequence + 1)
+
+
+@pytest.mark.parametrize(("sequence", "problem"), [(-1, None), (0, ("tail_truncated", 0))])
+def test_a_log_is_empty_only_if_its_head_knows_of_no_record(
+    sequence: int, problem: Found | None, log: Path
+) -> None:
+    log.write_bytes(b"")
+    head = Head(replace(Position.fresh(), sequence=sequence), 1, 1)
+    log.with_name("audit.jsonl.head").write_bytes(head.encode() * 2)
+    assert found(log) == problem
+
+
+def test_a_checkpoint_that_names_another_key_is_found(signed: AuditOptions, log: Path) -> None:
+    write_log(signed)
+    lines = log.read_bytes().splitlines(keepends=True)
+    (index,) = [i for i, line in enumerate(lines) if parse_record(line[:-1]).event == "checkpoint"][:1]
+    lines[index] = rehashed(lines[index].replace(key_id(KEY).encode(), b"0" * 16))
+    log.write_bytes(b"".join(lines))
+    assert found(log, key=KEY) == ("not_signed", index)
+
+
 def test_an_older_copy_of_the_log_is_found(options: AuditOptions, log: Path, tmp_path: Path) -> None:
     write_log(options, 5)
     shutil.copy(log, tmp_path / "older")
@@ -253,6 +291,23 @@ def test_a_forged_head_deceives_only_where_there_is_no_key(
     forge_everything(log)
     assert found(log) is None
     assert found(log, key=KEY) == ("not_signed", 8)
+
+
+def test_a_cut_end_with_a_head_that_was_made_to_fit_is_seen_with_the_key(
+    signed: AuditOptions, log: Path
+) -> None:
+    write_log(signed)
+    kept = log.read_bytes().splitlines(keepends=True)[:-1]
+    head_path = log.with_name("audit.jsonl.head")
+    head = decode_head(head_path.read_bytes())
+    assert head is not None
+    at = parse_record(kept[-1][:-1]).position
+    log.write_bytes(b"".join(kept))
+    for mac in (head.mac, None):
+        forged = Head(at, head.segment, head.count + 1, head.in_use, mac)
+        head_path.write_bytes(forged.encode() * 2)
+        assert found(log) is None
+        assert found(log, key=KEY) == ("not_signed", None)
 
 
 def test_without_its_key_a_signed_log_says_that_signatures_were_not_checked(

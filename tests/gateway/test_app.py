@@ -362,6 +362,26 @@ def test_a_key_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [
+        pytest.param(b"", "RS256", id="an empty key"),
+        pytest.param(b"\xff\xfe", "RS256", id="a key that is no text"),
+        pytest.param(None, "XY256", id="an algorithm that nobody knows"),
+        pytest.param(None, "HS256", id="an algorithm for a shared secret"),
+    ],
+)
+def test_a_key_or_algorithm_that_cannot_be_used_is_named(
+    folder: Path, tmp_path: Path, key: bytes | None, algorithm: str
+) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(RSAKeyPair.generate().public_key.encode() if key is None else key)
+    settings = settings_for(folder, auth_public_key=path, auth_issuer="https://i", auth_audience="a")
+    settings = settings.model_copy(update={"auth_algorithm": algorithm})
+    with pytest.raises(ConfigurationError, match=r"RESEARCH_AUTH_ALGORITHM=.* or RESEARCH_AUTH_PUBLIC_KEY"):
+        auth_provider(settings)
+
+
+@pytest.mark.parametrize(
     "environ",
     [
         {"RESEARCH_AUTH_TOKENS": "short"},

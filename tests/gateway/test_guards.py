@@ -1,5 +1,7 @@
 """Limits: what is refused, what is not, and how the refusal reads."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from mcp import MCPError
 from mcp_types import EmbeddedResource, TextResourceContents
 
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
+from research_gateway.guards.clients import client_key
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.serving.auth import SharedTokens
 from research_shared.serving.drain import Drain
@@ -285,3 +288,129 @@ async def test_clients_that_authenticate_are_told_apart_by_their_token() -> None
         for token in tokens:
             async with Client(served.url, auth=token) as client:
                 assert [await code_of(client, "echo", text="a") for _ in range(2)] == ["ok", "overloaded"]
+
+
+class Impatient(Middleware):
+    async def on_call_tool(self, context: Any, call_next: Any) -> Any:
+        raise TimeoutError("its own")
+
+
+async def test_a_time_limit_of_the_tools_own_is_not_taken_for_ours() -> None:
+    stage = Stage(TimeLimit(default_s=60, ceiling_s=60), Impatient())
+    assert error_of(await stage.server.call_tool("echo", {"text": "a"}))["code"] == "internal_error"
+    stage = Stage(TimeLimit(default_s=60, ceiling_s=60))
+
+    @stage.server.tool
+    async def give_up() -> str:
+        raise TimeoutError("its own")
+
+    assert error_of(await stage.server.call_tool("give_up", {}))["code"] == "internal_error"
+
+
+async def bytes_of(client: Client[Any], tool: str, **arguments: Any) -> int:
+    """How large the refusal says that the call or its answer is."""
+    told = re.search(
+        r"([0-9]+) bytes", error_of(await client.call_tool(tool, arguments, raise_on_error=False))["message"]
+    )
+    assert told is not None
+    return int(told[1])
+
+
+async def test_what_is_exactly_as_large_as_allowed_passes() -> None:
+    limit = SizeLimit(request_bytes=10_000, response_bytes=1)
+    stage = Stage(limit)
+    async with Client(stage.server) as client:
+        size = await bytes_of(client, "echo", text="é" * 100)
+        assert size > 400  # as text and once more as structured content
+        limit.response_bytes = size
+        assert await code_of(client, "echo", text="é" * 100) == "ok"
+        assert await code_of(client, "echo", text="é" * 100 + "a") == "response_too_large"
+        limit.response_bytes, limit.request_bytes = 10_000, 1
+        limit.request_bytes = await bytes_of(client, "echo", text="a")
+        assert await code_of(client, "echo", text="a") == "ok"
+        assert await code_of(client, "echo", text="ab") == "request_too_large"
+        limit.response_bytes, limit.request_bytes = 5_000, 10_000
+        assert (await client.read_resource("text://long"))[0].text == "x" * 5_000
+        assert (await client.get_prompt("brief", {"text": "é" * 2_500})).messages
+        with pytest.raises(MCPError):
+            await client.get_prompt("brief", {"text": "é" * 2_500 + "a"})
+        limit.response_bytes = 4_999
+        with pytest.raises(MCPError):
+            await client.read_resource("text://long")
+
+
+async def test_the_client_that_was_silent_longest_is_the_one_that_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asking = iter(["a", "b", "a", "c", "a", "b"])
+    monkeypatch.setattr("research_gateway.guards.rate.MAX_CLIENTS", 2)
+    monkeypatch.setattr("research_gateway.guards.rate.client_key", lambda _context: next(asking))
+    stage = Stage(RateLimit(per_second=3.0, burst=1, clock=Clock()))
+    ends = []
+    async with Client(stage.server) as client:
+        for _ in range(6):
+            result = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
+            ends.append(error_of(result)["retry_after_s"] if result.is_error else None)
+    assert ends == [None, None, 0.333, None, 0.333, None]
+
+
+async def test_listings_take_nothing_from_what_a_client_may_ask() -> None:
+    stage = Stage(RateLimit(per_second=1.0, burst=1, clock=Clock()))
+    async with Client(stage.server) as client:
+        for _ in range(3):
+            assert await client.list_prompts()
+        assert [await code_of(client, "echo", text="a") for _ in range(2)] == ["ok", "overloaded"]
+
+
+async def test_whom_a_request_counts_against() -> None:
+    keys: list[str] = []
+
+    class Keys(Middleware):
+        async def on_call_tool(self, context: Any, call_next: Any) -> Any:
+            keys.append(client_key(context))
+            return await call_next(context)
+
+    stage = Stage(Keys())
+    await stage.server.call_tool("echo", {"text": "a"})
+    modes: tuple[Any, ...] = ("auto", "legacy")
+    for mode in modes:
+        async with Client(stage.server, mode=mode) as client:
+            await code_of(client, "echo", text="a")
+    async with serving(stage.server) as served:
+        for mode in modes:
+            async with Client(served.url, mode=mode) as client:
+                await code_of(client, "echo", text="a")
+    stage.server.auth = SharedTokens(["first-token-of-length"])
+    async with serving(stage.server) as served, Client(served.url, auth="first-token-of-length") as client:
+        await code_of(client, "echo", text="a")
+    assert [key.partition(":")[0] for key in keys] == [
+        "local",
+        "local",
+        "session",
+        "address",
+        "session",
+        "principal",
+    ]
+    assert keys[3] == "address:127.0.0.1"
+    assert keys[2] != keys[4]
+
+
+async def test_nothing_is_kept_of_a_client_whose_requests_have_ended() -> None:
+    limit = ConcurrencyLimit(per_client=2, total=2)
+    async with Client(Stage(limit).server, mode="legacy") as client:
+        assert await code_of(client, "echo", text="a") == "ok"
+    assert [dict(held) for held in vars(limit).values() if isinstance(held, Counter)] == [{}]
+
+
+async def test_a_picture_counts_as_the_text_in_which_it_is_sent() -> None:
+    limit = SizeLimit(request_bytes=1_000, response_bytes=136)
+    stage = Stage(limit)
+
+    @stage.server.tool
+    async def picture() -> Image:
+        return Image(data=b"x" * 100, format="png")
+
+    async with Client(stage.server) as client:
+        assert await code_of(client, "picture") == "ok"
+        limit.response_bytes = 135
+        assert await code_of(client, "picture") == "response_too_large"

@@ -139,6 +139,37 @@ async def test_the_deadline_counts_from_the_first_attempt() -> None:
     assert upstream.requests == 1
 
 
+async def test_a_failure_at_the_deadline_is_told_as_it_is() -> None:
+    upstream = Upstream()
+
+    @upstream.server.tool(annotations=REPEATABLE)
+    async def slow() -> str:
+        upstream.requests += 1
+        upstream.clock.now += 10
+        raise failure()
+
+    with collecting() as facts:
+        result = await upstream.server.call_tool("slow")
+    assert error_of(result)["code"] == "backend_unavailable"
+    assert upstream.requests == 1
+    assert "attempts" not in facts
+
+
+async def test_attempts_are_counted_up_to_the_deadline() -> None:
+    upstream = Upstream()
+
+    @upstream.server.tool(annotations=REPEATABLE)
+    async def slow() -> str:
+        upstream.requests += 1
+        upstream.clock.now += 4
+        raise failure()
+
+    with collecting() as facts:
+        result = await upstream.server.call_tool("slow")
+    assert error_of(result)["code"] == "backend_unavailable"
+    assert (upstream.requests, facts["attempts"]) == (2, 2)
+
+
 async def test_an_outage_is_not_multiplied() -> None:
     upstream = Upstream(*[failure() for _ in range(400)])
     for _ in range(100):

@@ -8,16 +8,20 @@ import mcp_types
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.elicitation import ElicitResult
+from mcp import MCPError
+from mcp.shared.exceptions import MCPDeprecationWarning
 from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult, ToolAnnotations
 
 from research_gateway.scope.client_roots import narrowed_by
 from research_gateway.scope.middleware import EMPTY_SCOPE, ScopeFromClientRoots
-from research_gateway.scope.resource import add_scope_resource
+from research_gateway.scope.resource import add_scope_resource, describe_scope
 from research_shared.access.roots import EVERYTHING, Root, Scope, current_scope
 from research_shared.errors import DocumentNotFound
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.scope_meta import SCOPE_META_KEY, ScopeFromRequest
 from support.results import error_of
+from support.serving import serving
+from support.upstreams import Behind, Gateway
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 FORM = {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]}
@@ -146,6 +150,45 @@ async def test_roots_elsewhere_leave_nothing_and_say_so(
     assert host.seen == []
 
 
+@ERAS
+async def test_readings_say_that_nothing_can_be_read_and_prompts_are_rendered_all_the_same(
+    roots: tuple[Root, Root], mode: Any, tmp_path: Path
+) -> None:
+    host, answering = Host(roots), Answering(tmp_path / "other")
+    async with answering.client(host, mode) as client:
+        with pytest.raises(MCPError) as refusal:
+            await client.read_resource("doc://x")
+        prompt = await client.get_prompt("brief")
+    assert refusal.value.error.data["error"]["code"] == "scope_empty"
+    assert prompt.messages[0].content.text == ""
+
+
+def test_what_a_client_is_told_about_its_scope(roots: tuple[Root, Root]) -> None:
+    scopes = (EVERYTHING, Scope(("", "alpha")), Scope(("alpha/memos",)), EMPTY_SCOPE)
+    told = [describe_scope(scope, roots) for scope in scopes]
+    assert [(one["everything"], one["paths"]) for one in told] == [
+        (True, []),
+        (True, []),
+        (False, ["alpha/memos"]),
+        (False, []),
+    ]
+    assert told[0] == told[1]
+    assert len({one["message"] for one in told}) == 3
+    assert [one["message"].startswith("Nothing") for one in told] == [False, False, False, True]
+
+
+async def test_other_notifications_leave_a_session_its_roots(
+    roots: tuple[Root, Root], tmp_path: Path
+) -> None:
+    host, answering = Host(roots), Answering(tmp_path / "alpha")
+    async with answering.client(host, "legacy") as client:
+        await client.call_tool("look")
+        with pytest.warns(MCPDeprecationWarning, match="progress"):
+            await client.progress("any", 1)
+        await client.call_tool("look")
+    assert answering.asked == ["roots"]
+
+
 async def test_a_session_is_asked_again_when_its_roots_change(
     roots: tuple[Root, Root], tmp_path: Path
 ) -> None:
@@ -198,11 +241,75 @@ async def test_a_tool_that_changes_things_is_not_run_before_the_roots_are_known(
     assert host.seen == [Scope(("beta",))]
 
 
+@pytest.mark.parametrize(
+    "annotations", [ToolAnnotations(read_only_hint=True), ToolAnnotations(idempotent_hint=True)]
+)
+async def test_a_tool_that_cannot_be_repeated_is_not_run_before_the_roots_are_known(
+    roots: tuple[Root, Root], tmp_path: Path, annotations: ToolAnnotations
+) -> None:
+    host, answering = Host(roots), Answering(tmp_path / "beta")
+
+    @host.server.tool(annotations=annotations)
+    async def once() -> None:
+        host.seen.append(current_scope())
+
+    async with answering.client(host) as client:
+        await client.call_tool("once")
+    assert host.seen == [Scope(("beta",))]
+
+
 async def test_exempt_tools_are_served_without_asking(roots: tuple[Root, Root], tmp_path: Path) -> None:
     host, answering = Host(roots, exempt=("write",)), Answering(tmp_path / "beta")
     async with answering.client(host) as client:
         assert (await client.call_tool("write")).data == [""]
     assert answering.asked == []
+
+
+@ERAS
+async def test_exempt_are_the_tools_whose_names_begin_so(
+    roots: tuple[Root, Root], mode: Any, tmp_path: Path
+) -> None:
+    host, answering = Host(roots, exempt=("none_", "others_")), Answering(tmp_path / "beta")
+    others: FastMCP[Any] = FastMCP("others")
+
+    @others.tool
+    @host.server.tool(name="see_others_")
+    async def see() -> list[str]:
+        return list(current_scope().prefixes)
+
+    host.server.mount(others, namespace="others")
+    async with answering.client(host, mode) as client:
+        assert (await client.call_tool("others_see")).data == [""]
+        assert answering.asked == []
+        assert (await client.call_tool("see_others_")).data == ["beta"]
+    assert answering.asked == ["roots"]
+
+
+@ERAS
+async def test_a_relayed_call_carries_its_scope_beside_whatever_else_its_client_says_in_meta(
+    roots: tuple[Root, Root], mode: Any, tmp_path: Path
+) -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        gateway.server.add_middleware(ScopeFromClientRoots(roots))
+        answering = Answering(tmp_path / "beta")
+        async with Client(gateway.server, mode=mode, roots=answering.list_roots) as client:
+            meta = {"test/a": 1, SCOPE_META_KEY: [""]}
+            seen = (await client.call_tool("about", meta=meta)).data
+    assert seen["meta"] == {"test/a": 1, SCOPE_META_KEY: ["beta"]}
+
+
+@ERAS
+async def test_a_relayed_call_that_may_see_everything_carries_no_scope(
+    roots: tuple[Root, Root], mode: Any, tmp_path: Path
+) -> None:
+    async with serving(Behind().build()) as served:
+        gateway = Gateway.before(served)
+        gateway.server.add_middleware(ScopeFromClientRoots(roots[:1]))
+        answering = Answering(tmp_path)
+        async with Client(gateway.server, mode=mode, roots=answering.list_roots) as client:
+            seen = (await client.call_tool("about", meta={"test/a": 1})).data
+    assert seen["meta"] == {"test/a": 1}
 
 
 async def test_a_round_without_the_roots_asks_for_them_again(
@@ -226,6 +333,7 @@ async def test_a_round_without_the_roots_asks_for_them_again(
         )
     assert isinstance(wrong, mcp_types.CallToolResult)
     assert error_of(wrong)["code"] == "scope_empty"
+    assert host.seen == [EMPTY_SCOPE]
 
 
 async def test_completions_follow_the_scope_and_are_empty_where_the_roots_cannot_be_asked_for(
@@ -243,6 +351,8 @@ async def test_completions_follow_the_scope_and_are_empty_where_the_roots_cannot
         assert (await client.complete(ref, argument)).values == ["beta", "end"]
     async with answering.client(host) as client:
         assert (await client.complete(ref, argument)).values == ["end"]
+    async with Client(host.server) as client:
+        assert (await client.complete(ref, argument)).values == ["", "end"]
 
 
 @pytest.mark.parametrize(
@@ -265,6 +375,7 @@ async def test_completions_follow_the_scope_and_are_empty_where_the_roots_cannot
         pytest.param(["file://elsewhere{path}/alpha"], (), id="another host"),
         pytest.param(["file://localhost{path}/alpha"], ("alpha",), id="this host by name"),
         pytest.param(["{base}/alpha?x"], (), id="a query"),
+        pytest.param(["{base}/alpha#x"], (), id="a fragment"),
         pytest.param(["file:relative"], (), id="a relative path"),
         pytest.param(["{base}/alpha%00"], (), id="a NUL"),
         pytest.param(["file://[broken"], (), id="no URI at all"),
@@ -286,6 +397,16 @@ def test_how_client_roots_map_onto_research_folders(
 def test_paths_of_a_single_research_folder_carry_no_name(roots: tuple[Root, Root], tmp_path: Path) -> None:
     assert narrowed_by(roots[:1], [uri(tmp_path / "alpha" / "memos")]) == Scope(("memos",))
     assert narrowed_by(roots[:1], [uri(tmp_path)]) == EVERYTHING
+
+
+def test_research_folders_within_each_other_are_both_covered(
+    roots: tuple[Root, Root], tmp_path: Path
+) -> None:
+    nested = (roots[0], Root("reports", tmp_path / "alpha" / "reports"))
+    assert narrowed_by(nested, [uri(tmp_path / "alpha")]) == Scope(("alpha", "reports"))
+    inner = [uri(tmp_path / "alpha" / "reports" / "2024"), uri(tmp_path / "alpha" / "reports")]
+    assert narrowed_by(nested, inner) == Scope(("alpha/reports", "reports"))
+    assert narrowed_by(nested, inner[:1]) == Scope(("alpha/reports/2024", "reports/2024"))
 
 
 def test_a_research_folder_behind_a_link_is_found_both_ways(roots: tuple[Root, Root], tmp_path: Path) -> None:

@@ -19,7 +19,14 @@ import pytest
 
 from library.conftest import Policy
 from research_shared.access import beneath
-from research_shared.access.roots import Root, RootsPolicy, Scope, identity_of, narrowed_scope
+from research_shared.access.roots import (
+    Root,
+    RootsPolicy,
+    Scope,
+    current_scope,
+    identity_of,
+    narrowed_scope,
+)
 from research_shared.documents import Identity
 from research_shared.errors import (
     ConfigurationError,
@@ -288,6 +295,39 @@ def test_a_scope_narrows_opening_listing_and_links(policy: Policy, folder: Path)
             assert listed(doors) == []
     with narrowed_scope(Scope(("a/plan.md",))):
         assert listed(doors) == ["a/plan.md"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (("",), ("a",), ("a",)),
+        (("a",), ("a",), ("a",)),
+        (("a",), ("a/b",), ("a/b",)),
+        (("a", "a/b"), ("a/b",), ("a/b",)),
+        (("a", "b/c"), ("a/d", "b"), ("a/d", "b/c")),
+        (("", "a"), ("b",), ("b",)),
+        (("a",), ("ab",), ()),
+        (("a/b",), ("a/c",), ()),
+        (("a",), (), ()),
+    ],
+)
+def test_what_two_scopes_have_in_common(
+    one: tuple[str, ...], other: tuple[str, ...], both: tuple[str, ...]
+) -> None:
+    assert Scope(one).narrowed(Scope(other)) == Scope(both)
+    assert Scope(other).narrowed(Scope(one)) == Scope(both)
+    with narrowed_scope(Scope(one)), narrowed_scope(Scope(other)) as effective:
+        assert effective == Scope(both) == current_scope()
+
+
+def test_a_scope_of_nested_parts_admits_what_lies_in_either_and_leads_to_both() -> None:
+    scope = Scope(("a", "a/b", "c/d", "ef/g"))
+    for path in ("a", "a/b", "a/b/x.md", "a/x.md", "c/d", "c/d/x.md"):
+        assert scope.admits(path)
+    for path in ("", "ab/x.md", "c", "c/x.md", "c/de/x.md"):
+        assert not scope.admits(path)
+    leads = {path: scope.leads_to(path) for path in ("a", "c", "c/d/e", "c/x", "ac", "e")}
+    assert [path for path, does in leads.items() if does] == ["a", "c", "c/d/e"]
 
 
 def true(path: Path) -> Identity:

@@ -49,6 +49,29 @@ def test_anything_else_is_not_taken_for_findings(answer: str) -> None:
     assert findings(answer, 3) is None
 
 
+def test_line_breaks_and_tabs_may_stand_in_strings_as_they_are() -> None:
+    found = findings('{"findings": [{"claim": "a\nb\tc", "quotes": ["d\ne"]}]}', 3)
+    assert found is not None
+    assert [(finding.claim, finding.quotes) for finding in found] == [("a b c", ("d\ne",))]
+    both = combined('{"synthesis": "one\n\ntwo", "insights": []}', 3)
+    assert both is not None
+    assert both.synthesis == "one\n\ntwo"
+
+
+def test_a_claim_and_a_quote_that_are_too_long_are_cut_and_the_quote_says_so() -> None:
+    quotes = ["x" * 1_200, "x" * 1_201]
+    found = findings(json.dumps({"findings": [{"claim": "c" * 601, "quotes": quotes}]}), 3)
+    assert found is not None
+    assert found[0].claim == "c" * 600
+    assert found[0].quotes == ("x" * 1_200, "x" * 1_199 + "…")
+
+
+def test_an_object_is_looked_for_a_little_behind_the_first_brace_only() -> None:
+    for distance, found in ((2_000, True), (2_001, True), (2_002, False)):
+        preface = "{" + "x" * (distance - 2) + "{"
+        assert (findings(preface + GOOD, 3) is not None) is found, distance
+
+
 def test_a_document_s_own_references_do_not_become_citations() -> None:
     found = findings('{"findings": [{"claim": "Shown by Chaum [1], and later [2, 3].", "quotes": []}]}', 3)
     assert found is not None
@@ -133,6 +156,11 @@ def test_citations_of_sources_that_are_not_there_are_removed(
     text: str, checked: str, wrong: list[int]
 ) -> None:
     assert checked_citations(text, {1, 2}) == (checked, wrong)
+
+
+def test_a_range_of_up_to_fifty_one_sources_is_counted_out() -> None:
+    assert checked_citations("so [1-51] it is", {1, 2}) == ("so [1, 2] it is", list(range(3, 52)))
+    assert checked_citations("so [1-52] it is", {1, 2}) == ("so [1] it is", [52])
 
 
 def test_the_first_object_counts() -> None:

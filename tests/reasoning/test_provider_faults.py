@@ -159,6 +159,32 @@ async def test_one_deadline_bounds_all_attempts_together(
     assert failed["reason"] == "deadline"
 
 
+@pytest.mark.parametrize(
+    ("faults", "reason", "attempts", "told"),
+    [
+        ([], "deadline", 1, "(tried once)"),
+        ([error(500, "api_error")], "http_500", 2, "(tried 2 times)"),
+    ],
+)
+async def test_an_attempt_that_the_deadline_cuts_is_counted(
+    folder: Path,
+    pass_time: Callable[[float], None],
+    faults: list[Fault],
+    reason: str,
+    attempts: int,
+    told: str,
+) -> None:
+    retry = no_wait(deadline_s=60)
+    async with connected("provider-openai", folder, retry=retry, model_timeout_s=600.0) as session:
+        assert session.provider is not None
+        session.provider.faults = [*faults, Fault(delay_headers_s=600.0)]
+        session.provider.on_delay = lambda: pass_time(60)
+        with anyio.fail_after(300):
+            failed = await session.fail("summarize_document", document_path="tor.md")
+    assert (failed["reason"], failed["attempts"]) == (reason, attempts)
+    assert told in failed["message"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_key_goes_to_the_provider_and_nowhere_else(
     folder: Path, kind: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]

@@ -120,6 +120,66 @@ def test_a_quote_is_located_by_page_and_may_cross_one() -> None:
     assert place(text, "on to the second page.", (1, 3)) == (3, 3, 2)
 
 
+def test_a_quote_does_not_begin_behind_a_hyphen_that_only_the_line_may_have() -> None:
+    text = "The council was un-\nable to do what the city wanted of it.\n"
+    assert place(text, "able to do what the city wanted of it.") is None
+    assert place(text, "The council was un") is None
+    assert place(text, "unable to do what the city wanted of it.") == (1, 2, None)
+
+
+def test_a_word_that_is_hyphenated_before_a_blank_line_is_one_word() -> None:
+    assert place("They use new meth-\n\nods for all of it", "use new methods for all") == (1, 3, None)
+    assert place("They use new\n\nmethods for all of it", "use new methods for all") == (1, 3, None)
+
+
+def test_a_number_at_the_very_beginning_is_where_a_quote_can_begin() -> None:
+    assert place("2019 was the first year of it", "2019 was the first year") == (1, 1, None)
+    assert place("-2019 was the first year of it", "2019 was the first year") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "found"),
+    [
+        pytest.param("0.5 percent or 1,000 of them", "0.5 percent or 1", False, id="before a thousand"),
+        pytest.param(
+            "they released version 3.1 of it", "they released version 3", False, id="before a decimal"
+        ),
+        pytest.param("they released version 3.", "they released version 3", True, id="before a full stop"),
+        pytest.param("they had version 3. 1 was new", "they had version 3", True, id="before a sentence"),
+        pytest.param("they had 3,1 or 4 versions", "1 or 4 versions", False, id="behind a decimal comma"),
+        pytest.param("in May, 25 people were ill", "25 people were ill", True, id="behind a comma"),
+        pytest.param("it was \u22125 degrees outside", "5 degrees outside", False, id="behind a minus sign"),
+        pytest.param(
+            "-5 degrees were measured", "5 degrees were measured", False, id="behind the first minus"
+        ),
+        pytest.param(
+            "of covid-19 patients were ill", "19 patients were ill", True, id="behind a word's hyphen"
+        ),
+        pytest.param("here we read the faq\u0301 of it", "here we read the faq", False, id="before a mark"),
+        pytest.param("a word_and_another one here", "and_another one here", False, id="behind an underscore"),
+        pytest.param("'tis the season for giving", "'tis the season for giving", True, id="one apostrophe"),
+        pytest.param("the season for giving", "'the season for giving\"", False, id="two kinds of marks"),
+    ],
+)
+def test_a_quote_begins_and_ends_where_words_and_numbers_do(text: str, quote: str, found: bool) -> None:
+    assert place(text, quote) == ((1, 1, None) if found else None)
+
+
+def test_a_quote_needs_twelve_letters_or_four_characters_of_a_script_without_spaces() -> None:
+    assert place("abcdef ghijkl", "abcdef ghijkl") == (1, 1, None)
+    assert place("abcdef ghijk", "abcdef ghijk") is None
+    assert place("隐藏通信", "隐藏通信") == (1, 1, None)
+    assert place("隐藏通", "隐藏通") is None
+    assert place("隐藏通ab", "隐藏通ab") is None
+    assert place("隐藏通abc", "隐藏通abc") == (1, 1, None)
+
+
+def test_a_quote_of_the_greatest_length_is_found_and_no_longer_one() -> None:
+    text = "x" * MAX_QUOTE
+    assert place(text, text) == (1, 1, None)
+    assert place(text + "x", text + "x") is None
+
+
 def test_the_first_of_equal_places_counts() -> None:
     assert place("a b c\nthe same words here\nthe same words here\n", "the same words here") == (2, 2, None)
 

@@ -1,5 +1,7 @@
 """The passages of a document that answer a question best."""
 
+import math
+import random
 from pathlib import Path
 
 from research_reasoning.evidence.ranking import rank
@@ -43,6 +45,33 @@ def test_a_long_passage_does_not_win_by_its_length() -> None:
     assert headings(text, "onion") == ["Section 1", "Section 0"]
 
 
+def scores(sections: list[list[str]], asked: tuple[str, ...]) -> list[float]:
+    """BM25 with k1 = 1.2 and b = 0.75, as Robertson and Zaragoza write it."""
+    sizes = [len(section) + 4 for section in sections]  # the heading counts as itself and in the text
+    average = sum(sizes) / len(sizes)
+    found = [0.0] * len(sections)
+    for word in asked:
+        holding = sum(word in section for section in sections)
+        weight = math.log(1 + (len(sections) - holding + 0.5) / (holding + 0.5))
+        for at, section in enumerate(sections):
+            n = section.count(word)
+            found[at] += weight * n * 2.2 / (n + 1.2 * (0.25 + 0.75 * sizes[at] / average))
+    return found
+
+
+def test_passages_rank_by_the_formula_of_bm25() -> None:
+    rng = random.Random(1)
+    asked = ("cell", "guard", "onion")
+    for _ in range(30):
+        words = [*asked, "other", "word"]
+        sections = [rng.choices(words, [1, 2, 4, 8, 8], k=rng.randrange(1, 60)) for _ in range(12)]
+        scored = scores(sections, asked)
+        order = [at for by, at in sorted((-by, at) for at, by in enumerate(scored)) if by]
+        text = document(*map(" ".join, sections))
+        assert headings(text, " ".join(asked), 12) == [f"Section {number}" for number in order]
+        assert headings(text, " ".join(asked), 1) == [f"Section {order[0]}"]
+
+
 def test_without_a_shared_word_there_is_nothing(tmp_path: Path) -> None:
     text = document("Relays encrypt cells.")
     assert headings(text, "penguins") == []
@@ -50,3 +79,14 @@ def test_without_a_shared_word_there_is_nothing(tmp_path: Path) -> None:
     assert headings(text, "relays", 0) == []
     assert headings(document(), "relays") == []
     assert headings(text, "the of and") == []
+
+
+def test_common_words_find_nothing_where_the_question_has_others() -> None:
+    text = document("The birds will sing for the others.", "Onion relays.")
+    assert headings(text, "What will the onion be for?") == ["Section 1"]
+    assert headings(text, "the penguin") == []
+
+
+def test_common_words_count_where_the_question_has_no_others() -> None:
+    text = document("To be or not to be.", "Onion relays.")
+    assert headings(text, "to be or not to be") == ["Section 0"]

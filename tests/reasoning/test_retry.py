@@ -98,6 +98,34 @@ async def test_no_wait_goes_past_the_deadline() -> None:
     assert clock.slept == [1.0]
 
 
+async def test_a_wait_that_would_end_at_the_deadline_is_not_begun() -> None:
+    clock = Clock()
+    call, seen = failing(9)
+    with pytest.raises(ConnectionError, match="attempt 1"):
+        await policy(clock, deadline_s=1.0).run(call, verdict=lambda _e: True)
+    assert (seen, clock.slept) == ([1], [])
+
+
+async def test_an_attempt_that_the_deadline_cuts_does_not_hide_the_failure_before_it() -> None:
+    clock = Clock()
+    told: list[int] = []
+
+    async def fail_then_hang(attempt: int) -> None:
+        told.append(attempt)
+        if attempt < 3:
+            raise ConnectionError(f"attempt {attempt}")
+        await anyio.sleep_forever()
+
+    with pytest.raises(ConnectionError, match="attempt 2"):
+        await policy(clock, base_s=0.0, deadline_s=0.02).run(fail_then_hang, verdict=lambda _e: True)
+    assert told == [1, 2, 3]
+
+
+async def test_without_any_time_nothing_is_attempted() -> None:
+    with pytest.raises(DeadlineExceeded):
+        await policy(Clock(), deadline_s=0.0).run(failing(0)[0], verdict=lambda _e: True)
+
+
 async def test_an_attempt_that_outlasts_the_deadline_is_cut() -> None:
     async def hang(_attempt: int) -> None:
         await anyio.sleep_forever()
@@ -183,6 +211,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "1e9"}, None),
+        ({"retry-after": "86400"}, 86_400.0),
         ({"retry-after": "86401"}, None),
         ({"retry-after": "tomorrow"}, None),
         ({"retry-after-ms": "-5"}, None),

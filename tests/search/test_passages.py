@@ -87,3 +87,33 @@ def test_passages_are_ranked_by_a_question_and_equal_ones_keep_their_order() -> 
         == rank(text_of(content), "iron", 0)
         == []
     )
+
+
+def lines_of(content: str, media_type: str = "text/plain", **limits: int) -> list[tuple[int, int]]:
+    return [(p.start_line, p.end_line) for p in passages(text_of(content, media_type), **limits)]
+
+
+def test_a_passage_ends_at_the_first_blank_line_behind_its_target() -> None:
+    for length, expected in ((38, [(1, 3)]), (39, [(1, 1), (3, 3)])):
+        assert lines_of("x" * length + "\n\ny\n", target=40, limit=80) == expected
+
+
+def test_a_block_is_cut_only_when_it_is_longer_than_the_limit() -> None:
+    assert lines_of("123456789\n" * 8, target=40, limit=80) == [(1, 8)]
+    assert lines_of("123456789\n" * 9, target=40, limit=80) == [(1, 4), (5, 9)]
+    assert lines_of("123456789\n" * 13, target=40, limit=80) == [(1, 4), (5, 8), (9, 13)]
+    assert lines_of("1\n" + "x" * 98 + "\n1\n", target=40, limit=80) == [(1, 1), (2, 2), (3, 3)]
+    assert lines_of("x" * 100 + "\n" * 5, target=40, limit=80) == [(1, 1)]
+
+
+def test_a_heading_ends_with_its_line_and_loses_its_marks() -> None:
+    content = "#\tOne two ##  \ntext\n\n####### seven\n\n#none\n~~~\n# fenced\n~~~\n### Three\nend\n"
+    found = passages(text_of(content))
+    assert [(p.start_line, p.end_line, p.heading) for p in found] == [(1, 9, "One two"), (10, 11, "Three")]
+    assert [p.heading for p in passages(text_of(content, "text/plain"))] == [""]
+
+
+def test_blank_lines_around_a_passage_belong_to_none() -> None:
+    assert lines_of("\n \n  a\nb  \n\n\t\n") == [(3, 4)]
+    assert lines_of(" \n\n") == []
+    assert passages(text_of("\n  a\n\n", "text/plain"))[0].text == "  a"

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine
+from research_documents.search.index.catalog import Catalog, Entry
 from research_documents.search.index.store import DiskStore
 from research_shared.access.roots import Root, RootsPolicy
-from research_shared.documents import DocumentInfo
+from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
@@ -182,3 +183,27 @@ async def test_a_process_that_finds_the_directory_in_use_says_so_once(
         assert (await run(folder, store))[0] == ALL
     said = "another process writes the kept index; this one keeps its own in memory"
     assert [record.message for record in caplog.records].count(said) == 1
+
+
+def test_texts_share_one_budget() -> None:
+    catalog = Catalog(11)
+
+    def put(path: str, data: bytes) -> None:
+        identity = Identity(0, 0, len(data), 0, 0)
+        text = DocumentText(path, "text/plain", identity, "0", "text", data)
+        info = DocumentInfo(path, "research", "text/plain", identity)
+        catalog.put(Entry.of(catalog.new_id(), info, text, 1))
+
+    def held() -> list[str]:
+        return sorted(path for path, entry in catalog.entries.items() if entry.text is not None)
+
+    put("a", b"123456")
+    put("b", b"123456")
+    assert (held(), catalog.text_bytes) == (["a"], 12)
+    put("b", b"12345")
+    assert (held(), catalog.text_bytes) == (["a", "b"], 11)
+    put("c", b"1")
+    assert held() == ["a", "b"]
+    catalog.remove("b")
+    put("c", b"12345")
+    assert (held(), catalog.text_bytes) == (["a", "c"], 11)
