@@ -1,6 +1,7 @@
 """Fixtures that every part of the suite uses."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -19,6 +20,16 @@ def _time_to_start() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mcp.client.session.DISCOVER_TIMEOUT_SECONDS", 120.0)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _same_user() -> Iterator[None]:
+    """Blame the test that leaves the process to another user, not those that come after it."""
+    before = os.geteuid()
+    yield
+    if (left := os.geteuid()) != before:
+        os.seteuid(before)
+        pytest.fail(f"the process was left to user {left}")
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastmcp import Client
+from fastmcp import Client, FastMCP
 
 from library.test_roots import as_ordinary_user
 from research_documents.server import build_documents_server
@@ -44,25 +44,37 @@ def base() -> Iterator[Path]:
 
 
 @pytest.fixture(params=["documents server", "gateway"])
-async def client(request: pytest.FixtureRequest, base: Path, tmp_path: Path) -> AsyncIterator[Client[Any]]:
-    settings = Settings(
-        roots=(Root("research", base / "research"),),
-        audit_log=base / "audit.jsonl",
-        watch=False,
-        extract_workers=1,
-    )
+async def build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Settings], FastMCP[Any]]:
+    """What builds the server. Root's Python may be out of an ordinary user's reach, so it has imported all it needs."""
     build = build_gateway if request.param == "gateway" else build_documents_server
-    # Root's Python may be out of an ordinary user's reach, so whatever is needed is imported before.
-    warm = settings.model_copy(
-        update={"roots": (Root("research", tmp_path),), "audit_log": tmp_path.with_name("audit")}
-    )
     (tmp_path / "open.md").write_text("wombat\n", encoding="utf-8")
-    async with Client(build(warm)) as warming:
+    async with Client(build(settings_for(tmp_path, tmp_path.with_name("audit")))) as warming:
         for tool, arguments in EVERY_CALL:
             await call(warming, tool, **arguments)
+    return build
+
+
+@pytest.fixture
+def ordinary_user(build: Callable[[Settings], FastMCP[Any]], base: Path) -> Iterator[None]:
+    """Act as an ordinary user until the client is gone.
+
+    Apart from the client's fixture: anyio does not finish an async fixture when a task fails while it is set up, and
+    the process would be that user's for good.
+    """
     with as_ordinary_user(base, base / "research"):
-        async with Client(build(settings)) as connected:
-            yield connected
+        yield
+
+
+@pytest.fixture
+async def client(
+    build: Callable[[Settings], FastMCP[Any]], base: Path, ordinary_user: None
+) -> AsyncIterator[Client[Any]]:
+    async with Client(build(settings_for(base / "research", base / "audit.jsonl"))) as connected:
+        yield connected
+
+
+def settings_for(folder: Path, audit_log: Path) -> Settings:
+    return Settings(roots=(Root("research", folder),), audit_log=audit_log, watch=False, extract_workers=1)
 
 
 async def call(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
