@@ -165,7 +165,7 @@ def test_a_log_is_empty_only_if_its_head_knows_of_no_record(
     sequence: int, problem: Found | None, log: Path
 ) -> None:
     log.write_bytes(b"")
-    head = Head(replace(Position.fresh(), sequence=sequence), 1, 1)
+    head = Head(replace(ChainPosition.fresh(), sequence=sequence), 1, 1)
     log.with_name("audit.jsonl.head").write_bytes(head.encode() * 2)
     assert found(log) == problem
 

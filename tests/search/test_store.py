@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine
-from research_documents.search.index.catalog import Catalog, Entry
+from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.store import DiskStore
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
@@ -192,7 +192,7 @@ def test_texts_share_one_budget() -> None:
         identity = Identity(0, 0, len(data), 0, 0)
         text = DocumentText(path, "text/plain", identity, "0", "text", data)
         info = DocumentInfo(path, "research", "text/plain", identity)
-        catalog.put(Entry.of(catalog.new_id(), info, text, 1))
+        catalog.put(CatalogEntry.of(catalog.new_id(), info, text, 1))
 
     def held() -> list[str]:
         return sorted(path for path, entry in catalog.entries.items() if entry.text is not None)
