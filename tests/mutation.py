@@ -37,7 +37,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "gateway/research_gateway/audit/log/format.py": AUDIT,
     "gateway/research_gateway/audit/log/head.py": AUDIT,
     "gateway/research_gateway/audit/check/verify.py": AUDIT,
-    "gateway/research_gateway/audit/check/walk.py": AUDIT,
+    "gateway/research_gateway/audit/check/chain_verifier.py": AUDIT,
     "gateway/research_gateway/guards/*.py": ("gateway/test_guards.py",),
     "gateway/research_gateway/retry.py": ("gateway/test_retry_upstream.py",),
     "gateway/research_gateway/scope/*.py": ("gateway/test_scope.py",),
