@@ -414,3 +414,14 @@ async def test_a_picture_counts_as_the_text_in_which_it_is_sent() -> None:
         assert await code_of(client, "picture") == "ok"
         limit.response_bytes = 135
         assert await code_of(client, "picture") == "response_too_large"
+
+
+@pytest.mark.parametrize(("per_client", "total", "whose"), [(1, 10, "this client"), (10, 1, "the server")])
+async def test_a_refusal_says_whose_limit_is_reached(per_client: int, total: int, whose: str) -> None:
+    stage = Stage(ConcurrencyLimit(per_client=per_client, total=total))
+    async with Client(stage.server) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(code_of, client, "wait")
+        await stage.begun(1)
+        refused = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
+        stage.release.set()
+    assert error_of(refused)["message"].startswith(whose)
