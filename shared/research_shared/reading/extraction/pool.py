@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
+
 from research_shared.reading.extraction.worker import Worker
 
 
@@ -45,7 +47,7 @@ class WorkerPool:
     def __init__(self, size: int, memory_bytes: int) -> None:
         self._slots = tuple(Slot(memory_bytes) for _ in range(size))
         self._free = list(self._slots)
-        self._turns = asyncio.Semaphore(size)
+        self._turns = anyio.Semaphore(size, fast_acquire=True)
 
     @property
     def pids(self) -> tuple[int, ...]:
