@@ -210,7 +210,7 @@ class SearchEngine:
         with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
             up_to_date = await self._update_index(request)
         # The deadline of the search starts after the wait for the index.
-        request = replace(request, deadline=time.monotonic() + self._deadline_s)
+        request = replace(request, deadline=time.monotonic() + request.time_limit_s)
         read_since = self._catalog.new_id()
         for attempt in range(1, MAX_ATTEMPTS + 1):
             selection = self._catalog.select(request.file_pattern, current_scope())
