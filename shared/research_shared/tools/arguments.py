@@ -129,6 +129,10 @@ def _short(value: int) -> str:
 
 # Paths
 
+_MAX_GIVEN: Final = 16_384
+"""Characters. No path is longer (4,095 bytes), percent-encoded neither; what is longer is not looked at."""
+_HINT: Final = "Call list_research_documents to see the available paths, then use one exactly as listed."
+
 
 def plain_path(given: str) -> str:
     """A path without quotes around it, without our URI before it, and without `.` and empty components.
@@ -156,6 +160,8 @@ async def resolve_path(library: "Library", given: str) -> str:
         DocumentNotFound: no document is meant, or several are; its hint names the nearest paths within the scope.
         RootUnavailable: a research folder is gone.
     """
+    if len(given) > _MAX_GIVEN:
+        raise DocumentNotFound("no document has this path", hint=_HINT)
     for path in dict.fromkeys((given, plain_path(given))):
         try:
             await library.stat(path)
@@ -199,7 +205,7 @@ def _key(path: str) -> str:
 
 
 def _not_found(given: str, paths: Sequence[str]) -> DocumentNotFound:
-    hint = "Call list_research_documents to see the available paths, then use one exactly as listed."
+    hint = _HINT
     if near := nearest_paths(given, paths):
         hint = f"The nearest paths are: {', '.join(near)}. {hint}"
     if not _WILD.isdisjoint(given):
