@@ -42,8 +42,8 @@ from research_shared.settings import Settings
 if TYPE_CHECKING:
     from research_gateway.upstreams import ForeignServer
 
-NAME = "research-assistant"
-INSTRUCTIONS = (
+GATEWAY_SERVER = "research-assistant"
+GATEWAY_INSTRUCTIONS = (
     "A research folder of PDF, Markdown and text documents. list_research_documents shows what there is. "
     "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
     'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
@@ -94,8 +94,8 @@ def build_gateway(
             yield {}
 
     gateway = new_server(
-        NAME,
-        instructions=INSTRUCTIONS,
+        GATEWAY_SERVER,
+        instructions=GATEWAY_INSTRUCTIONS,
         lifespan=lifespan,
         middleware=[
             AuditMiddleware(trail),

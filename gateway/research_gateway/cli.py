@@ -22,13 +22,13 @@ app = App(
 app.command("research_gateway.audit.check.cli:audit_app", name="audit", help="Check and read audit logs.")
 
 
-def _build(settings: "Settings") -> "FastMCP[Any]":
+def _gateway(settings: "Settings") -> "FastMCP[Any]":
     from research_gateway.app import build_gateway
 
     return build_gateway(settings)
 
 
-add_serve(app, _build, "Serve all tools over stdio or Streamable HTTP (at /mcp, health at /healthz).")
+add_serve(app, _gateway, "Serve all tools over stdio or Streamable HTTP (at /mcp, health at /healthz).")
 
 
 @app.command

@@ -20,7 +20,7 @@ app = App(
 )
 
 
-def _build(settings: "Settings") -> "FastMCP[Any]":
+def _documents_server(settings: "Settings") -> "FastMCP[Any]":
     from research_documents.server import build_documents_server
 
     return build_documents_server(settings)
@@ -28,7 +28,7 @@ def _build(settings: "Settings") -> "FastMCP[Any]":
 
 add_serve(
     app,
-    _build,
+    _documents_server,
     "Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz).",
 )
 

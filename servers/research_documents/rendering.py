@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from research_documents.results import DocumentExcerpt, DocumentList, Match, SearchResult
-from research_documents.search.outcome import INCOMPLETE
+from research_shared.tools.names import INCOMPLETE
 
 MAX_NAMED_UNREADABLE: Final = 10
 """Unreadable documents that are named; the others are only counted."""

@@ -60,7 +60,7 @@ class Match(Result):
     after: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="lines after")] = ()
 
 
-class Unreadable(Result):
+class UnreadableDocument(Result):
     """A document that could not be searched."""
 
     path: str
@@ -80,7 +80,7 @@ class SearchResult(Result):
     matches: tuple[Match, ...]
     total_documents: int = Field(description="documents searched")
     truncated: bool = Field(description="there is or may be more than is shown")
-    unreadable: tuple[Unreadable, ...] = Field(
+    unreadable: tuple[UnreadableDocument, ...] = Field(
         default=(), description="documents that give no text: not searched"
     )
     warnings: Warnings = ()

@@ -22,7 +22,7 @@ from research_documents.results import (
     Indexing,
     Match,
     SearchResult,
-    Unreadable,
+    UnreadableDocument,
 )
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.request import Mode, Snippet
@@ -41,8 +41,8 @@ from research_shared.tools.descriptions import described
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
-NAME = "research-documents"
-INSTRUCTIONS = (
+DOCUMENTS_SERVER = "research-documents"
+DOCUMENTS_INSTRUCTIONS = (
     "A research folder of PDF, Markdown and text documents. list_research_documents shows what there is. "
     "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
     'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
@@ -92,9 +92,9 @@ def build_documents_server(
             yield {}
 
     server = new_server(
-        NAME,
+        DOCUMENTS_SERVER,
         title=f"{TITLE}: documents",
-        instructions=INSTRUCTIONS,
+        instructions=DOCUMENTS_INSTRUCTIONS,
         lifespan=lifespan,
         middleware=[
             ErrorBoundary(),
@@ -148,7 +148,7 @@ def _add_listing(server: FastMCP[Any], documents: Library) -> None:
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_LIMIT, notes=notes)
         page = await list_page(documents, file_pattern, limit, cursor or None, notes=notes)
-        await ClientLog(ctx, NAME).info(f"{page.count} of {page.total} documents listed")
+        await ClientLog(ctx, DOCUMENTS_SERVER).info(f"{page.count} of {page.total} documents listed")
         return ToolResult(listing_text(page), page.model_dump(mode="json"))
 
 
@@ -220,7 +220,7 @@ def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) 
         )
         if outcome.total_documents == 0 and not outcome.hits:
             notes += await nothing_there(documents, file_pattern)
-        await _report(ClientLog(ctx, NAME), outcome)
+        await _report(ClientLog(ctx, DOCUMENTS_SERVER), outcome)
         result = _search_result(outcome, notes)
         return ToolResult(search_text(result, ranked=mode == "keyword"), result.model_dump(mode="json"))
 
@@ -262,7 +262,7 @@ def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s:
             text = await _read_document(documents, document_path)
         record(documents=[text.path])
         shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
-        tell = ClientLog(ctx, NAME)
+        tell = ClientLog(ctx, DOCUMENTS_SERVER)
         for note in text.notes:
             await tell.warning(f"{text.path}: {note}")
         await tell.info(f"{len(shown.lines)} of {shown.total_lines} lines of {text.path} read")
@@ -316,7 +316,7 @@ def _search_result(outcome: SearchOutcome, notes: Sequence[str]) -> SearchResult
         ),
         total_documents=outcome.total_documents,
         truncated=outcome.truncated,
-        unreadable=tuple(Unreadable(path=path, reason=reason) for path, reason in outcome.unreadable),
+        unreadable=tuple(UnreadableDocument(path=path, reason=reason) for path, reason in outcome.unreadable),
         warnings=(*outcome.warnings, *notes),
         next_cursor=outcome.next_cursor,
         indexing=Indexing(done=outcome.indexing[0], total=outcome.indexing[1]) if outcome.indexing else None,

@@ -7,7 +7,7 @@ from research_reasoning.budget import Budget
 from research_reasoning.models.fallback import UNANSWERED
 from research_reasoning.models.protocol import Completion, Cost, Model, Prompt, PromptOutcome
 from research_reasoning.models.state import Ledger
-from research_reasoning.replies.results import INCOMPLETE, Usage
+from research_reasoning.replies.results import Usage
 from research_reasoning.replies.untrusted import quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelError
@@ -15,6 +15,7 @@ from research_shared.reading.library import Library
 from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator
 from research_shared.tools.activity import waiting
+from research_shared.tools.names import INCOMPLETE
 from research_shared.tools.progress import ClientLog, Progress
 
 _DIGEST = 12

@@ -14,7 +14,7 @@ MAX_REQUESTED_DOCUMENTS = 500
 MAX_SUGGESTED = 20
 """Entries without a document for which near paths are suggested; further ones are only reported as missing."""
 
-_WILD = frozenset("*?[{")
+_GLOB_CHARACTERS = frozenset("*?[{")
 _KEY = "requested"
 
 
@@ -69,7 +69,7 @@ class _RequestedResolver:
         for path in dict.fromkeys((item, plain_path(item))):
             if await self._exists(path):
                 return [Requested(path)]
-        wild = not _WILD.isdisjoint(item)
+        wild = not _GLOB_CHARACTERS.isdisjoint(item)
         try:
             paths = await self._paths()
         except RootUnavailable:

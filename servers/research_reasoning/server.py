@@ -53,10 +53,10 @@ from research_shared.tools.schemas import output_schema
 if TYPE_CHECKING:
     from research_reasoning.models.provider import Provider
 
-NAME = "research-reasoning"
+REASONING_SERVER = "research-reasoning"
 MAX_QUESTION = 2_000
 
-INSTRUCTIONS = (
+REASONING_INSTRUCTIONS = (
     "Summarizes and compares documents of a research folder with a language model. First find the few documents that "
     "bear on the question (list_research_documents, search_documents, where they are served), then call "
     "synthesize_research with their paths, or summarize_document for one. A reply that begins with INCOMPLETE rests on "
@@ -129,7 +129,7 @@ class _Service:
         """
         state = context.request_state
         ledger = Ledger.unpack(state) if state is not None else Ledger()
-        client = ClientLog(context, NAME, sent=ledger.logged)
+        client = ClientLog(context, REASONING_SERVER, sent=ledger.logged)
         record(call=ledger.call, round=ledger.rounds + 1)
         model: Model | None = None
         try:
@@ -282,9 +282,9 @@ def build_reasoning_server(
             yield {}
 
     server = new_server(
-        NAME,
+        REASONING_SERVER,
         title=f"{TITLE}: reasoning",
-        instructions=INSTRUCTIONS,
+        instructions=REASONING_INSTRUCTIONS,
         lifespan=lifespan,
         middleware=[
             ErrorBoundary(),

@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from research_reasoning import prompts
 from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
 from research_reasoning.call import Call, completed
-from research_reasoning.evidence.coverage import coverage, is_blank
+from research_reasoning.evidence.coverage import coverage_of, is_blank
 from research_reasoning.evidence.selection import Shown, clip, split_document
 from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.replies import code_spans
 from research_reasoning.replies.code_spans import Block
-from research_reasoning.replies.results import INCOMPLETE, Coverage, Summary, SummaryLength
+from research_reasoning.replies.results import Coverage, Summary, SummaryLength
 from research_reasoning.replies.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentUnreadable, ModelError
+from research_shared.tools.names import INCOMPLETE
 
 STEPS = 3
 _LOADED, _PREPARED = 1, 2
@@ -75,7 +76,7 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
 
 
 def _covered(text: DocumentText, shown: Sequence[Shown]) -> Coverage:
-    return coverage(text, [span for part in shown for span in part.ranges], sum(p.clipped for p in shown))
+    return coverage_of(text, [span for part in shown for span in part.ranges], sum(p.clipped for p in shown))
 
 
 def _left_out(planned: Coverage, shown: Sequence[Shown], summarizer: "_Summarizer") -> list[str]:

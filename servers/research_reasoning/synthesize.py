@@ -12,7 +12,7 @@ from research_reasoning.evidence.coverage import is_blank
 from research_reasoning.evidence.gathering import COMBINATION_ROUNDS, DocumentEvidence, EvidenceTask, gather
 from research_reasoning.models.protocol import Cost
 from research_reasoning.replies.fitting import fitted
-from research_reasoning.replies.results import INCOMPLETE, Depth, Source, Synthesis
+from research_reasoning.replies.results import Depth, Source, Synthesis
 from research_reasoning.replies.untrusted import quoted
 from research_reasoning.requested import Requested
 from research_shared.documents import DocumentText
@@ -24,11 +24,12 @@ from research_shared.errors import (
     RootUnavailable,
 )
 from research_shared.telemetry import record
+from research_shared.tools.names import INCOMPLETE
 
 MAX_NOTES = 10
 """Notes on texts that the warnings list; the rest is counted."""
 
-READERS = 8
+MAX_CONCURRENT_READS = 8
 """Documents read concurrently. The library limits its processes itself."""
 
 
@@ -66,7 +67,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
         )
     warnings: list[str] = _notes(texts, [found.path for _, found in usable])
     answer = await Combination(call, question, plan, usable, warnings).run()
-    sources = [_source(path, texts[path], found) for _, path, found in numbered]
+    sources = [_source_of(path, texts[path], found) for _, path, found in numbered]
     unverified = sum(not quote.verified for _, found in usable for f in found.findings for quote in f.quotes)
     prose = sum(bool(found.notes) for _, found in usable)
     await _tell_limits(call, sources, unverified, prose, warnings)
@@ -95,7 +96,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
 async def _read(call: Call, wanted: Sequence[Requested]) -> dict[str, DocumentText | ResearchError]:
     """Return the text of each document, or the error. A skipped document is a finished step of progress."""
     found: dict[str, DocumentText | ResearchError] = {}
-    limiter = anyio.CapacityLimiter(READERS)
+    limiter = anyio.CapacityLimiter(MAX_CONCURRENT_READS)
 
     async def one(entry: Requested) -> None:
         path = entry.path
@@ -147,7 +148,7 @@ def _notes(texts: Mapping[str, DocumentText | ResearchError], used: Sequence[str
     return [*notes[:MAX_NOTES], *([f"{more} more notes on the texts of documents"] if more > 0 else [])]
 
 
-def _source(path: str, text: DocumentText | ResearchError, found: DocumentEvidence | None) -> Source:
+def _source_of(path: str, text: DocumentText | ResearchError, found: DocumentEvidence | None) -> Source:
     if isinstance(text, ResearchError):
         return Source(path=path, status="skipped", reason=text.message, coverage=None)
     if found is None or found.failure is not None:

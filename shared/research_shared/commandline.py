@@ -61,7 +61,7 @@ def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings
         if settings.documents_url is None or settings.reasoning_url is None:
             check_roots(settings)
     except ConfigurationError as error:
-        sys.exit(_fail(error.message))
+        sys.exit(_report_failure(error.message))
     return settings
 
 
@@ -92,7 +92,7 @@ def check_roots(settings: "Settings") -> None:
             )
 
 
-def _fail(message: str) -> int:
+def _report_failure(message: str) -> int:
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
     return 2
 
@@ -116,4 +116,4 @@ def add_serve(app: App, build: "Callable[[Settings], FastMCP[Any]]", text: str) 
         try:
             serve(build, settings, transport=transport, host=host, port=port)
         except ConfigurationError as error:
-            sys.exit(_fail(error.message))
+            sys.exit(_report_failure(error.message))

@@ -17,11 +17,11 @@ from research_shared.logs import get_logger
 
 log = get_logger("research.retry")
 
-T = TypeVar("T")
+CallResult = TypeVar("CallResult")
 Verdict = bool | float
 """What to do after a failure: `False` gives up, `True` backs off, a number waits at least that many seconds."""
 
-_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 MAX_RETRY_AFTER_S = 24 * 3600.0
 """Longer waits that a server asks for are ignored."""
 
@@ -49,11 +49,11 @@ class RetryPolicy:
 
     async def run(
         self,
-        call: Callable[[int], Awaitable[T]],
+        call: Callable[[int], Awaitable[CallResult]],
         *,
         verdict: Callable[[Exception], Verdict],
         before_retry: Callable[[int, float, Exception], Awaitable[None]] | None = None,
-    ) -> T:
+    ) -> CallResult:
         """Await `call(attempt)` (1-based) until it succeeds; raise its last failure when no attempt is left.
 
         `before_retry(attempt, wait, error)` is awaited between the wait and the next attempt. An attempt that reaches the
@@ -102,7 +102,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def _number(value: str, divisor: float) -> float | None:
-    return float(value) / divisor if _NUMBER.fullmatch(value.strip()) else None
+    return float(value) / divisor if _DECIMAL.fullmatch(value.strip()) else None
 
 
 def _until(value: str, now: datetime) -> float | None:

@@ -13,14 +13,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.document_urls import LinkTemplate
+from research_shared.reading.limits import MIB
 from research_shared.root import Root
 
 PREFIX = "RESEARCH_"
 APPLICATION = "research-assistant-mcp"
 """The name of the directory in the user's cache directory."""
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MIB = 1024 * 1024
-_URL = r"^https?://[^\s]+$"
+_HTTP_URL = r"^https?://[^\s]+$"
 
 
 def parse_roots(value: object) -> object:
@@ -41,7 +41,7 @@ def _default_name(directory: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", directory.name).strip("-.") or "root"
 
 
-def _split(value: object) -> object:
+def _split_list(value: object) -> object:
     return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
 
 
@@ -73,8 +73,8 @@ Roots = Annotated[tuple[Root, ...], NoDecode, BeforeValidator(parse_roots)]
 
 
 IndexDir = Annotated[Path | None, BeforeValidator(parse_index_dir)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_list)]
 
 
 class Settings(BaseSettings):
@@ -94,17 +94,17 @@ class Settings(BaseSettings):
     )
 
     # Reading
-    max_file_bytes: int = Field(default=256 * _MIB, ge=1024, description="a larger file is `too large`")
+    max_file_bytes: int = Field(default=256 * MIB, ge=1024, description="a larger file is `too large`")
     max_pages: int = Field(default=5_000, ge=1, description="pages read of one document")
-    max_text_bytes: int = Field(default=64 * _MIB, ge=1024, description="text kept of one document")
+    max_text_bytes: int = Field(default=64 * MIB, ge=1024, description="text kept of one document")
     cache_bytes: int = Field(
-        default=1024 * _MIB, ge=_MIB, description="text kept in memory, by the library and by the index each"
+        default=1024 * MIB, ge=MIB, description="text kept in memory, by the library and by the index each"
     )
     extract_workers: int = Field(default=2, ge=1, le=64, description="processes that read PDFs")
     extract_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one document")
     page_timeout_s: float = Field(default=20.0, gt=0, description="time limit for one page")
     worker_memory_bytes: int = Field(
-        default=1024 * _MIB, ge=128 * _MIB, description="address space of one worker"
+        default=1024 * MIB, ge=128 * MIB, description="address space of one worker"
     )
 
     # Searching
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         default=None, description="wire format of the provider"
     )
     provider_url: str | None = Field(
-        default=None, pattern=_URL, description="base URL of the provider; its public one when not set"
+        default=None, pattern=_HTTP_URL, description="base URL of the provider; its public one when not set"
     )
     provider_model: str | None = Field(default=None, min_length=1, description="name of the provider's model")
     provider_key: SecretStr | None = Field(default=None, description="key of the provider")
@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     audit_timeout_s: float = Field(
         default=10.0, gt=0, description="an audit record that takes longer counts as not written"
     )
-    audit_max_bytes: int = Field(default=64 * _MIB, ge=4096, description="a larger audit file is rotated")
+    audit_max_bytes: int = Field(default=64 * MIB, ge=4096, description="a larger audit file is rotated")
     audit_max_age_s: float = Field(default=7 * 86_400.0, gt=0, description="an older audit file is rotated")
     metrics: bool = Field(default=False, description="whether GET /metrics is served over HTTP")
     client_roots: Literal["ignore", "narrow"] = Field(
@@ -200,10 +200,14 @@ class Settings(BaseSettings):
     )
 
     documents_url: str | None = Field(
-        default=None, pattern=_URL, description="a remote documents server instead of one in this process"
+        default=None,
+        pattern=_HTTP_URL,
+        description="a remote documents server instead of one in this process",
     )
     reasoning_url: str | None = Field(
-        default=None, pattern=_URL, description="a remote reasoning server instead of one in this process"
+        default=None,
+        pattern=_HTTP_URL,
+        description="a remote reasoning server instead of one in this process",
     )
     upstream_token: SecretStr | None = Field(
         default=None, description="bearer token for the two remote servers"
@@ -217,8 +221,8 @@ class Settings(BaseSettings):
         default=0, ge=0, description="requests a second that one client may send on average; 0 for no limit"
     )
     client_burst: int = Field(default=100, ge=1, description="requests that one client may send at once")
-    max_request_bytes: int = Field(default=_MIB, ge=1024, description="arguments of one call at most")
-    max_response_bytes: int = Field(default=_MIB, ge=1024, description="answer of one call at most")
+    max_request_bytes: int = Field(default=MIB, ge=1024, description="arguments of one call at most")
+    max_response_bytes: int = Field(default=MIB, ge=1024, description="answer of one call at most")
     tool_timeout_s: float = Field(
         default=120.0,
         gt=0,
@@ -229,7 +233,7 @@ class Settings(BaseSettings):
     # Serving over HTTP
     auth_tokens: Secrets = Field(default=(), description="bearer tokens of at least 16 characters")
     auth_jwks_url: str | None = Field(
-        default=None, pattern=_URL, description="where the keys are that sign the JWTs to be accepted"
+        default=None, pattern=_HTTP_URL, description="where the keys are that sign the JWTs to be accepted"
     )
     auth_public_key: Path | None = Field(
         default=None, description="PEM file with the key that signs the JWTs to be accepted"

@@ -23,7 +23,7 @@ from research_documents.results import (
     Match,
     NumberedLine,
     SearchResult,
-    Unreadable,
+    UnreadableDocument,
 )
 from research_documents.search.keyword.snippets import best_window
 from research_documents.server import build_documents_server
@@ -191,7 +191,7 @@ async def test_what_is_incomplete_is_said_in_the_first_line_and_the_rest_after_t
         total_documents=12,
         truncated=True,
         warnings=("something else", "INCOMPLETE: 12 of 70 documents are indexed yet"),
-        unreadable=tuple(Unreadable(path=f"{n}.pdf", reason="encrypted") for n in range(12)),
+        unreadable=tuple(UnreadableDocument(path=f"{n}.pdf", reason="encrypted") for n in range(12)),
         indexing=Indexing(done=12, total=70),
     )
     lines = search_text(result, ranked=True).splitlines()
@@ -391,7 +391,7 @@ async def test_results_match_their_schemas_in_every_form(client: Client[Any]) ->
         matches=(Match(document="a", line_number=1, matched_text="x", page=1, score=1.0, before=("y",)),),
         total_documents=1,
         truncated=True,
-        unreadable=(Unreadable(path="b", reason="encrypted"),),
+        unreadable=(UnreadableDocument(path="b", reason="encrypted"),),
         warnings=("w",),
         next_cursor="c",
         indexing=Indexing(done=1, total=2),

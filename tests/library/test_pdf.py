@@ -431,7 +431,7 @@ def answers(content: bytes, retire_above: int = 2**60, **wanted: Any) -> list[tu
 
     thread = threading.Thread(target=send_the_rest)
     thread.start()
-    _worker.serve(theirs, retire_above)
+    _worker.answer_requests(theirs, retire_above)
     thread.join()
     theirs.close()
     received = b"".join(iter(lambda: ours.recv(65_536), b""))

@@ -32,12 +32,12 @@ UNAUDITED_METHODS = frozenset(
 )
 """Methods that only maintain a connection. They are not recorded."""
 
-_current: ContextVar[str | None] = ContextVar("research_audit_call", default=None)
+_current_call_id: ContextVar[str | None] = ContextVar("research_audit_call", default=None)
 
 
 def current_call_id() -> str | None:
     """Return the audit id of the call being served, or None outside of an audited call."""
-    return _current.get()
+    return _current_call_id.get()
 
 
 class AuditMiddleware(Middleware):
@@ -63,7 +63,7 @@ class AuditMiddleware(Middleware):
         if context.method in UNAUDITED_METHODS:
             return await call_next(context)
         call = _AuditedCall(self, context)
-        token = _current.set(call.call_id)
+        token = _current_call_id.set(call.call_id)
         try:
             async with self.trail.keep_open():
                 return await self._audited(call, context, call_next)
@@ -72,7 +72,7 @@ class AuditMiddleware(Middleware):
                 return error_result(refusal)
             raise protocol_error(refusal) from refusal
         finally:
-            _current.reset(token)
+            _current_call_id.reset(token)
 
     async def _audited(
         self, call: "_AuditedCall", context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
@@ -98,7 +98,7 @@ class _AuditedCall:
 
     def __init__(self, audit: AuditMiddleware, context: MiddlewareContext[Any]) -> None:
         self._audit = audit
-        self._parent = _current.get()
+        self._parent = _current_call_id.get()
         self._begun = time.perf_counter()
         options = audit.trail.options
         self.method = context.method or ""

@@ -5,28 +5,19 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
 
 from research_gateway.audit.log.chain import Chain, Event
 from research_gateway.audit.log.file import open_log
 from research_gateway.audit.log.stream import Log, StreamLog
-from research_gateway.audit.log.writer import PendingRecord, TrailStatus, Writer
+from research_gateway.audit.log.writer import PendingRecord, TrailStatus, Writer, audit_logger
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import AuditUnavailable, ConfigurationError
-from research_shared.logs import get_logger
+from research_shared.serving.version import VERSION
 from research_shared.settings import Settings
 
-_logger = get_logger("research.audit")
 _STDERR = 2
-
-
-def _version() -> str:
-    try:
-        return version("research-assistant-mcp")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class AuditTrail:
@@ -95,7 +86,7 @@ class AuditTrail:
         try:
             await self.__aenter__()
         except ConfigurationError as error:
-            _logger.error("the audit log cannot be opened", reason=str(error))  # noqa: TRY400
+            audit_logger.error("the audit log cannot be opened", reason=str(error))
             yield
             return
         try:
@@ -116,7 +107,7 @@ class AuditTrail:
         options = self.options
         chain = Chain(key=options.key, checkpoint_every=options.checkpoint_every, clock=self.clock)
         origin: Mapping[str, Any] = {
-            "version": _version(),
+            "version": VERSION,
             "pid": os.getpid(),
             "level": options.level,
             "fsync": options.fsync,
@@ -155,7 +146,7 @@ class AuditTrail:
             async with asyncio.timeout(self.options.timeout_s):
                 await writer.settled(record)
         except TimeoutError:
-            _logger.error("writing the audit log timed out", seconds=self.options.timeout_s)  # noqa: TRY400
+            audit_logger.error("writing the audit log timed out", seconds=self.options.timeout_s)
             return False
         return True
 

@@ -26,7 +26,7 @@ from research_gateway.upstreams.sessions import Upstream
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.tools.activity import waiting
 
-T = TypeVar("T")
+UpstreamAnswer = TypeVar("UpstreamAnswer")
 
 
 def _current_context() -> Context | None:
@@ -62,7 +62,7 @@ def _downstream_request() -> Iterator[DownstreamRequest | None]:
         current_downstream.reset(token)
 
 
-async def relayed(upstream: Upstream, call: Callable[[], Awaitable[T]]) -> T:
+async def relayed(upstream: Upstream, call: Callable[[], Awaitable[UpstreamAnswer]]) -> UpstreamAnswer:
     """Await a call to an upstream. Repeat it once if only its session or protocol version was rejected.
 
     Raises:

@@ -15,7 +15,7 @@ from research_documents.search.index.store import DiskStore, MemoryStore
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch
-from research_documents.search.outcome import INCOMPLETE, EngineStats, SearchOutcome
+from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.regex.search import RegexSearch
 from research_documents.search.request import (
     MAX_RANK,
@@ -34,6 +34,7 @@ from research_shared.logs import get_logger
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
 from research_shared.tools.activity import waiting
+from research_shared.tools.names import INCOMPLETE
 
 log = get_logger("research.search")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal, TypeVar
 
-T = TypeVar("T")
+WorkResult = TypeVar("WorkResult")
 PoolName = Literal["ranking", "quick", "long"]
 POOL_SIZES: Final[dict[PoolName, int]] = {"ranking": 2, "quick": 2, "long": 1}
 
@@ -17,7 +17,7 @@ class ThreadPools:
     def __init__(self) -> None:
         self._pools: dict[PoolName, ThreadPoolExecutor] = {}
 
-    async def run(self, pool: PoolName, work: Callable[[], T]) -> T:
+    async def run(self, pool: PoolName, work: Callable[[], WorkResult]) -> WorkResult:
         """Run `work` in a pool, in a copy of the caller's context so that its scope applies."""
         if pool not in self._pools:
             self._pools[pool] = ThreadPoolExecutor(POOL_SIZES[pool], thread_name_prefix=f"search-{pool}")

@@ -1,10 +1,7 @@
 """Public results of a search."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
-
-INCOMPLETE: Final = "INCOMPLETE"
-"""Prefix of the warning, always the first, of an answer that does not cover all documents."""
+from typing import NamedTuple
 
 
 class Hit(NamedTuple):

@@ -17,14 +17,14 @@ MAX_MARKS: Final = 20
 MAX_QUOTE_CHARS: Final = 1_200
 
 _DASH: Final = "[-\u2010-\u2015\u2212]"
-_NUMBER: Final = rf"(?:(?:sources?|documents?|docs?|ref(?:erence)?s?|nos?)\.?\s{{0,3}}|\#)?\d{{1,18}}(?:\s{{0,3}}{_DASH}\s{{0,3}}\d{{1,18}})?"
+_SOURCE_NUMBERS: Final = rf"(?:(?:sources?|documents?|docs?|ref(?:erence)?s?|nos?)\.?\s{{0,3}}|\#)?\d{{1,18}}(?:\s{{0,3}}{_DASH}\s{{0,3}}\d{{1,18}})?"
 _PLACE: Final = (
     r"(?:\s{0,3},)?\s{0,3}(?:(?:pp?|pages?|lines?|ll?|sec(?:tion)?s?|ch(?:apter)?s?|figs?|figures?|tables?|para)\b|§|†|:)"
     r"[^\[\]\u3010\u3011\uff3b\uff3d\n]{0,80}"
 )
 _CITATION: Final = re.compile(
     rf"""(?P<space>[ \t]?)(?P<outer>\[)?\\?[\[\u3010\uff3b]\s{{0,3}}
-        (?P<numbers>{_NUMBER}(?:\s{{0,3}}(?:[,;&]|and)\s{{0,3}}{_NUMBER})*)
+        (?P<numbers>{_SOURCE_NUMBERS}(?:\s{{0,3}}(?:[,;&]|and)\s{{0,3}}{_SOURCE_NUMBERS})*)
         (?P<place>{_PLACE})?\s{{0,3}}\\?[\]\u3011\uff3d](?(outer)\])""",
     re.VERBOSE | re.IGNORECASE,
 )

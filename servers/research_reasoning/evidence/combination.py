@@ -9,9 +9,10 @@ from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.evidence.gathering import CheckedFinding, DocumentEvidence, repair_prompt
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
-from research_reasoning.replies.results import INCOMPLETE, Evidence, Insight
+from research_reasoning.replies.results import Evidence, Insight
 from research_reasoning.replies.untrusted import neutralised, neutralised_line, quoted
 from research_shared.text.visible import visible
+from research_shared.tools.names import INCOMPLETE
 
 NAME_TOKENS = 6
 """Tokens of a source in the combination besides its name."""
@@ -159,7 +160,7 @@ class Combination:
             self._warnings.append(
                 "an insight rested on a finding that does not exist; that reference was removed"
             )
-        evidence = [item for mark in known for item in _evidence(*self._by_mark[mark])]
+        evidence = [item for mark in known for item in _evidence_of(*self._by_mark[mark])]
         verified = bool(evidence) and all(item.verified for item in evidence)
         return Insight(claim=self._cleaned(claim, neutralised_line), evidence=evidence, verified=verified)
 
@@ -206,7 +207,7 @@ def _entry(mark: str, finding: CheckedFinding) -> str:
     return f"{mark} {finding.claim}{shown}"
 
 
-def _evidence(path: str, finding: CheckedFinding) -> list[Evidence]:
+def _evidence_of(path: str, finding: CheckedFinding) -> list[Evidence]:
     return [
         Evidence(
             document=path,

@@ -13,7 +13,7 @@ def is_blank(text: DocumentText, first: int = 1, last: int | None = None) -> boo
     return not any(visible(text.line(number)).strip() for number in range(first, until + 1))
 
 
-def coverage(text: DocumentText, ranges: Sequence[tuple[int, int]], clipped: int = 0) -> Coverage:
+def coverage_of(text: DocumentText, ranges: Sequence[tuple[int, int]], clipped: int = 0) -> Coverage:
     """The coverage of a document by these line ranges (1-based, inclusive, in order)."""
     pages = {
         page

@@ -9,7 +9,7 @@ from research_reasoning import prompts
 from research_reasoning.budget import OVERHEAD, DepthPlan
 from research_reasoning.call import Call
 from research_reasoning.evidence import answers
-from research_reasoning.evidence.coverage import coverage
+from research_reasoning.evidence.coverage import coverage_of
 from research_reasoning.evidence.selection import Shown, clip, select
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.replies.results import Coverage
@@ -112,7 +112,7 @@ class EvidenceTask:
 
         async def build() -> Body:
             shown, headings = await self.selected()
-            covered = coverage(self.text, shown.ranges, shown.clipped)
+            covered = coverage_of(self.text, shown.ranges, shown.clipped)
             self._call.ledger.set_result(self.shown_key, covered.model_dump(mode="json"), replaces=[])
             return prompts.evidence(
                 path=self.text.path,
@@ -176,7 +176,7 @@ class EvidenceTask:
         if kept is not None:
             return Coverage.model_validate(kept)
         shown, _ = await self.selected()
-        return coverage(self.text, shown.ranges, shown.clipped)
+        return coverage_of(self.text, shown.ranges, shown.clipped)
 
     def _check(self, found: Sequence[answers.RawFinding]) -> tuple[CheckedFinding, ...]:
         finder = QuoteFinder(self.text)

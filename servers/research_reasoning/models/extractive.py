@@ -32,8 +32,8 @@ _SENTENCE_END: Final = re.compile(
     r"(?<=[.!?])[\"')\]”\u2019]?\s+(?=[\"'(\[“\u2018]?[A-Z0-9])|(?<=[\u3002\uff01\uff1f])"
 )
 _MARKUP: Final = re.compile(r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~)")
-_PLACE: Final = re.compile(r"^\[(?:page \d+, )?lines \d+-\d+\]$")
-_WHOLE: Final = re.compile(r"[.!\u3002\uff01][\"')\]”\u2019]*$")
+_LOCATOR: Final = re.compile(r"^\[(?:page \d+, )?lines \d+-\d+\]$")
+_ENDS_A_SENTENCE: Final = re.compile(r"[.!\u3002\uff01][\"')\]”\u2019]*$")
 _MIN_LETTERS: Final = 30
 _FEWEST, _MOST = 2, 3
 """Bounds on the terms that a sentence must share with the question, by default half of them."""
@@ -101,7 +101,7 @@ def _looks_like_heading(line: str, following: str) -> bool:
 def _is_prose(sentence: str) -> bool:
     """Return whether it is a complete statement in words: no question, not cut by a page or a table."""
     letters = sum(char.isalpha() for char in sentence)
-    whole = _WHOLE.search(sentence) is not None and not sentence[:1].islower()
+    whole = _ENDS_A_SENTENCE.search(sentence) is not None and not sentence[:1].islower()
     return whole and letters >= _MIN_LETTERS and len(sentence) <= _MAX_CHARS and letters > 0.6 * len(sentence)
 
 
@@ -146,7 +146,7 @@ def one_line(sentence: str) -> str:
     return " ".join(re.sub(r"(?<=\w)-\n(?=[a-z])", "", sentence).split())
 
 
-def _evidence(extract: Extract) -> str:
+def _findings_reply(extract: Extract) -> str:
     chosen = best(extract.lines, extract.question, extract.amount)
     findings = [{"claim": one_line(sentence), "quotes": [sentence]} for sentence in chosen]
     return json.dumps({"relevant": bool(findings), "findings": findings}, ensure_ascii=False)
@@ -181,12 +181,12 @@ def _summary(extract: Extract) -> str:
     """Return paragraphs of three sentences each."""
     chosen = [one_line(sentence) for sentence in best(extract.lines, "", 3 * extract.amount)]
     if not chosen:
-        chosen = [one_line(line) for line in extract.lines if line.strip() and not _PLACE.match(line)][:3]
+        chosen = [one_line(line) for line in extract.lines if line.strip() and not _LOCATOR.match(line)][:3]
     size = max(1, math.ceil(len(chosen) / extract.amount))
     return "\n\n".join(" ".join(chosen[at : at + size]) for at in range(0, len(chosen), size))
 
 
-_ANSWERS = {"evidence": _evidence, "combine": _combine, "summary": _summary}
+_ANSWERS = {"evidence": _findings_reply, "combine": _combine, "summary": _summary}
 
 
 class ExtractiveModel:

@@ -15,7 +15,7 @@ from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
 from research_shared.retry import retry_after
 from research_shared.serving.lifespan import SharedLifespan
 
-MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+MAX_PROVIDER_RESPONSE_BYTES = 4 * 1024 * 1024
 """Larger responses are rejected."""
 
 _OVERLOADED = {408, 429, 500, 502, 503, 504, 529}
@@ -119,7 +119,7 @@ class Provider(SharedLifespan):
             data = bytearray()
             async for chunk in response.aiter_bytes():
                 data += chunk
-                if len(data) > MAX_RESPONSE_BYTES:
+                if len(data) > MAX_PROVIDER_RESPONSE_BYTES:
                     raise AttemptFailed("oversized", "the provider's response is too large", retry=False)
             return response.status_code, response.headers, bytes(data)
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from research_reasoning.replies.results import INCOMPLETE, Synthesis
+from research_reasoning.replies.results import Synthesis
 from research_shared.text.tokens import Estimator
+from research_shared.tools.names import INCOMPLETE
 
 MAX_RESULT_TOKENS: Final = 20_000
 """Estimated tokens of a structured result."""

@@ -7,10 +7,11 @@ ours goes on after it.
 from collections.abc import Sequence
 from typing import Final
 
-from research_reasoning.replies.results import INCOMPLETE, Evidence, Insight, Source, Summary, Synthesis
+from research_reasoning.replies.results import Evidence, Insight, Source, Summary, Synthesis
 from research_reasoning.replies.untrusted import neutralised_line
 from research_shared.text.tokens import Estimator, estimate_tokens
 from research_shared.text.visible import visible
+from research_shared.tools.names import INCOMPLETE
 
 MAX_TEXT_TOKENS: Final = 20_000
 """Estimated tokens of a text; models are cut off, or cut it off, at 25,000."""
@@ -62,12 +63,14 @@ def _warnings(warnings: Sequence[str]) -> list[str]:
 def _insight(number: int, insight: Insight, numbers: dict[str, int]) -> list[str]:
     verdict = "verified" if insight.verified else "NOT VERIFIED, do not report as fact"
     lines = [f"{number}. {neutralised_line(insight.claim)} ({verdict})"]
-    lines += [f"   - {_evidence(item, numbers, insight.claim)}" for item in insight.evidence[:MAX_EVIDENCE]]
+    lines += [
+        f"   - {_evidence_text(item, numbers, insight.claim)}" for item in insight.evidence[:MAX_EVIDENCE]
+    ]
     more = len(insight.evidence) - MAX_EVIDENCE
     return [*lines, f"   - and {more} more quotes"] if more > 0 else lines
 
 
-def _evidence(item: Evidence, numbers: dict[str, int], claim: str) -> str:
+def _evidence_text(item: Evidence, numbers: dict[str, int], claim: str) -> str:
     """Where a quote is and what it says, unless the claim says the same."""
     quote = (
         item.quote
@@ -96,7 +99,7 @@ def _sources(result: Synthesis, room: int, estimate: Estimator) -> str:
     reasons = 0
     for number, source in enumerate(result.sources, 1):
         reasons += source.status == "skipped"
-        line = _source(number, source, reason=reasons <= MAX_REASONS)
+        line = _source_text(number, source, reason=reasons <= MAX_REASONS)
         room -= estimate(line) + 1
         if room < 0:
             lines.append(f"- and {len(result.sources) - number + 1} more")
@@ -105,7 +108,7 @@ def _sources(result: Synthesis, room: int, estimate: Estimator) -> str:
     return "\n".join(lines)
 
 
-def _source(number: int, source: Source, *, reason: bool) -> str:
+def _source_text(number: int, source: Source, *, reason: bool) -> str:
     line = f"- [{number}] {_path(source.path)}"
     if source.status == "skipped":
         return (

@@ -1,6 +1,6 @@
 """What the tools give: the models whose JSON schemas the server publishes."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -9,9 +9,6 @@ from research_reasoning.models.protocol import Route
 SummaryLength = Literal["brief", "standard", "detailed"]
 Depth = Literal["overview", "detailed"]
 SourceStatus = Literal["used", "skipped"]
-
-INCOMPLETE: Final = "INCOMPLETE"
-"""How a warning begins that says that the result rests on less than was asked for."""
 
 
 class _Result(BaseModel):

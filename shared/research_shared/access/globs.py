@@ -17,7 +17,7 @@ from research_shared.document_urls import DOCUMENT_URI
 from research_shared.documents import media_type_of
 from research_shared.errors import InvalidPattern
 
-MAX_PATTERN_LENGTH = 1_000
+MAX_FILE_PATTERN_LENGTH = 1_000
 MAX_PROGRAM_BYTES = 8 * 1024 * 1024
 _CLASS_SPECIAL = frozenset("\\[]^-")
 _WILDCARDS = frozenset("*?[{")
@@ -31,8 +31,8 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """
     import re2
 
-    if len(pattern) > MAX_PATTERN_LENGTH:
-        raise InvalidPattern(f"the file pattern has more than {MAX_PATTERN_LENGTH} characters")
+    if len(pattern) > MAX_FILE_PATTERN_LENGTH:
+        raise InvalidPattern(f"the file pattern has more than {MAX_FILE_PATTERN_LENGTH} characters")
     text = plain_pattern(pattern)
     if text in {"*", "**", "**/*"}:
         return lambda _path: True

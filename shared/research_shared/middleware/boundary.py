@@ -29,7 +29,7 @@ STRUCTURED_META_KEY = "io.github.research-assistant-mcp/structured-content"
 """Where the `_meta` of another server's error result holds what that server sent as structured content."""
 
 
-def describe(problems: PydanticValidationError) -> str:
+def invalid_arguments_message(problems: PydanticValidationError) -> str:
     """One sentence on what is wrong with a call's arguments, without echoing long values."""
     parts = [
         f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
@@ -49,7 +49,9 @@ def as_research_error(error: Exception) -> ResearchError:
         seen = seen.__cause__
     if isinstance(error, ValidationError | PydanticValidationError):
         cause = error if isinstance(error, PydanticValidationError) else error.__cause__
-        return InvalidArguments(describe(cause) if isinstance(cause, PydanticValidationError) else str(error))
+        return InvalidArguments(
+            invalid_arguments_message(cause) if isinstance(cause, PydanticValidationError) else str(error)
+        )
     if isinstance(error, NotFoundError | DisabledError):
         return UnknownTool("this server has no such tool")
     error_id = secrets.token_hex(8)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from research_shared.settings import Settings
 
-_MIB = 1024 * 1024
+MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,14 @@ class Limits:
     text; `max_file_bytes` refuses it as `too large`.
     """
 
-    max_file_bytes: int = 256 * _MIB
+    max_file_bytes: int = 256 * MIB
     max_pages: int = 5_000
-    max_text_bytes: int = 64 * _MIB
-    cache_bytes: int = 1024 * _MIB
+    max_text_bytes: int = 64 * MIB
+    cache_bytes: int = 1024 * MIB
     workers: int = 2
     document_timeout_s: float = 60.0
     page_timeout_s: float = 20.0
-    worker_memory_bytes: int = 1024 * _MIB
+    worker_memory_bytes: int = 1024 * MIB
 
     @property
     def of_text(self) -> tuple[float, ...]:

@@ -5,10 +5,12 @@ import contextvars
 from collections.abc import Callable
 from typing import TypeVar
 
-T = TypeVar("T")
+ThreadResult = TypeVar("ThreadResult")
 
 
-async def in_thread(function: Callable[[], T], *, abandon: Callable[[T], object]) -> T:
+async def in_thread(
+    function: Callable[[], ThreadResult], *, abandon: Callable[[ThreadResult], object]
+) -> ThreadResult:
     """The result of a blocking call. When the wait for it is cancelled, `abandon` gets the result that nobody takes.
 
     For calls whose result must be released: a file that was opened, a process that was started.
@@ -19,7 +21,7 @@ async def in_thread(function: Callable[[], T], *, abandon: Callable[[T], object]
         return await asyncio.shield(future)
     except asyncio.CancelledError:
 
-        def release(done: asyncio.Future[T]) -> None:
+        def release(done: asyncio.Future[ThreadResult]) -> None:
             if not done.cancelled() and done.exception() is None:
                 abandon(done.result())
 

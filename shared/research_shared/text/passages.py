@@ -55,7 +55,7 @@ def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
             yield match.end(), False
 
 
-def _split(data: bytes, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
+def _split_range(data: bytes, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
     """A range cut between lines into pieces of about `target` bytes when it is longer than `limit`."""
     if end - begin <= limit:
         yield begin, end
@@ -104,7 +104,7 @@ def spans(
     found: list[Span] = []
     at, line = 0, 1
     for group_begin, group_end, heading in _groups(text, target):
-        for begin, end in _split(data, group_begin, group_end, target, limit):
+        for begin, end in _split_range(data, group_begin, group_end, target, limit):
             body = data[begin:end]
             blank = len(body) - len(body.lstrip())
             if blank == len(body):

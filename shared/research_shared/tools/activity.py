@@ -29,7 +29,7 @@ _UNASKED = "research-unasked-progress"
 _BEAT_FRACTION = 1e-3
 """Fraction of the distance to the next whole step that one heartbeat adds."""
 
-_current: ContextVar["Activity | None"] = ContextVar("research_activity", default=None)
+_current_activity: ContextVar["Activity | None"] = ContextVar("research_activity", default=None)
 
 SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 
@@ -154,7 +154,7 @@ def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False)
     The client is told "waiting for `what` (40 s)", so `what` must not be secret. Pass `limit_s` (seconds) only if the wait
     ends by itself within that time: the call's own time limit is paused meanwhile.
     """
-    activity = _current.get()
+    activity = _current_activity.get()
     if activity is None:
         yield
         return
@@ -168,7 +168,7 @@ def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False)
 
 def activity_of(context: Context) -> Activity | None:
     """Return the activity of the context's request, or None if it is not observed."""
-    activity = _current.get()
+    activity = _current_activity.get()
     if activity is None:
         return None
     request = context.request_context
@@ -179,12 +179,12 @@ def activity_of(context: Context) -> Activity | None:
 def observed(context: MiddlewareContext[Any]) -> Iterator[Activity]:
     """Observe the current tool call, mounted servers included."""
     request = context.fastmcp_context.request_context if context.fastmcp_context is not None else None
-    current = _current.get()
+    current = _current_activity.get()
     if current is not None and (request is None or current.session is request.session):
         yield current
         return
     activity = Activity(str(context.message.name), asyncio.get_running_loop().time)
-    token = _current.set(activity)
+    token = _current_activity.set(activity)
     try:
         if request is None:
             yield activity
@@ -192,7 +192,7 @@ def observed(context: MiddlewareContext[Any]) -> Iterator[Activity]:
             with _hearing(request, activity):
                 yield activity
     finally:
-        _current.reset(token)
+        _current_activity.reset(token)
 
 
 @contextmanager

@@ -53,9 +53,9 @@ _MAX_COMPARED: Final = 200
 _NEAR: Final = 0.6
 """The least similarity, from 0 to 1, of a path that is worth naming."""
 _WORD: Final = re.compile(r"[^\W_]+")
-_WHOLE: Final = re.compile(r"\s*[+-]?[0-9]{1,100}(\.0*)?\s*")
+_WHOLE_NUMBER: Final = re.compile(r"\s*[+-]?[0-9]{1,100}(\.0*)?\s*")
 _QUOTES: Final = "`'\""
-_WILD: Final = frozenset("*?")
+_STAR_OR_QUESTION_MARK: Final = frozenset("*?")
 
 
 # Values
@@ -67,7 +67,7 @@ def or_default(default: int | str, *, choice: bool = False) -> BeforeValidator:
     Where the default is a number, text that is a whole number is read as that number. With `choice` the argument is one
     word of a few in lower case, and is read so from any case.
     """
-    read: Callable[[Any], Any] = _as_number if isinstance(default, int) else _as_text
+    read: Callable[[Any], Any] = _number_argument if isinstance(default, int) else _text_argument
 
     def validate(value: Any) -> Any:
         if value is None or (isinstance(value, str) and not value.strip()):
@@ -77,23 +77,23 @@ def or_default(default: int | str, *, choice: bool = False) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-def _as_number(value: Any) -> Any:
+def _number_argument(value: Any) -> Any:
     """The whole number that a text or a float is; anything else as it came, for Pydantic to refuse."""
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
         return int(value.strip().partition(".")[0])
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 
 
-def _as_text(value: Any) -> Any:
+def _text_argument(value: Any) -> Any:
     """A number as text, and the only item of a list as itself; anything else as it came, for Pydantic to refuse."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _as_list(value: Any) -> Any:
+def _list_argument(value: Any) -> Any:
     """A list that came as JSON text, and a single text as a list of one."""
     if not isinstance(value, str):
         return value
@@ -107,9 +107,9 @@ def _as_list(value: Any) -> Any:
     return [value] if value.strip() else []
 
 
-READ_TEXT: Final = BeforeValidator(_as_text)
+READ_TEXT: Final = BeforeValidator(_text_argument)
 """Reads a required text that may come as a number or as a list of one."""
-READ_LIST: Final = BeforeValidator(_as_list)
+READ_LIST: Final = BeforeValidator(_list_argument)
 """Reads a list that may come as JSON text or as its only item."""
 
 
@@ -180,7 +180,7 @@ async def resolve_path(library: "Library", given: str) -> str:
             f"{len(meant)} documents have this name, and none has this path",
             hint=f"Use the whole path of one of them: {named}",
         )
-    raise await asyncio.to_thread(_not_found, given, paths)
+    raise await asyncio.to_thread(_no_such_path, given, paths)
 
 
 def matching_paths(given: str, paths: Sequence[str]) -> list[str]:
@@ -204,11 +204,11 @@ def _key(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-def _not_found(given: str, paths: Sequence[str]) -> DocumentNotFound:
+def _no_such_path(given: str, paths: Sequence[str]) -> DocumentNotFound:
     hint = _HINT
     if near := nearest_paths(given, paths):
         hint = f"The nearest paths are: {', '.join(near)}. {hint}"
-    if not _WILD.isdisjoint(given):
+    if not _STAR_OR_QUESTION_MARK.isdisjoint(given):
         hint = f"This argument takes no pattern; file_pattern of list_research_documents does. {hint}"
     return DocumentNotFound("no document has this path", hint=hint)
 
@@ -216,7 +216,7 @@ def _not_found(given: str, paths: Sequence[str]) -> DocumentNotFound:
 def nearest_paths(given: str, paths: Iterable[str], *, at_most: int = MAX_NEAREST) -> list[str]:
     """The paths, or the file names in them, that are most like what was given; the most similar first."""
     wanted = _key(plain_path(given))[:_MAX_COMPARED]
-    name = _stem(wanted)
+    name = _file_stem(wanted)
     if not name:
         return []
     whole, of_name = SequenceMatcher(autojunk=False), SequenceMatcher(autojunk=False)
@@ -227,7 +227,7 @@ def nearest_paths(given: str, paths: Iterable[str], *, at_most: int = MAX_NEARES
         key = _key(path)[:_MAX_COMPARED]
         likeness = max(
             _similarity(whole, _without_suffix(key)),
-            _similarity(of_name, _stem(key)),
+            _similarity(of_name, _file_stem(key)),
             _kinship(name, key),
         )
         if likeness >= _NEAR:
@@ -241,7 +241,7 @@ def _without_suffix(path: str) -> str:
     return stem if dot and "/" not in path[len(stem) :] else path
 
 
-def _stem(path: str) -> str:
+def _file_stem(path: str) -> str:
     return _without_suffix(path.rpartition("/")[2])
 
 
@@ -296,5 +296,5 @@ def nothing_matches(pattern: str, paths: Sequence[str]) -> str:
         parts.append(f"{'and ' if named else ''}{loose} in no folder")
     count = "1 document is" if len(paths) == 1 else f"{len(paths)} documents are"
     sentence = f"no document matches '{shown}'; {count} there, {', '.join(parts)}"
-    near = [] if not _WILD.isdisjoint(pattern) else nearest_paths(pattern, paths)
+    near = [] if not _STAR_OR_QUESTION_MARK.isdisjoint(pattern) else nearest_paths(pattern, paths)
     return f"{sentence}; nearest: {', '.join(near)}" if near else sentence

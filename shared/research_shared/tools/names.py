@@ -1,4 +1,6 @@
-"""The names of our tools, in the order of a research task."""
+"""Names that all tools share: their own, and the word that an incomplete reply begins with."""
+
+from typing import Final
 
 OWN_TOOLS = (
     "list_research_documents",
@@ -7,4 +9,6 @@ OWN_TOOLS = (
     "summarize_document",
     "synthesize_research",
 )
-"""No upstream's namespace may begin one of them."""
+"""In the order of a research task. No upstream's namespace may begin one of them."""
+INCOMPLETE: Final = "INCOMPLETE"
+"""How the warning begins that says that a reply rests on less than was asked for. It is always the first."""

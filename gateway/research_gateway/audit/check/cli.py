@@ -24,7 +24,7 @@ audit_app = App(
 )
 
 
-def _fail(message: str) -> int:
+def _cannot_tell(message: str) -> int:
     print(f"research-assistant audit: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
     return UNKNOWN
 
@@ -75,9 +75,9 @@ def verify_logs(
         )
         reports = [verify(log, expected) for log in collect(_chosen(files, settings))]
     except ConfigurationError as error:
-        return _fail(error.message)
+        return _cannot_tell(error.message)
     except OSError as error:
-        return _fail(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
+        return _cannot_tell(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
     console = Console(soft_wrap=True)
     for report in reports:
         _print_report(console, report)
@@ -115,9 +115,9 @@ def tail_log(
     try:
         last = deque(records_of(_files_of(files)), maxlen=max(lines, 0))
     except ConfigurationError as error:
-        return _fail(error.message)
+        return _cannot_tell(error.message)
     except OSError as error:
-        return _fail(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
+        return _cannot_tell(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
     Console().print(table_of(last))
     return INTACT
 
@@ -134,11 +134,11 @@ def show_call(
         paths = _files_of(files)
         found = _rounds(paths, call)
     except ConfigurationError as error:
-        return _fail(error.message)
+        return _cannot_tell(error.message)
     except OSError as error:
-        return _fail(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
+        return _cannot_tell(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
     if not found:
-        return _fail(f"no call {call!r} in this log")
+        return _cannot_tell(f"no call {call!r} in this log")
     print_call(Console(soft_wrap=True), found)
     return INTACT
 

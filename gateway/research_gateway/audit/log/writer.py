@@ -14,7 +14,7 @@ from research_shared.logs import get_logger
 
 MAX_BATCH = 100
 _IDLE_S = 3_600.0
-_logger = get_logger("research.audit")
+audit_logger = get_logger("research.audit")
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
@@ -196,11 +196,11 @@ class Writer:
         except Exception as error:
             # callers must learn of any failure that nothing was written
             self._report(failure := OSError(f"unexpected {type(error).__name__}"))
-            _logger.exception("the audit log failed unexpectedly")
+            audit_logger.exception("the audit log failed unexpectedly")
             return failure
         self._unreported = 0
         if self._failure is not None:
-            _logger.warning("the audit log can be written again", lost=self._lost)
+            audit_logger.warning("the audit log can be written again", lost=self._lost)
             self._failure = None
         if self._options.fsync == "interval" and not self._unsynced:
             self._unsynced = True
@@ -209,7 +209,7 @@ class Writer:
 
     def _report(self, error: OSError) -> None:
         if self._failure is None:
-            _logger.error(
+            audit_logger.error(
                 "the audit log cannot be written", reason=error.strerror or str(error), errno=error.errno
             )
         self._failure = error

@@ -22,7 +22,7 @@ from research_shared.reading.library import SETTLED_NS, Library
 from research_shared.serving.memory import trim_memory
 
 log = get_logger("research.search")
-T = TypeVar("T")
+StepResult = TypeVar("StepResult")
 
 FIRST_COMMIT_S: Final = 0.3
 COMMIT_EVERY_S: Final = 2.0
@@ -414,7 +414,7 @@ class IndexUpdater:
             del self._listed[future]
         _resolve(ready)
 
-    async def _in_thread(self, function: Callable[[], T]) -> T:
+    async def _in_thread(self, function: Callable[[], StepResult]) -> StepResult:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

@@ -52,7 +52,7 @@ class HighlightTerms:
 
 def best_line(passage: str, terms: HighlightTerms) -> int:
     """Return the index of the line that contains the most search terms; the first one of a tie."""
-    text = _plain(passage)
+    text = _plain_ascii(passage)
     if text is not None:
         find = _best_of_plain if terms.phrases or terms.only_stem else _best_of_words
         return text.count("\n", 0, find(text, terms))
@@ -60,7 +60,7 @@ def best_line(passage: str, terms: HighlightTerms) -> int:
     return max(score, key=lambda number: (score[number], -number), default=0)
 
 
-def _plain(passage: str) -> str | None:
+def _plain_ascii(passage: str) -> str | None:
     """The passage as the analyzers see it, in lower case; None when it holds what they may see otherwise."""
     text = folded(passage)
     if text.isascii():
@@ -126,7 +126,7 @@ def _next_word(text: str, head: str, stem: str, at: int = 0) -> int:
     while at >= 0:
         if at == 0 or not text[at - 1].isalnum():
             rest = _REST_OF_WORD.match(text, at + len(head))
-            if not stem or (rest is not None and _stem(head + rest[0]) == stem):
+            if not stem or (rest is not None and _word_stem(head + rest[0]) == stem):
                 return at
         at = text.find(head, at + 1)
     return -1
@@ -166,7 +166,7 @@ def _with_phrase(text: str, phrase: tuple[str, ...]) -> Iterator[int]:
 
 
 @lru_cache(maxsize=4096)
-def _stem(word: str) -> str:
+def _word_stem(word: str) -> str:
     return "".join(analyzer(STEMMED).analyze(word))
 
 

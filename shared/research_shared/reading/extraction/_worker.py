@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 READY, START, PAGE, MISSING, CUT, END = range(6)
 FRAME = struct.Struct("!BI")
 REQUEST = struct.Struct("!I")
-CHUNK = 4 * 1024 * 1024
+READ_BYTES = 4 * 1024 * 1024
 PROBE = 32
 """Pages that the second reader looks at before it believes the first one that there is no text."""
 GRACE_S = 5
@@ -45,7 +45,7 @@ _HEADER_WITHIN = 1024  # readers accept up to this much before `%PDF-`
 _WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
 # pdfium drops a hyphen at a line's end together with the line break, and leaves one of these in its place.
 _HYPHEN = re.compile("(?<=\\w)[\x02\ufffe](?:\r\n|\r|\n|(?=\\w)|$)")
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Refused(Exception):
@@ -82,7 +82,7 @@ def tidy(text: str) -> bytes:
     if "\x02" in text or "\ufffe" in text:
         text = _HYPHEN.sub("-\n", text)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
-    text = _CONTROLS.sub("\ufffd", text)
+    text = _CONTROL_CHARACTERS.sub("\ufffd", text)
     if not text.replace("\ufffd", "").strip():
         return b""
     text = text.rstrip("\n")
@@ -147,7 +147,7 @@ def open_with_pypdf(data: bytes, first: int, last: int) -> Pages:
     return Pages(f"pypdf {pypdf.__version__}", total, texts())
 
 
-ENGINES: dict[str, Callable[[bytes, int, int], Pages]] = {
+OPENERS: dict[str, Callable[[bytes, int, int], Pages]] = {
     "pypdfium2": open_with_pypdfium2,
     "pypdf": open_with_pypdf,
 }
@@ -159,7 +159,7 @@ def extract(job: Job, data: bytes, send: Send) -> str | None:
     reason: str | None = NOT_A_PDF
     for position, engine in enumerate(job.engines):
         try:
-            pages = ENGINES[engine](data, job.first_page, job.max_pages)
+            pages = OPENERS[engine](data, job.first_page, job.max_pages)
         except Refused as refusal:
             if reason != NO_TEXT:
                 reason = refusal.reason
@@ -207,7 +207,7 @@ def read_all(fd: int) -> bytes:
     """The whole file, whatever the position of the descriptor."""
     chunks: list[bytes] = []
     at = 0
-    while chunk := os.pread(fd, CHUNK, at):
+    while chunk := os.pread(fd, READ_BYTES, at):
         chunks.append(chunk)
         at += len(chunk)
     return b"".join(chunks)
@@ -224,7 +224,7 @@ def receive(channel: socket.socket) -> tuple[Job, int] | None:
     return Job(**json.loads(message[REQUEST.size :])), fds[0]
 
 
-def serve(channel: socket.socket, retire_above: int) -> None:
+def answer_requests(channel: socket.socket, retire_above: int) -> None:
     """Answer requests until the other side goes, or until this process has grown above so many bytes."""
 
     def send(kind: int, payload: bytes) -> None:
@@ -291,7 +291,7 @@ def main() -> None:
     import pypdfium2  # noqa: F401  (loaded before the first request's time runs)
 
     with socket.socket(fileno=int(channel_fd)) as channel, contextlib.suppress(BrokenPipeError):
-        serve(channel, retire_above=int(memory) // 4)
+        answer_requests(channel, retire_above=int(memory) // 4)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,24 @@
 
 from dataclasses import dataclass, field
 
-ENCRYPTED = "encrypted"
-DAMAGED = "damaged"
-NOT_A_PDF = "not a PDF"
-NO_TEXT = "no text (scanned?)"
-TOO_LARGE = "too large"
+# The worker says these; it is a script that cannot import this module.
+from research_shared.reading.extraction._worker import DAMAGED, ENCRYPTED, NO_TEXT, NOT_A_PDF, TOO_LARGE
+
+__all__ = [
+    "BINARY",
+    "CHANGING",
+    "DAMAGED",
+    "ENCRYPTED",
+    "EXPLANATIONS",
+    "NOT_A_PDF",
+    "NO_TEXT",
+    "TIMED_OUT",
+    "TOO_LARGE",
+    "UNAVAILABLE",
+    "Extracted",
+    "Unreadable",
+]
+
 TIMED_OUT = "timed out"
 BINARY = "binary content"
 CHANGING = "changed while being read"
