@@ -7,8 +7,9 @@ No other module of the gateway reads or sets a private attribute of another pack
   downstream client's are to be declared. Way out: constructor arguments of the SDK's session for all three.
 - `UpstreamClient` overrides `Client._auto_internal_extensions`, because extensions are not relayed. Way out: a
   constructor argument of FastMCP's client.
-- `UpstreamProvider` overrides `_list_tools`, `_get_tool` and their siblings: FastMCP's hooks for providers, documented
-  and named with an underscore because only the base class calls them.
+- `UpstreamProvider` overrides `_list_tools`, `_list_resources`, `_list_resource_templates`, `_list_prompts`, `_get_tool`,
+  `_get_resource`, `_get_resource_template` and `_get_prompt`: FastMCP's hooks for providers, documented and named with an
+  underscore because only the base class calls them.
 
 Imports are inside the functions, because the SDK's client is loaded only by a gateway that has upstreams.
 """

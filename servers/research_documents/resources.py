@@ -23,6 +23,7 @@ from mcp.server.context import ServerRequestContext
 from mcp_types import Annotations, ListResourcesResult, PaginatedRequestParams
 from pydantic import AnyUrl
 
+from research_shared._framework import low_level_server
 from research_shared.document_urls import document_uri
 from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
@@ -212,5 +213,4 @@ def list_in_pages(server: FastMCP[Any]) -> None:
             resources=[page.entry(resource) for resource in shown], next_cursor=page.next_cursor
         )
 
-    # Private to FastMCP, whose own handler can only cut a page out of the whole list; the SDK's method is public.
-    server._mcp_server.add_request_handler("resources/list", PaginatedRequestParams, list_resources)  # noqa: SLF001
+    low_level_server(server).add_request_handler("resources/list", PaginatedRequestParams, list_resources)

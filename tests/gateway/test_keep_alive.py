@@ -138,7 +138,11 @@ async def test_a_served_call_is_never_silent_for_fifteen_seconds(
     server.config.timeout_keep_alive = 3600
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-    async with anyio.create_task_group() as tasks, httpx.AsyncClient(headers=BOTH, timeout=None) as http:
+    async with (
+        server.lifespan(),
+        anyio.create_task_group() as tasks,
+        httpx.AsyncClient(headers=BOTH, timeout=None) as http,
+    ):
         tasks.start_soon(server._serve, [listener])
         await until(lambda: server.started)
         body, headers = await era(http, url)

@@ -8,6 +8,7 @@ from fastmcp import FastMCP
 from fastmcp.apps import UI_EXTENSION_ID
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
+from research_shared._framework import low_level_server
 from research_shared.serving.version import VERSION
 
 TITLE = "Research Assistant"
@@ -64,5 +65,5 @@ def new_server(
         middleware=[*middleware, OnlyOfferedExtensions()],
         **options,
     )
-    server._mcp_server.title = title  # noqa: SLF001  (FastMCP takes every part of the identity but the title)
+    low_level_server(server).title = title
     return server

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from types import FrameType
 from typing import Any, Literal
 
@@ -67,12 +68,12 @@ def serve(
         asyncio.run(_run_stdio(server, drain, settings.drain_s))
     else:
         add_health(server)
-        asyncio.run(_run_http(server, http_server(server, settings, drain, host=host, port=port)))
+        asyncio.run(_run_http(http_server(server, settings, drain, host=host, port=port)))
 
 
-async def _run_http(server: FastMCP[Any], listener: uvicorn.Server) -> None:
-    """Serve over HTTP. The lifespan is entered here, so that what is wrong with it is an error and no traceback."""
-    async with server._lifespan_manager():  # noqa: SLF001  (as FastMCP's own run_http_async does)
+async def _run_http(listener: "DrainingServer") -> None:
+    """Serve over HTTP. The lifespan is entered here, because uvicorn would log a traceback for an error in it."""
+    async with listener.lifespan():
         tune_gc_for_dedicated_process()
         await listener.serve()
 
@@ -82,10 +83,20 @@ class DrainingServer(uvicorn.Server):
 
     uvicorn stops listening and ends event streams at once, answers in flight included. Until then, new calls fail
     with `shutting_down`. A second signal stops the server immediately.
+
+    Enter `lifespan()` before `serve()`: uvicorn does not run the lifespan of the application.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, within_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]],
+        drain: Drain,
+        within_s: float,
+    ) -> None:
         super().__init__(config)
+        self.lifespan = lifespan
         self._drain = drain
         self._within_s = within_s
         self._draining: asyncio.Task[None] | None = None
@@ -123,12 +134,12 @@ def http_server(
         drain.counting(app),
         host=host,
         port=port,
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         ws="none",
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
     )
-    return DrainingServer(config, drain, settings.drain_s)
+    return DrainingServer(config, lifespan=lambda: app.lifespan(app), drain=drain, within_s=settings.drain_s)
 
 
 async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> None:

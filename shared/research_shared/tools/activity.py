@@ -12,12 +12,14 @@ import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fastmcp import Context
 from fastmcp.server.dependencies import FastMCPRequestContext
 from fastmcp.server.middleware import MiddlewareContext
+
+from research_shared._framework import progress_token_set
 
 MAX_NAME = 200
 """Characters of a wait's description that a message shows."""
@@ -204,8 +206,7 @@ def _hearing(request: FastMCPRequestContext, activity: Activity) -> Iterator[Non
     """
     session = activity.session = request.session
     send = getattr(session, _SEND)
-    served = request._srctx  # noqa: SLF001  (FastMCP's documented way to the SDK's context)
-    asked = served.meta.get("progress_token") if served.meta is not None else None
+    asked = (request.meta or {}).get("progressToken")
     if asked is not None:
 
         async def tell(value: float, total: float | None, message: str | None) -> None:
@@ -229,8 +230,5 @@ def _hearing(request: FastMCPRequestContext, activity: Activity) -> Iterator[Non
     if asked is not None:
         yield
         return
-    request._srctx = replace(served, meta={**(served.meta or {}), "progress_token": _UNASKED})  # noqa: SLF001
-    try:
+    with progress_token_set(request, _UNASKED):
         yield
-    finally:
-        request._srctx = served  # noqa: SLF001
