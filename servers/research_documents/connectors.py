@@ -357,13 +357,7 @@ def add_connector_tools(
         Results are pages of PDFs and documents or parts of other files. A warning that begins with INCOMPLETE says that
         the index is still being built: search again in a few seconds.
         """
-        progress = Progress(ctx, 1)
-
-        async def advance(done: int, total: int, doing: str) -> None:
-            progress.total = total
-            await progress.to(done, doing)
-
-        outcome = await engine.search(query, limit=MAX_HITS, on_progress=advance)
+        outcome = await engine.search(query, limit=MAX_HITS, on_progress=Progress(ctx, 1).advance)
         results = await connector.results(outcome)
         record(documents=sorted({hit.document for hit in outcome.hits}))
         tell = ClientLog(ctx, server.name)

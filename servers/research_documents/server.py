@@ -202,12 +202,6 @@ def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) 
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_MATCHES, notes=notes)
         context_lines = clamped(context_lines, "context_lines", least=0, most=MAX_CONTEXT_LINES, notes=notes)
-        progress = Progress(ctx, 1)
-
-        async def advance(done: int, total: int, text: str) -> None:
-            progress.total = total
-            await progress.to(done, text)
-
         outcome = await search.search(
             query,
             mode=mode,
@@ -216,7 +210,7 @@ def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) 
             context_lines=context_lines,
             snippet=snippet,
             cursor=cursor or None,
-            on_progress=advance,
+            on_progress=Progress(ctx, 1).advance,
         )
         if outcome.total_documents == 0 and not outcome.hits:
             notes += await nothing_there(documents, file_pattern)

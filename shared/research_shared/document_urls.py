@@ -1,9 +1,10 @@
 """Addresses of documents: the `research://` URI, and links into the operator's own document system."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 DOCUMENT_URI: Final = "research://documents/"
 """How the URI of a document begins; its percent-encoded path follows."""
@@ -20,6 +21,20 @@ def document_uri(path: str) -> str:
     'research://documents/notes/50%25%20of%20C%23.md'
     """
     return DOCUMENT_URI + quote(path, safe="/")
+
+
+def without_document_uri(text: str) -> str:
+    """Return the path in a document's URI, whose scheme may be in any case. Other text is returned unchanged.
+
+    >>> without_document_uri("research://documents/a%20b.md"), without_document_uri("a%20b.md")
+    ('a b.md', 'a%20b.md')
+    """
+    if text[: len(DOCUMENT_URI)].casefold() != DOCUMENT_URI:
+        return text
+    path = text[len(DOCUMENT_URI) :]
+    with suppress(UnicodeDecodeError):  # then `document_uri` did not make it
+        path = unquote(path, errors="strict")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,17 +89,14 @@ class SearchEngine:
         self._complete = False
         self._pools = ThreadPools()
         freshness = FreshnessChecker(library)
-        self._by_regex = RegexSearch(
-            pools=self._pools,
-            freshness=freshness,
-            catalog=self._catalog,
-            max_response_bytes=max_response_bytes,
-        )
-        self._by_keyword = KeywordSearch(
-            pools=self._pools,
-            freshness=freshness,
-            catalog=self._catalog,
-            max_response_bytes=max_response_bytes,
+        self._by_regex, self._by_keyword = (
+            kind(
+                pools=self._pools,
+                freshness=freshness,
+                catalog=self._catalog,
+                max_response_bytes=max_response_bytes,
+            )
+            for kind in (RegexSearch, KeywordSearch)
         )
 
     @classmethod

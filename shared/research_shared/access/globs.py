@@ -11,9 +11,8 @@ character, as public paths contain it; `[*]` stands for a star. A path also matc
 
 import unicodedata
 from collections.abc import Callable
-from urllib.parse import unquote
 
-from research_shared.document_urls import DOCUMENT_URI
+from research_shared.document_urls import without_document_uri
 from research_shared.documents import media_type_of
 from research_shared.errors import InvalidPattern
 
@@ -64,9 +63,7 @@ def plain_pattern(pattern: str) -> str:
     >>> plain_pattern("/papers/*"), plain_pattern("./papers/"), plain_pattern("/")
     ('papers/*', 'papers', '*')
     """
-    text = _composed(pattern.strip())
-    if text[: len(DOCUMENT_URI)].lower() == DOCUMENT_URI:
-        text = unquote(text[len(DOCUMENT_URI) :])
+    text = _composed(without_document_uri(pattern.strip()))
     while text.startswith(("/", "./")):
         text = text.partition("/")[2]
     if text.endswith("/"):

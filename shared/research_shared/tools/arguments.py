@@ -18,14 +18,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 from pydantic import BeforeValidator
 
-from research_shared.document_urls import DOCUMENT_URI
+from research_shared.document_urls import without_document_uri
 from research_shared.errors import DocumentNotFound, DocumentUnreadable
 
 if TYPE_CHECKING:
@@ -142,11 +140,7 @@ def plain_path(given: str) -> str:
     >>> plain_path("research://documents/papers/tor%20paper.pdf")
     'papers/tor paper.pdf'
     """
-    text = given.strip().strip(_QUOTES).strip()
-    if text[: len(DOCUMENT_URI)].casefold() == DOCUMENT_URI:
-        text = text[len(DOCUMENT_URI) :]
-        with suppress(UnicodeDecodeError):  # then it is no URI that this server made
-            text = unquote(text, errors="strict")
+    text = without_document_uri(given.strip().strip(_QUOTES).strip())
     return "/".join(part for part in text.split("/") if part not in {"", "."})
 
 

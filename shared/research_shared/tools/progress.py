@@ -52,6 +52,11 @@ class Progress:
         except GONE as error:
             log.debug("the client is gone; progress is not delivered", error=type(error).__name__)
 
+    async def advance(self, done: int, total: int, message: str) -> None:
+        """Report `done` steps out of `total`, which may differ from the total before."""
+        self.total = total
+        await self.to(done, message)
+
     async def step(self, message: str) -> None:
         """Report one more whole step."""
         await self.to(float(int(self.reached)) + 1, message)

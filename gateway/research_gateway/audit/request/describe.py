@@ -5,7 +5,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from fastmcp.server.context import Context
 from fastmcp.server.dependencies import get_access_token
@@ -18,7 +18,7 @@ from research_documents.document_ids import DocumentId
 from research_gateway.audit.log.format import to_json
 from research_gateway.audit.options import AuditLevel
 from research_shared.access.roots import Root
-from research_shared.document_urls import DOCUMENT_URI
+from research_shared.document_urls import DOCUMENT_URI, without_document_uri
 
 MAX_STRING = 256
 MAX_LISTED_DOCUMENTS = 100
@@ -85,10 +85,9 @@ def documents_of(
         if isinstance(several, list | tuple):
             paths.extend(several[:MAX_LISTED_DOCUMENTS])
         if params.get("name") == "fetch" and isinstance(named := arguments.get("id"), str):
-            path = DocumentId.parse(named).path
-            paths.append(unquote(path[len(DOCUMENT_URI) :]) if path.startswith(DOCUMENT_URI) else path)
+            paths.append(without_document_uri(DocumentId.parse(named).path))
     elif method == "resources/read" and str(params.get("uri", "")).startswith(DOCUMENT_URI):
-        paths.append(unquote(str(params["uri"])[len(DOCUMENT_URI) :]))
+        paths.append(without_document_uri(str(params["uri"])))
     return [locate(path, roots) for path in paths]
 
 

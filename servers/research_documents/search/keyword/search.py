@@ -1,9 +1,8 @@
 """Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
+from research_documents.search.base import TextSearch
 from research_documents.search.display import bounded
-from research_documents.search.executors import ThreadPools
-from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import Catalog, Selection
+from research_documents.search.index.catalog import Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.builder import build
 from research_documents.search.keyword.query import Query, parse_query
@@ -12,21 +11,8 @@ from research_documents.search.request import RunResult, SearchRequest
 from research_shared.documents import DocumentText
 
 
-class KeywordSearch:
+class KeywordSearch(TextSearch):
     """Searches the passages of documents by relevance; answers of at most about `max_response_bytes`."""
-
-    def __init__(
-        self,
-        *,
-        pools: ThreadPools,
-        freshness: FreshnessChecker,
-        catalog: Catalog,
-        max_response_bytes: int,
-    ) -> None:
-        self._pools = pools
-        self._freshness = freshness
-        self._catalog = catalog
-        self._max_response_bytes = max_response_bytes
 
     async def search(
         self, request: SearchRequest, selection: Selection, index: PassageIndex | None
@@ -38,23 +24,23 @@ class KeywordSearch:
         covered = len(selection.readable)
         texts: dict[int, DocumentText] = {}
         gone: set[str] = set()
-        ranking, stale = await self._pools.run(
+        ranking, stale = await self.pools.run(
             "ranking", lambda: self._rank(request, parsed, index, selection, texts)
         )
         if ranking is not None and ranking.missing:
             for entry in ranking.missing:
-                if (text := await self._freshness.text(entry)) is not None:
+                if (text := await self.freshness.text(entry)) is not None:
                     texts[entry.id] = text
                 else:
                     gone.add(entry.path)
-            ranking, stale = await self._pools.run(
+            ranking, stale = await self.pools.run(
                 "ranking", lambda: self._rank(request, parsed, index, selection, texts)
             )
         if ranking is None:
             return RunResult(
                 covered=covered, warnings=(*parsed.warnings, "the query has no word to search for")
             )
-        hits = bounded(ranking.hits, self._max_response_bytes)
+        hits = bounded(ranking.hits, self.max_response_bytes)
         return RunResult(
             hits=hits,
             sources=ranking.entries.values(),
@@ -80,10 +66,10 @@ class KeywordSearch:
             query=query,
             terms=terms,
             index=index,
-            by_id=self._catalog.by_id,
+            by_id=self.catalog.by_id,
             selection=selection,
             context_lines=request.context_lines,
             passages=request.snippet == "context",
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
-        return ranking, self._freshness.changed(ranking.entries.values())
+        return ranking, self.freshness.changed(ranking.entries.values())

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from research_documents.search.base import TextSearch
 from research_documents.search.executors import PoolName, ThreadPools
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import Catalog, CatalogEntry, Selection
+from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
@@ -24,33 +25,20 @@ QUICK_TURNS: Final = 5
 """After so many turns a search moves to the one thread that all long searches share."""
 
 
-class RegexSearch:
+class RegexSearch(TextSearch):
     """Searches the texts of documents for an expression; answers of at most about `max_response_bytes`.
 
     If every match of an expression must contain one of a few literals, only the documents that contain one according
     to the index are scanned.
     """
 
-    def __init__(
-        self,
-        *,
-        pools: ThreadPools,
-        freshness: FreshnessChecker,
-        catalog: Catalog,
-        max_response_bytes: int,
-    ) -> None:
-        self._pools = pools
-        self._freshness = freshness
-        self._catalog = catalog
-        self._max_response_bytes = max_response_bytes
-
     async def search(
         self, request: SearchRequest, selection: Selection, index: PassageIndex | None
     ) -> RunResult:
         """Return every line the expression matches, by path and line."""
-        version = self._catalog.version
+        version = self.catalog.version
         try:
-            pattern = await self._pools.run("ranking", lambda: compiled(request.query))
+            pattern = await self.pools.run("ranking", lambda: compiled(request.query))
         except PatternRefused as refusal:
             return RunResult(warnings=(str(refusal),))
         start, limit = request.start, request.limit
@@ -64,12 +52,12 @@ class RegexSearch:
             context_lines=request.context_lines,
             after=(start.path, start.line),
             deadline=request.deadline,
-            room=self._max_response_bytes,
+            room=self.max_response_bytes,
         )
-        run = _Run(scan, pools=self._pools, freshness=self._freshness, on_progress=request.on_progress)
+        run = _Run(scan, pools=self.pools, freshness=self.freshness, on_progress=request.on_progress)
         await run.turn("quick", SHORT_TURN_S)
         if index is not None and not run.ended and (literals := _selective_literals(request.query, scan)):
-            await run.narrow(index, literals, lambda: self._catalog.version == version)
+            await run.narrow(index, literals, lambda: self.catalog.version == version)
         await run.finish()
         warnings = pattern.warnings
         if scan.expired:

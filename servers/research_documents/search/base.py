@@ -1,0 +1,17 @@
+"""What keyword and regex search have in common."""
+
+from dataclasses import dataclass
+
+from research_documents.search.executors import ThreadPools
+from research_documents.search.freshness import FreshnessChecker
+from research_documents.search.index.catalog import Catalog
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSearch:
+    """The parts of an engine that a search works with. Its answers have at most about `max_response_bytes` bytes."""
+
+    pools: ThreadPools
+    freshness: FreshnessChecker
+    catalog: Catalog
+    max_response_bytes: int
