@@ -113,7 +113,7 @@ class _Service:
     retry: RetryPolicy
     estimate: Estimator
     limiters: WeakValueDictionary[str, anyio.CapacityLimiter] = field(default_factory=WeakValueDictionary)
-    """Bounds the model calls under way over each session, so that no client waits for another one's model.
+    """Bounds the model calls in flight over each session, so that no client waits for another one's model.
 
     The provider has a limiter of its own, and rounds are bounded one by one.
     """

@@ -210,7 +210,7 @@ class Overloaded(RequestError):
 
 
 class ShuttingDown(Overloaded):
-    """The server finishes what is under way and takes no new work."""
+    """The server finishes the calls in flight and takes no new work."""
 
     code = "shutting_down"
     default_hint = "Call again in a few seconds, when the server is back."

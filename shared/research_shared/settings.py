@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     retry_deadline_s: float = Field(
         default=1200.0, gt=0, description="limit over all attempts and waits of one model call"
     )
-    model_concurrency: int = Field(default=32, ge=1, le=256, description="model calls under way at once")
+    model_concurrency: int = Field(default=32, ge=1, le=256, description="model calls in flight at once")
     model_timeout_s: float = Field(
         default=600.0, gt=0, description="time limit for one attempt at a provider"
     )
@@ -215,8 +215,8 @@ class Settings(BaseSettings):
     mcp_config: Path | None = Field(
         default=None, description="JSON file with `mcpServers` to put behind the gateway, namespaced by name"
     )
-    client_concurrency: int = Field(default=256, ge=1, description="requests of one client under way at once")
-    total_concurrency: int = Field(default=1024, ge=1, description="requests under way at once")
+    client_concurrency: int = Field(default=256, ge=1, description="requests of one client in flight at once")
+    total_concurrency: int = Field(default=1024, ge=1, description="requests in flight at once")
     client_rate: float = Field(
         default=0, ge=0, description="requests a second that one client may send on average; 0 for no limit"
     )
@@ -247,7 +247,7 @@ class Settings(BaseSettings):
     allowed_hosts: Names = Field(default=(), description="names by which clients may address the server")
     allowed_origins: Names = Field(default=(), description="web origins whose pages may call the server")
     drain_s: float = Field(
-        default=20.0, ge=0, description="time for calls under way to end when the server is told to stop"
+        default=20.0, ge=0, description="time for calls in flight to end when the server is told to stop"
     )
 
     @field_validator("log_level", mode="before")
