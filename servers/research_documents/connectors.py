@@ -360,11 +360,11 @@ def add_connector_tools(
         outcome = await engine.search(query, limit=MAX_HITS, on_progress=Progress(ctx, 1).advance)
         results = await connector.results(outcome)
         record(documents=sorted({hit.document for hit in outcome.hits}))
-        tell = ClientLog(ctx, server.name)
+        client_log = ClientLog(ctx, server.name)
         warnings = _connector_warnings(outcome)
         for warning in warnings:
-            await tell.warning(warning)
-        await tell.info(f"{len(results)} results in {outcome.total_documents} documents")
+            await client_log.warning(warning)
+        await client_log.info(f"{len(results)} results in {outcome.total_documents} documents")
         return ConnectorResults(results=tuple(results), warnings=warnings)
 
     @described(

@@ -27,7 +27,7 @@ def excerpt(
         InvalidArguments: the page or the line is beyond the document.
     """
     first, last, said = _requested_lines(text, start_line, max_lines, page)
-    told = [*notes, *said, *text.notes]
+    all_notes = [*notes, *said, *text.notes]
     lines: list[NumberedLine] = []
     budget = _ReplyBudget()
     for number in range(first, last + 1):
@@ -36,7 +36,7 @@ def excerpt(
             if lines:
                 break
             line, left = budget.cut(line)
-            told.append(
+            all_notes.append(
                 f'line {number} is cut: {left:,} more characters; search_documents with mode="regex" and '
                 f'file_pattern="{text.path}" shows the places in it that match'
             )
@@ -49,7 +49,7 @@ def excerpt(
         total_lines=text.total_lines,
         pages=text.pages,
         next_start_line=reached + 1 if reached < text.total_lines else None,
-        notes=tuple(told),
+        notes=tuple(all_notes),
     )
 
 

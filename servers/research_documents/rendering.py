@@ -88,15 +88,15 @@ def _line_groups(matches: Sequence[Match]) -> Iterator[str]:
             texts.setdefault(number, text)
         hits[match.line_number] = match
         texts[match.line_number] = match.matched_text  # if this line is cut, then around its own match
-    told: set[int] = set()
+    introduced: set[int] = set()
     for match in matches:
         start = match.line_number
-        if start in told:
+        if start in introduced:
             continue
         while start - 1 in texts:
             start -= 1
         while start in texts:
-            told.add(start)
+            introduced.add(start)
             yield _line(start, texts[start], hits.get(start))
             start += 1
 

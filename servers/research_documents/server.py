@@ -256,10 +256,10 @@ def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s:
             text = await _read_document(documents, document_path)
         record(documents=[text.path])
         shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
-        tell = ClientLog(ctx, DOCUMENTS_SERVER)
+        client_log = ClientLog(ctx, DOCUMENTS_SERVER)
         for note in text.notes:
-            await tell.warning(f"{text.path}: {note}")
-        await tell.info(f"{len(shown.lines)} of {shown.total_lines} lines of {text.path} read")
+            await client_log.warning(f"{text.path}: {note}")
+        await client_log.info(f"{len(shown.lines)} of {shown.total_lines} lines of {text.path} read")
         return ToolResult(excerpt_text(shown), shown.model_dump(mode="json"))
 
 
@@ -284,13 +284,13 @@ async def _read_document(library: Library, given: str) -> DocumentText:
         return await library.read(await resolve_path(library, given))
 
 
-async def _report(tell: ClientLog, outcome: SearchOutcome) -> None:
+async def _report(client_log: ClientLog, outcome: SearchOutcome) -> None:
     for path, reason in outcome.unreadable:
-        await tell.warning(f"{path} could not be searched: {reason}")
+        await client_log.warning(f"{path} could not be searched: {reason}")
     for warning in outcome.warnings:
-        await tell.warning(warning)
+        await client_log.warning(warning)
     more = ", and there are more" if outcome.truncated else ""
-    await tell.info(f"{len(outcome.hits)} matches in {outcome.total_documents} documents{more}")
+    await client_log.info(f"{len(outcome.hits)} matches in {outcome.total_documents} documents{more}")
     record(documents=sorted({hit.document for hit in outcome.hits}))
 
 

@@ -139,12 +139,14 @@ class Call:
 
     def model_warnings(self) -> list[str]:
         """Return warnings about a fallback of the model and about answers cut at their length limit."""
-        told = [UNANSWERED] if self.ledger.client_given_up else []
+        warnings = [UNANSWERED] if self.ledger.client_given_up else []
         if cut := self.ledger.cut:
             more = f" and {len(cut) - _NAMED} more" if len(cut) > _NAMED else ""
             named = ", ".join(sorted(cut)[:_NAMED])
-            told.append(f"{INCOMPLETE}: the model's answers were cut at their length limit for {named}{more}")
-        return told
+            warnings.append(
+                f"{INCOMPLETE}: the model's answers were cut at their length limit for {named}{more}"
+            )
+        return warnings
 
     def usage(self) -> Usage:
         """Return the usage so far."""

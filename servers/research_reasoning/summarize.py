@@ -81,20 +81,20 @@ def _covered(text: DocumentText, shown: Sequence[Shown]) -> Coverage:
 
 def _left_out(planned: Coverage, shown: Sequence[Shown], summarizer: "_Summarizer") -> list[str]:
     """Return warnings about content that the summary leaves out."""
-    told = []
+    warnings = []
     if not planned.complete:
-        told.append(
+        warnings.append(
             f"{INCOMPLETE}: {planned.lines_shown} of {planned.lines_total} lines were used; the rest did not fit"
         )
     for number, why in summarizer.lost.items():
         ranges = shown[number - 1].ranges
-        told.append(f"{INCOMPLETE}: lines {ranges[0][0]}-{ranges[-1][1]} were left out: {why}")
+        warnings.append(f"{INCOMPLETE}: lines {ranges[0][0]}-{ranges[-1][1]} were left out: {why}")
     if summarizer.clipped:
-        told.append(
+        warnings.append(
             f"{INCOMPLETE}: notes on parts of the document were too long to be merged whole; "
             "their ends were left out"
         )
-    return told
+    return warnings
 
 
 class _Summarizer:

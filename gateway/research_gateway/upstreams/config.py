@@ -64,6 +64,6 @@ def _namespace_problem(name: str, names: Iterable[str]) -> str | None:
     lead = f"{name}_"
     taken = next((tool for tool in OWN_TOOLS if tool.startswith(lead)), None)
     if taken is not None:
-        return f"its tools could not be told from {taken}"
+        return f"its tools could not be distinguished from {taken}"
     other = next((other for other in names if other.startswith(lead)), None)
-    return f"its tools could not be told from those of {other!r}" if other is not None else None
+    return f"its tools could not be distinguished from those of {other!r}" if other is not None else None

@@ -83,18 +83,18 @@ class StatelessHttp:
         self, response: httpx2.Response, progress: ProgressFnT | None
     ) -> JSONRPCResponse | JSONRPCError:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        told = _parsed(await _read_body(response)) if kind == "application/json" else None
+        message = _parsed(await _read_body(response)) if kind == "application/json" else None
         if not response.is_success or response.status_code == httpx2.codes.ACCEPTED:
-            if isinstance(told, JSONRPCError):
-                return told
+            if isinstance(message, JSONRPCError):
+                return message
             missing = response.status_code == httpx2.codes.NOT_FOUND
             code = mcp_types.METHOD_NOT_FOUND if missing else mcp_types.INTERNAL_ERROR
             raise MCPError(code, f"the server answered with status {response.status_code}")
         if kind == "text/event-stream":
             return await self._streamed(response, progress)
-        if not isinstance(told, JSONRPCResponse | JSONRPCError):
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
             raise MCPError(mcp_types.PARSE_ERROR, f"the server sent an invalid response ({kind})")
-        return told
+        return message
 
     async def _streamed(
         self, response: httpx2.Response, progress: ProgressFnT | None
@@ -108,18 +108,18 @@ class StatelessHttp:
             if message is None:
                 raise MCPError(mcp_types.PARSE_ERROR, "the server sent an event that is no JSON-RPC message")
             if isinstance(message, JSONRPCNotification):
-                await self._tell(message, progress)
+                await self._report_progress(message, progress)
             else:
                 log.debug("server request ignored", method=message.method)
         raise MCPError(mcp_types.CONNECTION_CLOSED, "the event stream ended without a response")
 
-    async def _tell(self, message: JSONRPCNotification, progress: ProgressFnT | None) -> None:
+    async def _report_progress(self, message: JSONRPCNotification, progress: ProgressFnT | None) -> None:
         try:
             if message.method != "notifications/progress":
                 await self._on_notification(message)
             elif progress is not None:
-                told = mcp_types.ProgressNotificationParams.model_validate(message.params)
-                await progress(told.progress, told.total, told.message)
+                update = mcp_types.ProgressNotificationParams.model_validate(message.params)
+                await progress(update.progress, update.total, update.message)
         except Exception as error:  # noqa: BLE001  (a lost notification must not fail the call)
             log.debug("forwarding a notification failed", method=message.method, error=repr(error))
 

@@ -24,8 +24,8 @@ def fitted(result: Synthesis, estimate: Estimator, *, limit: int = MAX_RESULT_TO
         left_out.append(what)
     if not left_out:
         return result
-    told = f"{INCOMPLETE}: the reply would be too long; left out are {', '.join(left_out)}"
-    return shorter.model_copy(update={"warnings": [*shorter.warnings, told]})
+    warning = f"{INCOMPLETE}: the reply would be too long; left out are {', '.join(left_out)}"
+    return shorter.model_copy(update={"warnings": [*shorter.warnings, warning]})
 
 
 def _steps() -> Iterator[tuple[str, Shorten]]:

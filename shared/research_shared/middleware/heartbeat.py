@@ -22,7 +22,7 @@ class Heartbeat(Middleware):
     Values rise by a little and stay below the next whole step of the tool. A call that gives no sign of
     life for `patience_s` is left alone, so that its client's own time limit ends it; what is waited for with a limit
     of its own (a model) is a sign of life until that limit. In a server that is mounted in one with a heartbeat, the
-    outer heartbeat beats alone. Clients that do not ask for progress are told nothing.
+    outer heartbeat beats alone. Clients that do not ask for progress receive none.
 
         server.add_middleware(Heartbeat())
     """
@@ -77,8 +77,8 @@ class _Beats:
 
     def _due(self) -> float:
         rhythm, activity = self._rhythm, self._activity
-        told = activity.told_at > activity.begun_at
-        due = activity.told_at + rhythm.every_s if told else activity.begun_at + rhythm.after_s
+        has_sent = activity.sent_at > activity.begun_at
+        due = activity.sent_at + rhythm.every_s if has_sent else activity.begun_at + rhythm.after_s
         return due + rhythm.relayed_s if activity.has_own_beats else due
 
     def _look(self) -> None:

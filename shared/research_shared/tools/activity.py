@@ -25,7 +25,7 @@ MAX_NAME = 200
 """Characters of a wait's description that a message shows."""
 
 _SEND = "send_progress_notification"
-_UNASKED = "research-unasked-progress"
+_UNREQUESTED = "research-unrequested-progress"
 """Progress token used when the client sent none."""
 
 _BEAT_FRACTION = 1e-3
@@ -67,9 +67,9 @@ class Activity:
         self.beating = False
         """Whether a `Heartbeat` already serves this call."""
         self.value = -math.inf
-        """The progress that the client was last told."""
+        """The progress last sent to the client."""
         self.total: float | None = None
-        self.begun_at = self.told_at = self.alive_at = clock()
+        self.begun_at = self.sent_at = self.alive_at = clock()
         self.changed: list[Callable[[], None]] = []
         self._waits: dict[Wait, None] = {}
         self._reported = -math.inf
@@ -88,21 +88,21 @@ class Activity:
     def begin(self, wait: Wait) -> None:
         """Add a wait."""
         self._waits[wait] = None
-        self._tell()
+        self._notify()
 
     def end(self, wait: Wait) -> None:
         """Remove a wait."""
         self._waits.pop(wait, None)
         if wait.limit_s is not None:
             self.alive_at = self.clock()
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        for told in list(self.changed):
-            told()
+    def _notify(self) -> None:
+        for callback in list(self.changed):
+            callback()
 
     def expect(self, total: float, reached: float) -> None:
-        """Set the number of steps, and how many the client was told in an earlier round."""
+        """Set the number of steps, and how many were reported in an earlier round."""
         self.total = total if self.total is None else self.total
         self.value = max(self.value, reached)
 
@@ -117,8 +117,8 @@ class Activity:
 
     async def report(self, value: float, total: float | None, message: str | None) -> None:
         """Send the tool's progress, raised above earlier heartbeats. A value that did not rise is sent unchanged."""
-        self.alive_at = self.told_at = self.clock()
-        self._tell()
+        self.alive_at = self.sent_at = self.clock()
+        self._notify()
         self.total = total
         rises, self._reported = value > self._reported, value
         if rises and value <= self.value:
@@ -129,7 +129,7 @@ class Activity:
 
     async def beat(self) -> None:
         """Send a heartbeat: slightly above the last value and below the next whole step."""
-        self.told_at = self.clock()
+        self.sent_at = self.clock()
         value = self._above(max(self.value, 0.0))
         if value is None or self.send is None:
             return
@@ -153,7 +153,7 @@ class Activity:
 def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False) -> Iterator[None]:
     """Declare what the current tool call waits for during the block. Outside of a call it does nothing.
 
-    The client is told "waiting for `what` (40 s)", so `what` must not be secret. Pass `limit_s` (seconds) only if the wait
+    The client reads "waiting for `what` (40 s)", so `what` must not be secret. Pass `limit_s` (seconds) only if the wait
     ends by itself within that time: the call's own time limit is paused meanwhile.
     """
     activity = _current_activity.get()
@@ -191,14 +191,14 @@ def observed(context: MiddlewareContext[Any]) -> Iterator[Activity]:
         if request is None:
             yield activity
         else:
-            with _hearing(request, activity):
+            with _reports_routed(request, activity):
                 yield activity
     finally:
         _current_activity.reset(token)
 
 
 @contextmanager
-def _hearing(request: FastMCPRequestContext, activity: Activity) -> Iterator[None]:
+def _reports_routed(request: FastMCPRequestContext, activity: Activity) -> Iterator[None]:
     """Route the progress reports of this request through its activity.
 
     The SDK makes a session object for each request, so the replaced method affects this request alone. A tool reports only
@@ -206,29 +206,29 @@ def _hearing(request: FastMCPRequestContext, activity: Activity) -> Iterator[Non
     """
     session = activity.session = request.session
     send = getattr(session, _SEND)
-    asked = (request.meta or {}).get("progressToken")
-    if asked is not None:
+    token = (request.meta or {}).get("progressToken")
+    if token is not None:
 
-        async def tell(value: float, total: float | None, message: str | None) -> None:
-            await send(asked, value, total, message, related_request_id=request.request_id)
+        async def send_with_token(value: float, total: float | None, message: str | None) -> None:
+            await send(token, value, total, message, related_request_id=request.request_id)
 
-        activity.send = tell
+        activity.send = send_with_token
 
-    async def heard(
+    async def route(
         progress_token: str | int,
         progress: float,
         total: float | None = None,
         message: str | None = None,
         related_request_id: str | None = None,
     ) -> None:
-        if progress_token in {asked, _UNASKED}:
+        if progress_token in {token, _UNREQUESTED}:
             await activity.report(progress, total, message)
         else:
             await send(progress_token, progress, total, message, related_request_id=related_request_id)
 
-    setattr(session, _SEND, heard)
-    if asked is not None:
+    setattr(session, _SEND, route)
+    if token is not None:
         yield
         return
-    with progress_token_set(request, _UNASKED):
+    with progress_token_set(request, _UNREQUESTED):
         yield

@@ -38,7 +38,7 @@ class Progress:
 
     @property
     def reached(self) -> float:
-        """The progress that the client was last told, heartbeats included. The next round continues from it."""
+        """The progress last sent to the client, heartbeats included. The next round continues from it."""
         return self._own if self._activity is None else max(self._own, self._activity.value)
 
     async def to(self, value: float, message: str) -> None:

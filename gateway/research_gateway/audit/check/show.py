@@ -42,8 +42,8 @@ def _result(record: Mapping[str, Any]) -> Text:
     if outcome is None:
         return Text("")
     reason = record.get("reason")
-    told = f"{outcome} ({reason})" if reason and reason != outcome else str(outcome)
-    return Text(terminal_safe(told), style=_COLOURS.get(str(outcome), "red"))
+    label = f"{outcome} ({reason})" if reason and reason != outcome else str(outcome)
+    return Text(terminal_safe(label), style=_COLOURS.get(str(outcome), "red"))
 
 
 def _documents(record: Mapping[str, Any]) -> str:

@@ -117,8 +117,8 @@ def outcome_of_exception(error: BaseException, method: str) -> CallOutcome:  # n
 
 
 def _of_protocol_error(error: MCPError) -> CallOutcome:
-    if told := _of_payload(error.error.data, "error"):
-        return told
+    if outcome := _of_payload(error.error.data, "error"):
+        return outcome
     match error.error.code:
         case c if c == INVALID_PARAMS:
             return CallOutcome("invalid_arguments", InvalidArguments.code)
@@ -146,8 +146,8 @@ def reclassify_out_of_scope(
     prefixes = facts.get("scope")
     if isinstance(prefixes, list | tuple):
         scope = Scope(tuple(map(str, prefixes)))
-        asked = [str(document["path"]) for document in documents]
-        if not all(scope.admits(path) for path in asked):
+        named = [str(document["path"]) for document in documents]
+        if not all(scope.admits(path) for path in named):
             return CallOutcome("denied", "outside_scope")
     return outcome
 

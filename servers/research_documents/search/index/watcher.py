@@ -78,7 +78,7 @@ class Watcher:
                 if not self.live:
                     # Watching began some time within the first wait: one scan finds what changed before.
                     self.live = True
-                    self._tell(self._on_unclear)
+                    self._notify(self._on_unclear)
                 if changes:
                     self._sort(path for _, path in changes)
         except Exception as error:  # noqa: BLE001  (out of watches, no such directory: searches scan instead)
@@ -100,9 +100,9 @@ class Watcher:
             elif document:
                 paths.add(public)
         if paths:
-            self._tell(lambda: self._on_paths(paths))
+            self._notify(lambda: self._on_paths(paths))
         if unclear:
-            self._tell(self._on_unclear)
+            self._notify(self._on_unclear)
 
     def _public(self, path: str) -> str | None:
         for root in self._roots:
@@ -111,6 +111,6 @@ class Watcher:
                 return inside if len(self._roots) == 1 else f"{root.name}/{inside}"
         return None
 
-    def _tell(self, call: Callable[[], object]) -> None:
+    def _notify(self, call: Callable[[], object]) -> None:
         if not self._stop.is_set():
             self._loop.call_soon_threadsafe(call)

@@ -120,16 +120,16 @@ class _Run:
 
     async def narrow(self, index: PassageIndex, literals: Literals, is_current: Callable[[], bool]) -> None:
         """Scan on until the index has answered which documents can match, then restrict the scan to them."""
-        asked = asyncio.create_task(
+        narrowing = asyncio.create_task(
             self._pools.run("quick", lambda: index.documents_containing_any(literals))
         )
         try:
-            while not (self.ended or asked.done()):
+            while not (self.ended or narrowing.done()):
                 await self.turn("quick", SHORT_TURN_S)
-            if asked.done() and is_current():
-                self._scan.only = asked.result()
+            if narrowing.done() and is_current():
+                self._scan.only = narrowing.result()
         finally:
-            asked.cancel()
+            narrowing.cancel()
 
     async def finish(self) -> None:
         """Run the scan to its end."""
