@@ -242,12 +242,12 @@ class Settings(BaseSettings):
     auth_issuer: str | None = Field(default=None, description="issuer of those JWTs")
     auth_audience: str | None = Field(default=None, description="audience of those JWTs: this server")
     allow_unauthenticated: bool = Field(
-        default=False, description="whether other machines may connect although nobody has to authenticate"
+        default=False, description="whether other machines may connect without authentication"
     )
     allowed_hosts: Names = Field(default=(), description="names by which clients may address the server")
     allowed_origins: Names = Field(default=(), description="web origins whose pages may call the server")
     drain_s: float = Field(
-        default=20.0, ge=0, description="time for calls in flight to end when the server is told to stop"
+        default=20.0, ge=0, description="time for calls in flight to end when the server is asked to stop"
     )
 
     @field_validator("log_level", mode="before")

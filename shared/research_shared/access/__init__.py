@@ -1,4 +1,4 @@
-"""The door to documents: roots, race-free opening, public names, file patterns and the scope of a request."""
+"""Access to documents: roots, race-free opening, public names, file patterns and the scope of a request."""
 
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import OpenDocument, RootsPolicy

@@ -1,8 +1,8 @@
-"""Opening files beneath a directory, without a moment in which something could be swapped for a way out.
+"""Open files beneath a directory without races: nothing can be swapped for a link that leads out of it.
 
-`open_unlinked` asks the kernel (`openat2`, Linux 5.6 and later) to resolve a path beneath a directory and to refuse
-every link on it. `open_walking` takes the path a component at a time, never lets the kernel follow a link, and
-follows relative links itself as long as they stay beneath. Where there is no `openat2`, the second does all the work.
+`open_unlinked` lets the kernel resolve a path beneath a directory and refuse every link on it (`openat2`, Linux 5.6 and
+later). `open_walking` opens a path one component at a time, never lets the kernel follow a link, and follows relative
+links itself as long as they stay beneath the directory. Systems without `openat2` use `open_walking` alone.
 """
 
 import ctypes
@@ -17,14 +17,14 @@ Admits = Callable[[Sequence[bytes]], bool]
 """Whether a path beneath the root, with every link resolved, may be opened or passed through."""
 
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Open for reading without ever waiting: a FIFO or a device must not hold the server up."""
+"""Flags that open for reading without blocking, so that a FIFO or a device cannot stall the server."""
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 MAX_LINKS = 40
-"""Links on one path, as in the Linux kernel (`MAXSYMLINKS`)."""
+"""Maximum number of links on one path, as in the Linux kernel (`MAXSYMLINKS`)."""
 MAX_STEPS = 4_096
-"""Components that a path may come to after its links are put in; a bound on the work for crafted links."""
+"""Maximum number of components of a path after its links are resolved. Bounds the work for crafted links."""
 
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -50,7 +50,7 @@ _HOW_BYTES = ctypes.sizeof(_OpenHow)
 
 @cache
 def _how(flags: int, resolve: int) -> Any:
-    """A pointer to what the kernel only reads, for the few combinations that there are."""
+    """Return a pointer to the arguments of `openat2`, cached because the kernel only reads them."""
     return ctypes.byref(_OpenHow(flags, 0, resolve))
 
 
@@ -61,7 +61,7 @@ def _openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
         if fd >= 0:
             return fd
         number = ctypes.get_errno()
-        # EAGAIN: something above was renamed while the kernel looked; it asks to be called again.
+        # EAGAIN: a directory above was renamed meanwhile; the kernel wants the call repeated.
         if number not in {errno.EAGAIN, errno.EINTR}:
             break
     raise OSError(number, os.strerror(number))
@@ -69,7 +69,7 @@ def _openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
 
 @cache
 def has_openat2() -> bool:
-    """Whether this kernel has `openat2` and lets us call it (some container profiles do not)."""
+    """Return whether this kernel has `openat2` and permits it. Some container profiles do not."""
     if sys.platform != "linux":
         return False
     try:
@@ -80,10 +80,10 @@ def has_openat2() -> bool:
 
 
 def open_unlinked(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
-    """Open a path beneath `root_fd` that has no link on it, in one call to the kernel.
+    """Open a path beneath `root_fd` that has no link on it, in one system call. `parts` are its components.
 
     Raises:
-        OSError: `ELOOP` when there is a link, else what the kernel says.
+        OSError: `ELOOP` if there is a link, otherwise the kernel's error.
     """
     return _openat2(
         root_fd,
@@ -96,13 +96,13 @@ def open_unlinked(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
 def open_walking(
     root_fd: int, parts: Sequence[bytes], flags: int, admits: Admits, *, max_links: int = MAX_LINKS
 ) -> int:
-    """Open a path beneath `root_fd` a component at a time, following relative links that stay beneath it.
+    """Open a path beneath `root_fd` one component at a time, following relative links that stay beneath it.
 
-    `admits` is asked for each step of the resolved path, so that a link cannot lead to what may not be named.
+    `admits` is called for each step of the resolved path, so that a link cannot lead to a path that may not be named.
 
     Raises:
-        OSError: `EXDEV` for a link that leaves or is absolute, `ELOOP` for too many links, `ENOENT` for what is not
-            admitted, else what the kernel says.
+        OSError: `EXDEV` for a link that leaves the root or is absolute, `ELOOP` for too many links, `ENOENT` for a path
+            that is not admitted, otherwise the kernel's error.
     """
     held = [os.dup(root_fd)]
     names: list[bytes] = []
@@ -141,11 +141,11 @@ def open_walking(
 
 
 def _open_component(directory: int, name: bytes, flags: int) -> int | bytes:
-    """A descriptor of the entry, or the target when the entry is a link."""
+    """Return a descriptor of the entry, or the target if the entry is a link."""
     try:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except OSError as refused:
-        # Linux says ELOOP for a link, ENOTDIR when a directory was asked for; BSD says EMLINK or ENOTDIR.
+        # For a link, Linux reports ELOOP, or ENOTDIR with O_DIRECTORY; BSD reports EMLINK or ENOTDIR.
         if refused.errno not in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
             raise
         try:
@@ -158,7 +158,7 @@ def open_absolute(directory: bytes, flags: int, *, openat2: bool) -> int:
     """Open an absolute path that has no link on it.
 
     Raises:
-        OSError: `ELOOP` or `ENOTDIR` when there is a link, else what the kernel says.
+        OSError: `ELOOP` or `ENOTDIR` if there is a link, otherwise the kernel's error.
     """
     if openat2:
         return _openat2(-100, directory, flags | os.O_CLOEXEC, _RESOLVE_NO_SYMLINKS)

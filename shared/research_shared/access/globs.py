@@ -1,12 +1,12 @@
 """File patterns: `*` within a component, `**` across, `?`, `[…]`, `{a,b}`; without a slash at any depth.
 
-Patterns come from language models and are read generously: case and Unicode form do not matter, neither do a `/` or `./`
-at the beginning and the URI of the documents, and a pattern without wildcards that names a folder means everything
-below it (`papers`, `papers/` and `/papers` are `papers/**`).
+Patterns come from language models and are read leniently. Case, Unicode form, a leading `/` or `./` and the URI prefix of
+documents are ignored. A pattern without wildcards that names a folder matches everything below it (`papers`, `papers/` and
+`/papers` are `papers/**`).
 
-A pattern is matched against public paths and never against the file system: whatever is in it, it cannot name
-anything that a listing would not. It is compiled to an automaton, so no pattern is slow. A backslash is an ordinary
-character, as public paths contain it; `[*]` stands for a star. A path also matches itself, whatever it contains.
+A pattern is matched against public paths, never against the file system, so it cannot match what a listing does not show.
+It is compiled to an automaton, so matching takes linear time. A backslash is an ordinary character, because public paths
+contain it; `[*]` matches a star. A path also matches itself, whatever it contains.
 """
 
 import unicodedata
@@ -23,7 +23,7 @@ _WILDCARDS = frozenset("*?[{")
 
 
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
-    """A test of document paths, linear in their length.
+    """Compile a file pattern to a test of document paths, which takes time linear in their length.
 
     Raises:
         InvalidPattern: the pattern is too long or malformed.
@@ -58,7 +58,9 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
 
 
 def plain_pattern(pattern: str) -> str:
-    """The pattern without blanks around it, our URI and slashes before it; one that ends in a slash means what is below.
+    """Return the pattern without surrounding blanks, URI prefix and leading slashes.
+
+    A final slash becomes `/**` after a wildcard and is dropped otherwise.
 
     >>> plain_pattern("/papers/*"), plain_pattern("./papers/"), plain_pattern("/")
     ('papers/*', 'papers', '*')
@@ -73,7 +75,7 @@ def plain_pattern(pattern: str) -> str:
 
 
 def folder_named_by(pattern: str) -> str | None:
-    """The folder that a pattern without wildcards can only mean, because no document has such a name; otherwise None.
+    """Return the folder that a pattern without wildcards names, or None if it may name a document.
 
     >>> folder_named_by("papers/"), folder_named_by("tor.pdf"), folder_named_by("*.pdf")
     ('papers', None, None)
@@ -87,7 +89,7 @@ def _composed(text: str) -> str:
 
 
 class _Translation:
-    """A pattern on its way to a regular expression."""
+    """Translates a pattern to a regular expression."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -96,11 +98,11 @@ class _Translation:
         self._open: list[int] = []
 
     def expression(self) -> str:
-        """The expression that a whole path must match."""
+        """Return the expression that a whole path must match."""
         out: list[str] = []
         while self._at < len(self._pattern):
             piece = self._next()
-            # `**/**/**/` says nothing that `**/` does not.
+            # `**/**/**/` is the same as `**/`.
             if not (piece in {_ACROSS, _ANY} and out and out[-1] == piece):
                 out.append(piece)
         return "".join(out)
@@ -144,7 +146,7 @@ _NOTHING = r"[^\x00-\x{10FFFF}]"
 
 
 def _closing_braces(pattern: str) -> dict[int, int]:
-    """Where each brace that is closed is closed; one that is not stands for itself."""
+    """Map each opening brace to its closing brace. A brace without a partner is an ordinary character."""
     pairs: dict[int, int] = {}
     stack: list[int] = []
     at = 0
@@ -160,7 +162,7 @@ def _closing_braces(pattern: str) -> dict[int, int]:
 
 
 def _class_end(pattern: str, start: int) -> int | None:
-    """The bracket that closes a class; one right behind the opening (and `!`) belongs to the class."""
+    """Return the index of the bracket that closes a class. One directly after `[` or `[!` belongs to the class."""
     first = start + 1
     if pattern[first : first + 1] in {"!", "^"}:
         first += 1
@@ -189,7 +191,7 @@ def _character_class(content: str) -> str:
 
 
 def _range(low: str, high: str) -> list[str]:
-    """A range of a class; one that ends before it starts has no character in it."""
+    """Return the range as a list of one, or an empty list if it ends before it starts."""
     return [f"{_in_class(low)}-{_in_class(high)}"] if low <= high else []
 
 

@@ -1,15 +1,15 @@
-r"""Names of files as text: reversible, printable, and never more than one text for a name.
+r"""File names as text: reversible, printable, one text per name.
 
-A file name is bytes. Its public form is its UTF-8 text, in which every byte that is not UTF-8 and every control or
-format character is shown as `\xHH` and a backslash as `\\`. Nothing else is ever encoded or decoded: no
-percent-encoding, no `~`, no variables, no Unicode normalisation.
+A file name is bytes. Its public form is its UTF-8 text. Bytes that are not UTF-8, control and format characters are
+escaped as `\xHH`, a backslash as `\\`. Nothing else is encoded or decoded: no percent-encoding, no `~`, no variables, no
+Unicode normalisation.
 """
 
 import re
 import unicodedata
 
 MAX_PATH_BYTES = 4_095
-"""What Linux allows for a path; a longer one cannot be opened, so it is neither listed nor looked up."""
+"""Maximum length of a path on Linux. A longer one cannot be opened, so it is neither listed nor looked up."""
 
 _MAX_PUBLIC = 4 * MAX_PATH_BYTES  # every byte escaped
 _ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
@@ -17,7 +17,7 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 
 def shown(raw: bytes) -> str:
-    r"""The public form of a name, or of a path of names.
+    r"""Return the public form of a file name or path.
 
     >>> shown(b"caf\xe9\n.md")
     'caf\\xe9\\x0a.md'
@@ -38,14 +38,14 @@ def _shown_character(character: str) -> str:
 
 
 def actual(public: str) -> bytes | None:
-    """The bytes of the name or path that a public form stands for, or None when it is not one that `shown` gives.
+    """Return the bytes of the name or path with this public form, or None if `shown` never returns this text.
 
-    Only the canonical form is accepted, so that a document has exactly one public path and no escape can smuggle in
-    a separator, a dot or a NUL.
+    Only the canonical form is accepted, so a document has exactly one public path, and an escape cannot stand for a
+    separator, a dot or a NUL.
     """
     if len(public) > _MAX_PUBLIC:
         return None
-    if "\\" not in public and public.isprintable():  # the plain case: nothing is escaped, nothing would be
+    if "\\" not in public and public.isprintable():  # the common case: nothing is escaped
         raw = public.encode("utf-8")
         return raw if len(raw) <= MAX_PATH_BYTES else None
     try:

@@ -1,4 +1,4 @@
-"""Which part of the research folders a request may see."""
+"""The part of the research folders that a request may see."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,25 +8,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which part of the ceiling a request may see: directory prefixes, as public paths without a final slash.
+    """The part of the ceiling that a request may see.
 
-    An empty prefix stands for everything; no prefix at all stands for nothing. Scopes only ever narrow.
+    `prefixes` are directories or documents as public paths without a final slash. The empty prefix admits everything, an
+    empty tuple nothing. Combining scopes only narrows them.
     """
 
     prefixes: tuple[str, ...] = ("",)
 
     def admits(self, path: str) -> bool:
-        """Whether a document path lies within the scope."""
+        """Return whether a document path is within the scope."""
         return self.prefixes == ("",) or any(
             prefix in {"", path} or path.startswith(prefix + "/") for prefix in self.prefixes
         )
 
     def leads_to(self, directory: str) -> bool:
-        """Whether something beneath this directory can lie within the scope."""
+        """Return whether a path beneath this directory can be within the scope."""
         return self.admits(directory) or any(p.startswith(directory + "/") for p in self.prefixes)
 
     def narrowed(self, other: "Scope") -> "Scope":
-        """The intersection of two scopes."""
+        """Return the intersection of two scopes."""
         kept = {p for p in self.prefixes if other.admits(p)} | {p for p in other.prefixes if self.admits(p)}
         return Scope(tuple(sorted(kept)))
 
@@ -36,13 +37,13 @@ _scope: ContextVar[Scope] = ContextVar("research_scope", default=EVERYTHING)
 
 
 def current_scope() -> Scope:
-    """The scope of the request that is being served."""
+    """Return the scope of the current request."""
     return _scope.get()
 
 
 @contextmanager
 def narrowed_scope(scope: Scope) -> Iterator[Scope]:
-    """Serve the enclosed work within `scope`, on top of whatever narrows it already."""
+    """Narrow the current scope to its intersection with `scope` while the block runs, and return that."""
     effective = current_scope().narrowed(scope)
     token = _scope.set(effective)
     try:

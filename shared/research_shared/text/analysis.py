@@ -1,8 +1,8 @@
-"""How text becomes terms, the same for indexing, for queries and for finding the line of a hit.
+"""Turn text into terms: the same way for indexing, for queries and for finding the line of a hit.
 
-Words are runs of letters and digits, lower-cased, without accents on Latin letters. Scripts that put no space between
-words (Chinese, Japanese, Thai, …) become one term a character, so that a run of them is searched as a phrase. A word
-that is hyphenated at a line end is one word.
+Words are runs of letters and digits, lower-cased, without accents on Latin letters. In scripts without spaces between
+words (Chinese, Japanese, Thai, …), each character is a term and a run of them is searched as a phrase. A word that is
+hyphenated at a line end is one word.
 """
 
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXACT: Final = "exact_words"
 STEMMED: Final = "english_stems"
 MAX_TERM_BYTES: Final = 65_000
-"""Longer terms are left out; an index could not hold them."""
+"""Longer terms are dropped: the index cannot hold them."""
 
 # Where words are not separated by spaces: Thai to Myanmar, Khmer, Kana, Han, Hangul and their extensions.
 _UNSPACED: Final = (
@@ -34,10 +34,10 @@ _UNSPACED: Final = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3FFFF),
 )
-# The hyphen comes first, so that the search is one for a character.
+# The hyphen comes first, so that the engine scans for a single character.
 _HYPHENATED: Final = re.compile("[-\u00ad\u2010](?<=[^\\W\\d_].)\n[ \t]*([^\\W\\d_]+)")
 ASCII: Final = bytes(range(128))
-# What is not common in European text and may need folding or setting apart.
+# Characters that are rare in European text and may need folding or separating.
 _UNCOMMON: Final = re.compile(
     "[^\0-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2027\u2030-\u205e\u2070-\u2fff]"
 )
@@ -79,17 +79,17 @@ STOP_WORDS: Final = frozenset(
         "with",
     ]
 )
-"""English words too common to rank by (Lucene's list); phrases and required words still use them."""
+"""English words that do not count for ranking (Lucene's list). Phrases and required words still match them."""
 
 
 def unspaced(char: str) -> bool:
-    """Whether a character belongs to a script that does not separate its words."""
+    """Return whether a character belongs to a script without spaces between words."""
     point = ord(char)
     return point >= _UNSPACED[0][0] and any(low <= point <= high for low, high in _UNSPACED)
 
 
 class _Folding(dict[int, str]):
-    """A translation table that decides each character once."""
+    """Translation table that computes the folding of each character once."""
 
     def __missing__(self, point: int) -> str:
         char = chr(point)
@@ -107,13 +107,16 @@ _FOLDING: Final = _Folding({0xAD: "", 0x0A: "\n"})
 
 
 def folded(text: str) -> str:
-    """The text with joined line-end hyphens and spelled-apart unspaced scripts; it has the same number of lines."""
+    """Return the text in NFKC, with words joined at line-end hyphens and spaces around unspaced characters.
+
+    The number of lines stays the same.
+    """
     if text.isascii():
         return _HYPHENATED.sub("\\1\n", text) if "-\n" in text else text
     if "-\n" in text or "\u00ad" in text or "\u2010" in text:
         text = _HYPHENATED.sub("\\1\n", text)
     letters = beyond_ascii(text)
-    # Common letters do not combine with ASCII, so that they tell by themselves whether anything changes.
+    # Common letters do not combine with ASCII, so they suffice to decide whether anything changes.
     if _UNCOMMON.search(letters) or not unicodedata.is_normalized("NFKC", letters):
         text = unicodedata.normalize("NFKC", text)
         if _UNCOMMON.search(beyond_ascii(text)):
@@ -122,12 +125,12 @@ def folded(text: str) -> str:
 
 
 def beyond_ascii(text: str) -> str:
-    """The characters of a text that are not ASCII: few, and much sooner looked through than all of it."""
+    """Return the characters that are not ASCII. They are few, so scanning them is faster than scanning the text."""
     return text.encode("utf-8", "ignore").translate(None, ASCII).decode()
 
 
 def line_end_hyphens(text: str) -> str:
-    """What `folded` joined, once more as separate words, so that `well-` / `known` is found as `well known` too."""
+    """Return the words that `folded` joins, as separate words, so that `well-` / `known` also matches `well known`."""
     if "-\n" not in text and "\u2010\n" not in text:
         return ""
     return " . ".join(
@@ -139,7 +142,7 @@ def line_end_hyphens(text: str) -> str:
 
 @cache
 def analyzer(name: str) -> "TextAnalyzer":
-    """The term filter chain of that name (`EXACT` or `STEMMED`); give it folded text."""
+    """Return the analyzer of this name (`EXACT` or `STEMMED`). It expects folded text."""
     from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
     builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.remove_long(MAX_TERM_BYTES))
@@ -148,16 +151,16 @@ def analyzer(name: str) -> "TextAnalyzer":
 
 
 def register(index: "Index") -> None:
-    """Make both analyzers known to an index."""
+    """Register both analyzers with an index."""
     for name in (EXACT, STEMMED):
         index.register_tokenizer(name, analyzer(name))
 
 
 def exact_terms(text: str) -> list[str]:
-    """The words of a text, unstemmed."""
+    """Return the words of a text, unstemmed."""
     return list(analyzer(EXACT).analyze(folded(text)))
 
 
 def stems(text: str) -> list[str]:
-    """The words of a text, reduced to their English stems."""
+    """Return the words of a text, reduced to their English stems."""
     return list(analyzer(STEMMED).analyze(folded(text)))

@@ -1,4 +1,4 @@
-"""A document as passages with exact line ranges: what search indexes and what a model is shown."""
+"""Cut a document into passages with exact line ranges, for the index and for prompts."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from research_shared.documents import DocumentText
 TARGET_PASSAGE_BYTES: Final = 1_200
 MAX_PASSAGE_BYTES: Final = 2_000
 
-# The line that follows a break and opens a block: a blank line, a code fence, a Markdown heading.
+# Matches the line break before a line that begins a block: a blank line, a code fence, a Markdown heading.
 _BLANK: Final = re.compile(rb"\n(?=[ \t]*\n)")
 _OPENING: Final = re.compile(rb"\n(?:(?=[ \t]*\n)|(?P<fence> {0,3}(?:```|~~~))|(?P<heading>(?=#{1,6}[ \t])))")
 _HEADING: Final = re.compile(rb"#{1,6}[ \t]+([^\n]*)")
@@ -18,7 +18,7 @@ _HEADING: Final = re.compile(rb"#{1,6}[ \t]+([^\n]*)")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A passage as the byte range `begin:end` of the document's data; it begins at line `start_line`."""
+    """A passage as the byte range `begin:end` of the document's data, beginning at the 1-based line `start_line`."""
 
     begin: int
     end: int
@@ -28,7 +28,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage; lines are 1-based and inclusive, `page` is that of its first line."""
+    """A passage with its text. Lines are 1-based and inclusive; `page` is that of its first line."""
 
     start_line: int
     end_line: int
@@ -38,7 +38,7 @@ class Passage:
 
 
 def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
-    """Where blocks begin, in order, and whether with a Markdown heading (never inside a code fence)."""
+    """Yield the offset of each block in order, and whether a Markdown heading outside code fences begins it."""
     yield 0, markdown and _HEADING.match(data) is not None
     if not markdown:
         for match in _BLANK.finditer(data):
@@ -56,11 +56,11 @@ def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
 
 
 def _split_range(data: bytes, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
-    """A range cut between lines into pieces of about `target` bytes when it is longer than `limit`."""
+    """Yield a range in pieces of about `target` bytes, cut between lines, or whole if it has at most `limit` bytes."""
     if end - begin <= limit:
         yield begin, end
         return
-    # Once for the range: a look at the rest of it for each piece takes quadratic time.
+    # Computed once: stripping the rest for each piece would take quadratic time.
     last = begin + len(data[begin:end].rstrip())
     while end - begin > limit:
         at = data.rfind(b"\n", begin, begin + target) + 1
@@ -74,7 +74,7 @@ def _split_range(data: bytes, begin: int, end: int, target: int, limit: int) -> 
 
 
 def _groups(text: DocumentText, target: int) -> Iterator[tuple[int, int, str]]:
-    """Blocks gathered into ranges: a heading or a page begins one, and one ends when it has `target` bytes."""
+    """Yield ranges of blocks with their heading. A heading or page begins a range; `target` bytes end it."""
     data = text.data
     pages = {text.offsets(line, line)[0] for line in text.page_starts if line <= text.total_lines}
     blocks = dict.fromkeys(sorted(pages), False)
@@ -95,10 +95,10 @@ def _groups(text: DocumentText, target: int) -> Iterator[tuple[int, int, str]]:
 def spans(
     text: DocumentText, *, target: int = TARGET_PASSAGE_BYTES, limit: int = MAX_PASSAGE_BYTES
 ) -> list[Span]:
-    """Cut a document into passages of about `target` bytes, never within a line; blank lines at their ends are left out.
+    """Return the passages of a document as byte ranges of about `target` bytes, without blank lines at their ends.
 
-    A heading and a page begin a passage, a blank line may end one; only what is longer than `limit` is cut between
-    lines without one.
+    A heading or a page begins a passage, a blank line may end one. A range longer than `limit` bytes is cut between
+    other lines too, but never within a line.
     """
     data = text.data
     found: list[Span] = []
@@ -120,7 +120,7 @@ def spans(
 def passages(
     text: DocumentText, *, target: int = TARGET_PASSAGE_BYTES, limit: int = MAX_PASSAGE_BYTES
 ) -> list[Passage]:
-    """The passages of a document in order, of about `target` and rarely over `limit` bytes."""
+    """Return the passages of a document in order, of about `target` and rarely over `limit` bytes."""
     return [_passage(text, span) for span in spans(text, target=target, limit=limit)]
 
 
