@@ -1,4 +1,4 @@
-"""The error boundary: every failure leaves a server with a code, a message and a hint, and nothing else of it does."""
+"""The error boundary: a failure leaves a server as a code, a message and a hint, without any other detail."""
 
 import secrets
 from typing import Any, TypeVar
@@ -26,11 +26,11 @@ R = TypeVar("R")
 log = get_logger("research.boundary")
 MAX_PROBLEMS = 5
 STRUCTURED_META_KEY = "io.github.research-assistant-mcp/structured-content"
-"""Where the `_meta` of another server's error result holds what that server sent as structured content."""
+"""Key in the `_meta` of another server's error result that holds its structured content."""
 
 
 def invalid_arguments_message(problems: PydanticValidationError) -> str:
-    """One sentence on what is wrong with a call's arguments, without echoing long values."""
+    """Return one sentence about what is wrong with a call's arguments, without their values."""
     parts = [
         f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
         for problem in problems.errors(include_url=False, include_context=False, include_input=False)[
@@ -41,7 +41,10 @@ def invalid_arguments_message(problems: PydanticValidationError) -> str:
 
 
 def as_research_error(error: Exception) -> ResearchError:
-    """The structured form of any failure, decided along the classes it is an instance of and its causes."""
+    """Return the structured form of any exception, by its class and those of its causes.
+
+    An unknown exception is logged with a random id and becomes an `InternalError` with the same id.
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ResearchError):
@@ -60,10 +63,10 @@ def as_research_error(error: Exception) -> ResearchError:
 
 
 def error_result(error: ResearchError) -> ToolResult:
-    """A tool result that says `isError`: code, message and hint as text, the payload in `_meta`.
+    """Return an `isError` tool result: code, message and hint as text, the payload in `_meta`.
 
-    It has no structured content: that would have to fit the tool's output schema, and clients that check it (the
-    TypeScript SDK 1.x, MCP Inspector, LangChain.js) throw away the whole error when it does not.
+    It has no structured content, which would have to match the tool's output schema: clients that check it (the
+    TypeScript SDK 1.x, MCP Inspector, LangChain.js) otherwise discard the whole error.
     """
     return ToolResult(
         content=f"{error.code}: {error.message}\nHint: {error.hint}",
@@ -73,23 +76,23 @@ def error_result(error: ResearchError) -> ToolResult:
 
 
 def protocol_error(error: ResearchError) -> MCPError:
-    """The error of a request that has no result to say `isError` in: message, and `{"error": payload}` as its data."""
+    """Return the protocol error for a request whose result has no `isError`. Its data is `{"error": payload}`."""
     code = INTERNAL_ERROR if isinstance(error, InternalError | AuditUnavailable) else INVALID_PARAMS
     return MCPError(code=code, message=error.message, data={"error": error.payload()})
 
 
 def without_structured_content(result: R) -> R | ToolResult:
-    """The result as clients accept it whatever output schema its tool declares: an error has no structured content.
+    """Return a result that clients accept whatever output schema its tool declares: errors lose structured content.
 
-    What an error of another server held there is kept in `_meta`, and becomes its text if it has none.
+    The structured content of another server's error is kept in `_meta`, and becomes its text if it has none.
     """
     if not isinstance(result, ToolResult) or not result.is_error:
         return result
-    held: Any = result.structured_content
-    if held is None and not isinstance(result, RawStructuredToolResult):
+    content: Any = result.structured_content
+    if content is None and not isinstance(result, RawStructuredToolResult):
         return result
-    meta = result.meta if held is None else {**(result.meta or {}), STRUCTURED_META_KEY: held}
-    return ToolResult(content=result.content or to_json(held).decode(), meta=meta, is_error=True)
+    meta = result.meta if content is None else {**(result.meta or {}), STRUCTURED_META_KEY: content}
+    return ToolResult(content=result.content or to_json(content).decode(), meta=meta, is_error=True)
 
 
 class ErrorBoundary(Middleware):
@@ -105,7 +108,7 @@ class ErrorBoundary(Middleware):
             return without_structured_content(await call_next(context))
         except MCPError:
             raise
-        except Exception as error:  # noqa: BLE001  (the boundary: whatever it is, it must not leave as it is)
+        except Exception as error:  # noqa: BLE001  (the boundary: no exception may leave as it is)
             return error_result(as_research_error(error))
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:

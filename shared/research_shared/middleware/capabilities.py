@@ -1,8 +1,8 @@
-"""Whether the client of a request can be asked for its model, also when a proxy stands between.
+"""Determine whether a request's client supports sampling, even behind a proxy.
 
-A proxy declares to its upstream what itself can relay, not what its client can do. Whoever knows the client says so in
-the request's `_meta`. What is said there can only take away: claiming sampling for a client whose connection does not
-declare it has no effect, so nothing is gained by forging it.
+A proxy declares to its upstream what the proxy can relay, not what its client supports. The server that faces the client
+therefore puts the client's own declaration into the request's `_meta`. That can only withdraw sampling: claiming it for a
+client whose connection does not declare it has no effect, so forging it gains nothing.
 """
 
 from typing import Any
@@ -14,21 +14,24 @@ SAMPLING_META_KEY = "research-assistant/client-sampling"
 
 
 def client_samples(context: Context) -> bool:
-    """Whether the request's client answers sampling requests, as far as can be known."""
+    """Return whether the request's client declares that it answers sampling requests."""
     request = context.request_context
     if request is None:
         return False
     capabilities = context.session.client_capabilities
     declared = capabilities is not None and capabilities.sampling is not None
-    said = (request.meta or {}).get(SAMPLING_META_KEY)
-    return declared and said is not False
+    forwarded = (request.meta or {}).get(SAMPLING_META_KEY)
+    return declared and forwarded is not False
 
 
 class TellUpstreamSampling(Middleware):
-    """Tells the servers behind a proxy whether the client of each call can sample. For the server that faces the client."""
+    """Forwards to the servers behind a proxy whether the client of each call supports sampling.
+
+    For the server that faces the client.
+    """
 
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Put the client's own declaration into the metadata that a proxy passes on."""
+        """Put the client's own declaration into the `_meta` that a proxy passes on."""
         current = context.fastmcp_context
         request = current.request_context if current is not None else None
         if current is not None and request is not None:

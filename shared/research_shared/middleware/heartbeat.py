@@ -1,4 +1,4 @@
-"""A tool call that takes long tells its client what it waits for."""
+"""Progress notifications for tool calls that take long."""
 
 import asyncio
 from typing import Any
@@ -15,14 +15,14 @@ log = get_logger("research.heartbeat")
 
 
 class Heartbeat(Middleware):
-    """Reports progress while a tool call waits: many clients give up on a call that says nothing for 60 seconds.
+    """Reports progress while a tool call waits: many clients cancel a call without progress after 60 seconds.
 
-    Times are seconds. The first report comes `after_s` from the call's start, then one whenever nothing was reported
-    for `every_s`, each of them `relayed_s` later while an upstream is waited for that may have heartbeats of its own.
-    Values rise by a little and stay below the next whole step of the tool. A call that gives no sign of
-    life for `patience_s` is left alone, so that its client's own time limit ends it; what is waited for with a limit
-    of its own (a model) is a sign of life until that limit. In a server that is mounted in one with a heartbeat, the
-    outer heartbeat beats alone. Clients that do not ask for progress receive none.
+    Times are seconds. The first report is sent `after_s` after the call's start, further ones whenever nothing was reported
+    for `every_s`. Each is sent `relayed_s` later while the call waits for an upstream that may have heartbeats of its own.
+    Values increase slightly and stay below the tool's next whole step. A call without a sign of life for `patience_s` gets no
+    more reports, so that its client's own time limit ends it; a wait with a limit of its own (a model) counts as a sign of
+    life until that limit. If a server with a heartbeat is mounted in another one, only the outer heartbeat reports. Clients
+    that do not ask for progress receive none.
 
         server.add_middleware(Heartbeat())
     """
@@ -45,7 +45,7 @@ class Heartbeat(Middleware):
         context: MiddlewareContext[CallToolRequestParams],
         call_next: CallNext[CallToolRequestParams, ToolResult],
     ) -> ToolResult:
-        """Run the tool, and report what it waits for."""
+        """Run the tool and report what it waits for."""
         if not _asks_for_progress(context):
             return await call_next(context)
         with observed(context) as activity:
@@ -66,7 +66,7 @@ def _asks_for_progress(context: MiddlewareContext[Any]) -> bool:
 
 
 class _Beats:
-    """The heartbeats of one call. A timer costs a call that ends soon less than a task would."""
+    """The heartbeats of one call. A timer is cheaper than a task for a call that ends soon."""
 
     def __init__(self, rhythm: Heartbeat, activity: Activity) -> None:
         self._rhythm = rhythm
@@ -87,7 +87,7 @@ class _Beats:
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
         elif now >= self._activity.alive_until + self._rhythm.patience_s:
-            # Nobody knows what it waits for; it may still come to life.
+            # What it waits for is unknown. It may still report something.
             self._timer = self._loop.call_later(self._rhythm.every_s, self._look)
         else:
             self._sending = self._loop.create_task(self._beat())
@@ -103,7 +103,7 @@ class _Beats:
         self._timer = self._loop.call_later(self._rhythm.every_s, self._look)
 
     async def stop(self) -> None:
-        """Send nothing more: what follows is the call's result."""
+        """Stop sending, before the call's result is sent."""
         sending = self._sending
         if sending is not None and not sending.done():
             sending.cancel()

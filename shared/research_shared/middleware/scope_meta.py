@@ -1,4 +1,4 @@
-"""A scope on its way between servers of ours: in the `_meta` of a request."""
+"""Carry a scope from one of our servers to another in the `_meta` of a request."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from research_shared.access.roots import Scope, narrowed_scope
 
 SCOPE_META_KEY = "io.github.research-assistant-mcp/scope"
-"""The list of public path prefixes that a request may see. Anybody may send it: it only ever narrows."""
+"""Key of the list of public path prefixes that a request may see. Any client may send it: it can only narrow."""
 
 
 def scope_of(meta: dict[str, Any] | None) -> Scope | None:
-    """The scope that a request's `_meta` carries, if any; one that cannot be read stands for nothing."""
+    """Return the scope in a request's `_meta`, or None without one. A malformed scope admits nothing."""
     if meta is None or SCOPE_META_KEY not in meta:
         return None
     prefixes = meta[SCOPE_META_KEY]
@@ -21,7 +21,7 @@ def scope_of(meta: dict[str, Any] | None) -> Scope | None:
 
 
 class ScopeFromRequest(Middleware):
-    """Serves each request within the scope that it carries, on top of the server's own ceiling."""
+    """Serves each request within the scope that it carries, within the server's own ceiling."""
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Narrow the scope before the request is served."""

@@ -1,4 +1,4 @@
-"""Who our servers say they are, and that they declare no more than they offer."""
+"""The identity and capabilities that our servers declare."""
 
 from base64 import b64encode
 from typing import Any
@@ -20,19 +20,19 @@ SVG = (
     '<path d="M12 12h19M12 20h7M12 28h5M12 36h7"/><circle cx="30" cy="27" r="8"/><path d="m36 33 4 4"/>'
     "</g></svg>"
 )
-"""A page and a lens. Short, because since 2026-07-28 every result carries it in its `_meta`."""
+"""A page and a lens. Short, because since 2026-07-28 the `_meta` of every result contains it."""
 
 
 def icon() -> mcp_types.Icon:
-    """The icon as a data URI, so that a client needs no network to show it."""
+    """Return the icon as a data URI, so that a client needs no network to show it."""
     data = b64encode(SVG.encode()).decode()
     return mcp_types.Icon(src=f"data:image/svg+xml;base64,{data}", mime_type="image/svg+xml", sizes=["any"])
 
 
 class OnlyOfferedExtensions(Middleware):
-    """Takes from the server's capabilities the extension that FastMCP declares for every server: MCP Apps.
+    """Removes the extension that FastMCP declares for every server, MCP Apps, from the server's capabilities.
 
-    None of our tools has a user interface. Extensions that somebody registers with the server stay declared.
+    None of our tools has a user interface. Extensions registered with the server stay declared.
     """
 
     async def on_discover(
@@ -40,7 +40,7 @@ class OnlyOfferedExtensions(Middleware):
         context: MiddlewareContext[mcp_types.DiscoverRequest],
         call_next: CallNext[mcp_types.DiscoverRequest, mcp_types.DiscoverResult | dict[str, Any]],
     ) -> mcp_types.DiscoverResult | dict[str, Any]:
-        """Answer `server/discover` without it. `initialize` declares no extensions: they came with 2026-07-28."""
+        """Answer `server/discover` without it. `initialize` declares no extensions: 2026-07-28 introduced them."""
         result = await call_next(context)
         if isinstance(result, mcp_types.DiscoverResult):
             declared = result.capabilities.extensions or {}
@@ -53,7 +53,7 @@ class OnlyOfferedExtensions(Middleware):
 def new_server(
     name: str, *, title: str = TITLE, middleware: list[Middleware], **options: Any
 ) -> FastMCP[Any]:
-    """A server that says who it is in both protocol eras: name, title, our version, website and icon.
+    """Return a server that declares name, title, version, website and icon in both protocol eras.
 
     `middleware` and `options` are those of `FastMCP`.
     """

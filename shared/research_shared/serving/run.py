@@ -1,4 +1,4 @@
-"""How a server is run by the command line: its transports, its health check, how it stops."""
+"""Run a server from the command line: transports, health check, graceful stop."""
 
 import asyncio
 import os
@@ -27,12 +27,12 @@ log = get_logger("research.serving")
 
 MCP_PATH = "/mcp"
 FOLLOW_UP_S = 1.0
-"""How long the last answer may take to its client, and the client to list the tools, as SDKs do to check an answer.
+"""Seconds between the last answer and the stop, in which clients receive it and list the tools to validate it.
 
-Nothing tells when that is over, and a client whose listing fails has lost its answer.
+There is no signal for the end of that, and a client whose listing fails loses its answer.
 """
 STOP_TIMEOUT_S = 2
-"""How long uvicorn waits for connections after the calls have ended: for clients that keep an event stream open."""
+"""Seconds that uvicorn waits for open connections, such as event streams, after the calls have ended."""
 HEALTH_PATH = "/healthz"
 
 
@@ -52,7 +52,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
 ) -> None:
-    """Run a server until it is told to stop: over stdio, or as Streamable HTTP at `/mcp`.
+    """Run a server until it is asked to stop: over stdio, or as Streamable HTTP at `/mcp`.
 
     Raises:
         ConfigurationError: the server cannot be built, started or exposed as the settings say.
@@ -120,10 +120,10 @@ class DrainingServer(uvicorn.Server):
 def http_server(
     server: FastMCP[Any], settings: Settings, drain: Drain, *, host: str, port: int
 ) -> DrainingServer:
-    """The HTTP server of an MCP server, with Host and Origin checked: always where only this machine can connect."""
+    """Return the HTTP server of an MCP server. On a loopback host it always checks the Host and Origin headers."""
     app = server.http_app(
         path=MCP_PATH,
-        # Innermost: what it begins an answer with gets the headers of the others.
+        # Innermost: the responses it starts get the headers of the others.
         middleware=[*web_middleware(MCP_PATH, settings.allowed_origins), Middleware(KeepAlive)],
         json_response=False,  # only a stream carries progress and can be kept alive
         host_origin_protection=True if is_loopback(host) else "auto",
@@ -163,9 +163,9 @@ async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> Non
 
 
 def _detachable_stdin() -> Callable[[], None]:
-    """Put a pipe in front of standard input; what is returned ends the input as if the client had hung up.
+    """Put a pipe in front of standard input. Return a function that ends the input as if the client had hung up.
 
-    A read of standard input cannot be interrupted, and it would keep the process from ending in order.
+    A read of standard input cannot be interrupted and would prevent an orderly end of the process.
     """
     source = os.dup(0)
     end, entry = os.pipe()

@@ -5,4 +5,4 @@ from typing import Final
 
 DISTRIBUTION: Final = "research-assistant-mcp"
 VERSION: Final = version(DISTRIBUTION)
-"""Read when it is imported: a process that has given up its rights may not see its own installation any more."""
+"""Read at import: a process that has dropped its privileges may not be able to read its own installation."""

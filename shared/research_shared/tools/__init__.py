@@ -1,4 +1,4 @@
-"""What tools share: arguments as models send them, cursors, schemas of results, progress and what is waited for."""
+"""Helpers for tools: lenient arguments, cursors, result schemas, progress, and what a call waits for."""
 
 from typing import TYPE_CHECKING
 

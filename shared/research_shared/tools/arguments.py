@@ -1,14 +1,14 @@
-"""Arguments as language models send them, read generously.
+"""Read tool arguments leniently, as language models send them.
 
-Null and an empty string of an optional argument mean its default, numbers come as text and beyond their bounds, lists as
-JSON text, and paths with `./`, as the server's own URI, as a bare file name or in another case. The readers here are
-Pydantic validators that leave the JSON schema of the plain type as it is::
+For an optional argument, null and an empty string mean its default. Numbers may be text or beyond their bounds, lists may
+be JSON text, and paths may begin with `./`, be the server's own URI, a bare file name or in another case. The Pydantic
+validators here do not change the JSON schema of the plain type::
 
     limit: Annotated[int, Field(description="documents on one page"), or_default(200)] = 200
     paths: Annotated[list[str], Field(min_length=1), READ_LIST]
 
-What a validator cannot tell its tool, a tool does itself: `clamped` brings a number into its bounds and says so, and
-`resolve_path` finds the document that a path means.
+A validator cannot add a note to the reply, so tools call two functions themselves: `clamped` limits a number to its bounds
+and adds a note, and `resolve_path` finds the document that a path means.
 """
 
 import asyncio
@@ -42,14 +42,14 @@ __all__ = [
 ]
 
 MAX_NEAREST: Final = 3
-"""Paths that an error names at the most."""
+"""Maximum number of paths that an error names."""
 _MAX_FOLDERS: Final = 5
 _COMPARED: Final = 500
-"""Paths that are compared letter by letter; of more, those that share most words."""
+"""Number of paths compared by character: those that share the most words."""
 _MAX_COMPARED: Final = 200
-"""Characters of a path that are compared."""
+"""Number of characters of a path that are compared."""
 _NEAR: Final = 0.6
-"""The least similarity, from 0 to 1, of a path that is worth naming."""
+"""Minimum similarity, from 0 to 1, of a path that an error names."""
 _WORD: Final = re.compile(r"[^\W_]+")
 _WHOLE_NUMBER: Final = re.compile(r"\s*[+-]?[0-9]{1,100}(\.0*)?\s*")
 _QUOTES: Final = "`'\""
@@ -60,10 +60,10 @@ _STAR_OR_QUESTION_MARK: Final = frozenset("*?")
 
 
 def or_default(default: int | str, *, choice: bool = False) -> BeforeValidator:
-    """A validator that reads null and blank text as `default`.
+    """Return a validator that reads null and blank text as `default`.
 
-    Where the default is a number, text that is a whole number is read as that number. With `choice` the argument is one
-    word of a few in lower case, and is read so from any case.
+    If the default is a number, text is read as a whole number. With `choice`, text is lower-cased: the argument is one of a
+    few lower-case words.
     """
     read: Callable[[Any], Any] = _number_argument if isinstance(default, int) else _text_argument
 
@@ -76,7 +76,7 @@ def or_default(default: int | str, *, choice: bool = False) -> BeforeValidator:
 
 
 def _number_argument(value: Any) -> Any:
-    """The whole number that a text or a float is; anything else as it came, for Pydantic to refuse."""
+    """Return text or a float as a whole number. Other values are returned unchanged, for Pydantic to reject."""
     if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
         return int(value.strip().partition(".")[0])
     if isinstance(value, float) and value.is_integer():
@@ -85,14 +85,14 @@ def _number_argument(value: Any) -> Any:
 
 
 def _text_argument(value: Any) -> Any:
-    """A number as text, and the only item of a list as itself; anything else as it came, for Pydantic to refuse."""
+    """Return a number as text, and a list of one as its item. Other values are returned unchanged, for Pydantic to reject."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _list_argument(value: Any) -> Any:
-    """A list that came as JSON text, and a single text as a list of one."""
+    """Parse a list that is JSON text. Other text becomes a list of one; blank text an empty list."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -106,13 +106,13 @@ def _list_argument(value: Any) -> Any:
 
 
 READ_TEXT: Final = BeforeValidator(_text_argument)
-"""Reads a required text that may come as a number or as a list of one."""
+"""Validator of a required text that may be a number or a list of one."""
 READ_LIST: Final = BeforeValidator(_list_argument)
-"""Reads a list that may come as JSON text or as its only item."""
+"""Validator of a list that may be JSON text or its only item."""
 
 
 def clamped(value: int, name: str, *, least: int, most: int | None = None, notes: list[str]) -> int:
-    """The number, or the bound that it lies beyond; then a sentence that says so is added to `notes`."""
+    """Return `value` limited to `least` and `most`. If that changes it, append a sentence about it to `notes`."""
     within = max(value, least) if most is None else min(max(value, least), most)
     if within != value:
         bounds = f"at least {least}" if most is None else f"from {least} to {most}"
@@ -122,18 +122,18 @@ def clamped(value: int, name: str, *, least: int, most: int | None = None, notes
 
 def _short(value: int) -> str:
     text = str(value)
-    return text if len(text) <= 20 else text[:20] + "…"  # noqa: PLR2004  (what a reader still takes in)
+    return text if len(text) <= 20 else text[:20] + "…"  # noqa: PLR2004  (long enough to recognise it)
 
 
 # Paths
 
 _MAX_GIVEN: Final = 16_384
-"""Characters. No path is longer (4,095 bytes), percent-encoded neither; what is longer is not looked at."""
+"""Characters. A path has at most 4,095 bytes, percent-encoded three times that. Longer arguments are rejected."""
 _HINT: Final = "Call list_research_documents to see the available paths, then use one exactly as listed."
 
 
 def plain_path(given: str) -> str:
-    """A path without quotes around it, without our URI before it, and without `.` and empty components.
+    """Return a path without surrounding quotes, URI prefix, and `.` and empty components.
 
     >>> plain_path("`./papers//tor.pdf`")
     'papers/tor.pdf'
@@ -145,14 +145,14 @@ def plain_path(given: str) -> str:
 
 
 async def resolve_path(library: "Library", given: str) -> str:
-    """The path of the document that `given` means, within the current scope.
+    """Return the path of the document that `given` means, within the current scope.
 
-    An exact path is that document. Otherwise it may be written with `./`, `/` or quotes, as the document's URI, in
-    another case or Unicode form, or without the folders before it, as long as one document alone is meant.
+    An exact path wins. Otherwise `given` may have `./`, `/` or quotes around it, be the document's URI, differ in case or
+    Unicode form, or lack the folders before the file name, as long as it matches a single document.
 
     Raises:
-        DocumentNotFound: no document is meant, or several are; its hint names the nearest paths within the scope.
-        RootUnavailable: a research folder is gone.
+        DocumentNotFound: no document matches, or several do. The hint names the nearest paths within the scope.
+        RootUnavailable: a research folder is not available.
     """
     if len(given) > _MAX_GIVEN:
         raise DocumentNotFound("no document has this path", hint=_HINT)
@@ -178,7 +178,7 @@ async def resolve_path(library: "Library", given: str) -> str:
 
 
 def matching_paths(given: str, paths: Sequence[str]) -> list[str]:
-    """The paths that are the same as `given` but for case and Unicode form, else those that end in it."""
+    """Return the paths that equal `given` in any case and Unicode form, otherwise those that end in it."""
     wanted = _key(plain_path(given))
     if not wanted:
         return []
@@ -192,7 +192,7 @@ def matching_paths(given: str, paths: Sequence[str]) -> list[str]:
 
 
 def _key(path: str) -> str:
-    """The path as it is compared: without case and in one Unicode form."""
+    """Return the path in the form used for comparison: case-folded, in one Unicode form."""
     if path.isascii():
         return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
@@ -208,7 +208,7 @@ def _no_such_path(given: str, paths: Sequence[str]) -> DocumentNotFound:
 
 
 def nearest_paths(given: str, paths: Iterable[str], *, at_most: int = MAX_NEAREST) -> list[str]:
-    """The paths, or the file names in them, that are most like what was given; the most similar first."""
+    """Return the `at_most` paths that are most similar to `given`, as a whole or by file name; the most similar first."""
     wanted = _key(plain_path(given))[:_MAX_COMPARED]
     name = _file_stem(wanted)
     if not name:
@@ -230,7 +230,7 @@ def nearest_paths(given: str, paths: Iterable[str], *, at_most: int = MAX_NEARES
 
 
 def _without_suffix(path: str) -> str:
-    """What tells documents apart: most have the same few suffixes."""
+    """Return the path without its suffix, because most documents share a few suffixes."""
     stem, dot, _ = path.rpartition(".")
     return stem if dot and "/" not in path[len(stem) :] else path
 
@@ -247,14 +247,14 @@ def _similarity(matcher: "SequenceMatcher[str]", text: str) -> float:
 
 
 def _kinship(name: str, path: str) -> float:
-    """How many of the words of a name a path has, from 0 to 1: `tor.pdf` is in `tor-the-onion-router.pdf`."""
+    """Return the share of the words of `name` that are in `path`: `tor.pdf` is in `tor-the-onion-router.pdf`."""
     words = set(_WORD.findall(name))
     held = words.intersection(_WORD.findall(path))
     return 0.95 * len(held) / len(words) if words else 0.0
 
 
 def _likely(wanted: str, paths: Sequence[str]) -> Sequence[str]:
-    """The paths that are worth a closer look: all of few, of many those that share most words or begin alike."""
+    """Return the paths to compare by character: all of a few, of many those that share most words or the beginning."""
     if len(paths) <= _COMPARED:
         return paths
     words = set(_WORD.findall(wanted))
@@ -271,12 +271,12 @@ def _likely(wanted: str, paths: Sequence[str]) -> Sequence[str]:
 
 
 def nothing_matches(pattern: str, paths: Sequence[str]) -> str:
-    """A sentence for a pattern that matches none of these paths: what there is instead.
+    """Return a sentence for a pattern that matches none of these paths, with what exists instead.
 
     >>> nothing_matches("*.docx", ["papers/a.pdf", "papers/b.pdf", "c.md"])
     "no document matches '*.docx'; 3 documents are there, in papers/ (2), and 1 in no folder"
     """
-    shown = pattern if len(pattern) <= 100 else pattern[:100] + "…"  # noqa: PLR2004  (what a reader still takes in)
+    shown = pattern if len(pattern) <= 100 else pattern[:100] + "…"  # noqa: PLR2004  (long enough to recognise it)
     if not paths:
         return f"no document matches '{shown}'; there are no documents at all"
     folders = Counter(path.partition("/")[0] + "/" for path in paths if "/" in path)

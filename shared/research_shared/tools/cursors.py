@@ -1,4 +1,4 @@
-"""Opaque cursors: where a page ended and which question it belongs to, without any state on the server."""
+"""Opaque cursors: the position at which a page ended and the call it belongs to, without state on the server."""
 
 import base64
 import binascii
@@ -10,26 +10,26 @@ from research_shared.errors import InvalidCursor
 
 MAX_CURSOR_LENGTH = 8_192
 FINGERPRINT_DIGITS = 8
-"""Enough to notice that a cursor is used with another question; a cursor gives access to nothing."""
+"""Enough to detect a cursor used with another call. A cursor gives access to nothing."""
 
 
 def fingerprint(*question: object) -> str:
-    """A short digest of the question that a cursor continues."""
+    """Return a short digest of the arguments of the call that a cursor continues."""
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def encode_cursor(question: str, position: Any) -> str:
-    """A cursor that continues the question of this fingerprint after `position` (any JSON value)."""
-    # Without blanks: a cursor is part of what a model reads, and about every second character is a token.
+    """Return a cursor that continues the call with this fingerprint after `position` (any JSON value)."""
+    # Without blanks: models read cursors, and about every second character is a token.
     content = json.dumps([question, position], separators=(",", ":"))
     return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, question: str) -> Any:
-    """The position in a cursor.
+    """Return the position in a cursor.
 
     Raises:
-        InvalidCursor: it is no cursor of ours, or belongs to another question.
+        InvalidCursor: this server did not make it, or it belongs to another call.
     """
     if len(cursor) > MAX_CURSOR_LENGTH:
         raise InvalidCursor("the cursor is too long to be one of this server's")

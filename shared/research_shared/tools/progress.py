@@ -98,7 +98,7 @@ class _PlainContext(Context):
 
 
 async def send_log(server: FastMCP[Any], level: LoggingLevel, data: Any, logger: str | None) -> None:
-    """SendLog one log notification to the client of the current request, if it wants lines of this level.
+    """Send one log notification to the client of the current request, if it wants lines of this level.
 
     `data` (JSON) is sent unchanged; a sentence is a string.
     """
@@ -131,7 +131,7 @@ class ClientLog:
             log.debug("the client is gone; a log line is not delivered", error=type(error).__name__)
 
     async def info(self, message: str, *, once: bool = False) -> None:
-        """Log what is being done; with `once`, at most once in all rounds of the call."""
+        """Log what the tool does; with `once`, at most once in all rounds of the call."""
         await self._send("info", message, once=once)
 
     async def warning(self, message: str, *, once: bool = False) -> None:

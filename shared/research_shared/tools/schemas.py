@@ -1,4 +1,4 @@
-"""The JSON schemas of results, as small as their use: clients put them into the context of a model."""
+"""Compact JSON schemas of results: clients put them into the context of a model."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 def output_schema(result: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a result without titles, defaults, `$ref` and the descriptions of its classes."""
+    """Return the JSON schema of a result without titles, defaults, `$ref` and the descriptions of its classes."""
     schema = result.model_json_schema(mode="serialization")
     lean: dict[str, Any] = _lean(schema, schema.pop("$defs", {}))
     return lean
@@ -29,7 +29,7 @@ def _lean(node: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _nullable(node: dict[str, Any]) -> dict[str, Any]:
-    """`anyOf` of one type and null as a list of two types, which takes fewer words."""
+    """Write `anyOf` of one type and null as a list of two types, which is shorter."""
     kinds = node.get("anyOf", [])
     others = [kind for kind in kinds if kind != {"type": "null"}]
     if len(kinds) != len(others) + 1 or len(others) != 1:
