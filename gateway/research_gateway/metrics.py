@@ -195,7 +195,7 @@ class MetricsMiddleware(Middleware):
         in_flight = self._metrics.in_flight.labels(self._metrics.method(method))
         in_flight.inc()
         begun = time.perf_counter()
-        outcome = CallOutcome("error", "process_ending")
+        outcome = CallOutcome(kind="error", reason="process_ending")
         with collecting() as facts:
             try:
                 result = await call_next(context)

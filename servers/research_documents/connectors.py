@@ -202,7 +202,7 @@ def _titles(text: DocumentText) -> Iterator[str]:
             yield match[1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Connector:
     library: Library
     links: LinkTemplate | None
@@ -332,7 +332,7 @@ def add_connector_tools(
         ValueError: `document_url` is not a valid template.
     """
     links = LinkTemplate.parse(document_url) if document_url is not None else None
-    connector = _Connector(library, links, extract_timeout_s)
+    connector = _Connector(library=library, links=links, extract_timeout_s=extract_timeout_s)
 
     @described(
         server.tool,

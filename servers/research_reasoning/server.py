@@ -269,7 +269,11 @@ def build_reasoning_server(
         else Library(RootsPolicy(settings.roots, include_hidden=settings.include_hidden)),
         provider if provider is not None else _provider(settings),
         retry
-        or RetryPolicy(settings.retry_attempts, settings.retry_base_s, deadline_s=settings.retry_deadline_s),
+        or RetryPolicy(
+            attempts=settings.retry_attempts,
+            base_s=settings.retry_base_s,
+            deadline_s=settings.retry_deadline_s,
+        ),
         estimate,
     )
 

@@ -26,7 +26,7 @@ MAX_RETRY_AFTER_S = 24 * 3600.0
 """Longer waits that a server asks for are ignored."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """How often and how long to try. Times are seconds; `deadline_s` bounds all attempts and waits together.
 

@@ -157,7 +157,9 @@ def test_calls_that_a_killed_process_left_open_are_ended_by_the_next_one(
 
 
 def call_event(phase: Any, call_id: str) -> Event:
-    return Event(json.dumps({"event": phase, "time": "t", "call_id": call_id}), call_id, phase)
+    return Event(
+        body=json.dumps({"event": phase, "time": "t", "call_id": call_id}), call_id=call_id, phase=phase
+    )
 
 
 def open_log_at(options: AuditOptions) -> Any:

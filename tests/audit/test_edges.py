@@ -146,7 +146,10 @@ def test_a_line_that_is_no_record_is_told_apart(line: bytes) -> None:
 
 
 def test_a_torn_head_file_falls_back_to_the_slot_before() -> None:
-    older, newer = (Head(ChainPosition("c", number, "0" * 64), 1, number) for number in (4, 5))
+    older, newer = (
+        Head(position=ChainPosition(chain="c", sequence=number, digest="0" * 64), segment=1, count=number)
+        for number in (4, 5)
+    )
     assert decode_head(older.encode() + newer.encode()) == newer
     assert decode_head(newer.encode() + older.encode()) == newer
     assert decode_head(older.encode() + newer.encode()[:100]) == older
@@ -157,7 +160,15 @@ def test_a_torn_head_file_falls_back_to_the_slot_before() -> None:
 
     assert decode_head(b"%08x %b" % (zlib.crc32(body), body)) is None
     assert (
-        len(Head(ChainPosition("c" * 16, 10**15, "0" * 64), 10**6, 10**15, True, "0" * 64).encode())
+        len(
+            Head(
+                position=ChainPosition(chain="c" * 16, sequence=10**15, digest="0" * 64),
+                segment=10**6,
+                count=10**15,
+                in_use=True,
+                mac="0" * 64,
+            ).encode()
+        )
         == SLOT_BYTES
     )
 

@@ -382,25 +382,35 @@ def test_shown_arguments_are_small() -> None:
 
 
 def test_outcomes_are_decided_by_code() -> None:
-    assert outcome_of_exception(KeyboardInterrupt(), "tools/call") == CallOutcome("error", "process_ending")
-    assert outcome_of_exception(KeyError(), "tools/call") == CallOutcome("error", "internal_error")
+    assert outcome_of_exception(KeyboardInterrupt(), "tools/call") == CallOutcome(
+        kind="error", reason="process_ending"
+    )
+    assert outcome_of_exception(KeyError(), "tools/call") == CallOutcome(
+        kind="error", reason="internal_error"
+    )
     assert outcome_of_exception(MCPError(-32601, "no such method"), "x") == CallOutcome(
-        "error", "unknown_method"
+        kind="error", reason="unknown_method"
     )
     assert outcome_of_exception(MCPError(-32021, "no sampling"), "x") == CallOutcome(
-        "error", "missing_client_capability"
+        kind="error", reason="missing_client_capability"
     )
-    assert outcome_of_exception(MCPError(-32000, "?"), "x") == CallOutcome("error", "protocol_-32000")
+    assert outcome_of_exception(MCPError(-32000, "?"), "x") == CallOutcome(
+        kind="error", reason="protocol_-32000"
+    )
     coded = {"error": {"code": "overloaded", "message": "?"}}
-    assert outcome_of_exception(MCPError(-32000, "?", coded), "x") == CallOutcome("denied", "overloaded")
-    assert CallOutcome("denied", "overloaded").decision == "deny"
-    assert outcome_of_result({"resultType": "input_required"}) == CallOutcome("input_required")
-    assert outcome_of_result(None) == CallOutcome("ok")
-    missing = CallOutcome("error", "document_not_found")
+    assert outcome_of_exception(MCPError(-32000, "?", coded), "x") == CallOutcome(
+        kind="denied", reason="overloaded"
+    )
+    assert CallOutcome(kind="denied", reason="overloaded").decision == "deny"
+    assert outcome_of_result({"resultType": "input_required"}) == CallOutcome(kind="input_required")
+    assert outcome_of_result(None) == CallOutcome(kind="ok")
+    missing = CallOutcome(kind="error", reason="document_not_found")
     asked = {"documents": [{"root": "research", "path": "b/x.md"}]}
     assert reclassify_out_of_scope(missing, asked, {}) == missing
     assert reclassify_out_of_scope(missing, asked, {"scope": ["b"]}) == missing
-    assert reclassify_out_of_scope(missing, asked, {"scope": ["a"]}) == CallOutcome("denied", "outside_scope")
+    assert reclassify_out_of_scope(missing, asked, {"scope": ["a"]}) == CallOutcome(
+        kind="denied", reason="outside_scope"
+    )
 
 
 def test_facts_that_are_no_metadata_are_left_out() -> None:

@@ -37,7 +37,7 @@ def edit_and_rehash(lines: Lines) -> Lines:
 
 def rehashed(line: bytes, before: ChainPosition | None = None) -> bytes:
     fields = json.loads(line)
-    at = before or ChainPosition(fields["chain"], fields["seq"] - 1, fields["prev"])
+    at = before or ChainPosition(chain=fields["chain"], sequence=fields["seq"] - 1, digest=fields["prev"])
     event = {k: v for k, v in fields.items() if k not in {"schema", "chain", "seq", "prev", "hash"}}
     return at.append(json.dumps(event, separators=(",", ":")))[0]
 
@@ -155,7 +155,9 @@ def test_a_chain_that_does_not_begin_at_its_beginning_is_found(
     sequence: int, digest: str, options: AuditOptions, log: Path
 ) -> None:
     write_log(options)
-    before = ChainPosition(parse_record(log.read_bytes().splitlines()[0]).position.chain, sequence, digest)
+    before = ChainPosition(
+        chain=parse_record(log.read_bytes().splitlines()[0]).position.chain, sequence=sequence, digest=digest
+    )
     log.write_bytes(before.append('{"event":"genesis","time":"x"}')[0])
     assert found(log) == ("moved", sequence + 1)
 
@@ -165,7 +167,7 @@ def test_a_log_is_empty_only_if_its_head_knows_of_no_record(
     sequence: int, problem: Found | None, log: Path
 ) -> None:
     log.write_bytes(b"")
-    head = Head(replace(ChainPosition.fresh(), sequence=sequence), 1, 1)
+    head = Head(position=replace(ChainPosition.fresh(), sequence=sequence), segment=1, count=1)
     log.with_name("audit.jsonl.head").write_bytes(head.encode() * 2)
     assert found(log) == problem
 
@@ -275,7 +277,13 @@ def forge_everything(log: Path) -> None:
     head_path = log.with_name("audit.jsonl.head")
     head = decode_head(head_path.read_bytes())
     assert head is not None
-    forged = Head(parse_record(lines[-1][:-1]).position, head.segment, head.count + 1, head.in_use, head.mac)
+    forged = Head(
+        position=parse_record(lines[-1][:-1]).position,
+        segment=head.segment,
+        count=head.count + 1,
+        in_use=head.in_use,
+        mac=head.mac,
+    )
     head_path.write_bytes(forged.encode() * 2)
 
 
@@ -304,7 +312,7 @@ def test_a_cut_end_with_a_head_that_was_made_to_fit_is_seen_with_the_key(
     at = parse_record(kept[-1][:-1]).position
     log.write_bytes(b"".join(kept))
     for mac in (head.mac, None):
-        forged = Head(at, head.segment, head.count + 1, head.in_use, mac)
+        forged = Head(position=at, segment=head.segment, count=head.count + 1, in_use=head.in_use, mac=mac)
         head_path.write_bytes(forged.encode() * 2)
         assert found(log) is None
         assert found(log, key=KEY) == ("not_signed", None)

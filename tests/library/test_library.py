@@ -514,7 +514,16 @@ def test_settings_make_roots_and_limits(folder: Path) -> None:
         worker_memory_bytes=200 * MIB,
     )
     library = Library.from_settings(settings)
-    assert library.limits == Limits(2000, 2, 2001, 2 * MIB, 3, 4.0, 5.0, 200 * MIB)
+    assert library.limits == Limits(
+        max_file_bytes=2000,
+        max_pages=2,
+        max_text_bytes=2001,
+        cache_bytes=2 * MIB,
+        workers=3,
+        document_timeout_s=4.0,
+        page_timeout_s=5.0,
+        worker_memory_bytes=200 * MIB,
+    )
     assert Library.from_settings(Settings(roots=(Root("research", folder),))).limits == Limits()
 
 

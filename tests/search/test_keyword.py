@@ -301,7 +301,7 @@ async def engine(tmp_path: Path) -> SearchEngine:
     ],
 )
 def test_the_best_line_of_a_passage(lines: list[str], stems: set[str], expected: int) -> None:
-    assert best_line("\n".join(lines), HighlightTerms(frozenset(stems))) == expected
+    assert best_line("\n".join(lines), HighlightTerms(stems=frozenset(stems))) == expected
 
 
 WORDS = ["gene", "genes", "general", "dying", "dies", "lying", "ties", "skies", "happily", "naïve", "β-gene", "größe",
@@ -330,5 +330,7 @@ def test_the_best_line_is_the_one_that_the_analyzers_find_most_on(
         for first in range(len(words) - len(phrase) + 1):
             if tuple(word for word, _ in words[first : first + len(phrase)]) == phrase:
                 expected[words[first][1]] += len(phrase) + 1
-    found = best_line("\n".join(lines), HighlightTerms(frozenset(stemmed), prefixes, phrases))
+    found = best_line(
+        "\n".join(lines), HighlightTerms(stems=frozenset(stemmed), prefixes=prefixes, phrases=phrases)
+    )
     assert found == expected.index(max(expected))

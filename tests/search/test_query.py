@@ -22,22 +22,31 @@ def clauses(text: str) -> list[tuple[str, object]]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("red fox", [("should", Term("red")), ("should", Term("fox"))]),
-        ('"red fox" x', [("should", Term("red fox", quoted=True)), ("should", Term("x"))]),
-        ("+red -fox NOT dog", [("must", Term("red")), ("not", Term("fox")), ("not", Term("dog"))]),
-        ("fo*", [("should", Term("fo", prefix=True))]),
+        ("red fox", [("should", Term(text="red")), ("should", Term(text="fox"))]),
+        ('"red fox" x', [("should", Term(text="red fox", quoted=True)), ("should", Term(text="x"))]),
+        (
+            "+red -fox NOT dog",
+            [("must", Term(text="red")), ("not", Term(text="fox")), ("not", Term(text="dog"))],
+        ),
+        ("fo*", [("should", Term(text="fo", prefix=True))]),
         (
             "title:intro path:notes/a.md",
-            [("should", Term("intro", "title")), ("should", Term("notes/a.md", "path"))],
+            [
+                ("should", Term(text="intro", field="title")),
+                ("should", Term(text="notes/a.md", field="path")),
+            ],
         ),
-        ("std::vec a:b", [("should", Term("std::vec")), ("should", Term("a:b"))]),
-        ("C++ - item", [("should", Term("C++")), ("should", Term("-")), ("should", Term("item"))]),
-        ("a OR b", [("should", Term("a")), ("should", Term("b"))]),
+        ("std::vec a:b", [("should", Term(text="std::vec")), ("should", Term(text="a:b"))]),
+        (
+            "C++ - item",
+            [("should", Term(text="C++")), ("should", Term(text="-")), ("should", Term(text="item"))],
+        ),
+        ("a OR b", [("should", Term(text="a")), ("should", Term(text="b"))]),
         ("AND OR", []),
-        ('"unclosed words', [("should", Term("unclosed words", quoted=True))]),
-        ("a) b", [("should", Term("a")), ("should", Term("b"))]),
+        ('"unclosed words', [("should", Term(text="unclosed words", quoted=True))]),
+        ("a) b", [("should", Term(text="a")), ("should", Term(text="b"))]),
         ("(", []),
-        ("*", [("should", Term("*"))]),
+        ("*", [("should", Term(text="*"))]),
     ],
 )
 def test_what_a_query_means(text: str, expected: list[tuple[str, object]]) -> None:
@@ -46,14 +55,14 @@ def test_what_a_query_means(text: str, expected: list[tuple[str, object]]) -> No
 
 def test_and_binds_tighter_than_or_and_parentheses_bind_tighter_still() -> None:
     (both, other) = parse_query("a AND (b OR c) OR d").group.clauses
-    inner = Group((Clause("should", Term("b")), Clause("should", Term("c"))))
-    assert both.node == Group((Clause("must", Term("a")), Clause("must", inner)))
-    assert other == Clause("should", Term("d"))
+    inner = Group((Clause("should", Term(text="b")), Clause("should", Term(text="c"))))
+    assert both.node == Group((Clause("must", Term(text="a")), Clause("must", inner)))
+    assert other == Clause("should", Term(text="d"))
 
 
 def test_and_not_excludes() -> None:
     (clause,) = parse_query("a AND NOT b").group.clauses
-    assert clause.node == Group((Clause("must", Term("a")), Clause("not", Term("b"))))
+    assert clause.node == Group((Clause("must", Term(text="a")), Clause("not", Term(text="b"))))
 
 
 def test_the_limits_are_told() -> None:

@@ -204,7 +204,11 @@ def test_an_expression_that_begins_with_an_assertion_matches_the_lines_that_pyth
     lines = [*(line if more else line.replace("é", "") for line in lines), more]
     expected = [number for number, line in enumerate(lines, 1) if re.search(pattern, line, re.IGNORECASE)]
     text = "\n".join(lines) + "\n"
-    scan = Scan([document("a.txt", text.encode())], Pattern(pattern, ignores_case(pattern), ()), ALL)
+    scan = Scan(
+        [document("a.txt", text.encode())],
+        Pattern(source=pattern, ignore_case=ignores_case(pattern), warnings=()),
+        ALL,
+    )
     scan.advance(float("inf"))
     assert [hit.line_number for hit in scan.hits] == expected
 

@@ -9,7 +9,9 @@ from research_documents.search.keyword.snippets import (
 )
 from research_documents.search.outcome import Hit
 
-TERMS = HighlightTerms(frozenset({"onion", "rout"}), ("immun",), (("gene", "expression"),))
+TERMS = HighlightTerms(
+    stems=frozenset({"onion", "rout"}), prefixes=("immun",), phrases=(("gene", "expression"),)
+)
 
 
 def hit_at(lines: list[str], best: int) -> Hit:

@@ -44,7 +44,7 @@ with the time of the last clock tick, up to 10 ms ago."""
 MAX_FAILURES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """Metrics of a library. Sizes are bytes."""
 
@@ -113,7 +113,13 @@ class Library(SharedLifespan):
     @property
     def stats(self) -> Stats:
         """Return the current metrics."""
-        return Stats(len(self._texts), self._texts.held_bytes, self._hits, self._misses, len(self._pool.pids))
+        return Stats(
+            documents=len(self._texts),
+            cached_bytes=self._texts.held_bytes,
+            hits=self._hits,
+            misses=self._misses,
+            workers=len(self._pool.pids),
+        )
 
     async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
         """Return the documents within the current scope whose path matches, sorted by path.

@@ -16,7 +16,7 @@ _OPENING: Final = re.compile(rb"\n(?:(?=[ \t]*\n)|(?P<fence> {0,3}(?:```|~~~))|(
 _HEADING: Final = re.compile(rb"#{1,6}[ \t]+([^\n]*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """A passage as the byte range `begin:end` of the document's data, beginning at the 1-based line `start_line`."""
 
@@ -26,7 +26,7 @@ class Span:
     heading: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A passage with its text. Lines are 1-based and inclusive; `page` is that of its first line."""
 
@@ -113,7 +113,7 @@ def spans(
             last = begin + len(body.rstrip())
             line += data.count(b"\n", at, first)
             at = first
-            found.append(Span(first, last, line, heading))
+            found.append(Span(begin=first, end=last, start_line=line, heading=heading))
     return found
 
 
@@ -127,4 +127,10 @@ def passages(
 def _passage(text: DocumentText, span: Span) -> Passage:
     body = text.data[span.begin : span.end]
     last = span.start_line + body.count(b"\n")
-    return Passage(span.start_line, last, text.page_of(span.start_line), span.heading, body.decode("utf-8"))
+    return Passage(
+        start_line=span.start_line,
+        end_line=last,
+        page=text.page_of(span.start_line),
+        heading=span.heading,
+        text=body.decode("utf-8"),
+    )

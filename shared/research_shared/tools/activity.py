@@ -36,7 +36,7 @@ _current_activity: ContextVar["Activity | None"] = ContextVar("research_activity
 SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Wait:
     """Something that a call waits for. Times are seconds.
 
@@ -109,7 +109,7 @@ class Activity:
     def message(self) -> str:
         """Return a message about the longest wait and its seconds."""
         now = self.clock()
-        first = next(iter(self._waits), Wait(self.name, self.begun_at))
+        first = next(iter(self._waits), Wait(what=self.name, since=self.begun_at))
         others = max(0, len(self._waits) - 1)
         more = f" and {others} more" if others else ""
         what = "".join(char if char.isprintable() else " " for char in first.what[:MAX_NAME])
@@ -160,7 +160,7 @@ def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False)
     if activity is None:
         yield
         return
-    wait = Wait(what, activity.clock(), limit_s, own_beats)
+    wait = Wait(what=what, since=activity.clock(), limit_s=limit_s, own_beats=own_beats)
     activity.begin(wait)
     try:
         yield

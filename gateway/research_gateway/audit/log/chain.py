@@ -28,7 +28,7 @@ def seconds_of(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """An encoded event. `phase` and `call_id` tell the log which calls are in flight."""
 
@@ -39,7 +39,7 @@ class Event:
     @classmethod
     def of(cls, kind: str, now: float, /, **fields: Any) -> Self:
         """Create an event about the log itself."""
-        return cls(to_json({"event": kind, "time": timestamp(now), **fields}))
+        return cls(body=to_json({"event": kind, "time": timestamp(now), **fields}))
 
 
 @dataclass(slots=True)

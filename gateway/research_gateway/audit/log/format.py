@@ -28,7 +28,7 @@ def to_json(value: object) -> str:
     return _encode(value).replace("\x7f", "\\u007f")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainPosition:
     """Position in a chain: sequence number (-1 before the first record) and hash of the last record."""
 
@@ -39,7 +39,7 @@ class ChainPosition:
     @classmethod
     def fresh(cls) -> Self:
         """Return the start of a new chain with a random id."""
-        return cls(secrets.token_hex(8))
+        return cls(chain=secrets.token_hex(8))
 
     def append(self, event: str) -> tuple[bytes, "ChainPosition"]:
         """Return the line of the next record and the position behind it. `event` is a non-empty JSON object."""
@@ -49,7 +49,7 @@ class ChainPosition:
         ).encode("ascii")
         digest = hashlib.sha256(head).hexdigest()
         return b"%b%b%b%b" % (head, _HASH_FIELD, digest.encode(), b'"}\n'), ChainPosition(
-            self.chain, sequence, digest
+            chain=self.chain, sequence=sequence, digest=digest
         )
 
 
@@ -78,7 +78,9 @@ def parse_record(line: bytes) -> Record:
         raise ValueError("is not an audit record")
     try:
         fields = json.loads(line)
-        position = ChainPosition(str(fields["chain"]), int(fields["seq"]), fields["hash"])
+        position = ChainPosition(
+            chain=str(fields["chain"]), sequence=int(fields["seq"]), digest=fields["hash"]
+        )
         previous, _ = fields["prev"], fields["event"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("is not an audit record") from error

@@ -71,7 +71,7 @@ def _vouched(at: ChainPosition, segment: int, count: int, *, in_use: bool) -> tu
     return at.chain, at.sequence, at.digest, segment, count, in_use
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """Content of the head file: the position of the last record.
 
@@ -89,7 +89,7 @@ class Head:
     def of(cls, at: ChainPosition, segment: int, count: int, *, in_use: bool, key: bytes | None) -> Self:
         """Create a head, signed if there is a key."""
         mac = sign(key, "head", *_vouched(at, segment, count, in_use=in_use)) if key else None
-        return cls(at, segment, count, in_use, mac)
+        return cls(position=at, segment=segment, count=count, in_use=in_use, mac=mac)
 
     def is_signed_by(self, key: bytes) -> bool:
         """Whether the head is signed with `key`."""
@@ -119,7 +119,7 @@ def decode_slot(slot: bytes) -> Head | None:
         return None
     try:
         fields = json.loads(body)
-        at = ChainPosition(fields["chain"], int(fields["seq"]), fields["hash"])
+        at = ChainPosition(chain=fields["chain"], sequence=int(fields["seq"]), digest=fields["hash"])
         return Head(
             position=at,
             segment=int(fields["segment"]),

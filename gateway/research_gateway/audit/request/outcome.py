@@ -46,7 +46,7 @@ _INPUT_REQUIRED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallOutcome:
     """Outcome of a call. `reason` is an error code, None for `ok`; `error_id` finds the traceback in the server's log."""
 
@@ -64,10 +64,10 @@ def _of_code(code: object, error_id: object = None) -> CallOutcome:
     reason = capped(code, 64)
     identity = capped(error_id, 64) if isinstance(error_id, str) else None
     if reason in _INVALID:
-        return CallOutcome("invalid_arguments", reason)
+        return CallOutcome(kind="invalid_arguments", reason=reason)
     if reason == UnknownTool.code:
-        return CallOutcome("unknown_tool", reason)
-    return CallOutcome("denied" if reason in _DENIALS else "error", reason, identity)
+        return CallOutcome(kind="unknown_tool", reason=reason)
+    return CallOutcome(kind="denied" if reason in _DENIALS else "error", reason=reason, error_id=identity)
 
 
 def _of_payload(held: object, key: str) -> CallOutcome | None:
@@ -81,39 +81,43 @@ def _of_payload(held: object, key: str) -> CallOutcome | None:
 def outcome_of_result(result: object, *, modern: bool = True) -> CallOutcome:
     """Return the outcome of a call that returned. `modern`: the client speaks 2026-07-28 or later."""
     if isinstance(result, _INPUT_REQUIRED):
-        return CallOutcome("input_required") if modern else CallOutcome("error", "era_without_input_required")
+        return (
+            CallOutcome(kind="input_required")
+            if modern
+            else CallOutcome(kind="error", reason="era_without_input_required")
+        )
     if isinstance(result, Mapping) and result.get("resultType") == "input_required":
-        return CallOutcome("input_required")
+        return CallOutcome(kind="input_required")
     if isinstance(result, ToolResult) and result.is_error:
-        return _of_payload(result.meta, ERROR_META_KEY) or CallOutcome("error", "reported_error")
-    return CallOutcome("ok")
+        return _of_payload(result.meta, ERROR_META_KEY) or CallOutcome(kind="error", reason="reported_error")
+    return CallOutcome(kind="ok")
 
 
 def outcome_of_exception(error: BaseException, method: str) -> CallOutcome:  # noqa: PLR0911  (one return for each kind)
     """Return the outcome of a call that raised."""
     match error:
         case asyncio.CancelledError():
-            return CallOutcome("cancelled", "cancelled")
+            return CallOutcome(kind="cancelled", reason="cancelled")
         case ResearchError():
             return _of_code(error.code, error.details.get("error_id"))
         case AuthorizationError():
-            return CallOutcome("denied", "access_denied")
+            return CallOutcome(kind="denied", reason="access_denied")
         case NotFoundError() | DisabledError():
             if method == "tools/call":
-                return CallOutcome("unknown_tool", UnknownTool.code)
-            return CallOutcome("error", _REFERENCES.get(method, "not_found"))
+                return CallOutcome(kind="unknown_tool", reason=UnknownTool.code)
+            return CallOutcome(kind="error", reason=_REFERENCES.get(method, "not_found"))
         case ValidationError() | PydanticValidationError():
-            return CallOutcome("invalid_arguments", InvalidArguments.code)
+            return CallOutcome(kind="invalid_arguments", reason=InvalidArguments.code)
         case MCPError():
             return _of_protocol_error(error)
         case ToolError() | ResourceError() | PromptError() if error.__cause__ is None:
-            return CallOutcome("error", "reported_error")
+            return CallOutcome(kind="error", reason="reported_error")
         case Exception() if error.__cause__ is not None:
             return outcome_of_exception(error.__cause__, method)
         case Exception():
-            return CallOutcome("error", "internal_error")
+            return CallOutcome(kind="error", reason="internal_error")
         case _:
-            return CallOutcome("error", "process_ending")
+            return CallOutcome(kind="error", reason="process_ending")
 
 
 def _of_protocol_error(error: MCPError) -> CallOutcome:
@@ -121,13 +125,13 @@ def _of_protocol_error(error: MCPError) -> CallOutcome:
         return outcome
     match error.error.code:
         case c if c == INVALID_PARAMS:
-            return CallOutcome("invalid_arguments", InvalidArguments.code)
+            return CallOutcome(kind="invalid_arguments", reason=InvalidArguments.code)
         case c if c == METHOD_NOT_FOUND:
-            return CallOutcome("error", "unknown_method")
+            return CallOutcome(kind="error", reason="unknown_method")
         case c if c == MISSING_REQUIRED_CLIENT_CAPABILITY:
-            return CallOutcome("error", "missing_client_capability")
+            return CallOutcome(kind="error", reason="missing_client_capability")
         case code:
-            return CallOutcome("error", f"protocol_{code}")
+            return CallOutcome(kind="error", reason=f"protocol_{code}")
 
 
 def reclassify_out_of_scope(
@@ -142,13 +146,13 @@ def reclassify_out_of_scope(
         return outcome
     documents: Sequence[Mapping[str, Any]] = fields.get("documents", ())
     if any(document.get("rejected") for document in documents):
-        return CallOutcome("denied", "outside_roots")
+        return CallOutcome(kind="denied", reason="outside_roots")
     prefixes = facts.get("scope")
     if isinstance(prefixes, list | tuple):
         scope = Scope(tuple(map(str, prefixes)))
         named = [str(document["path"]) for document in documents]
         if not all(scope.admits(path) for path in named):
-            return CallOutcome("denied", "outside_scope")
+            return CallOutcome(kind="denied", reason="outside_scope")
     return outcome
 
 

@@ -27,7 +27,7 @@ _SHORT: Final = 2
 _IRREGULAR: Final = {"die": ("dy",), "lie": ("ly",), "tie": ("ty",)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HighlightTerms:
     """Search terms to find in the lines of a passage: stems, word prefixes, and phrases of exact words."""
 

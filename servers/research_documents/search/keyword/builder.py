@@ -17,7 +17,7 @@ def build(group: q.Group, index: PassageIndex) -> tuple[Any, HighlightTerms]:
     """Return the tantivy query, or None if there is no word to search for, and the terms to highlight."""
     builder = _Builder(index)
     return builder.group(group), HighlightTerms(
-        frozenset(builder.stems), tuple(builder.prefixes), tuple(builder.phrases)
+        stems=frozenset(builder.stems), prefixes=tuple(builder.prefixes), phrases=tuple(builder.phrases)
     )
 
 

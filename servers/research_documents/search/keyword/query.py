@@ -33,7 +33,7 @@ _TOKEN: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
     """A word or a quoted phrase in a field."""
 
@@ -151,7 +151,7 @@ class _Parser:
         if token["field"] is not None:
             field = "title" if token["field"] == "title" else "path"
         if token["quoted"] is not None:
-            return Term(token["quoted"], field, quoted=True)
+            return Term(text=token["quoted"], field=field, quoted=True)
         word = token["word"]
         prefix = len(word) > 1 and word.endswith("*")
-        return Term(word.rstrip("*") if prefix else word, field, prefix=prefix)
+        return Term(text=word.rstrip("*") if prefix else word, field=field, prefix=prefix)

@@ -42,7 +42,7 @@ class PatternRefused(ValueError):
     """The pattern cannot be used; the message names the construct."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pattern:
     """A compiled pattern that searches UTF-8 bytes. Like ripgrep, it matches within one line."""
 
@@ -147,7 +147,7 @@ def compiled(source: str) -> Pattern:
     warnings = (
         ("a regular expression is matched within one line, so \\n never matches",) if "\\n" in bare else ()
     )
-    pattern = Pattern(source, ignores_case(source), warnings)
+    pattern = Pattern(source=source, ignore_case=ignores_case(source), warnings=warnings)
     if pattern.size and not pattern.knows_unicode:  # compiles both programs, so that a bad pattern fails here
         pattern = replace(
             pattern, warnings=(*warnings, "the pattern is large, so \\w, \\d, \\s and \\b know ASCII only")
