@@ -20,6 +20,7 @@ from research_documents.search import SearchEngine, SearchOutcome
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import DocumentError, DocumentNotFound, InvalidArguments
+from research_shared.formats import format_of
 from research_shared.reading.library import Library
 from research_shared.telemetry import record
 from research_shared.text.tokens import ceiling_tokens
@@ -180,7 +181,7 @@ def _line_range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
 def title_of(text: DocumentText) -> str:
     """Return the title from the front matter or first heading of a Markdown document, else the file name."""
     name = text.path.rpartition("/")[2]
-    if text.media_type != "text/markdown" or not text.total_lines:
+    if not format_of(text.media_type).markdown or not text.total_lines:
         return name
     found = next(_titles(text), "")
     title = " ".join(found.split())

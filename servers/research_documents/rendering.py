@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from research_documents.results import DocumentExcerpt, DocumentList, Match, SearchResult
+from research_shared.formats import format_of, media_type_of
 from research_shared.tools.names import INCOMPLETE
 
 MAX_NAMED_UNREADABLE: Final = 10
@@ -104,19 +105,30 @@ def _line_groups(matches: Sequence[Match]) -> Iterator[str]:
 def _line(number: int, text: str, hit: Match | None) -> str:
     if hit is None:
         return f"{number} {text}".rstrip()
-    return f"{number}: {text}" if hit.page is None else f"{number} p{hit.page}: {text}"
+    return f"{number}: {text}" if hit.page is None else f"{number} {_label(hit.document, hit.page)}: {text}"
+
+
+def _part(media_type: str | None) -> str:
+    """Return what the pages of a document of this type are called."""
+    return (media_type and format_of(media_type).part) or "page"
+
+
+def _label(document: str, page: int) -> str:
+    """Return where a hit is: `p3`, or `slide 3` of a document that has slides."""
+    part = _part(media_type_of(document))
+    return f"p{page}" if part == "page" else f"{part} {page}"
 
 
 def excerpt_text(result: DocumentExcerpt) -> str:
     """Render numbered lines, with a marker where a page begins."""
     first, notes = _split_incomplete(result.notes)
-    heading = f"{result.document_path}: "
+    heading, part = f"{result.document_path}: ", _part(result.media_type)
     if not result.lines:
         heading += "no text" if result.total_lines == 0 else f"no lines of {result.total_lines}"
     else:
         heading += f"lines {result.lines[0].number}-{result.lines[-1].number} of {result.total_lines}"
         if result.pages is not None:
-            heading += f", page {result.lines[0].page} of {result.pages}"
+            heading += f", {part} {result.lines[0].page} of {result.pages}"
     if result.next_start_line is not None:
         heading += f". Next: start_line={result.next_start_line}"
     lines: list[str] = []
@@ -124,7 +136,7 @@ def excerpt_text(result: DocumentExcerpt) -> str:
     for line in result.lines:
         if line.page != page:
             page = line.page
-            lines.append(f"[page {page}]")
+            lines.append(f"[{part} {page}]")
         lines.append(f"{line.number} {line.text}".rstrip())
     return _joined(first, heading, notes, lines)
 

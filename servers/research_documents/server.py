@@ -28,6 +28,7 @@ from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.request import Mode, Snippet
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentNotFound
+from research_shared.formats import format_of
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
@@ -272,7 +273,7 @@ def _add_document_resource(server: FastMCP[Any], documents: Library) -> None:
         """The text of one document; a very long one is cut, and says so at its end."""
         record(documents=[path])
         text = await documents.read(path)
-        mime_type = "text/markdown" if text.media_type == "text/markdown" else "text/plain"
+        mime_type = "text/markdown" if format_of(text.media_type).markdown else "text/plain"
         return ResourceResult(contents=[ResourceContent(whole_text(text), mime_type=mime_type)])
 
 

@@ -1,7 +1,8 @@
 """What a document is: an entry of the listing, and its text as pages of lines.
 
 One locator everywhere: a place is `(path, page?, line range)`. Lines are 1-based and inclusive and are those that
-`read_document` shows; the lines of a PDF count through the whole document, its pages are 1-based.
+`read_document` shows; they count through the whole document, its pages are 1-based. Slides, sheets and chapters are pages
+too, under the name that their format gives them (`DocumentText.part`).
 """
 
 import os
@@ -12,22 +13,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
 
-MEDIA_TYPES = {
-    ".pdf": "application/pdf",
-    ".md": "text/markdown",
-    ".markdown": "text/markdown",
-    ".txt": "text/plain",
-    ".text": "text/plain",
-}
-"""The suffixes (lower case) that make a file a document."""
+from research_shared.formats import PartName, format_of
+
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999: a file system can hold times beyond, a date cannot."""
-
-
-def media_type_of(path: str) -> str | None:
-    """The media type that a path's suffix stands for, or None when the file is no document."""
-    stem, dot, suffix = path.rpartition("/")[2].rpartition(".")
-    return MEDIA_TYPES.get(dot + suffix.lower()) if stem.strip(".") else None
 
 
 class Identity(NamedTuple):
@@ -121,6 +110,11 @@ class DocumentText:
     def pages(self) -> int | None:
         """How many pages the document has, or None for a document without pages."""
         return len(self.page_starts) or None
+
+    @property
+    def part(self) -> PartName | None:
+        """What the pages of this document are called, or None for a document without pages."""
+        return format_of(self.media_type).part if self.page_starts else None
 
     @property
     def text(self) -> str:

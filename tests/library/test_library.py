@@ -12,8 +12,8 @@ import pytest
 
 from library.test_pdf import is_alive, until
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
-from research_shared.documents import media_type_of
 from research_shared.errors import DocumentNotFound, DocumentUnreadable, InvalidPattern, RootUnavailable
+from research_shared.formats import media_type_of
 from research_shared.reading import library as library_module
 from research_shared.reading.extraction import Extracted, read_text
 from research_shared.reading.library import Library

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from research_shared.reading.extraction import Extracted, Unreadable, WorkerPool, _worker, read_pdf
+from research_shared.reading.extraction import Extracted, Unreadable, WorkerPool, _worker, read_binary
 from research_shared.reading.extraction import worker as worker_module
-from research_shared.reading.extraction.pdf import _PdfExtraction, in_words
+from research_shared.reading.extraction.binary import _Extraction, in_words
 from research_shared.reading.extraction.worker import Worker, WorkerLost
 from research_shared.reading.limits import Limits
 from support.pdf_files import (
@@ -58,7 +58,7 @@ def read(pool: WorkerPool, tmp_path: Path) -> Read:
         file.write_bytes(content)
         fd = os.open(file, os.O_RDONLY)
         try:
-            return await read_pdf(pool, fd, Limits(**limits))
+            return await read_binary(pool, fd, "application/pdf", Limits(**limits))
         finally:
             os.close(fd)
 
@@ -149,17 +149,17 @@ def slow_on(*slow: int) -> bytes:
 @pytest.fixture
 def time_passes_after_a_page(monkeypatch: pytest.MonkeyPatch, pass_time: Callable[[float], None]) -> None:
     """A minute passes once the first page has come and the second one is waited for."""
-    take = _PdfExtraction._take
+    take = _Extraction._take
     pages = 0
 
-    def taken(reading: _PdfExtraction, kind: int, payload: bytes) -> None:
+    def taken(reading: _Extraction, kind: int, payload: bytes) -> None:
         nonlocal pages
         take(reading, kind, payload)
         pages += kind == _worker.PAGE
         if kind == _worker.PAGE and pages == 1:
             asyncio.get_running_loop().call_soon(pass_time, 60)
 
-    monkeypatch.setattr(_PdfExtraction, "_take", taken)
+    monkeypatch.setattr(_Extraction, "_take", taken)
 
 
 @pytest.mark.usefixtures("time_passes_after_a_page")
@@ -294,14 +294,14 @@ async def test_processes_end_when_the_server_is_killed(tmp_path: Path) -> None:
     slow.write_bytes(a_page_of_a_million_texts())
     script = (
         "import asyncio, os, sys\n"
-        "from research_shared.reading.extraction import WorkerPool, read_pdf\n"
+        "from research_shared.reading.extraction import WorkerPool, read_binary\n"
         "from research_shared.reading.limits import Limits\n"
         "async def main():\n"
         f"    pool = WorkerPool(1, {2048 * MIB})\n"
         "    async with pool.slot() as slot:\n"
         "        print((await slot.worker()).pid, flush=True)\n"
         "    fd = os.open(sys.argv[1], os.O_RDONLY)\n"
-        "    await read_pdf(pool, fd, Limits())\n"
+        "    await read_binary(pool, fd, 'application/pdf', Limits())\n"
         "asyncio.run(main())\n"
     )
     server = subprocess.Popen(  # noqa: ASYNC220
@@ -339,7 +339,7 @@ channel = socket.socket(fileno=int(sys.argv[1]))
 def send(kind, payload=b""):
     channel.sendall(struct.pack("!BI", kind, len(payload)) + payload)
 READY, START, PAGE, MISSING, CUT, END = range(6)
-HEADER = json.dumps({"engine": "pypdfium2 1", "pages": 1, "digest": "0"}).encode()
+HEADER = json.dumps({"reader": "pypdfium2", "pages": 1, "digest": "0"}).encode()
 send(%(first)s)
 channel.recv(100000)
 %(then)s
@@ -357,7 +357,8 @@ channel.recv(100000)
         ("READY", "send(START, HEADER); send(PAGE, b'\\xff')"),
         ("READY", "channel.sendall(struct.pack('!BI', PAGE, 2**32 - 1))"),
         ("READY", "send(END, b'[]')"),
-        ("READY", "send(END, json.dumps({'reason': 'x' * 100, 'retire': False}).encode())"),
+        ("READY", "send(END, json.dumps({'reason': None, 'retire': False, 'notes': [1]}).encode())"),
+        ("READY", "send(END, json.dumps({'reason': 'x' * 100, 'retire': False, 'notes': []}).encode())"),
     ],
 )
 async def test_a_process_that_was_taken_over_is_not_believed(
@@ -387,7 +388,7 @@ async def test_a_process_that_has_grown_is_replaced(
     script = tmp_path / "worker.py"
     retires = (
         "send(START, HEADER); send(PAGE, b'x'); "
-        "send(END, json.dumps({'reason': None, 'retire': True}).encode())"
+        "send(END, json.dumps({'reason': None, 'retire': True, 'notes': []}).encode())"
     )
     script.write_text(SPEAKS % {"first": "READY", "then": retires}, encoding="utf-8")
     monkeypatch.setattr(_worker, "__file__", str(script))
@@ -398,7 +399,7 @@ async def test_a_process_that_has_grown_is_replaced(
 async def test_a_job_for_a_process_that_has_gone_is_lost() -> None:
     worker = await Worker.start(MEMORY)
     worker.kill()
-    job = _worker.Job(["pypdf"], 1, 1, 100, 1.0)
+    job = _worker.Job("application/pdf", ["pypdf"], 1, 1, 100, 1.0)
     loop = asyncio.get_running_loop()
     with pytest.raises(WorkerLost):
         async for _ in worker.run(job, 0, deadline=loop.time() + 1, page_timeout_s=1):
@@ -411,7 +412,8 @@ async def test_a_job_for_a_process_that_has_gone_is_lost() -> None:
 def answers(content: bytes, retire_above: int = 2**60, **wanted: Any) -> list[tuple[int, Any]]:
     """The frames that one request is answered with, `READY` first."""
     job = {
-        "engines": ["pypdfium2", "pypdf"],
+        "media_type": "application/pdf",
+        "readers": ["pypdfium2", "pypdf"],
         "first_page": 1,
         "max_pages": 99,
         "max_text_bytes": 9999,
@@ -450,21 +452,24 @@ def answers(content: bytes, retire_above: int = 2**60, **wanted: Any) -> list[tu
 
 @pytest.mark.parametrize("engine", ["pypdfium2", "pypdf"])
 def test_each_reader_sends_its_pages(engine: str) -> None:
-    ready, start, *sent, end = answers(plain_pdf("one", "two", "three"), engines=[engine], first_page=2)
+    ready, start, *sent, end = answers(plain_pdf("one", "two", "three"), readers=[engine], first_page=2)
     assert ready == (_worker.READY, b"")
-    assert start[1]["engine"].startswith(engine + " ")
+    assert start[1]["reader"] == engine
     assert start[1]["pages"] == 3
     assert [payload.split() for _, payload in sent] == [[b"two"], [b"three"]]
-    assert end == (_worker.END, {"reason": None, "retire": False})
+    assert end == (_worker.END, {"reason": None, "retire": False, "notes": []})
 
 
 def test_a_process_says_when_it_has_grown_too_large() -> None:
-    assert answers(plain_pdf(TEXT), retire_above=0)[-1] == (_worker.END, {"reason": None, "retire": True})
+    assert answers(plain_pdf(TEXT), retire_above=0)[-1] == (
+        _worker.END,
+        {"reason": None, "retire": True, "notes": []},
+    )
 
 
 def test_the_second_reader_is_asked_when_the_first_finds_nothing() -> None:
     frames = answers(plain_pdf("", ""))
-    engines = [payload["engine"].split()[0] for kind, payload in frames if kind == _worker.START]
+    engines = [payload["reader"] for kind, payload in frames if kind == _worker.START]
     assert engines == ["pypdfium2", "pypdf"]
     assert frames[-1][1]["reason"] == "no text (scanned?)"
 
@@ -479,7 +484,10 @@ def test_the_second_reader_gives_up_early_when_it_finds_nothing_either() -> None
     ("content", "expected"), [(b"%PDF-1.7\n", "damaged"), (b"nothing like it", "not a PDF")]
 )
 def test_each_reader_refuses_what_it_cannot_open(engine: str, content: bytes, expected: str) -> None:
-    assert answers(content, engines=[engine])[-1] == (_worker.END, {"reason": expected, "retire": False})
+    assert answers(content, readers=[engine])[-1] == (
+        _worker.END,
+        {"reason": expected, "retire": False, "notes": []},
+    )
 
 
 @pytest.mark.parametrize("engine", ["pypdfium2", "pypdf"])
@@ -488,7 +496,7 @@ def test_each_reader_knows_a_password_is_missing(engine: str, tmp_path: Path) ->
     writer = PdfWriter(clone_from=PdfReader(tmp_path / "plain.pdf"))
     writer.encrypt("secret", algorithm="RC4-128")
     writer.write(tmp_path / "locked.pdf")
-    frames = answers((tmp_path / "locked.pdf").read_bytes(), engines=[engine])
+    frames = answers((tmp_path / "locked.pdf").read_bytes(), readers=[engine])
     assert frames[-1][1]["reason"] == "encrypted"
 
 
@@ -502,7 +510,7 @@ def test_each_reader_goes_on_behind_a_bad_page(engine: str, monkeypatch: pytest.
 
     monkeypatch.setattr(pypdfium2.PdfPage, "get_textpage", fail)
     monkeypatch.setattr(pypdf.PageObject, "extract_text", fail)
-    frames = answers(plain_pdf("one", "two"), engines=[engine])
+    frames = answers(plain_pdf("one", "two"), readers=[engine])
     assert [kind for kind, _ in frames] == [
         _worker.READY, _worker.START, _worker.MISSING, _worker.MISSING, _worker.END,
     ]  # fmt: skip
@@ -516,9 +524,9 @@ def test_running_out_of_memory_is_told_apart(monkeypatch: pytest.MonkeyPatch) ->
         raise MemoryError
 
     monkeypatch.setattr(pypdf.PageObject, "extract_text", fail)
-    assert answers(plain_pdf(TEXT), engines=["pypdf"])[-1][1]["reason"] == "too large"
+    assert answers(plain_pdf(TEXT), readers=["pypdf"])[-1][1]["reason"] == "too large"
     monkeypatch.setattr(pypdf, "PdfReader", fail)
-    assert answers(plain_pdf(TEXT), engines=["pypdf"])[-1][1]["reason"] == "too large"
+    assert answers(plain_pdf(TEXT), readers=["pypdf"])[-1][1]["reason"] == "too large"
 
 
 def test_text_beyond_the_limit_is_cut_between_characters() -> None:

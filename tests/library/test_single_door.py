@@ -26,8 +26,12 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "shared/research_shared/access/beneath.py": (r"os\.open", "what the door opens with"),
     "shared/research_shared/reading/extraction/text.py": (r"os\.pread", "reads what the door has opened"),
     "shared/research_shared/reading/extraction/_worker.py": (
-        r"os\.pread|pypdfium2\.PdfDocument|pypdf\.PdfReader|Path\('/proc/self/statm'\)\.read_bytes",
+        r"os\.pread|document_format\.reader\(name\)\.open|Path\('/proc/self/statm'\)\.read_bytes",
         "reads what the door has opened and handed over, from memory; and how much memory it holds itself",
+    ),
+    "shared/research_shared/formats/pdf.py": (
+        r"pypdfium2\.PdfDocument|pypdf\.PdfReader",
+        "reads from memory what a worker was handed",
     ),
     "shared/research_shared/serving/auth.py": (
         r"settings\.auth_public_key\.read_text",

@@ -12,6 +12,7 @@ SOURCES = sorted(
     for source in (ROOT / folder).rglob("*.py")
 )
 SAME_EVERYWHERE = {
+    "FORMATS": "the formats that a module of `research_shared.formats` declares, which are found under this name",
     "__all__": "Python's list of the public names of a module",
     "__getattr__": "Python's hook for names that a package loads when they are used",
     "_HOMES": "the modules of the names that a package exports, for `lazy_exports`",

@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Callable
 
 from research_shared.document_urls import without_document_uri
-from research_shared.documents import media_type_of
 from research_shared.errors import InvalidPattern
+from research_shared.formats import media_type_of
 
 MAX_FILE_PATTERN_LENGTH = 1_000
 MAX_PROGRAM_BYTES = 8 * 1024 * 1024

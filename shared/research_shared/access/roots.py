@@ -16,7 +16,7 @@ from research_shared.access import beneath
 from research_shared.access.names import MAX_PATH_BYTES, actual, shown
 from research_shared.access.resolved import ResolvedRoot, resolve_roots
 from research_shared.access.scope import EVERYTHING, Scope, current_scope, narrowed_scope
-from research_shared.documents import DocumentInfo, Identity, media_type_of
+from research_shared.documents import DocumentInfo, Identity
 from research_shared.errors import (
     ConfigurationError,
     DocumentNotFound,
@@ -24,6 +24,7 @@ from research_shared.errors import (
     Overloaded,
     RootUnavailable,
 )
+from research_shared.formats import media_type_of
 from research_shared.root import Root
 
 if TYPE_CHECKING:

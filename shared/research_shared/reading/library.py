@@ -15,16 +15,17 @@ from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import OpenDocument, RootsPolicy, identity_of
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentUnreadable, ResearchError
+from research_shared.formats import TOO_LARGE, format_of, media_type_of
 from research_shared.reading.cache import Key, TextCache
 from research_shared.reading.extraction import (
-    EXPLANATIONS,
     Extracted,
     Unreadable,
     WorkerPool,
-    read_pdf,
+    explanation,
+    read_binary,
     read_text,
 )
-from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, TOO_LARGE, UNAVAILABLE
+from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, UNAVAILABLE
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
 from research_shared.serving.lifespan import SharedLifespan
@@ -242,8 +243,8 @@ class Library(SharedLifespan):
     async def _extract_once(self, info: DocumentInfo, fd: int) -> Extracted:
         if info.size_bytes > self.limits.max_file_bytes:
             raise Unreadable(TOO_LARGE)
-        if info.media_type == "application/pdf":
-            return await read_pdf(self._pool, fd, self.limits)
+        if not format_of(info.media_type).is_text:
+            return await read_binary(self._pool, fd, info.media_type, self.limits)
         try:
             return await _read_text_in_thread(fd, info.size_bytes, self.limits)
         except OSError as error:
@@ -280,7 +281,7 @@ class Library(SharedLifespan):
         document = self.roots.open(path)
         try:
             info = document.info
-            if info.media_type == "application/pdf":
+            if not format_of(info.media_type).is_text:
                 return None
             extracted = read_text(document.fd, info.size_bytes, self.limits, stopped)
             return _document(info, extracted) if identity_of(os.fstat(document.fd)) == info.identity else None
@@ -315,7 +316,7 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         data=extracted.data,
         page_starts=extracted.page_starts,
         missing_pages=extracted.missing_pages,
-        notes=extracted.notes,
+        notes=(*extracted.notes, *format_of(info.media_type).notes),
     )
 
 
@@ -342,4 +343,8 @@ async def _read_text_in_thread(fd: int, size: int, limits: Limits) -> Extracted:
 
 
 def _unreadable(path: str, reason: str) -> DocumentUnreadable:
-    return DocumentUnreadable(f"{path} gives no text: {EXPLANATIONS[reason]}", reason=reason)
+    media_type = media_type_of(path)
+    assert media_type is not None  # noqa: S101  (the door opens documents only)
+    return DocumentUnreadable(
+        f"{path} gives no text: {explanation(reason, format_of(media_type))}", reason=reason
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from research_shared.documents import DocumentText
+from research_shared.formats import format_of
 
 TARGET_PASSAGE_BYTES: Final = 1_200
 MAX_PASSAGE_BYTES: Final = 2_000
@@ -78,7 +79,7 @@ def _groups(text: DocumentText, target: int) -> Iterator[tuple[int, int, str]]:
     data = text.data
     pages = {text.offsets(line, line)[0] for line in text.page_starts if line <= text.total_lines}
     blocks = dict.fromkeys(sorted(pages), False)
-    blocks.update(_blocks(data, markdown=text.media_type == "text/markdown"))
+    blocks.update(_blocks(data, markdown=format_of(text.media_type).markdown))
     begin, heading, has_body, title_end = 0, "", False, 0
     for offset, opens_section in sorted(blocks.items()):
         has_body = has_body or (offset > title_end and not data[title_end:offset].isspace())

@@ -9,12 +9,11 @@ from typing import Final
 from research_documents.search.index.catalog import Catalog
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
+from research_shared.formats import format_of
 from research_shared.reading.library import SETTLED_NS, Library
 
 MAX_READERS: Final = 3
 READ_TOGETHER: Final = 64
-PLAIN: Final = frozenset({"text/markdown", "text/plain"})
-"""Media types that are read in-process; all others need an extraction worker."""
 LARGE_BYTES: Final = 1024 * 1024
 """A larger text is read and indexed on its own."""
 BATCH_DOCUMENTS: Final = 128
@@ -62,7 +61,7 @@ def reading_order(info: DocumentInfo) -> tuple[bool, int, str]:
 
 
 def _is_quick(info: DocumentInfo) -> bool:
-    return info.media_type in PLAIN and info.size_bytes <= LARGE_BYTES
+    return format_of(info.media_type).is_text and info.size_bytes <= LARGE_BYTES
 
 
 class Readers:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from research_shared.access.roots import Root
-from research_shared.documents import media_type_of
+from research_shared.formats import media_type_of
 from research_shared.logs import get_logger
 
 log = get_logger("research.search")

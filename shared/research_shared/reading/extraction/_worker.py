@@ -1,18 +1,20 @@
-"""The program of a worker process: reads PDFs that are handed to it as open files, and sends back their pages.
+"""The program of a worker process: reads documents that are handed to it as open files, and sends back their pages.
 
-It is started as a script, by its path, with an empty environment, and imports nothing but the standard library and
-the two PDF readers, so that it starts quickly and holds nothing worth taking. It cannot write files; its memory and
-its time are limited by the system, and it ends when the process that started it ends.
+It is started as a script, by its path, with an empty environment, and imports nothing but the standard library,
+`research_shared.formats` and what their readers need, so that it starts quickly and holds nothing worth taking. It cannot
+write files; its memory and its time are limited by the system, and it ends when the process that started it ends.
+
+The package is imported inside functions: the script learns where it is from its arguments.
 
 A request is a length and a JSON object, with the file as an ancillary descriptor. The answer is a series of frames:
-a kind (one byte), a length (four bytes, network order) and that many bytes. `START` opens the pages of one engine,
+a kind (one byte), a length (four bytes, network order) and that many bytes. `START` opens the pages of one reader,
 each page is a `PAGE` (its text, UTF-8) or a `MISSING`, and `END` tells how it went.
 """
 
 import contextlib
 import gc
 import hashlib
-import io
+import importlib
 import json
 import logging
 import os
@@ -35,43 +37,20 @@ PROBE = 32
 """Pages that the second reader looks at before it believes the first one that there is no text."""
 GRACE_S = 5
 
-ENCRYPTED = "encrypted"
-DAMAGED = "damaged"
-NOT_A_PDF = "not a PDF"
-NO_TEXT = "no text (scanned?)"
-TOO_LARGE = "too large"
-
-_HEADER_WITHIN = 1024  # readers accept up to this much before `%PDF-`
-_WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
 # pdfium drops a hyphen at a line's end together with the line break, and leaves one of these in its place.
 _HYPHEN = re.compile("(?<=\\w)[\x02\ufffe](?:\r\n|\r|\n|(?=\\w)|$)")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
-class Refused(Exception):
-    """A reader cannot open the document."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class Job(NamedTuple):
-    """What is asked for: which readers to try, from which page on, and how much at most."""
+    """What is asked for: what to read it as, which readers to try, from which page on, and how much at most."""
 
-    engines: list[str]
+    media_type: str
+    readers: list[str]
     first_page: int
     max_pages: int
     max_text_bytes: int
     timeout_s: float
-
-
-class Pages(NamedTuple):
-    """An opened document: its reader, how many pages it has, and the text of each from the first wanted one on."""
-
-    engine: str
-    total: int
-    texts: Iterator[str | None]
 
 
 Send = Callable[[int, bytes], None]
@@ -93,89 +72,33 @@ def tidy(text: str) -> bytes:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
-    """Open with the fast reader."""
-    import pypdfium2
+def extract(job: Job, data: bytes, send: Send) -> tuple[str | None, list[str]]:
+    """Send the pages of a document. Return the reason when there is no text, and the notes of the reader."""
+    from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, Refused, format_of
 
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        wrong_password = getattr(error, "err_code", None) == _WRONG_PASSWORD
-        raise Refused(ENCRYPTED if wrong_password else DAMAGED) from error
-    total = len(document)
-
-    def texts() -> Iterator[str | None]:
-        with contextlib.closing(document):
-            for index in range(first - 1, min(total, last)):
-                try:
-                    with (
-                        contextlib.closing(document[index]) as page,
-                        contextlib.closing(page.get_textpage()) as text,
-                    ):
-                        # Bounded text keeps indices on their line; it is empty when a page's box makes no sense.
-                        yield text.get_text_bounded() or text.get_text_range()
-                except (pypdfium2.PdfiumError, AssertionError, ValueError):
-                    yield None
-
-    return Pages(f"pypdfium2 {pypdfium2.version.PYPDFIUM_INFO.version}", total, texts())
-
-
-def open_with_pypdf(data: bytes, first: int, last: int) -> Pages:
-    """Open with the patient reader. It raises anything at all on damaged files, hence the broad handlers."""
-    import pypdf
-
-    try:
-        document = pypdf.PdfReader(io.BytesIO(data))
-        locked = document.is_encrypted and not document.decrypt("")
-        total = 0 if locked else len(document.pages)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise Refused(DAMAGED) from error
-    if locked:
-        raise Refused(ENCRYPTED)
-
-    def texts() -> Iterator[str | None]:
-        for index in range(first - 1, min(total, last)):
-            try:
-                yield document.pages[index].extract_text()
-            except MemoryError:
-                raise
-            except Exception:  # noqa: BLE001  (one bad page must not take the others)
-                yield None
-
-    return Pages(f"pypdf {pypdf.__version__}", total, texts())
-
-
-OPENERS: dict[str, Callable[[bytes, int, int], Pages]] = {
-    "pypdfium2": open_with_pypdfium2,
-    "pypdf": open_with_pypdf,
-}
-
-
-def extract(job: Job, data: bytes, send: Send) -> str | None:
-    """Send the pages of a document; gives the reason when there is no text."""
+    document_format = format_of(job.media_type)
     digest = hashlib.sha256(data).hexdigest()
-    reason: str | None = NOT_A_PDF
-    for position, engine in enumerate(job.engines):
+    reason, notes = DAMAGED, list[str]()
+    for position, name in enumerate(job.readers):
         try:
-            pages = OPENERS[engine](data, job.first_page, job.max_pages)
+            pages = document_format.reader(name).open(data, job.first_page, job.max_pages)
         except Refused as refusal:
             if reason != NO_TEXT:
                 reason = refusal.reason
             if reason == ENCRYPTED:
                 break
             continue
-        header = {"engine": pages.engine, "pages": pages.total, "digest": digest}
+        header = {"reader": name, "pages": pages.total, "digest": digest}
         send(START, json.dumps(header).encode())
         found, looked_at = send_pages(pages.texts, job, send, probe=PROBE if position else None)
+        notes = pages.notes
         if found:
-            return None
+            return None, notes
         if reason != NO_TEXT:
             reason = NO_TEXT if looked_at else DAMAGED
-    if reason == DAMAGED and b"%PDF-" not in data[:_HEADER_WITHIN]:
-        return NOT_A_PDF
-    return reason
+    if reason == DAMAGED and not document_format.recognises(data):
+        reason = document_format.mismatch
+    return reason, notes
 
 
 def send_pages(texts: Iterator[str | None], job: Job, send: Send, probe: int | None) -> tuple[bool, bool]:
@@ -230,21 +153,23 @@ def answer_requests(channel: socket.socket, retire_above: int) -> None:
     def send(kind: int, payload: bytes) -> None:
         channel.sendall(FRAME.pack(kind, len(payload)) + payload)
 
+    from research_shared.formats import TOO_LARGE
+
     send(READY, b"")
     while (request := receive(channel)) is not None:
         job, fd = request
         # Ends this process even in the middle of native code, should nobody be left to do it.
         signal.setitimer(signal.ITIMER_REAL, job.timeout_s + GRACE_S)
         try:
-            reason = extract(job, read_all(fd), send)
+            reason, notes = extract(job, read_all(fd), send)
         except MemoryError:
-            reason = TOO_LARGE
+            reason, notes = TOO_LARGE, []
         finally:
             os.close(fd)
             signal.setitimer(signal.ITIMER_REAL, 0)
         gc.collect()
         retire = memory_held() > retire_above
-        answer: dict[str, Any] = {"reason": reason, "retire": retire}
+        answer: dict[str, Any] = {"reason": reason, "retire": retire, "notes": notes}
         send(END, json.dumps(answer).encode())
         if retire:
             return
@@ -280,16 +205,24 @@ def end_with_parent(lifeline: int) -> None:
     os._exit(0)
 
 
+def preload() -> None:
+    """Load the formats and what they ask for, before the first request's time runs."""
+    from research_shared.formats import formats
+
+    for module in (name for each in formats() for name in each.preload):
+        importlib.import_module(module)
+
+
 def main() -> None:
     """`_worker.py CHANNEL_FD MEMORY_BYTES PACKAGE_DIRECTORY…`, with a pipe as standard input."""
     channel_fd, memory, *packages = sys.argv[1:]
     sys.path.extend(packages)
+    sys.dont_write_bytecode = True
     limit(int(memory))
     logging.disable()  # nobody would read it, and it may hold text of the document
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     threading.Thread(target=end_with_parent, args=(0,), daemon=True).start()
-    import pypdfium2  # noqa: F401  (loaded before the first request's time runs)
-
+    preload()
     with socket.socket(fileno=int(channel_fd)) as channel, contextlib.suppress(BrokenPipeError):
         answer_requests(channel, retire_above=int(memory) // 4)
 

@@ -2,33 +2,17 @@
 
 from dataclasses import dataclass, field
 
-# The worker says these; it is a script that cannot import this module.
-from research_shared.reading.extraction._worker import DAMAGED, ENCRYPTED, NO_TEXT, NOT_A_PDF, TOO_LARGE
-
-__all__ = [
-    "BINARY",
-    "CHANGING",
-    "DAMAGED",
-    "ENCRYPTED",
-    "EXPLANATIONS",
-    "NOT_A_PDF",
-    "NO_TEXT",
-    "TIMED_OUT",
-    "TOO_LARGE",
-    "UNAVAILABLE",
-    "Extracted",
-    "Unreadable",
-]
+from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, Format
 
 TIMED_OUT = "timed out"
 BINARY = "binary content"
 CHANGING = "changed while being read"
 UNAVAILABLE = "not available"
+NOT_INSTALLED = "not installed"
 
-EXPLANATIONS = {
+_EXPLANATIONS = {
     ENCRYPTED: "it is encrypted and asks for a password",
     DAMAGED: "the file is damaged",
-    NOT_A_PDF: "it is not a PDF",
     NO_TEXT: "no text was found on its pages, which may be scanned images",
     TOO_LARGE: "it is too large, or needs more memory than is allowed",
     TIMED_OUT: "reading it took longer than is allowed",
@@ -36,7 +20,16 @@ EXPLANATIONS = {
     CHANGING: "it was being changed while it was read",
     UNAVAILABLE: "the system could not read it now",
 }
-"""What each reason means, for people."""
+
+
+def explanation(reason: str, document_format: Format) -> str:
+    """Return what a reason means for a document of this format, for people."""
+    if reason == document_format.mismatch:
+        return f"it is {reason}"
+    if reason == NOT_INSTALLED:
+        how = next((f": {reader.install}" for reader in document_format.readers if reader.install), "")
+        return f"the package that reads it is not installed{how}"
+    return _EXPLANATIONS[reason]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ import hashlib
 import os
 from collections.abc import Callable
 
-from research_shared.reading.extraction.result import BINARY, CHANGING, TOO_LARGE, Extracted, Unreadable
+from research_shared.formats import TOO_LARGE
+from research_shared.reading.extraction.result import BINARY, CHANGING, Extracted, Unreadable
 from research_shared.reading.limits import Limits
 
 ENGINE = "text 1"

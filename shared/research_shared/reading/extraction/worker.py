@@ -1,7 +1,6 @@
 """A worker process as its owner sees it: started, given one job at a time, killed when that takes too long."""
 
 import asyncio
-import importlib.util
 import json
 import signal
 import socket
@@ -10,10 +9,9 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator
-from functools import cache
-from pathlib import Path
 from typing import Self
 
+from research_shared.formats import package_directories
 from research_shared.reading.extraction import _worker
 from research_shared.reading.threads import in_thread
 
@@ -32,20 +30,12 @@ class WorkerLost(Exception):
         self.out_of_memory = out_of_memory
 
 
-@cache
-def _package_directories() -> tuple[str, ...]:
-    found = (importlib.util.find_spec(name) for name in ("pypdfium2", "pypdfium2_raw", "pypdf"))
-    return tuple(
-        dict.fromkeys(str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin)
-    )
-
-
 class WorkerGone(WorkerLost):
     """The process may have ended before it was given the job, which therefore may not be to blame."""
 
 
 class Worker:
-    """One process that reads PDFs. Whatever happens to this object, the process goes with it."""
+    """One process that reads documents. Whatever happens to this object, the process goes with it."""
 
     def __init__(self, memory_bytes: int) -> None:
         ours, theirs = socket.socketpair()
@@ -54,7 +44,7 @@ class Worker:
                 self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and our own script)
                     [
                         sys.executable, "-I", "-S", _worker.__file__,
-                        str(theirs.fileno()), str(memory_bytes), *_package_directories(),
+                        str(theirs.fileno()), str(memory_bytes), *package_directories(),
                     ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""PDFs: the pages that a worker sends, put together; a document that kills its worker keeps what it had."""
+"""Files that need a reader: the pages that a worker sends, put together; a document that kills its worker keeps what it had."""
 
 import asyncio
 import json
@@ -6,15 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, Format, Reader, format_of
 from research_shared.reading.extraction import _worker
 from research_shared.reading.extraction.pool import Slot, WorkerPool
 from research_shared.reading.extraction.result import (
-    DAMAGED,
-    ENCRYPTED,
-    NO_TEXT,
-    NOT_A_PDF,
+    NOT_INSTALLED,
     TIMED_OUT,
-    TOO_LARGE,
     UNAVAILABLE,
     Extracted,
     Unreadable,
@@ -22,17 +19,18 @@ from research_shared.reading.extraction.result import (
 from research_shared.reading.extraction.worker import WorkerGone, WorkerLost
 from research_shared.reading.limits import Limits
 
-ENGINES = ("pypdfium2", "pypdf")
 MAX_RESTARTS = 3
 """How often reading goes on behind a page that hung or crashed the worker."""
-_REASONS = frozenset({ENCRYPTED, DAMAGED, NOT_A_PDF, NO_TEXT, TOO_LARGE})
+_REASONS = frozenset({ENCRYPTED, DAMAGED, NO_TEXT, TOO_LARGE})
+_MAX_NOTES = 20
+_MAX_NOTE_CHARS = 500
 
 
 @dataclass(slots=True)
 class _Progress:
-    """The pages so far of one engine; None stands for a page that could not be read."""
+    """The pages so far of one reader; None stands for a page that could not be read."""
 
-    engine: str
+    reader: Reader
     total: int
     file_digest: str
     pages: list[bytes | None] = field(default_factory=list)
@@ -43,26 +41,33 @@ class _Progress:
         return any(self.pages)
 
 
-async def read_pdf(pool: WorkerPool, fd: int, limits: Limits) -> Extracted:
-    """The text of an open PDF. Time counts from when a worker is free.
+async def read_binary(pool: WorkerPool, fd: int, media_type: str, limits: Limits) -> Extracted:
+    """Return the text of an open file of a format that has readers. Time counts from when a worker is free.
 
     Raises:
-        Unreadable: there is no text in it, or none could be had within the limits.
+        Unreadable: there is no text in it, none could be had within the limits, or no reader is installed.
     """
+    document_format = format_of(media_type)
+    if not any(reader.installed for reader in document_format.readers):
+        raise Unreadable(NOT_INSTALLED)
     async with pool.slot() as slot:
-        extraction = _PdfExtraction(slot, fd, limits)
+        extraction = _Extraction(slot, fd, document_format, media_type, limits)
         await extraction.run()
     # Joining is cheap for a paper and not for the largest text that is allowed, hence the thread.
     return await asyncio.to_thread(extraction.result)
 
 
-class _PdfExtraction:
-    def __init__(self, slot: Slot, fd: int, limits: Limits) -> None:
+class _Extraction:
+    def __init__(self, slot: Slot, fd: int, document_format: Format, media_type: str, limits: Limits) -> None:
         self._slot = slot
         self._fd = fd
+        self._format = document_format
+        self._media_type = media_type
+        self._reasons = _REASONS | {document_format.mismatch}
         self._limits = limits
         self._progress: _Progress | None = None
         self._reason: str | None = None
+        self._reader_notes: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Read until the end, the limits, or the last restart."""
@@ -72,10 +77,10 @@ class _PdfExtraction:
             raise Unreadable(UNAVAILABLE) from error
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._limits.document_timeout_s
-        engines: tuple[str, ...] = ENGINES
+        readers = tuple(reader.name for reader in self._format.readers if reader.installed)
         for _ in range(1 + MAX_RESTARTS):
             try:
-                self._reason = await self._attempt(engines, deadline)
+                self._reason = await self._attempt(readers, deadline)
             except WorkerGone:
                 self._reason = UNAVAILABLE
                 continue
@@ -93,15 +98,16 @@ class _PdfExtraction:
                 self._progress.pages.append(None)
                 if len(self._progress.pages) >= self._wanted(self._progress):
                     return
-                engines = (self._progress.engine.partition(" ")[0],)
-            elif self._reason != TIMED_OUT and len(engines) > 1:
-                engines = engines[1:]
+                readers = (self._progress.reader.name,)
+            elif self._reason != TIMED_OUT and len(readers) > 1:
+                readers = readers[1:]
             else:
                 return
 
-    async def _attempt(self, engines: tuple[str, ...], deadline: float) -> str | None:
+    async def _attempt(self, readers: tuple[str, ...], deadline: float) -> str | None:
         job = _worker.Job(
-            engines=list(engines),
+            media_type=self._media_type,
+            readers=list(readers),
             first_page=len(self._progress.pages) + 1 if self._progress else 1,
             max_pages=self._limits.max_pages,
             max_text_bytes=self._limits.max_text_bytes,
@@ -116,6 +122,7 @@ class _PdfExtraction:
                         break
                     self._take(kind, payload)
             answer = json.loads(payload)
+            self._reader_notes = _checked_notes(answer["notes"])
             if answer["retire"]:
                 self._slot.kill()
         except (ValueError, KeyError, TypeError) as error:
@@ -124,7 +131,7 @@ class _PdfExtraction:
         except BaseException:
             self._slot.kill()
             raise
-        return answer["reason"] if answer["reason"] in _REASONS else None
+        return answer["reason"] if answer["reason"] in self._reasons else None
 
     def _wanted(self, progress: _Progress) -> int:
         return min(progress.total, self._limits.max_pages)
@@ -132,8 +139,9 @@ class _PdfExtraction:
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == _worker.START:
             header = json.loads(payload)
-            if self._progress is None or self._progress.engine != header["engine"]:
-                self._progress = _Progress(str(header["engine"]), int(header["pages"]), str(header["digest"]))
+            reader = self._format.reader(header["reader"])
+            if self._progress is None or self._progress.reader != reader:
+                self._progress = _Progress(reader, int(header["pages"]), str(header["digest"]))
             return
         if self._progress is None or len(self._progress.pages) >= self._wanted(self._progress):
             raise WorkerLost("it sent a page out of turn")
@@ -161,39 +169,49 @@ class _PdfExtraction:
             line += page.count(b"\n") + 1 if page else 0
         missing = tuple(number for number, page in enumerate(pages, start=1) if page is None)
         return Extracted(
-            engine=progress.engine,
+            engine=progress.reader.identity,
             file_digest=progress.file_digest,
             data=b"\n".join(filter(None, pages)),
-            page_starts=tuple(starts),
-            missing_pages=missing,
+            page_starts=tuple(starts) if self._format.part is not None else (),
+            missing_pages=missing if self._format.part is not None else (),
             notes=tuple(self._notes(progress, pages, missing)),
         )
 
     def _notes(
         self, progress: _Progress, pages: list[bytes | None], missing: tuple[int, ...]
     ) -> Iterator[str]:
+        part = self._format.part or "part"
         if missing:
-            yield f"{in_words(missing)} could not be read and {_are(missing)} missing"
+            yield f"{in_words(missing, part)} could not be read and {'are' if len(missing) > 1 else 'is'} missing"
         empty = tuple(number for number, page in enumerate(pages, start=1) if page == b"")
         if empty:
-            yield f"{in_words(empty)} {'have' if len(empty) > 1 else 'has'} no text (scanned or blank)"
+            yield f"{in_words(empty, part)} {'have' if len(empty) > 1 else 'has'} no text (scanned or blank)"
         if self._reason == TIMED_OUT:
             yield "reading took longer than is allowed and was stopped"
         if progress.cut:
-            yield f"the text was cut after {self._limits.max_text_bytes} bytes, on page {len(pages)} of {progress.total}"
+            where = f", on {part} {len(pages)} of {progress.total}" if progress.total > 1 else ""
+            yield f"the text was cut after {self._limits.max_text_bytes} bytes{where}"
         elif progress.total > len(pages):
-            yield f"only the first {len(pages)} of {progress.total} pages were read"
+            yield f"only the first {len(pages)} of {progress.total} {part}s were read"
+        yield from self._reader_notes
 
 
-def _are(pages: tuple[int, ...]) -> str:
-    return "are" if len(pages) > 1 else "is"
+def _checked_notes(notes: object) -> tuple[str, ...]:
+    """Return the notes of a worker, which may have been taken over: a few short sentences.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise TypeError("notes")
+    return tuple(note[:_MAX_NOTE_CHARS] for note in notes[:_MAX_NOTES])
 
 
-def in_words(pages: Sequence[int], most: int = 10) -> str:
-    """Page numbers for people, runs put together.
+def in_words(pages: Sequence[int], part: str = "page", most: int = 10) -> str:
+    """Return the numbers of pages, or of other parts, for people, runs put together.
 
-    >>> in_words((2, 4, 5, 6))
-    'pages 2, 4-6'
+    >>> in_words((2, 4, 5, 6), "slide")
+    'slides 2, 4-6'
     """
     runs: list[tuple[int, int]] = []
     for page in pages:
@@ -203,4 +221,4 @@ def in_words(pages: Sequence[int], most: int = 10) -> str:
             runs.append((page, page))
     words = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:most]]
     more = sum(last - first + 1 for first, last in runs[most:])
-    return f"page{'s' if len(pages) > 1 else ''} {', '.join(words)}{f' and {more} more' if more else ''}"
+    return f"{part}{'s' if len(pages) > 1 else ''} {', '.join(words)}{f' and {more} more' if more else ''}"
