@@ -35,8 +35,8 @@ from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
-from research_shared.sealing import request_state_security
 from research_shared.serving.identity import new_server
+from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from research_shared.commandline import RootOption, add_serve, load_settings
+from research_shared.serving.commandline import RootOption, add_serve, load_settings
 from research_shared.serving.version import VERSION
 
 if TYPE_CHECKING:

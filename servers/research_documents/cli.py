@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from research_shared.commandline import add_serve
+from research_shared.serving.commandline import add_serve
 from research_shared.serving.version import VERSION
 
 if TYPE_CHECKING:

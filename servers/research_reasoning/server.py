@@ -40,8 +40,8 @@ from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
 from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
-from research_shared.sealing import request_state_security
 from research_shared.serving.identity import TITLE, new_server
+from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
 from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimate_tokens

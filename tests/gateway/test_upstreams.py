@@ -221,7 +221,7 @@ async def test_a_client_that_leaves_does_not_cut_off_the_calls_of_others(mode: A
         behind.released.set()
     assert answers == ["waited", "on"]
     assert gateway.upstream._pool is not None
-    assert gateway.upstream._pool._client is None
+    assert gateway.upstream._pool.pool._client is None
 
 
 @ERAS

@@ -16,7 +16,7 @@ from mcp_types import LOG_LEVEL_META_KEY, Tool
 from research_reasoning import build_reasoning_server, create_server
 from research_shared.errors import ConfigurationError
 from research_shared.middleware.capabilities import SAMPLING_META_KEY, TellUpstreamSampling
-from research_shared.sealing import AUDIENCE, request_state_security
+from research_shared.serving.sealing import AUDIENCE, request_state_security
 from research_shared.telemetry import collecting
 from research_shared.tools.progress import ClientLog, Progress
 from support.carriers import connected, no_wait, served, settings

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, Self
 
 from research_gateway.audit.log.chain import Chain, Event
@@ -14,13 +13,14 @@ from research_gateway.audit.log.stream import Log, StreamLog
 from research_gateway.audit.log.writer import PendingRecord, TrailStatus, Writer, audit_logger
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import AuditUnavailable, ConfigurationError
+from research_shared.lifespan import SharedLifespan
 from research_shared.serving.version import VERSION
 from research_shared.settings import Settings
 
 _STDERR = 2
 
 
-class AuditTrail:
+class AuditTrail(SharedLifespan):
     """Writes audit events and confirms when they are written.
 
     An async context manager. Entries are counted, so servers can share a trail, and it can be reopened.
@@ -41,40 +41,21 @@ class AuditTrail:
         self._stream = stream
         self._writer: Writer | None = None
         self._last: TrailStatus | None = None
-        self._users = 0
         self._refused = 0
-        self._lock = asyncio.Lock()
 
     @classmethod
     def open(cls, settings: Settings | None = None, /, **options: Any) -> Self:
         """Create a trail from settings or from the fields of `AuditOptions`. Enter it to open the log."""
         return cls(AuditOptions.of(settings) if settings is not None else AuditOptions(**options))
 
-    async def __aenter__(self) -> Self:
-        if self._writer is None:
-            async with self._lock:
-                if self._writer is None:
-                    self._writer = await self._started()
-        self._users += 1
-        return self
+    async def _open(self) -> None:
+        self._writer = await self._started()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._users -= 1
-        if self._users:
-            return
-        async with self._lock:
-            writer = self._writer
-            # the trail may have been entered again while this waited for the lock
-            if not self._in_use and writer is not None:
-                self._writer = None
-                await asyncio.shield(asyncio.to_thread(writer.stop))
-                self._last = writer.status()
-
-    @property
-    def _in_use(self) -> bool:
-        return self._users > 0
+    async def _close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await asyncio.shield(asyncio.to_thread(writer.stop))
+            self._last = writer.status()
 
     @asynccontextmanager
     async def keep_open(self) -> AsyncIterator[None]:

@@ -70,7 +70,7 @@ class UpstreamProvider(ProxyProvider):
         """Poll the upstream while the gateway runs. Close its sessions when the gateway stops."""
         # Not a task group: a server's lifespan may exit in another task than it was entered in.
         watcher = asyncio.create_task(self.lists.watch()) if self._watch else None
-        async with self.upstream.keep_open():
+        async with self.upstream:
             try:
                 yield
             finally:

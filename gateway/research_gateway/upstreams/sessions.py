@@ -9,8 +9,7 @@
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +26,7 @@ from research_gateway.upstreams.client import UpstreamClient
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
 from research_gateway.upstreams.transport import PooledHttpTransport
+from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
 
 log = get_logger("research.upstreams")
@@ -80,9 +80,10 @@ class _Era:
     asked_at: float
 
 
-class Upstream:
+class Upstream(SharedLifespan):
     """An upstream server: its transport and its open sessions.
 
+    Idle sessions and connections stay open while a gateway has entered it; used ones end with their request then.
     `transport` is shared by all sessions, or a factory called for each session (stdio). `ours`: the server serves
     research documents and receives the scope of each request.
     """
@@ -108,7 +109,6 @@ class Upstream:
         self._idle: list[UpstreamClient] = []
         self._bound: dict[Any, UpstreamClient] = {}
         self._binding: WeakKeyDictionary[Any, anyio.Lock] = WeakKeyDictionary()
-        self._keep = True
         self.sessions_opened = 0
         self.on_change: Callable[[], None] = lambda: None
 
@@ -132,9 +132,9 @@ class Upstream:
             client = self._idle.pop()
             if client.alive:
                 break
-            await self._close(client)
+            await self._disconnect(client)
         else:
-            client = await self._open(None, "legacy" if discovered is None else "auto")
+            client = await self._connect(None, "legacy" if discovered is None else "auto")
         if discovered is not None:
             client.act_on_behalf_of(downstream, discovered)
         return client
@@ -146,7 +146,7 @@ class Upstream:
         """
         era = self._era
         if era is None or not self._holds(era):
-            client = await self._open(None, "auto")
+            client = await self._connect(None, "auto")
             self._era = era = _Era(client.session.discover_result, self._clock())
             await self._return_to_pool(client)
         return era.discovered
@@ -154,7 +154,7 @@ class Upstream:
     def _holds(self, era: _Era) -> bool:
         return era.discovered is not None or self._pool is None or self._clock() - era.asked_at < HANDSHAKE_S
 
-    async def _open(self, downstream: DownstreamRequest | None, mode: str) -> UpstreamClient:
+    async def _connect(self, downstream: DownstreamRequest | None, mode: str) -> UpstreamClient:
         client = self._new_client(downstream, mode)
         # The session outlives this request, so its receiving tasks must not inherit the request.
         token = current_downstream.set(None)
@@ -181,7 +181,7 @@ class Upstream:
                 return client
             if client is not None:
                 await self._unbind(connection, client)
-            client = await self._open(downstream, "legacy")
+            client = await self._connect(downstream, "legacy")
             self._bound[connection] = client
             connection.exit_stack.push_async_callback(self._unbind, connection, client)
             return client
@@ -189,7 +189,7 @@ class Upstream:
     async def _unbind(self, connection: Any, client: UpstreamClient) -> None:
         if self._bound.get(connection) is client:
             del self._bound[connection]
-        await self._close(client)
+        await self._disconnect(client)
 
     async def give_back(
         self, client: UpstreamClient, downstream: DownstreamRequest | None, error: BaseException | None
@@ -205,40 +205,29 @@ class Upstream:
         elif error is None:
             await self._return_to_pool(client)
         else:
-            await self._close(client)
+            await self._disconnect(client)
 
     async def _return_to_pool(self, client: UpstreamClient) -> None:
         """Put a stdio session back into the idle pool; close any other."""
-        if self._keep and self._pool is None and client.alive and len(self._idle) < MAX_IDLE_PROCESSES:
+        if self._in_use and self._pool is None and client.alive and len(self._idle) < MAX_IDLE_PROCESSES:
             self._idle.append(client)
         else:
-            await self._close(client)
+            await self._disconnect(client)
 
-    async def _close(self, client: UpstreamClient) -> None:
+    async def _disconnect(self, client: UpstreamClient) -> None:
         with anyio.CancelScope(shield=True):
             try:
                 await disconnect(client)
             except Exception as error:  # noqa: BLE001  (the request has reported the cause)
                 log.debug("closing a session failed", upstream=self.name, error=repr(error))
 
-    @asynccontextmanager
-    async def keep_open(self) -> AsyncIterator[None]:
-        """Keep idle sessions and connections open while the block runs.
-
-        On exit, idle ones close at once and used ones after their request: a server's lifespan ends with its first
-        in-process client, while others may still be served.
-        """
-        await self._set_keep(True)
-        try:
-            yield
-        finally:
-            await self._set_keep(False)
-
-    async def _set_keep(self, keep: bool) -> None:
-        self._keep = keep
-        if not keep:
-            idle, self._idle = self._idle, []
-            for client in idle:
-                await self._close(client)
+    async def _open(self) -> None:
         if self._pool is not None:
-            await self._pool.keep(keep)
+            await self._pool.pool.__aenter__()
+
+    async def _close(self) -> None:
+        idle, self._idle = self._idle, []
+        for client in idle:
+            await self._disconnect(client)
+        if self._pool is not None:
+            await self._pool.pool.__aexit__(None, None, None)

@@ -12,6 +12,7 @@ from fastmcp.mcp_config import MCPServerTypes
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
+from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
 
 log = get_logger("research.upstreams")
@@ -26,46 +27,61 @@ UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504, 529})
 """Statuses of proxies and of overloaded servers."""
 
 
+class _Connections(SharedLifespan):
+    """The HTTP connections to one upstream. They stay open while a session or a gateway uses them."""
+
+    def __init__(self, transport: StreamableHttpTransport) -> None:
+        self._auth = transport.auth
+        self._headers = transport.headers
+        self._client: httpx2.AsyncClient | None = None
+
+    @property
+    def client(self) -> httpx2.AsyncClient:
+        """Return the client of all users, a new one if it was closed behind their back."""
+        if self._client is None or self._client.is_closed:
+            self._client = self._new_client()
+        return self._client
+
+    async def _open(self) -> None:
+        """Do nothing: the client is made on first use."""
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with anyio.CancelScope(shield=True):
+                await client.aclose()
+
+    def _new_client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers=self._headers,
+            auth=self._auth,
+            follow_redirects=True,
+            timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            transport=_ReusingTransport(
+                # Each session before 2026-07-28 keeps a stream open: a connection limit would limit clients.
+                limits=httpx2.Limits(
+                    max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S
+                )
+            ),
+            event_hooks={"response": [_raise_if_unavailable]},
+        )
+
+
 class PooledHttpTransport(ClientTransport):
     """Streamable HTTP over one connection pool for all sessions of an upstream.
 
-    Credentials and headers of downstream clients are never forwarded.
+    Credentials and headers of downstream clients are never forwarded. Enter `pool` to keep idle connections open.
     """
 
     def __init__(self, transport: StreamableHttpTransport) -> None:
         self.url = transport.url
-        self._auth = transport.auth
-        self._headers = transport.headers
-        self._client: httpx2.AsyncClient | None = None
-        self._users = 0
-        self._keep = True
+        self.pool = _Connections(transport)
 
     @asynccontextmanager
     async def connections(self) -> AsyncIterator[httpx2.AsyncClient]:
         """Yield the shared HTTP client; it stays open while the block runs."""
-        self._users += 1
-        try:
-            yield self._shared()
-        finally:
-            self._users -= 1
-            await self._close_unused()
-
-    def _shared(self) -> httpx2.AsyncClient:
-        if self._client is None or self._client.is_closed:
-            self._client = httpx2.AsyncClient(
-                headers=self._headers,
-                auth=self._auth,
-                follow_redirects=True,
-                timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-                transport=_ReusingTransport(
-                    # Each session before 2026-07-28 keeps a stream open: a connection limit would limit clients.
-                    limits=httpx2.Limits(
-                        max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S
-                    )
-                ),
-                event_hooks={"response": [_raise_if_unavailable]},
-            )
-        return self._client
+        async with self.pool:
+            yield self.pool.client
 
     @asynccontextmanager
     async def connect_session(
@@ -79,17 +95,6 @@ class PooledHttpTransport(ClientTransport):
             options.session_class(read, write, **session_kwargs) as session,
         ):
             yield session
-
-    async def keep(self, keep: bool) -> None:
-        """Set whether idle connections are kept. Connections in use close after their request."""
-        self._keep = keep
-        await self._close_unused()
-
-    async def _close_unused(self) -> None:
-        if not self._keep and not self._users and self._client is not None:
-            client, self._client = self._client, None
-            with anyio.CancelScope(shield=True):
-                await client.aclose()
 
 
 class _RestRead(httpx2.AsyncByteStream):

@@ -5,7 +5,6 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from research_documents.search.executors import ThreadPools
@@ -30,6 +29,7 @@ from research_documents.search.request import (
 )
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import current_scope
+from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
@@ -51,7 +51,7 @@ MAX_SEARCH_BYTES: Final = 256 * 1024
 TEXT_BUDGET: Final = 1024 * 1024 * 1024
 
 
-class SearchEngine:
+class SearchEngine(SharedLifespan):
     """Searches the documents of a library; one instance serves all requests and scopes of a process.
 
     Entering the engine (once per user) starts indexing and watching the folder in the background. A search without
@@ -85,7 +85,6 @@ class SearchEngine:
         self._updater = IndexUpdater(library, self._catalog, store)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._users = 0
         self._complete = False
         self._pools = ThreadPools()
         freshness = FreshnessChecker(library)
@@ -112,20 +111,12 @@ class SearchEngine:
             text_budget=settings.cache_bytes,
         )
 
-    async def __aenter__(self) -> Self:
-        self._users += 1
-        if self._users == 1:
-            if self._watch:
-                self._watch_folders()
-            self._rescan()
-        return self
+    async def _open(self) -> None:
+        if self._watch:
+            self._watch_folders()
+        self._rescan()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._users -= 1
-        if self._users:
-            return
+    async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._watcher is not None:
@@ -198,7 +189,7 @@ class SearchEngine:
             deadline=time.monotonic() + self._deadline_s,
             on_progress=on_progress,
         )
-        if not self._users:
+        if not self._in_use:
             return await self._answer(request)
         # The lifespan of an in-process server ends with its first client, while others may still wait for an answer.
         async with self:

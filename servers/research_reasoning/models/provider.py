@@ -12,8 +12,8 @@ from research_reasoning.models import wire
 from research_reasoning.models.breaker import CircuitBreaker
 from research_reasoning.models.concurrent import Unavailable
 from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
+from research_shared.lifespan import SharedLifespan
 from research_shared.retry import retry_after
-from research_shared.serving.lifespan import SharedLifespan
 
 MAX_PROVIDER_RESPONSE_BYTES = 4 * 1024 * 1024
 """Larger responses are rejected."""
@@ -40,7 +40,7 @@ class Provider(SharedLifespan):
     _client: httpx.AsyncClient | None = field(default=None, init=False)
     _limiter: anyio.CapacityLimiter | None = field(default=None, init=False)
 
-    def _open(self) -> None:
+    async def _open(self) -> None:
         self._client = (self.new_client or self._default_client)()
 
     async def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""State of a call of several rounds. The client carries it, sealed (see `research_shared.sealing`)."""
+"""State of a call of several rounds. The client carries it, sealed (see `research_shared.serving.sealing`)."""
 
 import base64
 import binascii

@@ -16,6 +16,7 @@ from research_shared.access.roots import OpenDocument, RootsPolicy, identity_of
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentUnreadable, ResearchError
 from research_shared.formats import TOO_LARGE, format_of, media_type_of
+from research_shared.lifespan import SharedLifespan
 from research_shared.reading.cache import Key, TextCache
 from research_shared.reading.extraction import (
     Extracted,
@@ -28,7 +29,6 @@ from research_shared.reading.extraction import (
 from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, UNAVAILABLE
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
-from research_shared.serving.lifespan import SharedLifespan
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -95,7 +95,7 @@ class Library(SharedLifespan):
         """A library over the operator's roots, within the operator's limits."""
         return cls(RootsPolicy.from_settings(settings), Limits.from_settings(settings))
 
-    def _open(self) -> None:
+    async def _open(self) -> None:
         """Do nothing: worker processes start on first use."""
 
     async def _close(self) -> None:

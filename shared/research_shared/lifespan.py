@@ -1,0 +1,64 @@
+"""Lifespan of a resource that several servers of one process share."""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+
+class SharedLifespan(ABC):
+    """Async context manager that counts its users: the first to enter opens the resource, the last to leave closes it.
+
+    With an in-process client, a server's lifespan ends with the first client, while calls of others may still run. Such a
+    call enters the resource itself. Who enters while it is being opened or closed waits for that, so that no user sees it
+    half open.
+
+        class Connections(SharedLifespan):
+            async def _open(self) -> None:
+                self.client = httpx.AsyncClient()
+
+            async def _close(self) -> None:
+                await self.client.aclose()
+    """
+
+    _users = 0
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """Acquire the resource. When this fails or is cancelled, nothing may be left open: the next user tries again."""
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Release the resource. It may be opened again later."""
+
+    @property
+    def _in_use(self) -> bool:
+        return self._users > 0
+
+    @cached_property
+    def _changing(self) -> anyio.Lock:
+        return anyio.Lock(fast_acquire=True)
+
+    async def __aenter__(self) -> Self:
+        """Open the resource for the first user."""
+        if self._in_use:
+            self._users += 1
+            return self
+        async with self._changing:
+            if not self._in_use:  # another user may have opened it meanwhile
+                await self._open()
+            self._users += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the resource after the last user."""
+        self._users -= 1
+        if self._in_use:
+            return
+        async with self._changing:
+            if not self._in_use:  # it may have been entered again meanwhile
+                await self._close()
