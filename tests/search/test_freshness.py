@@ -13,7 +13,8 @@ import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index import updater as updater_module
+from research_documents.search.index import diff as diff_module
+from research_documents.search.index import writer as writer_module
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
@@ -263,7 +264,7 @@ async def test_what_could_not_be_read_is_tried_again_later(
     engine = engine_of(tmp_path, library=library)
     assert (await engine.search("honest")).unreadable == (("a.md", "overloaded"),)
     library.busy = False
-    monkeypatch.setattr(updater_module, "RETRY_UNREADABLE_S", -1.0)
+    monkeypatch.setattr(diff_module, "RETRY_UNREADABLE_S", -1.0)
     assert documents(await engine.search("honest")) == ["a.md"]
 
 
@@ -390,8 +391,8 @@ async def test_memory_is_given_back_once_after_much_was_indexed(
         trim_memory()
         given.append(engine.stats.text_bytes)
 
-    monkeypatch.setattr(updater_module, "trim_memory", give)
-    monkeypatch.setattr(updater_module, "TRIM_EVERY_BYTES", 20)
+    monkeypatch.setattr(writer_module, "trim_memory", give)
+    monkeypatch.setattr(writer_module, "TRIM_EVERY_BYTES", 20)
     (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
     await engine.search("honest")
     (tmp_path / "b.md").write_text("more honest words", encoding="utf-8")

@@ -11,8 +11,9 @@ from fastmcp import Client
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search import engine as engine_module
+from research_documents.search.index import diff as diff_module
 from research_documents.search.index import reader as reading_module
-from research_documents.search.index import updater as updater_module
+from research_documents.search.index import writer as writer_module
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import reading_order
 from research_documents.search.keyword.search import KeywordSearch
@@ -110,7 +111,7 @@ def _one_by_one(monkeypatch: pytest.MonkeyPatch, old_files: None) -> None:
     """Documents are read one by one, and a waiting search looks often how far that is."""
     monkeypatch.setattr(reading_module, "READ_TOGETHER", 1)
     monkeypatch.setattr(engine_module, "PROGRESS_EVERY_S", 0.005)
-    monkeypatch.setattr(updater_module, "FIRST_COMMIT_S", 0.05)
+    monkeypatch.setattr(writer_module, "FIRST_COMMIT_S", 0.05)
 
 
 @pytest.mark.parametrize("really", [True, False])
@@ -366,7 +367,7 @@ async def test_a_document_that_gives_no_text_is_not_missed_while_it_is_tried_aga
     async with entered(engine, really=True):
         await until(lambda: engine.stats.unreadable == 1 and engine.indexing is None)
         library.let_go.clear()
-        monkeypatch.setattr(updater_module, "RETRY_UNREADABLE_S", -1.0)
+        monkeypatch.setattr(diff_module, "RETRY_UNREADABLE_S", -1.0)
         asked = len(library.asked)
         outcome = await engine.search("honest")
         await until(lambda: len(library.asked) > asked)

@@ -3,66 +3,36 @@
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
-from research_documents.search.index.backlog import PendingKind, PendingPath
-from research_documents.search.index.catalog import Catalog, CatalogEntry
+from research_documents.search.index.catalog import Catalog
+from research_documents.search.index.diff import ListingDiff, diff_listing
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest, reading_order
+from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest
 from research_documents.search.index.store import Store
+from research_documents.search.index.writer import IndexWriter
 from research_shared.access.scope import EVERYTHING
-from research_shared.documents import DocumentInfo, Identity
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
-from research_shared.reading.library import SETTLED_NS, Library
-from research_shared.serving.memory import trim_memory
+from research_shared.reading.library import Library
 
 log = get_logger("research.search")
-StepResult = TypeVar("StepResult")
 
-FIRST_COMMIT_S: Final = 0.3
-COMMIT_EVERY_S: Final = 2.0
 MAX_REFRESH_PATHS: Final = 256
-RETRY_UNREADABLE_S: Final = 60.0
-TRIM_EVERY_BYTES: Final = 16 * 1024 * 1024
-"""Memory is trimmed when the updater is idle and at least so many bytes were indexed."""
-
-
-@dataclass(slots=True)
-class _Large:
-    """A document that is indexed slice by slice; `slices` yields the number of passages of each slice."""
-
-    reading: ReadResult
-    slices: Iterator[int]
-    passages: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ListingDiff:
-    """How a listing differs from the catalog.
-
-    `queue` holds what must be read, in order; `in_progress` what is already being read in the listed version; `gone` the
-    paths that no longer exist. `waiting` covers all three.
-    """
-
-    queue: dict[str, DocumentInfo]
-    in_progress: dict[str, DocumentInfo]
-    waiting: dict[str, PendingPath]
-    gone: list[str]
 
 
 class IndexUpdater:
-    """Updates catalog and index from one worker task, which lives only while there is work. Nothing else writes to them."""
+    """Decides what is read and written next: one worker task, which lives only while there is work.
+
+    `scan`, `catch_up` and `refresh_now` ask for an update and return a future. `Readers` read, `IndexWriter` writes.
+    """
 
     def __init__(self, library: Library, catalog: Catalog, store: Store) -> None:
-        self.index: PassageIndex | None = None
         self._library = library
         self._catalog = catalog
-        self._store = store
+        self._writer = IndexWriter(catalog, store)
         self._worker: asyncio.Task[None] | None = None
         self._work_available = asyncio.Event()
         self._scans: list[asyncio.Future[None]] = []
@@ -71,14 +41,11 @@ class IndexUpdater:
         self._refreshes: list[RefreshRequest] = []
         self._refreshing: list[RefreshRequest] = []
         self._readers = Readers(library, catalog, self._work_available)
-        self._removed: dict[str, int] = {}
-        self._outdated: list[int] = []
-        self._large: _Large | None = None
-        self._abandoned: list[int] = []
-        self._uncommitted = 0
-        self._indexed_bytes = 0
-        self._commit_at = 0.0
-        self._thread: ThreadPoolExecutor | None = None
+
+    @property
+    def index(self) -> PassageIndex | None:
+        """Return the index, or None before it was opened."""
+        return self._writer.index
 
     @property
     def progress(self) -> tuple[int, int] | None:
@@ -134,26 +101,8 @@ class IndexUpdater:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        if (index := self.index) is not None:
-            await self._in_thread(lambda: self._close(index))
-        self.index = None
+        await self._writer.close()
         self._catalog.clear()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.shutdown)
-            self._thread = None
-
-    def _close(self, index: PassageIndex) -> None:
-        self._drop_abandoned(index)
-        if self._uncommitted:
-            self._uncommitted = 0
-            self._store.commit(index)
-        self._store.close(index)
-
-    def _drop_abandoned(self, index: PassageIndex) -> None:
-        """Remove documents whose indexing was cut off."""
-        while self._abandoned:
-            index.remove(self._abandoned.pop())
-            self._uncommitted += 1
 
     def _wake(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
@@ -171,20 +120,15 @@ class IndexUpdater:
         self._work_available = asyncio.Event()
         self._scans, self._listing, self._listed = [], None, {}
         self._refreshes, self._refreshing = [], []
-        if self._large is not None:
-            self._abandoned.append(self._large.reading.id)
-            self._large = None
+        self._writer.abandon_large()
         self._readers = Readers(self._library, self._catalog, self._work_available, self._readers.kept)
 
     async def _work(self) -> None:
         try:
-            index = self.index
-            if index is None:
-                index = self.index = await self._in_thread(self._open)
-            if self._abandoned:
-                await self._in_thread(lambda: self._drop_abandoned(index))
+            if (kept := await self._writer.open()) is not None:
+                self._readers.kept = kept
             async with asyncio.TaskGroup() as tasks:
-                while await self._step(index, tasks):
+                while await self._step(tasks):
                     pass
         except BaseException as error:
             refreshes = [*self._refreshes, *self._refreshing]
@@ -201,7 +145,7 @@ class IndexUpdater:
             if not isinstance(cause, ResearchError):
                 log.exception("updating the search index failed", exc_info=cause)
 
-    async def _step(self, index: PassageIndex, tasks: asyncio.TaskGroup) -> bool:
+    async def _step(self, tasks: asyncio.TaskGroup) -> bool:
         """Do the next unit of work; return whether there may be more."""
         self._work_available.clear()
         while self._refreshes:
@@ -215,26 +159,29 @@ class IndexUpdater:
             tasks.create_task(self._list())
         self._readers.start(tasks)
         if batch := self._readers.batch():
-            await self._apply(index, batch)
-        elif self._uncommitted and (self._commit_is_due or not self._expects_results):
-            await self._commit(index, [])
-        elif self._large is not None:
-            await self._index_slice(index, self._large)
+            await self._writer.apply(batch)
+            await self._after_writing(batch)
+        elif self._writer.uncommitted and (self._writer.commit_is_due or not self._expects_results):
+            await self._commit([])
+        elif self._writer.has_large:
+            if (complete := await self._writer.index_slice()) is not None:
+                await self._after_writing([complete])
         elif (reading := self._readers.large()) is not None:
-            await self._begin_large(index, reading)
+            if not await self._writer.begin_large(reading):
+                await self._after_writing([reading])
         elif self._expects_results:
             await self._wait_for_work()
         else:
-            return await self._finish(index)
+            return await self._finish()
         return True
 
-    async def _finish(self, index: PassageIndex) -> bool:
+    async def _finish(self) -> bool:
         """Run the idle work; return whether new work arrived meanwhile."""
-        await self._in_thread(lambda: self._on_idle(index))
+        await self._writer.on_idle()
         if self._scans or self._refreshes:
             return True
         self._readers.kept = {}
-        self._removed.clear()
+        self._writer.forget_removed()
         self._resolve_listed()
         return bool(self._scans or self._refreshes)
 
@@ -243,48 +190,28 @@ class IndexUpdater:
         """Return whether reads or a listing in progress will give more to index."""
         return self._readers.busy or self._listing is not None
 
-    @property
-    def _commit_is_due(self) -> bool:
-        return time.monotonic() > self._commit_at
-
     async def _wait_for_work(self) -> None:
         """Wait for a result, at most until the next commit is due."""
-        timeout = max(self._commit_at - time.monotonic(), 0) if self._uncommitted else None
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(self._writer.commit_due_in):
                 await self._work_available.wait()
-
-    def _on_idle(self, index: PassageIndex) -> None:
-        self._store.on_idle(index)
-        if self._indexed_bytes >= TRIM_EVERY_BYTES:
-            self._indexed_bytes = 0
-            trim_memory()
-
-    def _open(self) -> PassageIndex:
-        opened = self._store.open()
-        self._readers.kept = opened.texts
-        for entry in opened.indexed:
-            self._catalog.put(entry)
-            self._catalog.reserve_ids(entry.id)
-        return opened.index
 
     async def _list(self) -> None:
         """List the folder and queue what is new in it, in reading order."""
         number = self._catalog.new_id()
         infos = await self._library.documents("*")
         known, in_progress = dict(self._catalog.entries), dict(self._readers.in_progress)
-        diff = await asyncio.to_thread(lambda: _diff_listing(infos, known, in_progress, number))
+        diff = await asyncio.to_thread(lambda: diff_listing(infos, known, in_progress, number))
         self._drop_already_read(diff, number)
         self._readers.queue = diff.queue
         self._readers.results += [ReadResult(id=number, path=path) for path in diff.gone]
         self._catalog.backlog.found(number, diff.waiting)
-        if not self._uncommitted:
-            self._commit_at = time.monotonic() + FIRST_COMMIT_S
+        self._writer.expect_changes()
         self._listed |= dict.fromkeys(self._listing or (), number)
         self._listing = None
         self._work_available.set()
 
-    def _drop_already_read(self, diff: _ListingDiff, number: int) -> None:
+    def _drop_already_read(self, diff: ListingDiff, number: int) -> None:
         """Drop from `diff` what entered the catalog while the listing was compared with it."""
         entries, in_progress = self._catalog.entries, self._readers.in_progress
         for path in diff.queue.keys() & entries.keys():
@@ -300,106 +227,16 @@ class IndexUpdater:
                 diff.queue[path] = info
                 diff.waiting[path] = diff.waiting[path]._replace(latest=number)
 
-    def _is_needed(self, reading: ReadResult) -> bool:
-        """Return whether a result is the latest of its path and has a text that is not indexed."""
-        known = _digest_of(self._catalog.entries.get(reading.path))
-        return bool(self._latest([reading])) and reading.text is not None and reading.text.digest != known
-
-    async def _begin_large(self, index: PassageIndex, reading: ReadResult) -> None:
-        """Start indexing a large document slice by slice, unless its text is indexed already."""
-        if reading.text is not None and self._is_needed(reading):
-            self._large = _Large(reading, index.adding(reading.id, reading.text))
-        else:
-            await self._apply(index, [reading])
-
-    async def _index_slice(self, index: PassageIndex, large: _Large) -> None:
-        """Index the next slice; after the last one the document enters the catalog."""
-        needed = self._is_needed(large.reading)
-
-        def work() -> bool:
-            if not needed:
-                index.remove(large.reading.id)
-                return False
-            added = next(large.slices, None)
-            large.passages += added or 0
-            return added is not None
-
-        if not await self._in_thread(work):
-            await self._apply(index, [large.reading])
-            self._large = None
-
-    async def _apply(self, index: PassageIndex, batch: list[ReadResult]) -> None:
-        """Apply a batch of read results to the catalog and the index."""
-        current = self._catalog.entries
-        fresh = self._latest(batch)
-        renewed = [r for r in fresh if r.text and r.text.digest == _digest_of(current.get(r.path))]
-        again = [
-            replace(current[r.path], info=r.info, mtime_reliable=r.mtime_reliable, checked=r.id)
-            for r in renewed
-            if r.info
-        ]
-        unchanged = {r.id for r in renewed}
-        changed = [r for r in fresh if r.id not in unchanged]
-        outdated = [current[r.path].id for r in changed if r.path in current]
-
-        def write() -> list[CatalogEntry]:
-            for number in outdated:
-                index.remove(number)
-            entries = [self._entry(r, r.info, index) for r in changed if r.info]
-            self._store.save([*entries, *again], [r.path for r in changed])
-            return entries
-
-        self._uncommitted += len(batch)
-        entries: list[CatalogEntry] = await self._in_thread(write)
-        for result in changed:
-            self._catalog.remove(result.path)
-            if result.info is None:
-                self._removed[result.path] = result.id
-        for entry in [*entries, *again]:
-            self._catalog.put(entry)
-        self._outdated += outdated
+    async def _after_writing(self, batch: Sequence[ReadResult]) -> None:
+        """Commit what callers wait for, or what has waited long enough."""
         for result in batch:
             self._readers.in_progress.pop(result.path, None)
-            self._catalog.backlog.read(result.path, result.id, has_text=result.text is not None)
-        urgent = [(r.request, r.path) for r in batch if r.request]
-        if urgent or self._commit_is_due:
-            await self._commit(index, urgent)
+        urgent = [(result.request, result.path) for result in batch if result.request]
+        if urgent or self._writer.commit_is_due:
+            await self._commit(urgent)
 
-    def _latest(self, batch: list[ReadResult]) -> list[ReadResult]:
-        """Return the results that are newer than what is known of their path."""
-        latest = {
-            path: entry.id for path in (r.path for r in batch) if (entry := self._catalog.entries.get(path))
-        }
-        for result in batch:
-            newest = max(latest.get(result.path, 0), self._removed.get(result.path, 0), result.id)
-            latest[result.path] = newest
-        return [r for r in batch if latest[r.path] == r.id]
-
-    def _entry(self, result: ReadResult, info: DocumentInfo, index: PassageIndex) -> CatalogEntry:
-        text = result.text
-        if text is None:
-            return CatalogEntry(
-                id=result.id,
-                info=info,
-                reason=result.reason,
-                mtime_reliable=result.mtime_reliable,
-                read_at=time.monotonic(),
-            )
-        self._indexed_bytes += len(text.data)
-        if (large := self._large) is not None and large.reading is result:
-            passages = large.passages
-        else:
-            passages = index.add(result.id, text)
-        return CatalogEntry.of(result.id, info, text, passages, mtime_reliable=result.mtime_reliable)
-
-    async def _commit(self, index: PassageIndex, urgent: list[tuple[RefreshRequest, str]]) -> None:
-        if self._uncommitted:
-            outdated, self._outdated = self._outdated, []
-            await self._in_thread(lambda: self._store.commit(index))
-            self._uncommitted = 0
-            self._catalog.forget(outdated)
-            self._catalog.backlog.committed()
-        self._commit_at = time.monotonic() + COMMIT_EVERY_S
+    async def _commit(self, urgent: Sequence[tuple[RefreshRequest, str]]) -> None:
+        await self._writer.commit()
         self._resolve_listed()
         for request, path in urgent:
             request.paths.discard(path)
@@ -413,60 +250,6 @@ class IndexUpdater:
         for future in ready:
             del self._listed[future]
         _resolve(ready)
-
-    async def _in_thread(self, function: Callable[[], StepResult]) -> StepResult:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-
-
-def _diff_listing(
-    infos: list[DocumentInfo],
-    known: Mapping[str, CatalogEntry],
-    in_progress: Mapping[str, tuple[Identity, int]],
-    number: int,
-) -> _ListingDiff:
-    """Compare a listing with the catalog."""
-    now = time.monotonic()
-    unread = [info for info in infos if _needs_reading(known.get(info.path), info, now)]
-    unread.sort(key=reading_order)
-    being_read = {info.path: info for info in unread if _is_being_read(info, in_progress.get(info.path))}
-    present = {info.path for info in infos}
-    gone = [path for path in known if path not in present]
-    waiting = {
-        info.path: PendingPath(
-            number, 0 if info.path in being_read else number, now, _kind(known.get(info.path), info)
-        )
-        for info in unread
-    }
-    waiting |= {path: PendingPath(number, number, now, "uncounted") for path in gone}
-    queue = {info.path: info for info in unread if info.path not in being_read}
-    return _ListingDiff(queue=queue, in_progress=being_read, waiting=waiting, gone=gone)
-
-
-def _is_being_read(info: DocumentInfo, read: tuple[Identity, int] | None) -> bool:
-    """Return whether a read in progress is of the listed version, and the file old enough for its mtime to be reliable."""
-    if read is None:
-        return False
-    identity, started_ns = read
-    return identity == info.identity and started_ns - identity.ctime_ns > SETTLED_NS
-
-
-def _kind(entry: CatalogEntry | None, info: DocumentInfo) -> PendingKind:
-    if entry is None:
-        return "new"
-    tried_again = entry.reason and entry.info.identity.same_file(info.identity)
-    return "uncounted" if tried_again else "changed"
-
-
-def _needs_reading(entry: CatalogEntry | None, info: DocumentInfo, now: float) -> bool:
-    if entry is None or not entry.mtime_reliable or not entry.info.identity.same_file(info.identity):
-        return True
-    return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
-
-
-def _digest_of(entry: CatalogEntry | None) -> str | None:
-    return entry.digest if entry is not None else None
 
 
 def _resolve(futures: Iterable["asyncio.Future[None]"]) -> None:

@@ -1,0 +1,252 @@
+"""Writes what was read to the catalog and the index, in batches, and makes it visible with commits."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from research_documents.search.index.catalog import Catalog, CatalogEntry
+from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.index.reader import ReadResult
+from research_documents.search.index.store import Store
+from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.serving.memory import trim_memory
+
+StepResult = TypeVar("StepResult")
+
+FIRST_COMMIT_S: Final = 0.3
+COMMIT_EVERY_S: Final = 2.0
+TRIM_EVERY_BYTES: Final = 16 * 1024 * 1024
+"""Memory is trimmed when the writer is idle and at least so many bytes were indexed."""
+
+
+@dataclass(slots=True)
+class _Large:
+    """A document that is indexed slice by slice; `slices` yields the number of passages of each slice."""
+
+    reading: ReadResult
+    slices: Iterator[int]
+    passages: int = 0
+
+
+class IndexWriter:
+    """Writes to catalog and index. One task calls it; the work on the index runs in one thread of its own.
+
+    `index` is None until `open`. `uncommitted` counts the changes that the next commit makes visible.
+    """
+
+    def __init__(self, catalog: Catalog, store: Store) -> None:
+        self.index: PassageIndex | None = None
+        self.uncommitted = 0
+        self._catalog = catalog
+        self._store = store
+        self._removed: dict[str, int] = {}
+        self._outdated: list[int] = []
+        self._large: _Large | None = None
+        self._abandoned: list[int] = []
+        self._indexed_bytes = 0
+        self._commit_at = 0.0
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def open(self) -> dict[str, tuple[DocumentInfo, DocumentText]] | None:
+        """Open the stored index; return the texts that an earlier process kept. Return None if it is open already."""
+        kept = None
+        if self.index is None:
+            self.index, kept = await self._in_thread(self._opened)
+        if self._abandoned:
+            await self._in_thread(self._drop_abandoned)
+        return kept
+
+    def _opened(self) -> tuple[PassageIndex, dict[str, tuple[DocumentInfo, DocumentText]]]:
+        opened = self._store.open()
+        for entry in opened.indexed:
+            self._catalog.put(entry)
+            self._catalog.reserve_ids(entry.id)
+        return opened.index, opened.texts
+
+    async def close(self) -> None:
+        """Save what is indexed so far."""
+        if self.index is not None:
+            await self._in_thread(self._save)
+        self.index = None
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown)
+            self._thread = None
+
+    def _save(self) -> None:
+        self._drop_abandoned()
+        if self.uncommitted:
+            self.uncommitted = 0
+            self._store.commit(self._open_index)
+        self._store.close(self._open_index)
+
+    def abandon_large(self) -> None:
+        """Give up a document that is being indexed slice by slice. What is there of it is removed by the next `open`."""
+        if self._large is not None:
+            self._abandoned.append(self._large.reading.id)
+            self._large = None
+
+    def _drop_abandoned(self) -> None:
+        """Remove documents whose indexing was cut off."""
+        while self._abandoned:
+            self._open_index.remove(self._abandoned.pop())
+            self.uncommitted += 1
+
+    @property
+    def _open_index(self) -> PassageIndex:
+        assert self.index is not None  # noqa: S101  (`open` was called)
+        return self.index
+
+    # Commits
+
+    @property
+    def commit_is_due(self) -> bool:
+        """Return whether changes have waited long enough."""
+        return time.monotonic() > self._commit_at
+
+    @property
+    def commit_due_in(self) -> float | None:
+        """Return the seconds until a commit is due, or None if nothing waits for one."""
+        return max(self._commit_at - time.monotonic(), 0) if self.uncommitted else None
+
+    def expect_changes(self) -> None:
+        """Make the first commit of the changes to come due soon."""
+        if not self.uncommitted:
+            self._commit_at = time.monotonic() + FIRST_COMMIT_S
+
+    async def commit(self) -> None:
+        """Make all changes visible to searches."""
+        if self.uncommitted:
+            outdated, self._outdated = self._outdated, []
+            await self._in_thread(lambda: self._store.commit(self._open_index))
+            self.uncommitted = 0
+            self._catalog.forget(outdated)
+            self._catalog.backlog.committed()
+        self._commit_at = time.monotonic() + COMMIT_EVERY_S
+
+    async def on_idle(self) -> None:
+        """Let the store tidy up, and trim memory after much was indexed."""
+        await self._in_thread(self._tidy)
+
+    def _tidy(self) -> None:
+        self._store.on_idle(self._open_index)
+        if self._indexed_bytes >= TRIM_EVERY_BYTES:
+            self._indexed_bytes = 0
+            trim_memory()
+
+    # Changes
+
+    def forget_removed(self) -> None:
+        """Forget which paths were removed: no read of an older version is in progress."""
+        self._removed.clear()
+
+    async def apply(self, batch: Sequence[ReadResult]) -> None:
+        """Apply a batch of read results to the catalog and the index."""
+        current = self._catalog.entries
+        fresh = self._latest(batch)
+        renewed = [r for r in fresh if r.text and r.text.digest == _digest_of(current.get(r.path))]
+        again = [
+            replace(current[r.path], info=r.info, mtime_reliable=r.mtime_reliable, checked=r.id)
+            for r in renewed
+            if r.info
+        ]
+        unchanged = {r.id for r in renewed}
+        changed = [r for r in fresh if r.id not in unchanged]
+        outdated = [current[r.path].id for r in changed if r.path in current]
+
+        def write() -> list[CatalogEntry]:
+            for number in outdated:
+                self._open_index.remove(number)
+            entries = [self._entry(r, r.info) for r in changed if r.info]
+            self._store.save([*entries, *again], [r.path for r in changed])
+            return entries
+
+        self.uncommitted += len(batch)
+        entries = await self._in_thread(write)
+        for result in changed:
+            self._catalog.remove(result.path)
+            if result.info is None:
+                self._removed[result.path] = result.id
+        for entry in [*entries, *again]:
+            self._catalog.put(entry)
+        self._outdated += outdated
+        for result in batch:
+            self._catalog.backlog.read(result.path, result.id, has_text=result.text is not None)
+
+    def _latest(self, batch: Sequence[ReadResult]) -> list[ReadResult]:
+        """Return the results that are newer than what is known of their path."""
+        latest = {
+            path: entry.id for path in (r.path for r in batch) if (entry := self._catalog.entries.get(path))
+        }
+        for result in batch:
+            newest = max(latest.get(result.path, 0), self._removed.get(result.path, 0), result.id)
+            latest[result.path] = newest
+        return [r for r in batch if latest[r.path] == r.id]
+
+    def _entry(self, result: ReadResult, info: DocumentInfo) -> CatalogEntry:
+        text = result.text
+        if text is None:
+            return CatalogEntry(
+                id=result.id,
+                info=info,
+                reason=result.reason,
+                mtime_reliable=result.mtime_reliable,
+                read_at=time.monotonic(),
+            )
+        self._indexed_bytes += len(text.data)
+        if (large := self._large) is not None and large.reading is result:
+            passages = large.passages
+        else:
+            passages = self._open_index.add(result.id, text)
+        return CatalogEntry.of(result.id, info, text, passages, mtime_reliable=result.mtime_reliable)
+
+    # Large documents
+
+    @property
+    def has_large(self) -> bool:
+        """Return whether a large document is being indexed."""
+        return self._large is not None
+
+    async def begin_large(self, reading: ReadResult) -> bool:
+        """Start indexing a large document slice by slice. Apply it at once and return False if its text is not needed."""
+        if reading.text is not None and self._is_needed(reading):
+            self._large = _Large(reading, self._open_index.adding(reading.id, reading.text))
+            return True
+        await self.apply([reading])
+        return False
+
+    async def index_slice(self) -> ReadResult | None:
+        """Index the next slice of the large document. Return its result once it is complete and in the catalog."""
+        large = self._large
+        assert large is not None  # noqa: S101  (`has_large`)
+        needed = self._is_needed(large.reading)
+
+        def work() -> bool:
+            if not needed:
+                self._open_index.remove(large.reading.id)
+                return False
+            added = next(large.slices, None)
+            large.passages += added or 0
+            return added is not None
+
+        if await self._in_thread(work):
+            return None
+        await self.apply([large.reading])
+        self._large = None
+        return large.reading
+
+    def _is_needed(self, reading: ReadResult) -> bool:
+        """Return whether a result is the latest of its path and has a text that is not indexed."""
+        known = _digest_of(self._catalog.entries.get(reading.path))
+        return bool(self._latest([reading])) and reading.text is not None and reading.text.digest != known
+
+    async def _in_thread(self, function: Callable[[], StepResult]) -> StepResult:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+def _digest_of(entry: CatalogEntry | None) -> str | None:
+    return entry.digest if entry is not None else None
