@@ -1,0 +1,194 @@
+"""The way to a file: every path is resolved beneath a root that was opened for that one operation.
+
+What is read is what was opened: nothing is checked first and opened later.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from research_shared.access import beneath
+from research_shared.access.names import actual, shown
+from research_shared.access.resolved import ResolvedRoot, resolve_roots
+from research_shared.access.scope import current_scope
+from research_shared.documents import DocumentInfo, Identity
+from research_shared.errors import (
+    ConfigurationError,
+    DocumentNotFound,
+    DocumentUnreadable,
+    Overloaded,
+    RootUnavailable,
+)
+from research_shared.formats import media_type_of
+from research_shared.root import Root
+
+_NO_NAMES = frozenset({b"", b".", b".."})
+_BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDocument:
+    """A regular file, open for reading. The caller closes `fd`."""
+
+    info: DocumentInfo
+    fd: int
+
+
+class Door:
+    """Opens roots, directories and documents beneath them, and nothing else. Raises what `RootsPolicy` raises."""
+
+    def __init__(self, roots: Sequence[Root], *, include_hidden: bool, openat2: bool) -> None:
+        self.resolved = resolve_roots(roots)
+        self.include_hidden = include_hidden
+        self._openat2 = openat2
+        for resolved in self.resolved:
+            try:
+                os.close(self.open_root(resolved))
+            except RootUnavailable as error:
+                raise ConfigurationError(
+                    f"the research folder {resolved.root.directory} cannot be read"
+                ) from error
+
+    def open(self, path: str) -> OpenDocument:
+        """Open the document with this public path."""
+        resolved, parts = self.locate(path)
+        media_type = media_type_of(path)
+        if media_type is None or not current_scope().admits(path):
+            raise _not_found()
+        root_fd = self.open_root(resolved)
+        try:
+            fd = self.open_beneath(resolved, root_fd, parts, beneath.FILE)
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                os.close(fd)
+                raise _not_found()
+        except OSError as error:
+            raise self._explained(error, resolved, root_fd, parts, path) from error
+        finally:
+            os.close(root_fd)
+        return OpenDocument(DocumentInfo(path, resolved.root.name, media_type, identity_of(status)), fd)
+
+    def stat(self, path: str) -> DocumentInfo:
+        """Return the current metadata of the document with this public path."""
+        document = self.open(path)
+        os.close(document.fd)
+        return document.info
+
+    def locate(self, path: str) -> tuple[ResolvedRoot, tuple[bytes, ...]]:
+        """Return the root of a public path and the names that lead from there to the document."""
+        raw = actual(path)
+        if raw is None:
+            raise _not_found()
+        parts = tuple(raw.split(b"/"))
+        resolved: ResolvedRoot | None = self.resolved[0]
+        if len(self.resolved) > 1:
+            resolved = next((p for p in self.resolved if p.root.name.encode() == parts[0]), None)
+            parts = parts[1:]
+        if resolved is None or not parts or not _NO_NAMES.isdisjoint(parts):
+            raise _not_found()
+        if not all(self.admits(resolved, parts[: end + 1]) for end in range(len(parts))):
+            raise _not_found()
+        return resolved, parts
+
+    def admits(self, resolved: ResolvedRoot, parts: Sequence[bytes]) -> bool:
+        """Return whether the last part of a resolved path is neither hidden nor a nested root."""
+        return (self.include_hidden or parts[-1][:1] != b".") and (
+            not resolved.nested or tuple(parts) not in resolved.nested
+        )
+
+    def open_root(self, resolved: ResolvedRoot) -> int:
+        """Open the root for one operation. It must be the directory of the start, and searchable."""
+        fd = -1
+        try:
+            fd = beneath.open_absolute(resolved.real, beneath.DIRECTORY, openat2=self._openat2)
+            status = os.stat(b".", dir_fd=fd)
+            repointable = os.fsencode(resolved.configured) != resolved.real
+            if repointable and not os.path.samestat(status, resolved.configured.stat()):
+                raise FileNotFoundError
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            if error.errno in _BUSY:
+                raise _overloaded() from error
+            raise unavailable(resolved.root) from error
+        return fd
+
+    def open_beneath(
+        self,
+        resolved: ResolvedRoot,
+        root_fd: int,
+        parts: tuple[bytes, ...],
+        flags: int,
+        *,
+        links: bool = True,
+    ) -> int:
+        """Open what is at `parts` beneath an open root. Links are followed as far as they stay beneath it."""
+        if self._openat2:
+            try:
+                return beneath.open_unlinked(root_fd, parts, flags)
+            except OSError as error:
+                if error.errno != errno.ELOOP or not links:
+                    raise
+        scope = current_scope()
+
+        def admits(parts_opened: Sequence[bytes]) -> bool:
+            public = resolved.prefix + shown(b"/".join(parts_opened))
+            return self.admits(resolved, parts_opened) and scope.leads_to(public)
+
+        return beneath.open_walking(
+            root_fd, parts, flags, admits, max_links=beneath.MAX_LINKS if links else 0
+        )
+
+    def raise_unless_passed_over(self, error: OSError, resolved: ResolvedRoot) -> None:
+        """Raise temporary failures. A listing skips entries that cannot be read for another reason."""
+        if error.errno in _BUSY:
+            raise _overloaded() from error
+        if error.errno in _BROKEN:
+            raise unavailable(resolved.root) from error
+
+    def _explained(
+        self, error: OSError, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], path: str
+    ) -> Exception:
+        if error.errno in _BUSY:
+            return _overloaded()
+        if error.errno in _BROKEN:
+            return unavailable(resolved.root)
+        if error.errno in {errno.EACCES, errno.EPERM} and self._is_listed(resolved, root_fd, parts):
+            return DocumentUnreadable(
+                f"{path} gives no text: the server is not permitted to read it", reason="not permitted"
+            )
+        return _not_found()
+
+    def _is_listed(self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...]) -> bool:
+        """Return whether the listing shows a file that cannot be opened."""
+        try:
+            fd = self.open_beneath(resolved, root_fd, parts[:-1], beneath.PASSAGE)
+        except OSError:
+            return False
+        try:
+            return stat.S_ISREG(os.stat(parts[-1], dir_fd=fd, follow_symlinks=False).st_mode)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """Return the identity of a file from its stat result."""
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _not_found() -> DocumentNotFound:
+    return DocumentNotFound("no document has this path")
+
+
+def unavailable(root: Root) -> RootUnavailable:
+    """Return the error of a root that is gone."""
+    return RootUnavailable(f"the research folder {root.name!r} is not available")
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("the server has too many files open")

@@ -1,0 +1,161 @@
+"""Lists the documents beneath the roots: all of them, or those after a path."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from research_shared.access import beneath
+from research_shared.access.door import Door, identity_of, unavailable
+from research_shared.access.names import MAX_PATH_BYTES, shown
+from research_shared.access.resolved import ResolvedRoot
+from research_shared.access.scope import Scope, current_scope
+from research_shared.documents import DocumentInfo
+from research_shared.formats import media_type_of
+
+
+class Listing:
+    """Walks the directories beneath the roots of a door."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
+        """See `RootsPolicy.walk`."""
+        scope = current_scope()
+        for resolved in self._door.resolved:
+            if not resolved.prefix or scope.leads_to(resolved.root.name):
+                yield from self._walk_root(resolved, scope, stopped)
+
+    def _walk_root(
+        self, resolved: ResolvedRoot, scope: Scope, stopped: Callable[[], bool]
+    ) -> Iterator[DocumentInfo]:
+        root_fd = self._door.open_root(resolved)
+        try:
+            todo: list[tuple[bytes, ...]] = [()]
+            while todo and not stopped():
+                parts = todo.pop()
+                base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
+                with self._scanned(resolved, root_fd, parts) as entries:
+                    for entry, name in entries:
+                        public = base + shown(name)
+                        if entry.is_dir(follow_symlinks=False):
+                            if scope.leads_to(public):
+                                todo.append((*parts, name))
+                        elif (media_type := media_type_of(public)) is not None and scope.admits(public):
+                            status = self._status(resolved, root_fd, (*parts, name), entry)
+                            if status is not None:
+                                yield DocumentInfo(
+                                    public, resolved.root.name, media_type, identity_of(status)
+                                )
+        finally:
+            os.close(root_fd)
+
+    def documents_after(
+        self, path: str, limit: int, stopped: Callable[[], bool] = lambda: False
+    ) -> list[DocumentInfo]:
+        """See `RootsPolicy.documents_after`."""
+        scope = current_scope()
+        found: list[DocumentInfo] = []
+        for resolved in sorted(self._door.resolved, key=lambda resolved: resolved.prefix):
+            if len(found) >= limit or not _holds_later(resolved.prefix, path):
+                continue
+            if resolved.prefix and not scope.leads_to(resolved.root.name):
+                continue
+            root_fd = self._door.open_root(resolved)
+            try:
+                todo: list[DocumentInfo | tuple[bytes, ...]] = [()]
+                while todo and len(found) < limit and not stopped():
+                    match todo.pop():
+                        case DocumentInfo() as info:
+                            found.append(info)
+                        case parts:
+                            inside = self._inside_after(resolved, root_fd, parts, path, limit - len(found))
+                            todo += reversed(inside)
+            finally:
+                os.close(root_fd)
+        return found
+
+    def _inside_after(
+        self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], path: str, limit: int
+    ) -> list[DocumentInfo | tuple[bytes, ...]]:
+        """Return the entries of a directory after a path, in order: at most `limit` documents, and directories."""
+        scope = current_scope()
+        base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
+        inside: list[DocumentInfo | tuple[bytes, ...]] = []
+        with self._scanned(resolved, root_fd, parts) as entries:
+            later: list[tuple[str, bytes, os.DirEntry[str]]] = []
+            for entry, name in entries:
+                public = base + shown(name)
+                if entry.is_dir(follow_symlinks=False):
+                    # with the slash, because that is how the paths beneath it compare
+                    if _holds_later(public + "/", path) and scope.leads_to(public):
+                        later.append((public + "/", name, entry))
+                elif public > path and media_type_of(public) is not None and scope.admits(public):
+                    later.append((public, name, entry))
+            documents = 0
+            for public, name, entry in sorted(later, key=lambda found: found[0]):
+                if public.endswith("/"):
+                    inside.append((*parts, name))
+                    continue
+                status = self._status(resolved, root_fd, (*parts, name), entry)
+                media_type = media_type_of(public)
+                if status is None or media_type is None:
+                    continue
+                inside.append(DocumentInfo(public, resolved.root.name, media_type, identity_of(status)))
+                documents += 1
+                if documents == limit:
+                    break
+        return inside
+
+    @contextmanager
+    def _scanned(
+        self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...]
+    ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
+        """Yield the admissible entries of a directory with their names. They are valid until the block ends."""
+        try:
+            fd = self._door.open_beneath(resolved, root_fd, parts, beneath.DIRECTORY, links=False)
+        except OSError as error:
+            self._door.raise_unless_passed_over(error, resolved)
+            if not parts:
+                raise unavailable(resolved.root) from None
+            yield iter(())
+            return
+        try:
+            with os.scandir(fd) as entries:
+                yield self._named(resolved, parts, entries)
+        finally:
+            os.close(fd)
+
+    def _named(
+        self, resolved: ResolvedRoot, parts: tuple[bytes, ...], entries: Iterable["os.DirEntry[str]"]
+    ) -> Iterator[tuple["os.DirEntry[str]", bytes]]:
+        room = MAX_PATH_BYTES - sum(map(len, parts)) - len(parts)
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            if len(name) <= room and self._door.admits(resolved, (*parts, name)):
+                yield entry, name
+
+    def _status(
+        self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
+    ) -> os.stat_result | None:
+        """Return the status of a regular file, links followed, or None for anything else."""
+        try:
+            if entry.is_symlink():
+                fd = self._door.open_beneath(resolved, root_fd, parts, beneath.FILE)
+                try:
+                    status = os.fstat(fd)
+                finally:
+                    os.close(fd)
+            else:
+                status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            self._door.raise_unless_passed_over(error, resolved)
+            return None
+        # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
+        return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _holds_later(directory: str, path: str) -> bool:
+    """Return whether `directory` (with its final slash) can hold a path after another one."""
+    return directory > path or path.startswith(directory)
