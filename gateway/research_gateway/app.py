@@ -82,6 +82,17 @@ def build_gateway(
     Remote servers in the settings replace the local ones. The servers of an `mcpServers` file are added, each in a
     namespace. `library` and `heartbeat` override those built from the settings.
 
+    >>> from pathlib import Path
+    >>> from fastmcp import Client
+    >>> from research_shared import Root, Settings
+    >>> settings = Settings(roots=(Root("research", Path("research")),), audit_log=Path("audit.jsonl"))
+    >>> async with Client(build_gateway(settings)) as client:
+    ...     tools = await client.list_tools()
+    >>> sorted(tool.name for tool in tools)[:2]
+    ['list_research_documents', 'read_document']
+
+    `gateway.run(transport="http", port=8000)` serves it; `research-assistant serve` adds draining and authentication.
+
     Raises:
         ConfigurationError: a research folder, the audit log or the `mcpServers` file is not usable.
     """

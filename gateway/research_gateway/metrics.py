@@ -179,7 +179,13 @@ def _amount(facts: Mapping[str, Any], name: str) -> float:
 
 
 class MetricsMiddleware(Middleware):
-    """Counts and times every request. Add it first, so that it also counts requests that other middleware refuses."""
+    """Counts and times every request. Add it first, so that it also counts requests that other middleware refuses.
+
+    >>> from fastmcp import FastMCP
+    >>> metrics = Metrics()
+    >>> server = FastMCP("host", middleware=[MetricsMiddleware(metrics)])
+    >>> add_metrics(server, metrics)  # GET /metrics
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

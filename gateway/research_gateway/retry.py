@@ -49,7 +49,9 @@ class RetryUpstream(Middleware):
     retried after progress, a log line or a question has reached the client, or after cancellation. Results with
     `isError` are not retried: the upstream does its own retries.
 
-        server.add_middleware(RetryUpstream())
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(RetryUpstream())
     """
 
     def __init__(

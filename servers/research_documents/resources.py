@@ -177,7 +177,14 @@ def _component(document: mcp_types.Resource) -> Resource:
 
 
 class ResourcePages(Middleware):
-    """Middleware that assembles the page of a listing, inside the scope, limits and audit of the request."""
+    """Middleware that assembles the page of a listing, inside the scope, limits and audit of the request.
+
+    `list_in_pages` adds it, and makes the server read the cursors:
+
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> list_in_pages(server)
+    """
 
     async def on_list_resources(
         self,

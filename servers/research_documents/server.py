@@ -83,6 +83,20 @@ def build_documents_server(
     It runs on its own, mounted in the gateway, or in any other FastMCP host, with the same tools, results and errors.
     Pass a `library` or an `engine` to share it with other servers. `heartbeat` replaces the default one, which keeps
     calls alive for `tool_timeout_s`.
+
+    >>> from pathlib import Path
+    >>> from fastmcp import Client
+    >>> from research_shared import Root, Settings
+    >>> server = build_documents_server(Settings(roots=(Root("research", Path("research")),)))
+    >>> async with Client(server) as client:
+    ...     found = await client.call_tool("search_documents", {"query": "moon"})
+    >>> [(hit["document"], hit["line_number"]) for hit in found.structured_content["matches"]]
+    [('tides.md', 3)]
+
+    In a host of your own, mount it: `host.mount(server)`.
+
+    Raises:
+        ConfigurationError: a research folder is not usable.
     """
     documents = library or Library.from_settings(settings)
     search = engine or SearchEngine.from_settings(documents, settings)

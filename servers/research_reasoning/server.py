@@ -259,6 +259,15 @@ def build_reasoning_server(
 
     `provider`, `retry`, `estimate` and `heartbeat` replace what the settings would give.
 
+    >>> from pathlib import Path
+    >>> from fastmcp import Client
+    >>> from research_shared import Root, Settings
+    >>> settings = Settings(roots=(Root("research", Path("research")),), model_route="extractive")
+    >>> async with Client(build_reasoning_server(settings)) as client:
+    ...     summary = await client.call_tool("summarize_document", {"document_path": "tides.md"})
+    >>> summary.structured_content["route"], "The moon pulls the sea." in summary.structured_content["summary"]
+    ('extractive', True)
+
     Raises:
         ConfigurationError: the settings name no research folder.
     """

@@ -15,12 +15,18 @@ class SharedLifespan(ABC):
     call enters the resource itself. Who enters while it is being opened or closed waits for that, so that no user sees it
     half open.
 
-        class Connections(SharedLifespan):
-            async def _open(self) -> None:
-                self.client = httpx.AsyncClient()
-
-            async def _close(self) -> None:
-                await self.client.aclose()
+    >>> class Connections(SharedLifespan):
+    ...     async def _open(self) -> None:
+    ...         print("connected")
+    ...     async def _close(self) -> None:
+    ...         print("closed")
+    >>> connections = Connections()
+    >>> async with connections:
+    ...     async with connections:  # a second user
+    ...         print("used")
+    connected
+    used
+    closed
     """
 
     _users = 0

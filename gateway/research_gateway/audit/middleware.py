@@ -45,7 +45,14 @@ class AuditMiddleware(Middleware):
 
     `roots` are used to split document paths into root and relative path; default: those of the trail's options.
 
-        server = FastMCP("host", middleware=[AuditMiddleware(AuditTrail())])
+    >>> from pathlib import Path
+    >>> from fastmcp import Client, FastMCP
+    >>> trail = AuditTrail.open(path=Path("audit.jsonl"))
+    >>> server = FastMCP("host", middleware=[AuditMiddleware(trail)])
+    >>> async with trail, Client(server) as client:
+    ...     tools = await client.list_tools()
+    >>> '"tools/list"' in Path("audit.jsonl").read_text()
+    True
     """
 
     def __init__(self, trail: AuditTrail, *, roots: Sequence[Root] | None = None) -> None:

@@ -25,8 +25,10 @@ class AuditTrail(SharedLifespan):
 
     An async context manager. Entries are counted, so servers can share a trail, and it can be reopened.
 
-        async with AuditTrail.open(path=Path("audit.jsonl")) as trail:
-            await trail.written(trail.submit(event))
+    >>> from pathlib import Path
+    >>> async with AuditTrail.open(path=Path("audit.jsonl")) as trail:
+    ...     await trail.written(trail.submit(Event.of("note", trail.clock(), text="checked by hand")))
+    True
     """
 
     def __init__(

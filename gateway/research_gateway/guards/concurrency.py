@@ -17,7 +17,9 @@ class ConcurrencyLimit(Middleware):
 
     Requests are never queued: a refused client holds neither memory nor a connection.
 
-        server.add_middleware(ConcurrencyLimit(per_client=16, total=256))
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(ConcurrencyLimit(per_client=16, total=256))
     """
 
     def __init__(self, *, per_client: int, total: int) -> None:

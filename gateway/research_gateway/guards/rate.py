@@ -20,7 +20,9 @@ class RateLimit(Middleware):
     Requests over the limit fail with `overloaded`; `retry_after_s` is the time until the next token. Beyond
     `MAX_CLIENTS` clients, the least recently seen one is evicted and gets a full bucket when it returns.
 
-        server.add_middleware(RateLimit(per_second=5, burst=20))
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(RateLimit(per_second=5, burst=20))
     """
 
     def __init__(self, *, per_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -43,7 +43,9 @@ class SizeLimit(Middleware):
     A response over the limit becomes `response_too_large`, so that the client can ask for less. Without the limit
     its transport would drop the event: many clients accept at most 1 MiB.
 
-        server.add_middleware(SizeLimit(request_bytes=1_000_000, response_bytes=900_000))
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(SizeLimit(request_bytes=1_000_000, response_bytes=900_000))
     """
 
     def __init__(self, *, request_bytes: int, response_bytes: int) -> None:

@@ -19,7 +19,9 @@ class TimeLimit(Middleware):
     limit of its own (`research_shared.tools.activity.waiting`), the limit is paused. A cancelled call is cancelled
     upstream too and fails with `deadline_exceeded`.
 
-        server.add_middleware(TimeLimit(default_s=60, ceiling_s=600))
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(TimeLimit(default_s=60, ceiling_s=600))
     """
 
     def __init__(

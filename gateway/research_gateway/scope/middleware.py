@@ -41,7 +41,10 @@ class ScopeFromClientRoots(Middleware):
     notification. Since then, they are requested in the first round of a call, and the scope is sealed in its state.
     `exempt` lists name prefixes of tools that read no research documents (those of foreign servers).
 
-        server.add_middleware(ScopeFromClientRoots([Root("research", Path("/srv/research"))]))
+    >>> from pathlib import Path
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(ScopeFromClientRoots([Root("research", Path("/srv/research"))]))
     """
 
     def __init__(self, roots: Sequence[Root], *, exempt: Sequence[str] = ()) -> None:

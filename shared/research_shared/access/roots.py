@@ -37,6 +37,20 @@ class RootsPolicy:
 
     `openat2=False` keeps to the portable way of opening even where the kernel has the better one.
 
+    >>> from pathlib import Path
+    >>> policy = RootsPolicy([Root("research", Path("research"))])
+    >>> [info.path for info in policy.walk()]
+    ['tides.md']
+    >>> with os.fdopen(policy.open("tides.md").fd) as file:
+    ...     print(file.readline(), end="")
+    # Tides
+
+    A request may see less, never more:
+
+    >>> with narrowed_scope(Scope(("papers",))):
+    ...     [info.path for info in policy.walk()]
+    []
+
     Raises:
         ConfigurationError: a root is missing, not a readable directory, a system directory, or given twice.
     """

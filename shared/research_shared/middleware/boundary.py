@@ -96,7 +96,23 @@ def without_structured_content(result: R) -> R | ToolResult:
 
 
 class ErrorBoundary(Middleware):
-    """Turns failures of tools into error results, and failures of everything else into protocol errors."""
+    """Turns failures of tools into error results, and failures of everything else into protocol errors.
+
+    Add it before what may fail; audit and metrics go before it.
+
+    >>> from fastmcp import Client, FastMCP
+    >>> server = FastMCP("host", middleware=[ErrorBoundary()])
+    >>> @server.tool
+    ... def divide(a: int, b: int) -> float:
+    ...     if b == 0:
+    ...         raise InvalidArguments("b: must not be 0", hint="Divide by another number.")
+    ...     return a / b
+    >>> async with Client(server) as client:
+    ...     result = await client.call_tool("divide", {"a": 1, "b": 0}, raise_on_error=False)
+    >>> print(result.content[0].text)
+    invalid_arguments: b: must not be 0
+    Hint: Divide by another number.
+    """
 
     async def on_call_tool(
         self,

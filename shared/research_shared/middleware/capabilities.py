@@ -28,6 +28,10 @@ class TellUpstreamSampling(Middleware):
     """Forwards to the servers behind a proxy whether the client of each call supports sampling.
 
     For the server that faces the client.
+
+    >>> from fastmcp.server import create_proxy
+    >>> proxy = create_proxy("http://documents.internal:8000/mcp")
+    >>> proxy.add_middleware(TellUpstreamSampling())
     """
 
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:

@@ -24,7 +24,9 @@ class Heartbeat(Middleware):
     life until that limit. If a server with a heartbeat is mounted in another one, only the outer heartbeat reports. Clients
     that do not ask for progress receive none.
 
-        server.add_middleware(Heartbeat())
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(Heartbeat(after_s=4, every_s=8))
     """
 
     def __init__(

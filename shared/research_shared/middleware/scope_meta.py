@@ -21,7 +21,14 @@ def scope_of(meta: dict[str, Any] | None) -> Scope | None:
 
 
 class ScopeFromRequest(Middleware):
-    """Serves each request within the scope that it carries, within the server's own ceiling."""
+    """Serves each request within the scope that it carries, within the server's own ceiling.
+
+    For a server behind a gateway. A request that carries none sees all that the server may show.
+
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(ScopeFromRequest())
+    """
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Narrow the scope before the request is served."""

@@ -25,6 +25,13 @@ class Drain(Middleware):
     """Counts the requests in flight. After `begin()`, new requests fail with `shutting_down`.
 
     Over HTTP a request is in flight until its response has been sent; `counting` tracks that.
+
+    >>> from fastmcp import FastMCP
+    >>> drain = Drain()
+    >>> server = FastMCP("host", middleware=[drain])
+    >>> drain.begin()  # in the handler of SIGTERM
+    >>> await drain.idle(within_s=10)
+    True
     """
 
     def __init__(self) -> None:

@@ -33,6 +33,9 @@ class OnlyOfferedExtensions(Middleware):
     """Removes the extension that FastMCP declares for every server, MCP Apps, from the server's capabilities.
 
     None of our tools has a user interface. Extensions registered with the server stay declared.
+
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host", middleware=[OnlyOfferedExtensions()])
     """
 
     async def on_discover(
