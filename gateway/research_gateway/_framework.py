@@ -80,7 +80,7 @@ def use_session(client: "Client[Any]", session: "ClientSession") -> None:
 
 
 def configure_session(
-    client: "Client[Any]", options: "SessionKwargs", make_session: Callable[..., "ClientSession"]
+    client: "Client[Any]", *, options: "SessionKwargs", make_session: Callable[..., "ClientSession"]
 ) -> None:
     """Add arguments for the sessions that a client opens, and set what makes them.
 

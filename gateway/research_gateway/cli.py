@@ -28,7 +28,9 @@ def _gateway(settings: "Settings") -> "FastMCP[Any]":
     return build_gateway(settings)
 
 
-add_serve(app, _gateway, "Serve all tools over stdio or Streamable HTTP (at /mcp, health at /healthz).")
+add_serve(
+    app, build=_gateway, text="Serve all tools over stdio or Streamable HTTP (at /mcp, health at /healthz)."
+)
 
 
 @app.command

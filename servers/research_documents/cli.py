@@ -28,8 +28,8 @@ def _documents_server(settings: "Settings") -> "FastMCP[Any]":
 
 add_serve(
     app,
-    _documents_server,
-    "Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz).",
+    build=_documents_server,
+    text="Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz).",
 )
 
 

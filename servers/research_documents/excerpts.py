@@ -26,7 +26,7 @@ def excerpt(
     Raises:
         InvalidArguments: the page or the line is beyond the document.
     """
-    first, last, said = _requested_lines(text, start_line, max_lines, page)
+    first, last, said = _requested_lines(text, start_line=start_line, max_lines=max_lines, page=page)
     all_notes = [*notes, *said, *text.notes]
     lines: list[NumberedLine] = []
     budget = _ReplyBudget()
@@ -83,7 +83,7 @@ class _ReplyBudget:
 
 
 def _requested_lines(
-    text: DocumentText, start_line: int, max_lines: int, page: int | None
+    text: DocumentText, *, start_line: int, max_lines: int, page: int | None
 ) -> tuple[int, int, list[str]]:
     """Return the first and the last line to show, and notes on the choice."""
     notes: list[str] = []

@@ -21,7 +21,7 @@ DOCUMENT_OVERHEAD_BYTES = 110
 
 
 async def list_page(
-    library: Library, pattern: str, limit: int, cursor: str | None, *, notes: Sequence[str] = ()
+    library: Library, *, pattern: str, limit: int, cursor: str | None, notes: Sequence[str] = ()
 ) -> DocumentList:
     """Return the documents after `cursor` that match `pattern`: at most `limit`, fewer if paths are very long.
 

@@ -162,7 +162,9 @@ def _add_listing(server: FastMCP[Any], documents: Library) -> None:
         """
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_LIMIT, notes=notes)
-        page = await list_page(documents, file_pattern, limit, cursor or None, notes=notes)
+        page = await list_page(
+            documents, pattern=file_pattern, limit=limit, cursor=cursor or None, notes=notes
+        )
         await ClientLog(ctx, DOCUMENTS_SERVER).info(f"{page.count} of {page.total} documents listed")
         return ToolResult(listing_text(page), page.model_dump(mode="json"))
 

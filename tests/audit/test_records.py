@@ -358,11 +358,11 @@ def test_what_a_request_is_about() -> None:
     argument = {"name": "path", "value": "secret"}
     assert target_of("completion/complete", {"ref": ref, "argument": argument}) == wanted
     assert target_of("completion/complete", {"ref": None, "argument": None}) == {"uri": ":", "argument": ""}
-    assert documents_of("tools/call", {"arguments": {"document_paths": ["a", "/b"]}}, ONE) == [
+    assert documents_of("tools/call", params={"arguments": {"document_paths": ["a", "/b"]}}, roots=ONE) == [
         {"root": "research", "path": "a"},
         {"root": None, "path": None, "rejected": "absolute"},
     ]
-    assert documents_of("resources/read", {"uri": "research://documents/a%20b.md"}, ONE) == [
+    assert documents_of("resources/read", params={"uri": "research://documents/a%20b.md"}, roots=ONE) == [
         {"root": "research", "path": "a b.md"}
     ]
     assert params_of(mt.ListToolsRequest()) == {}
@@ -406,9 +406,9 @@ def test_outcomes_are_decided_by_code() -> None:
     assert outcome_of_result(None) == CallOutcome(kind="ok")
     missing = CallOutcome(kind="error", reason="document_not_found")
     asked = {"documents": [{"root": "research", "path": "b/x.md"}]}
-    assert reclassify_out_of_scope(missing, asked, {}) == missing
-    assert reclassify_out_of_scope(missing, asked, {"scope": ["b"]}) == missing
-    assert reclassify_out_of_scope(missing, asked, {"scope": ["a"]}) == CallOutcome(
+    assert reclassify_out_of_scope(missing, fields=asked, facts={}) == missing
+    assert reclassify_out_of_scope(missing, fields=asked, facts={"scope": ["b"]}) == missing
+    assert reclassify_out_of_scope(missing, fields=asked, facts={"scope": ["a"]}) == CallOutcome(
         kind="denied", reason="outside_scope"
     )
 

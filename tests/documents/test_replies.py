@@ -453,4 +453,4 @@ async def test_log_lines_for_the_client_are_plain_sentences_from_the_level_on_th
 def test_the_stretch_around_a_line_holds_the_most_different_words(
     held: list[set[object]], best: int, most: int, window: tuple[int, int]
 ) -> None:
-    assert best_window(held, [10] * len(held), best, most) == window
+    assert best_window(held, sizes=[10] * len(held), best=best, most=most) == window

@@ -151,7 +151,7 @@ class _AuditedCall:
 
     def end(self, outcome: CallOutcome, facts: Mapping[str, Any], result: object = None) -> Event:
         """Return the end event."""
-        outcome = reclassify_out_of_scope(outcome, self.fields, facts)
+        outcome = reclassify_out_of_scope(outcome, fields=self.fields, facts=facts)
         fields = self._event("end")
         for name in ("server", "method", "tool", "prompt", "uri"):
             if name in self.fields:

@@ -120,8 +120,8 @@ class UpstreamClient(Client[ClientTransport]):
         self.sessionless = False
         configure_session(
             self,
-            {**self._answering(), "logging_callback": self._log},
-            partial(_RelaySession, downstream=downstream),
+            options={**self._answering(), "logging_callback": self._log},
+            make_session=partial(_RelaySession, downstream=downstream),
         )
 
     @property

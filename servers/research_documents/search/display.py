@@ -21,7 +21,7 @@ def cut(line: str, at: int = 0, most: int = MAX_LINE) -> str:
     return (ELLIPSIS if start else "") + line[start:stop] + (ELLIPSIS if stop < len(line) else "")
 
 
-def cut_bytes(data: bytes, begin: int, end: int, at: int) -> str:
+def cut_bytes(data: bytes, *, begin: int, end: int, at: int) -> str:
     """Return the line at the bytes `begin:end` of UTF-8 text, cut around byte `at`, decoding little more than is shown."""
     if end - begin <= MAX_LINE:
         return data[begin:end].decode("utf-8")
@@ -43,20 +43,20 @@ def _continues(byte: int) -> bool:
     return byte & 0b1100_0000 == 0b1000_0000  # noqa: PLR2004
 
 
-def context(data: bytes, begin: int, end: int, lines: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def context(data: bytes, *, begin: int, end: int, lines: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return up to `lines` lines before and after the line at the bytes `begin:end`."""
     before: list[str] = []
     edge = begin
     while edge > 0 and len(before) < lines:
         start = data.rfind(b"\n", 0, edge - 1) + 1
-        before.append(cut_bytes(data, start, edge - 1, start))
+        before.append(cut_bytes(data, begin=start, end=edge - 1, at=start))
         edge = start
     after: list[str] = []
     start = end + 1
     while start < len(data) and len(after) < lines:
         stop = data.find(b"\n", start)
         stop = len(data) if stop < 0 else stop
-        after.append(cut_bytes(data, start, stop, start))
+        after.append(cut_bytes(data, begin=start, end=stop, at=start))
         start = stop + 1
     return tuple(reversed(before)), tuple(after)
 

@@ -97,7 +97,7 @@ def _report_failure(message: str) -> int:
     return 2
 
 
-def add_serve(app: App, build: "Callable[[Settings], FastMCP[Any]]", text: str) -> None:
+def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: str) -> None:
     """Give a command line the command `serve`, which runs the server that `build` builds; `text` is its help."""
 
     @app.command(name="serve", help=text)

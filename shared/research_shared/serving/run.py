@@ -65,7 +65,7 @@ def serve(
     drain = Drain()
     server.add_middleware(drain)
     if transport == "stdio":
-        asyncio.run(_run_stdio(server, drain, settings.drain_s))
+        asyncio.run(_run_stdio(server, drain=drain, within_s=settings.drain_s))
     else:
         add_health(server)
         asyncio.run(_run_http(http_server(server, settings, drain, host=host, port=port)))
@@ -142,7 +142,7 @@ def http_server(
     return DrainingServer(config, lifespan=lambda: app.lifespan(app), drain=drain, within_s=settings.drain_s)
 
 
-async def _run_stdio(server: FastMCP[Any], drain: Drain, within_s: float) -> None:
+async def _run_stdio(server: FastMCP[Any], *, drain: Drain, within_s: float) -> None:
     """Serve over stdio until the client hangs up, or until SIGTERM and the end of the requests in flight."""
     hang_up = _detachable_stdin()
     stopping: list[asyncio.Task[None]] = []

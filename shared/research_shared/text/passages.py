@@ -56,7 +56,7 @@ def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
             yield match.end(), False
 
 
-def _split_range(data: bytes, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
+def _split_range(data: bytes, *, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
     """Yield a range in pieces of about `target` bytes, cut between lines, or whole if it has at most `limit` bytes."""
     if end - begin <= limit:
         yield begin, end
@@ -105,7 +105,7 @@ def spans(
     found: list[Span] = []
     at, line = 0, 1
     for group_begin, group_end, heading in _groups(text, target):
-        for begin, end in _split_range(data, group_begin, group_end, target, limit):
+        for begin, end in _split_range(data, begin=group_begin, end=group_end, target=target, limit=limit):
             body = data[begin:end]
             blank = len(body) - len(body.lstrip())
             if blank == len(body):

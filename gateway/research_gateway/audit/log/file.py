@@ -77,10 +77,10 @@ class FileLog:
             os.close(fd)
             self._begin_chain(head, reason, aside=True)
         else:
-            self._resume(fd, found, head)
+            self._resume(fd, found=found, head=head)
         return True
 
-    def _resume(self, fd: int, found: LogContents, head: Head | None) -> None:
+    def _resume(self, fd: int, *, found: LogContents, head: Head | None) -> None:
         first, last = found.first, found.last
         if first is None or last is None or head is None:
             raise AssertionError("only a log without a rejection reason is resumed")

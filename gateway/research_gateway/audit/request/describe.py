@@ -73,7 +73,7 @@ def public_uri(uri: str) -> str:
 
 
 def documents_of(
-    method: str, params: Mapping[str, Any], roots: Sequence[Root]
+    method: str, *, params: Mapping[str, Any], roots: Sequence[Root]
 ) -> list[dict[str, str | None]]:
     """The documents that a request names."""
     paths: list[object] = []
@@ -212,7 +212,7 @@ def describe_request(
     method = context.method or ""
     fields: dict[str, Any] = {"method": capped(method, 64), **target_of(method, params)}
     fields.update(caller_of(context.fastmcp_context))
-    if documents := documents_of(method, params, roots):
+    if documents := documents_of(method, params=params, roots=roots):
         fields["documents"] = documents
     fields.update(arguments_of(method, params, level=level, key=key))
     return fields

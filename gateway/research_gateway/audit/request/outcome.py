@@ -135,7 +135,7 @@ def _of_protocol_error(error: MCPError) -> CallOutcome:
 
 
 def reclassify_out_of_scope(
-    outcome: CallOutcome, fields: Mapping[str, Any], facts: Mapping[str, Any]
+    outcome: CallOutcome, *, fields: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> CallOutcome:
     """Turn `document_not_found` into a denial if the document is outside of the roots or the scope.
 

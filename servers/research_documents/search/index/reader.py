@@ -167,7 +167,7 @@ class Readers:
         new = [path for path, info in infos.items() if _is_quick(info) and path not in plain]
         plain |= await self._library.read_plain(new) if new else {}
         return [
-            _read_result(numbers[path], infos[path], started, text)
+            _read_result(numbers[path], info=infos[path], started_ns=started, text=text)
             if (text := plain.get(path))
             else await self._read(path, infos[path])
             for path in infos
@@ -197,10 +197,10 @@ class Readers:
             reason = getattr(error, "reason", error.code)
             transient = error.retryable or reason in TRANSIENT_REASONS
             return ReadResult(id=number, path=path, info=info, reason=reason, mtime_reliable=not transient)
-        return _read_result(number, info, started, text)
+        return _read_result(number, info=info, started_ns=started, text=text)
 
 
-def _read_result(number: int, info: DocumentInfo, started_ns: int, text: DocumentText) -> ReadResult:
+def _read_result(number: int, *, info: DocumentInfo, started_ns: int, text: DocumentText) -> ReadResult:
     mtime_reliable = started_ns - text.identity.ctime_ns > SETTLED_NS
     return ReadResult(
         id=number,

@@ -66,14 +66,14 @@ class Ranker:
         found.hits, found.places = found.hits[first:last], found.places[first:last]
         if self.passages and not self.context_lines:
             found.hits = [
-                self._with_passage(hit, passage, text, snippet_bytes(position))
+                self._with_passage(hit, passage=passage, text=text, most=snippet_bytes(position))
                 for position, (hit, (passage, text)) in enumerate(zip(found.hits, found.places, strict=True))
             ]
         return found
 
-    def _with_passage(self, hit: Hit, passage: ScoredPassage, text: DocumentText, most: int) -> Hit:
+    def _with_passage(self, hit: Hit, *, passage: ScoredPassage, text: DocumentText, most: int) -> Hit:
         lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
-        return with_neighbours(hit, lines, self.terms, most)
+        return with_neighbours(hit, passage=lines, terms=self.terms, most=most)
 
     def _best(self, wanted: int) -> list[ScoredPassage]:
         """Return at least `wanted` of the best passages; of a large tie, those of the first documents by path."""
@@ -149,7 +149,9 @@ class Ranker:
         after: tuple[str, ...] = ()
         if self.context_lines:
             begin = passage.begin + sum(len(above.encode()) + 1 for above in lines[:best])
-            before, after = context(data, begin, begin + len(line.encode()), self.context_lines)
+            before, after = context(
+                data, begin=begin, end=begin + len(line.encode()), lines=self.context_lines
+            )
         if len(line) > MAX_LINE:
             line = cut(line, match_position(line, self.terms))
         return Hit(

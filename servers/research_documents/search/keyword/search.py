@@ -25,7 +25,8 @@ class KeywordSearch(TextSearch):
         texts: dict[int, DocumentText] = {}
         gone: set[str] = set()
         ranking, stale = await self.pools.run(
-            "ranking", lambda: self._rank(request, parsed, index, selection, texts)
+            "ranking",
+            lambda: self._rank(request, parsed=parsed, index=index, selection=selection, texts=texts),
         )
         if ranking is not None and ranking.missing:
             for entry in ranking.missing:
@@ -34,7 +35,8 @@ class KeywordSearch(TextSearch):
                 else:
                     gone.add(entry.path)
             ranking, stale = await self.pools.run(
-                "ranking", lambda: self._rank(request, parsed, index, selection, texts)
+                "ranking",
+                lambda: self._rank(request, parsed=parsed, index=index, selection=selection, texts=texts),
             )
         if ranking is None:
             return RunResult(
@@ -54,6 +56,7 @@ class KeywordSearch(TextSearch):
     def _rank(
         self,
         request: SearchRequest,
+        *,
         parsed: Query,
         index: PassageIndex,
         selection: Selection,

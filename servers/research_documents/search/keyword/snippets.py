@@ -30,7 +30,7 @@ def snippet_bytes(position: int) -> int:
 
 
 def best_window(
-    held: Sequence[AbstractSet[object]], sizes: Sequence[int], best: int, most: int
+    held: Sequence[AbstractSet[object]], *, sizes: Sequence[int], best: int, most: int
 ) -> tuple[int, int]:
     """Return (first, last) line of the window around `best` that contains the most different terms.
 
@@ -57,7 +57,7 @@ def best_window(
     return found
 
 
-def _reach(sizes: Sequence[int], best: int, most: int) -> tuple[int, int]:
+def _reach(sizes: Sequence[int], *, best: int, most: int) -> tuple[int, int]:
     """Return the half-open range of lines that can be in one window with `best`."""
     low = high = best
     room = most - sizes[best]
@@ -71,18 +71,18 @@ def _reach(sizes: Sequence[int], best: int, most: int) -> tuple[int, int]:
     return low, high + 1
 
 
-def with_neighbours(hit: Hit, passage: Sequence[str], terms: HighlightTerms, most: int) -> Hit:
+def with_neighbours(hit: Hit, *, passage: Sequence[str], terms: HighlightTerms, most: int) -> Hit:
     """Return the hit with its neighbours from `passage`, whose first line is `hit.start_line`."""
     best = hit.line_number - hit.start_line
     if most <= 0 or best >= len(passage):
         return hit
     sizes = [min(len(line.encode()), MAX_LINE) + 1 for line in passage]
-    low, high = _reach(sizes, best, most)
+    low, high = _reach(sizes, best=best, most=most)
     lines, sizes, best = passage[low:high], sizes[low:high], best - low
     first, last = 0, len(lines) - 1
     if sum(sizes) > most:
         held = held_by_line([line[:MAX_ANALYZED] for line in lines], terms)
-        first, last = best_window(held, sizes, best, most)
+        first, last = best_window(held, sizes=sizes, best=best, most=most)
     while first < best and not lines[first].strip():
         first += 1
     while last > best and not lines[last].strip():

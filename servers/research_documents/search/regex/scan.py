@@ -120,7 +120,7 @@ class Scan:
         is_long = end - offset > max(_LONG_LINE, 2 * self._slice)
         if is_long and (before := data.rfind(b"\n", offset, offset + self._slice)) >= 0:
             end, is_long = before, False  # the long line gets a slice of its own
-        if is_long and not self._in_time(entry, data, offset, end):
+        if is_long and not self._in_time(entry, data=data, begin=offset, end=end):
             self.skipped.append((text.path, data.count(b"\n", 0, offset) + 1))
         else:
             self._find(data, offset, end, [self.covered], [0])
@@ -130,7 +130,7 @@ class Scan:
             self._supplied = None
             self._offset = 0
 
-    def _in_time(self, entry: CatalogEntry, data: bytes, begin: int, end: int) -> bool:
+    def _in_time(self, entry: CatalogEntry, *, data: bytes, begin: int, end: int) -> bool:
         """Estimate whether searching a long line, which cannot be interrupted, ends before the deadline."""
         find = self._finder([entry])
         length = self._slice
@@ -244,12 +244,14 @@ class Scan:
     def _hit(self, text: DocumentText, line: int, begin: int, end: int, start: int) -> Hit:
         """Build the hit of a match at byte `start` in the line at the bytes `begin:end`."""
         data = text.data
-        before, after = context(data, begin, end, self.context_lines) if self.context_lines else ((), ())
+        before, after = (
+            context(data, begin=begin, end=end, lines=self.context_lines) if self.context_lines else ((), ())
+        )
         page = text.page_of(line) if text.page_starts else None
         return Hit(
             document=text.path,
             line_number=line,
-            matched_text=cut_bytes(data, begin, end, start),
+            matched_text=cut_bytes(data, begin=begin, end=end, at=start),
             page=page,
             before=before,
             after=after,
