@@ -208,7 +208,7 @@ class _Demo:
 
 
 def _place(evidence: dict[str, Any], claim: str) -> str:
-    """Where a piece of evidence is, with the quote unless it is the claim itself."""
+    """Return the locator of a piece of evidence, with the quote unless it equals the claim."""
     quote = "" if evidence["quote"] == claim else f"“{evidence['quote']}” "
     page = f", page {evidence['page']}" if evidence.get("page") else ""
     lines = evidence.get("lines")

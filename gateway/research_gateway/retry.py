@@ -124,7 +124,7 @@ class RetryUpstream(Middleware):
 
 
 async def _repeatable(context: MiddlewareContext[CallToolRequestParams]) -> bool:
-    """Whether the tool declares itself read-only and idempotent."""
+    """Return whether the tool declares itself read-only and idempotent."""
     if context.fastmcp_context is None:
         return False
     tool: Any = await context.fastmcp_context.fastmcp.get_tool(context.message.name)

@@ -20,7 +20,7 @@ class ResearchError(Exception):
         self.details = details
 
     def payload(self) -> dict[str, Any]:
-        """The structured form that crosses the wire: `{code, message, hint, retryable, …}` and the details."""
+        """Return the structured form for the wire: `{code, message, hint, retryable, …}` and the details."""
         return {
             "code": self.code,
             "message": self.message,

@@ -7,7 +7,7 @@ from typing import Final, Self
 from urllib.parse import quote, unquote, urlsplit
 
 DOCUMENT_URI: Final = "research://documents/"
-"""How the URI of a document begins; its percent-encoded path follows."""
+"""Prefix of the URI of a document. Its percent-encoded path follows."""
 
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 _DELIMITER: Final = re.compile(r"([/?#&;])")
@@ -15,7 +15,7 @@ _ALLOWED: Final = "an http or https address with {path} in it, and {page} in a p
 
 
 def document_uri(path: str) -> str:
-    """The URI of a document, as `resources/read` takes it.
+    """Return the URI of a document for `resources/read`.
 
     >>> document_uri("notes/50% of C#.md")
     'research://documents/notes/50%25%20of%20C%23.md'
@@ -39,7 +39,7 @@ def without_document_uri(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LinkTemplate:
-    """How documents are linked, such as `https://dms.example/{path}#page={page}`.
+    """Template of links to documents, such as `https://dms.example/{path}#page={page}`.
 
     `{path}` is the document's path, percent-encoded by component; `{page}` its 1-based page.
     """
@@ -48,10 +48,10 @@ class LinkTemplate:
 
     @classmethod
     def parse(cls, template: str) -> Self:
-        """The template, checked.
+        """Validate a template.
 
         Raises:
-            ValueError: it is no such address; the message says what is allowed and what is wrong.
+            ValueError: it is not a valid template. The message says what is allowed and what is wrong.
         """
         problem = _problem(template)
         if problem is not None:
@@ -59,10 +59,10 @@ class LinkTemplate:
         return cls(template)
 
     def link(self, path: str, page: int | None = None) -> str:
-        """The link to a document, or to a page of it.
+        """Return the link to a document, or to a 1-based page of it.
 
-        Without a page the part of the address that holds `{page}` is left out, whether that is a component of the
-        path, a parameter of the query or the fragment.
+        Without a page, the part of the address with `{page}` is dropped: a component of the path, a parameter of the
+        query, or the fragment.
         """
         values = {"path": quote(path, safe="/"), "page": str(page)}
         template = self.template if page is not None else _without_page(self.template)
@@ -70,7 +70,7 @@ class LinkTemplate:
 
 
 def _problem(template: str) -> str | None:
-    """What is wrong with a template, or None."""
+    """Return what is wrong with a template, or None."""
     fields = _FIELD.findall(template)
     unknown = [field for field in fields if field not in {"path", "page"}]
     if unknown:
@@ -100,14 +100,14 @@ def _problem_of_address(template: str) -> str | None:
 
 
 def _without_page(template: str) -> str:
-    """A template without its parts that hold `{page}`, and without what leads to them."""
+    """Return a template without the parts that contain `{page}` and their delimiters."""
     kept, *rest = _DELIMITER.split(template)
     opening = ""
     for delimiter, piece in zip(rest[::2], rest[1::2], strict=True):
         if "{page}" in piece:
             opening = delimiter if delimiter in "?#" else opening
             continue
-        # The first parameter that is left opens the query or the fragment.
+        # The first remaining parameter begins the query or the fragment.
         kept += (opening if opening and delimiter in "&;" else delimiter) + piece
         opening = ""
     return kept

@@ -16,11 +16,11 @@ from typing import NamedTuple
 from research_shared.formats import PartName, format_of
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
-"""The years 1 to 9999: a file system can hold times beyond, a date cannot."""
+"""The years 1 to 9999 in Unix time. File systems store times beyond them, `datetime` does not."""
 
 
 class Identity(NamedTuple):
-    """What a file was when it was looked at. Two equal identities mean the same content."""
+    """Identity of one version of a file. Equal identities mean equal content."""
 
     device: int
     inode: int
@@ -29,7 +29,7 @@ class Identity(NamedTuple):
     ctime_ns: int
 
     def is_of(self, status: os.stat_result) -> bool:
-        """Whether a file that was looked at again is what it was. Its device may have another number: mounting gives new ones."""
+        """Return whether a stat result is of this version. The device is ignored, because mounting renumbers devices."""
         return (
             status.st_ino == self.inode
             and status.st_mtime_ns == self.mtime_ns
@@ -38,7 +38,7 @@ class Identity(NamedTuple):
         )
 
     def same_file(self, other: "Identity") -> bool:
-        """The same for an identity."""
+        """Return whether two identities are equal, ignoring the device."""
         return self[1:] == other[1:]
 
 
@@ -122,7 +122,7 @@ class DocumentText:
         return self.data.decode("utf-8")
 
     def offsets(self, start: int, stop: int) -> tuple[int, int]:
-        """The byte range of the lines `start` to `stop` (1-based, inclusive), without the last line's break."""
+        """Return the byte range of the lines `start` to `stop` (1-based, inclusive), without the last line break."""
         starts = self._line_starts
         begin = starts[start - 1]
         end = starts[stop] - 1 if stop < len(starts) else len(self.data)
@@ -131,12 +131,12 @@ class DocumentText:
         return begin, end
 
     def line(self, number: int) -> str:
-        """One line by its 1-based number, without its line break."""
+        """Return the line with this 1-based number, without its line break."""
         begin, end = self.offsets(number, number)
         return self.data[begin:end].decode("utf-8")
 
     def lines(self, start: int, stop: int) -> list[str]:
-        """The lines `start` to `stop` (1-based, inclusive); whatever lies beyond the text is left out."""
+        """Return the lines `start` to `stop` (1-based, inclusive) that exist."""
         start, stop = max(start, 1), min(stop, self.total_lines)
         if start > stop:
             return []
@@ -144,15 +144,15 @@ class DocumentText:
         return self.data[begin:end].decode("utf-8").split("\n")
 
     def line_at(self, offset: int) -> int:
-        """The 1-based number of the line that holds the byte at `offset`."""
+        """Return the 1-based number of the line that contains the byte at `offset`."""
         return bisect_right(self._line_starts, offset)
 
     def page_of(self, line: int) -> int | None:
-        """The 1-based page that a line is on, or None for a document without pages."""
+        """Return the 1-based page of a line, or None for a document without pages."""
         return bisect_right(self.page_starts, line) or None
 
     def page_lines(self, page: int) -> tuple[int, int]:
-        """The first and the last line of a page; the last is before the first when the page has no text."""
+        """Return the first and last line of a page (1-based). For a page without text, the last precedes the first."""
         first = self.page_starts[page - 1]
         last = self.page_starts[page] - 1 if page < len(self.page_starts) else self.total_lines
         return first, last

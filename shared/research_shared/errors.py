@@ -28,9 +28,9 @@ The tree (code in brackets, `*` marks the retryable ones)::
     ├── AuditUnavailable            [audit_unavailable]    *
     └── InternalError               [internal_error]
 
-An error is for the model that reads it first and the person behind it second: `message` says what is wrong in
-terms of what was asked, `hint` says what to do next, `retryable` says whether the same call can succeed later.
-None of them may carry an absolute path, a traceback, or the text of a document.
+Errors are written for the model that reads them: `message` describes the problem in terms of the call, `hint` the next
+step, and `retryable` is true if the same call can succeed later. None of them may contain an absolute path, a traceback, or
+the text of a document.
 
 All but ConfigurationError, which is raised before anything is served, are `RequestError`s and so FastMCP's as well.
 """

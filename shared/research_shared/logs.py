@@ -1,4 +1,4 @@
-"""Logging of a server process: structured lines on stderr, never on stdout, where stdio clients listen."""
+"""Logging of a server process: structured lines on stderr, never on stdout, which stdio clients read."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ QUIET = {
     "uvicorn.access": logging.WARNING,
     "watchfiles": logging.WARNING,
 }
-"""Libraries whose informational lines would drown ours, or would print addresses with secrets in them."""
+"""Minimum levels of libraries whose log lines are too many or contain URLs with secrets."""
 
 
 _URL = re.compile(
@@ -30,7 +30,7 @@ _URL = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """The text with the user information and the query of each address in it replaced by `***`.
+    """Return the text with the user information and query of each URL replaced by `***`.
 
     >>> without_secrets("GET http://ann:pw@host/mcp?api_key=k failed")
     'GET http://***@host/mcp?*** failed'
@@ -45,7 +45,7 @@ def without_secrets(text: str) -> str:
 def _without_secrets(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Redact addresses in all fields of a line, tracebacks included: a library's message may hold one."""
+    """Redact URLs in all fields of a line, tracebacks included."""
     return {key: without_secrets(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
@@ -60,10 +60,9 @@ def _without_reserved_names(
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A structured logger on top of the standard library's of that name.
+    """Return a structured logger that wraps the standard library's logger of this name.
 
-    It does not depend on anybody's set-up: in a host that configured nothing, warnings go to stderr and nothing goes to
-    stdout, where structlog's own default would write.
+    It works without configuration: warnings go to stderr and nothing to stdout, where structlog writes by default.
     """
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger(name),

@@ -1,4 +1,4 @@
-"""All settings, read from `RESEARCH_*` environment variables by the command line and nowhere else."""
+"""All settings. Only the command line reads them from `RESEARCH_*` environment variables."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from research_shared.root import Root
 
 PREFIX = "RESEARCH_"
 APPLICATION = "research-assistant-mcp"
-"""The name of the directory in the user's cache directory."""
+"""Name of the directory in the user's cache directory."""
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HTTP_URL = r"^https?://[^\s]+$"
 
@@ -78,7 +78,7 @@ Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_list
 
 
 class Settings(BaseSettings):
-    """What an operator can decide. Every field `x` is the variable `RESEARCH_X`; units are in the names or texts."""
+    """The operator's settings. Field `x` is the variable `RESEARCH_X`; units are in names or descriptions."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -333,7 +333,8 @@ class Settings(BaseSettings):
         """Read the settings of an environment, `os.environ` by default; `overrides` win over it.
 
         Raises:
-            ConfigurationError: one line that names the variable, its value and what is allowed. Keys are not shown.
+            ConfigurationError: a value is invalid. The message is one line with the variable, its value and what is allowed,
+                without secrets.
         """
         if environ is not None:
             raw = {k: v for k in cls.model_fields if (v := environ.get(PREFIX + k.upper()))}

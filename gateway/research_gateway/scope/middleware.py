@@ -165,7 +165,7 @@ def _needs_documents(context: MiddlewareContext[Any]) -> bool:
 
 
 async def _only_reads(context: MiddlewareContext[Any]) -> bool:
-    """Whether the request calls a read-only, idempotent tool."""
+    """Return whether the request calls a read-only, idempotent tool."""
     if context.fastmcp_context is None or context.method != "tools/call":
         return False
     tool = await context.fastmcp_context.fastmcp.get_tool(context.message.name)

@@ -27,7 +27,7 @@ _LOST = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT})
 
 
 def is_session_gone(error: BaseException) -> bool:
-    """Whether the upstream no longer knows the session, so that a new session suffices."""
+    """Return whether the upstream no longer knows the session, so that a new session suffices."""
     return any(
         isinstance(cause, MCPError) and cause.code == INVALID_REQUEST and cause.error.message in _SESSION_GONE
         for cause in causes(error)
@@ -35,19 +35,19 @@ def is_session_gone(error: BaseException) -> bool:
 
 
 def is_unserved(error: BaseException) -> bool:
-    """Whether a request was rejected for its session or protocol version only, so that it can be repeated."""
+    """Return whether a request was rejected for its session or protocol version only, so that it can be repeated."""
     return is_session_gone(error) or any(
         isinstance(cause, MCPError) and cause.code == UNSUPPORTED_PROTOCOL_VERSION for cause in causes(error)
     )
 
 
 def is_closed(error: BaseException | None) -> bool:
-    """Whether the error only says that the session was closed, not why."""
+    """Return whether the error only says that the session was closed, not why."""
     return isinstance(error, MCPError) and error.code == CONNECTION_CLOSED and error.error.message == _CLOSED
 
 
 def is_changed(error: BaseException) -> bool:
-    """Whether the upstream may have been replaced by another version or stopped."""
+    """Return whether the upstream may have been replaced by another version or stopped."""
     return any(
         isinstance(cause, httpx2.ConnectError | ConnectionRefusedError)
         or (isinstance(cause, MCPError) and cause.code in {METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION})

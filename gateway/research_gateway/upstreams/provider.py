@@ -203,7 +203,7 @@ class UpstreamProvider(ProxyProvider):
 
 
 def _scope_meta() -> mcp_types.RequestParamsMeta | None:
-    """The `_meta` that carries the scope of the request being served to a server of ours."""
+    """Return the `_meta` that carries the current scope to a server of ours."""
     scope = current_scope()
     if scope == EVERYTHING:
         return None

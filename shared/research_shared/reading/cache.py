@@ -10,7 +10,7 @@ _ENTRY_BYTES = 1024
 
 
 class TextCache:
-    """Texts by key, the least recently used one going first when they come to more than so many bytes."""
+    """LRU cache of texts, bounded by bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -21,7 +21,7 @@ class TextCache:
         return len(self._texts)
 
     def get(self, key: Key) -> DocumentText | None:
-        """The text of this key, which thereby is the most recently used one."""
+        """Return the text for a key and mark it as the most recently used one, or None."""
         if key not in self._texts:
             return None
         self._texts.move_to_end(key)

@@ -92,7 +92,7 @@ class Library(SharedLifespan):
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """A library over the operator's roots, within the operator's limits."""
+        """Create a library with the roots and limits of the settings."""
         return cls(RootsPolicy.from_settings(settings), Limits.from_settings(settings))
 
     async def _open(self) -> None:

@@ -1,7 +1,6 @@
-"""What the command lines have in common: their options, the settings they start with, the command `serve`.
+"""What the command lines share: options, loading of settings, the command `serve`.
 
-Importing this costs a tenth of a second: `--help` and `--version` need no server. What does is imported where a
-command runs.
+Importing it takes 0.1 s, because `--help` and `--version` need no server. Commands import the rest when they run.
 """
 
 import sys
@@ -48,9 +47,9 @@ PortOption = Annotated[
 
 
 def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings":
-    """The settings of the environment with the command line's on top.
+    """Return the settings of the environment, overridden by those of the command line.
 
-    Ends the process with one line on stderr and status 2 when a value is wrong or a folder is missing.
+    A wrong value or a missing folder ends the process with one line on stderr and status 2.
     """
     from research_shared.settings import Settings
 
@@ -79,7 +78,7 @@ def check_roots(settings: "Settings") -> None:
     """Refuse to start without the research folders.
 
     Raises:
-        ConfigurationError: names the first folder that is not there.
+        ConfigurationError: a folder is missing; the message names the first one.
     """
     for root in settings.roots:
         try:
@@ -98,7 +97,7 @@ def _report_failure(message: str) -> int:
 
 
 def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: str) -> None:
-    """Give a command line the command `serve`, which runs the server that `build` builds; `text` is its help."""
+    """Add the command `serve` to a command line. It runs the server that `build` returns; `text` is its help."""
 
     @app.command(name="serve", help=text)
     def serve_command(

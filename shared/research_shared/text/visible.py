@@ -15,7 +15,7 @@ _FILLERS: Final = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0}
 
 @lru_cache(maxsize=4096)
 def _is_invisible(char: str) -> bool:
-    """Whether a character shows nothing: controls, format and bidi characters, tags, variation selectors, fillers."""
+    """Return whether a character is invisible: controls, format and bidi characters, tags, variation selectors, fillers."""
     if char in _KEPT_CONTROLS:
         return False
     point = ord(char)
@@ -27,7 +27,7 @@ def _is_invisible(char: str) -> bool:
 
 
 def visible(text: str) -> str:
-    """The text without characters that a person would not see. What is removed can hide instructions."""
+    """Return the text without invisible characters, which can hide instructions."""
     if text.isascii() and text.isprintable():
         return text
     hidden = {ord(char): None for char in set(text) if _is_invisible(char)}

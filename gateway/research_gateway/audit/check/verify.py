@@ -120,7 +120,7 @@ def _open(path: Path) -> BinaryIO | None:
 
 
 def _is_same(path: Path, file: BinaryIO) -> bool:
-    """Whether an open file is the one that has this name now."""
+    """Return whether an open file is still the file with this name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:

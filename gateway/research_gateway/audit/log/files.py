@@ -107,7 +107,7 @@ def lock_file(fd: int) -> bool:
 
 
 def is_named(fd: int, path: Path) -> bool:
-    """Whether `path` still refers to the open file."""
+    """Return whether `path` still refers to the open file."""
     try:
         named = path.lstat()
     except OSError:

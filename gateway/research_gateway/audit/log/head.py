@@ -42,7 +42,7 @@ class HeadFile:
         return self.fd < 0
 
     def is_in_place(self) -> bool:
-        """Whether the path still refers to the open file."""
+        """Return whether the path still refers to the open file."""
         return is_named(self.fd, self._path)
 
     def write(self, at: ChainPosition, segment: int, *, in_use: bool = True) -> None:
@@ -92,7 +92,7 @@ class Head:
         return cls(position=at, segment=segment, count=count, in_use=in_use, mac=mac)
 
     def is_signed_by(self, key: bytes) -> bool:
-        """Whether the head is signed with `key`."""
+        """Return whether the head is signed with `key`."""
         vouched = _vouched(self.position, segment=self.segment, count=self.count, in_use=self.in_use)
         return self.mac is not None and hmac.compare_digest(self.mac, sign(key, "head", *vouched))
 

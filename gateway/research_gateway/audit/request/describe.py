@@ -61,7 +61,7 @@ def locate(path: object, roots: Sequence[Root]) -> dict[str, str | None]:
 
 
 def public_uri(uri: str) -> str:
-    """A URI without what may be a secret or a place on this machine: no user, query, fragment or file path."""
+    """Return a URI without user, query, fragment and file path, which may be secrets or local paths."""
     try:
         parts = urlsplit(uri)
         host = parts.hostname or ""
@@ -75,7 +75,7 @@ def public_uri(uri: str) -> str:
 def documents_of(
     method: str, *, params: Mapping[str, Any], roots: Sequence[Root]
 ) -> list[dict[str, str | None]]:
-    """The documents that a request names."""
+    """Return the documents that a request names."""
     paths: list[object] = []
     arguments = params.get("arguments")
     if method == "tools/call" and isinstance(arguments, Mapping):
@@ -117,7 +117,7 @@ def shown_arguments(value: object, depth: int = 0) -> object:
 
 
 def params_of(message: Any) -> Mapping[str, Any]:
-    """The parameters of a request, whether they came typed or as they are on the wire."""
+    """Return the parameters of a request, which may be a Pydantic model or a mapping."""
     if isinstance(message, BaseModel):
         fields = vars(message)
         inner = fields.get("params", fields)

@@ -37,7 +37,7 @@ class HighlightTerms:
 
     @cached_property
     def only_stem(self) -> str:
-        """The stem, when it is all that is looked for."""
+        """The stem if it is the only term, otherwise empty."""
         alone = len(self.stems) == 1 and not self.prefixes and not self.phrases
         return next(iter(self.stems)) if alone else ""
 
@@ -61,7 +61,7 @@ def best_line(passage: str, terms: HighlightTerms) -> int:
 
 
 def _plain_ascii(passage: str) -> str | None:
-    """The passage as the analyzers see it, in lower case; None when it holds what they may see otherwise."""
+    """Return the passage as the analyzers fold it, in lower case; None if they may fold it differently."""
     text = folded(passage)
     if text.isascii():
         return text.lower()
@@ -71,12 +71,12 @@ def _plain_ascii(passage: str) -> str | None:
         letters = beyond_ascii(text)
     if _UNCLEAR.search(letters):
         return None
-    # Most have no capital letter beyond ASCII; bytes are put into lower case several times as fast.
+    # Most have no capital letter beyond ASCII, and bytes.lower() is several times as fast as str.lower().
     return text.lower() if letters != letters.lower() else text.encode().lower().decode()
 
 
 def _best_of_plain(text: str, terms: HighlightTerms) -> int:
-    """The same as by `_scores`, as where the line begins: only words that begin like a needle are looked at closely."""
+    """Return the offset of the best line, by scanning for words that begin like a term."""
     if terms.only_stem:
         return next(_with_stem(text, terms.only_stem), 0)
     score: dict[int, int] = {}
@@ -94,7 +94,7 @@ def _best_of_plain(text: str, terms: HighlightTerms) -> int:
 
 
 def _best_of_words(text: str, terms: HighlightTerms) -> int:
-    """The same without phrases: only lines that can be the best one are looked at closely."""
+    """Return the offset of the best line for terms without phrases, by scoring only lines that can be the best."""
     find, most = text.find, dict[int, int]()
     for head, _ in terms.words:
         at = find(head)
@@ -121,7 +121,7 @@ def _best_of_words(text: str, terms: HighlightTerms) -> int:
 
 
 def _next_word(text: str, head: str, stem: str, at: int = 0) -> int:
-    """Where the next word is that begins so and is of this stem, if one is given; -1 when there is none."""
+    """Return the offset of the next word that begins with `head` and has this stem (any if empty); -1 without one."""
     at = text.find(head, at)
     while at >= 0:
         if at == 0 or not text[at - 1].isalnum():
@@ -133,7 +133,7 @@ def _next_word(text: str, head: str, stem: str, at: int = 0) -> int:
 
 
 def _with_stem(text: str, stem: str) -> Iterator[int]:
-    """Where the lines begin that hold a word of this stem."""
+    """Yield the offset of each line that contains a word of this stem."""
     heads = _stem_prefixes(stem)
     if len(heads) == 1:
         return _with_words(text, heads[0], stem)
@@ -146,7 +146,7 @@ def _stem_prefixes(stem: str) -> tuple[str, ...]:
 
 
 def _with_words(text: str, head: str, stem: str) -> Iterator[int]:
-    """Where the lines begin that hold a word that begins so and is of this stem, if one is given."""
+    """Yield the offset of each line with a word that begins with `head` and has this stem (any if empty)."""
     at = _next_word(text, head, stem)
     while at >= 0:
         yield text.rfind("\n", 0, at) + 1
@@ -156,7 +156,7 @@ def _with_words(text: str, head: str, stem: str) -> Iterator[int]:
 
 
 def _with_phrase(text: str, phrase: tuple[str, ...]) -> Iterator[int]:
-    """Where the lines begin on which a phrase does, once for each time."""
+    """Yield the offset of the line on which each occurrence of a phrase begins."""
     pattern = _phrase_pattern(phrase)
     at = text.find(phrase[0])
     while at >= 0:
@@ -193,7 +193,7 @@ def _scores(passage: str, terms: HighlightTerms) -> dict[int, int]:
 
 
 def held_by_line(lines: Sequence[str], terms: HighlightTerms) -> list[set[object]]:
-    """Which of the terms each line holds; a phrase belongs to the line on which it begins."""
+    """Return the terms that each line contains. A phrase belongs to the line on which it begins."""
     text = folded("\n".join(lines)).replace("\n", f"\n{_LINE_BREAK_TERM}\n")
     held: list[set[object]] = [set() for _ in lines]
     if terms.stems:
@@ -222,7 +222,7 @@ def _by_line(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _phrase_lines(words: Sequence[str], phrase: tuple[str, ...]) -> Iterator[int]:
-    """The lines on which a phrase begins."""
+    """Yield the number of the line on which each occurrence of a phrase begins."""
     flat: list[str] = []
     lines: list[int] = []
     for number, line in _by_line(words):
