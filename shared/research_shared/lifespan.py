@@ -40,7 +40,8 @@ class SharedLifespan(ABC):
         """Release the resource. It may be opened again later."""
 
     @property
-    def _in_use(self) -> bool:
+    def in_use(self) -> bool:
+        """Whether somebody has entered and not left."""
         return self._users > 0
 
     @cached_property
@@ -49,11 +50,11 @@ class SharedLifespan(ABC):
 
     async def __aenter__(self) -> Self:
         """Open the resource for the first user."""
-        if self._in_use:
+        if self.in_use:
             self._users += 1
             return self
         async with self._changing:
-            if not self._in_use:  # another user may have opened it meanwhile
+            if not self.in_use:  # another user may have opened it meanwhile
                 await self._open()
             self._users += 1
         return self
@@ -63,8 +64,8 @@ class SharedLifespan(ABC):
     ) -> None:
         """Close the resource after the last user."""
         self._users -= 1
-        if self._in_use:
+        if self.in_use:
             return
         async with self._changing:
-            if not self._in_use:  # it may have been entered again meanwhile
+            if not self.in_use:  # it may have been entered again meanwhile
                 await self._close()

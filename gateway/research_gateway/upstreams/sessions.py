@@ -209,7 +209,7 @@ class Upstream(SharedLifespan):
 
     async def _return_to_pool(self, client: UpstreamClient) -> None:
         """Put a stdio session back into the idle pool; close any other."""
-        if self._in_use and self._pool is None and client.alive and len(self._idle) < MAX_IDLE_PROCESSES:
+        if self.in_use and self._pool is None and client.alive and len(self._idle) < MAX_IDLE_PROCESSES:
             self._idle.append(client)
         else:
             await self._disconnect(client)

@@ -189,7 +189,7 @@ class SearchEngine(SharedLifespan):
             deadline=time.monotonic() + self._deadline_s,
             on_progress=on_progress,
         )
-        if not self._in_use:
+        if not self.in_use:
             return await self._answer(request)
         # The lifespan of an in-process server ends with its first client, while others may still wait for an answer.
         async with self:
