@@ -334,7 +334,13 @@ def add_connector_tools(
     """
     links = LinkTemplate.parse(document_url) if document_url is not None else None
     connector = _Connector(library=library, links=links, extract_timeout_s=extract_timeout_s)
+    _add_search(server, connector=connector, engine=engine, annotations=annotations)
+    _add_fetch(server, connector=connector, annotations=annotations)
 
+
+def _add_search(
+    server: FastMCP[Any], *, connector: _Connector, engine: SearchEngine, annotations: ToolAnnotations
+) -> None:
     @described(
         server.tool,
         title="Search the research folder",
@@ -368,6 +374,8 @@ def add_connector_tools(
         await client_log.info(f"{len(results)} results in {outcome.total_documents} documents")
         return ConnectorResults(results=tuple(results), warnings=warnings)
 
+
+def _add_fetch(server: FastMCP[Any], *, connector: _Connector, annotations: ToolAnnotations) -> None:
     @described(
         server.tool,
         title="Fetch a document",

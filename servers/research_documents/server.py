@@ -69,6 +69,28 @@ Cursor = Annotated[
     Field(description="next_cursor of the reply before, the other arguments unchanged"),
     or_default(""),
 ]
+SearchQuery = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=10_000,
+        description='keyword: words (any may match, more rank higher), +must, -not, "a phrase", prefix*, '
+        "AND, OR, path:word, title:word; regex: RE2, case-sensitive only with a capital letter",
+    ),
+    READ_TEXT,
+]
+SearchMode = Annotated[
+    Mode,
+    Field(description="keyword: by relevance; regex: every matching line by path"),
+    or_default("keyword", choice=True),
+]
+HowMuch = Annotated[
+    Snippet,
+    Field(
+        description="context: the best hits with the lines around them; line: only the lines, for an overview"
+    ),
+    or_default("context", choice=True),
+]
 
 
 def build_documents_server(
@@ -121,24 +143,36 @@ def build_documents_server(
     )
 
     _add_listing(server, documents)
-    _add_search(server, documents, search)
+    _add_search_tool(server, documents, search)
     _add_reading(server, documents, extract_timeout_s=settings.extract_timeout_s)
-    _add_document_resource(server, documents)
     if settings.connector_tools:
-        from research_documents.connectors import add_connector_tools
+        _add_connectors(server, documents=documents, search=search, settings=settings)
+    _add_resources(server, documents)
+    return server
 
-        add_connector_tools(
-            server,
-            library=documents,
-            engine=search,
-            annotations=READ_ONLY,
-            document_url=settings.document_url,
-            extract_timeout_s=settings.extract_timeout_s,
-        )
+
+def _add_connectors(
+    server: FastMCP[Any], *, documents: Library, search: SearchEngine, settings: Settings
+) -> None:
+    """Add `search` and `fetch`, which only some clients ask for; others need not wait for their module."""
+    from research_documents.connectors import add_connector_tools
+
+    add_connector_tools(
+        server,
+        library=documents,
+        engine=search,
+        annotations=READ_ONLY,
+        document_url=settings.document_url,
+        extract_timeout_s=settings.extract_timeout_s,
+    )
+
+
+def _add_resources(server: FastMCP[Any], documents: Library) -> None:
+    """Add the documents as resources: their template, their list in pages, and the completion of their paths."""
+    _add_document_template(server, documents)
     server.add_provider(DocumentResources(documents))
     list_in_pages(server)
     server.add_completion_handler(path_completion(documents))
-    return server
 
 
 def _add_listing(server: FastMCP[Any], documents: Library) -> None:
@@ -169,7 +203,7 @@ def _add_listing(server: FastMCP[Any], documents: Library) -> None:
         return ToolResult(listing_text(page), page.model_dump(mode="json"))
 
 
-def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:
+def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:
     @described(
         server.tool,
         title="Search documents",
@@ -178,30 +212,11 @@ def _add_search(server: FastMCP[Any], documents: Library, search: SearchEngine) 
     )
     async def search_documents(
         ctx: Context,
-        query: Annotated[
-            str,
-            Field(
-                min_length=1,
-                max_length=10_000,
-                description='keyword: words (any may match, more rank higher), +must, -not, "a phrase", prefix*, '
-                "AND, OR, path:word, title:word; regex: RE2, case-sensitive only with a capital letter",
-            ),
-            READ_TEXT,
-        ],
+        query: SearchQuery,
         limit: Annotated[int, Field(description="matches on one page, 1 to 1000"), or_default(10)] = 10,
-        mode: Annotated[
-            Mode,
-            Field(description="keyword: by relevance; regex: every matching line by path"),
-            or_default("keyword", choice=True),
-        ] = "keyword",
+        mode: SearchMode = "keyword",
         file_pattern: FilePattern = "*",
-        snippet: Annotated[
-            Snippet,
-            Field(
-                description="context: the best hits with the lines around them; line: only the lines, for an overview"
-            ),
-            or_default("context", choice=True),
-        ] = "context",
+        snippet: HowMuch = "context",
         context_lines: Annotated[
             int,
             Field(description="show so many lines around each match instead, 1 to 20"),
@@ -280,7 +295,7 @@ def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s:
         return ToolResult(excerpt_text(shown), shown.model_dump(mode="json"))
 
 
-def _add_document_resource(server: FastMCP[Any], documents: Library) -> None:
+def _add_document_template(server: FastMCP[Any], documents: Library) -> None:
     # The roots confine the path. FastMCP's own check would reject valid names that only look absolute.
     @server.resource(
         PATH_TEMPLATE, name="document", title="Document text", mime_type="text/plain", security=None

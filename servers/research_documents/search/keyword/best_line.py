@@ -95,6 +95,9 @@ def _best_of_plain(text: str, terms: HighlightTerms) -> int:
 
 def _best_of_words(text: str, terms: HighlightTerms) -> int:
     """Return the offset of the best line for terms without phrases, by scoring only lines that can be the best."""
+    # First for each term, with plain searches: on which lines does its beginning stand? `most` has, for each line (as the
+    # offset where it begins), how many terms it can hold at most. After a find the search goes on behind that line, because
+    # a term counts once for a line.
     find, most = text.find, dict[int, int]()
     for head, _ in terms.words:
         at = find(head)
@@ -104,6 +107,8 @@ def _best_of_words(text: str, terms: HighlightTerms) -> int:
             at = find("\n", at)
             if at >= 0:
                 at = find(head, at)
+    # Then the lines, those that can hold the most terms first: the words on them are stemmed, which is what takes time.
+    # When a line has been found that holds more than the next one can, that is the best. Of equal ones the first counts.
     best, best_score = 0, 0
     for start in sorted(most, key=most.__getitem__, reverse=True):
         if most[start] < best_score:
@@ -124,6 +129,7 @@ def _next_word(text: str, head: str, stem: str, at: int = 0) -> int:
     """Return the offset of the next word that begins with `head` and has this stem (any if empty); -1 without one."""
     at = text.find(head, at)
     while at >= 0:
+        # A find in the middle of a word is none. Only the rest of a word that begins so is looked at, and its stem compared.
         if at == 0 or not text[at - 1].isalnum():
             rest = _REST_OF_WORD.match(text, at + len(head))
             if not stem or (rest is not None and _word_stem(head + rest[0]) == stem):
@@ -223,6 +229,7 @@ def _by_line(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 def _phrase_lines(words: Sequence[str], phrase: tuple[str, ...]) -> Iterator[int]:
     """Yield the number of the line on which each occurrence of a phrase begins."""
+    # All words in a row, and beside each the number of its line: a phrase may go on in the next line.
     flat: list[str] = []
     lines: list[int] = []
     for number, line in _by_line(words):

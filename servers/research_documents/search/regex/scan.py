@@ -25,6 +25,38 @@ _LONG_LINE: Final = 256 * 1024
 """Line length in bytes above which the search time of the line is estimated first."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Searched:
+    """The document in which matches are being found: the bytes from `first` on of what is searched.
+
+    The byte `counted` is in line `line`. Lines up to `passed` are not wanted. `plain`: a hit is its line and no more;
+    `overhead` is then what it takes in the answer besides, in bytes.
+    """
+
+    place: int
+    entry: CatalogEntry
+    text: DocumentText
+    first: int
+    counted: int
+    passed: int
+    plain: bool
+    overhead: int
+    line: int = 1
+
+    def line_at(self, data: bytes, begin: int) -> int:
+        """Return the number of the line that begins at byte `begin`, which is not before that of the call before.
+
+        The catalog knows how many line breaks precede each block of `BLOCK` bytes. Breaks are counted from there or from
+        the hit before, whichever is nearer, so that a hit far into a large document costs no more than one near its start.
+        """
+        block = (begin - self.first) // BLOCK
+        if self.first + block * BLOCK > self.counted:
+            self.counted, self.line = self.first + block * BLOCK, self.entry.breaks[block] + 1
+        self.line += data.count(b"\n", self.counted, begin)
+        self.counted = begin
+        return self.line
+
+
 @dataclass(slots=True)
 class Scan:
     """A resumable scan: call `advance` until `done`. `hits` are in the order of path and line.
@@ -179,63 +211,78 @@ class Scan:
     ) -> None:
         """Add the hits in the bytes `at:end` of `data`, which begin and end at line borders.
 
-        `data` holds the documents `entries[place]` for each of `places`; each begins at the offset in `starts`.
+        `data` holds the documents `entries[place]` for each of `places`; each begins at the offset in `starts`. In
+        `data`, document n takes the bytes from `starts[n]` up to `starts[n + 1]`:
+
+            starts   0            120                 300
+            data     first.md ... second.txt ........ third.md ...
+                                      ^ match: the last start that is not behind it is 120, so it is in second.txt
         """
-        entries = self.entries
-        find = self._finder([entries[place] for place in places])
-        hits, wanted, room = self.hits, self.wanted, self.room
-        last = len(data) - data.endswith(b"\n")  # no line follows the last line break
-        first = following = counted = line = passed = named = 0
-        plain, source = False, self.sources[-1] if self.sources else None
         if not data:
             return
-        # The loop body runs once per matching line, so it avoids calls and attribute lookups.
+        find = self._finder([self.entries[place] for place in places])
+        last = len(data) - data.endswith(b"\n")  # no line follows the last line break
+        following = 0  # where the document behind the current one begins
         while at <= end and (match := find(data, at, end)) is not None:
             start, stop = match
             if start > last:
                 break
             if start >= following:
-                # The first match in another document: set up its place, line counter and fixed costs.
+                # The first match in another document. Documents without a match are passed over by this search.
                 number = bisect_right(starts, start) - 1
-                first = counted = starts[number]
                 following = starts[number + 1] if number + 1 < len(starts) else last + 1
-                place = places[number]
-                entry = entries[place]
-                text = cast("DocumentText", entry.text or self._supplied)  # it was searched, so it is there
-                path, breaks, line = text.path, entry.breaks, 1
-                passed = self.after[1] if path == self.after[0] else 0
-                plain = not self.context_lines and not text.page_starts
-                named = HIT_OVERHEAD_BYTES + len(path.encode())
-            # Widen the match to its line, and continue behind that: one hit per line.
-            begin = data.rfind(b"\n", first, start) + 1 or first
+                document = self._document(places[number], starts[number])
+            # A match may begin anywhere in its line and may span several: the hit is from the beginning of its first
+            # line to the end of its last. The search goes on behind that, so that a line is one hit.
+            begin = data.rfind(b"\n", document.first, start) + 1 or document.first
             stop = data.find(b"\n", stop, end)
             if stop < 0:
                 stop = end
             at = stop + 1
-            # Count line breaks from the previous hit or from the block's start, whichever is nearer.
-            block = (begin - first) // BLOCK
-            if first + block * BLOCK > counted:
-                counted, line = first + block * BLOCK, breaks[block] + 1
-            line += data.count(b"\n", counted, begin)
-            counted = begin
-            if line <= passed:
-                continue
-            if plain and stop - begin <= MAX_LINE:
-                room -= stop - begin + named
-                hit = Hit(path, line, data[begin:stop].decode(), start_line=line, end_line=line)
-            else:
-                hit = self._hit(text, line, begin - first, stop - first, start - first)
-                room -= hit_bytes(hit)
-            full = room < 0 and bool(hits)
-            if not full:
-                hits.append(hit)
-                if entry is not source:
-                    source = entry
-                    self.sources.append(entry)
-            if full or len(hits) == wanted:
-                self.done, self.full, self.covered = True, full, place
+            line = document.line_at(data, begin)
+            if line > document.passed and not self._take(document, data, line, (begin, stop, start)):
                 return
-        self.room = room
+
+    def _document(self, place: int, first: int) -> "_Searched":
+        """Return the state of the document at `place`, which begins at byte `first` of what is searched."""
+        entry = self.entries[place]
+        text = cast("DocumentText", entry.text or self._supplied)  # it was searched, so it is there
+        return _Searched(
+            place=place,
+            entry=entry,
+            text=text,
+            first=first,
+            counted=first,
+            passed=self.after[1] if text.path == self.after[0] else 0,
+            plain=not self.context_lines and not text.page_starts,
+            overhead=HIT_OVERHEAD_BYTES + len(text.path.encode()),
+        )
+
+    def _take(self, document: "_Searched", data: bytes, line: int, found: tuple[int, int, int]) -> bool:
+        """Add the hit on a line, `found` being where in `data` the line begins and ends and the match begins.
+
+        Return False when it is the last one: no more are wanted, or it does not fit in the room that is left. The first
+        hit is always taken.
+        """
+        begin, end, start = found
+        if document.plain and end - begin <= MAX_LINE:
+            # Most hits: a whole line without neighbours and page. Its size is known without making it into JSON.
+            size = end - begin + document.overhead
+            hit = Hit(document.text.path, line, data[begin:end].decode(), start_line=line, end_line=line)
+        else:
+            first = document.first
+            hit = self._hit(document.text, line, begin - first, end - first, start - first)
+            size = hit_bytes(hit)
+        self.room -= size
+        full = self.room < 0 and bool(self.hits)
+        if not full:
+            self.hits.append(hit)
+            if not self.sources or self.sources[-1] is not document.entry:
+                self.sources.append(document.entry)
+        if full or len(self.hits) == self.wanted:
+            self.done, self.full, self.covered = True, full, document.place
+            return False
+        return True
 
     def _finder(self, entries: Iterable[CatalogEntry]) -> Find:
         """Return the search for these documents: that for ASCII is faster than that for any text."""
