@@ -41,6 +41,7 @@ from research_shared.settings import Settings
 
 if TYPE_CHECKING:
     from research_gateway.upstreams import ForeignServer
+    from research_reasoning.models.provider import Provider
 
 GATEWAY_SERVER = "research-assistant"
 GATEWAY_INSTRUCTIONS = (
@@ -75,12 +76,16 @@ def policy(settings: Settings, *, foreign: "Sequence[ForeignServer]" = ()) -> li
 
 
 def build_gateway(
-    settings: Settings, *, library: Library | None = None, heartbeat: Heartbeat | None = None
+    settings: Settings,
+    *,
+    library: Library | None = None,
+    provider: "Provider | None" = None,
+    heartbeat: Heartbeat | None = None,
 ) -> FastMCP[Any]:
     """Build one endpoint over the documents and the reasoning server, which share one library.
 
     Remote servers in the settings replace the local ones. The servers of an `mcpServers` file are added, each in a
-    namespace. `library` and `heartbeat` override those built from the settings.
+    namespace. `library`, the model `provider` and `heartbeat` override those built from the settings.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -123,7 +128,7 @@ def build_gateway(
     add_scope_resource(gateway, settings.roots)
     parts = _GatewayParts(gateway)
     parts.checks["audit"] = audit_check(trail)
-    _add_servers(parts, settings, library)
+    _add_servers(parts, settings, library=library, provider=provider)
     for server in foreign:
         parts.add_foreign(server)
     list_in_pages(gateway)
@@ -195,7 +200,9 @@ class _GatewayParts:
         self.checks[f"upstream:{server.namespace}"] = upstream_check(provider, required=False)
 
 
-def _add_servers(parts: _GatewayParts, settings: Settings, library: Library | None) -> None:
+def _add_servers(
+    parts: _GatewayParts, settings: Settings, *, library: Library | None, provider: "Provider | None"
+) -> None:
     """Mount the documents and the reasoning server, or add their remote counterparts."""
     if settings.documents_url is None or settings.reasoning_url is None:
         library = library or Library.from_settings(settings)
@@ -217,7 +224,7 @@ def _add_servers(parts: _GatewayParts, settings: Settings, library: Library | No
             name="reasoning", url=settings.reasoning_url, settings=settings, build=build_reasoning_server
         )
     else:
-        parts.gateway.mount(build_reasoning_server(settings, library=library))
+        parts.gateway.mount(build_reasoning_server(settings, library=library, provider=provider))
 
 
 async def _tool_list(build: Build, settings: Settings) -> list[mcp_types.Tool]:

@@ -26,7 +26,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
-SERVERS = {
+SERVERS: dict[str, tuple[Callable[[Settings], FastMCP[Any]], str]] = {
     "research-assistant": (build_gateway, "Research Assistant"),
     "research-documents": (build_documents_server, "Research Assistant: documents"),
     "research-reasoning": (build_reasoning_server, "Research Assistant: reasoning"),
@@ -46,7 +46,6 @@ def settings(tmp_path: Path) -> Settings:
 async def test_a_server_says_who_it_is_and_declares_no_extension(
     name: str, mode: Any, over_http: bool, settings: Settings
 ) -> None:
-    build: Callable[[Settings], FastMCP[Any]]
     build, title = SERVERS[name]
     expected = Implementation(
         name=name, title=title, version=version(PROJECT["name"]), website_url=WEBSITE, icons=[icon()]
