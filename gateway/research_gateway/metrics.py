@@ -73,7 +73,7 @@ class Metrics:
         )
         self.errors = Counter(
             "research_errors",
-            "Requests that did not end well.",
+            "Requests with another outcome than ok.",
             ["method", "target", "reason"],
             registry=self.registry,
         )
@@ -91,7 +91,7 @@ class Metrics:
             "research_model_tokens", "Tokens of those calls.", ["model", "direction"], registry=self.registry
         )
         self.retries = Counter(
-            "research_retries", "Repeated attempts, by what was repeated.", ["target"], registry=self.registry
+            "research_retries", "Repeated attempts, by target.", ["target"], registry=self.registry
         )
 
     def method(self, name: str | None) -> str:
@@ -145,7 +145,11 @@ class Metrics:
         watch("research_audit_pending", "Records that wait.", lambda: trail.status().pending)
         total("research_audit_records", "Records written.", lambda: trail.status().written)
         total("research_audit_lost", "Records that could not be written.", lambda: trail.status().lost)
-        total("research_audit_refused", "Calls refused for want of a log.", lambda: trail.refused)
+        total(
+            "research_audit_refused",
+            "Calls refused because the audit log could not be written.",
+            lambda: trail.refused,
+        )
 
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -1,4 +1,4 @@
-"""What the error says that no model can be asked: a way to a model that is not there yet, never one that is."""
+"""Hints of the errors that no model is available: the ways to a model that are not in use yet."""
 
 from research_shared.settings import Settings
 
@@ -6,9 +6,9 @@ STILL_WORKS = "Searching and reading documents still works."
 
 
 def model_hint(settings: Settings, *, has_provider: bool, provider_refused: bool = False) -> str:
-    """The hint of `model_unavailable`: names only settings that are not set, or are set to something else.
+    """Return the hint of `model_unavailable`. It names only settings that are not set, or set to another value.
 
-    `provider_refused` says that a provider was asked and takes nothing from this server.
+    `provider_refused` is true if a provider rejected this server's requests.
     """
     if provider_refused:
         return (

@@ -123,9 +123,9 @@ class _Service:
         context: Context,
         prepare: Callable[[Ledger], Awaitable[tuple[int, Run]]],
     ) -> ToolResult | InputRequiredResult:
-        """Run one round of a call: to its result, or to what it needs from the client's model.
+        """Run one round of a call, to its result or to the requests for the client's model.
 
-        `prepare` gives the steps of progress that the call has, and what runs it.
+        `prepare` returns the number of progress steps of the call, and the coroutine function that runs it.
         """
         state = context.request_state
         ledger = Ledger.unpack(state) if state is not None else Ledger()
@@ -160,12 +160,12 @@ class _Service:
         return Budget(min(call, MAX_PROMPT_TOKENS) if isinstance(model, RoundsModel) else call, request)
 
     async def _model(self, context: Context, ledger: Ledger, client: ClientLog) -> Model:
-        """The first route that applies, in the order client, provider, extractive.
+        """Return the first route that applies, in the order client, provider, extractive.
 
-        With `auto`, a client that turns out not to answer gives way to the provider for the rest of the call.
+        With `auto`, the provider replaces a client that does not answer for the rest of the call.
 
         Raises:
-            ModelUnavailable: none does.
+            ModelUnavailable: no route applies.
         """
         route = self.settings.model_route
         fallback = self.provider if route == "auto" else None
@@ -255,9 +255,9 @@ def build_reasoning_server(
     estimate: Estimator = estimate_tokens,
     heartbeat: Heartbeat | None = None,
 ) -> FastMCP[Any]:
-    """The reasoning server over a library, by default its own over the settings' roots.
+    """Build the reasoning server over a library, by default a new one over the settings' roots.
 
-    `provider`, `retry`, `estimate` and `heartbeat` replace what the settings would give.
+    `provider`, `retry`, `estimate` and `heartbeat` replace those of the settings.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -409,7 +409,7 @@ def _add_prompt(server: FastMCP[Any]) -> None:
 
 
 def create_server() -> FastMCP[Any]:
-    """The server that the environment's settings describe, for `fastmcp run`.
+    """Build the reasoning server from the environment, for `fastmcp run` and other launchers.
 
     Raises:
         ConfigurationError: a setting is wrong.

@@ -118,7 +118,7 @@ class DocumentText:
 
     @property
     def text(self) -> str:
-        """The whole text as a string, decoded anew each time so that a cached document is not kept twice."""
+        """The whole text as a string, decoded each time, so that a cached document is not kept twice."""
         return self.data.decode("utf-8")
 
     def offsets(self, start: int, stop: int) -> tuple[int, int]:

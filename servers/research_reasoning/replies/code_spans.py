@@ -1,8 +1,8 @@
-"""The code in Markdown that nobody vouches for.
+"""Find and rewrite code in untrusted Markdown.
 
-What is code decides what is not shown as written: inside it `Rc<T>` is text, outside of it `<T>` is a tag. So code is
-found narrowly, and is written again in a form in which no renderer can see other borders: a span in single back quotes
-on one line, a block between fences that begin their lines. No back quote is left that could pair with one of them.
+Inside code, `Rc<T>` is text; outside, `<T>` is a tag. Code is therefore recognised narrowly and rewritten in a form that
+every renderer delimits alike: a span in single back quotes on one line, a block between fences at the start of their
+lines. No other back quote is left that could pair with one of them.
 """
 
 import re
@@ -16,38 +16,38 @@ _FENCE: Final = re.compile(
 _RUN: Final = re.compile(r"`+")
 _LEAST_FENCE: Final = 3
 _DELIMITER_ROW: Final = re.compile(r"^(?=[^\n]*-)[ \t>|:+*\d.)-]++$", re.MULTILINE)
-"""What makes the line before it the head of a table, if it is one; only where there is one can `|` divide a span."""
+"""A line that makes the line before it the head of a table. `|` can divide a span only in a text with such a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """Text outside code; a back quote in it is none of a span."""
+    """Text outside code. Its back quotes do not delimit spans."""
 
     raw: str
 
 
 @dataclass(frozen=True, slots=True)
 class CodeSpan:
-    """Code on one line; `raw` is how it was written, back quotes included."""
+    """Code on one line. `raw` is the original, with its back quotes."""
 
     raw: str
     text: str
 
     def written(self) -> str:
-        """The span between single back quotes."""
+        """Return the span between single back quotes."""
         return f"`{self.text}`"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Code on lines of its own; `raw` is how it was written, fences included."""
+    """Code on lines of its own. `raw` is the original, with its fences."""
 
     raw: str
     language: str
     lines: tuple[str, ...]
 
     def written(self) -> str:
-        """The block between fences longer than any back quotes in it; what was not closed is."""
+        """Return the block between fences longer than any run of back quotes in it. An open block is closed."""
         longest = max((len(run) for line in self.lines for run in _RUN.findall(line)), default=0)
         fence = "`" * max(_LEAST_FENCE, longest + 1)
         return "\n".join([fence + self.language, *self.lines, fence])
@@ -57,7 +57,7 @@ Line = tuple[Prose | CodeSpan, ...]
 
 
 def parts(text: str) -> Iterator[Block | Line]:
-    r"""The text as blocks of code and lines of prose; joined by `\n`, what is raw in them is the text again."""
+    r"""Yield the text as blocks of code and lines of prose. Their `raw` parts, joined by `\n`, are the text."""
     spans_may_hold_bars = _DELIMITER_ROW.search(text) is None
     lines = text.split("\n")
     at = 0
@@ -78,9 +78,9 @@ def parts(text: str) -> Iterator[Block | Line]:
 def in_prose(
     text: str, change: Callable[[str], str], *, no_code: Callable[[str], bool] = lambda _content: False
 ) -> str:
-    """The text with a change made to every stretch of prose in it, and its code as it was written.
+    """Return the text with `change` applied to all prose and its code unchanged.
 
-    A span whose content `no_code` accepts is prose that only looks like code.
+    A span whose content `no_code` accepts counts as prose.
     """
     out: list[str] = []
     prose: list[str] = []
@@ -108,15 +108,15 @@ def _dedented(line: str, indent: int) -> str:
 
 
 def line_parts(line: str, *, bars: bool = True) -> Line:
-    """The spans of one line and what is between them; no fence begins in it.
+    """Return the spans of one line and the prose between them. The line contains no fence.
 
-    `bars` says that a span may hold `|`: the line cannot be one of a table.
+    With `bars`, a span may contain `|`, because the line cannot belong to a table.
     """
     return tuple(_pieces(line, bars=bars))
 
 
 def _pieces(line: str, *, bars: bool) -> Iterator[Prose | CodeSpan]:
-    """A run of back quotes ends at the next one of its length."""
+    """Yield the pieces of a line. A run of back quotes ends at the next run of the same length."""
     runs = [match.span() for match in _RUN.finditer(line)]
     next_alike: list[int | None] = [None] * len(runs)
     seen: dict[int, int] = {}
@@ -142,7 +142,7 @@ def _pieces(line: str, *, bars: bool) -> Iterator[Prose | CodeSpan]:
 
 
 def _on_its_own(content: str, length: int) -> str:
-    """What is in a span: without the spaces that keep longer back quotes from its own, and these as apostrophes."""
+    """Return the content of a span, for longer back quotes without padding and with back quotes as apostrophes."""
     if length == 1:
         return content
     return content.strip().replace("`", "'")

@@ -1,4 +1,4 @@
-"""Text that nobody vouches for: how documents go into a prompt, and how answers come out of one."""
+"""Untrusted text: documents on their way into a prompt, and answers on their way out."""
 
 import json
 import re
@@ -10,17 +10,17 @@ from research_shared.text.visible import visible
 
 
 def quoted(name: str) -> str:
-    """A file name as a JSON string on one line, so that it cannot pass for anything but a name."""
+    """Return a file name as a JSON string on one line, so that it cannot be read as anything but a name."""
     return json.dumps(visible(name).replace("\n", " ").replace("\t", " "), ensure_ascii=False)
 
 
 def fenced(text: str, boundary: str) -> str:
-    """The text between two lines that only this call knows."""
+    """Return the text between two marks with the call's random `boundary`."""
     body = visible(text).replace(boundary, "")
     return f"<<<UNTRUSTED {boundary}\n{body}\nUNTRUSTED {boundary}>>>"
 
 
-# Every one of these takes time in proportion to the text: no part of it is gone over from many starts.
+# Each of these takes time linear in the text: no part is scanned from many starts.
 _TARGETED: Final = re.compile(
     r"""(?P<image>!)?\[(?P<label>[^\[\]\n]*+)\]
         (?:\((?P<target>(?:[^()\n]|\([^()\n]*+\))*+)\) | \[[^\[\]\n]*+\])""",
@@ -36,19 +36,19 @@ _BARE: Final = re.compile(
 
 
 def neutralised(answer: str) -> str:
-    """An answer whose Markdown loads nothing and links nowhere: images go, addresses become code, tags become text.
+    """Return an answer whose Markdown has no links and loads nothing: images go, URLs become code, tags become text.
 
-    A client that renders an answer would otherwise fetch what a document made the model write, with whatever the
-    address gives away. What is too odd to be rewritten is taken apart: no bracket is followed at once by what would
-    make it a link, an image or the definition of one, and no `<` begins a tag. Code keeps its text (see
-    `code_spans`); back quotes that make none become apostrophes. `[1]`-style citations are untouched.
+    A client that renders an answer would otherwise fetch URLs that a document made the model write, and leak data in them.
+    What cannot be rewritten is taken apart: no bracket is directly followed by what would make it a link, an image or a
+    definition, and no `<` begins a tag. Code keeps its text (see `code_spans`); other back quotes become apostrophes.
+    Citations such as `[1]` stay unchanged.
     """
     parts = code_spans.parts(visible(answer))
     return "\n".join(part.written() if isinstance(part, Block) else _neutralised_line(part) for part in parts)
 
 
 def neutralised_line(answer: str) -> str:
-    """The same for a text that goes on one line, in which no block of code begins."""
+    """Do the same for a text on one line, without blocks of code."""
     return _neutralised_line(code_spans.line_parts(" ".join(visible(answer).split())))
 
 
@@ -63,10 +63,10 @@ def _neutralised_line(line: Line) -> str:
 
 
 def _prose(text: str) -> list[str]:
-    """Text outside code, in pieces: addresses become spans, and a back quote or a fence of tildes begins none."""
+    """Return text outside code in pieces: URLs become spans; back quotes and fences of tildes become apostrophes."""
     text = _TILDES.sub(lambda tildes: "'" * len(tildes[0]), text.replace("`", "'"))
     pieces: list[str] = []
-    # Only addresses are between back quotes now.
+    # Only URLs are between back quotes now.
     for index, piece in enumerate(_TARGETED.sub(_as_text, text).split("`")):
         if index % 2:
             pieces.append(f"`{piece}`")
@@ -84,7 +84,7 @@ def _as_text(match: re.Match[str]) -> str:
     address = match["target"].strip().removeprefix("<").split(maxsplit=1)
     if not address or not (shown := address[0].removesuffix(">")):
         return label
-    # A bar would end a span in a table; what is no span is seen to as a bare address.
+    # A bar would end a span in a table. Without a span, the URL is handled as a bare one.
     return f"{label} ({shown})" if "|" in shown else f"{label} (`{shown}`)"
 
 
@@ -99,7 +99,7 @@ def _bare_addresses(text: str) -> list[str]:
 
 
 def _apart(parts: list[str]) -> list[str]:
-    """The parts with a space wherever back quotes, or a backslash and one, would touch."""
+    """Return the parts, with a space where two back quotes, or a backslash and a back quote, would touch."""
     apart: list[str] = []
     last = ""
     for part in parts:

@@ -132,10 +132,10 @@ class ChainVerifier:
             )
         elif supersedes is not None or self.at is not None:
             reason = supersedes.get("reason") if isinstance(supersedes, dict) else "unknown"
-            advice = f"look into it, then accept it with --acknowledge {at.chain}"
+            advice = f"investigate, then accept it with --acknowledge {at.chain}"
             raise VerificationError(
                 "restarted",
-                f"chain {at.chain} begins anew, the log before it was {reason}: {advice}",
+                f"chain {at.chain} is a new start; the log before it was {reason}: {advice}",
                 sequence=0,
             )
         self.at = None

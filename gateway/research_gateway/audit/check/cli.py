@@ -57,7 +57,7 @@ def verify_logs(
         bool, Parameter(negative="", help="Accept that the oldest files were archived.")
     ] = False,
     acknowledge: Annotated[
-        list[str] | None, Parameter(negative="", help="A chain begun anew for a reason that was looked into.")
+        list[str] | None, Parameter(negative="", help="A new chain whose reason has been investigated.")
     ] = None,
 ) -> int:
     """Check that no record was changed, added, moved or removed, and name the first bad one.

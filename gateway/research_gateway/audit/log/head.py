@@ -67,7 +67,7 @@ class HeadFile:
 SLOT_BYTES = 512
 
 
-def _vouched(at: ChainPosition, *, segment: int, count: int, in_use: bool) -> tuple[object, ...]:
+def _signed_fields(at: ChainPosition, *, segment: int, count: int, in_use: bool) -> tuple[object, ...]:
     return at.chain, at.sequence, at.digest, segment, count, in_use
 
 
@@ -88,13 +88,17 @@ class Head:
     @classmethod
     def of(cls, at: ChainPosition, segment: int, count: int, *, in_use: bool, key: bytes | None) -> Self:
         """Create a head, signed if there is a key."""
-        mac = sign(key, "head", *_vouched(at, segment=segment, count=count, in_use=in_use)) if key else None
+        mac = (
+            sign(key, "head", *_signed_fields(at, segment=segment, count=count, in_use=in_use))
+            if key
+            else None
+        )
         return cls(position=at, segment=segment, count=count, in_use=in_use, mac=mac)
 
     def is_signed_by(self, key: bytes) -> bool:
         """Return whether the head is signed with `key`."""
-        vouched = _vouched(self.position, segment=self.segment, count=self.count, in_use=self.in_use)
-        return self.mac is not None and hmac.compare_digest(self.mac, sign(key, "head", *vouched))
+        signed = _signed_fields(self.position, segment=self.segment, count=self.count, in_use=self.in_use)
+        return self.mac is not None and hmac.compare_digest(self.mac, sign(key, "head", *signed))
 
     @property
     def limit(self) -> int:

@@ -129,7 +129,7 @@ class DiskStore:
             if (index := self._checked_index(entries)) is not None:
                 return Opened(index=index, indexed=entries)
         except (sqlite3.Error, ValueError) as error:
-            log.warning("the kept texts are damaged and are thrown away", error=str(error))
+            log.warning("the kept texts are damaged and are deleted", error=str(error))
             self._throw_away("texts.sqlite*")
             self._database, texts = self._connect(), {}
         self._throw_away("index")
