@@ -73,7 +73,7 @@ class Metrics:
         )
         self.errors = Counter(
             "research_errors",
-            "Requests with another outcome than ok.",
+            "Requests that failed, were denied or cancelled.",
             ["method", "target", "reason"],
             registry=self.registry,
         )
