@@ -69,8 +69,8 @@ def private_uses(tree: ast.AST) -> Iterator[tuple[ast.expr | None, str]]:
                 yield from ((None, f"{module}.{part}") for part in parts if is_private(part))
 
 
-def foreign(tree: ast.AST, of_the_package: set[str]) -> set[str]:
-    """The private names of other packages in a module. `of_the_package` are those that its own package defines.
+def foreign(tree: ast.AST, of_the_house: set[str]) -> set[str]:
+    """The private names of other packages in a module. `of_the_house` are those that our packages define.
 
     An object other than `self` may be foreign, so its attribute must be one that the module itself defines.
     """
@@ -78,7 +78,7 @@ def foreign(tree: ast.AST, of_the_package: set[str]) -> set[str]:
     found = set()
     for value, name in private_uses(tree):
         if isinstance(value, ast.Name) and value.id in {"self", "cls"}:
-            known = own | of_the_package
+            known = own | of_the_house
         else:
             known = own | PUBLIC_IN_SPITE_OF_THEIR_NAMES.keys()
         if value is None or name not in known:
@@ -114,14 +114,9 @@ class Mine:
 
 def test_no_private_name_of_another_package_stands_outside_the_adapters() -> None:
     trees = {module: ast.parse(source.read_text(encoding="utf-8")) for module, source in SOURCES.items()}
-    own: dict[str, set[str]] = {}
-    for module, tree in trees.items():
-        own.setdefault(module.partition(".")[0], set()).update(own_names(tree))
-    used = {
-        module: names
-        for module, tree in trees.items()
-        if (names := foreign(tree, own[module.partition(".")[0]]))
-    }
+    # A base class may be of another package of the house.
+    own = set[str]().union(*map(own_names, trees.values()))
+    used = {module: names for module, tree in trees.items() if (names := foreign(tree, own))}
     adapters = {module for module, source in SOURCES.items() if source.name == ADAPTER}
     assert used.keys() == adapters, {module: used[module] for module in used.keys() - adapters}
 
