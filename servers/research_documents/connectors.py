@@ -269,7 +269,7 @@ class _Connector:
             path=path, page=wanted.page, first=wanted.first, last=wanted.last, character=wanted.character
         )
         title = _titled(title_of(text), identified)
-        info = DocumentInfo(path, "", text.media_type, text.identity)
+        info = DocumentInfo(path=path, root="", media_type=text.media_type, identity=text.identity)
         return FetchedDocument(
             id=str(identified),
             title=title,

@@ -42,7 +42,7 @@ class Identity(NamedTuple):
         return self[1:] == other[1:]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentInfo:
     """One document of the listing.
 
@@ -72,7 +72,7 @@ class DocumentInfo:
         return datetime.fromtimestamp(min(max(seconds, _FIRST_SECOND), _LAST_SECOND), tz=UTC)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DocumentText:
     r"""The text of one document.
 

@@ -331,7 +331,12 @@ async def test_the_factory_reads_the_environment(folder: Path, monkeypatch: pyte
 
 async def test_a_time_beyond_the_calendar_does_not_break_the_listing() -> None:
     for year, second in ((9999, 2**45), (1, -(2**45))):
-        info = DocumentInfo("a.md", "r", "text/markdown", Identity(1, 1, 1, second * 1_000_000_000, 0))
+        info = DocumentInfo(
+            path="a.md",
+            root="r",
+            media_type="text/markdown",
+            identity=Identity(1, 1, 1, second * 1_000_000_000, 0),
+        )
         assert info.modified.year == year
 
 

@@ -10,7 +10,15 @@ IDENTITY = Identity(device=1, inode=2, size=3, mtime_ns=1_700_000_000_999_999_99
 
 
 def document(text: str, page_starts: tuple[int, ...] = ()) -> DocumentText:
-    return DocumentText("a.md", "text/markdown", IDENTITY, "0", "text", text.encode(), page_starts)
+    return DocumentText(
+        path="a.md",
+        media_type="text/markdown",
+        identity=IDENTITY,
+        digest="0",
+        engine="text",
+        data=text.encode(),
+        page_starts=page_starts,
+    )
 
 
 @given(st.text(alphabet="aé\n", max_size=40))
@@ -56,6 +64,6 @@ def test_a_document_without_pages_has_none() -> None:
 
 
 def test_the_time_of_change_is_in_utc_to_the_second() -> None:
-    info = DocumentInfo("notes/a.md", "research", "text/markdown", IDENTITY)
+    info = DocumentInfo(path="notes/a.md", root="research", media_type="text/markdown", identity=IDENTITY)
     assert info.modified.isoformat() == "2023-11-14T22:13:20+00:00"
     assert info.filename == "a.md"

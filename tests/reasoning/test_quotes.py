@@ -17,7 +17,15 @@ IDENTITY = Identity(0, 0, 0, 0, 0)
 
 
 def document(text: str, page_starts: tuple[int, ...] = ()) -> DocumentText:
-    return DocumentText("d", "text/plain", IDENTITY, "0", "text", text.encode(), page_starts)
+    return DocumentText(
+        path="d",
+        media_type="text/plain",
+        identity=IDENTITY,
+        digest="0",
+        engine="text",
+        data=text.encode(),
+        page_starts=page_starts,
+    )
 
 
 def place(text: str, quote: str, page_starts: tuple[int, ...] = ()) -> tuple[int, int, int | None] | None:

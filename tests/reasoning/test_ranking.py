@@ -10,7 +10,14 @@ from research_shared.documents import DocumentText, Identity
 
 def document(*sections: str) -> DocumentText:
     text = "\n\n".join(f"# Section {number}\n\n{section}" for number, section in enumerate(sections))
-    return DocumentText("d.md", "text/markdown", Identity(0, 0, 0, 0, 0), "0", "text", text.encode())
+    return DocumentText(
+        path="d.md",
+        media_type="text/markdown",
+        identity=Identity(0, 0, 0, 0, 0),
+        digest="0",
+        engine="text",
+        data=text.encode(),
+    )
 
 
 def headings(text: DocumentText, question: str, limit: int = 10) -> list[str]:

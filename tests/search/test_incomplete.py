@@ -377,7 +377,9 @@ async def test_a_document_that_gives_no_text_is_not_missed_while_it_is_tried_aga
 
 def info(path: str, size: int) -> DocumentInfo:
     media_type = "application/pdf" if path.endswith(".pdf") else "text/plain"
-    return DocumentInfo(path, "research", media_type, Identity(1, 1, size, 1, 1))
+    return DocumentInfo(
+        path=path, root="research", media_type=media_type, identity=Identity(1, 1, size, 1, 1)
+    )
 
 
 def test_small_texts_come_first_then_everything_else_by_size() -> None:

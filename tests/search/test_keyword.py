@@ -36,7 +36,10 @@ def ranked(text: DocumentText, query: str) -> list[Hit]:
     """The hits in one document that need not come from a file, such as one with pages."""
     index = PassageIndex()
     entry = CatalogEntry.of(
-        1, DocumentInfo(text.path, "research", text.media_type, IDENTITY), text, index.add(1, text)
+        1,
+        DocumentInfo(path=text.path, root="research", media_type=text.media_type, identity=IDENTITY),
+        text,
+        index.add(1, text),
     )
     index.commit()
     built, terms = build(parse_query(query).group, index)
@@ -148,7 +151,15 @@ def test_a_phrase_runs_on_over_a_page_break_and_a_hit_knows_its_page() -> None:
         "First page of the report.\nIt ends in the middle of a",
         "sentence that goes on here.\nSecond page.",
     ]
-    text = DocumentText("a.pdf", "application/pdf", IDENTITY, "", "x", "\n".join(pages).encode(), (1, 3))
+    text = DocumentText(
+        path="a.pdf",
+        media_type="application/pdf",
+        identity=IDENTITY,
+        digest="",
+        engine="x",
+        data="\n".join(pages).encode(),
+        page_starts=(1, 3),
+    )
     (hit,) = ranked(text, '"middle of a sentence that"')
     assert (hit.line_number, hit.page) == (2, 1)
     (hit,) = ranked(text, "second")
@@ -174,7 +185,12 @@ def test_passages_of_one_score_are_found_all_or_not_at_all() -> None:
     index = PassageIndex()
     for number in range(200):
         data = b"quokka quokka\n" if number < 3 else b"quokka walks\n"
-        index.add(number, DocumentText("a.md", "text/markdown", IDENTITY, "", "", data))
+        index.add(
+            number,
+            DocumentText(
+                path="a.md", media_type="text/markdown", identity=IDENTITY, digest="", engine="", data=data
+            ),
+        )
     index.commit()
     query, _ = build(parse_query("quokka").group, index)
     found = {limit: index.search(query, limit) for limit in (3, 4)}

@@ -27,7 +27,9 @@ ALL = 10**6
 
 def text_of(data: str, path: str = "a.md") -> DocumentText:
     media_type = "text/markdown" if path.endswith(".md") else "text/plain"
-    return DocumentText(path, media_type, IDENTITY, "", "text", data.encode())
+    return DocumentText(
+        path=path, media_type=media_type, identity=IDENTITY, digest="", engine="text", data=data.encode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,12 @@ def test_what_most_passages_hold_is_not_worth_a_list() -> None:
 def entries_of(texts: list[str]) -> list[CatalogEntry]:
     return [
         CatalogEntry.of(
-            number, DocumentInfo(f"{number:03}.md", "research", "text/markdown", IDENTITY), text_of(text), 0
+            number,
+            DocumentInfo(
+                path=f"{number:03}.md", root="research", media_type="text/markdown", identity=IDENTITY
+            ),
+            text_of(text),
+            0,
         )
         for number, text in enumerate(texts)
     ]

@@ -15,7 +15,15 @@ IDENTITY = Identity(1, 1, 1, 1, 1)
 def text_of(
     content: str, media_type: str = "text/markdown", page_starts: tuple[int, ...] = ()
 ) -> DocumentText:
-    return DocumentText("a", media_type, IDENTITY, "", "x", content.encode(), page_starts)
+    return DocumentText(
+        path="a",
+        media_type=media_type,
+        identity=IDENTITY,
+        digest="",
+        engine="x",
+        data=content.encode(),
+        page_starts=page_starts,
+    )
 
 
 LINES = st.lists(
@@ -71,7 +79,9 @@ class Copied(bytes):
 def test_a_long_text_without_blank_lines_is_cut_in_linear_time() -> None:
     Copied.copied = 0
     data = Copied(b"a,b,c,1,2,3\n" * 20_000)
-    found = spans(DocumentText("a", "text/plain", IDENTITY, "", "x", data))
+    found = spans(
+        DocumentText(path="a", media_type="text/plain", identity=IDENTITY, digest="", engine="x", data=data)
+    )
     assert len(found) > 100
     assert Copied.copied < 4 * len(data)
 

@@ -52,8 +52,15 @@ PATTERNS = [
 
 
 def document(path: str, data: bytes) -> CatalogEntry:
-    info = DocumentInfo(path, "research", "text/plain", IDENTITY)
-    return CatalogEntry.of(1, info, DocumentText(path, "text/plain", IDENTITY, "", "text", data), 0)
+    info = DocumentInfo(path=path, root="research", media_type="text/plain", identity=IDENTITY)
+    return CatalogEntry.of(
+        1,
+        info,
+        DocumentText(
+            path=path, media_type="text/plain", identity=IDENTITY, digest="", engine="text", data=data
+        ),
+        0,
+    )
 
 
 def scanned(pattern: str, text: str, slice_bytes: int = 16) -> list[int]:
@@ -393,7 +400,9 @@ async def test_cursors_page_through_everything_once(folder: Path) -> None:
 
 
 def test_a_document_that_went_away_meanwhile_is_passed_over() -> None:
-    gone = CatalogEntry(id=1, info=DocumentInfo("a.txt", "research", "text/plain", IDENTITY))
+    gone = CatalogEntry(
+        id=1, info=DocumentInfo(path="a.txt", root="research", media_type="text/plain", identity=IDENTITY)
+    )
     scan = Scan([gone, document("b.txt", b"hit\n")], compiled("hit"), ALL)
     scan.advance(float("inf"))
     assert scan.missing == gone

@@ -190,8 +190,10 @@ def test_texts_share_one_budget() -> None:
 
     def put(path: str, data: bytes) -> None:
         identity = Identity(0, 0, len(data), 0, 0)
-        text = DocumentText(path, "text/plain", identity, "0", "text", data)
-        info = DocumentInfo(path, "research", "text/plain", identity)
+        text = DocumentText(
+            path=path, media_type="text/plain", identity=identity, digest="0", engine="text", data=data
+        )
+        info = DocumentInfo(path=path, root="research", media_type="text/plain", identity=identity)
         catalog.put(CatalogEntry.of(catalog.new_id(), info, text, 1))
 
     def held() -> list[str]:

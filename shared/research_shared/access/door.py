@@ -69,7 +69,12 @@ class Door:
             raise self._explained(error, resolved, root_fd, parts, path) from error
         finally:
             os.close(root_fd)
-        return OpenDocument(DocumentInfo(path, resolved.root.name, media_type, identity_of(status)), fd)
+        return OpenDocument(
+            DocumentInfo(
+                path=path, root=resolved.root.name, media_type=media_type, identity=identity_of(status)
+            ),
+            fd,
+        )
 
     def stat(self, path: str) -> DocumentInfo:
         """Return the current metadata of the document with this public path."""

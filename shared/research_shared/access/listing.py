@@ -46,7 +46,10 @@ class Listing:
                             status = self._status(resolved, root_fd, (*parts, name), entry)
                             if status is not None:
                                 yield DocumentInfo(
-                                    public, resolved.root.name, media_type, identity_of(status)
+                                    path=public,
+                                    root=resolved.root.name,
+                                    media_type=media_type,
+                                    identity=identity_of(status),
                                 )
         finally:
             os.close(root_fd)
@@ -102,7 +105,14 @@ class Listing:
                 media_type = media_type_of(public)
                 if status is None or media_type is None:
                     continue
-                inside.append(DocumentInfo(public, resolved.root.name, media_type, identity_of(status)))
+                inside.append(
+                    DocumentInfo(
+                        path=public,
+                        root=resolved.root.name,
+                        media_type=media_type,
+                        identity=identity_of(status),
+                    )
+                )
                 documents += 1
                 if documents == limit:
                     break

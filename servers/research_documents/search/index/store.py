@@ -273,9 +273,17 @@ def _head(entry: CatalogEntry, text: DocumentText) -> str:
 def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
     kept = json.loads(head)
     path, root, media_type, identity = kept["info"]
-    info = DocumentInfo(path, root, media_type, Identity(**identity))
+    info = DocumentInfo(path=path, root=root, media_type=media_type, identity=Identity(**identity))
     digest, engine, starts, missing, notes = kept["text"]
     text = DocumentText(
-        path, media_type, info.identity, digest, engine, data, tuple(starts), tuple(missing), tuple(notes)
+        path=path,
+        media_type=media_type,
+        identity=info.identity,
+        digest=digest,
+        engine=engine,
+        data=data,
+        page_starts=tuple(starts),
+        missing_pages=tuple(missing),
+        notes=tuple(notes),
     )
     return info, text, kept["passages"]

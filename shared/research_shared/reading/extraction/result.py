@@ -32,7 +32,7 @@ def explanation(reason: str, document_format: Format) -> str:
     return _EXPLANATIONS[reason]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extracted:
     """The text of a file. The fields are those of `DocumentText`; `file_digest` is the SHA-256 of the file's bytes."""
 

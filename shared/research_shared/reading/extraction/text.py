@@ -57,7 +57,9 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
         notes.append(f"{lines.replaced} {were} could not be decoded and are shown as U+FFFD")
     if lines.cut:
         notes.append(f"the text was cut after {len(lines.data)} bytes of a file of {size} bytes")
-    return Extracted(ENGINE, digest.hexdigest(), bytes(lines.data), notes=tuple(notes))
+    return Extracted(
+        engine=ENGINE, file_digest=digest.hexdigest(), data=bytes(lines.data), notes=tuple(notes)
+    )
 
 
 def _encoding(sample: bytes) -> tuple[str, int]:
