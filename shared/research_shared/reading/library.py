@@ -144,7 +144,7 @@ class Library(SharedLifespan):
             raise
 
     async def documents_after(self, path: str, limit: int) -> list[DocumentInfo]:
-        """The first `limit` documents within the current scope that come after a path, sorted by path.
+        """Return the first `limit` documents within the current scope after a path, sorted by path.
 
         Raises:
             RootUnavailable: a root is gone, or is not the directory it was at start.
@@ -344,7 +344,7 @@ async def _read_text_in_thread(fd: int, size: int, limits: Limits) -> Extracted:
 
 def _unreadable(path: str, reason: str) -> DocumentUnreadable:
     media_type = media_type_of(path)
-    assert media_type is not None  # noqa: S101  (the door opens documents only)
+    assert media_type is not None  # noqa: S101  (only documents are opened)
     return DocumentUnreadable(
         f"{path} gives no text: {explanation(reason, format_of(media_type))}", reason=reason
     )

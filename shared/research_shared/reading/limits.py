@@ -40,7 +40,7 @@ class Limits:
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """The limits that an operator has set."""
+        """Return the limits of the settings."""
         return cls(
             max_file_bytes=settings.max_file_bytes,
             max_pages=settings.max_pages,

@@ -1,4 +1,4 @@
-"""Blocking calls in threads, with nothing lost when the caller goes away meanwhile."""
+"""Blocking calls in threads that lose no result when the caller is cancelled."""
 
 import asyncio
 import contextvars
@@ -11,9 +11,9 @@ ThreadResult = TypeVar("ThreadResult")
 async def in_thread(
     function: Callable[[], ThreadResult], *, abandon: Callable[[ThreadResult], object]
 ) -> ThreadResult:
-    """The result of a blocking call. When the wait for it is cancelled, `abandon` gets the result that nobody takes.
+    """Run a blocking call in a thread and return its result. If the wait is cancelled, `abandon` receives the result.
 
-    For calls whose result must be released: a file that was opened, a process that was started.
+    For calls whose result must be released, such as an open file or a started process.
     """
     context = contextvars.copy_context()
     future = asyncio.get_running_loop().run_in_executor(None, context.run, function)

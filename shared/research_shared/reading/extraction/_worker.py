@@ -1,8 +1,8 @@
-"""The program of a worker process: reads documents that are handed to it as open files, and sends back their pages.
+"""The program of a worker process: reads documents that it receives as open files, and sends back their pages.
 
-It is started as a script, by its path, with an empty environment, and imports nothing but the standard library,
-`research_shared.formats` and what their readers need, so that it starts quickly and holds nothing worth taking. It cannot
-write files; its memory and its time are limited by the system, and it ends when the process that started it ends.
+It is started as a script, by its path, with an empty environment. It imports only the standard library,
+`research_shared.formats` and what their readers need, so it starts quickly and holds no secrets. It cannot write files, the
+system limits its memory and time, and it ends when its parent process ends.
 
 The package is imported inside functions: the script learns where it is from its arguments.
 
@@ -34,16 +34,16 @@ FRAME = struct.Struct("!BI")
 REQUEST = struct.Struct("!I")
 READ_BYTES = 4 * 1024 * 1024
 PROBE = 32
-"""Pages that the second reader looks at before it believes the first one that there is no text."""
+"""Pages that the second reader tries before the first reader's result, no text, is accepted."""
 GRACE_S = 5
 
-# pdfium drops a hyphen at a line's end together with the line break, and leaves one of these in its place.
+# pdfium replaces a hyphen at a line's end, with the line break, by one of these characters.
 _HYPHEN = re.compile("(?<=\\w)[\x02\ufffe](?:\r\n|\r|\n|(?=\\w)|$)")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Job(NamedTuple):
-    """What is asked for: what to read it as, which readers to try, from which page on, and how much at most."""
+    """A request: the format, the readers to try, the first page (1-based), and the limits."""
 
     media_type: str
     readers: list[str]
@@ -57,7 +57,7 @@ Send = Callable[[int, bytes], None]
 
 
 def tidy(text: str) -> bytes:
-    r"""The lines of a page as UTF-8: `\n` between lines, hyphenated line ends restored, no other control character."""
+    r"""Return the lines of a page as UTF-8: `\n` between lines, hyphenated line ends restored, no other control character."""
     if "\x02" in text or "\ufffe" in text:
         text = _HYPHEN.sub("-\n", text)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
@@ -68,7 +68,7 @@ def tidy(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # Halves of a surrogate pair may arrive apart: join those that fit, and show the others as U+FFFD.
+        # Halves of a surrogate pair may be separate: join pairs, and replace other halves by U+FFFD.
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
@@ -102,7 +102,7 @@ def extract(job: Job, data: bytes, send: Send) -> tuple[str | None, list[str]]:
 
 
 def send_pages(texts: Iterator[str | None], job: Job, send: Send, probe: int | None) -> tuple[bool, bool]:
-    """Send the pages until the text limit. Says whether there was text, and whether any page could be looked at.
+    """Send the pages up to the text limit. Return whether there was text, and whether any page could be read.
 
     Gives up after `probe` pages without text.
     """
@@ -127,7 +127,7 @@ def send_pages(texts: Iterator[str | None], job: Job, send: Send, probe: int | N
 
 
 def read_all(fd: int) -> bytes:
-    """The whole file, whatever the position of the descriptor."""
+    """Return the whole file, regardless of the position of the descriptor."""
     chunks: list[bytes] = []
     at = 0
     while chunk := os.pread(fd, READ_BYTES, at):
@@ -137,7 +137,7 @@ def read_all(fd: int) -> bytes:
 
 
 def receive(channel: socket.socket) -> tuple[Job, int] | None:
-    """The next request and its open file, or None when the other side has gone."""
+    """Return the next request and its open file, or None after the other side has closed the channel."""
     message, fds, _flags, _address = socket.recv_fds(channel, 65_536, 1)
     if not message:
         return None
@@ -148,7 +148,7 @@ def receive(channel: socket.socket) -> tuple[Job, int] | None:
 
 
 def answer_requests(channel: socket.socket, retire_above: int) -> None:
-    """Answer requests until the other side goes, or until this process has grown above so many bytes."""
+    """Answer requests until the other side closes the channel, or this process holds more than `retire_above` bytes."""
 
     def send(kind: int, payload: bytes) -> None:
         channel.sendall(FRAME.pack(kind, len(payload)) + payload)
@@ -158,7 +158,7 @@ def answer_requests(channel: socket.socket, retire_above: int) -> None:
     send(READY, b"")
     while (request := receive(channel)) is not None:
         job, fd = request
-        # Ends this process even in the middle of native code, should nobody be left to do it.
+        # Ends this process even inside native code, if the parent no longer does.
         signal.setitimer(signal.ITIMER_REAL, job.timeout_s + GRACE_S)
         try:
             reason, notes = extract(job, read_all(fd), send)
@@ -176,9 +176,9 @@ def answer_requests(channel: socket.socket, retire_above: int) -> None:
 
 
 def memory_held() -> int:
-    """The memory that this process holds now, in bytes; the most it has held where that is all that can be known."""
+    """Return the memory of this process in bytes: resident now, or the peak where the system reports only that."""
     try:
-        # Not `ru_maxrss`: on Linux it starts at what the parent held when it started this process.
+        # Not `ru_maxrss`: on Linux it starts at the memory of the parent at the fork.
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
     except FileNotFoundError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -186,14 +186,14 @@ def memory_held() -> int:
 
 
 def limit(memory_bytes: int) -> None:
-    """Give up what reading a document does not need: memory, writing files, core dumps."""
+    """Limit what reading a document does not need: memory, writing files, core dumps."""
     for kind, value in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 32),
     ):
-        # Not every system enforces each of these; the deadlines hold regardless.
+        # Not every system enforces each of these. The deadlines apply everywhere.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(kind, (value, value))
 
@@ -206,7 +206,7 @@ def end_with_parent(lifeline: int) -> None:
 
 
 def preload() -> None:
-    """Load the formats and what they ask for, before the first request's time runs."""
+    """Load the formats and their libraries before the time of the first request runs."""
     from research_shared.formats import formats
 
     for module in (name for each in formats() for name in each.preload):
@@ -219,7 +219,7 @@ def main() -> None:
     sys.path.extend(packages)
     sys.dont_write_bytecode = True
     limit(int(memory))
-    logging.disable()  # nobody would read it, and it may hold text of the document
+    logging.disable()  # log lines could contain text of the document
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     threading.Thread(target=end_with_parent, args=(0,), daemon=True).start()
     preload()

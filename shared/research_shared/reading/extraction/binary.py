@@ -1,4 +1,4 @@
-"""Files that need a reader: the pages that a worker sends, put together; a document that kills its worker keeps what it had."""
+"""Read binary formats in workers. A document that kills its worker keeps the pages read before."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from research_shared.reading.extraction.worker import WorkerGone, WorkerLost
 from research_shared.reading.limits import Limits
 
 MAX_RESTARTS = 3
-"""How often reading goes on behind a page that hung or crashed the worker."""
+"""How often reading continues after a page that hung or crashed the worker."""
 _REASONS = frozenset({ENCRYPTED, DAMAGED, NO_TEXT, TOO_LARGE})
 _MAX_NOTES = 20
 _MAX_NOTE_CHARS = 500
@@ -53,7 +53,7 @@ async def read_binary(pool: WorkerPool, fd: int, media_type: str, limits: Limits
     async with pool.slot() as slot:
         extraction = _Extraction(slot, fd, document_format, media_type, limits)
         await extraction.run()
-    # Joining is cheap for a paper and not for the largest text that is allowed, hence the thread.
+    # In a thread, because joining the largest allowed text takes long.
     return await asyncio.to_thread(extraction.result)
 
 
@@ -154,7 +154,11 @@ class _Extraction:
             self._progress.cut = True
 
     def result(self) -> Extracted:
-        """The text of the pages, or `Unreadable`."""
+        """Return the text of the pages.
+
+        Raises:
+            Unreadable: there is none.
+        """
         progress = self._progress
         if progress is None or not progress.has_text:
             raise Unreadable(self._reason or NO_TEXT)

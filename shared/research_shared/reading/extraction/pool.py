@@ -10,7 +10,7 @@ from research_shared.reading.extraction.worker import Worker
 
 
 class Slot:
-    """The right to use one worker. A worker that was killed is replaced when the slot is used again."""
+    """Exclusive use of one worker. A killed worker is replaced when the slot is used again."""
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
@@ -18,11 +18,11 @@ class Slot:
 
     @property
     def live(self) -> Worker | None:
-        """The worker, if there is one and it lives."""
+        """The worker if it is alive, otherwise None."""
         return self._worker if self._worker is not None and self._worker.alive else None
 
     async def worker(self) -> Worker:
-        """A living worker, started if there is none."""
+        """Return the worker, started if there is none alive."""
         if self.live is None:
             self.kill()
             self._worker = await Worker.start(self._memory_bytes)
@@ -35,14 +35,14 @@ class Slot:
             self._worker = None
 
     async def stop(self) -> None:
-        """Let the worker end, and wait for that."""
+        """Close the worker and wait until it has ended."""
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()
 
 
 class WorkerPool:
-    """At most `size` workers. Waiting callers are served in their order."""
+    """At most `size` workers. Waiting callers are served in order."""
 
     def __init__(self, size: int, memory_bytes: int) -> None:
         self._slots = tuple(Slot(memory_bytes) for _ in range(size))
@@ -51,12 +51,12 @@ class WorkerPool:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The process ids of the living workers."""
+        """Process ids of the workers that are alive."""
         return tuple(slot.live.pid for slot in self._slots if slot.live is not None)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
-        """Hold a slot for the block, waiting for one if all are taken."""
+        """Hold a slot while the block runs. Wait for one if all are in use."""
         async with self._turns:
             self._free.sort(key=lambda slot: slot.live is not None)  # a started worker is ready sooner
             taken = self._free.pop()
@@ -66,7 +66,7 @@ class WorkerPool:
                 self._free.append(taken)
 
     async def stop(self) -> None:
-        """End all workers; those at work are killed. The pool can be used again afterwards."""
+        """End all workers. Busy ones are killed. The pool can be used again afterwards."""
         for slot in self._slots:
             if slot not in self._free:
                 slot.kill()

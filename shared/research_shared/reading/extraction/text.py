@@ -1,4 +1,4 @@
-"""Plain text: whatever bytes are behind a text file's name become lines of UTF-8, in bounded time and memory."""
+"""Plain text: decode any bytes to lines of UTF-8, in bounded time and memory."""
 
 import codecs
 import hashlib
@@ -10,11 +10,11 @@ from research_shared.reading.extraction.result import BINARY, CHANGING, Extracte
 from research_shared.reading.limits import Limits
 
 ENGINE = "text 1"
-"""Raised whenever the same bytes come to be cut into lines in another way."""
+"""Increased when the same bytes are split into lines differently."""
 CHUNK = 1024 * 1024
 ENCODING_SAMPLE_BYTES = 64 * 1024
 _BOMS = (
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, because it begins with its mark
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -29,7 +29,7 @@ _FEW_PAIRS = 4
 
 
 def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = lambda: False) -> Extracted:
-    """The text of an open file of so many bytes. `stopped` is asked between chunks.
+    """Return the text of an open file of `size` bytes. `stopped` is called between chunks.
 
     Raises:
         Unreadable: it is too large, is no text, or ended before its size.
@@ -63,7 +63,7 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
 
 
 def _encoding(sample: bytes) -> tuple[str, int]:
-    """The encoding and the length of its mark, from the first bytes of a file."""
+    """Return the encoding and the length of its byte order mark, from the first bytes of a file."""
     for mark, encoding in _BOMS:
         if sample.startswith(mark):
             return encoding, len(mark)

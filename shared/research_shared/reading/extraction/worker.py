@@ -1,4 +1,4 @@
-"""A worker process as its owner sees it: started, given one job at a time, killed when that takes too long."""
+"""The parent's side of a worker process: starts it, sends one job at a time, kills it at a deadline."""
 
 import asyncio
 import json
@@ -19,11 +19,11 @@ START_TIMEOUT_S = 30.0
 WORKER_STOP_TIMEOUT_S = 1.0
 _RECEIVE = 256 * 1024
 _NO_MEMORY = frozenset({-signal.SIGABRT, -signal.SIGKILL})
-"""How a process ends for want of memory: native code aborts, or the system kills it."""
+"""Signals that end a process out of memory: native code aborts, or the system kills it."""
 
 
 class WorkerLost(Exception):
-    """The process has ended, or said something that it cannot have meant."""
+    """The process has ended, or sent something invalid."""
 
     def __init__(self, message: str = "it does not listen", *, out_of_memory: bool = False) -> None:
         super().__init__(message)
@@ -31,11 +31,11 @@ class WorkerLost(Exception):
 
 
 class WorkerGone(WorkerLost):
-    """The process may have ended before it was given the job, which therefore may not be to blame."""
+    """The process may have ended before it received the job, so the job may not be the cause."""
 
 
 class Worker:
-    """One process that reads documents. Whatever happens to this object, the process goes with it."""
+    """One process that reads documents. It ends when this object is garbage-collected."""
 
     def __init__(self, memory_bytes: int) -> None:
         ours, theirs = socket.socketpair()
@@ -64,20 +64,20 @@ class Worker:
 
     @classmethod
     async def start(cls, memory_bytes: int) -> Self:
-        """A worker that is ready for its first job.
+        """Start a worker and wait until it is ready for its first job.
 
         Raises:
-            WorkerLost: it did not come up.
+            WorkerLost: it did not start.
         """
         worker = await in_thread(lambda: cls(memory_bytes), abandon=cls.kill)
         try:
-            await worker._come_up()  # noqa: SLF001  (our own)
+            await worker._wait_until_ready()  # noqa: SLF001  (our own)
         except BaseException:
             worker.kill()
             raise
         return worker
 
-    async def _come_up(self) -> None:
+    async def _wait_until_ready(self) -> None:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 kind, _ = await self._frame(0)
@@ -88,18 +88,18 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """Id of the process."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there and has not been told to go."""
+        """Whether the process runs and has not been asked to end."""
         return self._finalizer.alive and self._process.poll() is None
 
     async def run(
         self, job: _worker.Job, fd: int, *, deadline: float, page_timeout_s: float
     ) -> AsyncGenerator[tuple[int, bytes], None]:
-        """The frames that answer a job, `END` last. `deadline` is a time of the running loop's clock.
+        """Yield the frames that answer a job, `END` last. `deadline` is a time of the running loop's clock.
 
         Raises:
             TimeoutError: the next frame did not come in time. Kill the worker.
@@ -108,7 +108,7 @@ class Worker:
         clock = asyncio.get_running_loop().time
         message = json.dumps(job._asdict()).encode()
         try:
-            # A few hundred bytes into the empty buffer of an idle worker: this does not block.
+            # A few hundred bytes fit into the empty buffer of an idle worker, so this does not block.
             socket.send_fds(self._channel, [_worker.REQUEST.pack(len(message)) + message], [fd])
         except OSError as error:
             raise WorkerGone from error
@@ -128,7 +128,7 @@ class Worker:
         header = await self._take(_worker.FRAME.size)
         kind, length = _worker.FRAME.unpack(header)
         if length > largest + 4096:
-            raise WorkerLost("it sent more than it was asked for")
+            raise WorkerLost("it sent more than the limit")
         return kind, await self._take(length)
 
     async def _take(self, count: int) -> bytes:
@@ -146,21 +146,21 @@ class Worker:
         return taken
 
     async def _ended(self) -> int | None:
-        """The exit status; negative for a signal."""
+        """Return the exit status, negative for a signal."""
         try:
             return await asyncio.to_thread(self._process.wait, WORKER_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return None
 
     def kill(self) -> None:
-        """End the process at once. It is waited for in the background."""
+        """Kill the process. A background thread waits for its end."""
         if self._finalizer.detach() is not None:
             self._process.kill()
             _close(self._process, self._channel)
             threading.Thread(target=self._process.wait, name="research-reaper", daemon=True).start()
 
     async def stop(self) -> None:
-        """Let the process end, and wait until it has."""
+        """Ask the process to end, and wait for that."""
         if self._finalizer.detach() is not None:
             _close(self._process, self._channel)
             await asyncio.to_thread(_wait, self._process)
