@@ -45,7 +45,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "servers/research_reasoning/evidence/ranking.py": ("reasoning/test_ranking.py",),
     "shared/research_shared/access/beneath.py": ROOTS,
     "shared/research_shared/access/changes.py": (*ROOTS, "search/test_freshness.py"),
-    "shared/research_shared/access/door.py": ROOTS,
+    "shared/research_shared/access/opener.py": ROOTS,
     "shared/research_shared/access/listing.py": ROOTS,
     "shared/research_shared/access/roots.py": ROOTS,
     "shared/research_shared/access/scope.py": ("library/test_roots.py", "gateway/test_scope.py"),

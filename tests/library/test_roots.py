@@ -1,4 +1,4 @@
-"""The door to the documents: what it opens and lists, and what it does not."""
+"""Access to documents: what is opened and listed, and what is not."""
 
 import ctypes
 import errno

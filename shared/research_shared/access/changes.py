@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
 from research_shared.access import beneath
-from research_shared.access.door import Door
 from research_shared.access.names import actual
+from research_shared.access.opener import Opener
 from research_shared.access.resolved import ResolvedRoot
 from research_shared.access.scope import current_scope
 from research_shared.documents import DocumentInfo
@@ -16,10 +16,10 @@ from research_shared.formats import media_type_of
 
 
 class Changes:
-    """Compares documents with what is beneath the roots of a door now, without opening them one by one."""
+    """Compares documents with what is beneath the roots of an opener now, without opening them one by one."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
 
     def changed(self, documents: Iterable[DocumentInfo]) -> set[str]:
         """See `RootsPolicy.changed`."""
@@ -31,12 +31,12 @@ class Changes:
             roots: dict[str, int] = {}
             for inside in folders.values():
                 try:
-                    resolved, (*parts, _) = self._door.locate(inside[0].path)
+                    resolved, (*parts, _) = self._opener.locate(inside[0].path)
                 except DocumentNotFound:
                     changed.update(info.path for info in inside)
                     continue
                 if resolved.root.name not in roots:
-                    roots[resolved.root.name] = self._door.open_root(resolved)
+                    roots[resolved.root.name] = self._opener.open_root(resolved)
                     opened.callback(os.close, roots[resolved.root.name])
                 changed.update(self._changed_in(resolved, roots[resolved.root.name], tuple(parts), inside))
         return changed
@@ -50,9 +50,9 @@ class Changes:
     ) -> list[str]:
         """Return the changed documents of one directory."""
         try:
-            fd = self._door.open_beneath(resolved, root_fd, parts, beneath.PASSAGE, links=False)
+            fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.PASSAGE, links=False)
         except OSError as error:
-            self._door.raise_unless_passed_over(error, resolved)
+            self._opener.raise_unless_passed_over(error, resolved)
             return self._changed_alone(inside)
         admits = current_scope().admits
         base = inside[0].path.rfind("/") + 1
@@ -62,14 +62,14 @@ class Changes:
             for info in inside:
                 path = info.path
                 name = actual(path[base:])
-                hidden = name is not None and name.startswith(b".") and not self._door.include_hidden
+                hidden = name is not None and name.startswith(b".") and not self._opener.include_hidden
                 if not name or hidden or media_type_of(path) is None or not admits(path):
                     changed.append(path)
                     continue
                 try:
                     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except OSError as error:
-                    self._door.raise_unless_passed_over(error, resolved)
+                    self._opener.raise_unless_passed_over(error, resolved)
                     changed.append(path)
                     continue
                 if stat.S_ISLNK(status.st_mode):
@@ -85,7 +85,7 @@ class Changes:
         changed = []
         for info in documents:
             try:
-                same = self._door.stat(info.path).identity.same_file(info.identity)
+                same = self._opener.stat(info.path).identity.same_file(info.identity)
             except (DocumentNotFound, DocumentUnreadable):
                 same = False
             if not same:

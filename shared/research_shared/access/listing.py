@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from research_shared.access import beneath
-from research_shared.access.door import Door, identity_of, unavailable
 from research_shared.access.names import MAX_PATH_BYTES, shown
+from research_shared.access.opener import Opener, identity_of, unavailable
 from research_shared.access.resolved import ResolvedRoot
 from research_shared.access.scope import Scope, current_scope
 from research_shared.documents import DocumentInfo
@@ -15,22 +15,22 @@ from research_shared.formats import media_type_of
 
 
 class Listing:
-    """Walks the directories beneath the roots of a door."""
+    """Walks the directories beneath the roots of an opener."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
 
     def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
         """See `RootsPolicy.walk`."""
         scope = current_scope()
-        for resolved in self._door.resolved:
+        for resolved in self._opener.resolved:
             if not resolved.prefix or scope.leads_to(resolved.root.name):
                 yield from self._walk_root(resolved, scope, stopped)
 
     def _walk_root(
         self, resolved: ResolvedRoot, scope: Scope, stopped: Callable[[], bool]
     ) -> Iterator[DocumentInfo]:
-        root_fd = self._door.open_root(resolved)
+        root_fd = self._opener.open_root(resolved)
         try:
             todo: list[tuple[bytes, ...]] = [()]
             while todo and not stopped():
@@ -60,12 +60,12 @@ class Listing:
         """See `RootsPolicy.documents_after`."""
         scope = current_scope()
         found: list[DocumentInfo] = []
-        for resolved in sorted(self._door.resolved, key=lambda resolved: resolved.prefix):
+        for resolved in sorted(self._opener.resolved, key=lambda resolved: resolved.prefix):
             if len(found) >= limit or not _holds_later(resolved.prefix, path):
                 continue
             if resolved.prefix and not scope.leads_to(resolved.root.name):
                 continue
-            root_fd = self._door.open_root(resolved)
+            root_fd = self._opener.open_root(resolved)
             try:
                 todo: list[DocumentInfo | tuple[bytes, ...]] = [()]
                 while todo and len(found) < limit and not stopped():
@@ -124,9 +124,9 @@ class Listing:
     ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
         """Yield the admissible entries of a directory with their names. They are valid until the block ends."""
         try:
-            fd = self._door.open_beneath(resolved, root_fd, parts, beneath.DIRECTORY, links=False)
+            fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.DIRECTORY, links=False)
         except OSError as error:
-            self._door.raise_unless_passed_over(error, resolved)
+            self._opener.raise_unless_passed_over(error, resolved)
             if not parts:
                 raise unavailable(resolved.root) from None
             yield iter(())
@@ -143,7 +143,7 @@ class Listing:
         room = MAX_PATH_BYTES - sum(map(len, parts)) - len(parts)
         for entry in entries:
             name = os.fsencode(entry.name)
-            if len(name) <= room and self._door.admits(resolved, (*parts, name)):
+            if len(name) <= room and self._opener.admits(resolved, (*parts, name)):
                 yield entry, name
 
     def _status(
@@ -152,7 +152,7 @@ class Listing:
         """Return the status of a regular file, links followed, or None for anything else."""
         try:
             if entry.is_symlink():
-                fd = self._door.open_beneath(resolved, root_fd, parts, beneath.FILE)
+                fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.FILE)
                 try:
                     status = os.fstat(fd)
                 finally:
@@ -160,7 +160,7 @@ class Listing:
             else:
                 status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            self._door.raise_unless_passed_over(error, resolved)
+            self._opener.raise_unless_passed_over(error, resolved)
             return None
         # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
         return status if stat.S_ISREG(status.st_mode) else None

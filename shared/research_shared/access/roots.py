@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from research_shared.access import beneath
 from research_shared.access.changes import Changes
-from research_shared.access.door import Door, OpenDocument, identity_of
 from research_shared.access.listing import Listing
+from research_shared.access.opener import OpenDocument, Opener, identity_of
 from research_shared.access.scope import EVERYTHING, Scope, current_scope, narrowed_scope
 from research_shared.documents import DocumentInfo
 from research_shared.errors import RootUnavailable
@@ -60,13 +60,13 @@ class RootsPolicy:
     ) -> None:
         self.roots = tuple(roots)
         self.include_hidden = include_hidden
-        self._door = Door(
+        self._opener = Opener(
             self.roots,
             include_hidden=include_hidden,
             openat2=beneath.has_openat2() if openat2 is None else openat2,
         )
-        self._listing = Listing(self._door)
-        self._changes = Changes(self._door)
+        self._listing = Listing(self._opener)
+        self._changes = Changes(self._opener)
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
@@ -76,7 +76,9 @@ class RootsPolicy:
     def available(self, root: Root) -> bool:
         """Return whether a root can be read at the moment."""
         try:
-            os.close(self._door.open_root(next(each for each in self._door.resolved if each.root == root)))
+            os.close(
+                self._opener.open_root(next(each for each in self._opener.resolved if each.root == root))
+            )
         except RootUnavailable:
             return False
         return True
@@ -90,11 +92,11 @@ class RootsPolicy:
             RootUnavailable: its root is gone, or is not the directory it was at start.
             Overloaded: the process cannot open more files now.
         """
-        return self._door.open(path)
+        return self._opener.open(path)
 
     def stat(self, path: str) -> DocumentInfo:
         """Return the current metadata of the document with this public path. Raises what `open` raises."""
-        return self._door.stat(path)
+        return self._opener.stat(path)
 
     def changed(self, documents: Iterable[DocumentInfo]) -> set[str]:
         """Return the public paths of the documents that have changed, or are missing within the current scope.

@@ -37,7 +37,7 @@ class OpenDocument:
     fd: int
 
 
-class Door:
+class Opener:
     """Opens roots, directories and documents beneath them, and nothing else. Raises what `RootsPolicy` raises."""
 
     def __init__(self, roots: Sequence[Root], *, include_hidden: bool, openat2: bool) -> None:

@@ -20,19 +20,19 @@ OPENERS = {
 }  # fmt: skip
 """Names of functions and methods that open or list files, whatever they are called on."""
 
-THE_DOOR = r"(self\._library|self|library|documents|doors)\.roots\.(open|walk)"
+THE_POLICY = r"(self\._library|self|library|documents|doors)\.roots\.(open|walk)"
 ALLOWED: dict[str, tuple[str, str]] = {
     "shared/research_shared/access/roots.py": (
-        r"self\._door\.open|self\._listing\.walk",
-        "the policy, whose door this is",
+        r"self\._opener\.open|self\._listing\.walk",
+        "the policy, whose opener this is",
     ),
-    "shared/research_shared/access/door.py": (r"self\.open", "this is the door"),
-    "shared/research_shared/access/listing.py": (r"os\.scandir", "the door's listing"),
-    "shared/research_shared/access/beneath.py": (r"os\.open", "what the door opens with"),
-    "shared/research_shared/reading/extraction/text.py": (r"os\.pread", "reads what the door has opened"),
+    "shared/research_shared/access/opener.py": (r"self\.open", "opens documents"),
+    "shared/research_shared/access/listing.py": (r"os\.scandir", "the listing"),
+    "shared/research_shared/access/beneath.py": (r"os\.open", "the system calls of the opener"),
+    "shared/research_shared/reading/extraction/text.py": (r"os\.pread", "reads what the opener has opened"),
     "shared/research_shared/reading/extraction/_worker.py": (
         r"os\.pread|document_format\.reader\(name\)\.open|Path\('/proc/self/statm'\)\.read_bytes",
-        "reads what the door has opened and handed over, from memory; and how much memory it holds itself",
+        "reads what the opener has opened and handed over, from memory; and how much memory it holds itself",
     ),
     "shared/research_shared/formats/pdf.py": (
         r"pypdfium2\.PdfDocument|pypdf\.PdfReader",
@@ -73,7 +73,7 @@ def openings(source: str) -> list[str]:
 
 
 def allowed(module: str, call: str) -> bool:
-    if call == "ast.walk" or re.fullmatch(THE_DOOR, call):
+    if call == "ast.walk" or re.fullmatch(THE_POLICY, call):
         return True
     return any(
         module.startswith(place) and re.fullmatch(pattern, call) for place, (pattern, _) in ALLOWED.items()
