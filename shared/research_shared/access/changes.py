@@ -1,4 +1,4 @@
-"""Which of many documents have changed since they were looked at."""
+"""Find which of many documents have changed since they were listed."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from research_shared.formats import media_type_of
 
 
 class Changes:
-    """Compares documents with what is beneath the roots of an opener now, without opening them one by one."""
+    """Compares documents with the current files beneath the roots, without opening each of them."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
@@ -52,7 +52,7 @@ class Changes:
         try:
             fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.PASSAGE, links=False)
         except OSError as error:
-            self._opener.raise_unless_passed_over(error, resolved)
+            self._opener.raise_unless_skipped(error, resolved)
             return self._changed_alone(inside)
         admits = current_scope().admits
         base = inside[0].path.rfind("/") + 1
@@ -69,7 +69,7 @@ class Changes:
                 try:
                     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except OSError as error:
-                    self._opener.raise_unless_passed_over(error, resolved)
+                    self._opener.raise_unless_skipped(error, resolved)
                     changed.append(path)
                     continue
                 if stat.S_ISLNK(status.st_mode):

@@ -126,7 +126,7 @@ class Listing:
         try:
             fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.DIRECTORY, links=False)
         except OSError as error:
-            self._opener.raise_unless_passed_over(error, resolved)
+            self._opener.raise_unless_skipped(error, resolved)
             if not parts:
                 raise unavailable(resolved.root) from None
             yield iter(())
@@ -160,7 +160,7 @@ class Listing:
             else:
                 status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            self._opener.raise_unless_passed_over(error, resolved)
+            self._opener.raise_unless_skipped(error, resolved)
             return None
         # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
         return status if stat.S_ISREG(status.st_mode) else None

@@ -1,6 +1,6 @@
-"""The way to a file: every path is resolved beneath a root that was opened for that one operation.
+"""Open documents: every path is resolved beneath a root that is opened for that one operation.
 
-What is read is what was opened: nothing is checked first and opened later.
+Checks are made on the open file, so nothing can change between a check and a read.
 """
 
 import errno
@@ -147,7 +147,7 @@ class Opener:
             root_fd, parts, flags, admits, max_links=beneath.MAX_LINKS if links else 0
         )
 
-    def raise_unless_passed_over(self, error: OSError, resolved: ResolvedRoot) -> None:
+    def raise_unless_skipped(self, error: OSError, resolved: ResolvedRoot) -> None:
         """Raise temporary failures. A listing skips entries that cannot be read for another reason."""
         if error.errno in _BUSY:
             raise _overloaded() from error

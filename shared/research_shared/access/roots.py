@@ -1,7 +1,7 @@
 """The research folders of the operator, and the only way to open a file in them.
 
-Every path is resolved beneath a root that was opened for that one operation, and what is read is what was opened:
-nothing is checked first and opened later. Links, hidden names and special files: see `docs/file-access.md`.
+Every path is resolved beneath a root that is opened for that one operation. Checks are made on the open file, so nothing
+can change between a check and a read. Links, hidden names and special files: see `docs/file-access.md`.
 """
 
 import os
@@ -35,7 +35,7 @@ __all__ = [
 class RootsPolicy:
     """Opens and lists files beneath its roots, and no others.
 
-    `openat2=False` keeps to the portable way of opening even where the kernel has the better one.
+    `openat2=False` uses the portable way of opening even if the kernel has `openat2`.
 
     >>> from pathlib import Path
     >>> policy = RootsPolicy([Root("research", Path("research"))])
@@ -101,8 +101,8 @@ class RootsPolicy:
     def changed(self, documents: Iterable[DocumentInfo]) -> set[str]:
         """Return the public paths of the documents that have changed, or are missing within the current scope.
 
-        For many at once: a root and a directory are opened one time each, and a document not at all, so that whether
-        it may be read is not asked. Another device is no change.
+        Roots and directories are opened once each, and documents not at all, so permission to read them is not checked.
+        A new device number alone is no change.
 
         Raises:
             RootUnavailable: a root is gone, or is not the directory it was at start.
@@ -113,7 +113,7 @@ class RootsPolicy:
     def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
         """Yield all documents within the current scope, in no particular order.
 
-        Directories that cannot be read are passed over. `stopped` is asked before each directory; once it says yes,
+        Directories that cannot be read are skipped. `stopped` is called before each directory; when it returns True,
         the listing ends early.
 
         Raises:
@@ -126,8 +126,8 @@ class RootsPolicy:
     ) -> list[DocumentInfo]:
         """Return the first `limit` documents after a path within the current scope, sorted by path.
 
-        Directories are opened in that order, only those that can hold such a document and only until there are enough
-        of them: a part of a large folder costs much less than all of it. Otherwise as `walk`.
+        Directories are opened in that order, only those that can contain such a document, and only until there are
+        enough of them, so a part of a large folder costs much less than all of it. Otherwise like `walk`.
 
         Raises:
             RootUnavailable: a root is gone, or is not the directory it was at start.
