@@ -18,9 +18,9 @@ times in seconds, lists are separated by commas (`RESEARCH_ROOTS` by `:` as in `
 |---|---|---|---|
 """
 TAIL = """
-Without `RESEARCH_PROVIDER_KEY`, `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` is taken, after the provider.
-`RESEARCH_PROVIDER_URL` is a base URL as the provider's own SDK takes it: `…/` + `v1/messages` for Anthropic,
-`…/v1/` + `chat/completions` for OpenAI-compatible servers.
+Without `RESEARCH_PROVIDER_KEY`, the key that the provider's own tools read is taken: `ANTHROPIC_API_KEY`, `OPENAI_API_KEY`,
+`AZURE_OPENAI_API_KEY`, `GEMINI_API_KEY`, `MISTRAL_API_KEY` or `OPENROUTER_API_KEY`. The settings of each server are in
+[providers.md](providers.md).
 """
 
 

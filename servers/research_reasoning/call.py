@@ -125,6 +125,8 @@ class Call:
         await self.client.info(
             f"the model answered for {prompt.label}: about {outcome.output_tokens} tokens out ({outcome.model})"
         )
+        if outcome.unread:
+            ledger.unread[prompt.label] = outcome.unread
         if outcome.cut:
             ledger.cut.append(prompt.label)
             await self.client.warning(f"the model's answer for {prompt.label} was cut at its length limit")
@@ -138,8 +140,16 @@ class Call:
         usage.input_tokens += cost if reported is None else cost - cost // max(1, paid) + reported
 
     def model_warnings(self) -> list[str]:
-        """Return warnings about a fallback of the model and about answers cut at their length limit."""
+        """Return warnings about a fallback of the model, prompts that it did not read whole, and answers that were cut."""
         warnings = [UNANSWERED] if self.ledger.client_given_up else []
+        if unread := self.ledger.unread:
+            label, tokens = max(unread.items(), key=lambda item: item[1])
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            warnings.append(
+                f"{INCOMPLETE}: the model's server seems to have cut the prompt for {label}{more}: it counts about {tokens} "
+                "tokens less than were sent. Have the operator load the model with a longer context (Ollama: "
+                "OLLAMA_CONTEXT_LENGTH or num_ctx in RESEARCH_PROVIDER_BODY), or lower RESEARCH_MODEL_CALL_TOKENS"
+            )
         if cut := self.ledger.cut:
             more = f" and {len(cut) - _NAMED} more" if len(cut) > _NAMED else ""
             named = ", ".join(sorted(cut)[:_NAMED])

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 from weakref import WeakValueDictionary
 
-import anyio
 from fastmcp import Context, FastMCP
 from fastmcp.tools.base import ToolResult
 from mcp_types import InputRequiredResult, ToolAnnotations
@@ -18,7 +17,8 @@ from research_reasoning.budget import Budget
 from research_reasoning.call import Call
 from research_reasoning.models.concurrent import Attempt, ConcurrentModel
 from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
-from research_reasoning.models.protocol import Model, Route
+from research_reasoning.models.limiter import CallLimiter
+from research_reasoning.models.protocol import Model, OutputRoom, Route, input_room
 from research_reasoning.models.rounds import (
     MAX_PROMPT_TOKENS,
     AskClient,
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 REASONING_SERVER = "research-reasoning"
 MAX_QUESTION = 2_000
+MIN_CALL_TOKENS = 1_000
+"""A call is planned with as many tokens, however short the model's context is said to be."""
 
 REASONING_INSTRUCTIONS = (
     "Summarizes and compares documents of a research folder with a language model. First find the few documents that "
@@ -112,7 +114,7 @@ class _Service:
     provider: "Provider | None"
     retry: RetryPolicy
     estimate: Estimator
-    limiters: WeakValueDictionary[str, anyio.CapacityLimiter] = field(default_factory=WeakValueDictionary)
+    limiters: WeakValueDictionary[str, CallLimiter] = field(default_factory=WeakValueDictionary)
     """Bounds the model calls in flight over each session, so that no client waits for another one's model.
 
     The provider has a limiter of its own, and rounds are bounded one by one.
@@ -141,7 +143,7 @@ class _Service:
         except AskClient as ask:
             return input_required(ask, ledger, client, progress)
         except ResearchError as error:
-            if isinstance(error, ModelUnavailable):
+            if isinstance(error, ModelUnavailable) and error.hint == error.default_hint:
                 error.hint = model_hint(
                     self.settings,
                     has_provider=self.provider is not None,
@@ -157,7 +159,13 @@ class _Service:
     def _budget(self, model: Model) -> Budget:
         request = self.settings.model_request_tokens
         call = min(self.settings.model_call_tokens, request // 2)
-        return Budget(min(call, MAX_PROMPT_TOKENS) if isinstance(model, RoundsModel) else call, request)
+        if isinstance(model, RoundsModel):
+            call = min(call, MAX_PROMPT_TOKENS)
+        elif model.route == "provider" and self.provider is not None and self.provider.learned.context_tokens:
+            # What the provider refused before is not sent again.
+            fitting = input_room(self.provider.learned.context_tokens, 0, self._room)
+            call = min(call, max(fitting, MIN_CALL_TOKENS))
+        return Budget(call, request)
 
     async def _model(self, context: Context, ledger: Ledger, client: ClientLog) -> Model:
         """Return the first route that applies, in the order client, provider, extractive.
@@ -184,10 +192,11 @@ class _Service:
                     client=client,
                     retry=self.retry,
                     estimate=self.estimate,
+                    room=self._room,
                     at_once=self.settings.model_concurrency,
                 )
             limiter = self.limiters.setdefault(
-                context.session_id, anyio.CapacityLimiter(self.settings.model_concurrency)
+                context.session_id, CallLimiter(self.settings.model_concurrency)
             )
             ask = session_call(context)
             if fallback is None:
@@ -212,9 +221,13 @@ class _Service:
         return self._concurrent("provider", provider.call, provider.limiter, client)
 
     def _concurrent(
-        self, route: Route, call: Attempt, limiter: anyio.CapacityLimiter, client: ClientLog
+        self, route: Route, call: Attempt, limiter: CallLimiter, client: ClientLog
     ) -> ConcurrentModel:
-        return ConcurrentModel(route, call, limiter, self.retry, client, self.estimate)
+        return ConcurrentModel(route, call, limiter, self.retry, client, self.estimate, self._room)
+
+    @property
+    def _room(self) -> OutputRoom:
+        return OutputRoom(self.settings.thinking_tokens, self.settings.max_output_tokens)
 
 
 def _record(ledger: Ledger, route: str) -> None:
@@ -235,6 +248,7 @@ def _provider(settings: Settings) -> "Provider | None":
     if settings.provider is None or settings.provider_model is None:
         return None
     from research_reasoning.models.provider import Provider  # brings an HTTP client, which few need
+    from research_reasoning.models.wire import Options
 
     return Provider(
         settings.provider,
@@ -243,6 +257,13 @@ def _provider(settings: Settings) -> "Provider | None":
         settings.provider_url,
         concurrency=settings.model_concurrency,
         attempt_timeout_s=settings.model_timeout_s,
+        options=Options(
+            limit=settings.provider_limit,
+            effort=settings.reasoning_effort,
+            structured=settings.structured_output,
+            extra=settings.provider_body,
+        ),
+        headers=settings.provider_headers,
     )
 
 

@@ -2,24 +2,37 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from research_reasoning import prompts
-from research_reasoning.budget import LENGTHS, OVERHEAD, LengthPlan
+from research_reasoning.budget import LENGTHS, MIN_DOCUMENT_TOKENS, OVERHEAD, LengthPlan
 from research_reasoning.call import Call, completed
 from research_reasoning.evidence.coverage import coverage_of, is_blank
 from research_reasoning.evidence.selection import Shown, clip, split_document
-from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Prompt, PromptOutcome, key_of
+from research_reasoning.models.protocol import (
+    Body,
+    Completion,
+    Cost,
+    Extract,
+    Prompt,
+    PromptOutcome,
+    input_room,
+    key_of,
+)
 from research_reasoning.replies import code_spans
 from research_reasoning.replies.code_spans import Block
 from research_reasoning.replies.results import Coverage, Summary, SummaryLength
 from research_reasoning.replies.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
-from research_shared.errors import DocumentUnreadable, ModelError
+from research_shared.errors import DocumentUnreadable, ModelError, ModelFailed
 from research_shared.tools.names import INCOMPLETE
 
 STEPS = 3
 _LOADED, _PREPARED = 1, 2
 _PAIR = 2
+
+MAX_SMALLER = 2
+"""How often a document is split anew because its parts are too long for the model."""
 
 SUMMARY_ROUNDS = 2
 """Rounds reserved for merging notes and for the summary."""
@@ -39,21 +52,21 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
     await call.progress.to(_LOADED, f"read {name}: {text.total_lines} lines")
     for note in text.notes:
         await call.client.warning(f"{name}: {note}", once=True)
-    budget = call.budget
-
-    def overhead_for(count: int) -> int:
-        """Tokens that `count` parts cost besides their text: instructions, and merging their notes."""
-        notes = count * plan.notes_tokens
-        return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.content_tokens else 0)
-
-    shown = await asyncio.to_thread(
-        split_document, text, budget.content_tokens, budget.planned, call.estimate, overhead_for
-    )
-    if not shown or is_blank(text):
-        raise DocumentUnreadable(f"{path} holds no text", reason="no text")
+    shown = await _split(call, text, plan)
     await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)}")
     summarizer = _Summarizer(call, text, length, plan)
-    summary = await summarizer.run(shown)
+    smaller = 0
+    while True:
+        try:
+            summary = await summarizer.run(shown)
+            break
+        except ModelFailed as error:
+            smaller += 1
+            if smaller > MAX_SMALLER or not _takes_less(call, error, plan):
+                raise
+            await call.client.warning(f"{name} is asked about in smaller parts: {error.message}")
+        shown = await _split(call, text, plan)
+        summarizer = _Summarizer(call, text, length, plan)
     covered = _covered(text, [part for number, part in enumerate(shown, 1) if number not in summarizer.lost])
     paragraphs, problem = shaped(summary, plan)
     warnings = [*text.notes, *_left_out(_covered(text, shown), shown, summarizer), *call.model_warnings()]
@@ -73,6 +86,42 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
         warnings=warnings,
         usage=call.usage(),
     )
+
+
+async def _split(call: Call, text: DocumentText, plan: LengthPlan) -> list[Shown]:
+    """Return the parts of the document that fit the budget.
+
+    Raises:
+        DocumentUnreadable: the document holds no text.
+    """
+    budget = call.budget
+
+    def overhead_for(count: int) -> int:
+        """Tokens that `count` parts cost besides their text: instructions, and merging their notes."""
+        notes = count * plan.notes_tokens
+        return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.content_tokens else 0)
+
+    shown = await asyncio.to_thread(
+        split_document, text, budget.content_tokens, budget.planned, call.estimate, overhead_for
+    )
+    if not shown or is_blank(text):
+        raise DocumentUnreadable(f"{text.path} holds no text", reason="no text")
+    return shown
+
+
+def _takes_less(call: Call, error: ModelFailed, plan: LengthPlan) -> bool:
+    """Lower the tokens of one call to what the model takes. Return False if that is not the matter, or leaves too little."""
+    if error.details.get("reason") != "context_length":
+        return False
+    refused = min(call.budget.call_tokens, error.details["prompt_tokens"])
+    limit = error.details.get("context_tokens")
+    fitting = input_room(limit, plan.max_tokens) if limit else refused // 2
+    # The estimate is too low if it says that what was refused fits.
+    fitting = min(fitting, refused * 2 // 3)
+    if fitting < OVERHEAD + MIN_DOCUMENT_TOKENS:
+        return False
+    call.budget = replace(call.budget, call_tokens=fitting)
+    return True
 
 
 def _covered(text: DocumentText, shown: Sequence[Shown]) -> Coverage:
@@ -221,6 +270,7 @@ class _Summarizer:
             build,
             self._extract_of(shown.text),
             shown.tokens + OVERHEAD,
+            brief=True,
         )
 
     def _merge(self, notes: Sequence[str], level: int, number: int) -> Prompt:

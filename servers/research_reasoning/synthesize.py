@@ -18,7 +18,6 @@ from research_reasoning.requested import Requested
 from research_shared.documents import DocumentText
 from research_shared.errors import (
     DocumentNotFound,
-    ModelFailed,
     NoReadableDocuments,
     ResearchError,
     RootUnavailable,
@@ -59,12 +58,6 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     gathered = {found.path: found for found in await gather(call, tasks, len(paths) - len(tasks))}
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]
-    if not usable:
-        raise ModelFailed(
-            f"the model answered for none of the {len(tasks)} documents: "
-            + next(found.failure for found in gathered.values() if found.failure),
-            documents=len(tasks),
-        )
     warnings: list[str] = _notes(texts, [found.path for _, found in usable])
     answer = await Combination(call, question, plan, usable, warnings).run()
     sources = [_source_of(path, texts[path], found) for _, path, found in numbered]

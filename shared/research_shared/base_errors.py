@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 
 class ResearchError(Exception):
-    """Base of all expected failures; subclasses fix `code`, `retryable` and a default `hint`."""
+    """Base of all expected failures; subclasses fix `code` and a default `hint`, and mostly `retryable`."""
 
     code: ClassVar[str] = "research_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     default_hint: ClassVar[str] = "Read the message and change the call."
 
     def __init__(self, message: str, *, hint: str | None = None, **details: Any) -> None:

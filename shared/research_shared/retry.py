@@ -4,11 +4,12 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -18,10 +19,21 @@ from research_shared.logs import get_logger
 log = get_logger("research.retry")
 
 CallResult = TypeVar("CallResult")
-Verdict = bool | float
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """A verdict: back off for at least `wait_s` seconds, and do not count the attempt."""
+
+    wait_s: float = 0.0
+
+
+Verdict = bool | float | Uncounted
 """What to do after a failure: `False` gives up, `True` backs off, a number waits at least that many seconds."""
 
 _DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_PASSING = frozenset({408, 409, 429})
+_SERVER_ERROR = 500
 MAX_RETRY_AFTER_S = 24 * 3600.0
 """Longer waits that a server asks for are ignored."""
 
@@ -53,38 +65,58 @@ class RetryPolicy:
         *,
         verdict: Callable[[Exception], Verdict],
         before_retry: Callable[[int, float, Exception], Awaitable[None]] | None = None,
+        slot: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+        time_limit: Callable[[float], AbstractContextManager[Any, bool]] = anyio.move_on_after,
     ) -> CallResult:
         """Await `call(attempt)` (1-based) until it succeeds; raise its last failure when no attempt is left.
 
         `before_retry(attempt, wait, error)` is awaited between the wait and the next attempt. An attempt that reaches the
-        deadline is cancelled. Cancellation from outside is never retried.
+        deadline is cancelled by `time_limit(seconds)`. Cancellation from outside is never retried. `slot()` is held by
+        each attempt; the time until it is entered counts against nothing.
 
         Raises:
             DeadlineExceeded: the deadline passed before any attempt ended.
         """
         ends = self.clock() + self.deadline_s
         last: Exception | None = None
+        counted = 1
         for attempt in count(1):
-            remaining = ends - self.clock()
-            if remaining <= 0:
-                break
-            try:
-                with anyio.move_on_after(remaining):
-                    return await call(attempt)
-                break  # cancelled at the deadline
-            except Exception as error:
-                last = error
-                asked = verdict(error)
-                if asked is False or attempt >= self.attempts:
-                    raise
-                wait = self.delay(attempt, at_least=0.0 if asked is True else asked)
-                if self.clock() + wait >= ends:
-                    raise
+            asked_at = self.clock()
+            async with slot():
+                ends += self.clock() - asked_at
+                remaining = ends - self.clock()
+                if remaining <= 0:
+                    break
+                try:
+                    with time_limit(remaining):
+                        return await call(attempt)
+                    break  # cancelled at the deadline
+                except Exception as error:  # noqa: BLE001  (raised again below, unless there is another attempt)
+                    last = error
+                    asked = verdict(error)
+            uncounted = isinstance(asked, Uncounted)
+            if asked is False or (not uncounted and counted >= self.attempts):
+                raise last
+            counted += not uncounted
+            wished = (
+                asked.wait_s if isinstance(asked, Uncounted) else float(asked if asked is not True else 0.0)
+            )
+            wait = self.delay(attempt, at_least=wished)
+            if self.clock() + wait >= ends:
+                raise last
             log.warning("retry scheduled", attempt=attempt, wait_s=round(wait, 3), error=repr(last))
             await (self.sleep or anyio.sleep)(wait)
             if before_retry is not None:
                 await before_retry(attempt, wait, last)
         raise last or DeadlineExceeded("the work did not end within its time limit")
+
+
+def should_retry(headers: Mapping[str, str], status: int) -> bool:
+    """Return whether a response asks for another attempt: by `x-should-retry`, or by its status (408, 409, 429, 5xx)."""
+    wish = headers.get("x-should-retry", "").strip().lower()
+    if wish in {"true", "false"}:
+        return wish == "true"
+    return status in _PASSING or status >= _SERVER_ERROR
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -1,5 +1,6 @@
 """All settings. Only the command line reads them from `RESEARCH_*` environment variables."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -77,6 +78,47 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_list)]
 
 
+def _json_object(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        decoded = json.loads(value)
+    except (ValueError, RecursionError):
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise ValueError('a JSON object, such as {"name": "value"}')  # noqa: TRY004  (Pydantic reports ValueErrors)
+    return decoded
+
+
+SecretHeaders = Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_json_object)]
+JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object)]
+
+ProviderName = Literal[
+    "anthropic",
+    "openai",
+    "azure",
+    "gemini",
+    "mistral",
+    "openrouter",
+    "vllm",
+    "llamacpp",
+    "lmstudio",
+    "ollama",
+    "litellm",
+]
+"""The servers whose addresses and parameters are known. Any other one is `openai` or `anthropic` with an address."""
+
+_KEY_VARIABLES = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+}
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
 class Settings(BaseSettings):
     """The operator's settings. Field `x` is the variable `RESEARCH_X`; units are in names or descriptions."""
 
@@ -138,22 +180,60 @@ class Settings(BaseSettings):
     model_route: Literal["auto", "client", "provider", "extractive"] = Field(
         default="auto", description="whose model is used; `auto` takes the client's, else the provider's"
     )
-    provider: Literal["anthropic", "openai"] | None = Field(
-        default=None, description="wire format of the provider"
+    provider: ProviderName | None = Field(
+        default=None,
+        description="server of the provider; `openai` also for servers that are compatible with it",
     )
     provider_url: str | None = Field(
-        default=None, pattern=_HTTP_URL, description="base URL of the provider; its public one when not set"
+        default=None,
+        pattern=_HTTP_URL,
+        description="base URL of the provider; the usual one of its kind when not set",
     )
     provider_model: str | None = Field(default=None, min_length=1, description="name of the provider's model")
     provider_key: SecretStr | None = Field(default=None, description="key of the provider")
+    provider_headers: SecretHeaders = Field(
+        default_factory=dict, description="JSON object of headers that are sent to the provider as well"
+    )
+    provider_body: JsonObject = Field(
+        default_factory=dict,
+        description="JSON object that is merged into the body of each request to the provider",
+    )
+    provider_limit: Literal["auto", "max_tokens", "max_completion_tokens"] = Field(
+        default="auto",
+        description="parameter that limits the provider's output; `auto` takes the one that the server knows",
+    )
+    reasoning_effort: Literal["auto", "off", "none", "minimal", "low", "medium", "high"] = Field(
+        default="auto",
+        description="how much the provider's model thinks; `auto` asks for little about single documents, where the "
+        "server is known to understand it, and `off` asks for nothing",
+    )
+    structured_output: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="whether the provider is given the JSON schema of its answer; `auto` where that is known to help",
+    )
+    thinking_tokens: int = Field(
+        default=8_000, ge=0, description="output tokens left for thinking, besides those of the answer"
+    )
+    max_output_tokens: int = Field(
+        default=32_000, ge=500, description="output tokens of one model call at most, thinking included"
+    )
     retry_attempts: int = Field(default=3, ge=1, le=10, description="attempts for one model call")
     retry_base_s: float = Field(default=1.0, ge=0, le=60, description="first back-off")
     retry_deadline_s: float = Field(
-        default=1200.0, gt=0, description="limit over all attempts and waits of one model call"
+        default=1200.0,
+        gt=0,
+        description="limit over all attempts of one model call and the waits between them; waiting for a slot is free",
     )
-    model_concurrency: int = Field(default=32, ge=1, le=256, description="model calls in flight at once")
+    model_concurrency: int = Field(
+        default=32,
+        ge=1,
+        le=256,
+        description="model calls in flight at once at most; a server that answers late or not at all gets fewer",
+    )
     model_timeout_s: float = Field(
-        default=600.0, gt=0, description="time limit for one attempt at a provider"
+        default=600.0,
+        gt=0,
+        description="time limit for one attempt at a provider, from when it has answered what was asked before",
     )
     model_call_tokens: int = Field(
         default=24_000, ge=2_000, description="estimated input tokens of one model call at most"
@@ -281,6 +361,17 @@ class Settings(BaseSettings):
             raise ValueError("printable ASCII characters, as an HTTP header takes them")
         return key.strip() or None
 
+    @field_validator("provider_headers")
+    @classmethod
+    def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, value in headers.items():
+            secret = value.get_secret_value()
+            if not _HEADER_NAME.fullmatch(name) or not (
+                secret.isascii() and (secret.isprintable() or not secret)
+            ):
+                raise ValueError("names and values of printable ASCII characters, as HTTP headers take them")
+        return headers
+
     @field_validator("provider_url")
     @classmethod
     def _reachable(cls, url: str | None) -> str | None:
@@ -326,6 +417,8 @@ class Settings(BaseSettings):
             raise ValueError("RESEARCH_MODEL_ROUTE=provider needs RESEARCH_PROVIDER")
         if self.provider is not None and self.provider_model is None:
             raise ValueError("RESEARCH_PROVIDER needs RESEARCH_PROVIDER_MODEL")
+        if self.provider == "azure" and self.provider_url is None:
+            raise ValueError("RESEARCH_PROVIDER=azure needs RESEARCH_PROVIDER_URL")
         return self
 
     @classmethod
@@ -341,9 +434,7 @@ class Settings(BaseSettings):
             overrides = {**raw, **overrides}
         environ = os.environ if environ is None else environ
         key = environ.get(PREFIX + "PROVIDER_KEY") or environ.get(
-            {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}.get(
-                environ.get(PREFIX + "PROVIDER", ""), ""
-            )
+            _KEY_VARIABLES.get(environ.get(PREFIX + "PROVIDER", ""), "")
         )
         if key:
             overrides.setdefault("provider_key", key)

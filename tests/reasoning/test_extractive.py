@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 
 from research_reasoning.models.extractive import best, one_line, sentences
-from research_reasoning.models.protocol import Body
-from research_reasoning.models.wire import endpoint, request
 from support.carriers import connected
 
 TEXT = [
@@ -57,21 +55,6 @@ def test_a_sentence_that_repeats_another_is_passed_over() -> None:
     ]
     assert len(best(lines, "", 5)) == 1
     assert best([], "", 5) == []
-
-
-def test_requests_fit_the_provider_that_they_go_to() -> None:
-    body = Body("system", "user")
-    anthropic = request("anthropic", "m", body, 100)
-    own = request("openai", "m", body, 100)
-    other = request("openai", "m", body, 100, "http://localhost:8080/v1")
-    assert (anthropic["max_tokens"], anthropic["system"]) == (100, "system")
-    assert "max_tokens" not in own
-    assert own["max_completion_tokens"] > 100
-    assert (other["max_tokens"], "max_completion_tokens" in other) == (100, False)
-    assert not any("tools" in sent for sent in (anthropic, own, other))
-    assert endpoint("openai", None) == "https://api.openai.com/v1/chat/completions"
-    assert endpoint("openai", "http://localhost:8080/v1/") == "http://localhost:8080/v1/chat/completions"
-    assert endpoint("anthropic", None) == "https://api.anthropic.com/v1/messages"
 
 
 async def test_a_summary_without_whole_sentences_shows_lines_but_no_marks_of_places(folder: Path) -> None:

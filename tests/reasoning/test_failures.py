@@ -177,7 +177,7 @@ async def test_a_provider_outside_its_server_s_life_keeps_connections_for_the_ca
             assert (await provider.call(body, 10)).text == "an answer"
         assert (await provider.call(body, 10)).text == "an answer"
     assert [client.is_closed for client in made] == [True, True]
-    assert provider.limiter.total_tokens == provider.concurrency
+    assert provider.limiter.allowed == provider.concurrency
 
 
 @pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])

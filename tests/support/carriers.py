@@ -19,7 +19,7 @@ from fastmcp.client.transports import StreamableHttpTransport
 from research_reasoning import build_reasoning_server
 from research_shared.retry import RetryPolicy
 from research_shared.settings import Settings
-from support.providers import FakeProvider, fake_provider
+from support.providers import FakeProvider, listening
 from support.results import error_of
 from support.scripted import ScriptedModel
 
@@ -127,16 +127,17 @@ async def connected(
     *,
     retry: RetryPolicy | None = None,
     seed: int = 0,
+    new_provider: Callable[[Any], FakeProvider] = FakeProvider,
     **changes: Any,
 ) -> AsyncIterator[Session]:
-    """A session over one of the carriers."""
+    """A session over one of the carriers. `new_provider` makes the server that answers for the model."""
     model = model or ScriptedModel()
     era, _, how = carrier.partition("-")
     async with AsyncExitStack() as stack:
         provider = None
         chosen: list[int] = []
         if era == "provider":
-            provider = await stack.enter_async_context(fake_provider(model))
+            provider = await stack.enter_async_context(listening(new_provider(model)))
             changes = {
                 "model_route": "provider",
                 "provider": how,

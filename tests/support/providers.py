@@ -107,9 +107,9 @@ class FakeProvider:
         try:
             answer = self._answer(path, body)
         except Exception:  # noqa: BLE001  (a scripted failure is a failing server)
-            await _send(writer, 500, b"{}")
+            await send(writer, 500, b"{}")
             return
-        await _send(writer, 200, json.dumps(answer).encode())
+        await send(writer, 200, json.dumps(answer).encode())
 
     def _answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path == "/v1/messages":
@@ -154,7 +154,7 @@ async def _head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]] | No
     return line.split()[1].decode(), headers
 
 
-async def _send(
+async def send(
     writer: asyncio.StreamWriter, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()
 ) -> None:
     lines = [f"HTTP/1.1 {status} X", "content-type: application/json", f"content-length: {len(body)}"]
@@ -181,7 +181,7 @@ async def _misbehave(fault: Fault, writer: asyncio.StreamWriter) -> None:
         writer.write(b" ")
         await writer.drain()
         return
-    await _send(writer, fault.status, fault.body, fault.headers)
+    await send(writer, fault.status, fault.body, fault.headers)
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ class TimeLimit(Middleware):
 
     Times are seconds. `limits` overrides `default_s` by tool name. A progress report of the tool restarts the limit,
     whether or not the client asked for progress; a heartbeat does not. While the call waits for something with a
-    limit of its own (`research_shared.tools.activity.waiting`), the limit is paused. A cancelled call is cancelled
+    limit of its own (`research_shared.tools.activity.waiting`), the limit is paused. Time in a queue counts against
+    neither. A cancelled call is cancelled
     upstream too and fails with `deadline_exceeded`.
 
     >>> from fastmcp import FastMCP
@@ -43,11 +44,12 @@ class TimeLimit(Middleware):
         """
         limit = min(self.limits.get(context.message.name, self.default_s), self.ceiling_s)
         with observed(context) as activity:
-            latest = activity.clock() + self.ceiling_s
+            begun = activity.clock()
             timer = asyncio.timeout(limit)
 
             def reset() -> None:
                 if not timer.expired():
+                    latest = begun + self.ceiling_s + activity.queued_s
                     timer.reschedule(min(latest, activity.alive_until + limit))
 
             try:

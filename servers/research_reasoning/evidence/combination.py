@@ -1,7 +1,7 @@
 """The answer of a synthesis: combined by a model from the evidence, or the findings themselves."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from research_reasoning import prompts
 from research_reasoning.budget import DepthPlan
@@ -63,7 +63,7 @@ class Combination:
         """Return the answer, without the model if it fails or nothing can be combined."""
         if not self._by_mark and not any(found.notes for _, found in self._usable):
             return Answer(NOTHING_FOUND, (), answered=False)
-        listed = self._listed()
+        listed = self._listed(self._call.budget.content_tokens)
         if not listed:
             self._warnings.append(
                 f"{INCOMPLETE}: no finding fits the combination, findings per document follow"
@@ -111,6 +111,10 @@ class Combination:
                 self._call, key, LABEL, answer, prompts.COMBINE_SHAPE, self._plan.combine_tokens
             )
 
+        def smaller(tokens: int) -> Prompt | None:
+            fewer = self._listed(tokens - self._call.budget.overhead)
+            return replace(self._prompt(fewer), key=key) if fewer else None
+
         return Prompt(
             key,
             LABEL,
@@ -119,12 +123,13 @@ class Combination:
             extract,
             self._call.estimate(listed) + self._names + self._call.budget.overhead,
             repair,
+            smaller=smaller,
         )
 
-    def _listed(self) -> str:
+    def _listed(self, tokens: int) -> str:
         """Return the findings that fit, the first of each document before the second of any."""
         call = self._call
-        room = call.budget.content_tokens - self._names
+        room = tokens - self._names
         entries: list[tuple[int, int, str]] = []
         for number, found in self._usable:
             if found.notes:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from research_reasoning import prompts
-from research_reasoning.budget import OVERHEAD, DepthPlan
+from research_reasoning.budget import MIN_DOCUMENT_TOKENS, OVERHEAD, DepthPlan
 from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.evidence.coverage import coverage_of
@@ -15,7 +15,7 @@ from research_reasoning.models.protocol import Body, Completion, Extract, Prompt
 from research_reasoning.replies.results import Coverage
 from research_reasoning.replies.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.errors import ModelUnavailable
+from research_shared.errors import ModelError, ModelFailed, ModelUnavailable
 from research_shared.text.quotes import QuoteFinder
 
 COMBINATION_ROUNDS = 2
@@ -133,7 +133,18 @@ class EvidenceTask:
             self._extract,
             size + self._call.budget.overhead,
             self.repair,
+            brief=True,
+            usable=lambda answer: bool(answers.findings(answer, self.plan.findings)),
+            smaller=self._smaller,
         )
+
+    def _smaller(self, tokens: int) -> Prompt | None:
+        """Return the prompt that shows less of the document, selected anew."""
+        left = tokens - self._call.budget.overhead
+        if left < MIN_DOCUMENT_TOKENS:
+            return None
+        self._per_document_tokens, self._selected = left, None
+        return self.prompt()
 
     async def _extract(self) -> Extract:
         shown, _ = await self.selected()
@@ -220,6 +231,7 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
 
     Raises:
         ModelUnavailable: the model cannot be reached and answered nothing.
+        ModelFailed: the model answered for none of the documents.
     """
     results: dict[str, DocumentEvidence] = {}
     for task in tasks:
@@ -238,12 +250,27 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
             call.ledger.set_result(f"evidence:{task.key}", found.packed(), replaces=used)
         await _done(call, skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
-    for outcome in await call.ask(
-        [task.prompt() for task in open_tasks], reserve=COMBINATION_ROUNDS, tell=tell
-    ):
-        if isinstance(outcome, ModelUnavailable) and all(found.failure for found in results.values()):
-            raise outcome
+    outcomes = await call.ask([task.prompt() for task in open_tasks], reserve=COMBINATION_ROUNDS, tell=tell)
+    if all(found.failure for found in results.values()):
+        _raise_all_failed([outcome for outcome in outcomes if isinstance(outcome, ModelError)], len(tasks))
     return [results[task.key] for task in tasks]
+
+
+def _raise_all_failed(errors: Sequence[ModelError], documents: int) -> None:
+    """Raise the error of a call for which the model answered nothing. The first failure tells what to do."""
+    for error in errors:
+        if isinstance(error, ModelUnavailable):
+            raise error
+    if not errors:
+        return
+    first = errors[0]
+    failed = ModelFailed(
+        f"the model answered for none of the {documents} documents: {first.message}",
+        hint=first.hint,
+        documents=documents,
+    )
+    failed.retryable = any(error.retryable for error in errors)
+    raise failed from first
 
 
 async def _done(call: Call, documents: int, message: str) -> None:

@@ -7,9 +7,8 @@ are kept.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import anyio
-
 from research_reasoning.models.concurrent import Attempt, ConcurrentModel, Unavailable
+from research_reasoning.models.limiter import CallLimiter
 from research_reasoning.models.protocol import (
     Body,
     Cost,
@@ -36,7 +35,7 @@ async def give_up_client(ledger: Ledger, client: ClientLog) -> None:
 def with_fallback(
     ask_client: Attempt,
     ask_provider: Attempt,
-    limiter: anyio.CapacityLimiter,
+    limiter: CallLimiter,
     ledger: Ledger,
     client: ClientLog,
 ) -> Attempt:
@@ -51,7 +50,7 @@ def with_fallback(
                 return await ask_client(body, max_tokens)
             except Unavailable:
                 await give_up_client(ledger, client)
-        async with limiter:
+        async with limiter.slot():
             return await ask_provider(body, max_tokens)
 
     return call

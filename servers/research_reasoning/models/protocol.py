@@ -1,11 +1,12 @@
 """The protocol between the reasoning and the models that answer its prompts."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
+from research_reasoning.models.thinking import without_thinking
 from research_shared.errors import ModelError
 from research_shared.text.visible import visible
 
@@ -14,10 +15,16 @@ Route = Literal["client", "provider", "extractive"]
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The messages sent to a model for one prompt."""
+    """The messages sent to a model for one prompt.
+
+    `schema` is the JSON schema of the answer, for a carrier with structured outputs; None asks for prose.
+    """
 
     system: str
     text: str
+    schema: Mapping[str, Any] | None = None
+    brief: bool = False
+    """Whether little thinking will do, for a carrier that can say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,15 @@ class Prompt:
     """The estimate of the body's size before it is built, for the pre-flight log and the budget."""
     repair: "Callable[[str], Prompt | None]" = lambda _answer: None
     """Returns the prompt that asks to correct an answer, or None for a well-formed answer."""
+    brief: bool = False
+    """Whether little thinking will do."""
+    usable: Callable[[str], bool] | None = None
+    """Whether an answer that stopped at its length limit can be used. By default, whether it is half as long as asked for."""
+    smaller: "Callable[[int], Prompt | None]" = lambda _tokens: None
+    """Returns the same question with less content, at most so many tokens in all, or None if too little would be left.
+
+    The prompt has the same key, and takes the place of this one.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,8 @@ class Completion:
     """A usable answer.
 
     `cut` is true if the model stopped at its length limit. `output_tokens` is an estimate if the carrier reports none;
-    `input_tokens` is the carrier's count for the successful attempt.
+    `input_tokens` is the carrier's count for the successful attempt. `unread` is about how many tokens of the prompt that
+    count leaves out: a server that cuts prompts silently shows itself there.
     """
 
     text: str
@@ -65,6 +82,7 @@ class Completion:
     input_tokens: int | None = None
     output_tokens: int = 0
     attempts: int = 1
+    unread: int = 0
 
 
 PromptOutcome = Completion | ModelError
@@ -120,13 +138,73 @@ def key_of(*parts: object) -> str:
 
 
 class AttemptFailed(Exception):
-    """One attempt produced nothing usable. `retry` is False, True, or the minimum seconds to wait."""
+    """One attempt produced nothing usable. `retry` is False, True, or the minimum seconds to wait.
 
-    def __init__(self, reason: str, message: str, *, retry: bool | float) -> None:
+    `lasting` says that the same call fails again later, too. `busy` says that the server has too much to do.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        retry: bool | float,
+        hint: str | None = None,
+        lasting: bool = False,
+        busy: bool = False,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.retry = retry
+        self.hint = hint
+        self.lasting = lasting
+        self.busy = busy
+
+
+class ContextExceeded(AttemptFailed):
+    """The prompt is longer than the model takes. The two sizes are in the model's tokens, if it told them."""
+
+    def __init__(self, message: str, *, limit: int | None, sent: int | None) -> None:
+        super().__init__("context_length", message, retry=False, lasting=True)
+        self.limit = limit
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRoom:
+    """Output tokens that a model may use. Models count their thinking towards the limit they are given.
+
+    `thinking` are the tokens left for it besides the answer's, `most` bounds both together.
+    """
+
+    thinking: int = 8_000
+    most: int = 32_000
+
+    def first(self, answer_tokens: int) -> int:
+        """Return the limit of the first attempt at an answer."""
+        return max(answer_tokens, min(answer_tokens + self.thinking, self.most))
+
+    def more(self, room: int) -> int | None:
+        """Return the limit after an answer that was cut at `room`, or None if there is no more."""
+        return min(2 * room, self.most) if room < self.most else None
+
+    def after_cuts(self, answer_tokens: int, cuts: int) -> int:
+        """Return the limit of an attempt after so many answers that were cut."""
+        room = self.first(answer_tokens)
+        for _ in range(cuts):
+            room = self.more(room) or room
+        return room
+
+
+_SAFETY = 0.9
+"""Fraction of a limit that is used: the sizes are estimates."""
+
+
+def input_room(limit: int, answer_tokens: int, room: OutputRoom | None = None) -> int:
+    """Return the tokens of a prompt that leave the model its room for the answer, at most half of a context of `limit`."""
+    wanted = (room or OutputRoom()).first(answer_tokens)
+    return int((limit - min(wanted, limit // 2)) * _SAFETY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +231,7 @@ _REFUSED = {"refusal", "content_filter", "safety"}
 
 
 def judge(answer: RawAnswer, max_tokens: int) -> RawAnswer:
-    """Return a usable answer, cut where it goes far beyond the model's limit.
+    """Return a usable answer without its thinking, cut where it goes far beyond the tokens that were asked for.
 
     Raises:
         AttemptFailed: names what is wrong: `refused`, `tool_use`, `wrong_shape`, `oversized`, `truncated` or `empty`.
@@ -166,15 +244,16 @@ def judge(answer: RawAnswer, max_tokens: int) -> RawAnswer:
         raise AttemptFailed("wrong_shape", "the model did not answer with text", retry=True)
     if len(answer.text) > MAX_ANSWER_CHARS:
         raise AttemptFailed("oversized", "the model's answer is far longer than was asked for", retry=True)
-    if not visible(answer.text).strip():
-        if was_cut(answer):
+    text, unclosed = without_thinking(answer.text)
+    answer = replace(answer, text=text, model=model_name(answer.model))
+    if not visible(text).strip():
+        if was_cut(answer) or unclosed:
             raise AttemptFailed(
-                "truncated", "the model reached its length limit without an answer", retry=True
+                "truncated", "the model reached its length limit before it had written an answer", retry=True
             )
         raise AttemptFailed("empty", "the model's answer was empty", retry=True)
-    answer = replace(answer, model=model_name(answer.model))
-    if len(answer.text) > max_tokens * CHARS_PER_TOKEN:
-        return replace(answer, text=answer.text[: max_tokens * CHARS_PER_TOKEN], stop_reason="max_tokens")
+    if len(text) > max_tokens * CHARS_PER_TOKEN:
+        return replace(answer, text=text[: max_tokens * CHARS_PER_TOKEN], stop_reason="max_tokens")
     return answer
 
 
@@ -186,3 +265,19 @@ def model_name(name: str) -> str:
 def was_cut(answer: RawAnswer) -> bool:
     """Return whether the model stopped at its length limit."""
     return answer.stop_reason in _LENGTH
+
+
+def holds_enough(prompt: Prompt, received: RawAnswer, text: str, estimate: Callable[[str], int]) -> bool:
+    """Return whether an answer can be used as it is. One that the model was stopped in may hold too little.
+
+    Args:
+        prompt: what was asked.
+        received: the answer as it was received.
+        text: the answer without its thinking.
+        estimate: gives the tokens of a text.
+    """
+    if not was_cut(received):
+        return True
+    if prompt.usable is not None:
+        return prompt.usable(text)
+    return 2 * estimate(text) >= prompt.max_tokens

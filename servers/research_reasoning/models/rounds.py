@@ -24,11 +24,13 @@ from research_reasoning.models.protocol import (
     Completion,
     Cost,
     Done,
+    OutputRoom,
     Prompt,
     PromptOutcome,
     RawAnswer,
     Route,
     Spend,
+    holds_enough,
     judge,
     was_cut,
 )
@@ -56,6 +58,9 @@ MAX_PROMPT_TOKENS = 40_000
 
 _BYTES_PER_TOKEN = 4.5
 """Bytes of a prompt on the wire, for the estimate of rounds."""
+
+THINKING_BYTES_PER_TOKEN = 2
+"""Expected bytes for each token of the room for thinking: few clients send the thinking, and few models use the room."""
 
 _REQUEST_BYTES = 160
 """Overhead of each prompt in a round: its key in the requests and in the state."""
@@ -98,8 +103,10 @@ class RoundsModel:
         client: ClientLog,
         retry: RetryPolicy,
         estimate: Estimator,
+        room: OutputRoom = OutputRoom(),  # noqa: B008  (frozen)
         at_once: int = 32,
     ) -> None:
+        self._room = room
         self._at_once = at_once
         self._ledger = ledger
         self._responses = responses or {}
@@ -120,13 +127,16 @@ class RoundsModel:
             end = begin
             while end < min(len(step), begin + most):
                 room -= step[end].input_tokens * _BYTES_PER_TOKEN + _REQUEST_BYTES
-                answers -= step[end].output_tokens * CHARS_PER_TOKEN
+                answers -= self._answer_bytes(step[end].output_tokens)
                 if end > begin and min(room, answers) < 0:
                     break
                 end += 1
             begin = end
             rounds += 1
         return rounds
+
+    def _answer_bytes(self, answer_tokens: int) -> int:
+        return answer_tokens * CHARS_PER_TOKEN + self._room.thinking * THINKING_BYTES_PER_TOKEN
 
     def _most(self, missing: int, left: int) -> int:
         """Return how many prompts one round asks.
@@ -184,17 +194,23 @@ class RoundsModel:
             return
         ledger = self._ledger
         ledger.attempts[prompt.key] = attempt
+        more = attempt < self._retry.attempts
+        grows = self._limit(prompt, more_cuts=1) > self._limit(prompt)
         try:
-            answer = judge(_raw(response), prompt.max_tokens)
+            answer = _judged(response, prompt, self._estimate, again=more and grows)
         except AttemptFailed as error:
-            if error.retry is False or attempt >= self._retry.attempts:
+            cut = error.reason == "truncated"
+            if error.retry is False or not more or (cut and not grows):
                 ledger.failures[prompt.key] = (error.reason, error.message, attempt)
                 return
             self._last[prompt.key] = error
-            self._backoff = max(self._backoff, self._retry.delay(attempt))
+            if cut:
+                ledger.cuts[prompt.key] = ledger.cuts.get(prompt.key, 0) + 1
+            else:
+                self._backoff = max(self._backoff, self._retry.delay(attempt))
             await self._client.warning(
                 f"the model call for {prompt.label} failed (attempt {attempt} of {self._retry.attempts}): "
-                f"{error}; asking again"
+                f"{error}; asking again{' with more room' if cut else ''}"
             )
             return
         ledger.answers[prompt.key] = Completion(
@@ -204,6 +220,10 @@ class RoundsModel:
             output_tokens=self._estimate(answer.text),
             attempts=attempt,
         )
+
+    def _limit(self, prompt: Prompt, more_cuts: int = 0) -> int:
+        """Return the output tokens of the next attempt: more after answers that were cut."""
+        return self._room.after_cuts(prompt.max_tokens, self._ledger.cuts.get(prompt.key, 0) + more_cuts)
 
     async def _ask(self, prompts: Sequence[Prompt], spend: Spend) -> None:
         """End the round with as many of the prompts as fit. The rest is asked in the next round.
@@ -222,14 +242,15 @@ class RoundsModel:
                 why = out_of_budget(self._last.get(prompt.key))
                 ledger.failures[prompt.key] = (why.reason, why.message, tried)
                 continue
-            request = sampling_request(body, prompt.max_tokens)
+            limit = self._limit(prompt)
+            request = sampling_request(body, limit)
             room -= len(request.model_dump_json().encode()) + _REQUEST_BYTES
-            answers -= prompt.max_tokens * CHARS_PER_TOKEN
+            answers -= self._answer_bytes(prompt.max_tokens)
             if requests and min(room, answers) < 0:
                 break
             requests[f"{prompt.key}.{tried + 1}"] = request
             ledger.asked[prompt.key] = tried + 1
-            await self._client.info(asking(prompt, expected, tried + 1, self._retry.attempts))
+            await self._client.info(asking(prompt, expected, limit, tried + 1, self._retry.attempts))
         if not requests:
             return
         if self._backoff:
@@ -237,6 +258,19 @@ class RoundsModel:
                 await (self._retry.sleep or anyio.sleep)(self._backoff)
         ledger.rounds += 1
         raise AskClient(requests)
+
+
+def _judged(response: object, prompt: Prompt, estimate: Estimator, *, again: bool) -> RawAnswer:
+    """Return the usable answer of a response. With `again`, one that was cut is not usable if it holds too little.
+
+    Raises:
+        AttemptFailed: names what is wrong.
+    """
+    received = _raw(response)
+    answer = judge(received, prompt.max_tokens)
+    if again and not holds_enough(prompt, received, answer.text, estimate):
+        raise AttemptFailed("truncated", "the answer stopped at its length limit", retry=True)
+    return answer
 
 
 def _raw(response: object) -> RawAnswer:

@@ -16,7 +16,8 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from research_reasoning.models.concurrent import Attempt, Unavailable
-from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
+from research_reasoning.models.protocol import AttemptFailed, Body, ContextExceeded, RawAnswer
+from research_reasoning.models.refusals import Refusal, too_long
 
 USER_REJECTED = -1
 """The code of a sampling request that the user declined (MCP specification, client/sampling, error handling)."""
@@ -39,6 +40,10 @@ def session_call(context: Context) -> Attempt:
                 raise Unavailable("the client declared sampling but does not answer it") from error
             if error.code == USER_REJECTED:
                 raise AttemptFailed("refused", "the user declined the request", retry=False) from error
+            if (sizes := too_long(Refusal(status=0, message=error.error.message))) is not None:
+                raise ContextExceeded(
+                    "the prompt is too long for the client's model", limit=sizes[0], sent=sizes[1]
+                ) from error
             raise AttemptFailed("client_error", "the client could not answer", retry=True) from error
         except ValidationError as error:
             raise AttemptFailed("wrong_shape", "the client's answer is malformed", retry=True) from error
@@ -48,11 +53,14 @@ def session_call(context: Context) -> Attempt:
 
 
 def sampling_request(body: Body, max_tokens: int) -> CreateMessageRequest:
-    """The request for the caller's model: one user message, no tools, no context of the client's."""
+    """The request for the caller's model: one user message, no tools, no context of the client's.
+
+    No temperature: models that think refuse one, and a client may pass it on.
+    """
     message = SamplingMessage(role="user", content=TextContent(type="text", text=body.text))
     return CreateMessageRequest(
         params=CreateMessageRequestParams(
-            messages=[message], system_prompt=body.system, max_tokens=max_tokens, temperature=0.0
+            messages=[message], system_prompt=body.system, max_tokens=max_tokens
         )
     )
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from research_reasoning.models.protocol import Completion
 from research_shared.errors import BudgetExceeded, InvalidArguments
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 MAX_STATE_BYTES = 8 * 1024 * 1024
 """The largest state, unpacked. The seal already proves that a server of ours packed it."""
 
@@ -50,6 +50,8 @@ class Ledger:
     asked: dict[str, int] = field(default_factory=dict)
     """The open prompts of the last round, with how often each was asked."""
     attempts: dict[str, int] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)
+    """How often the answer to an open prompt was cut before it could be used."""
     counted: set[str] = field(default_factory=set)
     """Keys of the prompts whose outcome is already in `usage` and in the client's log."""
     spent: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -59,6 +61,9 @@ class Ledger:
     models: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     """Labels of the prompts whose answers stopped at their length limit."""
+    unread: dict[str, int] = field(default_factory=dict)
+    """For each prompt, by label, that the model's server seems to have cut: how many tokens are missing. Not carried: no
+    client reports what its model has read."""
     client_given_up: bool = False
     """The client declared sampling and did not answer it. Not carried: after noticing it, a round no longer asks the client."""
     digests: dict[str, str] = field(default_factory=dict)
@@ -114,6 +119,7 @@ class Ledger:
             "answers": {key: asdict(value) for key, value in self.answers.items() if key in self.touched},
             "failures": {key: value for key, value in self.failures.items() if key in self.touched},
             "attempts": {key: value for key, value in self.attempts.items() if key in self.touched},
+            "cuts": {key: value for key, value in self.cuts.items() if key in self.touched},
             "asked": self.asked,
             "counted": sorted(self.counted & self.touched),
             "spent": {key: value for key, value in self.spent.items() if key in self.touched},
@@ -153,6 +159,7 @@ class Ledger:
                 failures={key: tuple(value) for key, value in kept["failures"].items()},
                 asked=kept["asked"],
                 attempts=kept["attempts"],
+                cuts=kept["cuts"],
                 counted=set(kept["counted"]),
                 spent={key: tuple(value) for key, value in kept["spent"].items()},
                 spent_in_all=kept["spent_in_all"],

@@ -1,55 +1,121 @@
 """The two wire formats of providers: Anthropic Messages and OpenAI chat completions."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from research_reasoning.models.dialects import Dialect, LimitParameter
 from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
 
-WireFormat = Literal["anthropic", "openai"]
-
 ANTHROPIC_VERSION = "2023-06-01"
-DEFAULT_URL: dict[WireFormat, str] = {
-    "anthropic": "https://api.anthropic.com",
-    "openai": "https://api.openai.com/v1",
-}
-"""Base URLs as the providers' own SDKs take them."""
+
+Effort = Literal["auto", "off", "none", "minimal", "low", "medium", "high"]
+Switch = Literal["auto", "on", "off"]
+
+SCHEMA = "schema"
+"""Name of the answer's JSON schema among the parameters of a request, whatever field carries it."""
 
 
-def endpoint(wire_format: WireFormat, base_url: str | None) -> str:
-    """The URL that completions are posted to."""
-    base = (base_url or DEFAULT_URL[wire_format]).rstrip("/")
-    return f"{base}/v1/messages" if wire_format == "anthropic" else f"{base}/chat/completions"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the operator decides about requests. See the settings of the same names."""
+
+    limit: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
+    effort: Effort = "auto"
+    structured: Switch = "auto"
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def headers(wire_format: WireFormat, key: str | None) -> dict[str, str]:
-    """The headers of a request, its key included."""
-    common = {"accept": "application/json"}
-    if wire_format == "anthropic":
-        return common | {"anthropic-version": ANTHROPIC_VERSION} | ({"x-api-key": key} if key else {})
-    return common | ({"authorization": f"Bearer {key}"} if key else {})
+def headers(dialect: Dialect, key: str | None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The headers of a request, its key included. Those of the operator win."""
+    sent = {"accept": "application/json"}
+    if dialect.wire_format == "anthropic":
+        sent["anthropic-version"] = ANTHROPIC_VERSION
+    if key:
+        sent[dialect.key_header] = f"Bearer {key}" if dialect.key_header == "authorization" else key
+    return sent | {name.lower(): value for name, value in (extra or {}).items()}
 
 
-THINKING_TOKENS = 4_000
-"""Room that OpenAI's reasoning models take out of `max_completion_tokens` before they write a word."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The JSON body of a request, and the names of the parameters in it that a server may not know."""
+
+    body: dict[str, Any]
+    optional: frozenset[str]
 
 
 def request(
-    wire_format: WireFormat, model: str, body: Body, max_tokens: int, base_url: str | None = None
-) -> dict[str, Any]:
-    """The JSON body of a request. No tools are offered."""
+    dialect: Dialect,
+    model: str,
+    body: Body,
+    max_tokens: int,
+    *,
+    options: Options | None = None,
+    refused: frozenset[str] = frozenset(),
+) -> Request:
+    """Build a request. No tools are offered, and no temperature is sent: models that think refuse it.
+
+    `refused` are the parameters that the server does not take; the limit of output tokens is sent under its other name.
+    """
+    options = options or Options()
+    wanted: dict[str, dict[str, Any]] = {}
+    if (effort := _effort(dialect, options, body)) is not None:
+        wanted[effort[0]] = effort[1]
+    if body.schema is not None and _wants_schema(dialect, options):
+        wanted[SCHEMA] = _schema(dialect, body.schema)
+    wanted |= {name: {name: value} for name, value in options.extra.items()}
+    limit = _limit(dialect, options, refused)
+    sent: dict[str, Any] = {"model": model} | ({limit: max_tokens} if limit else {})
     user = {"role": "user", "content": body.text}
-    if wire_format == "anthropic":
-        return {"model": model, "max_tokens": max_tokens, "system": body.system, "messages": [user]}
-    system = {"role": "system", "content": body.system}
-    # OpenAI has replaced `max_tokens`, which is what compatible servers know.
-    compatible = base_url is not None and "api.openai.com" not in base_url
-    limit = (
-        {"max_tokens": max_tokens} if compatible else {"max_completion_tokens": max_tokens + THINKING_TOKENS}
-    )
-    return {"model": model, **limit, "messages": [system, user]}
+    if dialect.wire_format == "anthropic":
+        sent |= {"system": body.system, "messages": [user]}
+    else:
+        sent["messages"] = [{"role": "system", "content": body.system}, user]
+    kept = {name: fields for name, fields in wanted.items() if name not in refused}
+    for fields in kept.values():
+        for name, value in fields.items():
+            both = isinstance(value, Mapping) and isinstance(sent.get(name), dict)
+            sent[name] = sent[name] | value if both else value
+    optional = set(kept) | ({limit} if limit and dialect.wire_format == "openai" else set())
+    return Request(sent, frozenset(optional))
 
 
-def response(wire_format: WireFormat, payload: object) -> RawAnswer:
+def _limit(dialect: Dialect, options: Options, refused: frozenset[str]) -> LimitParameter | None:
+    if dialect.wire_format == "anthropic":
+        return "max_tokens"
+    first: LimitParameter = dialect.limit if options.limit == "auto" else options.limit
+    other: LimitParameter = "max_tokens" if first == "max_completion_tokens" else "max_completion_tokens"
+    return next((name for name in (first, other) if name not in refused), None)
+
+
+def _effort(dialect: Dialect, options: Options, body: Body) -> tuple[str, dict[str, Any]] | None:
+    """Return the parameter of how much the model thinks, and what it sends."""
+    if options.effort == "off":
+        return None
+    if options.effort == "auto":
+        if dialect.effort is None or not body.brief:
+            return None
+        level = "low"
+    else:
+        level = options.effort
+    if dialect.wire_format == "openai":
+        return "reasoning_effort", {"reasoning_effort": level}
+    lowest = {"none": "low", "minimal": "low"}
+    return "output_config", {"output_config": {"effort": lowest.get(level, level)}}
+
+
+def _wants_schema(dialect: Dialect, options: Options) -> bool:
+    return dialect.schema_helps if options.structured == "auto" else options.structured == "on"
+
+
+def _schema(dialect: Dialect, schema: Mapping[str, Any]) -> dict[str, Any]:
+    if dialect.wire_format == "anthropic":
+        return {"output_config": {"format": {"type": "json_schema", "schema": dict(schema)}}}
+    described = {"name": "answer", "strict": True, "schema": dict(schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": described}}
+
+
+def response(dialect: Dialect, payload: object) -> RawAnswer:
     """What a provider answered.
 
     Raises:
@@ -58,7 +124,7 @@ def response(wire_format: WireFormat, payload: object) -> RawAnswer:
     try:
         if not isinstance(payload, Mapping):
             raise TypeError  # noqa: TRY301
-        return _anthropic(payload) if wire_format == "anthropic" else _openai(payload)
+        return _anthropic(payload) if dialect.wire_format == "anthropic" else _openai(payload)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise AttemptFailed("wrong_shape", "the provider's answer is malformed", retry=True) from error
 
@@ -66,12 +132,15 @@ def response(wire_format: WireFormat, payload: object) -> RawAnswer:
 def _anthropic(payload: Mapping[str, Any]) -> RawAnswer:
     blocks = [block for block in payload["content"] if block["type"] not in {"thinking", "redacted_thinking"}]
     usage = payload.get("usage") or {}
+    # What was read from a cache or written to one is counted apart.
+    parts = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    counts = [count for part in parts if (count := _count(usage.get(part))) is not None]
     return RawAnswer(
         "".join(block["text"] for block in blocks if block["type"] == "text"),
         str(payload["model"]),
         _name(payload.get("stop_reason")),
         tuple(str(block["type"]) for block in blocks),
-        _count(usage.get("input_tokens")),
+        sum(counts) if counts else None,
         _count(usage.get("output_tokens")),
     )
 
@@ -86,7 +155,7 @@ def _openai(payload: Mapping[str, Any]) -> RawAnswer:
     refused = message.get("refusal") and not text
     return RawAnswer(
         text or "",
-        str(payload["model"]),
+        str(payload.get("model") or ""),
         "refusal" if refused else _name(choice.get("finish_reason")),
         ("tool_use",) if message.get("tool_calls") else ("text",),
         _count(usage.get("prompt_tokens")),
@@ -100,15 +169,3 @@ def _name(value: object) -> str | None:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
-
-
-QUOTA_CODES = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "credit_balance_too_low"}
-
-
-def error_code(payload: object) -> str | None:
-    """The code or type that an error response names."""
-    error = payload.get("error") if isinstance(payload, Mapping) else None
-    if not isinstance(error, Mapping):
-        return None
-    code = error.get("code") or error.get("type")
-    return str(code) if code else None

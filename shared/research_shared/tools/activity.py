@@ -40,7 +40,8 @@ SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 class Wait:
     """Something that a call waits for. Times are seconds.
 
-    `limit_s` is the time within which the wait ends by itself. `own_beats` is true if the awaited party reports progress
+    `limit_s` is the time within which the wait ends by itself; infinite for a place in a queue, which counts against no
+    limit of the call. `own_beats` is true if the awaited party reports progress
     itself.
     """
 
@@ -72,6 +73,8 @@ class Activity:
         self.begun_at = self.sent_at = self.alive_at = clock()
         self.changed: list[Callable[[], None]] = []
         self._waits: dict[Wait, None] = {}
+        self._queued_s = 0.0
+        self._queued_since: float | None = None
         self._reported = -math.inf
 
     @property
@@ -81,6 +84,19 @@ class Activity:
         return max([self.alive_at, *ends])
 
     @property
+    def queued_s(self) -> float:
+        """Seconds in which some part of the call was in a queue. Infinite while one is."""
+        return self._queued_s if self._queued_since is None else math.inf
+
+    def _note_queue(self) -> None:
+        queued = any(wait.limit_s == math.inf for wait in self._waits)
+        if queued and self._queued_since is None:
+            self._queued_since = self.clock()
+        elif not queued and self._queued_since is not None:
+            self._queued_s += self.clock() - self._queued_since
+            self._queued_since = None
+
+    @property
     def has_own_beats(self) -> bool:
         """Whether any current wait reports progress itself."""
         return any(wait.own_beats for wait in self._waits)
@@ -88,11 +104,13 @@ class Activity:
     def begin(self, wait: Wait) -> None:
         """Add a wait."""
         self._waits[wait] = None
+        self._note_queue()
         self._notify()
 
     def end(self, wait: Wait) -> None:
         """Remove a wait."""
         self._waits.pop(wait, None)
+        self._note_queue()
         if wait.limit_s is not None:
             self.alive_at = self.clock()
         self._notify()
@@ -153,8 +171,9 @@ class Activity:
 def waiting(what: str, *, limit_s: float | None = None, own_beats: bool = False) -> Iterator[None]:
     """Declare what the current tool call waits for during the block. Outside of a call it does nothing.
 
-    The client reads "waiting for `what` (40 s)", so `what` must not be secret. Pass `limit_s` (seconds) only if the wait
-    ends by itself within that time: the call's own time limit is paused meanwhile.
+    The client is told "waiting for `what` (40 s)", so `what` must not be secret. Pass `limit_s` (seconds) only if the wait
+    ends by itself within that time: the call's own time limit is paused meanwhile. Pass `math.inf` for a place in a queue
+    that moves on by itself: then the time counts neither against that limit nor against the call's ceiling.
     """
     activity = _current_activity.get()
     if activity is None:
