@@ -172,7 +172,8 @@ async def test_a_provider_that_refuses_the_key_is_not_recommended(folder: Path, 
         failure = await session.fail("summarize_document", **SUMMARY)
     assert failure["code"] == "model_unavailable"
     assert "RESEARCH_PROVIDER_KEY" in failure["message"]
-    assert "RESEARCH_" not in failure["hint"]
+    assert "check RESEARCH_PROVIDER_KEY" in failure["hint"]
+    assert "RESEARCH_MODEL_ROUTE" not in failure["hint"]
 
 
 @pytest.mark.parametrize(
