@@ -266,11 +266,12 @@ class Provider(SharedLifespan):
         more = f": {reason}" if reason else ""
         if refusal.code in QUOTA_CODES or status == _NO_CREDIT:
             return Unavailable(f"the provider's quota is used up{more}")
-        if status in _REFUSED_KEY:
+        again = should_retry(response.headers, status)
+        if status in _REFUSED_KEY and not again:
             return Unavailable(
                 f"the provider does not accept RESEARCH_PROVIDER_KEY{more}", hint=provider_hint("key")
             )
-        if should_retry(response.headers, status):
+        if again:
             wait = retry_after(response.headers)
             return AttemptFailed(
                 f"http_{status}", self._message(refusal), retry=True if wait is None else wait, busy=busy
