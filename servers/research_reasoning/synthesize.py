@@ -71,6 +71,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
         research_question=question,
         synthesis=answer.text,
         key_insights=list(answer.insights),
+        contradictions=list(answer.contradictions),
         answered=answer.answered,
         sources_used=used,
         sources_skipped=len(sources) - used,

@@ -37,6 +37,7 @@ def synthesis(**changes: Any) -> Synthesis:
         "research_question": "Who talks to whom?",
         "synthesis": "They agree [1].",
         "key_insights": [],
+        "contradictions": [],
         "answered": True,
         "sources_used": 1,
         "sources_skipped": 0,
@@ -130,6 +131,26 @@ async def test_a_summary_reads_as_its_paragraphs_and_says_first_what_it_does_not
 def test_an_answer_that_answers_nothing_says_so_before_it() -> None:
     text = synthesis_text(synthesis(answered=False, synthesis="None says it.", warnings=["a note"]))
     assert text.startswith("Note: a note\n\nNOT ANSWERED: ")
+
+
+def test_prose_in_place_of_an_answer_is_said_to_be_unchecked() -> None:
+    text = synthesis_text(synthesis(answered=False, partial=True, synthesis="It is so."))
+    assert text.startswith("NOT ANSWERED in a form that can be checked.")
+    assert "Search for others" not in text
+
+
+def test_contradictions_are_shown_with_both_sides() -> None:
+    sides = [
+        Evidence(document="a.md", page=None, lines=(n, n), quote=f"It is {n}.", verified=True) for n in (1, 2)
+    ]
+    told = Insight(claim="They disagree on it.", evidence=sides, verified=True)
+    text = synthesis_text(synthesis(contradictions=[told]))
+    assert (
+        "\n\nContradictions between the documents:\n"
+        "1. They disagree on it. (verified)\n"
+        '   - [1] line 1: "It is 1."\n'
+        '   - [1] line 2: "It is 2."\n'
+    ) in text
 
 
 TEXTS = st.lists(st.sampled_from([*PIECES, "Sources (9 used):", "| a |\n|-|\n"]), max_size=8).map("".join)

@@ -1,11 +1,12 @@
-"""Strict parsers of the JSON that a model is asked for."""
+"""Reads the answers that a model is asked for: strict about what they say, generous about how it is written."""
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from research_reasoning.evidence.lenient import Broken, Unknown, values
+from research_reasoning.models.thinking import without_thinking
 from research_reasoning.replies.code_spans import in_prose
 from research_shared.text.visible import visible
 
@@ -15,6 +16,8 @@ MAX_MARKS: Final = 20
 """Findings per insight: a model that lists all of them for each insight would make a result of megabytes."""
 
 MAX_QUOTE_CHARS: Final = 1_200
+MAX_READ: Final = 200_000
+"""Characters of an answer that are read."""
 
 _DASH: Final = "[-\u2010-\u2015\u2212]"
 _SOURCE_NUMBERS: Final = rf"(?:(?:sources?|documents?|docs?|ref(?:erence)?s?|nos?)\.?\s{{0,3}}|\#)?\d{{1,18}}(?:\s{{0,3}}{_DASH}\s{{0,3}}\d{{1,18}})?"
@@ -41,51 +44,171 @@ class RawFinding:
     quotes: tuple[str, ...]
 
 
+Marked = tuple[str, tuple[str, ...]]
+"""A claim and the marks of its findings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """An answer over all documents. An insight is a claim and the marks of its findings."""
+    """An answer over all documents."""
 
     answered: bool
     synthesis: str
-    insights: tuple[tuple[str, tuple[str, ...]], ...]
-
-
-def json_object(answer: str) -> Mapping[str, Any] | None:
-    """Return the JSON object in an answer, also from a code fence or between words, or None."""
-    decoder = json.JSONDecoder(strict=False)
-    for match in re.finditer(r"\{", answer[:200_000]):
-        try:
-            value, _ = decoder.raw_decode(answer, match.start())
-        except (ValueError, RecursionError):
-            if match.start() > answer.index("{") + _MAX_PREFACE:
-                return None
-            continue
-        return value if isinstance(value, dict) else None
-    return None
-
-
-_MAX_PREFACE: Final = 2_000
-"""Largest distance of the object from the first brace, to bound the work on an answer full of braces."""
+    insights: tuple[Marked, ...]
+    contradictions: tuple[Marked, ...] = ()
 
 
 def findings(answer: str, most: int) -> list[RawFinding] | None:
-    """Return at most `most` findings of an answer about one document, or None if it is malformed."""
-    value = json_object(answer)
-    if value is None or not isinstance(value.get("findings"), list):
+    """Return at most `most` findings of an answer about one document, or None if it holds no well-formed ones.
+
+    The last object of the right shape counts. A malformed finding, or one that was cut, is left out; so is an example.
+    """
+    read = _last(answer, "findings", _finding)
+    if read is None:
         return None
-    found: list[RawFinding] = []
-    for item in value["findings"][:most]:
-        if not isinstance(item, dict) or not isinstance(item.get("claim"), str) or not item["claim"].strip():
+    kept = [finding for finding in map(_finding, read.items) if finding is not None]
+    return kept[:most] if kept or read.is_empty else None
+
+
+def combined(answer: str, most: int) -> Combined | None:
+    """Return the combination of an answer with at most `most` insights, or None if it is malformed.
+
+    The last object of the right shape counts. A malformed insight, or one that was cut, is left out.
+    """
+    read = _last(answer, "insights", _marked)
+    if read is None:
+        return None
+    synthesis = _paragraphs(read.outer.get("synthesis"))
+    if not synthesis or looks_like_json(synthesis) or _is_placeholder(synthesis):
+        return None
+    insights = [found for found in map(_marked, read.items) if found is not None]
+    if not insights and not read.is_empty:
+        return None
+    listed = read.outer.get("contradictions")
+    contradictions = [found for found in map(_marked, listed if isinstance(listed, list) else []) if found]
+    answered = _truth(read.outer.get("answered"))
+    return Combined(
+        bool(insights) if answered is None else answered,
+        synthesis,
+        tuple(insights[:most]),
+        tuple(contradictions[:most]),
+    )
+
+
+@dataclass(slots=True)
+class _Read:
+    """An object of the right shape, and the items of its list as far as they could be read."""
+
+    outer: Mapping[str, Any]
+    items: list[Any]
+    open: bool
+    """Whether items that stand alone after it belong to it."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.items and not self.open
+
+
+def _last(answer: str, key: str, read_item: Callable[[Any], object | None]) -> _Read | None:
+    """Return the last object with a list `key`, without its thinking. A list of items and items in a row count as one."""
+    text, _ = without_thinking(answer[:MAX_READ])
+    last: _Read | None = None
+    for value in values(text):
+        outer = _outer(value, key)
+        if outer is not None:
+            listed = outer.get(key)
+            items = listed if isinstance(listed, list) else [listed] if isinstance(listed, dict) else []
+            if not _is_example(outer, items):
+                last = _Read(outer, items, open=isinstance(outer, Broken))
+        elif key == "findings" and isinstance(value, list) and any(map(read_item, value)):
+            last = _Read({}, value, open=False)
+        elif read_item(value) is not None:
+            if last is not None and last.open:
+                last.items.append(value)
+            elif key == "findings":
+                last = _Read({}, [value], open=True)
+    return last
+
+
+def _outer(value: Any, key: str) -> Mapping[str, Any] | None:
+    """Return the object with the answer's list, which may be the only member of another one."""
+    for _ in range(2):
+        if not isinstance(value, dict):
             return None
-        quotes = item.get("quotes", [])
-        quotes = [quotes] if isinstance(quotes, str) else quotes
-        if not isinstance(quotes, list) or not all(isinstance(quote, str) for quote in quotes):
+        if isinstance(value.get(key), list | dict) or (
+            key == "findings" and value.get("relevant") is False and value.get(key) is None
+        ):
+            return value
+        if key == "insights" and isinstance(value, Broken) and "synthesis" in value and key not in value:
+            return value
+        inner = [item for item in value.values() if isinstance(item, dict)]
+        if len(inner) != 1:
             return None
-        kept = tuple(_bounded(quote) for quote in quotes[:MAX_QUOTES] if quote.strip())
-        # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
-        claim = without_citations(item["claim"])
-        found.append(RawFinding(" ".join(claim.split())[:MAX_CLAIM], kept))
-    return found
+        value = inner[0]
+    return None
+
+
+def _is_example(outer: Mapping[str, Any], items: Sequence[Any]) -> bool:
+    """Whether an object is the prompt's example: what it holds are placeholders."""
+    said = [item.get("claim") if isinstance(item, dict) else item for item in items]
+    said += [outer["synthesis"]] if "synthesis" in outer else []
+    return bool(said) and all(isinstance(text, str) and _is_placeholder(text) for text in said)
+
+
+_PLACEHOLDER: Final = re.compile(r"<[^<>\n]{1,80}>|\W*")
+_EXAMPLES: Final = frozenset(
+    {"one sentence in your words", "one sentence", "copied word for word from the document"}
+)
+"""What stands in the place of content in a prompt's example, besides dots and words in angle brackets."""
+
+
+def _is_placeholder(text: str) -> bool:
+    text = text.strip()
+    return isinstance(text, Unknown) or text.lower() in _EXAMPLES or _PLACEHOLDER.fullmatch(text) is not None
+
+
+def _claim(item: Any) -> str | None:
+    """Return the claim of a whole item."""
+    if not isinstance(item, dict) or isinstance(item, Broken):
+        return None
+    claim = item.get("claim")
+    return " ".join(claim.split()) if isinstance(claim, str) and not _is_placeholder(claim) else None
+
+
+def _finding(item: Any) -> RawFinding | None:
+    claim = _claim(item)
+    if claim is None:
+        return None
+    listed = item.get("quotes", item.get("quote", []))
+    listed = [listed] if isinstance(listed, str | dict) else listed
+    if not isinstance(listed, list):
+        return None
+    quotes = [text for text in map(_quote, listed) if text is not None]
+    if listed and not quotes:
+        return None
+    kept = tuple(_bounded(quote) for quote in quotes if not _is_placeholder(quote))[:MAX_QUOTES]
+    # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
+    return RawFinding(" ".join(without_citations(claim).split())[:MAX_CLAIM], kept)
+
+
+def _quote(quote: Any) -> str | None:
+    """Return the text of a quote, which may be an object that holds it."""
+    if isinstance(quote, dict) and not isinstance(quote, Broken):
+        quote = next((quote[key] for key in ("text", "quote", "content") if key in quote), None)
+    return quote if isinstance(quote, str) and not isinstance(quote, Unknown) else None
+
+
+def _marked(item: Any) -> Marked | None:
+    claim = _claim(item)
+    if claim is None:
+        return None
+    marks = item.get("evidence", [])
+    marks = marks.replace(";", ",").split(",") if isinstance(marks, str) else marks
+    marks = [marks] if isinstance(marks, float) else marks
+    if not isinstance(marks, list):
+        return None
+    texts = tuple(str(mark).strip(" []") for mark in marks[:MAX_MARKS] if isinstance(mark, str | float | int))
+    return claim[:MAX_CLAIM], texts
 
 
 def _bounded(quote: str) -> str:
@@ -93,24 +216,35 @@ def _bounded(quote: str) -> str:
     return quote if len(quote) <= MAX_QUOTE_CHARS else quote[: MAX_QUOTE_CHARS - 1] + "…"
 
 
-def combined(answer: str, most: int) -> Combined | None:
-    """Return the combination of an answer with at most `most` insights, or None if it is malformed."""
-    value = json_object(answer)
-    if value is None or not isinstance(value.get("synthesis"), str) or not value["synthesis"].strip():
-        return None
-    insights = value.get("insights")
-    if not isinstance(insights, list) or not isinstance(value.get("answered", True), bool):
-        return None
-    kept: list[tuple[str, tuple[str, ...]]] = []
-    for item in insights[:most]:
-        if not isinstance(item, dict) or not isinstance(item.get("claim"), str) or not item["claim"].strip():
-            return None
-        marks = item.get("evidence", [])
-        if not isinstance(marks, list):
-            return None
-        texts = tuple(str(mark).strip(" []") for mark in marks[:MAX_MARKS])
-        kept.append((" ".join(item["claim"].split())[:MAX_CLAIM], texts))
-    return Combined(value.get("answered", True), value["synthesis"].strip(), tuple(kept))
+def _paragraphs(value: Any) -> str:
+    """Return a text, which may be a list of its paragraphs."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = "\n\n".join(value)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "yes": True, "false": False, "no": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+_JSON: Final = re.compile(
+    r"""\s*(?:`{3,}\w*\s*)?[{\[]\s*["'{\[}\]]
+      | .*?["'](?:findings|claim|quotes|synthesis|insights|relevant|answered|evidence|contradictions)["']\s*:""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def looks_like_json(text: str) -> bool:
+    """Whether a text is, or holds, the JSON that a model was asked for, or begins as any JSON."""
+    return _JSON.match(text) is not None
+
+
+def prose(answer: str) -> str:
+    """Return what an answer says in words, or nothing if it is JSON."""
+    text, _ = without_thinking(answer[:MAX_READ])
+    return "" if looks_like_json(text) else text.strip()
 
 
 def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:

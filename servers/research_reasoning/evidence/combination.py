@@ -26,12 +26,13 @@ NOTHING_FOUND = "None of the documents says anything about the question."
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer over all documents. `partial` is true if the model did not combine their findings."""
+    """The answer over all documents. `partial` is true if the model did not combine their findings into insights."""
 
     text: str
     insights: tuple[Insight, ...]
     answered: bool
     partial: bool = False
+    contradictions: tuple[Insight, ...] = ()
 
 
 class Combination:
@@ -80,10 +81,29 @@ class Combination:
             )
             return self._uncombined()
         if combined is None:
-            self._warnings.append("the model did not keep to the format; its prose is kept without insights")
-            return Answer(self._cleaned(self._prose or ""), (), answered=True)
+            return self._unformatted()
         insights = tuple(self._insight(claim, marks) for claim, marks in combined.insights)
-        return Answer(self._cleaned(combined.synthesis), insights, answered=combined.answered)
+        contradictions = tuple(self._insight(claim, marks) for claim, marks in combined.contradictions)
+        return Answer(
+            self._cleaned(combined.synthesis),
+            insights,
+            answered=combined.answered,
+            contradictions=contradictions,
+        )
+
+    def _unformatted(self) -> Answer:
+        """Return the prose of an answer that is not the JSON that was asked for, or the findings if it has none."""
+        said = answers.prose(self._prose or "")
+        if not said:
+            self._warnings.append(
+                f"{INCOMPLETE}: the combination was not in the format that was asked for, "
+                "findings per document follow"
+            )
+            return self._uncombined()
+        self._warnings.append(
+            f"{INCOMPLETE}: the model did not keep to the format; its prose is kept without insights"
+        )
+        return Answer(self._cleaned(said), (), answered=False, partial=True)
 
     def _prompt(self, listed: str) -> Prompt:
         async def build() -> Body:
@@ -197,7 +217,7 @@ class Combination:
             if found.findings
         ]
         text = self._cleaned("\n\n".join(self._blocks()))
-        return Answer(text, tuple(insights[: self._plan.insights]), answered=bool(insights), partial=True)
+        return Answer(text, tuple(insights[: self._plan.insights]), answered=False, partial=True)
 
 
 def _block(number: int, found: DocumentEvidence, most: int | None) -> str:

@@ -18,6 +18,8 @@ from research_shared.documents import DocumentText
 from research_shared.errors import ModelError, ModelFailed, ModelUnavailable
 from research_shared.text.quotes import QuoteFinder
 
+UNREADABLE = "the model's answer was not in the format that was asked for"
+
 COMBINATION_ROUNDS = 2
 """Rounds reserved for the combination and its repair."""
 
@@ -160,7 +162,7 @@ class EvidenceTask:
         )
 
     async def outcome(self, outcome: PromptOutcome) -> DocumentEvidence:
-        """Return the evidence of the final outcome. Prose that could not be repaired is kept as notes."""
+        """Return the evidence of the final outcome. Prose that could not be repaired is kept as notes, JSON is not."""
         if isinstance(outcome, Completion):
             found = answers.findings(outcome.text, self.plan.findings)
         elif self.prose is not None:
@@ -169,12 +171,15 @@ class EvidenceTask:
             return DocumentEvidence(self.text.path, failure=outcome.message)
         if found is not None:
             return await self._checked(found)
+        said = answers.prose(self.prose or "")
+        if not said:
+            return DocumentEvidence(self.text.path, failure=UNREADABLE)
         await self._call.client.warning(
             f"{quoted(self.text.path)}: the model did not keep to the format; its prose is kept without evidence",
             once=True,
         )
-        prose = answers.without_citations(self.prose or "")
-        return await self._checked((), clip(prose, self.plan.notes_tokens, self._call.estimate))
+        notes = clip(answers.without_citations(said), self.plan.notes_tokens, self._call.estimate)
+        return await self._checked((), notes)
 
     async def _checked(self, found: Sequence[answers.RawFinding], notes: str = "") -> DocumentEvidence:
         """Return the evidence, each quote searched for in the whole document."""

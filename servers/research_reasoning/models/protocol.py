@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal, Protocol, Self
 
-from research_reasoning.models.thinking import without_thinking
+from research_reasoning.models.thinking import refuses, without_thinking
 from research_shared.errors import ModelError
 from research_shared.text.visible import visible
 
@@ -246,6 +246,8 @@ def judge(answer: RawAnswer, max_tokens: int) -> RawAnswer:
         raise AttemptFailed("oversized", "the model's answer is far longer than was asked for", retry=True)
     text, unclosed = without_thinking(answer.text)
     answer = replace(answer, text=text, model=model_name(answer.model))
+    if refuses(text):
+        raise AttemptFailed("refused", "the model refused to answer", retry=False)
     if not visible(text).strip():
         if was_cut(answer) or unclosed:
             raise AttemptFailed(

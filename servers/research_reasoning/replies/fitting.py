@@ -1,9 +1,9 @@
 """Results that are no longer than a model's context takes: what is least missed goes first, and is said to be gone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from research_reasoning.replies.results import Synthesis
+from research_reasoning.replies.results import Evidence, Insight, Synthesis
 from research_shared.text.tokens import Estimator
 from research_shared.tools.names import INCOMPLETE
 
@@ -53,24 +53,30 @@ def _without_coverage(result: Synthesis) -> Synthesis:
 
 
 def _with_evidence(result: Synthesis, most: int) -> Synthesis:
-    insights = [
-        insight.model_copy(update={"evidence": insight.evidence[:most]}) for insight in result.key_insights
-    ]
-    return result.model_copy(update={"key_insights": insights})
+    return _with_changed_evidence(result, lambda evidence: evidence[:most])
 
 
 def _with_short_quotes(result: Synthesis) -> Synthesis:
-    insights = [
-        insight.model_copy(
-            update={
-                "evidence": [
-                    item.model_copy(update={"quote": _cut(item.quote, 200)}) for item in insight.evidence
-                ]
-            }
-        )
-        for insight in result.key_insights
-    ]
-    return result.model_copy(update={"key_insights": insights})
+    return _with_changed_evidence(
+        result,
+        lambda evidence: [item.model_copy(update={"quote": _cut(item.quote, 200)}) for item in evidence],
+    )
+
+
+def _with_changed_evidence(
+    result: Synthesis, change: Callable[[list[Evidence]], list[Evidence]]
+) -> Synthesis:
+    """Return the result with the evidence of its insights and contradictions changed."""
+
+    def changed(found: Sequence[Insight]) -> list[Insight]:
+        return [insight.model_copy(update={"evidence": change(insight.evidence)}) for insight in found]
+
+    return result.model_copy(
+        update={
+            "key_insights": changed(result.key_insights),
+            "contradictions": changed(result.contradictions),
+        }
+    )
 
 
 def _cut(text: str, most: int) -> str:

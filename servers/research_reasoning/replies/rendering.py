@@ -23,6 +23,11 @@ MAX_REASONS: Final = 30
 """Skipped documents whose reasons are shown."""
 
 
+NOT_ANSWERED: Final = "NOT ANSWERED: the documents do not answer the question. Search for others."
+NOT_COMBINED: Final = "NOT ANSWERED as one: what each document says follows, and was not compared."
+UNCHECKED: Final = "NOT ANSWERED in a form that can be checked. The model's words follow; no quote shows that they are right."
+
+
 def summary_text(result: Summary) -> str:
     """The summary, with what it does not rest on before it."""
     return "\n\n".join(
@@ -39,15 +44,10 @@ def synthesis_text(result: Synthesis, *, estimate: Estimator = estimate_tokens) 
     numbers = {source.path: number for number, source in enumerate(result.sources, 1)}
     blocks = _warnings(result.warnings)
     if not result.answered:
-        blocks.append("NOT ANSWERED: the documents do not answer the question. Search for others.")
+        blocks.append(_not_answered(result))
     blocks.append(result.synthesis)
-    if result.key_insights:
-        insights = [
-            line
-            for number, insight in enumerate(result.key_insights, 1)
-            for line in _insight(number, insight, numbers)
-        ]
-        blocks.append("\n".join(["Key insights:", *insights]))
+    blocks += _insights("Key insights:", result.key_insights, numbers)
+    blocks += _insights("Contradictions between the documents:", result.contradictions, numbers)
     tail = _model(result.model, result.route)
     room = MAX_TEXT_TOKENS - estimate("\n\n".join([*blocks, tail]))
     return "\n\n".join([*blocks, _sources(result, room, estimate), tail])
@@ -58,6 +58,19 @@ def _warnings(warnings: Sequence[str]) -> list[str]:
     first = [neutralised_line(text) for text in warnings if text.startswith(INCOMPLETE)]
     rest = [f"Note: {neutralised_line(text)}" for text in warnings if not text.startswith(INCOMPLETE)]
     return ["\n".join([*first, *rest])] if warnings else []
+
+
+def _not_answered(result: Synthesis) -> str:
+    if not result.partial:
+        return NOT_ANSWERED
+    return NOT_COMBINED if result.key_insights else UNCHECKED
+
+
+def _insights(title: str, insights: Sequence[Insight], numbers: dict[str, int]) -> list[str]:
+    lines = [
+        line for number, insight in enumerate(insights, 1) for line in _insight(number, insight, numbers)
+    ]
+    return ["\n".join([title, *lines])] if lines else []
 
 
 def _insight(number: int, insight: Insight, numbers: dict[str, int]) -> list[str]:

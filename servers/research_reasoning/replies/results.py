@@ -94,6 +94,7 @@ class Synthesis(_Result):
     research_question: str
     synthesis: str
     key_insights: list[Insight]
+    contradictions: list[Insight] = Field(description="what findings contradict each other on")
     answered: bool
     sources_used: int
     sources_skipped: int
