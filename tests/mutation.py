@@ -52,14 +52,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "shared/research_shared/middleware/boundary.py": ("library/test_boundary.py",),
     "shared/research_shared/retry.py": ("reasoning/test_retry.py",),
     "shared/research_shared/text/passages.py": ("search/test_passages.py", "reasoning/test_ranking.py"),
-    "shared/research_shared/text/quotes.py": ("reasoning/test_quotes.py",),
+    "shared/research_shared/text/quotes.py": ("reasoning/test_perturbed_quotes.py", "reasoning/test_quotes.py"),
+    "shared/research_shared/text/wording.py": ("reasoning/test_perturbed_quotes.py", "reasoning/test_quotes.py"),
 }
 """The tests of each module, those first that fail soonest."""
 
 EQUIVALENT: dict[str, str] = {
     "beneath-09298889": "descriptors and -1 fit the default type as well",
     "head-c0e829e6": "counts are only compared with each other",
-    "quotes-ebbccfd9": "one character cannot be both a mark and a digit",
     "ranking-a1713b76": "a factor of every score: the order is the same",
     "ranking-67eb514f": "a factor of every score: the order is the same",
     "ranking-b678baf1": "a factor of every score: the order is the same",

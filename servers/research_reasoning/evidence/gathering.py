@@ -26,7 +26,7 @@ COMBINATION_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A quote with its place. The place is None if the quote was not found."""
+    """A quote with its place. `text` is the document's, or the model's if the quote was not found; then the place is None."""
 
     text: str
     start_line: int | None
@@ -45,6 +45,11 @@ class CheckedFinding:
 
     claim: str
     quotes: tuple[Quote, ...]
+
+    @property
+    def verified(self) -> list[str]:
+        """The texts of its verified quotes."""
+        return [quote.text for quote in self.quotes if quote.verified]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +202,20 @@ class EvidenceTask:
     def _check(self, found: Sequence[answers.RawFinding]) -> tuple[CheckedFinding, ...]:
         finder = QuoteFinder(self.text)
         return tuple(
-            CheckedFinding(finding.claim, tuple(_looked_for(finder, quote) for quote in finding.quotes))
+            CheckedFinding(
+                finding.claim, tuple(_looked_for(finder, self.text, quote) for quote in finding.quotes)
+            )
             for finding in found
         )
 
 
-def _looked_for(finder: QuoteFinder, quote: str) -> Quote:
+def _looked_for(finder: QuoteFinder, text: DocumentText, quote: str) -> Quote:
+    """Return a quote as the document has it, with its whole sentence if it leaves out the beginning or a negation."""
     place = finder.find(quote)
     if place is None:
         return Quote(quote, None, None, None)
-    return Quote(quote, place.start_line, place.end_line, place.page)
+    first, last = place.text_lines
+    return Quote(place.text, first, last, text.page_of(first))
 
 
 def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max_tokens: int) -> Prompt:

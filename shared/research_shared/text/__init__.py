@@ -1,7 +1,7 @@
 """Text of documents: analysis into terms, passages, quotes, token estimates, visible characters."""
 
 from research_shared.text.passages import Passage, Span, passages, spans
-from research_shared.text.quotes import QuoteFinder
+from research_shared.text.quotes import QuoteFinder, QuoteMatch
 from research_shared.text.tokens import Estimator, ceiling_tokens, estimate_tokens
 from research_shared.text.visible import visible
 
@@ -9,6 +9,7 @@ __all__ = [
     "Estimator",
     "Passage",
     "QuoteFinder",
+    "QuoteMatch",
     "Span",
     "ceiling_tokens",
     "estimate_tokens",

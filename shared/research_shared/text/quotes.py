@@ -1,220 +1,487 @@
-"""Verifies quotes: whether a document contains a quote word for word, and where.
+"""Verifies quotes: whether a document says a quote word for word, and where.
 
-Both sides are normalised: runs of white space, line and page breaks, hyphenation at line ends, ligatures, curly quotes,
-invisible characters, and composed or decomposed accents. Everything else must match: letters, digits, punctuation and
-case. A quote begins and ends at the border of a word or number, because "able to" in "unable to" proves nothing.
+Words, digits, negation and their order must match, and so must marks within the quote; how it is set need not (see
+`wording`). An ellipsis in a quote stands for words of the document between two parts, each long enough to be a quote. The
+case of the first letter, marks at the edges and running heads of pages do not matter. A quote begins and ends at the border
+of a word or number, because "able to" in "unable to" proves nothing.
 """
 
 import re
 from array import array
 from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Final
-from unicodedata import category, normalize
 
 from research_shared.documents import DocumentText
+from research_shared.text.negation import negates, only_negates
 from research_shared.text.visible import visible
+from research_shared.text.wording import ELLIPSIS, WIDE, Token, optional_spans, skeleton, tokens
 
 MIN_WEIGHT: Final = 12
-"""Minimum letters and digits of a quote; a Chinese, Japanese or Korean character counts three."""
+"""Minimum letters and digits of a quote, and of each part between ellipses; a wide character counts three."""
 
 MAX_QUOTE: Final = 2_000
 """Maximum length of a quote in characters."""
 
-MAX_PLACES: Final = 10_000
+MAX_GAP: Final = 600
+"""Letters and digits of the document that an ellipsis may stand for."""
+
+MAX_SENTENCE: Final = 600
+"""Characters before and after a quote in which its sentence begins and ends."""
+
+MAX_PLACES: Final = 200
 """Candidate places that are compared before a quote counts as not found."""
 
-MAX_COMPARED: Final = 500_000
-"""Characters compared at those places, to bound the work on a hostile document."""
+MAX_COMPARED: Final = 100_000
+"""Characters read and tokens compared at those places, to bound the work on a hostile document."""
 
-_SOFT: Final = "\x00"
-"""Marks a hyphen at a line end in the folded text. It may belong to the word or only to the line break."""
+_MARGIN: Final = 200
+_CHUNK: Final = 4_096
+_LOOK_BACK: Final = 12
+_EDGE_LINES: Final = 2
+_MAX_HEAD: Final = 120
+_LEADING: Final = frozenset("',;:.-)]}" + ELLIPSIS)
+_TRAILING: Final = frozenset("',;:.-([{)]}" + ELLIPSIS)
+_WEIGHTS: Final = re.compile(rf"(?P<wide>[{WIDE}])|[^\W_]")
+_LIST_MARK: Final = re.compile(
+    r"^[ \t]*(?:(?:[-*+>\u2022\u2023\u25e6\u25aa\u00b7]|#{1,6})[ \t]+)+", re.MULTILINE
+)
+_LINE_END_HYPHEN: Final = re.compile(r"(?<=\w)[-\u00ad\u2010][ \t]*\n\s*(?=\w)")
+_WIDE_SPACE: Final = re.compile(rf"(?<=[{WIDE}])\s+(?=[{WIDE}])")
+_BOUNDARY: Final = re.compile(
+    r"""(?P<stop>(?<=\w)[.!?]|(?<=[)\]"'\u201d\u2019%])[.!?])["'\u201d\u2019)\]\u00bb]*(?=\s+(?P<next>\S))
+      | [\u3002\uff01\uff1f]["'\u201d\u2019)\]\u300d\u300f]*
+      | \n[ \t]*\n
+      | \n(?=[ \t]*(?:[-*+\u2022]|\d{1,3}[.)]|\#{1,6})[ \t])
+      | ^[ \t]*\#{1,6}[ \t][^\n]*\n
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+_ABBREVIATION: Final = re.compile(
+    r"(?:\b(?:\w|al|approx|bzw|ca|cf|Dr|ed|eds|e\.g|etc|Fig|fig|i\.e|Mr|Mrs|Ms|No|no|Nr|Prof|Sec|St|vgl|vol|vs|z\.B))\.\Z"
+)
 
-_FOLDS: Final = str.maketrans(
-    {
-        "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st",
-        "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201b": "'",
-        "“": '"', "”": '"', "„": '"', "‟": '"',
-        "\u2010": "-", "\u2011": "-", "\x00": None,
-    }
-)  # fmt: skip
-_WIDE: Final = "\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\u3000-\u303f"
-_SPACE: Final = re.compile(r"\s+")
-_WIDE_SPACE: Final = re.compile(rf"(?<=[{_WIDE}]) (?=[{_WIDE}])")
-_ENDS_HYPHENATED: Final = re.compile(r"\w-$")
-_LINE_END_HYPHEN: Final = re.compile(r"(?<=\w)-[ \t]*[\n\r\f]\s*(?=\w)")
-_SPACED_HYPHEN: Final = re.compile(r"(?<=\w)- (?=\w)")
-_WEIGHTS: Final = re.compile(rf"(?P<wide>[{_WIDE}])|[^\W_]")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteMatch:
-    """Where a quote is: lines are 1-based and inclusive, `page` is that of the first one."""
+    """Where a quote is. Lines are 1-based and inclusive, `page` is that of the first one.
+
+    `text` is what the document says there: the quote, or its whole sentence from `text_lines` if the quote leaves out the
+    sentence's beginning or a negation.
+    """
 
     start_line: int
     end_line: int
     page: int | None
+    text: str
+    text_lines: tuple[int, int]
 
 
-def _folded_line(line: str) -> str:
-    return _SPACE.sub(" ", _folded_characters(line)).strip()
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a quote, or a part of it, is: offsets in the document, and hyphens at line ends that the quote keeps."""
+
+    begin: int
+    end: int
+    hyphens: frozenset[int]
+    stopped: bool
+    """Whether the quote ends with a full stop that the document does not have there."""
+    raised: bool
+    """Whether the quote begins with a capital that the document does not have there."""
 
 
-def _folded_characters(text: str) -> str:
-    return normalize("NFC", visible(text)).translate(_FOLDS)
-
-
-def folded_quote(quote: str) -> str:
-    """Return a quote as it is compared: one folded line without surrounding quotation marks.
-
-    A hyphen at the end of one of its lines becomes the mark of line-end hyphens.
-    """
-    text = _folded_characters(quote.replace("\x00", "")).strip()
-    text = _SPACE.sub(" ", _LINE_END_HYPHEN.sub(_SOFT, text))
-    text = _WIDE_SPACE.sub("", text)
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1].strip()
-    return text
-
-
-def weight(folded: str) -> int:
-    """Return the letters and digits of a folded quote, wide characters counted three times."""
-    return sum(3 if match["wide"] else 1 for match in _WEIGHTS.finditer(folded))
+def weight(text: str) -> int:
+    """Return the letters and digits of a text, wide characters counted three times."""
+    return sum(3 if match["wide"] else 1 for match in _WEIGHTS.finditer(text))
 
 
 class QuoteFinder:
-    """Finds quotes in one document, which is folded once."""
+    """Finds quotes in one document, which is read once."""
 
     def __init__(self, text: DocumentText) -> None:
         self._document = text
-
-    @cached_property
-    def _folded(self) -> tuple[str, "array[int]"]:
-        """The folded text and the offset of each line in it."""
-        parts: list[str] = []
-        starts = array("Q")
-        at = 0
-        joint = ""
-        for line in self._document.text.split("\n"):
-            folded = _folded_line(line)
-            if folded and joint:
-                if joint == _SOFT and not folded[0].isalnum():
-                    joint = "- "
-                parts.append(joint)
-                at += len(joint)
-                joint = ""
-            starts.append(at)
-            if not folded:
-                continue
-            hyphenated = _ENDS_HYPHENATED.search(folded) is not None
-            kept = folded[:-1] if hyphenated else folded
-            parts.append(kept)
-            at += len(kept)
-            joint = _SOFT if hyphenated else " "
-        if joint == _SOFT:
-            parts.append("-")
-        return self._without_wide_spaces("".join(parts), starts)
-
-    @staticmethod
-    def _without_wide_spaces(text: str, starts: "array[int]") -> tuple[str, "array[int]"]:
-        removed = [match.start() for match in _WIDE_SPACE.finditer(text)]
-        if not removed:
-            return text, starts
-        moved = array("Q", (start - bisect_right(removed, start - 1) for start in starts))
-        return _WIDE_SPACE.sub("", text), moved
-
-    @cached_property
-    def _bare(self) -> tuple[str, "array[int]"]:
-        """The folded text without hyphens, and the offsets of the removed ones."""
-        text, _ = self._folded
-        gaps = array(
-            "Q", (match.start() - index for index, match in enumerate(re.finditer(f"[-{_SOFT}]", text)))
-        )
-        return text.replace("-", "").replace(_SOFT, ""), gaps
+        self._work = 0
+        """Tokens compared for the quote that is looked for."""
 
     def find(self, quote: str) -> QuoteMatch | None:
         """Return the first place of the quote, or None if there is none or the quote is too short or too long."""
-        wanted = folded_quote(quote)
-        if weight(wanted) < MIN_WEIGHT or len(wanted) > MAX_QUOTE:
+        quote = visible(quote).strip()
+        if weight(quote) < MIN_WEIGHT or len(" ".join(quote.split())) > MAX_QUOTE:
             return None
-        # A model that copies `exam-⏎ple` on one line writes `exam- ple`.
-        return self._find(wanted) or self._find(_SPACED_HYPHEN.sub(_SOFT, wanted))
-
-    def _find(self, wanted: str) -> QuoteMatch | None:
-        bare_wanted = wanted.replace("-", "").replace(_SOFT, "")
-        text, starts = self._folded
-        bare, gaps = self._bare
-        at = bare.find(bare_wanted)
-        compared = 0
-        for _ in range(MAX_PLACES):
-            if at == -1 or compared > MAX_COMPARED:
-                break
-            begin = at + bisect_right(gaps, at) - (wanted[0] == "-")
-            if begin >= 0 and _begins_on_border(text, begin):
-                end = self._aligned(text, begin, wanted)
-                if end is not None and _ends_on_border(text, end):
-                    first, last = (bisect_right(starts, offset) for offset in (begin, end - 1))
-                    return QuoteMatch(first, last, self._document.page_of(first))
-                compared += len(wanted)
-            at = bare.find(bare_wanted, at + 1)
+        self._work = 0
+        for wording in dict.fromkeys((quote, _LIST_MARK.sub("", quote))):
+            places = self._places(wording)
+            if places:
+                return self._match(places)
         return None
 
-    @staticmethod
-    def _aligned(text: str, begin: int, wanted: str) -> int | None:
-        """Return where `wanted` ends in `text` if it begins at `begin`. Hyphens must match, except at line ends."""
-        at = begin
-        for char in wanted:
-            if at < len(text) and text[at] == _SOFT:
-                at += 1
-                if char in {"-", _SOFT}:
-                    continue
-            if at >= len(text) or text[at] != char:
+    def _places(self, quote: str) -> list[_Place]:
+        """Return the place of a quote, or those of its parts between ellipses."""
+        asked = tokens(quote)
+        for place in self._candidates(quote, asked):
+            if self._keeps_negation([place]):
+                return [place]
+        if all(token.text != ELLIPSIS for token in asked):
+            return []
+        parts = _parts(quote, asked)
+        if len(parts) < 2 or any(weight(part) < MIN_WEIGHT for part in parts):  # noqa: PLR2004
+            return []
+        for first in self._candidates(parts[0], tokens(parts[0])):
+            places = self._followed([first], parts[1:])
+            if places and self._keeps_negation(places):
+                return places
+        return []
+
+    def _followed(self, places: list[_Place], parts: Sequence[str]) -> list[_Place]:
+        for part in parts:
+            after = places[-1].end
+            following = next(self._candidates(part, tokens(part), after=after), None)
+            if following is None:
+                return []
+            places = [*places, following]
+        return places
+
+    # ---- where a quote may be
+
+    @cached_property
+    def _text(self) -> str:
+        return self._document.text
+
+    @cached_property
+    def _line_starts(self) -> "array[int]":
+        """The offset of each line."""
+        lengths = (len(line) + 1 for line in self._text.split("\n"))
+        return array("Q", accumulate(lengths, initial=0))
+
+    @cached_property
+    def _heads(self) -> frozenset[int]:
+        """The lines (0-based) that are heads or feet of pages: they are repeated there but for their numbers."""
+        found: list[tuple[str, int]] = []
+        for page in range(1, (self._document.pages or 0) + 1):
+            first, last = self._document.page_lines(page)
+            lines = range(first, last + 1)
+            shown = [
+                number for number in (*lines[:8], *lines[8:][-8:]) if self._document.line(number).strip()
+            ]
+            for number in {*shown[:_EDGE_LINES], *shown[-_EDGE_LINES:]}:
+                line = " ".join(self._document.line(number).split()).lower()
+                if len(line) <= _MAX_HEAD:
+                    found.append((re.sub(r"\d+", "#", line), number - 1))
+        times = Counter(line for line, _ in found)
+        return frozenset(
+            number
+            for line, number in found
+            if times[line] > 1 and (line.count("#") <= 1 or any(map(str.isalpha, line)))
+        )
+
+    @cached_property
+    def _reduced(self) -> tuple[bytes, "array[int]"]:
+        """The skeleton without what a quotation may leave out, and where each line begins in it."""
+        lines = skeleton(self._text).split(b"\n")
+        for number in self._heads:
+            lines[number] = b""
+        return _joined(lines)
+
+    @cached_property
+    def _whole(self) -> tuple[bytes, "array[int]"]:
+        return _joined(skeleton(self._text, all_of_it=True).split(b"\n"))
+
+    def _candidates(self, quote: str, asked: Sequence[Token], after: int = 0) -> Iterator[_Place]:
+        """Yield the places of a quote in order, found by its letters and digits and compared token by token."""
+        seen = False
+        for whole in (False, True):
+            wanted = skeleton(quote, all_of_it=whole).replace(b"\n", b"")
+            if not wanted or seen:
+                return
+            for window in self._windows(wanted, self._whole if whole else self._reduced, after):
+                place = self._compared(asked, window, after)
+                if place is not None:
+                    seen = True
+                    yield place
+
+    def _windows(
+        self, wanted: bytes, folded: tuple[bytes, "array[int]"], after: int
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """Yield stretches of the text that hold the letters and digits: outer begin, begin, limit of the begin, outer end."""
+        letters, starts = folded
+        at = stop = 0
+        if after:
+            line = bisect_right(self._line_starts, after) - 1
+            at = starts[line]
+            # The line has no more letters before the offset than characters; UTF-8 has up to four bytes for each.
+            stop = at + 4 * (after - self._line_starts[line] + MAX_GAP) + len(wanted)
+        compared = 0
+        for _ in range(MAX_PLACES):
+            at = letters.find(wanted, at, stop or len(letters))
+            if at == -1 or max(compared, self._work) > MAX_COMPARED:
+                return
+            begin, limit = self._chunk(at, starts)
+            _, end = self._chunk(at + len(wanted) - 1, starts)
+            outer = max(0, begin - _MARGIN), min(len(self._text), end + _MARGIN)
+            compared += outer[1] - outer[0]
+            yield outer[0], begin, limit, outer[1]
+            # Every place that begins in this stretch has been compared.
+            at = max(at + 1, self._next(limit, at, starts))
+
+    def _next(self, limit: int, at: int, starts: "array[int]") -> int:
+        line = bisect_right(self._line_starts, limit - 1) - 1
+        ends_line = limit >= self._line_starts[line + 1] - 1
+        return starts[line + 1] if ends_line and line + 1 < len(starts) else at + 1
+
+    def _chunk(self, at: int, starts: "array[int]") -> tuple[int, int]:
+        """Return the stretch of text that holds a letter of the skeleton: a line, or a part of a long one."""
+        line = bisect_right(starts, at) - 1
+        begin, end = self._line_starts[line], self._line_starts[line + 1] - 1
+        if end - begin <= 2 * _CHUNK:
+            return begin, end
+        # What is left out is unknown here, so that the stretch is found by the letters of all of it, with room for both.
+        letters = starts[line]
+        for offset in range(begin, end, _CHUNK):
+            held = len(skeleton(self._text[offset : offset + _CHUNK], all_of_it=starts is self._whole[1]))
+            if letters + held > at:
+                return max(begin, offset - _MARGIN), min(end, offset + _CHUNK + _MARGIN)
+            letters += held
+        return max(begin, end - _CHUNK), end
+
+    # ---- what is there
+
+    def _compared(
+        self, asked: Sequence[Token], window: tuple[int, int, int, int], after: int
+    ) -> _Place | None:
+        outer, begin, limit, end = window
+        raw = self._text[outer:end]
+        found = tokens(raw, self._optional(outer, raw))
+        core = _core(asked)
+        for index, token in enumerate(found):
+            offset = outer + token.begin
+            if offset >= limit:
                 return None
-            at += 1
-        return at
+            if offset < max(begin, after) or not _may_begin(core[0].text, token.text):
+                continue
+            self._work += len(core)
+            if self._work > MAX_COMPARED:
+                return None
+            aligned = _aligned(core, found, index)
+            if aligned is None or not _on_borders(found, index, aligned[0]):
+                continue
+            last = _with_edge(asked, core, found, aligned[0])
+            stop = next((token.text for token in reversed(asked) if token.text != "'"), "") == "."
+            return _Place(
+                offset,
+                outer + found[last - 1].end,
+                frozenset(outer + at for at in aligned[1]),
+                stopped=stop and found[last - 1].text != "." and core[-1].text != ".",
+                raised=core[0].text[:1].isupper() and token.text[:1].islower(),
+            )
+        return None
 
+    def _optional(self, outer: int, raw: str) -> list[tuple[int, int]]:
+        """Return what of a stretch a quotation may leave out: see `optional_spans`, and the heads of pages."""
+        spans = optional_spans(raw)
+        if not self._heads:
+            return spans
+        first = bisect_right(self._line_starts, outer) - 1
+        last = bisect_right(self._line_starts, outer + len(raw)) - 1
+        heads = [
+            (self._line_starts[line] - outer, self._line_starts[line + 1] - 1 - outer)
+            for line in range(first, last + 1)
+            if line in self._heads
+        ]
+        kept = [span for span in spans if not any(begin <= span[0] < end for begin, end in heads)]
+        return sorted([*kept, *heads])
 
-def _begins_on_border(text: str, begin: int) -> bool:
-    """Whether a word or number can begin here."""
-    before, first = text[max(0, begin - 2) : begin], text[begin]
-    if before and _is_joined(before[-1], first):
-        return False
-    if len(before) > 1 and _is_within_word(before[0], before[1], first):
-        return False
-    if not (first.isdigit() and before):
+    # ---- the sentence around it
+
+    def _keeps_negation(self, places: Sequence[_Place]) -> bool:
+        """Whether the quote does not turn its sentence into the opposite by what it leaves out."""
+        first, last = places[0], places[-1]
+        before = self._text[self._sentence_begin(first.begin) : first.begin]
+        after = self._text[last.end : self._sentence_end(last.end)]
+        if only_negates(before) or (first.raised and negates(before)):
+            return False
+        if only_negates(after) or (last.stopped and negates(after)):
+            return False
+        for left, right in pairwise(places):
+            gap = self._text[left.end : right.begin]
+            ends = [match.end() for match in _boundaries(gap)]
+            if negates(gap[: ends[0]] if ends else gap) or (ends and negates(gap[ends[-1] :])):
+                return False
         return True
-    decimal = before[-1] in ".," and before[0].isdigit() and len(before) > 1
-    signed = before[-1] in "-\u2212" and not (len(before) > 1 and before[0].isalnum())
-    return not (decimal or signed)
+
+    def _sentence_begin(self, offset: int) -> int:
+        earliest = max(0, offset - MAX_SENTENCE)
+        begin = earliest
+        for match in _boundaries(self._text[earliest : offset + 1]):
+            if earliest + match.end() <= offset:
+                begin = earliest + match.end()
+        return begin + len(self._text[begin:offset]) - len(self._text[begin:offset].lstrip())
+
+    def _sentence_end(self, offset: int) -> int:
+        latest = min(len(self._text), offset + MAX_SENTENCE)
+        # What is before the offset tells an abbreviation from the end of a sentence.
+        begin = max(0, offset - _LOOK_BACK)
+        for match in _boundaries(self._text[begin:latest]):
+            if begin + match.end() >= offset and (match["stop"] or begin + match.start() >= offset - 1):
+                # A break of lines is no part of the sentence.
+                return begin + match.end() if match["stop"] else max(offset, begin + match.start())
+        return latest
+
+    def _match(self, places: Sequence[_Place]) -> QuoteMatch:
+        first, last = places[0], places[-1]
+        begin, end = self._sentence_begin(first.begin), self._sentence_end(last.end)
+        before, after = self._text[begin : first.begin], self._text[last.end : end]
+        whole = any(map(str.isalnum, before)) or negates(after)
+        if not whole:
+            begin, end = first.begin, last.end
+        hyphens = frozenset(offset for place in places for offset in place.hyphens)
+        lines = self._lines(first.begin, last.end)
+        return QuoteMatch(
+            start_line=lines[0],
+            end_line=lines[1],
+            page=self._document.page_of(lines[0]),
+            text=self._shown(begin, end, hyphens),
+            text_lines=self._lines(begin, end),
+        )
+
+    def _lines(self, begin: int, end: int) -> tuple[int, int]:
+        return bisect_right(self._line_starts, begin), bisect_right(self._line_starts, max(begin, end - 1))
+
+    def _shown(self, begin: int, end: int, hyphens: frozenset[int]) -> str:
+        """Return a stretch of the text on one line, without heads of pages and without hyphens that only lines have."""
+        raw = self._text[begin:end]
+        first, last = self._lines(begin, end)
+        for line in range(last - 1, first - 2, -1):
+            if line in self._heads:
+                head = self._line_starts[line] - begin, self._line_starts[line + 1] - 1 - begin
+                raw = (
+                    raw[: max(0, head[0])] + " " * (min(len(raw), head[1]) - max(0, head[0])) + raw[head[1] :]
+                )
+        raw = _LINE_END_HYPHEN.sub(lambda match: "-" if begin + match.start() in hyphens else "", raw)
+        return " ".join(_WIDE_SPACE.sub("", visible(raw)).split())
 
 
-def _ends_on_border(text: str, end: int) -> bool:
-    """Whether a word or number can end here."""
-    last, after = text[end - 1], text[end : end + 2]
-    if after and _is_joined(last, after[0]):
+def _joined(lines: Sequence[bytes]) -> tuple[bytes, "array[int]"]:
+    return b"".join(lines), array("Q", accumulate(map(len, lines), initial=0))
+
+
+def _parts(quote: str, asked: Sequence[Token]) -> list[str]:
+    """Return what is between the ellipses of a quote."""
+    parts: list[str] = []
+    at = 0
+    for token in asked:
+        if token.text == ELLIPSIS:
+            parts.append(quote[at : token.begin])
+            at = token.end
+    return [part for part in [*parts, quote[at:]] if weight(part)]
+
+
+def _core(asked: Sequence[Token]) -> list[Token]:
+    """Return the tokens of a quote without marks at its edges that prove nothing."""
+    core = list(asked)
+    while len(core) > 1 and core[0].kind != "word" and core[0].text in _LEADING | _TRAILING:
+        core.pop(0)
+    while len(core) > 1 and core[-1].kind != "word" and core[-1].text in _TRAILING:
+        core.pop()
+    return core
+
+
+def _with_edge(asked: Sequence[Token], core: Sequence[Token], found: Sequence[Token], end: int) -> int:
+    """Return where the match ends with those marks at the quote's end that the document has too."""
+    rest = asked[asked.index(core[-1]) + 1 :]
+    for token in rest:
+        if end >= len(found) or found[end].text != token.text:
+            break
+        end += 1
+    return end
+
+
+def _aligned(asked: Sequence[Token], found: Sequence[Token], begin: int) -> tuple[int, list[int]] | None:
+    """Return where the quote's tokens end in `found` if they begin at an index, and offsets of hyphens at line ends it keeps."""
+    at = begin
+    index = 0
+    hyphens: list[int] = []
+    while index < len(asked):
+        group = found[at].group if at < len(found) else 0
+        if group and (at == begin or found[at - 1].group != group):
+            size = next((n for n, token in enumerate(found[at:]) if token.group != group), len(found) - at)
+            same = [token.text for token in asked[index : index + size]]
+            if same == [token.text for token in found[at : at + len(same)]] and (
+                len(same) == size or index + len(same) == len(asked)
+            ):
+                # The quote holds it, or ends within it.
+                index += len(same)
+                size = len(same)
+            at += size
+            continue
+        if at >= len(found):
+            return None
+        taken = _taken(asked[index], found, at, first=index == 0)
+        if not taken:
+            return None
+        if found[at].kind == "soft":
+            hyphens.append(found[at].begin)
+        at += taken
+        index += 1
+    return at, hyphens
+
+
+def _taken(asked: Token, found: Sequence[Token], at: int, *, first: bool) -> int:
+    """Return how many tokens of the document are one of the quote: several if lines end within the word, 0 if none."""
+    word = found[at].text
+    following = at + 1
+    while not _same(asked.text, word, first=first):
+        split = (
+            len(word) < len(asked.text)
+            and following + 1 < len(found)
+            and found[following].kind == "soft"
+            and found[following + 1].kind == "word"
+        )
+        if not split:
+            return 0
+        word += found[following + 1].text
+        following += 2
+    return following - at
+
+
+def _may_begin(asked: str, word: str) -> bool:
+    """Whether a token of the document may be the first of a quote, or its part before the end of a line."""
+    return asked[: len(word)].lower() == word.lower()
+
+
+def _same(asked: str, word: str, *, first: bool) -> bool:
+    return asked == word or (
+        first and asked[1:] == word[1:] and asked[:1].lower() == word[:1].lower() and bool(word)
+    )
+
+
+def _on_borders(found: Sequence[Token], begin: int, end: int) -> bool:
+    """Whether a quote does not begin or end within a word that a hyphen joins."""
+    before, after = found[max(0, begin - 2) : begin], found[end : end + 2]
+    if before and before[-1].kind == "soft":
         return False
-    if len(after) > 1 and _is_within_word(last, after[0], after[1]):
+    if len(before) > 1 and _joins(before[0], before[1], found[begin]):
         return False
-    return not (last.isdigit() and len(after) > 1 and after[0] in ".," and after[1].isdigit())
+    if after and after[0].kind == "soft":
+        return False
+    return not (len(after) > 1 and _joins(found[end - 1], after[0], after[1]))
 
 
-def _is_within_word(left: str, mark: str, right: str) -> bool:
-    """Whether an apostrophe or a hyphen stands within a word, as in "can't" and "non-toxic"."""
-    return mark in "'-" and left.isalpha() and right.isalpha()
+def _joins(left: Token, mark: Token, right: Token) -> bool:
+    together = mark.kind == "hyphen" and not mark.spaced and not right.spaced
+    return together and left.text[-1:].isalpha() and right.text[:1].isalpha()
 
 
-def _is_joined(left: str, right: str) -> bool:
-    if _SOFT in {left, right} or _is_mark(right):
-        return True
-    wide = re.match(f"[{_WIDE}]", left) and re.match(f"[{_WIDE}]", right)
-    return not wide and _is_part_of_word(left) and _is_part_of_word(right)
-
-
-def _is_part_of_word(char: str) -> bool:
-    return char.isalnum() or char == "_" or _is_mark(char)
-
-
-def _is_mark(char: str) -> bool:
-    """Whether it is an accent or a vowel sign, which belongs to the letter before it."""
-    return category(char).startswith("M")
+def _boundaries(text: str) -> Iterator[re.Match[str]]:
+    """Yield where sentences end. After an abbreviation, or before a small letter, none does."""
+    for match in _BOUNDARY.finditer(text):
+        if match["stop"] == "." and _ABBREVIATION.search(
+            text, max(0, match.start() - _LOOK_BACK), match.start() + 1
+        ):
+            continue
+        if match["stop"] and match["next"].islower():
+            continue
+        yield match
