@@ -52,8 +52,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "shared/research_shared/middleware/boundary.py": ("library/test_boundary.py",),
     "shared/research_shared/retry.py": ("reasoning/test_retry.py",),
     "shared/research_shared/text/passages.py": ("search/test_passages.py", "reasoning/test_ranking.py"),
-    "shared/research_shared/text/quotes.py": ("reasoning/test_perturbed_quotes.py", "reasoning/test_quotes.py"),
-    "shared/research_shared/text/wording.py": ("reasoning/test_perturbed_quotes.py", "reasoning/test_quotes.py"),
+    "shared/research_shared/text/quotes.py": (
+        "reasoning/test_perturbed_quotes.py",
+        "reasoning/test_quotes.py",
+    ),
+    "shared/research_shared/text/wording.py": (
+        "reasoning/test_perturbed_quotes.py",
+        "reasoning/test_quotes.py",
+    ),
 }
 """The tests of each module, those first that fail soonest."""
 

@@ -143,7 +143,7 @@ def test_contradictions_are_shown_with_both_sides() -> None:
     sides = [
         Evidence(document="a.md", page=None, lines=(n, n), quote=f"It is {n}.", verified=True) for n in (1, 2)
     ]
-    told = Insight(claim="They disagree on it.", evidence=sides, verified=True)
+    told = Insight(claim="They disagree on it.", evidence=sides, verified=True, flags=[])
     text = synthesis_text(synthesis(contradictions=[told]))
     assert (
         "\n\nContradictions between the documents:\n"
@@ -164,7 +164,7 @@ def test_no_text_of_others_acts_or_takes_what_follows_into_code(
     found = Evidence(document=path, page=2, lines=(1, 2), quote=quote, verified=True)
     result = synthesis(
         synthesis=neutralised(answer),
-        key_insights=[Insight(claim=neutralised_line(claim), evidence=[found], verified=True)],
+        key_insights=[Insight(claim=neutralised_line(claim), evidence=[found], verified=True, flags=[])],
         sources=[Source(path=path, status="skipped", reason=reason, coverage=None)],
         sources_used=0,
         sources_skipped=1,
@@ -207,7 +207,7 @@ def test_neither_form_of_the_longest_reply_is_too_long_for_a_model() -> None:
         Evidence(document=sources[n].path, page=None, lines=None, quote=quote, verified=False)
         for n in range(60)
     ]
-    insights = [Insight(claim="It is so. " * 60, evidence=evidence, verified=False)] * 5
+    insights = [Insight(claim="It is so. " * 60, evidence=evidence, verified=False, flags=[])] * 5
     result = synthesis(key_insights=insights, sources=sources, sources_used=430, synthesis="A word. " * 1_000)
     assert estimate_tokens(result.model_dump_json()) > 5 * LIMIT
     short = fitted(result, estimate_tokens)

@@ -7,6 +7,7 @@ from research_reasoning import prompts
 from research_reasoning.budget import DepthPlan
 from research_reasoning.call import Call
 from research_reasoning.evidence import answers
+from research_reasoning.evidence.claims import flags
 from research_reasoning.evidence.gathering import CheckedFinding, DocumentEvidence, repair_prompt
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
 from research_reasoning.replies.results import Evidence, Insight
@@ -52,6 +53,7 @@ class Combination:
         self._usable = usable
         self._warnings = warnings
         self._prose: str | None = None
+        self._flagged = 0
         self._names = sum(call.estimate(found.path) + NAME_TOKENS for _, found in usable)
         self._citable = {number for number, _ in usable}
         self._by_mark: dict[str, tuple[str, CheckedFinding]] = {
@@ -62,6 +64,15 @@ class Combination:
 
     async def run(self) -> Answer:
         """Return the answer, without the model if it fails or nothing can be combined."""
+        answer = await self._answer()
+        if self._flagged:
+            some = f"{self._flagged} insight{'s' * (self._flagged != 1)}"
+            self._warnings.append(
+                f"{some} with a number or a negation that the quotes do not hold: see the flags; not verified"
+            )
+        return answer
+
+    async def _answer(self) -> Answer:
         if not self._by_mark and not any(found.notes for _, found in self._usable):
             return Answer(NOTHING_FOUND, (), answered=False)
         listed = self._listed(self._call.budget.content_tokens)
@@ -186,8 +197,14 @@ class Combination:
                 "an insight rested on a finding that does not exist; that reference was removed"
             )
         evidence = [item for mark in known for item in _evidence_of(*self._by_mark[mark])]
-        verified = bool(evidence) and all(item.verified for item in evidence)
-        return Insight(claim=self._cleaned(claim, neutralised_line), evidence=evidence, verified=verified)
+        told = flags(claim, [text for mark in known for text in self._by_mark[mark][1].verified])
+        self._flagged += bool(told)
+        return Insight(
+            claim=self._cleaned(claim, neutralised_line),
+            evidence=evidence,
+            verified=bool(evidence) and all(item.verified for item in evidence) and not told,
+            flags=told,
+        )
 
     def _blocks(self) -> list[str]:
         """Return the findings by document: all, or the first of each, of as many documents as a reply holds."""
@@ -229,7 +246,9 @@ def _block(number: int, found: DocumentEvidence, most: int | None) -> str:
 def _entry(mark: str, finding: CheckedFinding) -> str:
     quotes = " / ".join(f'"{" ".join(quote.text.split())}"' for quote in finding.quotes if quote.verified)
     shown = f" Quote: {quotes}" if quotes else " (no quote of it was found in the document)"
-    return f"{mark} {finding.claim}{shown}"
+    told = flags(finding.claim, finding.verified)
+    doubts = f" (Doubtful: {'; '.join(told)})" if told else ""
+    return f"{mark} {finding.claim}{shown}{doubts}"
 
 
 def _evidence_of(path: str, finding: CheckedFinding) -> list[Evidence]:

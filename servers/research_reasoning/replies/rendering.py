@@ -75,6 +75,7 @@ def _insights(title: str, insights: Sequence[Insight], numbers: dict[str, int]) 
 
 def _insight(number: int, insight: Insight, numbers: dict[str, int]) -> list[str]:
     verdict = "verified" if insight.verified else "NOT VERIFIED, do not report as fact"
+    verdict += f": {neutralised_line('; '.join(insight.flags))}" if insight.flags else ""
     lines = [f"{number}. {neutralised_line(insight.claim)} ({verdict})"]
     lines += [
         f"   - {_evidence_text(item, numbers, insight.claim)}" for item in insight.evidence[:MAX_EVIDENCE]

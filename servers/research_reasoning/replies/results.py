@@ -62,7 +62,7 @@ class Summary(_Result):
 
 
 class Evidence(_Result):
-    """A quote and where it is; `verified` says that the server found it there word for word."""
+    """A quote as its document has it and where it is; `verified` says that the server found it there word for word."""
 
     document: str
     page: int | None
@@ -72,11 +72,12 @@ class Evidence(_Result):
 
 
 class Insight(_Result):
-    """A claim with what it rests on; verified when there is evidence and all of it was found in the documents."""
+    """A claim with what it rests on; verified when there is evidence, all of it was found, and nothing is flagged."""
 
     claim: str
     evidence: list[Evidence]
     verified: bool
+    flags: list[str] = Field(description="numbers and negations of the claim that its quotes do not hold")
 
 
 class Source(_Result):
