@@ -388,8 +388,8 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         """Answer one research question from several documents, with quotes that were looked up in them.
 
         A handful of documents that search_documents found beats a whole folder. [1] in the answer is the first of
-        `sources`. `verified: false`: a quote is not in its document, do not report the insight as fact. `answered:
-        false`: the documents do not answer the question; search for others. `partial: true`: findings per document
+        `sources`. `verified: false`: a quote is not in its document, or `flags` name what the quotes do not hold; do
+        not report the insight as fact. `answered: false`: the documents do not answer the question; search for others. `partial: true`: findings per document
         instead of one answer; ask about fewer. `sources_skipped`: documents that were not used, each with its
         `reason`. `coverage.complete: false`: only the passages that fit the question best were shown to the model;
         read_document gives the rest. `route`: whose model answered: client (yours), provider (the server's),

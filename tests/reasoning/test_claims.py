@@ -111,7 +111,7 @@ async def test_a_flagged_insight_is_not_verified_and_says_why_in_both_forms(fold
         (False, ["its quotes negate 'significant', and it does not"]),
     ]
     assert all(item["verified"] for insight in result["key_insights"] for item in insight["evidence"])
-    assert any("2 insights with a number or a negation" in warning for warning in result["warnings"])
+    assert any("2 insights state a number or a negation" in warning for warning in result["warnings"])
     (block,) = reply.content
     assert isinstance(block, TextContent)
     text = block.text

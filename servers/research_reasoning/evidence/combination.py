@@ -66,9 +66,9 @@ class Combination:
         """Return the answer, without the model if it fails or nothing can be combined."""
         answer = await self._answer()
         if self._flagged:
-            some = f"{self._flagged} insight{'s' * (self._flagged != 1)}"
+            some = "1 insight states" if self._flagged == 1 else f"{self._flagged} insights state"
             self._warnings.append(
-                f"{some} with a number or a negation that the quotes do not hold: see the flags; not verified"
+                f"{some} a number or a negation otherwise than the quotes; see the flags, and do not report it as fact"
             )
         return answer
 

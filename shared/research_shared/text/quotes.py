@@ -53,7 +53,7 @@ _LIST_MARK: Final = re.compile(
 _LINE_END_HYPHEN: Final = re.compile(r"(?<=\w)[-\u00ad\u2010][ \t]*\n\s*(?=\w)")
 _WIDE_SPACE: Final = re.compile(rf"(?<=[{WIDE}])\s+(?=[{WIDE}])")
 _BOUNDARY: Final = re.compile(
-    r"""(?P<stop>(?<=\w)[.!?]|(?<=[)\]"'\u201d\u2019%])[.!?])["'\u201d\u2019)\]\u00bb]*(?=\s+(?P<next>\S))
+    r"""(?P<stop>(?<=\w)[.!?]|(?<=[)\]"'\u201d\u2019%`*])[.!?])["'\u201d\u2019)\]\u00bb]*(?=\s+(?P<next>\S))
       | [\u3002\uff01\uff1f]["'\u201d\u2019)\]\u300d\u300f]*
       | \n[ \t]*\n
       | \n(?=[ \t]*(?:[-*+\u2022]|\d{1,3}[.)]|\#{1,6})[ \t])
