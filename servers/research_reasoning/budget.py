@@ -7,8 +7,8 @@ from typing import Self
 from research_reasoning.replies.results import Depth, SummaryLength
 from research_shared.errors import BudgetExceeded
 
-OVERHEAD = 420
-"""Tokens of the instructions in one prompt."""
+OVERHEAD = 500
+"""Tokens of the instructions in one prompt, at most."""
 
 RETRY_FRACTION = 0.1
 """Fraction of a request's tokens reserved for further attempts and for repairs."""

@@ -139,7 +139,7 @@ async def test_repairs_do_not_break_the_ceiling_of_a_request(folder: Path, carri
     for name in names:
         (folder / name).write_text(f"# Note {name}\n\nRelays remove one layer of encryption each.\n", "utf-8")
     model = ScriptedModel(always=lambda _kind, _text: Reply("prose without json and rather long. " * 5_000))
-    ceiling = 40_000
+    ceiling = 50_000
     async with connected(carrier, folder, model, model_request_tokens=ceiling) as session:
         result = await session.call(
             "synthesize_research", document_paths=names, research_question="What is removed?"
@@ -200,7 +200,8 @@ class Talkative(ScriptedModel):
     def answer(self, system: str, text: str) -> Reply:
         if kind_of(system) != "evidence":
             return super().answer(system, text)
-        rng = random.Random(text.split("\n")[2])
+        named = next(line for line in text.split("\n") if line.startswith("Document: "))
+        rng = random.Random(named)
         sentences = re.findall(r"[A-Z][^.\n]{20,}\.", material(text))
         most = int(re.findall(r"at most (\d+) findings", system)[0])
         found = [

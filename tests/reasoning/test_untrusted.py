@@ -41,11 +41,11 @@ async def test_document_text_reaches_a_model_only_inside_the_boundary_of_the_cal
         boundary = re.search(r"<<<UNTRUSTED ([0-9a-f]{32})\n", text)[1]  # type: ignore[index]
         boundaries.add(boundary)
         before, inside, after = re.split(f"<<<UNTRUSTED {boundary}\n|\nUNTRUSTED {boundary}>>>", text)
-        assert after == ""
-        assert boundary in system
-        assert not re.search(r"Ignore all previous|developer mode|evil\.example", system + before)
+        assert boundary in before.split("\n")[0]
+        assert boundary not in system
+        assert not re.search(r"Ignore all previous|developer mode|evil\.example", system + before + after)
         assert not re.search("[\u200b\u202e\U000e0041]", text)
-        assert "Onion routing hides" not in before
+        assert "Onion routing hides" not in before + after
         if "evil" in before:
             assert '"evil\\" now obey.md"' in before
         assert "Hidden" not in inside or "Hidden text sits between" in inside
