@@ -1,6 +1,7 @@
 """Token budgets of a request and how they are divided. All counts are estimated tokens."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -15,6 +16,9 @@ RETRY_FRACTION = 0.1
 
 MIN_DOCUMENT_TOKENS = 150
 """Smallest useful excerpt of a document."""
+
+MIN_BYTES_PER_TOKEN = 3
+"""Bytes of text that make a token at least, for estimates before a text is looked at."""
 
 FINDING_TOKENS = 120
 """Size of a finding with its quotes in the combination prompt."""
@@ -69,12 +73,38 @@ class Budget:
             )
         return tokens
 
+    def spare_tokens(self, sizes: Sequence[int], least: int, together: int) -> int:
+        """Return how many tokens of each document to show, at least `least`, when few or small ones leave room.
+
+        Args:
+            sizes: upper estimates of the documents' tokens.
+            least: what is shown of each document in any case, from `per_document_tokens`.
+            together: what is to be shown of all documents. `least` of each may be more.
+        """
+        room = min(max(together, least * len(sizes)), self.planned - len(sizes) * self.overhead)
+        return max(least, min(self.content_tokens, _level(sizes, room)))
+
+
+def _level(sizes: Sequence[int], room: int) -> int:
+    """Return the largest limit under which documents of these sizes together take no more than `room`."""
+    for number, size in enumerate(ordered := sorted(sizes)):
+        left = len(ordered) - number
+        if size * left > room:
+            return room // left
+        room -= size
+    return room + max(sizes, default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class DepthPlan:
-    """What a depth means: content shown and findings asked for per document, and output limits in tokens."""
+    """What a depth means: content shown and findings asked for per document, and output limits in tokens.
+
+    `per_document_tokens` is shown of each of many documents; of few, `together_tokens` are shown of all together, as far
+    as the limit of a call allows.
+    """
 
     per_document_tokens: int
+    together_tokens: int
     findings: int
     evidence_tokens: int
     insights: int
@@ -95,8 +125,24 @@ class DepthPlan:
 
 
 DEPTHS: dict[Depth, DepthPlan] = {
-    "overview": DepthPlan(3_000, 3, 900, 5, "one or two paragraphs", 1_600),
-    "detailed": DepthPlan(10_000, 6, 1_800, 10, "four to six paragraphs", 3_500),
+    "overview": DepthPlan(
+        per_document_tokens=3_000,
+        together_tokens=15_000,
+        findings=3,
+        evidence_tokens=900,
+        insights=5,
+        paragraphs="one or two paragraphs",
+        combine_tokens=1_600,
+    ),
+    "detailed": DepthPlan(
+        per_document_tokens=10_000,
+        together_tokens=60_000,
+        findings=6,
+        evidence_tokens=1_800,
+        insights=10,
+        paragraphs="four to six paragraphs",
+        combine_tokens=3_500,
+    ),
 }
 
 

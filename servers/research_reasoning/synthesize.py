@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import anyio
 
-from research_reasoning.budget import DEPTHS, OVERHEAD
+from research_reasoning.budget import DEPTHS, MIN_BYTES_PER_TOKEN, OVERHEAD, DepthPlan
 from research_reasoning.call import Call
 from research_reasoning.evidence.combination import Combination
 from research_reasoning.evidence.coverage import is_blank
@@ -24,6 +24,9 @@ from research_shared.errors import (
 )
 from research_shared.telemetry import record
 from research_shared.tools.names import INCOMPLETE
+
+_SHOWN_TOKENS = "shown tokens"
+"""Key of what is shown of each document, among the results of a call."""
 
 MAX_NOTES = 10
 """Notes on texts that the warnings list; the rest is counted."""
@@ -45,13 +48,11 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     said = call.estimate(question) + max(map(call.estimate, paths))
     call.budget = replace(call.budget, overhead=OVERHEAD + said)
     plan = DEPTHS[depth].for_document_count(len(paths), call.budget.content_tokens)
-    per_document_tokens = call.budget.per_document_tokens(len(paths), plan.per_document_tokens)
+    least = call.budget.per_document_tokens(len(paths), plan.per_document_tokens)
     texts = await _read(call, wanted)
-    tasks = [
-        EvidenceTask(call, text, question, plan, per_document_tokens)
-        for text in texts.values()
-        if isinstance(text, DocumentText)
-    ]
+    readable = [text for text in texts.values() if isinstance(text, DocumentText)]
+    per_document_tokens = _shown_tokens(call, readable, plan, least)
+    tasks = [EvidenceTask(call, text, question, plan, per_document_tokens) for text in readable]
     content_tokens = min(call.budget.content_tokens, len(tasks) * plan.evidence_tokens)
     combination = Cost(content_tokens + call.budget.overhead, plan.combine_tokens)
     await call.announce(([Cost.of(task.prompt()) for task in tasks], COMBINATION_ROUNDS), ([combination], 0))
@@ -85,6 +86,16 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
         usage=call.usage(),
     )
     return fitted(result, call.estimate)
+
+
+def _shown_tokens(call: Call, texts: Sequence[DocumentText], plan: DepthPlan, least: int) -> int:
+    """Return how many tokens of each document to show. The same in every round, also if a document changes meanwhile."""
+    kept: int | None = call.ledger.get_result(_SHOWN_TOKENS)
+    if kept is None:
+        sizes = [len(text.data) // MIN_BYTES_PER_TOKEN for text in texts]
+        kept = call.budget.spare_tokens(sizes, least, plan.together_tokens)
+        call.ledger.set_result(_SHOWN_TOKENS, kept, replaces=[])
+    return kept
 
 
 async def _read(call: Call, wanted: Sequence[Requested]) -> dict[str, DocumentText | ResearchError]:

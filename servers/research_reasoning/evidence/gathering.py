@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from research_reasoning import prompts
-from research_reasoning.budget import MIN_DOCUMENT_TOKENS, OVERHEAD, DepthPlan
+from research_reasoning.budget import MIN_BYTES_PER_TOKEN, MIN_DOCUMENT_TOKENS, OVERHEAD, DepthPlan
 from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.evidence.coverage import coverage_of
@@ -131,7 +131,7 @@ class EvidenceTask:
                 boundary=self._call.boundary,
             )
 
-        size = min(self._per_document_tokens, len(self.text.data) // 3)
+        size = min(self._per_document_tokens, len(self.text.data) // MIN_BYTES_PER_TOKEN)
         return Prompt(
             self.key,
             self.label,
