@@ -171,7 +171,7 @@ async def test_a_long_document_comes_in_parts_that_join_to_the_whole(
 @pytest.mark.parametrize(
     ("text", "most"),
     [
-        ("x" * 120_000, 5),
+        ("x" * 120_000, 6),
         ("short\n" + "word " * 40_000 + "\nend", 5),
         ("長" * 60_000, 5),
         ("\n" * 50_000, 6),

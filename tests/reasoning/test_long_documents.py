@@ -139,7 +139,7 @@ async def test_repairs_do_not_break_the_ceiling_of_a_request(folder: Path, carri
     for name in names:
         (folder / name).write_text(f"# Note {name}\n\nRelays remove one layer of encryption each.\n", "utf-8")
     model = ScriptedModel(always=lambda _kind, _text: Reply("prose without json and rather long. " * 5_000))
-    ceiling = 50_000
+    ceiling = 54_000
     async with connected(carrier, folder, model, model_request_tokens=ceiling) as session:
         result = await session.call(
             "synthesize_research", document_paths=names, research_question="What is removed?"

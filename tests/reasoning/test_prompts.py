@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from research_reasoning import prompts
 from research_reasoning.budget import DEPTHS, LENGTHS, OVERHEAD
 from research_reasoning.models.protocol import Body
-from research_shared.text.tokens import estimate_tokens
+from research_shared.text.tokens import estimator_for
 from support.carriers import connected
 from support.scripted import ScriptedModel
 
@@ -69,7 +69,9 @@ async def test_the_question_follows_the_document_and_the_findings(folder: Path) 
 @pytest.mark.parametrize("kind", one_of_each())
 def test_the_instructions_fit_the_tokens_that_are_reserved_for_them(kind: str) -> None:
     body = one_of_each()[kind]
-    assert estimate_tokens(body.system) + estimate_tokens(body.text) <= OVERHEAD
+    for model in ("claude-sonnet-5", "gpt-5", None):
+        estimate = estimator_for(model)
+        assert estimate(body.system) + estimate(body.text) <= OVERHEAD
 
 
 @pytest.mark.parametrize("kind", one_of_each())

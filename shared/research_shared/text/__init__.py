@@ -2,7 +2,7 @@
 
 from research_shared.text.passages import Passage, Span, passages, spans
 from research_shared.text.quotes import QuoteFinder, QuoteMatch
-from research_shared.text.tokens import Estimator, ceiling_tokens, estimate_tokens
+from research_shared.text.tokens import Estimator, ceiling_tokens, estimate_tokens, estimator_for
 from research_shared.text.visible import visible
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Span",
     "ceiling_tokens",
     "estimate_tokens",
+    "estimator_for",
     "passages",
     "spans",
     "visible",
