@@ -1,9 +1,11 @@
 """Context of one tool call or one of its rounds, independent of the route."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from research_reasoning.budget import Budget
+from research_reasoning.evidence.prepared import PreparedDocuments
 from research_reasoning.models.fallback import UNANSWERED
 from research_reasoning.models.protocol import Completion, Cost, Model, Prompt, PromptOutcome
 from research_reasoning.models.state import Ledger
@@ -21,6 +23,9 @@ from research_shared.tools.progress import ClientLog, Progress
 _DIGEST = 12
 """Characters of a digest that identify a version of a document."""
 
+MIN_CORRECTION, MAX_CORRECTION = 0.5, 2.0
+"""Bounds on the correction of estimates. A report below the first is of a model that read only a part of its prompt."""
+
 _NAMED = 5
 """Items that a warning names; the rest is counted."""
 
@@ -37,7 +42,32 @@ class Call:
     client: ClientLog
     progress: Progress
     budget: Budget
-    estimate: Estimator
+    base_estimate: Estimator
+    """The tokens of a text, before any model has reported what it counts."""
+    kept: PreparedDocuments | None = None
+    """What earlier rounds and calls have computed from documents."""
+    _expected: dict[str, int] = field(default_factory=dict)
+    """Tokens of each prompt by `base_estimate`, when it was last asked."""
+    _reported: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """For each prompt: the tokens that the model reported, and those expected."""
+
+    @cached_property
+    def prepared(self) -> PreparedDocuments:
+        """What is computed from documents once."""
+        return self.kept if self.kept is not None else PreparedDocuments(self.base_estimate)
+
+    @property
+    def correction(self) -> float:
+        """Tokens that the model of this call counts for each one of `base_estimate`, from what it reported so far."""
+        reported = sum(tokens for tokens, _ in self._reported.values())
+        expected = sum(tokens for _, tokens in self._reported.values())
+        if not expected:
+            return 1.0
+        return min(MAX_CORRECTION, max(MIN_CORRECTION, reported / expected))
+
+    def estimate(self, text: str) -> int:
+        """Return the tokens of a text, corrected by what the model of this call reported."""
+        return round(self.base_estimate(text) * self.correction)
 
     @property
     def boundary(self) -> str:
@@ -97,6 +127,8 @@ class Call:
         first = {prompt.key: prompt.expected_tokens for prompt in prompts}
 
         def spend(key: str, attempt: int, tokens: int) -> bool:
+            self._expected[key] = tokens
+            tokens = round(tokens * self.correction)
             # Retries and repairs must not use the tokens of prompts that have not been asked yet.
             more = attempt > 1 or key not in first
             held = sum(size for other, size in first.items() if other not in self.ledger.spent) if more else 0
@@ -119,6 +151,7 @@ class Call:
         if self.model.route == "extractive":
             await self.client.info(f"chose sentences for {prompt.label}")
             return
+        self._correct(prompt.key, outcome.input_tokens)
         self._count(prompt, outcome.attempts, outcome.input_tokens)
         ledger.usage.output_tokens += outcome.output_tokens
         record(stop_reason="length" if outcome.cut else "end")
@@ -130,6 +163,12 @@ class Call:
         if outcome.cut:
             ledger.cut.append(prompt.label)
             await self.client.warning(f"the model's answer for {prompt.label} was cut at its length limit")
+
+    def _correct(self, key: str, reported: int | None) -> None:
+        """Learn from what a model reported how many tokens it takes for a text."""
+        expected = self._expected.get(key, 0)
+        if reported is not None and expected and reported >= expected * MIN_CORRECTION:
+            self._reported[key] = (reported, expected)
 
     def _count(self, prompt: Prompt, attempts: int, reported: int | None = None) -> None:
         """Add a model call to the usage. `reported` input tokens replace the estimate of one attempt."""

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from research_reasoning.budget import Budget
 from research_reasoning.call import Call
+from research_reasoning.evidence.prepared import PreparedDocuments
 from research_reasoning.models.concurrent import Attempt, ConcurrentModel
 from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
 from research_reasoning.models.limiter import CallLimiter
@@ -44,7 +45,7 @@ from research_shared.serving.identity import TITLE, new_server
 from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
 from research_shared.telemetry import record
-from research_shared.text.tokens import Estimator, estimate_tokens
+from research_shared.text.tokens import Estimator, estimator_for
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
 from research_shared.tools.descriptions import described
 from research_shared.tools.progress import ClientLog, Progress
@@ -114,6 +115,7 @@ class _Service:
     provider: "Provider | None"
     retry: RetryPolicy
     estimate: Estimator
+    prepared: PreparedDocuments
     limiters: WeakValueDictionary[str, CallLimiter] = field(default_factory=WeakValueDictionary)
     """Bounds the model calls in flight over each session, so that no client waits for another one's model.
 
@@ -138,7 +140,10 @@ class _Service:
             steps, run = await prepare(ledger)
             progress = Progress(context, steps, reached=ledger.progress)
             model = await self._model(context, ledger, client)
-            call = Call(self.library, model, ledger, client, progress, self._budget(model), self.estimate)
+            budget = self._budget(model)
+            call = Call(
+                self.library, model, ledger, client, progress, budget, self.estimate, kept=self.prepared
+            )
             return await run(call)
         except AskClient as ask:
             return input_required(ask, ledger, client, progress)
@@ -273,12 +278,12 @@ def build_reasoning_server(
     *,
     provider: "Provider | None" = None,
     retry: RetryPolicy | None = None,
-    estimate: Estimator = estimate_tokens,
+    estimate: Estimator | None = None,
     heartbeat: Heartbeat | None = None,
 ) -> FastMCP[Any]:
     """Build the reasoning server over a library, by default a new one over the settings' roots.
 
-    `provider`, `retry`, `estimate` and `heartbeat` replace those of the settings.
+    `provider`, `retry`, `estimate` (tokens of a text) and `heartbeat` replace those of the settings.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -292,6 +297,7 @@ def build_reasoning_server(
     Raises:
         ConfigurationError: the settings name no research folder.
     """
+    estimate = estimate or estimator_for(settings.provider_model)
     service = _Service(
         settings,
         library
@@ -305,6 +311,7 @@ def build_reasoning_server(
             deadline_s=settings.retry_deadline_s,
         ),
         estimate,
+        PreparedDocuments(estimate),
     )
 
     @asynccontextmanager

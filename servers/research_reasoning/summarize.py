@@ -8,7 +8,7 @@ from research_reasoning import prompts
 from research_reasoning.budget import LENGTHS, MIN_DOCUMENT_TOKENS, OVERHEAD, LengthPlan
 from research_reasoning.call import Call, completed
 from research_reasoning.evidence.coverage import coverage_of, is_blank
-from research_reasoning.evidence.selection import Shown, clip, split_document
+from research_reasoning.evidence.selection import Shown, clip
 from research_reasoning.models.protocol import (
     Body,
     Completion,
@@ -102,7 +102,12 @@ async def _split(call: Call, text: DocumentText, plan: LengthPlan) -> list[Shown
         return count * OVERHEAD + (2 * notes + count * OVERHEAD if notes > budget.content_tokens else 0)
 
     shown = await asyncio.to_thread(
-        split_document, text, budget.content_tokens, budget.planned, call.estimate, overhead_for
+        call.prepared.split,
+        text,
+        budget.content_tokens,
+        budget.planned,
+        overhead_for,
+        (plan, OVERHEAD),
     )
     if not shown or is_blank(text):
         raise DocumentUnreadable(f"{text.path} holds no text", reason="no text")

@@ -167,7 +167,7 @@ async def test_an_unexpected_failure_is_masked(folder: Path, monkeypatch: pytest
     def broken(*_args: object) -> None:
         raise KeyError("secret of /etc")
 
-    monkeypatch.setattr("research_reasoning.summarize.split_document", broken)
+    monkeypatch.setattr("research_reasoning.evidence.prepared.split_document", broken)
     async with connected("extractive", folder) as session:
         error = await session.fail("summarize_document", document_path="tor.md")
     assert error["code"] == "internal_error"

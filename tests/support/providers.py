@@ -52,6 +52,8 @@ class FakeProvider:
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     delay_s: float = 0.0
+    count_input: Callable[[str], int] = lambda _text: 11
+    """The input tokens that it reports (OpenAI's format)."""
     together: int = 0
     """So many requests are waited for before the first one is answered after `delay_s`."""
     on_delay: Callable[[], None] = lambda: None
@@ -116,7 +118,9 @@ class FakeProvider:
             return anthropic(self.model.answer(body["system"], body["messages"][0]["content"]))
         assert path == "/v1/chat/completions", path
         system, user = body["messages"]
-        return openai(self.model.answer(system["content"], user["content"]))
+        answer = openai(self.model.answer(system["content"], user["content"]))
+        answer["usage"]["prompt_tokens"] = self.count_input(system["content"] + user["content"])
+        return answer
 
 
 def anthropic(reply: Reply) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from research_reasoning.budget import MIN_BYTES_PER_TOKEN, MIN_DOCUMENT_TOKENS, 
 from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.evidence.coverage import coverage_of
-from research_reasoning.evidence.selection import Shown, clip, select
+from research_reasoning.evidence.selection import Shown, clip
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.replies.results import Coverage
 from research_reasoning.replies.untrusted import quoted
@@ -110,7 +110,10 @@ class EvidenceTask:
         """Return what the model is shown, and the outline of the rest. The same in every round."""
         if self._selected is None:
             self._selected = await asyncio.to_thread(
-                select, self.text, self.question, self._per_document_tokens, self._call.estimate
+                self._call.prepared.select,
+                self.text,
+                self.question,
+                int(self._per_document_tokens / self._call.correction),
             )
         return self._selected
 
@@ -200,7 +203,7 @@ class EvidenceTask:
         return coverage_of(self.text, shown.ranges, shown.clipped)
 
     def _check(self, found: Sequence[answers.RawFinding]) -> tuple[CheckedFinding, ...]:
-        finder = QuoteFinder(self.text)
+        finder = self._call.prepared.quotes(self.text)
         return tuple(
             CheckedFinding(
                 finding.claim, tuple(_looked_for(finder, self.text, quote) for quote in finding.quotes)

@@ -48,13 +48,20 @@ class Piece:
     clipped: bool = False
 
 
-def pieces(found: Iterable[Passage], limit: int, estimate: Estimator) -> list[Piece]:
-    """Return the passages with their sizes. A passage over the limit is cut, if need be within its first line."""
-    return [_piece(passage, limit, estimate) for passage in found]
+def passage_sizes(found: Iterable[Passage], estimate: Estimator) -> list[int]:
+    """Return the tokens of each passage."""
+    return [_size(passage.text, estimate) for passage in found]
 
 
-def _piece(passage: Passage, limit: int, estimate: Estimator) -> Piece:
-    tokens = _size(passage.text, estimate)
+def pieces(
+    found: Sequence[Passage], limit: int, estimate: Estimator, sizes: Sequence[int] | None = None
+) -> list[Piece]:
+    """Return the passages with their sizes, if known `sizes`. One over the limit is cut, if need be within its first line."""
+    sizes = passage_sizes(found, estimate) if sizes is None else sizes
+    return [_piece(passage, tokens, limit, estimate) for passage, tokens in zip(found, sizes, strict=True)]
+
+
+def _piece(passage: Passage, tokens: int, limit: int, estimate: Estimator) -> Piece:
     if tokens <= limit:
         return Piece(
             passage.start_line, passage.end_line, passage.page, passage.text, tokens, passage.heading
@@ -128,15 +135,21 @@ def outline(found: Sequence[Passage], limit: int, estimate: Estimator) -> str:
 
 
 def select(
-    text: DocumentText, question: str, per_document_tokens: int, estimate: Estimator
+    text: DocumentText,
+    question: str,
+    per_document_tokens: int,
+    estimate: Estimator,
+    *,
+    sizes: Sequence[int] | None = None,
 ) -> tuple[Shown, str]:
     """Return what to show of a document within `per_document_tokens`, and the outline if it is not shown whole.
 
     A document that fits is shown whole. Otherwise its beginning (title, abstract) comes first, then the passages that
-    rank highest for the question, then, while there is room, the document from its beginning.
+    rank highest for the question, then, while there is room, the document from its beginning. `sizes` are the tokens of
+    its passages, if they are known.
     """
     found = passages(text)
-    every = pieces(found, per_document_tokens, estimate)
+    every = pieces(found, per_document_tokens, estimate, sizes)
     marks = MARK_TOKENS * (1 if text.pages is None else text.pages)
     if sum(piece.tokens for piece in every) + marks <= per_document_tokens:
         return merged(every), ""
@@ -171,12 +184,15 @@ def split_document(
     ceiling: int,
     estimate: Estimator,
     overhead_for: Callable[[int], int] = lambda _: 0,
+    *,
+    sizes: Sequence[int] | None = None,
 ) -> list[Shown]:
     """Split a document along headings and pages into parts of at most `size` tokens, at most `ceiling` in all.
 
     `overhead_for(count)` is the cost of that many parts besides their text. A document over the ceiling is thinned evenly.
+    `sizes` are the tokens of its passages, if they are known.
     """
-    groups = sections = _sections(pieces(passages(text), size - MARK_TOKENS, estimate), size)
+    groups = sections = _sections(pieces(passages(text), size - MARK_TOKENS, estimate, sizes), size)
     fraction = 1.0
     while groups and (cost := sum(map(_cost, groups)) + overhead_for(len(groups))) > ceiling:
         fraction *= min(_THINNER, ceiling / cost)

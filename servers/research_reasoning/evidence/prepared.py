@@ -1,0 +1,85 @@
+"""What is computed from a document once and used again: in the next round, and in the next call."""
+
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, TypeVar, cast
+
+from research_reasoning.evidence.selection import Shown, passage_sizes, select, split_document
+from research_shared.documents import DocumentText
+from research_shared.text.passages import passages
+from research_shared.text.quotes import QuoteFinder
+from research_shared.text.tokens import Estimator
+
+MAX_BYTES: Final = 256 * 1024 * 1024
+"""What is kept of all documents together, about. A quote finder takes three times its document."""
+
+_ENTRY_BYTES: Final = 1_024
+_FINDER_FACTOR: Final = 3
+
+T = TypeVar("T")
+
+
+class PreparedDocuments:
+    """Selections, parts and folded texts of documents, by digest. The least recently used go first.
+
+    A call of several rounds runs from the top in each of them. Without this, a text of 60 MB would be cut, estimated and
+    ranked in each round. `estimate` gives the tokens of a text; every key implies it.
+    """
+
+    def __init__(self, estimate: Estimator, *, max_bytes: int = MAX_BYTES) -> None:
+        self._estimate = estimate
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.held_bytes = 0
+
+    def select(self, text: DocumentText, question: str, tokens: int) -> tuple[Shown, str]:
+        """Return what to show of a document for a question within `tokens`, and the outline of the rest."""
+        return self._once(
+            ("select", text.digest, question, tokens),
+            lambda: select(text, question, tokens, self._estimate, sizes=self._sizes(text)),
+            lambda selected: len(selected[0].text) + len(selected[1]),
+        )
+
+    def split(
+        self, text: DocumentText, size: int, ceiling: int, overhead_for: Callable[[int], int], plan: Hashable
+    ) -> list[Shown]:
+        """Return the parts of a document, of at most `size` tokens each. `plan` determines `overhead_for`."""
+        return self._once(
+            ("split", text.digest, size, ceiling, plan),
+            lambda: split_document(
+                text, size, ceiling, self._estimate, overhead_for, sizes=self._sizes(text)
+            ),
+            lambda parts: sum(len(part.text) for part in parts),
+        )
+
+    def quotes(self, text: DocumentText) -> QuoteFinder:
+        """Return what finds quotes in a document."""
+        return self._once(
+            ("quotes", text.digest), lambda: QuoteFinder(text), lambda _: _FINDER_FACTOR * len(text.data)
+        )
+
+    def _sizes(self, text: DocumentText) -> Sequence[int]:
+        """Return the tokens of each passage of a document."""
+        return self._once(
+            ("sizes", text.digest),
+            lambda: array("Q", passage_sizes(passages(text), self._estimate)),
+            lambda sizes: len(sizes) * sizes.itemsize,
+        )
+
+    def _once(self, key: Hashable, compute: Callable[[], T], size_of: Callable[[T], int]) -> T:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return cast("T", self._kept[key][0])
+        value = compute()
+        size = size_of(value) + _ENTRY_BYTES
+        if size <= self._max_bytes:
+            with self._lock:
+                self.held_bytes += size - self._kept.pop(key, (None, 0))[1]
+                self._kept[key] = (value, size)
+                while self.held_bytes > self._max_bytes:
+                    self.held_bytes -= self._kept.popitem(last=False)[1][1]
+        return value
