@@ -103,8 +103,10 @@ def write_documents(folder: Path, count: int) -> None:
         (folder / f"document-{number:03}.md").write_text(f"# Document {number}\n\n{body}\n", encoding="utf-8")
 
 
-async def measure(route: str, folder: Path, names: list[str], seconds: float) -> tuple[float, dict[str, Any]]:
-    """Seconds of one synthesis after one that warms up, and its result."""
+async def measure(
+    route: str, folder: Path, names: list[str], seconds: float
+) -> tuple[float, float, dict[str, Any]]:
+    """Seconds of one synthesis after one that warms up, those of the processor among them, and its result."""
     async with AsyncExitStack() as stack:
         changes: dict[str, Any] = {}
         if route == "provider":
@@ -115,27 +117,32 @@ async def measure(route: str, folder: Path, names: list[str], seconds: float) ->
                 "provider_model": "m",
                 "provider_url": url,
             }
+        if route == "extractive":
+            changes = {"model_route": "extractive"}
         server = build_reasoning_server(Settings.load({}, roots=str(folder), **changes))
         mode = "legacy" if route == "session" else "auto"
-        handler = None if route == "provider" else sampling(seconds)
+        handler = sampling(seconds) if route in {"modern", "session"} else None
         client = await stack.enter_async_context(Client(server, mode=mode, sampling_handler=handler))
         arguments = {"document_paths": names, "research_question": QUESTION}
         await client.call_tool("synthesize_research", arguments | {"document_paths": names[:1]})
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         result = await client.call_tool("synthesize_research", arguments)
-        return time.perf_counter() - started, result.structured_content or {}
+        cpu = time.process_time() - cpu
+        return time.perf_counter() - started, cpu, result.structured_content or {}
 
 
 async def compare(options: argparse.Namespace, folder: Path) -> float:
     """Measure every route, print one line for each, and give the seconds of the slowest."""
-    path = 2 * options.model_seconds
     names = names_in(folder)[: options.documents]
-    print(f"{'route':10} {'wall':>8} {'critical path':>14} {'over it':>9} {'calls':>6} {'used':>5}")
+    print(
+        f"{'route':10} {'wall':>8} {'critical path':>14} {'over it':>9} {'cpu':>7} {'calls':>6} {'used':>5}"
+    )
     walls = []
-    for route in ("modern", "session", "provider"):
-        wall, result = await measure(route, folder, names, options.model_seconds)
+    for route in ("modern", "session", "provider", "extractive"):
+        path = 0.0 if route == "extractive" else 2 * options.model_seconds
+        wall, cpu, result = await measure(route, folder, names, options.model_seconds)
         calls, used = result["usage"]["model_calls"], result["sources_used"]
-        print(f"{route:10} {wall:7.2f}s {path:13.2f}s {wall - path:8.2f}s {calls:6} {used:5}")
+        print(f"{route:10} {wall:7.2f}s {path:13.2f}s {wall - path:8.2f}s {cpu:6.2f}s {calls:6} {used:5}")
         walls.append(wall)
     return max(walls)
 

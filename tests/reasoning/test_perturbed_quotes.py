@@ -65,7 +65,15 @@ that the count relied on, and the authors did not want to guess at their number.
 
 
 def document(text: str, page_starts: tuple[int, ...] = ()) -> DocumentText:
-    return DocumentText("d", "text/plain", Identity(0, 0, 0, 0, 0), "0", "text", text.encode(), page_starts)
+    return DocumentText(
+        path="d",
+        media_type="text/plain",
+        identity=Identity(0, 0, 0, 0, 0),
+        digest="0",
+        engine="text",
+        data=text.encode(),
+        page_starts=page_starts,
+    )
 
 
 FINDERS = [

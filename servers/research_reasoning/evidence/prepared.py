@@ -15,7 +15,7 @@ from research_shared.text.tokens import Estimator
 MAX_BYTES: Final = 256 * 1024 * 1024
 """What is kept of all documents together, about. A quote finder takes three times its document."""
 
-_ENTRY_BYTES: Final = 1_024
+_OVERHEAD_BYTES: Final = 1_024
 _FINDER_FACTOR: Final = 3
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class PreparedDocuments:
                 self._kept.move_to_end(key)
                 return cast("T", self._kept[key][0])
         value = compute()
-        size = size_of(value) + _ENTRY_BYTES
+        size = size_of(value) + _OVERHEAD_BYTES
         if size <= self._max_bytes:
             with self._lock:
                 self.held_bytes += size - self._kept.pop(key, (None, 0))[1]
