@@ -1,8 +1,13 @@
 """Mutation testing of the critical modules: each small change of the code must make a test fail.
 
-`python tests/mutation.py --sample 60 --seed 7` tries 60 mutants, `--all` tries every one, `--only TEXT` those whose line
-of `--list` holds the text. Each mutant runs in a copy of the tree against the tests that its module
-names in `TESTS`. Exit status 1 means that fewer than `--at-least` percent were killed.
+`python tests/mutation.py --sample 60 --seed 7` tries 60 mutants, `--all` tries every one, `--only TEXT…` those whose line
+of `--list` holds one of the texts. Each mutant is tried in a copy of the tree against the tests that its module names in
+`TESTS`. A process that has imported everything is forked for each mutant, and its function gets the new code there
+(`mutation_forks.py`); what has run at import already is tried in a new interpreter. Tests that run the changed line come
+first. Before all that, the tests must pass without any mutant and fail with one that matters.
+
+What survives and is not in `mutation_survivors.txt` is new. Exit status 1 means that less than `--at-least` percent of
+the mutants were killed or known to survive.
 
 Not mutated: strings, annotations, log lines, and numbers outside functions (sizes and times that an operator may tune).
 """
@@ -16,29 +21,43 @@ import queue
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any
+
+from mutation_forks import Channel
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("shared", "servers", "gateway")
 
-AUDIT = ("audit/test_tampering.py", "audit/test_edges.py", "audit/test_cli.py")
-ROOTS = ("library/test_roots.py", "library/test_arguments.py")
+SURVIVORS = Path(__file__).with_name("mutation_survivors.txt")
+"""Mutants that no test notices yet, as `--list` prints them. A test that kills one takes its line away."""
+
+AUDIT = (
+    "audit/test_format.py",
+    "audit/test_tampering.py",
+    "audit/test_edges.py",
+    "audit/test_cli.py",
+    "audit/test_records.py",
+)
+ROOTS = ("library/test_roots.py", "library/test_arguments.py", "library/test_single_door.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "gateway/research_gateway/audit/log/chain.py": AUDIT,
     "gateway/research_gateway/audit/log/format.py": AUDIT,
     "gateway/research_gateway/audit/log/head.py": AUDIT,
     "gateway/research_gateway/audit/check/verify.py": AUDIT,
     "gateway/research_gateway/audit/check/chain_verifier.py": AUDIT,
-    "gateway/research_gateway/guards/*.py": ("gateway/test_guards.py",),
+    "gateway/research_gateway/guards/*.py": ("gateway/test_guards.py", "gateway/test_heartbeat.py"),
     "gateway/research_gateway/retry.py": ("gateway/test_retry_upstream.py",),
     "gateway/research_gateway/scope/*.py": ("gateway/test_scope.py",),
     "servers/research_reasoning/evidence/answers.py": ("reasoning/test_answers.py",),
@@ -61,7 +80,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "reasoning/test_quotes.py",
     ),
 }
-"""The tests of each module, those first that fail soonest."""
+"""The tests of each module."""
 
 EQUIVALENT: dict[str, str] = {
     "beneath-09298889": "descriptors and -1 fit the default type as well",
@@ -73,6 +92,12 @@ EQUIVALENT: dict[str, str] = {
     "scope-429e92a6": "only saves a loop: an empty prefix admits everything there too",
 }
 """Mutants that no test can tell from the original, by id, each with the reason."""
+
+KNOWN_BAD = "quotes-ce4719a2"
+"""No quote is found any more: what every run tries first, to see that mutants are noticed at all."""
+
+START_S = 300.0
+"""How long importing everything and collecting the tests may take."""
 
 LOGGERS = frozenset({"log", "logger"})
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -95,6 +120,8 @@ CALCULATED: dict[type[ast.operator], type[ast.operator]] = {
     ast.FloorDiv: ast.Mult,
     ast.Mod: ast.FloorDiv,
 }
+SYMMETRIC = frozenset({"compare_digest", "samestat", "suppress"})
+"""Calls that mean the same with their arguments exchanged."""
 SWAPPED_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -105,11 +132,17 @@ class Mutant:
     id: str
     file: str
     line: int
+    last_line: int
     begin: int
     end: int
     original: str
     replacement: str
     tests: tuple[str, ...]
+
+    @property
+    def lines(self) -> frozenset[int]:
+        """The lines of what is changed."""
+        return frozenset(range(self.line, self.last_line + 1))
 
     def applied(self, source: bytes) -> bytes:
         """The source with the change in it."""
@@ -268,6 +301,8 @@ class Mutator(ast.NodeVisitor):
         if isinstance(node.func, ast.Name) and node.func.id in SWAPPED_NAMES:
             name = ast.Name(SWAPPED_NAMES[node.func.id])
             self._change(node, ast.Call(name, node.args, node.keywords))
+        elif ast.unparse(node.func).rpartition(".")[2] in SYMMETRIC:
+            pass
         elif len(node.args) > 1 and not any(isinstance(arg, ast.Starred) for arg in node.args[:2]):
             args = [node.args[1], node.args[0], *node.args[2:]]
             self._change(node, ast.Call(node.func, args, node.keywords))
@@ -304,6 +339,7 @@ def mutants_of(file: str, tests: tuple[str, ...]) -> Iterator[Mutant]:
             id=f"{Path(file).stem}-{digest[:8]}",
             file=file,
             line=node.lineno,
+            last_line=node.end_lineno,
             begin=begin,
             end=end,
             original=original,
@@ -326,24 +362,53 @@ def all_mutants() -> list[Mutant]:
             raise SystemExit(f"the table names files that do not exist: {missing or pattern}")
         for file in files:
             found += mutants_of(file.relative_to(PROJECT).as_posix(), tests)
-    if unknown := EQUIVALENT.keys() - {mutant.id for mutant in found}:
-        raise SystemExit("EQUIVALENT names mutants that do not exist:\n  " + "\n  ".join(sorted(unknown)))
+    if unknown := (EQUIVALENT.keys() | {KNOWN_BAD}) - {mutant.id for mutant in found}:
+        raise SystemExit("the lists name mutants that do not exist:\n  " + "\n  ".join(sorted(unknown)))
     return [mutant for mutant in found if mutant.id not in EQUIVALENT]
 
 
-class Workshop:
-    """A copy of the tree in which one mutant at a time is tried."""
+def known_survivors() -> frozenset[str]:
+    """The ids in the list of survivors."""
+    lines = SURVIVORS.read_text(encoding="utf-8").splitlines()
+    return frozenset(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))
 
-    def __init__(self, directory: Path) -> None:
+
+class Outcome(Enum):
+    """What the tests say about a mutant."""
+
+    KILLED = "killed"
+    TIMED_OUT = "killed by time"
+    SURVIVED = "SURVIVED"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one test does with the code as it is: how long it takes, and which lines of which files it runs."""
+
+    seconds: float
+    lines: frozenset[tuple[str, int]]
+
+
+class Workshop:
+    """A copy of the tree in which one mutant at a time is tried: in a new interpreter, or in a fork of a warm one."""
+
+    def __init__(self, directory: Path, files: Sequence[str], tests: Sequence[str]) -> None:
         self.directory = directory
         ignored = shutil.ignore_patterns(
             "__pycache__", ".git", ".hypothesis", ".venv", "*_cache", "node_modules"
         )
         shutil.copytree(PROJECT, directory, ignore=ignored, symlinks=True)
         directory.chmod(0o755)  # some tests act as an ordinary user
+        temporary = directory.with_name(f"{directory.name}-tmp")
+        temporary.mkdir()
+        temporary.chmod(0o1777)
         paths = os.pathsep.join(str(directory / package) for package in PACKAGES)
-        # without compiled files, because those are told by the second in which a source was changed
-        self.environ = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+        self.environ = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(temporary)}
+        # Compiled files are otherwise told by the second in which a source was changed.
+        compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
+        subprocess.run([*compiling, *PACKAGES], cwd=directory, check=True)
+        self.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
         origin = [sys.executable, "-c", "import research_shared; print(research_shared.__file__)"]
         found = subprocess.run(
@@ -351,9 +416,127 @@ class Workshop:
         )
         if not found.stdout.startswith(str(directory)):
             raise SystemExit(f"the tests would import the packages from {found.stdout}")
+        self._files, self._tests = files, tests
+        self._start()
 
-    def passes(self, tests: tuple[str, ...], limit_s: float) -> bool:
-        """Whether the tests pass within their time."""
+    def _start(self) -> None:
+        """Start the interpreter that imports everything, collects the tests and is forked for each mutant."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._warm = subprocess.Popen(
+                [sys.executable, "tests/mutation_forks.py", str(theirs.fileno())],
+                cwd=self.directory,
+                env=self.environ,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._channel = Channel(ours)
+        self._channel.send(
+            files=[str(self.directory / file) for file in self._files],
+            tests=[f"tests/{test}" for test in self._tests],
+        )
+        ready = self._channel.receive(START_S)
+        if not ready or ready["errors"]:
+            raise SystemExit(f"the tests cannot be collected: {' '.join(self._tests)}")
+        self.collected: list[str] = ready["collected"]
+        self.imported = {self._relative(file): frozenset(lines) for file, lines in ready["imported"].items()}
+
+    def close(self) -> None:
+        """End the warm interpreter."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._warm.pid, signal.SIGKILL)
+        self._warm.wait()
+        self._channel.connection.close()
+
+    def _relative(self, file: str) -> str:
+        return Path(file).relative_to(self.directory).as_posix()
+
+    def _forked(
+        self, request: Mapping[str, Any], limit_s: Callable[[str], float]
+    ) -> tuple[Outcome, list[dict[str, Any]]]:
+        """One run in a fork: what it says, and the messages that it sent. `limit_s` of a test: its time."""
+        self._channel.send(**request)
+        process, limit, timed_out = 0, START_S, False
+        messages: list[dict[str, Any]] = []
+        while True:
+            try:
+                message = self._channel.receive(limit)
+            except TimeoutError:
+                timed_out = True
+                with suppress(ProcessLookupError):
+                    os.killpg(process or self._warm.pid, signal.SIGKILL)
+                continue
+            if not message or "ended" in message:
+                break
+            message["at"] = time.monotonic()
+            messages.append(message)
+            process = message.get("process", process)
+            limit = limit_s(message["started"]) if "started" in message else limit
+        with suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)  # what its tests have left behind
+        if not message:
+            self.close()
+            self._start()
+        elif timed_out:
+            return Outcome.TIMED_OUT, messages
+        elif any("impossible" in it for it in messages):
+            return Outcome.UNCLEAR, messages
+        elif message["ended"] == 0:
+            return Outcome.SURVIVED, messages
+        elif message["ended"] == 1:
+            return Outcome.KILLED, messages
+        return Outcome.UNCLEAR, messages
+
+    def measure(self, tests: Sequence[str]) -> dict[str, Measured]:
+        """Run the tests in a fork with the code as it is.
+
+        Raises:
+            SystemExit: one fails without any mutant.
+        """
+        outcome, messages = self._forked({"tests": list(tests)}, lambda _: 300.0)
+        if outcome is not Outcome.SURVIVED:
+            last = [it["started"] for it in messages if "started" in it][-1:]
+            raise SystemExit(f"a test fails without any mutant: {last} ({outcome.value})")
+        lines: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        for message in messages:
+            for line, names in message.get("lines", {}).items():
+                for name in names:
+                    lines[name].add((self._relative(message["file"]), int(line)))
+        starts = [(it["started"], it["at"]) for it in messages if "started" in it]
+        ends = [at for _, at in starts[1:]] + [time.monotonic()]
+        return {
+            name: Measured(seconds=end - start, lines=frozenset(lines[name]))
+            for (name, start), end in zip(starts, ends, strict=True)
+        }
+
+    @contextmanager
+    def changed(self, mutant: Mutant) -> Iterator[None]:
+        """The file of the mutant with the change in it."""
+        path = self.directory / mutant.file
+        source = path.read_bytes()
+        path.write_bytes(mutant.applied(source))
+        try:
+            yield
+        finally:
+            path.write_bytes(source)
+
+    def warm(
+        self, mutant: Mutant, tests: Sequence[str], measured: Mapping[str, Measured]
+    ) -> tuple[Outcome, str]:
+        """Try the mutant in a fork: the outcome, and the name of the test that kills it or is too slow."""
+        if self.imported[mutant.file] & mutant.lines:
+            return Outcome.UNCLEAR, ""  # importing has run it already
+        request = {"tests": list(tests), "file": str(self.directory / mutant.file), "line": mutant.line}
+        with self.changed(mutant):
+            outcome, messages = self._forked(request, lambda name: 20 + 10 * measured[name].seconds)
+        names = [it.get("failed") or it.get("started") for it in messages]
+        return outcome, next((name for name in reversed(names) if name), "")
+
+    def passes(self, tests: Sequence[str], limit_s: float) -> Outcome:
+        """Run the tests in a new interpreter."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", "--no-header"]
         process = subprocess.Popen(
             [*command, *(f"tests/{test}" for test in tests)],
@@ -365,76 +548,138 @@ class Workshop:
             start_new_session=True,
         )
         try:
-            return process.wait(limit_s) == 0
+            return Outcome.KILLED if process.wait(limit_s) else Outcome.SURVIVED
         except subprocess.TimeoutExpired:
-            return False
+            return Outcome.TIMED_OUT
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def survives(self, mutant: Mutant, limit_s: float) -> bool:
-        """Whether no test notices the mutant."""
-        path = self.directory / mutant.file
-        source = path.read_bytes()
-        path.write_bytes(mutant.applied(source))
-        try:
+    def cold(self, mutant: Mutant, limit_s: float) -> Outcome:
+        """Try the mutant in a new interpreter."""
+        with self.changed(mutant):
             return self.passes(mutant.tests, limit_s)
-        finally:
-            path.write_bytes(source)
 
 
-class Workshops:
-    """As many copies of the tree as mutants are tried at once."""
+class Trials:
+    """Tries mutants in as many workshops as may be used at once."""
 
-    def __init__(self, base: Path, count: int) -> None:
+    def __init__(self, base: Path, chosen: Sequence[Mutant], workers: int, *, only_cold: bool) -> None:
         base.chmod(0o755)
+        self._only_cold = only_cold
+        self._chosen = chosen
         self._free: queue.SimpleQueue[Workshop] = queue.SimpleQueue()
-        self._count = count
-        self._limits: dict[tuple[str, ...], float] = {}
-        for number in range(count):
-            self._free.put(Workshop(base / str(number)))
+        self._measured: dict[str, Measured] = {}
+        self._kills: Counter[tuple[str, str]] = Counter()
+        self._cold_limits: dict[tuple[str, ...], float] = {}
+        files = sorted({mutant.file for mutant in chosen})
+        tests = sorted({test for mutant in chosen for test in mutant.tests})
+        with ThreadPoolExecutor(workers) as pool:
+            for workshop in pool.map(
+                lambda number: Workshop(base / str(number), files, tests), range(workers)
+            ):
+                self._free.put(workshop)
+                collected = workshop.collected
+        self._names: dict[str, list[str]] = defaultdict(list)
+        for name in collected:
+            self._names[name.partition("::")[0].removeprefix("tests/")].append(name)
+
+    def close(self) -> None:
+        """End the workshops."""
+        while not self._free.empty():
+            self._free.get().close()
 
     @contextmanager
-    def taken(self) -> Iterator[Workshop]:
-        """One that nobody else uses."""
+    def _taken(self) -> Iterator[Workshop]:
         workshop = self._free.get()
         try:
             yield workshop
         finally:
             self._free.put(workshop)
 
-    def measure(self, tests: tuple[str, ...]) -> None:
-        """Set how long these tests may take: well beyond what they take with the code as it is.
+    def _measure(self, test: str) -> None:
+        with self._taken() as workshop:
+            measured = workshop.measure(self._names[test])
+        self._measured |= measured
+        print(f"{sum(it.seconds for it in measured.values()):6.1f} s  {test}", flush=True)
+
+    def _ordered(self, mutant: Mutant) -> list[str]:
+        """The tests of a mutant: those first that run its lines, and of these the quick ones that often kill."""
+        names = [name for test in mutant.tests for name in self._names[test]]
+        spot = {(mutant.file, line) for line in mutant.lines}
+
+        def rank(name: str) -> tuple[bool, float]:
+            measured = self._measured[name]
+            return not measured.lines & spot, measured.seconds / (1 + self._kills[mutant.file, name])
+
+        return sorted(names, key=rank)
+
+    def _cold(self, workshop: Workshop, mutant: Mutant) -> Outcome:
+        """The outcome in a new interpreter.
 
         Raises:
-            SystemExit: one fails without any mutant.
+            SystemExit: a test fails there without any mutant.
         """
-        began = time.monotonic()
-        with self.taken() as workshop:
-            if not workshop.passes(tests, 900):
-                raise SystemExit(f"these tests fail without any mutant: {' '.join(tests)}")
-        took = time.monotonic() - began
-        self._limits[tests] = 30 + 4 * took
-        print(f"{took:6.1f} s  {' '.join(tests)}", flush=True)
+        if mutant.tests not in self._cold_limits:
+            began = time.monotonic()
+            if workshop.passes(mutant.tests, 900) is not Outcome.SURVIVED:
+                raise SystemExit(f"a test fails without any mutant: {' '.join(mutant.tests)}")
+            self._cold_limits[mutant.tests] = 30 + 4 * (time.monotonic() - began)
+        return workshop.cold(mutant, self._cold_limits[mutant.tests])
 
-    def survives(self, mutant: Mutant) -> bool:
-        """Whether no test notices the mutant."""
+    def _try(self, mutant: Mutant) -> Outcome:
+        """The outcome for one mutant. What cannot be tried in a fork gets a new interpreter."""
         began = time.monotonic()
-        with self.taken() as workshop:
-            survived = workshop.survives(mutant, self._limits[mutant.tests])
-        print(
-            f"{'SURVIVED' if survived else 'killed':8} {time.monotonic() - began:5.1f} s  {mutant}",
-            flush=True,
-        )
-        return survived
+        with self._taken() as workshop:
+            outcome, by = Outcome.UNCLEAR, "a new interpreter"
+            if not self._only_cold:
+                outcome, by = workshop.warm(mutant, self._ordered(mutant), self._measured)
+                self._kills[mutant.file, by] += outcome is not Outcome.SURVIVED
+            if outcome is Outcome.UNCLEAR:
+                outcome, by = self._cold(workshop, mutant), "a new interpreter"
+        note = "" if outcome is Outcome.SURVIVED else f"  by {by}"
+        print(f"{outcome.value:8} {time.monotonic() - began:5.1f} s  {mutant}{note}", flush=True)
+        return outcome
 
-    def run(self, chosen: Sequence[Mutant]) -> list[Mutant]:
-        """Try the mutants and return those that survive."""
-        with ThreadPoolExecutor(self._count) as pool:
-            list(pool.map(self.measure, sorted({mutant.tests for mutant in chosen})))
-            survived = list(pool.map(self.survives, chosen))
-        return list(itertools.compress(chosen, survived))
+    def _check_itself(self) -> None:
+        """Try what no test can miss, both ways.
+
+        Raises:
+            SystemExit: it is not noticed.
+        """
+        (mutant,) = (it for it in self._chosen if it.id == KNOWN_BAD)
+        with self._taken() as workshop:
+            outcomes = [
+                workshop.warm(mutant, self._ordered(mutant), self._measured)[0],
+                self._cold(workshop, mutant),
+            ]
+        if outcomes != [Outcome.KILLED, Outcome.KILLED]:
+            raise SystemExit(f"the tests do not notice {mutant}: {outcomes}")
+
+    def run(self) -> dict[Mutant, Outcome]:
+        """Try the mutants.
+
+        Raises:
+            SystemExit: a test fails without any mutant, or what cannot be missed is not noticed.
+        """
+        with ThreadPoolExecutor(self._free.qsize()) as pool:
+            list(pool.map(self._measure, sorted(self._names, key=len)))
+            self._check_itself()
+            return dict(zip(self._chosen, pool.map(self._try, self._chosen), strict=True))
+
+
+def tried(chosen: Sequence[Mutant], workers: int, *, only_cold: bool) -> dict[Mutant, Outcome]:
+    """What becomes of the mutants, after the check that the tests pass without and fail with one that matters."""
+    (known,) = (mutant for mutant in all_mutants() if mutant.id == KNOWN_BAD)
+    needed = list(dict.fromkeys([known, *chosen]))
+    with tempfile.TemporaryDirectory(prefix="mutation-") as base:
+        trials = Trials(Path(base), needed, workers, only_cold=only_cold)
+        try:
+            outcomes = trials.run()
+        finally:
+            trials.close()
+    return {mutant: outcomes[mutant] for mutant in chosen}
 
 
 def main() -> int:
@@ -446,30 +691,43 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="which ones")
     parser.add_argument("--all", action="store_true", help="try every one")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="those whose line of --list holds the text"
+        "--only",
+        default=[""],
+        nargs="+",
+        metavar="TEXT",
+        help="those whose line of --list holds one of the texts",
     )
     parser.add_argument("--list", action="store_true", help="print them and end")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many at once")
+    parser.add_argument("--cold", action="store_true", help="try each in a new interpreter, which is slow")
     parser.add_argument(
-        "--at-least", type=float, default=95.0, metavar="PERCENT", help="the lowest rate that passes"
+        "--at-least", type=float, default=97.0, metavar="PERCENT", help="the lowest rate that passes"
     )
     options = parser.parse_args()
-    mutants = [mutant for mutant in all_mutants() if options.only in str(mutant)]
-    chosen = mutants
-    if not options.all and options.sample < len(mutants):
-        chosen = random.Random(options.seed).sample(mutants, options.sample)
+    mutants = [mutant for mutant in all_mutants() if any(text in str(mutant) for text in options.only)]
+    count = len(mutants) if options.all else min(options.sample, len(mutants))
+    chosen = random.Random(options.seed).sample(mutants, count)
     if options.list:
         print(*chosen, sep="\n")
         return 0
     began = time.monotonic()
     print(f"{len(chosen)} of {len(mutants)} mutants, seed {options.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="mutation-") as base:
-        survivors = Workshops(Path(base), options.workers).run(chosen)
-    rate = 100 * (1 - len(survivors) / len(chosen)) if chosen else 100.0
-    for mutant in survivors:
-        print(f"survived: {mutant}")
-    killed = len(chosen) - len(survivors)
-    print(f"{killed} of {len(chosen)} killed: {rate:.1f} % in {time.monotonic() - began:.0f} s")
+    outcomes = tried(chosen, options.workers, only_cold=options.cold)
+    counted = Counter(outcomes.values())
+    known = known_survivors()
+    survived = [mutant for mutant, outcome in outcomes.items() if outcome is Outcome.SURVIVED]
+    fresh = [mutant for mutant in survived if mutant.id not in known]
+    for mutant in survived:
+        print(f"{'survived' if mutant in fresh else 'survived as before'}: {mutant}")
+    for mutant in outcomes.keys() - set(survived):
+        if mutant.id in known:
+            print(f"killed now, to be taken from {SURVIVORS.name}: {mutant}")
+    rate = 100 * (1 - len(fresh) / len(chosen)) if chosen else 100.0
+    print(
+        f"{len(chosen) - len(survived)} of {len(chosen)} killed ({counted[Outcome.TIMED_OUT]} by time),"
+        f" {len(survived) - len(fresh)} survived as before, {len(fresh)} are new: {rate:.1f} %"
+        f" in {time.monotonic() - began:.0f} s"
+    )
     return int(rate < options.at_least)
 
 
