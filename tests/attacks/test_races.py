@@ -21,11 +21,11 @@ from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
 from support import swapper
 from support.results import error_of
+from support.sizes import FULL
 from support.world import CANARY
 
-FULL = bool(os.environ.get("RESEARCH_TEST_FULL"))
-OPERATIONS = 50_000 if FULL else 12_000
-SERVER_OPERATIONS = 600 if FULL else 40
+OPERATIONS = 50_000 if FULL else 4_000
+SERVER_OPERATIONS = 600 if FULL else 12
 LIMIT_S = 240.0 if FULL else 60.0
 INSIDE = "wombat inside\n"
 

@@ -35,8 +35,8 @@ from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
 from support.audit import KEY, Hall, check, found, records, write_log
 from support.results import error_of
+from support.sizes import FULL
 
-FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 ADD = {"a": 1, "b": 2}
 
 KILLED = """
@@ -49,11 +49,12 @@ from research_gateway.audit.log.format import to_json
 async def call(trail, worker):
     for number in range(1_000_000):
         call_id = f"{worker}-{number}"
-        start = trail.submit(Event(to_json({"event": "start", "time": "t", "call_id": call_id}), call_id, "start"))
+        fields = {"time": "t", "call_id": call_id}
+        body = to_json({"event": "start", **fields})
+        start = trail.submit(Event(body=body, call_id=call_id, phase="start"))
         await trail.written(start)
-        end = trail.submit(
-            Event(to_json({"event": "end", "time": "t", "call_id": call_id}), call_id, "end"), follows=start
-        )
+        body = to_json({"event": "end", **fields})
+        end = trail.submit(Event(body=body, call_id=call_id, phase="end"), follows=start)
         await trail.written(end)
         sys.stdout.write(call_id + "\\n")
         sys.stdout.flush()
@@ -74,8 +75,9 @@ class Child:
 
     def __init__(self, log: Path, fsync: str, max_bytes: int) -> None:
         arguments = [str(log), fsync, str(max_bytes)]
+        # A small pipe, where there are pipes of a chosen size, keeps it from writing far more than is asked for.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE, text=True, pipesize=4096
         )
         assert self._process.stdout is not None
         self._out = self._process.stdout

@@ -1,7 +1,6 @@
 """Upstreams are killed, slowed, hung and brought back under load: every call ends, and is recorded once."""
 
 import json
-import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -18,10 +17,10 @@ from research_shared.access.roots import Root
 from research_shared.settings import Settings
 from support.results import error_of
 from support.serving import Served, serving
+from support.sizes import FULL
 
-FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 # A hundred clients, the gateway and two upstreams share this process: a call may have to wait for its turn.
-CLIENTS, SECONDS, TIMEOUT_S = (100, 60.0, 8.0) if FULL else (12, 3.0, 1.0)
+CLIENTS, SECONDS, TIMEOUT_S = (100, 60.0, 8.0) if FULL else (12, 2.0, 1.0)
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 ENOUGH = 10
 """So many calls end well, however long a busy machine takes for them."""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_shared.text.analysis import folded, unspaced
+from support.sizes import examples
 
 
 def folded_by_the_character(text: str) -> str:
@@ -19,7 +20,7 @@ def folded_by_the_character(text: str) -> str:
     return "".join(out)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000), deadline=None)
 @given(
     st.text(
         st.one_of(

@@ -1,7 +1,6 @@
 """Long documents: what is shown is counted, and what is not shown is said."""
 
 import json
-import os
 import random
 import re
 from pathlib import Path
@@ -12,8 +11,8 @@ from research_reasoning.models.rounds import MAX_ROUNDS
 from support.carriers import Session, connected
 from support.pdfs import pdf
 from support.scripted import Reply, ScriptedModel, kind_of, material
+from support.sizes import FULL
 
-FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 LINES = 60
 
 
@@ -214,8 +213,9 @@ class Talkative(ScriptedModel):
 async def test_two_hundred_documents_with_much_to_say_all_count_on_every_route(folder: Path) -> None:
     rng = random.Random(1)
     names = [f"n{number:03}.md" for number in range(200)]
+    paragraphs = 120 if FULL else 30
     for name in names:
-        body = [" ".join(rng.choices(WORDS, k=18)).capitalize() + "." for _ in range(120)]
+        body = [" ".join(rng.choices(WORDS, k=18)).capitalize() + "." for _ in range(paragraphs)]
         (folder / name).write_text("\n\n".join([f"# {name}", *body]), encoding="utf-8")
     results = []
     for carrier in ("modern-memory", "provider-openai"):

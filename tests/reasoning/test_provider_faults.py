@@ -3,7 +3,6 @@
 import itertools
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from research_shared.retry import RetryPolicy
 from support.carriers import connected, no_wait, settings, until
 from support.providers import Fault, error
 from support.scripted import Reply, ScriptedModel
+from support.sizes import FULL
 
 KINDS = ("anthropic", "openai")
-FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 HTML = Fault(200, b"<!doctype html><title>Sign in</title>", (("content-type", "text/html"),))
 
 PASSING = {

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from research_shared.documents import DocumentText, Identity
 from research_shared.text.quotes import MAX_COMPARED, MAX_PLACES, MAX_QUOTE, QuoteFinder
+from support.sizes import examples
 
 IDENTITY = Identity(0, 0, 0, 0, 0)
 
@@ -216,7 +217,7 @@ WORDS = st.text("abcdefgh", min_size=2, max_size=7)
 
 
 @given(st.lists(st.lists(WORDS, min_size=3, max_size=9), min_size=2, max_size=8), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_every_run_of_whole_words_of_a_document_is_found_however_it_is_wrapped(
     rows: list[list[str]], data: st.DataObject
 ) -> None:

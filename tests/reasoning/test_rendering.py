@@ -18,6 +18,7 @@ from research_reasoning.replies.untrusted import neutralised, neutralised_line
 from research_shared.text.tokens import estimate_tokens
 from support.carriers import connected
 from support.scripted import Reply, ScriptedModel
+from support.sizes import examples
 
 USAGE = Usage(model_calls=1, attempts=1, rounds=0, input_tokens=10, output_tokens=10)
 COVERED = Coverage(
@@ -157,7 +158,7 @@ TEXTS = st.lists(st.sampled_from([*PIECES, "Sources (9 used):", "| a |\n|-|\n"])
 
 
 @given(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_text_of_others_acts_or_takes_what_follows_into_code(
     answer: str, claim: str, quote: str, path: str, reason: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import random
 import string
 import zlib
@@ -31,10 +30,10 @@ from research_shared.errors import BudgetExceeded, InvalidArguments
 from support.carriers import connected, no_wait, settings
 from support.results import error_of
 from support.scripted import MODEL, Reply, ScriptedModel
+from support.sizes import FULL
 
 PATHS = ["tor.md", "notes/mix.txt", "cache.md"]
 ARGUMENTS = {"document_paths": PATHS, "research_question": "Who talks to whom?"}
-FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 KEY_A, KEY_B = "a" * 40, "b" * 40
 
 

@@ -1,7 +1,6 @@
 """One program, many carriers: the same documents and answers come to the same result on every route."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from support.carriers import CARRIERS, MODERN, connected, no_wait
 from support.scripted import Reply, ScriptedModel
+from support.sizes import FULL
 
 PATHS = ["tor.md", "missing.md", "notes/mix.txt", "cache.md"]
 REPAIRED = """{"relevant": true, "findings": [
@@ -81,7 +81,6 @@ async def synthesis(folder: Path, carrier: str, scenario: str) -> dict[str, Any]
     return {key: value for key, value in result.items() if key not in {"route", "model", "usage"}}
 
 
-FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 IN_MEMORY = ("modern-memory", "handshake-memory", "provider-anthropic")
 OVER_HTTP = {"honest", "sometimes empty", "obeys the document"}
 

@@ -14,6 +14,7 @@ from research_reasoning.replies.untrusted import fenced, neutralised, neutralise
 from research_shared.text.visible import visible
 from support.carriers import connected
 from support.scripted import Reply, ScriptedModel
+from support.sizes import examples
 
 EVIL = """# Minutes
 
@@ -191,7 +192,7 @@ def test_a_rendered_answer_loads_nothing_and_links_nowhere(answer: str) -> None:
 
 @given(st.text('[]()!<>`\n\\:/a |"', max_size=60))
 @example("[a]: /a\n\n[a]")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_no_answer_can_be_put_together_so_that_it_acts(answer: str) -> None:
     assert acts(neutralised(answer)) == []
     assert acts(" ".join(neutralised(answer).split())) == []
@@ -214,7 +215,7 @@ PIECES += ["https://e.example", "&#96;"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=16))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_nothing_outside_code_renders_wherever_code_begins_and_ends(pieces: list[str]) -> None:
     safe = neutralised("".join(pieces))
     assert acts(safe) == []
@@ -223,7 +224,7 @@ def test_nothing_outside_code_renders_wherever_code_begins_and_ends(pieces: list
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["`{}`", "```rust\n{}\n```"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_code_after_any_text_is_shown_as_it_was_written(pieces: list[str], form: str) -> None:
     code = "let a: Rc<T> = b[i](c); <img src=x>"
     before = "".join(pieces).replace("`", "").replace("~", "")
@@ -236,7 +237,7 @@ def test_code_after_any_text_is_shown_as_it_was_written(pieces: list[str], form:
         st.sampled_from(["`", "``", "\\", "x", " ", "_", "(", "https://e.example", "\n", "."]), max_size=14
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_an_address_is_code_whatever_back_quotes_surround_it(pieces: list[str]) -> None:
     rendered = HTML.render(neutralised("".join(pieces)))
     prose = re.sub(r"<code>.*?</code>|<pre>.*?</pre>", "", rendered, flags=re.DOTALL)
@@ -276,7 +277,7 @@ def test_the_time_for_an_answer_grows_no_faster_than_the_answer(shape: str) -> N
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_text_for_one_line_stays_on_it(answer: str) -> None:
     line = neutralised_line(answer)
     assert "\n" not in line

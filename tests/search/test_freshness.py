@@ -1,7 +1,6 @@
 """The index follows the folder: while it is watched, while it is not, and under load."""
 
 import asyncio
-import os
 import random
 import shutil
 import time
@@ -23,9 +22,10 @@ from research_shared.documents import DocumentInfo
 from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.serving.memory import trim_memory
+from support.sizes import FULL
 
 MODES: tuple[Mode, ...] = ("keyword", "regex")
-SOAK_S = 60.0 if os.environ.get("RESEARCH_TEST_FULL") else 4.0
+SOAK_S = 60.0 if FULL else 2.0
 
 
 def engine_of(

@@ -20,6 +20,7 @@ from research_documents.search.regex.scan import Scan
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.reading.library import Library
+from support.sizes import examples
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 ALL = 10**6
@@ -69,7 +70,7 @@ LINE = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(PATTERN.filter(lambda pattern: pattern.count("(?P<n>") < 2), LINE)
 def test_a_line_that_matches_holds_one_of_the_parts(pattern: str, line: str) -> None:
     literals = required_literals(pattern)
@@ -84,7 +85,7 @@ PIECE = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(PIECE, max_size=60).map("".join), st.sampled_from(["a.md", "a.txt"]), st.randoms())
 def test_the_index_finds_every_document_that_holds_a_part(text: str, path: str, chance: object) -> None:
     runs = re.findall(r"[A-Za-z0-9]{3,}", text)
@@ -143,7 +144,7 @@ def entries_of(texts: list[str]) -> list[CatalogEntry]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.sampled_from(["hit\n", "no\n", "no\nhit\nhit\n", "no\n" * 30 + "hit"]), max_size=40),
     st.sets(st.integers(0, 40), max_size=30),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from research_reasoning.evidence.ranking import rank
 from research_shared.documents import DocumentText, Identity
 from research_shared.text.passages import Passage, passages, spans
+from support.sizes import examples
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 
@@ -32,7 +33,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(LINES, st.sampled_from(["text/markdown", "text/plain"]), st.sampled_from([40, 200, 1200]))
 def test_every_line_is_in_exactly_one_passage(lines: list[str], media_type: str, target: int) -> None:
     text = text_of("\n".join(lines), media_type)

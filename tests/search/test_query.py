@@ -13,6 +13,7 @@ from research_documents.search.keyword.query import (
     Term,
     parse_query,
 )
+from support.sizes import examples
 
 
 def clauses(text: str) -> list[tuple[str, object]]:
@@ -71,7 +72,7 @@ def test_the_limits_are_told() -> None:
     assert "characters" in parse_query("x" * (MAX_QUERY_LENGTH + 1)).warnings[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(st.sampled_from('ab "()+-*:ANDORNOT title:path\\\n東é'), max_size=200))
 def test_nothing_that_is_typed_fails(text: str) -> None:
     assert isinstance(parse_query(text).group, Group)

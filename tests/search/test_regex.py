@@ -28,6 +28,7 @@ from research_documents.search.regex.scan import Scan
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.reading.library import Library
+from support.sizes import examples
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 ALL = 10**6
@@ -143,7 +144,7 @@ ANCHORED = st.tuples(st.sampled_from(["", "^"]), PATTERN, st.sampled_from(["", "
 TEXT = st.text(st.sampled_from("ab xé1_\nabsK\u212a\u017f\n"), max_size=120)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(TEXT, max_size=8),
     st.one_of(
@@ -170,7 +171,7 @@ def test_documents_searched_as_one_text_give_what_each_gives_by_itself(
     assert [entry.path for entry in together.sources] == list(dict.fromkeys(hit.document for hit in expected))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(ANCHORED, TEXT, st.sampled_from([1, 5, 16, 1000]))
 def test_the_same_lines_as_python_re_wherever_the_slices_are_cut(
     pattern: str, text: str, slice_bytes: int
@@ -200,7 +201,7 @@ LED = st.tuples(LEAD.map("".join), st.sampled_from(["", "", "a", r"k\b", "1$", "
 LINES = st.lists(st.text(st.sampled_from("aak1é—#_ -"), max_size=8), max_size=12)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=examples(800), deadline=None)
 @example(r"\bk", ["—k"], "é")
 @example(r"\bk", ["akk", "k"], "")
 @example("^a", ["kaa", "a"], "")
