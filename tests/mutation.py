@@ -50,14 +50,14 @@ AUDIT = (
     "audit/test_cli.py",
     "audit/test_records.py",
 )
-ROOTS = ("library/test_roots.py", "library/test_arguments.py", "library/test_single_door.py")
+ROOTS = ("library/test_roots.py", "library/test_arguments.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "gateway/research_gateway/audit/log/chain.py": AUDIT,
     "gateway/research_gateway/audit/log/format.py": AUDIT,
     "gateway/research_gateway/audit/log/head.py": AUDIT,
     "gateway/research_gateway/audit/check/verify.py": AUDIT,
     "gateway/research_gateway/audit/check/chain_verifier.py": AUDIT,
-    "gateway/research_gateway/guards/*.py": ("gateway/test_guards.py", "gateway/test_heartbeat.py"),
+    "gateway/research_gateway/guards/*.py": ("gateway/test_guards.py",),
     "gateway/research_gateway/retry.py": ("gateway/test_retry_upstream.py",),
     "gateway/research_gateway/scope/*.py": ("gateway/test_scope.py",),
     "servers/research_reasoning/evidence/answers.py": ("reasoning/test_answers.py",),
@@ -496,8 +496,11 @@ class Workshop:
         Raises:
             SystemExit: one fails without any mutant.
         """
-        outcome, messages = self._forked({"tests": list(tests)}, lambda _: 300.0)
-        if outcome is not Outcome.SURVIVED:
+        for _ in range(3):  # a busy machine may delay what has a time limit of its own
+            outcome, messages = self._forked({"tests": list(tests)}, lambda _: 300.0)
+            if outcome is Outcome.SURVIVED:
+                break
+        else:
             last = [it["started"] for it in messages if "started" in it][-1:]
             raise SystemExit(f"a test fails without any mutant: {last} ({outcome.value})")
         lines: dict[str, set[tuple[str, int]]] = defaultdict(set)
