@@ -134,9 +134,8 @@ async def test_sessions_of_the_handshake_era_have_a_bucket_each() -> None:
             assert [await code_of(client, "echo", text="a") for _ in range(2)] == ["ok", "overloaded"]
 
 
-async def test_only_so_many_clients_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("research_gateway.guards.rate.MAX_CLIENTS", 2)
-    limit = RateLimit(per_second=1.0, burst=1, clock=Clock())
+async def test_only_so_many_clients_are_remembered() -> None:
+    limit = RateLimit(per_second=1.0, burst=1, max_clients=2, clock=Clock())
     stage = Stage(limit)
     for _ in range(3):
         async with Client(stage.server, mode="legacy") as client:
@@ -343,9 +342,8 @@ async def test_the_client_that_was_silent_longest_is_the_one_that_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asking = iter(["a", "b", "a", "c", "a", "b"])
-    monkeypatch.setattr("research_gateway.guards.rate.MAX_CLIENTS", 2)
     monkeypatch.setattr("research_gateway.guards.rate.client_key", lambda _context: next(asking))
-    stage = Stage(RateLimit(per_second=3.0, burst=1, clock=Clock()))
+    stage = Stage(RateLimit(per_second=3.0, burst=1, max_clients=2, clock=Clock()))
     ends = []
     async with Client(stage.server) as client:
         for _ in range(6):

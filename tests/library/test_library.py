@@ -50,10 +50,14 @@ Make = Callable[..., Library]
 async def make(folder: Path, clock: Clock) -> AsyncIterator[Make]:
     made: list[Library] = []
 
-    def build(**limits: Any) -> Library:
+    def build(*, max_failures: int = library_module.MAX_FAILURES, **limits: Any) -> Library:
         limits = {"workers": 1, "worker_memory_bytes": 4096 * MIB, **limits}
         library = Library(
-            RootsPolicy([Root("research", folder)]), Limits(**limits), clock=clock, wall_ns=clock.wall_ns
+            RootsPolicy([Root("research", folder)]),
+            Limits(**limits),
+            clock=clock,
+            wall_ns=clock.wall_ns,
+            max_failures=max_failures,
         )
         made.append(library)
         return library
@@ -285,11 +289,8 @@ async def test_a_document_that_timed_out_is_tried_again_after_a_while(
     assert library.stats.misses == 2
 
 
-async def test_remembered_failures_are_bounded(
-    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(library_module, "MAX_FAILURES", 1)
-    library = make()
+async def test_remembered_failures_are_bounded(make: Make, folder: Path) -> None:
+    library = make(max_failures=1)
     for name in ("a.md", "b.md"):
         (folder / name).write_bytes(b"\0\1\2")
         assert await reason(library, name) == "binary content"

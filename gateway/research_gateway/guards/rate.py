@@ -1,10 +1,10 @@
 """Limits the request rate of each client."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from cachetools import LRUCache
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
@@ -18,18 +18,25 @@ class RateLimit(Middleware):
     """A token bucket for each client: `per_second` requests on average, `burst` of them at once.
 
     Requests over the limit fail with `overloaded`; `retry_after_s` is the time until the next token. Beyond
-    `MAX_CLIENTS` clients, the least recently seen one is evicted and gets a full bucket when it returns.
+    `max_clients` clients, the least recently seen one is evicted and gets a full bucket when it returns.
 
     >>> from fastmcp import FastMCP
     >>> server = FastMCP("host")
     >>> server.add_middleware(RateLimit(per_second=5, burst=20))
     """
 
-    def __init__(self, *, per_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        per_second: float,
+        burst: int,
+        max_clients: int = MAX_CLIENTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.per_second = per_second
         self.burst = burst
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(max_clients)
 
     def _take(self, client: str) -> float:
         """Take one token. Return the seconds until the next one if the bucket is empty, else 0."""
@@ -38,8 +45,6 @@ class RateLimit(Middleware):
         tokens = min(float(self.burst), tokens + (now - last) * self.per_second)
         short = 1.0 - tokens
         self._buckets[client] = (tokens if short > 0 else tokens - 1.0, now)
-        if len(self._buckets) > MAX_CLIENTS:
-            self._buckets.popitem(last=False)
         return max(short, 0.0) / self.per_second
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:

@@ -2,9 +2,11 @@
 
 import threading
 from array import array
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar, cast
+
+from cachetools import LRUCache
 
 from research_reasoning.evidence.selection import Shown, passage_sizes, select, split_document
 from research_shared.documents import DocumentText
@@ -30,10 +32,15 @@ class PreparedDocuments:
 
     def __init__(self, estimate: Estimator, *, max_bytes: int = MAX_BYTES) -> None:
         self._estimate = estimate
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+        self._kept: LRUCache[Hashable, tuple[object, int]] = LRUCache(
+            max_bytes, getsizeof=lambda kept: kept[1]
+        )
         self._lock = threading.Lock()
-        self.held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept, in bytes."""
+        return int(self._kept.currsize)
 
     def select(self, text: DocumentText, question: str, tokens: int) -> tuple[Shown, str]:
         """Return what to show of a document for a question within `tokens`, and the outline of the rest."""
@@ -71,15 +78,9 @@ class PreparedDocuments:
 
     def _once(self, key: Hashable, compute: Callable[[], T], size_of: Callable[[T], int]) -> T:
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return cast("T", self._kept[key][0])
+            if (kept := self._kept.get(key)) is not None:
+                return cast("T", kept[0])
         value = compute()
-        size = size_of(value) + _OVERHEAD_BYTES
-        if size <= self._max_bytes:
-            with self._lock:
-                self.held_bytes += size - self._kept.pop(key, (None, 0))[1]
-                self._kept[key] = (value, size)
-                while self.held_bytes > self._max_bytes:
-                    self.held_bytes -= self._kept.popitem(last=False)[1][1]
+        with self._lock, suppress(ValueError):  # larger than everything that may be kept
+            self._kept[key] = (value, size_of(value) + _OVERHEAD_BYTES)
         return value

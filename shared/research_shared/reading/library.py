@@ -5,11 +5,12 @@ import hashlib
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
+
+from cachetools import LRUCache
 
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import OpenDocument, RootsPolicy, identity_of
@@ -17,7 +18,6 @@ from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentUnreadable, ResearchError
 from research_shared.formats import TOO_LARGE, format_of, media_type_of
 from research_shared.lifespan import SharedLifespan
-from research_shared.reading.cache import Key, TextCache
 from research_shared.reading.extraction import (
     Extracted,
     Unreadable,
@@ -43,6 +43,11 @@ SETTLED_NS = 20_000_000
 """A file changed more recently than this may change again without its time stamps showing it: kernels stamp files
 with the time of the last clock tick, up to 10 ms ago."""
 MAX_FAILURES = 100_000
+_ENTRY_BYTES = 1024
+"""What an entry of the cache takes besides its text."""
+
+Key = tuple[Identity, str]
+"""What a file was, and the media type that it is read as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +83,13 @@ class Library(SharedLifespan):
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
+        max_failures: int = MAX_FAILURES,
     ) -> None:
         self.roots = roots
         self.limits = limits
         self._pool = WorkerPool(limits.workers, limits.worker_memory_bytes)
-        self._texts = TextCache(limits.cache_bytes)
-        self._failures: OrderedDict[Key, tuple[str, float]] = OrderedDict()
+        self._texts: LRUCache[Key, DocumentText] = LRUCache(limits.cache_bytes, getsizeof=_size_in_cache)
+        self._failures: LRUCache[Key, tuple[str, float]] = LRUCache(max_failures)
         self._flights: dict[Key, _Flight] = {}
         self._clock = clock
         self._wall_ns = wall_ns
@@ -116,7 +122,7 @@ class Library(SharedLifespan):
         """Return the current metrics."""
         return Stats(
             documents=len(self._texts),
-            cached_bytes=self._texts.held_bytes,
+            cached_bytes=int(self._texts.currsize),
             hits=self._hits,
             misses=self._misses,
             workers=len(self._pool.pids),
@@ -237,7 +243,7 @@ class Library(SharedLifespan):
             raise problem
         text = _document(info, extracted)
         if self._settled(info.identity):
-            self._texts.put((info.identity, info.media_type), text)
+            self._keep((info.identity, info.media_type), text)
         return text
 
     async def _extract_once(self, info: DocumentInfo, fd: int) -> Extracted:
@@ -274,7 +280,7 @@ class Library(SharedLifespan):
             raise
         for text in found.values():
             if self._settled(text.identity):
-                self._texts.put((text.identity, text.media_type), text)
+                self._keep((text.identity, text.media_type), text)
         return found
 
     def _read_plain(self, path: str, stopped: Callable[[], bool]) -> DocumentText | None:
@@ -291,10 +297,12 @@ class Library(SharedLifespan):
     def _settled(self, identity: Identity) -> bool:
         return abs(self._wall_ns() - identity.ctime_ns) > SETTLED_NS
 
+    def _keep(self, key: Key, text: DocumentText) -> None:
+        with suppress(ValueError):  # larger than the whole cache
+            self._texts[key] = text
+
     def _remember_failure(self, key: Key, reason: str) -> None:
         self._failures[key] = (reason, self._clock())
-        if len(self._failures) > MAX_FAILURES:
-            self._failures.popitem(last=False)
 
     def _raise_known_failure(self, key: Key, path: str) -> None:
         reason, since = self._failures.get(key, ("", 0.0))
@@ -304,6 +312,11 @@ class Library(SharedLifespan):
             del self._failures[key]
             return
         raise _unreadable(path, reason)
+
+
+def _size_in_cache(text: DocumentText) -> int:
+    """Return the bytes of a text, with the array of line starts that it makes for itself."""
+    return len(text.data) + 8 * text.data.count(b"\n") + 8 * len(text.page_starts) + _ENTRY_BYTES
 
 
 def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:

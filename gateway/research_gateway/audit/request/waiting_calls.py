@@ -5,9 +5,10 @@ that the client echoes, or, without a state, by the same client sending the same
 """
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
+
+from cachetools import LRUCache
 
 MAX_WAITING = 4_096
 
@@ -27,7 +28,7 @@ class WaitingCalls:
     """Calls that wait for input from their client, limited to the latest `MAX_WAITING`."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[tuple[object, ...], tuple[str, int]] = OrderedDict()
+        self._waiting: LRUCache[tuple[object, ...], tuple[str, int]] = LRUCache(MAX_WAITING)
 
     def resume(
         self, fields: Mapping[str, Any], state: str | None, *, answered: bool
@@ -40,8 +41,6 @@ class WaitingCalls:
     def wait(self, fields: Mapping[str, Any], state: str | None, logical_call: str, number: int) -> None:
         """Add a waiting call. `number` is that of its next round."""
         self._waiting[self._key(fields, state)] = (logical_call, number)
-        while len(self._waiting) > MAX_WAITING:
-            self._waiting.popitem(last=False)
 
     def _key(self, fields: Mapping[str, Any], state: str | None) -> tuple[object, ...]:
         names = ("method", "tool", "prompt", "uri", "argument_digest")
