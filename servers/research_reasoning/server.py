@@ -253,7 +253,7 @@ def _provider(settings: Settings) -> "Provider | None":
     if settings.provider is None or settings.provider_model is None:
         return None
     from research_reasoning.models.provider import Provider  # brings an HTTP client, which few need
-    from research_reasoning.models.wire import Options
+    from research_reasoning.models.provider.wire import Options
 
     return Provider(
         settings.provider,

@@ -1,4 +1,4 @@
-from research_reasoning.models.breaker import CircuitBreaker
+from research_reasoning.models.provider.breaker import CircuitBreaker
 
 
 class Clock:

@@ -18,9 +18,9 @@ from mcp_types import (
 from pydantic import SecretStr
 
 from research_reasoning import build_reasoning_server
-from research_reasoning.models.breaker import CircuitBreaker
 from research_reasoning.models.protocol import Body
 from research_reasoning.models.provider import Provider
+from research_reasoning.models.provider.breaker import CircuitBreaker
 from support.carriers import connected, no_wait, served, settings, until
 from support.providers import error, fake_provider
 from support.results import answer_of, error_of

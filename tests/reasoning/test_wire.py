@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from research_reasoning.models.dialects import DIALECTS, dialect_of, endpoint
 from research_reasoning.models.protocol import AttemptFailed, Body
-from research_reasoning.models.refusals import (
+from research_reasoning.models.provider.dialects import DIALECTS, dialect_of, endpoint
+from research_reasoning.models.provider.refusals import (
     Refusal,
     error_status,
     output_cap,
@@ -15,8 +15,8 @@ from research_reasoning.models.refusals import (
     shown_reason,
     too_long,
 )
+from research_reasoning.models.provider.wire import Options, Request, headers, request, response
 from research_reasoning.models.thinking import without_thinking
-from research_reasoning.models.wire import Options, Request, headers, request, response
 
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 BODY = Body("system", "user", SCHEMA, brief=True)

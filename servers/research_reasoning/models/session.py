@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from research_reasoning.models.concurrent import Attempt, Unavailable
 from research_reasoning.models.protocol import AttemptFailed, Body, ContextExceeded, RawAnswer
-from research_reasoning.models.refusals import Refusal, too_long
+from research_reasoning.models.provider.refusals import Refusal, too_long
 
 USER_REJECTED = -1
 """The code of a sampling request that the user declined (MCP specification, client/sampling, error handling)."""

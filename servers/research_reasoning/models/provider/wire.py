@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from research_reasoning.models.dialects import Dialect, LimitParameter
 from research_reasoning.models.protocol import AttemptFailed, Body, RawAnswer
+from research_reasoning.models.provider.dialects import Dialect, LimitParameter
 
 ANTHROPIC_VERSION = "2023-06-01"
 

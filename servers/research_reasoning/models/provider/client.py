@@ -10,13 +10,13 @@ import anyio
 import httpx
 from pydantic import SecretStr
 
-from research_reasoning.models import wire
-from research_reasoning.models.breaker import CircuitBreaker
 from research_reasoning.models.concurrent import Unavailable
-from research_reasoning.models.dialects import Dialect, dialect_of, endpoint
 from research_reasoning.models.limiter import CallLimiter, Flight
 from research_reasoning.models.protocol import AttemptFailed, Body, ContextExceeded, RawAnswer
-from research_reasoning.models.refusals import (
+from research_reasoning.models.provider import wire
+from research_reasoning.models.provider.breaker import CircuitBreaker
+from research_reasoning.models.provider.dialects import Dialect, dialect_of, endpoint
+from research_reasoning.models.provider.refusals import (
     QUOTA_CODES,
     Refusal,
     error_status,
