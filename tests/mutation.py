@@ -41,7 +41,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("shared", "servers", "gateway")
 
 SURVIVORS = Path(__file__).with_name("mutation_survivors.txt")
-"""Mutants that no test notices yet, as `--list` prints them. A test that kills one takes its line away."""
+"""Mutants that no test notices yet, by id. `--record` brings the list up to date with what a run has tried."""
 
 AUDIT = (
     "audit/test_format.py",
@@ -84,7 +84,13 @@ TESTS: dict[str, tuple[str, ...]] = {
 
 EQUIVALENT: dict[str, str] = {
     "beneath-09298889": "descriptors and -1 fit the default type as well",
+    "head-02de7e16": "counts are only compared with each other",
+    "head-5589ba9c": "the file has two slots, and there is nothing behind them",
+    "head-834f6125": "a file that is opened here never has descriptor 0",
     "head-c0e829e6": "counts are only compared with each other",
+    "head-cf164215": "the file has two slots, and there is nothing behind them",
+    "head-e8d6b873": "every negative number says that the file is closed",
+    "head-edb7f337": "a file that is opened here never has descriptor 0",
     "ranking-a1713b76": "a factor of every score: the order is the same",
     "ranking-67eb514f": "a factor of every score: the order is the same",
     "ranking-b678baf1": "a factor of every score: the order is the same",
@@ -149,10 +155,13 @@ class Mutant:
         """The source with the change in it."""
         return source[: self.begin] + self.replacement.encode() + source[self.end :]
 
+    @property
+    def change(self) -> str:
+        """The code before and after."""
+        return f"{one_line(self.original)}  ->  {one_line(self.replacement)}"
+
     def __str__(self) -> str:
-        return (
-            f"{self.id}  {self.file}:{self.line}: {one_line(self.original)}  ->  {one_line(self.replacement)}"
-        )
+        return f"{self.id}  {self.file}:{self.line}: {self.change}"
 
 
 def one_line(text: str) -> str:
@@ -681,6 +690,16 @@ class Trials:
             return dict(zip(self._chosen, pool.map(self._try, self._chosen), strict=True))
 
 
+def record(outcomes: Mapping[Mutant, Outcome]) -> None:
+    """Put what survived into the list of survivors, and take out what was killed or is no mutant any more."""
+    known = known_survivors()
+    untried = {mutant for mutant in all_mutants() if mutant.id in known and mutant not in outcomes}
+    survived = {mutant for mutant, outcome in outcomes.items() if outcome is Outcome.SURVIVED}
+    comments = [line for line in SURVIVORS.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    lines = sorted(f"{mutant.id}  {mutant.file}: {mutant.change}" for mutant in untried | survived)
+    SURVIVORS.write_text("\n".join([*comments, *lines, ""]), encoding="utf-8")
+
+
 def tried(chosen: Sequence[Mutant], workers: int, *, only_cold: bool) -> dict[Mutant, Outcome]:
     """What becomes of the mutants, after the check that the tests pass without and fail with one that matters."""
     (known,) = filter(is_known_bad, all_mutants())
@@ -711,6 +730,7 @@ def main() -> int:
     )
     parser.add_argument("--list", action="store_true", help="print them and end")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many at once")
+    parser.add_argument("--record", action="store_true", help=f"bring {SURVIVORS.name} up to date")
     parser.add_argument("--cold", action="store_true", help="try each in a new interpreter, which is slow")
     parser.add_argument(
         "--at-least", type=float, default=97.0, metavar="PERCENT", help="the lowest rate that passes"
@@ -734,6 +754,8 @@ def main() -> int:
     for mutant in outcomes.keys() - set(survived):
         if mutant.id in known:
             print(f"killed now, to be taken from {SURVIVORS.name}: {mutant}")
+    if options.record:
+        record(outcomes)
     rate = 100 * (1 - len(fresh) / len(chosen)) if chosen else 100.0
     print(
         f"{len(chosen) - len(survived)} of {len(chosen)} killed ({counted[Outcome.TIMED_OUT]} by time),"
