@@ -158,6 +158,19 @@ async def test_arguments_and_answers_that_are_too_large_are_refused() -> None:
         assert refusal.value.error.data["error"]["code"] == "response_too_large"
 
 
+async def test_a_request_for_a_prompt_or_a_resource_that_is_too_large_is_not_passed_on() -> None:
+    stage = Stage(SizeLimit(request_bytes=1_000, response_bytes=100_000))
+    async with Client(stage.server) as client:
+        assert await client.read_resource("text://long")
+        for refused in (
+            client.get_prompt("brief", {"text": "x" * 2_000}),
+            client.read_resource("text://" + "long" * 500),
+        ):
+            with pytest.raises(MCPError) as refusal:
+                await refused
+            assert refusal.value.error.data["error"]["code"] == "request_too_large"
+
+
 async def wait(client: Client[Any], ended: list[str]) -> None:
     """Call the tool that waits to be released, and note how that ended."""
     ended.append(await code_of(client, "wait"))

@@ -2,7 +2,8 @@ import math
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import anyio
 import pytest
@@ -55,6 +56,24 @@ async def test_three_attempts_wait_one_then_two_seconds_at_full_jitter_s_upper_e
     assert seen == [1, 2, 3]
     assert clock.slept == [1.0, 2.0]
     assert told == [(1, 1.0, "attempt 1"), (2, 2.0, "attempt 2")]
+
+
+async def test_what_is_told_before_a_retry_is_the_attempt_that_failed_and_then_the_wait() -> None:
+    clock = Clock()
+    told: list[tuple[int, float]] = []
+
+    async def before_retry(attempt: int, wait: float, error: Exception) -> None:
+        told.append((attempt, wait))
+
+    await policy(clock, base_s=0.25).run(failing(2)[0], verdict=lambda _e: True, before_retry=before_retry)
+    assert told == [(1, 0.25), (2, 0.5)]
+
+
+def test_a_date_to_retry_after_is_compared_with_the_time_of_now() -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    wait = retry_after({"retry-after": format_datetime(later, usegmt=True)})
+    assert wait is not None
+    assert 3_000 < wait <= 3_600
 
 
 async def test_the_last_failure_is_let_through_after_the_last_attempt() -> None:

@@ -128,3 +128,16 @@ def test_blank_lines_around_a_passage_belong_to_none() -> None:
     assert lines_of("\n \n  a\nb  \n\n\t\n") == [(3, 4)]
     assert lines_of(" \n\n") == []
     assert passages(text_of("\n  a\n\n", "text/plain"))[0].text == "  a"
+
+
+def test_a_block_of_exactly_the_limit_is_whole_and_one_byte_more_is_cut() -> None:
+    lines = ["a" * 9] * 8
+    whole = text_of("\n".join(lines) + "\n", "text/plain")
+    assert len(whole.data) == 80
+    assert [(p.start_line, p.end_line) for p in passages(whole, target=30, limit=80)] == [(1, 8)]
+    assert [(p.start_line, p.end_line) for p in passages(whole, target=30, limit=79)] == [(1, 3), (4, 8)]
+
+
+def test_a_page_that_is_the_last_line_begins_a_passage() -> None:
+    found = passages(text_of("a\nb\nc\n", "application/pdf", (1, 3)))
+    assert [(p.start_line, p.end_line, p.page) for p in found] == [(1, 2, 1), (3, 3, 2)]
