@@ -45,7 +45,7 @@ ID_LINE_STEP: Final = 200
 MAX_TITLE: Final = 200
 TITLE_LINES: Final = 50
 """Lines searched for a title."""
-_CHUNK: Final = 1_000
+_CHUNK_CHARACTERS: Final = 1_000
 _LINE_BREAK_TOKENS: Final = 2
 """Maximum number of tokens of a line break in JSON."""
 
@@ -136,8 +136,8 @@ def text_part(text: DocumentText, wanted: DocumentId) -> TextPart:
 
 def _beginning(line: str, *, tokens: int, characters: int) -> str:
     """Return the start of a line, in whole chunks, within these limits; all of it if it fits."""
-    for at in range(0, len(line), _CHUNK):
-        chunk = line[at : at + _CHUNK]
+    for at in range(0, len(line), _CHUNK_CHARACTERS):
+        chunk = line[at : at + _CHUNK_CHARACTERS]
         tokens -= _token_cost(chunk)
         characters -= len(chunk)
         if tokens < 1 or characters < 1:
@@ -147,7 +147,10 @@ def _beginning(line: str, *, tokens: int, characters: int) -> str:
 
 def _tokens(line: str) -> int:
     """Estimate the tokens of a line and its line break, the way `_beginning` counts them."""
-    return sum(_token_cost(line[at : at + _CHUNK]) for at in range(0, len(line), _CHUNK)) + _LINE_BREAK_TOKENS
+    return (
+        sum(_token_cost(line[at : at + _CHUNK_CHARACTERS]) for at in range(0, len(line), _CHUNK_CHARACTERS))
+        + _LINE_BREAK_TOKENS
+    )
 
 
 def _token_cost(text: str) -> int:

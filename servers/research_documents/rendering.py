@@ -31,7 +31,7 @@ def listing_text(result: DocumentList) -> str:
         + (f" {document.modified.date()}" if len(days) > 1 else "")
         for document in result.documents
     ]
-    return _joined(first, heading=heading, notes=notes, lines=lines)
+    return _joined_text(first, heading=heading, notes=notes, lines=lines)
 
 
 def size_text(size: int) -> str:
@@ -76,7 +76,7 @@ def search_text(result: SearchResult, *, ranked: bool) -> str:
     for match in result.matches:
         by_document.setdefault(match.document, []).append(match)
     lines = [line for document, matches in by_document.items() for line in (document, *_line_groups(matches))]
-    return _joined(first, heading=heading, notes=notes, lines=lines)
+    return _joined_text(first, heading=heading, notes=notes, lines=lines)
 
 
 def _line_groups(matches: Sequence[Match]) -> Iterator[str]:
@@ -138,7 +138,7 @@ def excerpt_text(result: DocumentExcerpt) -> str:
             page = line.page
             lines.append(f"[{part} {page}]")
         lines.append(f"{line.number} {line.text}".rstrip())
-    return _joined(first, heading=heading, notes=notes, lines=lines)
+    return _joined_text(first, heading=heading, notes=notes, lines=lines)
 
 
 def _split_incomplete(warnings: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -150,7 +150,7 @@ def _split_incomplete(warnings: Iterable[str]) -> tuple[list[str], list[str]]:
     return first, notes
 
 
-def _joined(first: Sequence[str], *, heading: str, notes: Sequence[str], lines: Sequence[str]) -> str:
+def _joined_text(first: Sequence[str], *, heading: str, notes: Sequence[str], lines: Sequence[str]) -> str:
     block = ["```", *lines, "```"] if lines else []
     return "\n".join((*first, heading, *(f"Note: {note}" for note in notes), *block))
 

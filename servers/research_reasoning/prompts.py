@@ -42,7 +42,7 @@ COMBINE_SHAPE: Final = json.dumps(
 """The answer over all documents. A contradiction is a claim about what its findings disagree on."""
 
 
-def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
+def _object_schema(**properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of an object in the strict form: every property is required, and there are no others."""
     return {
         "type": "object",
@@ -58,12 +58,14 @@ def _list(items: Mapping[str, Any]) -> dict[str, Any]:
 
 _TEXT: Final = {"type": "string"}
 _FLAG: Final = {"type": "boolean"}
-_SUPPORTED: Final = _list(_object(claim=_TEXT, evidence=_list(_TEXT)))
+_SUPPORTED: Final = _list(_object_schema(claim=_TEXT, evidence=_list(_TEXT)))
 
-EVIDENCE_SCHEMA: Final = _object(relevant=_FLAG, findings=_list(_object(claim=_TEXT, quotes=_list(_TEXT))))
+EVIDENCE_SCHEMA: Final = _object_schema(
+    relevant=_FLAG, findings=_list(_object_schema(claim=_TEXT, quotes=_list(_TEXT)))
+)
 """The JSON schema of `EVIDENCE_SHAPE`, in the subset that all structured outputs take."""
 
-COMBINE_SCHEMA: Final = _object(
+COMBINE_SCHEMA: Final = _object_schema(
     answered=_FLAG, synthesis=_TEXT, insights=_SUPPORTED, contradictions=_SUPPORTED
 )
 """The JSON schema of `COMBINE_SHAPE`."""

@@ -7,7 +7,7 @@ from research_documents.search.outcome import Hit
 
 MAX_LINE: Final = 500
 """Characters of one displayed line."""
-ELLIPSIS: Final = "…"
+CUT_MARK: Final = "…"
 HIT_OVERHEAD_BYTES: Final = 150
 """Bytes that the field names and numbers of one hit take as JSON."""
 
@@ -18,7 +18,7 @@ def cut(line: str, at: int = 0, most: int = MAX_LINE) -> str:
         return line
     start = max(0, min(at - most // 4, len(line) - most))
     stop = start + most
-    return (ELLIPSIS if start else "") + line[start:stop] + (ELLIPSIS if stop < len(line) else "")
+    return (CUT_MARK if start else "") + line[start:stop] + (CUT_MARK if stop < len(line) else "")
 
 
 def cut_bytes(data: bytes, *, begin: int, end: int, at: int) -> str:
@@ -33,9 +33,9 @@ def cut_bytes(data: bytes, *, begin: int, end: int, at: int) -> str:
         high += 1
     line = data[low:high].decode("utf-8")
     shown = cut(line, len(data[low:at].decode("utf-8", "ignore")))
-    if low > begin and not shown.startswith(ELLIPSIS):
-        shown = ELLIPSIS + shown
-    return shown + ELLIPSIS if high < end and not shown.endswith(ELLIPSIS) else shown
+    if low > begin and not shown.startswith(CUT_MARK):
+        shown = CUT_MARK + shown
+    return shown + CUT_MARK if high < end and not shown.endswith(CUT_MARK) else shown
 
 
 def _continues(byte: int) -> bool:

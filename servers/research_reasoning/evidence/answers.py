@@ -78,7 +78,7 @@ def combined(answer: str, most: int) -> Combined | None:
     read = _last(answer, "insights", _marked)
     if read is None:
         return None
-    synthesis = _paragraphs(read.outer.get("synthesis"))
+    synthesis = _answer_paragraphs(read.outer.get("synthesis"))
     if not synthesis or looks_like_json(synthesis) or _is_placeholder(synthesis):
         return None
     insights = [found for found in map(_marked, read.items) if found is not None]
@@ -96,7 +96,7 @@ def combined(answer: str, most: int) -> Combined | None:
 
 
 @dataclass(slots=True)
-class _Read:
+class _ReadAnswer:
     """An object of the right shape, and the items of its list as far as they could be read."""
 
     outer: Mapping[str, Any]
@@ -109,24 +109,24 @@ class _Read:
         return not self.items and not self.open
 
 
-def _last(answer: str, key: str, read_item: Callable[[Any], object | None]) -> _Read | None:
+def _last(answer: str, key: str, read_item: Callable[[Any], object | None]) -> _ReadAnswer | None:
     """Return the last object with a list `key`, without its thinking. A list of items and items in a row count as one."""
     text, _ = without_thinking(answer[:MAX_READ])
-    last: _Read | None = None
+    last: _ReadAnswer | None = None
     for value in values(text):
         outer = _outer(value, key)
         if outer is not None:
             listed = outer.get(key)
             items = listed if isinstance(listed, list) else [listed] if isinstance(listed, dict) else []
             if not _is_example(outer, items):
-                last = _Read(outer, items, open=isinstance(outer, Broken))
+                last = _ReadAnswer(outer, items, open=isinstance(outer, Broken))
         elif key == "findings" and isinstance(value, list) and any(map(read_item, value)):
-            last = _Read({}, value, open=False)
+            last = _ReadAnswer({}, value, open=False)
         elif read_item(value) is not None:
             if last is not None and last.open:
                 last.items.append(value)
             elif key == "findings":
-                last = _Read({}, [value], open=True)
+                last = _ReadAnswer({}, [value], open=True)
     return last
 
 
@@ -216,7 +216,7 @@ def _bounded(quote: str) -> str:
     return quote if len(quote) <= MAX_QUOTE_CHARS else quote[: MAX_QUOTE_CHARS - 1] + "…"
 
 
-def _paragraphs(value: Any) -> str:
+def _answer_paragraphs(value: Any) -> str:
     """Return a text, which may be a list of its paragraphs."""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         value = "\n\n".join(value)

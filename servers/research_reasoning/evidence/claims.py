@@ -13,7 +13,7 @@ from research_reasoning.evidence.answers import without_citations
 from research_shared.text.analysis import stems
 from research_shared.text.negation import is_negation, negates, words
 
-_NUMBER: Final = re.compile(
+_CLAIM_NUMBER: Final = re.compile(
     r"""(?<![\w])(?P<digits>\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+(?:[.,]\d{1,9})?(?![\d])|\d{1,18}(?:[.,]\d{1,9}){0,6})
         (?:[ \u00a0]?(?P<scale>thousand|tausend|mil+ion(?:en|s|es|er)?|mio|mil+iard(?:en?|s)?|mrd|billions?|bn|k)(?!\w))?""",
     re.VERBOSE | re.IGNORECASE,
@@ -97,7 +97,7 @@ def flags(claim: str, quotes: Sequence[str]) -> list[str]:
 
 def _claimed(claim: str) -> Iterator[tuple[str, set[Decimal]]]:
     """Yield the numbers of a claim, each with what it may mean."""
-    for match in _NUMBER.finditer(claim):
+    for match in _CLAIM_NUMBER.finditer(claim):
         if not _COUNTS_SOURCES.match(claim, match.end()):
             values = _values(match)
             yield match[0].strip(), values | {100 * value for value in values if value < 1}
@@ -111,7 +111,7 @@ def _claimed(claim: str) -> Iterator[tuple[str, set[Decimal]]]:
 
 def _held(quote: str) -> Iterator[Decimal]:
     """Yield what the numbers of a quote may mean, written as digits or as words."""
-    for match in _NUMBER.finditer(quote):
+    for match in _CLAIM_NUMBER.finditer(quote):
         for value in _values(match):
             yield value
             if value < 1:

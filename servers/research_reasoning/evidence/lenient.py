@@ -41,16 +41,16 @@ class _Fault(Exception):
 _Put = Callable[[Any], None]
 
 _SPACE: Final = re.compile(r"\s*")
-_OPENING: Final = re.compile(r"\{(?=\s*[\"'}A-Za-z_])|\[")
+_CONTAINER_START: Final = re.compile(r"\{(?=\s*[\"'}A-Za-z_])|\[")
 _STRING_PARTS: Final = {
     '"': re.compile(r'(?:[^"\\]|\\.)*+', re.DOTALL),
     "'": re.compile(r"(?:[^'\\]|\\.)*+", re.DOTALL),
 }
-_CLOSES: Final = re.compile(r"\s*(?:[,:}\]]|\Z)")
-_KEY: Final = re.compile(r"[A-Za-z_]\w{0,60}")
-_BARE: Final = re.compile(r"[\w+.…-](?:[\w+.…|/-]|[ \t](?=[\w|/]))*+")
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?")
-_ESCAPE: Final = re.compile(r'\\(?:(?P<known>["\\/bfnrt]|u[0-9a-fA-F]{4})|(?P<other>.))', re.DOTALL)
+_VALUE_END: Final = re.compile(r"\s*(?:[,:}\]]|\Z)")
+_OBJECT_KEY: Final = re.compile(r"[A-Za-z_]\w{0,60}")
+_BARE_WORDS: Final = re.compile(r"[\w+.…-](?:[\w+.…|/-]|[ \t](?=[\w|/]))*+")
+_JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?")
+_JSON_ESCAPE: Final = re.compile(r'\\(?:(?P<known>["\\/bfnrt]|u[0-9a-fA-F]{4})|(?P<other>.))', re.DOTALL)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _WORDS: Final[dict[str, Any]] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -67,7 +67,7 @@ def values(text: str) -> Iterator[Any]:
     `True`, `False` and `None`. An object that is not whole is `Broken`; after a fault, reading goes on behind it.
     """
     at = faults = 0
-    while faults < MAX_FAULTS and (opening := _OPENING.search(text, at)) is not None:
+    while faults < MAX_FAULTS and (opening := _CONTAINER_START.search(text, at)) is not None:
         root: list[Any] = [None]
         try:
             at = _value(text, opening.start(), _putter(root, 0), 0)
@@ -101,7 +101,7 @@ def _value(text: str, at: int, put: _Put, depth: int) -> int:
         value, at = _string(text, at)
         put(value)
         return at
-    bare = _BARE.match(text, at)
+    bare = _BARE_WORDS.match(text, at)
     if bare is None:
         raise _Fault(at)
     put(_bare(bare[0]))
@@ -111,7 +111,7 @@ def _value(text: str, at: int, put: _Put, depth: int) -> int:
 def _bare(word: str) -> Any:
     if word in _WORDS:
         return _WORDS[word]
-    if len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
+    if len(word) <= _LONGEST_NUMBER and _JSON_NUMBER.fullmatch(word):
         return json.loads(word)
     return Unknown(word)
 
@@ -123,7 +123,7 @@ def _object(text: str, at: int, put: _Put, depth: int) -> int:
     while text[at : at + 1] != "}":
         if text[at : at + 1] in {'"', "'"}:
             key, at = _string(text, at)
-        elif (name := _KEY.match(text, at)) is not None:
+        elif (name := _OBJECT_KEY.match(text, at)) is not None:
             key, at = name[0], name.end()
         else:
             raise _Fault(at)
@@ -177,7 +177,7 @@ def _string(text: str, begin: int) -> tuple[str, int]:
         at = at if run is None else run.end()
         if text[at : at + 1] != mark:
             raise _Fault(len(text))
-        if len(inner) % 2 == 0 and _CLOSES.match(text, at + 1):
+        if len(inner) % 2 == 0 and _VALUE_END.match(text, at + 1):
             return _decoded(text, begin, at, inner), at + 1
         if not _is_within(text, begin, at, opened=len(inner) % 2 == 1):
             raise _Fault(at)
@@ -208,7 +208,7 @@ def _decoded(text: str, begin: int, end: int, inner: list[int]) -> str:
             return match[0]
         return match["other"] if match["other"] in "'\n" else "\\\\" + match["other"]
 
-    raw = _ESCAPE.sub(escape, raw) if "\\" in raw else raw
+    raw = _JSON_ESCAPE.sub(escape, raw) if "\\" in raw else raw
     if text[begin] == "'":
         raw = re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', raw)
     return _SURROGATE.sub("\ufffd", str(_decode(f'"{raw}"')))

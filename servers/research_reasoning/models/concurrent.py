@@ -42,8 +42,8 @@ MAX_SHRUNK = 2
 MAX_UNCOUNTED = 20
 """Attempts that a busy server may refuse before they count."""
 
-_BUSY = frozenset({"http_429", "http_503", "http_529"})
-_MARGIN = 32
+_BUSY_REASONS = frozenset({"http_429", "http_503", "http_529"})
+_BUDGET_MARGIN = 32
 """Tokens of a context that the server's template takes besides the messages."""
 
 UNREAD_FROM = 2_000
@@ -96,7 +96,7 @@ class _Question:
         """Fit the model's context: with less room for the answer, or with less content. Return False if neither will do."""
         limit, wanted = error.limit, self.prompt.max_tokens
         sent = error.sent or self.expected
-        if limit is not None and wanted <= (left := limit - sent - _MARGIN) < self.limit:
+        if limit is not None and wanted <= (left := limit - sent - _BUDGET_MARGIN) < self.limit:
             self._bound(left)
             return True
         if self.shrunk == MAX_SHRUNK:
@@ -110,7 +110,7 @@ class _Question:
         self.prompt, self.shrunk = smaller, self.shrunk + 1
         await self.build()
         if limit is not None:
-            self._bound(max(wanted, min(self.limit, limit - int(self.expected / per_token) - _MARGIN)))
+            self._bound(max(wanted, min(self.limit, limit - int(self.expected / per_token) - _BUDGET_MARGIN)))
         return self.expected < before
 
     def _bound(self, limit: int) -> None:
@@ -217,7 +217,9 @@ class ConcurrentModel:
             question.last = None
             return False
         question.last = error
-        busy = error.busy or (error.reason in _BUSY and self.limiter.answers > question.answers_before)
+        busy = error.busy or (
+            error.reason in _BUSY_REASONS and self.limiter.answers > question.answers_before
+        )
         if not busy or error.retry is False or question.uncounted == MAX_UNCOUNTED:
             return error.retry
         question.uncounted += 1

@@ -16,13 +16,13 @@ _IN_TURN: Final = 5
 _SLOWER: Final = 2.0
 """By so much the last of them took longer than the first."""
 
-_SLOW_S: Final = 2.0
+_SLOW_CALL_S: Final = 2.0
 """Answers that come sooner need no order."""
 
 _OLDEST: Final = 2
 """A server of a few slots answers one of the few oldest."""
 
-_MANY: Final = 4
+_MANY_CALLS: Final = 4
 """Fewer calls than this in flight show no order."""
 
 
@@ -34,10 +34,10 @@ class Flight:
     sent_at: float
 
 
-class TimeLimit:
+class AttemptTimeLimit:
     """Context manager that cancels its block in time. See `CallLimiter.time_limit`."""
 
-    def __init__(self, limits: "dict[TimeLimit, None]", seconds: float, flight: Flight | None) -> None:
+    def __init__(self, limits: "dict[AttemptTimeLimit, None]", seconds: float, flight: Flight | None) -> None:
         self._limits = limits
         self.seconds = seconds
         self.flight = flight
@@ -74,7 +74,7 @@ class CallLimiter:
         self._allowed = float(self._slots.total_tokens)
         self._numbers = itertools.count(1)
         self._flights: dict[int, Flight] = {}
-        self._limits: dict[TimeLimit, None] = {}
+        self._limits: dict[AttemptTimeLimit, None] = {}
         self._lowered_at = 0
         self._in_turn: list[float] = []
         self.answers = 0
@@ -99,13 +99,13 @@ class CallLimiter:
         async with self._slots:
             yield
 
-    def time_limit(self, seconds: float, flight: Flight | None = None) -> TimeLimit:
+    def time_limit(self, seconds: float, flight: Flight | None = None) -> AttemptTimeLimit:
         """Cancel the block after so many seconds without an answer of the server to any call.
 
         With a flight, only answers to the calls sent before it prolong the time. A server that answers in turn keeps calls
         waiting for the others; that wait counts against no limit, and the first call that it never answers ends in time.
         """
-        return TimeLimit(self._limits, seconds, flight)
+        return AttemptTimeLimit(self._limits, seconds, flight)
 
     @contextmanager
     def flight(self) -> Iterator[Flight]:
@@ -140,13 +140,17 @@ class CallLimiter:
 
     def _answers_in_turn(self, flight: Flight, took: float) -> bool:
         oldest = list(itertools.islice(self._flights, _OLDEST))
-        if len(self._flights) < _MANY or flight.number not in oldest or flight.number < self._lowered_at:
+        if (
+            len(self._flights) < _MANY_CALLS
+            or flight.number not in oldest
+            or flight.number < self._lowered_at
+        ):
             self._in_turn.clear()
             return False
         if self._in_turn and took < self._in_turn[-1]:
             self._in_turn.clear()
         self._in_turn.append(took)
-        slow = took >= max(_SLOW_S, _SLOWER * self._in_turn[0])
+        slow = took >= max(_SLOW_CALL_S, _SLOWER * self._in_turn[0])
         return slow and len(self._in_turn) >= _IN_TURN
 
     def _lower(self) -> None:

@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-_NAMES: Final = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|seed:think)"
-_OPEN: Final = rf"(?:<{_NAMES}(?:\s[^<>\n]{{0,80}})?>|\[THINK\]|◁think▷|<\|START_THINKING\|>)"
-_CLOSE: Final = rf"(?:</{_NAMES}\s*>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>)"
+_TAG_NAMES: Final = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|seed:think)"
+_OPEN: Final = rf"(?:<{_TAG_NAMES}(?:\s[^<>\n]{{0,80}})?>|\[THINK\]|◁think▷|<\|START_THINKING\|>)"
+_CLOSE: Final = rf"(?:</{_TAG_NAMES}\s*>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>)"
 _OPENS: Final = re.compile(rf"[\s`]*{_OPEN}", re.IGNORECASE)
 _OPENS_A_LINE: Final = re.compile(rf"^[ \t]*{_OPEN}", re.IGNORECASE | re.MULTILINE)
 _ANY_OPENS: Final = re.compile(_OPEN, re.IGNORECASE)

@@ -25,7 +25,7 @@ from research_shared.formats import media_type_of
 from research_shared.root import Root
 
 _NO_NAMES = frozenset({b"", b".", b".."})
-_BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
 
 
@@ -116,7 +116,7 @@ class Opener:
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
-            if error.errno in _BUSY:
+            if error.errno in _OUT_OF_RESOURCES:
                 raise _overloaded() from error
             raise unavailable(resolved.root) from error
         return fd
@@ -149,7 +149,7 @@ class Opener:
 
     def raise_unless_skipped(self, error: OSError, resolved: ResolvedRoot) -> None:
         """Raise temporary failures. A listing skips entries that cannot be read for another reason."""
-        if error.errno in _BUSY:
+        if error.errno in _OUT_OF_RESOURCES:
             raise _overloaded() from error
         if error.errno in _BROKEN:
             raise unavailable(resolved.root) from error
@@ -157,7 +157,7 @@ class Opener:
     def _explained(
         self, error: OSError, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], path: str
     ) -> Exception:
-        if error.errno in _BUSY:
+        if error.errno in _OUT_OF_RESOURCES:
             return _overloaded()
         if error.errno in _BROKEN:
             return unavailable(resolved.root)

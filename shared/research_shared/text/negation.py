@@ -13,9 +13,9 @@ NEGATIONS: Final = frozenset({
     "ne", "pas", "jamais", "aucun", "aucune", "sans", "ningún", "ninguna", "ninguno", "nunca", "jamás", "sin", "nadie", "non",
     "nessun", "nessuno", "nessuna", "senza", "não", "nenhum", "nenhuma", "nem", "sem", "niet", "geen", "nooit", "zonder",
 })  # fmt: skip
-_WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_NEGATION_WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _NUMBER_SIGN: Final = re.compile(r"\b[Nn]o\.\s?\d")
-_FILLERS: Final = frozenset({
+_FILLER_WORDS: Final = frozenset({
     "a", "all", "an", "any", "der", "des", "die", "du", "of", "de", "la", "le", "les", "los", "the",
 })  # fmt: skip
 
@@ -28,7 +28,7 @@ def is_negation(word: str) -> bool:
 
 def words(text: str) -> list[str]:
     """Return the words of a text in small letters, with the apostrophes in them."""
-    return [match[0].lower().replace("\u2019", "'") for match in _WORD.finditer(text)]
+    return [match[0].lower().replace("\u2019", "'") for match in _NEGATION_WORD.finditer(text)]
 
 
 def negates(text: str) -> bool:
@@ -38,5 +38,5 @@ def negates(text: str) -> bool:
 
 def only_negates(text: str) -> bool:
     """Whether a text says nothing but a negation, such as `Not`, `None of the`."""
-    said = [word for word in words(text) if word not in _FILLERS]
+    said = [word for word in words(text) if word not in _FILLER_WORDS]
     return bool(said) and all(map(is_negation, said))

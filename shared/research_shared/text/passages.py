@@ -13,7 +13,9 @@ MAX_PASSAGE_BYTES: Final = 2_000
 
 # Matches the line break before a line that begins a block: a blank line, a code fence, a Markdown heading.
 _BLANK: Final = re.compile(rb"\n(?=[ \t]*\n)")
-_OPENING: Final = re.compile(rb"\n(?:(?=[ \t]*\n)|(?P<fence> {0,3}(?:```|~~~))|(?P<heading>(?=#{1,6}[ \t])))")
+_BLOCK_START: Final = re.compile(
+    rb"\n(?:(?=[ \t]*\n)|(?P<fence> {0,3}(?:```|~~~))|(?P<heading>(?=#{1,6}[ \t])))"
+)
 _HEADING: Final = re.compile(rb"#{1,6}[ \t]+([^\n]*)")
 
 
@@ -46,7 +48,7 @@ def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
             yield match.end(), False
         return
     fenced = False
-    for match in _OPENING.finditer(data):
+    for match in _BLOCK_START.finditer(data):
         if match.lastgroup == "fence":
             fenced = not fenced
         elif match.lastgroup == "heading":

@@ -20,11 +20,14 @@ WIDE: Final = "\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff
 ELLIPSIS: Final = "\u2026"
 
 _LIGATURES: Final = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}
-_QUOTES: Final = "\"'\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a"
+_QUOTE_FORMS: Final = "\"'\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a"
 _HYPHENS: Final = "-\u2010\u2011"
 _DASHES: Final = "\u2012\u2013\u2014\u2015\u2212"
 _FOLDS: Final = (
-    _LIGATURES | dict.fromkeys(_QUOTES, "'") | dict.fromkeys(_HYPHENS, "-") | dict.fromkeys(_DASHES, "\u2013")
+    _LIGATURES
+    | dict.fromkeys(_QUOTE_FORMS, "'")
+    | dict.fromkeys(_HYPHENS, "-")
+    | dict.fromkeys(_DASHES, "\u2013")
 )
 _WIDE: Final = re.compile(f"[{WIDE}]")
 _OPENING: Final = frozenset("([{'")
@@ -33,10 +36,10 @@ _OPENING: Final = frozenset("([{'")
 
 _REFERENCE: Final = r"\\?\[\^?\d{1,4}(?:\s?[,;\u2013-]\s?\d{1,4}){0,20}\\?\]"
 _TARGET: Final = r"\]\((?:[^()\s]|\([^()\s]{0,200}\))*+(?:\s\"[^\"\n]{0,200}\")?\)|\]\[[^\[\]\n]{0,200}\]"
-_TAG: Final = r"</?(?:a|b|br|code|div|em|i|mark|p|small|span|strong|sub|sup|u)\b[^<>\n]{0,200}>"
+_MARKUP_TAG: Final = r"</?(?:a|b|br|code|div|em|i|mark|p|small|span|strong|sub|sup|u)\b[^<>\n]{0,200}>"
 _NUMERAL: Final = r"^[ \t>]*+\d{1,3}[.)](?=[ \t])"
-_OPTIONAL: Final = re.compile(
-    rf"""{_REFERENCE} | {_TARGET} | {_TAG}
+_OPTIONAL_MARKS: Final = re.compile(
+    rf"""{_REFERENCE} | {_TARGET} | {_MARKUP_TAG}
       | !?\[(?=[^\[\]]{{1,300}}\](?:\(|\[))
       | ^[ \t]*[-=_*|:+][-=_*|:+ \t]{{2,}}$
       | ^[ \t]*(?:>[ \t]?)*(?:[-*+\u2022\u2023\u25e6\u25aa\u00b7](?=[ \t])|\#{{1,6}}(?=[ \t])|>|(?P<numeral>\d{{1,3}}[.)](?=[ \t])))
@@ -47,7 +50,9 @@ _OPTIONAL: Final = re.compile(
 _BEFORE_NUMERAL: Final = re.compile(
     r"(?:\A|\n[ \t]*|:[ \t]*|(?:\A|\n)[ \t>]*(?:\d{1,3}[.)]|[-*+\u2022])[ \t][^\n]*)\n\Z|\A\Z"
 )
-_LEFT_OUT: Final = re.compile(rf"{_REFERENCE}|{_TARGET}|{_TAG}|{_NUMERAL}", re.IGNORECASE | re.MULTILINE)
+_LEFT_OUT: Final = re.compile(
+    rf"{_REFERENCE}|{_TARGET}|{_MARKUP_TAG}|{_NUMERAL}", re.IGNORECASE | re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def optional_spans(text: str) -> list[tuple[int, int]]:
     """Return the spans of a document's text that a quotation may leave out, in order."""
     return [
         match.span()
-        for match in _OPTIONAL.finditer(text)
+        for match in _OPTIONAL_MARKS.finditer(text)
         # A number at the beginning of a line is that of a list item only in a list.
         if match["numeral"] is None
         or _BEFORE_NUMERAL.search(text, max(0, match.start() - 400), match.start())

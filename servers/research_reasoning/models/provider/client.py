@@ -36,13 +36,13 @@ log = get_logger("research.provider")
 MAX_PROVIDER_RESPONSE_BYTES = 4 * 1024 * 1024
 """Larger responses are rejected."""
 
-CONNECT_TIMEOUT_S = 10.0
+PROVIDER_CONNECT_TIMEOUT_S = 10.0
 
 _BUSY = frozenset({429, 503, 529})
 _BAD_REQUEST = frozenset({400, 404, 413, 422})
 _REFUSED_KEY = frozenset({401, 403})
 _NO_CREDIT = 402
-_SERVER_ERROR = 500
+_HTTP_SERVER_ERROR = 500
 _REQUEST_IDS = ("request-id", "x-request-id", "apim-request-id", "x-ms-request-id", "cf-ray")
 
 
@@ -58,7 +58,7 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Response:
+class _ProviderResponse:
     """`status` is that of an error sent with status 200, too."""
 
     status: int
@@ -109,7 +109,7 @@ class Provider(SharedLifespan):
         # knows how long an answer may take, so that the connections have no limit of their own.
         return httpx.AsyncClient(
             follow_redirects=False,
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            timeout=httpx.Timeout(None, connect=PROVIDER_CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=self.concurrency),
         )
 
@@ -150,7 +150,7 @@ class Provider(SharedLifespan):
             if not (response.status in _BAD_REQUEST and self._learns(refusal, sent, room)):
                 raise self._failure(response, refusal, busy=busy)
 
-    async def _send(self, sent: wire.Request) -> tuple[_Response, bool]:
+    async def _send(self, sent: wire.Request) -> tuple[_ProviderResponse, bool]:
         """Return the response to a request, and whether the server refused it because it serves other calls."""
         with self.limiter.flight() as flight:
             try:
@@ -175,17 +175,17 @@ class Provider(SharedLifespan):
         others = busy and self.limiter.serves_others(flight)
         if busy:
             self.limiter.overloaded(flight)
-        elif status < _SERVER_ERROR:
+        elif status < _HTTP_SERVER_ERROR:
             self.limiter.answered(flight)
         if others or status == httpx.codes.TOO_MANY_REQUESTS:
             self.breaker.abandoned()
-        elif status >= _SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
+        elif status >= _HTTP_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
             self.breaker.failed()
         else:
             self.breaker.succeeded()
         return others
 
-    async def _post(self, body: dict[str, object]) -> _Response:
+    async def _post(self, body: dict[str, object]) -> _ProviderResponse:
         secret = self.key.get_secret_value() if self.key is not None else None
         extra = {name: value.get_secret_value() for name, value in self.headers.items()}
         async with (
@@ -203,9 +203,9 @@ class Provider(SharedLifespan):
         status = response.status_code
         if status == httpx.codes.OK:
             status = error_status(payload) or status
-        return _Response(status, response.headers, bytes(data), payload)
+        return _ProviderResponse(status, response.headers, bytes(data), payload)
 
-    def _read(self, response: _Response) -> RawAnswer:
+    def _read(self, response: _ProviderResponse) -> RawAnswer:
         if response.payload is None:
             raise AttemptFailed(
                 "garbage",
@@ -238,7 +238,7 @@ class Provider(SharedLifespan):
         learned.refused |= named
         return bool(named)
 
-    def _log(self, response: _Response, refusal: Refusal) -> None:
+    def _log(self, response: _ProviderResponse, refusal: Refusal) -> None:
         request_id = next((response.headers[name] for name in _REQUEST_IDS if name in response.headers), None)
         log.warning(
             "the provider refused a request",
@@ -259,7 +259,7 @@ class Provider(SharedLifespan):
         reason = self._reason(refusal)
         return f"the provider answered with status {refusal.status}" + (f": {reason}" if reason else "")
 
-    def _failure(self, response: _Response, refusal: Refusal, *, busy: bool = False) -> Exception:
+    def _failure(self, response: _ProviderResponse, refusal: Refusal, *, busy: bool = False) -> Exception:
         """Return the error of a response that is no answer."""
         status = refusal.status
         reason = self._reason(refusal)
@@ -280,7 +280,7 @@ class Provider(SharedLifespan):
             f"http_{status}",
             self._message(refusal),
             retry=False,
-            lasting=status < _SERVER_ERROR,
+            lasting=status < _HTTP_SERVER_ERROR,
             hint=provider_hint(self._cause(refusal)),
         )
 

@@ -57,7 +57,7 @@ def refusal_of(status: int, payload: object, text: str = "") -> Refusal:
         message=_message(error)[:_MAX_READ],
         code=named if isinstance(named, str) else "",
         parameter=parameter if isinstance(parameter, str) else "",
-        sizes=(_size(error.get("n_ctx")), _size(error.get("n_prompt_tokens"))),
+        sizes=(_size_named(error.get("n_ctx")), _size_named(error.get("n_prompt_tokens"))),
     )
 
 
@@ -116,7 +116,7 @@ def _texts(value: object) -> list[str]:
     return []
 
 
-def _size(value: object) -> int | None:
+def _size_named(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
@@ -243,7 +243,7 @@ def _names(name: str, text: str) -> bool:
 
 _ADDRESS: Final = re.compile(r"\b[a-z][a-z0-9+.-]{1,15}://[^\s'\"<>)\]]+", re.IGNORECASE)
 _KEY_LIKE: Final = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai)[-_]|Bearer )[A-Za-z0-9*._-]{6,}|\bAIza[\w-]{10,}")
-_MARKUP: Final = re.compile(r"[<>\[\]`|]")
+_HTML_MARKUP: Final = re.compile(r"[<>\[\]`|]")
 
 
 def shown_reason(refusal: Refusal, secrets: Iterable[str] = ()) -> str:
@@ -252,5 +252,5 @@ def shown_reason(refusal: Refusal, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, "(hidden)") if secret else text
     text = _KEY_LIKE.sub("(hidden)", _ADDRESS.sub("(address)", text))
-    text = " ".join(_MARKUP.sub(" ", visible(text)).split())
+    text = " ".join(_HTML_MARKUP.sub(" ", visible(text)).split())
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"

@@ -62,7 +62,7 @@ def request(
     if (effort := _effort(dialect, options, body)) is not None:
         wanted[effort[0]] = effort[1]
     if body.schema is not None and _wants_schema(dialect, options):
-        wanted[SCHEMA] = _schema(dialect, body.schema)
+        wanted[SCHEMA] = _wire_schema(dialect, body.schema)
     wanted |= {name: {name: value} for name, value in options.extra.items()}
     limit = _limit(dialect, options, refused)
     sent: dict[str, Any] = {"model": model} | ({limit: max_tokens} if limit else {})
@@ -108,7 +108,7 @@ def _wants_schema(dialect: Dialect, options: Options) -> bool:
     return dialect.schema_helps if options.structured == "auto" else options.structured == "on"
 
 
-def _schema(dialect: Dialect, schema: Mapping[str, Any]) -> dict[str, Any]:
+def _wire_schema(dialect: Dialect, schema: Mapping[str, Any]) -> dict[str, Any]:
     if dialect.wire_format == "anthropic":
         return {"output_config": {"format": {"type": "json_schema", "schema": dict(schema)}}}
     described = {"name": "answer", "strict": True, "schema": dict(schema)}
