@@ -45,7 +45,7 @@ def honest(kind: str, text: str) -> str:
     if kind == "combine":
         marks = re.findall(r"^(\d+\.\d+) ", shown, re.MULTILINE)
         cited = " ".join(f"[{m.split('.')[0]}]" for m in marks if m.endswith(".1"))
-        insights = [{"claim": f"Finding {m} matters", "evidence": [m]} for m in marks[:3]]
+        insights = [{"claim": "What was found matters", "evidence": [m]} for m in marks[:3]]
         return json.dumps(
             {"answered": True, "synthesis": f"The sources agree {cited}.", "insights": insights}
         )
