@@ -39,6 +39,7 @@ COSTS = "Die Kosten stiegen um 3 Prozent."
         ("A share of 0.2 is enough.", ["20 % are enough"]),
         ("Half of them, 50 percent.", ["half of them"]),
         ("It rose by fünfundzwanzig Prozent.", ["It rose by twenty-five percent."]),
+        ("Findings 1.1 and 2.1 matter.", ["They matter."]),
         ("Anything 99.", []),
     ],
 )

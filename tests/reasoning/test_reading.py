@@ -115,7 +115,7 @@ def test_a_combination_that_was_cut_keeps_its_synthesis_and_its_whole_insights()
     assert early is None
 
 
-TEXT = st.text(st.sampled_from("abc äß“ .,:'\"{}[]\\\n1<>/"), min_size=1, max_size=24).map(
+TEXT = st.text(st.sampled_from("abc äß“ .,:'\"{}[]\\\n<>/"), min_size=1, max_size=24).map(
     lambda text: f"w{text}x"
 )
 FINDING = st.fixed_dictionaries({"claim": TEXT, "quotes": st.lists(TEXT, min_size=1, max_size=2)})
@@ -343,5 +343,15 @@ async def test_prose_in_place_of_a_combination_is_not_answered(folder: Path) -> 
     )
     async with connected("handshake-memory", folder, model) as session:
         result = await session.call("synthesize_research", **QUESTION)
-    assert (result["synthesis"], result["answered"], result["partial"]) == ("They agree.", False, True)
+    assert (result["synthesis"], result["answered"], result["partial"]) == ("They agree.", False, False)
     assert any("its prose is kept without insights" in warning for warning in result["warnings"])
+
+
+async def test_answers_of_which_none_can_be_read_are_an_error_and_not_a_finding_of_nothing(
+    folder: Path,
+) -> None:
+    model = ScriptedModel(always=lambda _kind, _text: Reply('{"findings": [{"claim'))
+    async with connected("handshake-memory", folder, model) as session:
+        failed = await session.fail("synthesize_research", **QUESTION)
+    assert failed["code"] == "model_failed"
+    assert "not in the format" in failed["message"]

@@ -134,9 +134,10 @@ def test_an_answer_that_answers_nothing_says_so_before_it() -> None:
     assert text.startswith("Note: a note\n\nNOT ANSWERED: ")
 
 
-def test_prose_in_place_of_an_answer_is_said_to_be_unchecked() -> None:
-    text = synthesis_text(synthesis(answered=False, partial=True, synthesis="It is so."))
-    assert text.startswith("NOT ANSWERED in a form that can be checked.")
+def test_findings_that_were_not_combined_are_said_to_be_no_answer() -> None:
+    one = Insight(claim="It is so.", evidence=[], verified=False, flags=[])
+    text = synthesis_text(synthesis(answered=False, partial=True, key_insights=[one]))
+    assert text.startswith("NOT ANSWERED as one:")
     assert "Search for others" not in text
 
 

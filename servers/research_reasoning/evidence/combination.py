@@ -90,7 +90,8 @@ class Combination:
             self._warnings.append(
                 f"{INCOMPLETE}: the combination failed, findings per document follow: {outcome.message}"
             )
-            return self._uncombined()
+            refused = outcome.details.get("reason") == "refused"
+            return replace(self._uncombined(), answered=False) if refused else self._uncombined()
         if combined is None:
             return self._unformatted()
         insights = tuple(self._insight(claim, marks) for claim, marks in combined.insights)
@@ -110,11 +111,11 @@ class Combination:
                 f"{INCOMPLETE}: the combination was not in the format that was asked for, "
                 "findings per document follow"
             )
-            return self._uncombined()
+            return replace(self._uncombined(), answered=False)
         self._warnings.append(
             f"{INCOMPLETE}: the model did not keep to the format; its prose is kept without insights"
         )
-        return Answer(self._cleaned(said), (), answered=False, partial=True)
+        return Answer(self._cleaned(said), (), answered=False)
 
     def _prompt(self, listed: str) -> Prompt:
         async def build() -> Body:
@@ -234,7 +235,7 @@ class Combination:
             if found.findings
         ]
         text = self._cleaned("\n\n".join(self._blocks()))
-        return Answer(text, tuple(insights[: self._plan.insights]), answered=False, partial=True)
+        return Answer(text, tuple(insights[: self._plan.insights]), answered=bool(insights), partial=True)
 
 
 def _block(number: int, found: DocumentEvidence, most: int | None) -> str:

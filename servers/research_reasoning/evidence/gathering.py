@@ -268,17 +268,27 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
         await _done(call, skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
     outcomes = await call.ask([task.prompt() for task in open_tasks], reserve=COMBINATION_ROUNDS, tell=tell)
-    if all(found.failure for found in results.values()):
-        _raise_all_failed([outcome for outcome in outcomes if isinstance(outcome, ModelError)], len(tasks))
+    failures = [found.failure for found in results.values() if found.failure]
+    if len(failures) == len(results):
+        errors = [outcome for outcome in outcomes if isinstance(outcome, ModelError)]
+        _raise_all_failed(errors, failures, len(tasks))
     return [results[task.key] for task in tasks]
 
 
-def _raise_all_failed(errors: Sequence[ModelError], documents: int) -> None:
-    """Raise the error of a call for which the model answered nothing. The first failure tells what to do."""
+def _raise_all_failed(errors: Sequence[ModelError], failures: Sequence[str], documents: int) -> None:
+    """Raise the error of a call for which the model answered nothing. The first failure tells what to do.
+
+    Answers that cannot be read are failures without an error.
+    """
     for error in errors:
         if isinstance(error, ModelUnavailable):
             raise error
     if not errors:
+        if failures:
+            raise ModelFailed(
+                f"the model answered for none of the {documents} documents: {failures[0]}",
+                documents=documents,
+            )
         return
     first = errors[0]
     failed = ModelFailed(

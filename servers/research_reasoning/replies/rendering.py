@@ -23,9 +23,11 @@ MAX_REASONS: Final = 30
 """Skipped documents whose reasons are shown."""
 
 
-NOT_ANSWERED: Final = "NOT ANSWERED: the documents do not answer the question. Search for others."
+NOT_ANSWERED: Final = (
+    "NOT ANSWERED: the documents do not answer the question, or the model did not in a form that can be checked. "
+    "Search for others."
+)
 NOT_COMBINED: Final = "NOT ANSWERED as one: what each document says follows, and was not compared."
-UNCHECKED: Final = "NOT ANSWERED in a form that can be checked. The model's words follow; no quote shows that they are right."
 
 
 def summary_text(result: Summary) -> str:
@@ -61,9 +63,7 @@ def _warnings(warnings: Sequence[str]) -> list[str]:
 
 
 def _not_answered(result: Synthesis) -> str:
-    if not result.partial:
-        return NOT_ANSWERED
-    return NOT_COMBINED if result.key_insights else UNCHECKED
+    return NOT_COMBINED if result.partial and result.key_insights else NOT_ANSWERED
 
 
 def _insights(title: str, insights: Sequence[Insight], numbers: dict[str, int]) -> list[str]:
