@@ -1,5 +1,6 @@
 """What a client hears of a call that waits, and what keeps such a call alive."""
 
+import math
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -413,6 +414,38 @@ async def test_an_upstream_that_hangs_falls_silent_and_is_ended_by_the_gateway(
     assert heard.rise()
     own = [message for message in heard.messages if message == "waiting for hang"]
     assert 2 <= len(own) <= 5
+
+
+async def test_a_place_in_a_queue_counts_against_no_limit_of_the_call(
+    pass_time: Callable[[float], None],
+) -> None:
+    heard, codes = Heard(), list[str]()
+    server = working(heard, Heartbeat(patience_s=60), TimeLimit(default_s=60, ceiling_s=300))
+    served = anyio.Event()
+
+    @server.tool
+    async def queue() -> str:
+        with waiting("a slot", limit_s=math.inf):
+            await served.wait()
+        heard.working.set()
+        with waiting("the model", limit_s=1_000):
+            await anyio.sleep_forever()
+        return "late"
+
+    async with Client(server, progress_handler=heard) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(ended, client, "queue", codes)
+        await anyio.wait_all_tasks_blocked()
+        for count in range(1, 5):
+            pass_time(1_000)
+            await heard.beats(count)
+        assert heard.messages[-1].startswith("waiting for a slot")
+        served.set()
+        await heard.working.wait()
+        pass_time(250)
+        await anyio.wait_all_tasks_blocked()
+        assert codes == []
+        pass_time(60)
+    assert codes == ["deadline_exceeded"]
 
 
 async def test_a_call_from_within_the_process_has_the_same_limits(pass_time: Callable[[float], None]) -> None:

@@ -1,6 +1,7 @@
 """Limits the duration of tool calls."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
@@ -50,7 +51,8 @@ class TimeLimit(Middleware):
             def reset() -> None:
                 if not timer.expired():
                     latest = begun + self.ceiling_s + activity.queued_s
-                    timer.reschedule(min(latest, activity.alive_until + limit))
+                    ends = min(latest, activity.alive_until + limit)
+                    timer.reschedule(ends if math.isfinite(ends) else None)
 
             try:
                 async with timer:
