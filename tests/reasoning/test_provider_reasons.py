@@ -126,14 +126,14 @@ async def test_headers_fields_and_the_query_of_the_operator_go_along(folder: Pat
 
 
 async def test_a_context_that_was_learned_is_kept_to_in_the_next_call(folder: Path) -> None:
-    (folder / "long.md").write_text("A relay hides its neighbours from all the others.\n\n" * 150, "utf-8")
-    model = StandIn(habit=Habit(context=1_400, wording="vllm"))
+    (folder / "long.md").write_text("A relay hides its neighbours from all the others.\n\n" * 300, "utf-8")
+    model = StandIn(habit=Habit(context=2_048, wording="vllm"))
     async with connected("provider-openai", folder, model, new_provider=StandInServer) as session:
         await session.call("summarize_document", document_path="long.md")
         before = len(model.sizes)
         await session.call("summarize_document", document_path="long.md")
-    assert max(model.sizes) > 1_400
-    assert max(model.sizes[before:]) <= 1_400
+    assert max(model.sizes) > 2_048
+    assert max(model.sizes[before:]) <= 2_048
 
 
 async def test_refusals_of_a_server_that_serves_others_do_not_count(folder: Path) -> None:

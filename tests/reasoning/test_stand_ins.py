@@ -22,7 +22,7 @@ TOOLS: dict[str, dict[str, Any]] = {
 LONG = "".join(
     f"## Part {number}\n\nRelay number {number} hides its neighbours from the others. Nobody learns both ends "
     f"of a path in part {number}.\n\n"
-    for number in range(1, 61)
+    for number in range(1, 121)
 )
 
 
@@ -57,8 +57,8 @@ async def test_each_habit_is_met_or_named_with_its_remedy(
         return
     assert (result["sources_used"], result["answered"], result["partial"]) == (2, True, False)
     assert result["unverified_quotes"] == 0
-    assert all(insight["verified"] for insight in result["key_insights"])
-    if habit.context and not habit.counts_answer:
+    assert all(item["verified"] for insight in result["key_insights"] for item in insight["evidence"])
+    if habit.context:
         assert not result["sources"][0]["coverage"]["complete"]
         assert any("used in part" in warning for warning in result["warnings"])
 
