@@ -1,7 +1,8 @@
 import math
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -9,7 +10,7 @@ import anyio
 import pytest
 
 from research_shared.errors import DeadlineExceeded
-from research_shared.retry import RetryPolicy, retry_after
+from research_shared.retry import RetryPolicy, Uncounted, Verdict, retry_after, should_retry
 
 
 class Clock:
@@ -179,6 +180,58 @@ async def test_no_attempt_starts_after_the_deadline() -> None:
     with pytest.raises(ConnectionError, match="attempt 1"):
         await policy(clock, sleep=oversleep, deadline_s=10.0).run(slow_failure, verdict=lambda _e: True)
     assert seen == [1]
+
+
+async def test_a_failure_that_does_not_count_uses_up_no_attempt() -> None:
+    clock = Clock()
+    call, seen = failing(5)
+    verdicts: Iterator[Verdict] = iter([Uncounted(), Uncounted(7.0), True, Uncounted(), True])
+    assert await policy(clock, cap_s=4.0).run(call, verdict=lambda _e: next(verdicts)) == 6
+    assert len(seen) == 6
+    assert clock.slept == [1.0, 7.0, 4.0, 4.0, 4.0]
+    call, seen = failing(5)
+    with pytest.raises(ConnectionError, match="attempt 3"):
+        await policy(clock, deadline_s=4.5).run(call, verdict=lambda _e: Uncounted())
+    assert len(seen) == 3
+
+
+async def test_the_wait_for_a_slot_counts_against_no_deadline() -> None:
+    clock = Clock()
+    limits: list[float] = []
+
+    @asynccontextmanager
+    async def slot() -> AsyncIterator[None]:
+        clock.now += 600.0
+        yield
+
+    def time_limit(seconds: float) -> anyio.CancelScope:
+        limits.append(seconds)
+        return anyio.CancelScope()
+
+    call, _ = failing(1)
+    run = policy(clock, deadline_s=60.0).run(call, verdict=lambda _e: True, slot=slot, time_limit=time_limit)
+    assert await run == 2
+    assert limits == [60.0, 59.0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "again"),
+    [
+        ({}, 400, False),
+        ({}, 404, False),
+        ({}, 408, True),
+        ({}, 409, True),
+        ({}, 429, True),
+        ({}, 529, True),
+        ({"x-should-retry": "true"}, 400, True),
+        ({"x-should-retry": "False"}, 503, False),
+        ({"x-should-retry": "perhaps"}, 503, True),
+    ],
+)
+def test_a_server_s_word_on_trying_again_comes_before_its_status(
+    headers: dict[str, str], status: int, *, again: bool
+) -> None:
+    assert should_retry(headers, status) is again
 
 
 async def test_cancellation_is_never_retried() -> None:
