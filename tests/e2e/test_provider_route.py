@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from research_gateway.app import build_gateway
 from research_shared.settings import Settings
 from support.clients import MARKDOWN, PDFS, Observer, connected
-from support.providers import Fault, fake_provider
+from support.providers import fake_provider
 from support.scripted import ScriptedModel
 
 QUESTION = "What did the pilot cost?"
@@ -75,16 +75,15 @@ async def test_a_client_in_the_same_process_that_leaves_does_not_take_the_provid
 async def test_a_provider_that_fails_three_times_leaves_a_partial_synthesis(
     settings: Settings, observer: Observer
 ) -> None:
-    async with fake_provider(ScriptedModel()) as provider:
+    failing = ScriptedModel({f'"{MARKDOWN[0]}"': [RuntimeError("the model is down")] * 3})
+    async with fake_provider(failing) as provider:
         changes: dict[str, Any] = {
             "model_route": "provider",
             "provider": "anthropic",
             "provider_url": provider.url,
             "provider_model": "scripted-1",
-            "model_concurrency": 1,
         }
         async with connected(settings.model_copy(update=changes), observer, samples=False) as client:
-            provider.faults += [Fault(status=529)] * 3
             arguments = {"document_paths": [*PDFS, *MARKDOWN], "research_question": QUESTION}
             result = await client.call_tool("synthesize_research", arguments)
     assert result.structured_content is not None

@@ -43,7 +43,7 @@ def run(*command: str, **extra: str) -> subprocess.CompletedProcess[str]:
     ("variable", "value", "allowed"),
     [
         ("RESEARCH_MODEL_ROUTE", "magic", "'auto', 'client', 'provider' or 'extractive'"),
-        ("RESEARCH_PROVIDER", "acme", "'anthropic' or 'openai'"),
+        ("RESEARCH_PROVIDER", "acme", "'anthropic', 'openai', 'azure'"),
         ("RESEARCH_CLIENT_ROOTS", "widen", "'ignore' or 'narrow'"),
         ("RESEARCH_RETRY_ATTEMPTS", "0", "greater than or equal to 1"),
         ("RESEARCH_RETRY_BASE_S", "soon", "number"),

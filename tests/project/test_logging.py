@@ -101,7 +101,7 @@ LIBRARIES = {
 
 def test_every_logger_in_use_is_known() -> None:
     code = (
-        "import logging, research_gateway.app, research_gateway.upstreams.provider, research_reasoning.models.provider;"
+        "import logging, research_gateway.app, research_gateway.upstreams.provider, research_reasoning.models.provider.client;"
         "print(*{name.partition('.')[0] for name in logging.Logger.manager.loggerDict})"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -258,7 +258,7 @@ async def test_attempts_after_useless_answers_count_against_the_ceiling_of_a_req
     for name in names:
         (folder / name).write_text(f"# {name}\n\n" + "Relays remove one layer each. " * 100, "utf-8")
     model = ScriptedModel(always=lambda kind, _text: Reply("") if kind == "evidence" else None)
-    ceiling = 20_000
+    ceiling = 25_000
     async with connected(carrier, folder, model, model_request_tokens=ceiling) as session:
         failed = await session.fail(
             "synthesize_research", document_paths=names, research_question="What is removed?"

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from research_reasoning.models.rounds import MAX_ROUNDS
+from research_shared.text.tokens import estimate_tokens
 from support.carriers import Session, connected
 from support.pdfs import pdf
+from support.providers import FakeProvider
 from support.scripted import Reply, ScriptedModel, kind_of, material
 from support.sizes import FULL
 
@@ -210,6 +212,11 @@ class Talkative(ScriptedModel):
         return Reply(json.dumps({"relevant": True, "findings": found}))
 
 
+def honest(model: ScriptedModel) -> FakeProvider:
+    """A provider that reports the tokens of each prompt, so that no warning says that it read a part only."""
+    return FakeProvider(model, count_input=estimate_tokens)
+
+
 async def test_two_hundred_documents_with_much_to_say_all_count_on_every_route(folder: Path) -> None:
     rng = random.Random(1)
     names = [f"n{number:03}.md" for number in range(200)]
@@ -219,7 +226,7 @@ async def test_two_hundred_documents_with_much_to_say_all_count_on_every_route(f
         (folder / name).write_text("\n\n".join([f"# {name}", *body]), encoding="utf-8")
     results = []
     for carrier in ("modern-memory", "provider-openai"):
-        async with connected(carrier, folder, Talkative()) as session:
+        async with connected(carrier, folder, Talkative(), new_provider=honest) as session:
             result = await session.call(
                 "synthesize_research",
                 document_paths=names,

@@ -422,7 +422,7 @@ async def test_hundreds_of_documents_stay_within_the_limits_of_a_round(folder: P
 
 
 async def test_more_documents_than_the_budget_can_serve_are_refused_with_a_number(folder: Path) -> None:
-    async with driving(folder, model_request_tokens=5_000, model_call_tokens=3_000) as driver:
+    async with driving(folder, model_request_tokens=6_000, model_call_tokens=3_000) as driver:
         names = [f"{number}.md" for number in range(50)]
         result = await driver.send(arguments={"document_paths": names, "research_question": "What is it?"})
     assert isinstance(result, CallToolResult)

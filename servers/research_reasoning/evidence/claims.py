@@ -21,7 +21,7 @@ _CLAIM_NUMBER: Final = re.compile(
 _COUNTS_SOURCES: Final = re.compile(
     r"\s+(?:of\s+(?:the\s+)?(?:\d+\s+)?)?(?:sources?|documents?)\b", re.IGNORECASE
 )
-_MARKS: Final = re.compile(r"\bfindings?\s+\d+\.\d+(?:\s*(?:,|;|&|and)\s*\d+\.\d+)*", re.IGNORECASE)
+_FINDING_MARKS: Final = re.compile(r"\bfindings?\s+\d+\.\d+(?:\s*(?:,|;|&|and)\s*\d+\.\d+)*", re.IGNORECASE)
 """Names of findings in the prompt, which are no numbers of a document."""
 _PERCENT: Final = re.compile(
     r"[ \u00a0-]?(?:%|per\s?cent|percent|prozent|pour\s?cent|por\s?cento?|procent)", re.IGNORECASE
@@ -84,7 +84,7 @@ def flags(claim: str, quotes: Sequence[str]) -> list[str]:
     """Return what in a claim its verified quotes do not hold, in words. Nothing is compared where there are none."""
     if not quotes:
         return []
-    claim = _MARKS.sub("", without_citations(claim))
+    claim = _FINDING_MARKS.sub("", without_citations(claim))
     held = {value for quote in quotes for value in _held(quote)}
     found = [
         f"the number {shown} is in none of its quotes"
