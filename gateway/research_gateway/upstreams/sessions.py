@@ -63,7 +63,9 @@ class Lease:
         if self._client is not None:
             client, self._client = self._client, None
             client.end(self._downstream)
-            reason = await client.close_reason(CLOSE_REASON_TIMEOUT_S) if is_closed(error) else None
+            # Only HTTP says why it ended a session. A process that has ended says nothing more.
+            asks = self._upstream.over_http and is_closed(error)
+            reason = await client.close_reason(CLOSE_REASON_TIMEOUT_S) if asks else None
             await self._upstream.give_back(client=client, downstream=self._downstream, error=reason or error)
             if reason is not None:
                 raise reason from error
@@ -220,6 +222,11 @@ class Upstream(SharedLifespan):
                 await disconnect(client)
             except Exception as error:  # noqa: BLE001  (the request has reported the cause)
                 log.debug("closing a session failed", upstream=self.name, error=repr(error))
+
+    @property
+    def over_http(self) -> bool:
+        """Whether the upstream is reached over HTTP, not over a process's pipes or in memory."""
+        return self._pool is not None
 
     async def _open(self) -> None:
         if self._pool is not None:
