@@ -46,6 +46,14 @@ FINAL = {
     "too large": (Fault(200, b" " * (5 * 1024 * 1024)), "model_failed", "oversized"),
     "quota": (error(429, "insufficient_quota"), "model_unavailable", None),
     "401": (error(401, "authentication_error"), "model_unavailable", None),
+    "400 of LiteLLM for a key": (error(400, "no_db_connection"), "model_unavailable", None),
+    "400 of Gemini for a key": (
+        Fault(
+            400, b'[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]'
+        ),
+        "model_unavailable",
+        None,
+    ),
 }
 
 

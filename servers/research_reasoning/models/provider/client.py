@@ -23,6 +23,7 @@ from research_reasoning.models.provider.refusals import (
     output_cap,
     refusal_of,
     refused_parameters,
+    refuses_key,
     shown_reason,
     too_long,
 )
@@ -40,7 +41,6 @@ PROVIDER_CONNECT_TIMEOUT_S = 10.0
 
 _BUSY = frozenset({429, 503, 529})
 _BAD_REQUEST = frozenset({400, 404, 413, 422})
-_REFUSED_KEY = frozenset({401, 403})
 _NO_CREDIT = 402
 _HTTP_SERVER_ERROR = 500
 _REQUEST_IDS = ("request-id", "x-request-id", "apim-request-id", "x-ms-request-id", "cf-ray")
@@ -267,7 +267,7 @@ class Provider(SharedLifespan):
         if refusal.code in QUOTA_CODES or status == _NO_CREDIT:
             return Unavailable(f"the provider's quota is used up{more}")
         again = should_retry(response.headers, status)
-        if status in _REFUSED_KEY and not again:
+        if refuses_key(refusal) and not again:
             return Unavailable(
                 f"the provider does not accept RESEARCH_PROVIDER_KEY{more}", hint=provider_hint("key")
             )

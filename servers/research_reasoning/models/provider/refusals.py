@@ -17,6 +17,12 @@ QUOTA_CODES: Final = frozenset(
     {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "credit_balance_too_low"}
 )
 
+_REFUSED_KEY_STATUSES: Final = frozenset({401, 403})
+_REFUSED_KEY: Final = re.compile(
+    r"no_db_connection|invalid_api_key|(?:api|authentication) key (?:is )?(?:not valid|invalid)"
+)
+"""Of a key that is refused with another status: LiteLLM without a database, and Gemini."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
@@ -118,6 +124,11 @@ def _texts(value: object) -> list[str]:
 
 def _size_named(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
+
+
+def refuses_key(refusal: Refusal) -> bool:
+    """Return whether the server does not accept the key, or what it is used for."""
+    return refusal.status in _REFUSED_KEY_STATUSES or bool(_REFUSED_KEY.search(refusal.searched))
 
 
 # ---- prompts that are too long
