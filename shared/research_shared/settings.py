@@ -215,7 +215,9 @@ class Settings(BaseSettings):
         default=8_000, ge=0, description="output tokens left for thinking, besides those of the answer"
     )
     max_output_tokens: int = Field(
-        default=32_000, ge=500, description="output tokens of one model call at most, thinking included"
+        default=32_000,
+        ge=500,
+        description="output tokens of one model call at most, thinking included, but never fewer than its answer needs",
     )
     retry_attempts: int = Field(default=3, ge=1, le=10, description="attempts for one model call")
     retry_base_s: float = Field(default=1.0, ge=0, le=60, description="first back-off")

@@ -13,6 +13,7 @@ from research_reasoning.evidence.lenient import Broken, values
 from research_reasoning.models.thinking import refuses, without_thinking
 from support.carriers import connected
 from support.scripted import Reply, ScriptedModel
+from support.sizes import examples
 
 CASES = Path(__file__).parents[1] / "data" / "models"
 EXAMPLE = '{"relevant": true, "findings": [{"claim": "...", "quotes": ["..."]}]}'
@@ -184,7 +185,12 @@ def one_line(text: str) -> str:
 
 
 @given(mutations())
-@settings(max_examples=1_000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(1_000),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 def test_no_mutation_of_a_good_answer_raises_or_makes_up_a_finding(
     case: tuple[dict[str, Any], str, bool],
 ) -> None:

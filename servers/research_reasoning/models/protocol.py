@@ -175,7 +175,7 @@ class ContextExceeded(AttemptFailed):
 class OutputRoom:
     """Output tokens that a model may use. Models count their thinking towards the limit they are given.
 
-    `thinking` are the tokens left for it besides the answer's, `most` bounds both together.
+    `thinking` are the tokens left for it besides the answer's, `most` bounds both together, but never below the answer's.
     """
 
     thinking: int = 8_000
