@@ -1,5 +1,7 @@
 """What is sent to which server, where to, and what its refusals mean."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from research_reasoning.models.provider.refusals import (
 from research_reasoning.models.provider.wire import Options, Request, headers, request, response
 from research_reasoning.models.thinking import without_thinking
 
+ERRORS = Path(__file__).parents[1] / "data" / "models" / "errors"
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 BODY = Body("system", "user", SCHEMA, brief=True)
 
@@ -261,6 +264,15 @@ def test_a_context_that_is_given_in_fields_is_read_from_there() -> None:
     refusal = refusal_of(400, {"error": error | {"n_prompt_tokens": 9000, "n_ctx": 4096}})
     assert too_long(refusal) == (4096, 9000)
     assert too_long(refusal_of(400, {"error": {"code": "context_length_exceeded"}})) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("llama-server-400", (4096, 9000)), ("openai-400", (4096, None)), ("ollama-404", None)],
+)
+def test_recorded_error_responses_are_told_apart(name: str, sizes: tuple[int, int | None] | None) -> None:
+    body = json.loads((ERRORS / f"{name}.json").read_text("utf-8"))
+    assert too_long(refusal_of(int(name[-3:]), body)) == sizes
 
 
 @pytest.mark.parametrize(
