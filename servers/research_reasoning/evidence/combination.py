@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 from research_reasoning import prompts
 from research_reasoning.budget import DepthPlan
@@ -52,6 +53,7 @@ class Combination:
         self._plan = plan
         self._usable = usable
         self._warnings = warnings
+        self._read = lru_cache(maxsize=1)(partial(answers.combined, most=plan.insights))
         self._prose: str | None = None
         self._flagged = 0
         self._names = sum(call.estimate(found.path) + NAME_TOKENS for _, found in usable)
@@ -83,7 +85,7 @@ class Combination:
             return self._uncombined()
         (outcome,) = await self._call.ask([self._prompt(listed)])
         if isinstance(outcome, Completion):
-            combined = answers.combined(outcome.text, self._plan.insights)
+            combined = self._read(outcome.text)
         elif self._prose is not None:
             combined = None
         else:
@@ -136,7 +138,7 @@ class Combination:
         )
 
         def repair(answer: str) -> Prompt | None:
-            if answers.combined(answer, self._plan.insights) is not None:
+            if self._read(answer) is not None:
                 return None
             self._prose = answer
             return repair_prompt(

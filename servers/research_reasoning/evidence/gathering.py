@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 from research_reasoning import prompts
@@ -92,6 +93,7 @@ class EvidenceTask:
         self._call = call
         self._per_document_tokens = per_document_tokens
         self._selected: tuple[Shown, str] | None = None
+        self._read = lru_cache(maxsize=1)(partial(answers.findings, most=plan.findings))
         self.prose: str | None = None
         """The model's first answer if it was not valid JSON."""
         self.key = key_of(
@@ -144,7 +146,7 @@ class EvidenceTask:
             size + self._call.budget.overhead,
             self.repair,
             brief=True,
-            usable=lambda answer: bool(answers.findings(answer, self.plan.findings)),
+            usable=lambda answer: bool(self._read(answer)),
             smaller=self._smaller,
         )
 
@@ -162,7 +164,7 @@ class EvidenceTask:
 
     def repair(self, answer: str) -> Prompt | None:
         """Return the prompt that asks to correct an answer, or None for a well-formed answer."""
-        if answers.findings(answer, self.plan.findings) is not None:
+        if self._read(answer) is not None:
             return None
         self.prose = answer
         return repair_prompt(
@@ -172,7 +174,7 @@ class EvidenceTask:
     async def outcome(self, outcome: PromptOutcome) -> DocumentEvidence:
         """Return the evidence of the final outcome. Prose that could not be repaired is kept as notes, JSON is not."""
         if isinstance(outcome, Completion):
-            found = answers.findings(outcome.text, self.plan.findings)
+            found = self._read(outcome.text)
         elif self.prose is not None:
             found = None
         else:
