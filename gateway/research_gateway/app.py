@@ -29,6 +29,7 @@ from research_gateway.health import (
 from research_gateway.retry import RetryUpstream
 from research_gateway.scope.middleware import ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource
+from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
 from research_shared.middleware.boundary import ErrorBoundary
@@ -81,11 +82,13 @@ def build_gateway(
     library: Library | None = None,
     provider: "Provider | None" = None,
     heartbeat: Heartbeat | None = None,
+    upstream_timings: UpstreamTimings = DEFAULT_TIMINGS,
 ) -> FastMCP[Any]:
     """Build one endpoint over the documents and the reasoning server, which share one library.
 
     Remote servers in the settings replace the local ones. The servers of an `mcpServers` file are added, each in a
     namespace. `library`, the model `provider` and `heartbeat` override those built from the settings.
+    `upstream_timings`: how long to wait for remote and added servers.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -102,7 +105,7 @@ def build_gateway(
         ConfigurationError: a research folder, the audit log or the `mcpServers` file is not usable.
     """
     trail = AuditTrail.open(settings)
-    foreign = _foreign_servers(settings)
+    foreign = _foreign_servers(settings, upstream_timings)
 
     @asynccontextmanager
     async def lifespan(_gateway: FastMCP[Any]) -> AsyncIterator[dict[str, Any]]:
@@ -126,7 +129,7 @@ def build_gateway(
         request_state_security=request_state_security(settings),
     )
     add_scope_resource(gateway, settings.roots)
-    parts = _GatewayParts(gateway)
+    parts = _GatewayParts(gateway, upstream_timings)
     parts.checks["audit"] = audit_check(trail)
     _add_servers(parts, settings, library=library, provider=provider)
     for server in foreign:
@@ -139,13 +142,13 @@ def build_gateway(
     return gateway
 
 
-def _foreign_servers(settings: Settings) -> "Sequence[ForeignServer]":
+def _foreign_servers(settings: Settings, timings: UpstreamTimings) -> "Sequence[ForeignServer]":
     """Load the servers of the `mcpServers` file. Without one, the relay and FastMCP's client are not imported."""
     if settings.mcp_config is None:
         return ()
     from research_gateway.upstreams import load_servers
 
-    return load_servers(settings.mcp_config)
+    return load_servers(settings.mcp_config, timings=timings)
 
 
 def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
@@ -165,8 +168,9 @@ def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
 class _GatewayParts:
     """Collects what the servers behind the gateway contribute: completions, health checks, searched library."""
 
-    def __init__(self, gateway: FastMCP[Any]) -> None:
+    def __init__(self, gateway: FastMCP[Any], upstream_timings: UpstreamTimings) -> None:
         self.gateway = gateway
+        self._upstream_timings = upstream_timings
         self.completions: list[Handler] = []
         self.checks: dict[str, Check] = {}
         self.searched: tuple[Library, SearchEngine] | None = None
@@ -182,7 +186,7 @@ class _GatewayParts:
 
         token = settings.upstream_token.get_secret_value() if settings.upstream_token else None
         provider = UpstreamProvider(
-            remote(name=name, url=url, token=token),
+            remote(name=name, url=url, token=token, timings=self._upstream_timings),
             seed=partial(_tool_list, build, settings),
             documents=documents,
         )

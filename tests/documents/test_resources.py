@@ -17,11 +17,11 @@ from mcp_types import PaginatedRequestParams, ResourceTemplateReference
 from research_documents import resources
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
-from research_gateway.upstreams import listing
 from research_shared.access.roots import Root
 from research_shared.document_urls import DOCUMENT_URI
 from research_shared.settings import Settings
 from support.serving import serving
+from support.upstreams import PATIENT
 
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 WAYS = pytest.mark.parametrize("way", ["alone", "mounted", "remote"])
@@ -123,14 +123,13 @@ async def test_relayed_resources_come_before_the_documents_and_in_pages_too(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "PAGE_ENTRIES", 3)
-    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 120.0)
     other: FastMCP[Any] = FastMCP("other")
     for number in range(5):
         other.resource(f"note://{number}", name=f"note {number}")(lambda: "text")
     async with serving(other) as upstream:
         config = tmp_path / "servers.json"
         config.write_text(json.dumps({"mcpServers": {"far": {"url": upstream.url}}}), encoding="utf-8")
-        gateway = build_gateway(settings.model_copy(update={"mcp_config": config}))
+        gateway = build_gateway(settings.model_copy(update={"mcp_config": config}), upstream_timings=PATIENT)
         async with Client(gateway) as client:
             pages = await pages_of(client)
     uris = [[resource.uri for resource in page] for page in pages]

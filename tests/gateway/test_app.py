@@ -34,6 +34,7 @@ from research_shared.serving.run import http_server
 from research_shared.settings import Settings
 from support.results import error_of
 from support.serving import reserved_port, serving, until
+from support.upstreams import PATIENT
 
 TOOLS = {
     "list_research_documents",
@@ -178,7 +179,6 @@ async def test_the_audit_trail_has_the_code_of_an_error_that_was_relayed(
     ]
 
 
-@pytest.mark.usefixtures("patient")  # a process has to start
 async def test_further_servers_are_mounted_under_their_names(folder: Path, tmp_path: Path) -> None:
     other: FastMCP[Any] = FastMCP("other")
 
@@ -213,7 +213,8 @@ async def test_further_servers_are_mounted_under_their_names(folder: Path, tmp_p
         }
         config = tmp_path / "mcp.json"
         config.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
-        async with Client(build_gateway(settings_for(folder, mcp_config=config))) as client:
+        gateway = build_gateway(settings_for(folder, mcp_config=config), upstream_timings=PATIENT)
+        async with Client(gateway) as client:
             assert {tool.name for tool in await client.list_tools()} == TOOLS | {"wiki_greet", "calc_double"}
             assert (await client.call_tool("wiki_greet")).data == "hello"
             assert [(await client.call_tool("calc_double", {"n": n})).data for n in (2, 3)] == [4, 6]

@@ -13,8 +13,6 @@ from research_gateway.completions import first_of, namespaced
 from support.serving import serving
 from support.upstreams import Behind, Gateway, code_of
 
-pytestmark = pytest.mark.usefixtures("patient")
-
 JSON = "application/json"
 EVENTS = "text/event-stream"
 RESULT = {"content": [], "structuredContent": {"result": "a"}, "resultType": "complete"}

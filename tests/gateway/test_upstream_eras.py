@@ -6,7 +6,6 @@ from typing import Any
 
 import anyio
 import mcp_types
-import pytest
 from fastmcp import Client
 from fastmcp.client.elicitation import ElicitResult
 from fastmcp.client.logging import LogMessage
@@ -16,9 +15,7 @@ from mcp_types import TextContent
 from research_gateway.upstreams import Upstream
 from support.results import error_of
 from support.serving import serving
-from support.upstreams import ERAS, Behind, Gateway, elicit, modern_only, old_fashioned, sample
-
-pytestmark = pytest.mark.usefixtures("patient")
+from support.upstreams import ERAS, PATIENT, Behind, Gateway, elicit, modern_only, old_fashioned, sample
 
 
 async def test_an_upstream_of_an_earlier_era_serves_clients_of_both_without_mixing_them() -> None:
@@ -129,7 +126,7 @@ async def test_lines_of_a_process_reach_the_client_whose_call_they_belong_to(mod
         info = mcp_types.Implementation(name=name, version="1")
         return Client(gateway.server, mode=mode, client_info=info, log_handler=on_log)
 
-    gateway = Gateway(Upstream("process", process))
+    gateway = Gateway(Upstream("process", process, timings=PATIENT))
     async with client(gateway, "one") as one, client(gateway, "two") as two:
         for each, name in ((one, "one"), (two, "two"), (one, "one")):
             assert (await each.call_tool("talk")).data == "said"
@@ -140,7 +137,7 @@ async def test_lines_of_a_process_reach_the_client_whose_call_they_belong_to(mod
 
 
 async def test_a_process_that_dies_is_replaced_by_the_next_call() -> None:
-    gateway = Gateway(Upstream("process", process))
+    gateway = Gateway(Upstream("process", process, timings=PATIENT))
     async with Client(gateway.server) as client:
         assert (await client.call_tool("echo", {"text": "a"})).data == "a"
         died = await client.call_tool("die", raise_on_error=False)

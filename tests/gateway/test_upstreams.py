@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import mcp_types
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.logging import LogMessage
+from fastmcp.client.transports import StreamableHttpTransport
 from mcp import MCPError
 
 from research_gateway.app import build_gateway
-from research_gateway.upstreams import listing, load_servers, remote, stateless
+from research_gateway.upstreams import Upstream, load_servers, remote
+from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
@@ -22,9 +26,7 @@ from research_shared.settings import Settings
 from research_shared.tools.names import OWN_TOOLS
 from support.results import error_of
 from support.serving import serving, until
-from support.upstreams import ERAS, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
-
-pytestmark = pytest.mark.usefixtures("patient")
+from support.upstreams import ERAS, PATIENT, READ_ONLY, Behind, Gateway, code_of, elicit, refusing, sample
 
 
 @ERAS
@@ -274,8 +276,7 @@ async def test_an_upstream_that_is_down_takes_nothing_with_it_and_comes_back_by_
 async def test_what_an_upstream_offers_is_learnt_as_soon_as_it_can_be_reached() -> None:
     async with serving(Behind().build) as served:
         await served.stop()
-        gateway = Gateway.before(served, watch=True)
-        gateway.provider.lists._clock = anyio.current_time
+        gateway = Gateway.before(served, watch=True, clock=anyio.current_time)
         async with Client(gateway.server) as client:
             assert [t.name for t in await client.list_tools()] == ["local"]
             assert served._tasks is not None
@@ -285,13 +286,12 @@ async def test_what_an_upstream_offers_is_learnt_as_soon_as_it_can_be_reached() 
             assert await code_of(client, "echo", text="a") == "backend_unavailable"
 
 
-async def test_an_upstream_is_seen_to_go_and_to_come_back_although_nobody_calls_it(monkeypatch: Any) -> None:
-    monkeypatch.setattr(listing, "LIST_TTL_S", 0.0)
-    monkeypatch.setattr(listing, "POLL_INTERVAL_S", 0.01)
-    monkeypatch.setattr(listing, "BACKOFF_S", (0.01, 0.01))
+async def test_an_upstream_is_seen_to_go_and_to_come_back_although_nobody_calls_it() -> None:
+    timings = replace(
+        PATIENT, list_ttl_s=0.0, poll_interval_s=0.01, first_backoff_s=0.01, longest_backoff_s=0.01
+    )
     async with serving(Behind().build) as served:
-        gateway = Gateway.before(served, watch=True)
-        gateway.provider.lists._clock = anyio.current_time
+        gateway = Gateway.before(served, watch=True, clock=anyio.current_time, timings=timings)
         async with Client(gateway.server):
             await until(lambda: gateway.provider.available is True)
             await served.stop()
@@ -316,7 +316,7 @@ async def test_a_restart_between_two_calls_goes_unnoticed(mode: Any) -> None:
 
 
 async def test_an_upstream_that_never_answered_is_named_by_the_calls_of_its_tools() -> None:
-    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp"), namespace="gone")
+    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp", timings=PATIENT), namespace="gone")
     async with Client(gateway.server) as client:
         assert [t.name for t in await client.list_tools()] == ["local"]
         assert await code_of(client, "gone_echo") == "backend_unavailable"
@@ -327,14 +327,14 @@ async def test_tools_that_are_known_beforehand_are_listed_although_the_upstream_
     async def seed() -> list[mcp_types.Tool]:
         return [mcp_types.Tool(name="echo", input_schema={"type": "object"}, annotations=READ_ONLY)]
 
-    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp"), seed=seed)
+    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp", timings=PATIENT), seed=seed)
     async with Client(gateway.server) as client:
         assert {t.name for t in await client.list_tools()} == {"echo", "local"}
         assert await code_of(client, "echo") == "backend_unavailable"
 
 
 async def test_a_down_upstream_is_asked_for_its_lists_less_and_less_often() -> None:
-    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp"))
+    gateway = Gateway(remote("gone", "http://127.0.0.1:9/mcp", timings=PATIENT))
     asked: list[float] = []
     async with Client(gateway.server) as client:
         for _ in range(200):
@@ -458,7 +458,7 @@ async def test_a_changed_list_is_passed_on_and_asked_for_again() -> None:
 
 async def test_credentials_of_a_client_are_not_handed_on() -> None:
     async with serving(Behind().build()) as served:
-        front = Gateway(remote("behind", served.url, token="upstream-token")).server
+        front = Gateway(remote("behind", served.url, token="upstream-token", timings=PATIENT)).server
         async with serving(front) as gateway, Client(gateway.url, auth="client-token") as client:
             await client.call_tool("echo", {"text": "a"})
             assert gateway.headers[-1]["authorization"] == "Bearer client-token"
@@ -469,11 +469,10 @@ async def never(*_: Any) -> None:
     await anyio.sleep_forever()
 
 
-async def test_an_upstream_that_hangs_does_not_hold_up_what_is_not_its_own(monkeypatch: Any) -> None:
-    monkeypatch.setattr(listing, "STALE_LIST_WAIT_S", 0.01)
-    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 3600.0)
+async def test_an_upstream_that_hangs_does_not_hold_up_what_is_not_its_own() -> None:
+    timings = replace(PATIENT, stale_list_wait_s=0.01, list_timeout_s=3600.0)
     async with serving(Behind().build()) as served:
-        gateway = Gateway.before(served)
+        gateway = Gateway.before(served, timings=timings)
         async with Client(gateway.server) as client:
             tools = {tool.name for tool in await client.list_tools()}
             served.answer = never
@@ -484,11 +483,10 @@ async def test_an_upstream_that_hangs_does_not_hold_up_what_is_not_its_own(monke
                 assert await code_of(client, "nothing") == "unknown_tool"
 
 
-async def test_an_upstream_that_hung_from_the_start_is_waited_for_once(monkeypatch: Any) -> None:
-    monkeypatch.setattr(listing, "LIST_TIMEOUT_S", 2.0)
+async def test_an_upstream_that_hung_from_the_start_is_waited_for_once() -> None:
     async with serving(Behind().build()) as served:
         served.answer = never
-        gateway = Gateway.before(served)
+        gateway = Gateway.before(served, timings=replace(PATIENT, list_timeout_s=2.0))
 
         async def one() -> None:
             async with Client(gateway.server) as client:
@@ -531,9 +529,12 @@ async def test_nonsense_of_an_upstream_ends_its_own_calls_only() -> None:
                 assert await code_of(client, "local") == "ok"
 
 
-async def test_an_answer_without_end_is_not_kept_in_memory(monkeypatch: Any) -> None:
-    monkeypatch.setattr(stateless, "MAX_ANSWER_BYTES", 100_000)
-    async with serving(Behind().build()) as served, Client(Gateway.before(served).server) as client:
+async def test_an_answer_without_end_is_not_kept_in_memory() -> None:
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(serving(Behind().build()))
+        transport = PooledHttpTransport(StreamableHttpTransport(served.url), max_answer_bytes=100_000)
+        gateway = Gateway(Upstream("behind", transport, timings=PATIENT))
+        client = await stack.enter_async_context(Client(gateway.server))
         assert await code_of(client, "echo", text="a") == "ok"
         served.answer = saying({"content": [{"type": "text", "text": "x" * 200_000}]})
         before = served.requests

@@ -24,7 +24,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from research_gateway.retry import RetryUpstream
-from research_gateway.upstreams import Upstream, UpstreamProvider, remote
+from research_gateway.upstreams import Upstream, UpstreamProvider, UpstreamTimings, remote
 from research_shared.errors import ERROR_META_KEY
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.retry import RetryPolicy
@@ -33,6 +33,10 @@ from support.serving import Served
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 FORM = {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]}
+PATIENT = UpstreamTimings(
+    init_timeout_s=120.0, list_timeout_s=120.0, stale_list_wait_s=120.0, close_reason_timeout_s=60.0
+)
+"""Waits as long as a busy machine takes: for a process to start, for a list, and for why a session ended."""
 
 
 class Behind:
@@ -178,8 +182,8 @@ class Gateway:
     def __init__(self, upstream: Upstream, *, namespace: str = "", **options: Any) -> None:
         self.clock = Clock()
         self.upstream = upstream
-        options.setdefault("watch", False)
-        self.provider = UpstreamProvider(upstream, clock=self.clock, namespaced=bool(namespace), **options)
+        options = {"watch": False, "clock": self.clock, **options}
+        self.provider = UpstreamProvider(upstream, namespaced=bool(namespace), **options)
         self.policy = RetryPolicy(attempts=3, base_s=0.001, cap_s=0.001, deadline_s=60)
         self.server: FastMCP[Any] = FastMCP(
             "gateway", middleware=[ErrorBoundary(), RetryUpstream(self.policy)], mask_error_details=True
@@ -191,8 +195,8 @@ class Gateway:
             return "here"
 
     @classmethod
-    def before(cls, served: Served, **options: Any) -> "Gateway":
-        return cls(remote("behind", served.url), **options)
+    def before(cls, served: Served, *, timings: UpstreamTimings = PATIENT, **options: Any) -> "Gateway":
+        return cls(remote("behind", served.url, timings=timings), **options)
 
 
 async def code_of(client: Client[Any], tool: str, **arguments: Any) -> str:

@@ -9,14 +9,24 @@ if TYPE_CHECKING:
     from research_gateway.upstreams.errors import UpstreamFailure
     from research_gateway.upstreams.provider import UpstreamProvider
     from research_gateway.upstreams.sessions import Upstream
+    from research_gateway.upstreams.timings import UpstreamTimings
 
-__all__ = ["ForeignServer", "Upstream", "UpstreamFailure", "UpstreamProvider", "load_servers", "remote"]
+__all__ = [
+    "ForeignServer",
+    "Upstream",
+    "UpstreamFailure",
+    "UpstreamProvider",
+    "UpstreamTimings",
+    "load_servers",
+    "remote",
+]
 
 _HOMES = {
     "ForeignServer": "config",
     "Upstream": "sessions",
     "UpstreamFailure": "errors",
     "UpstreamProvider": "provider",
+    "UpstreamTimings": "timings",
     "load_servers": "config",
     "remote": "config",
 }

@@ -28,7 +28,6 @@ from research_gateway.upstreams.stateless import StatelessHttp
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.middleware.capabilities import SAMPLING_META_KEY
 
-INIT_TIMEOUT_S = 10.0
 _NO_SAMPLING = frozenset({mcp_types.METHOD_NOT_FOUND, mcp_types.INVALID_REQUEST})
 """Error codes of a client that declared sampling but does not implement it."""
 LIST_CHANGES = (
@@ -112,8 +111,9 @@ class UpstreamClient(Client[ClientTransport]):
         downstream: DownstreamRequest | None,
         mode: Any,
         on_change: Callable[[], None],
+        init_timeout_s: float,
     ) -> None:
-        super().__init__(transport, mode=mode, init_timeout=INIT_TIMEOUT_S, message_handler=self._on_message)
+        super().__init__(transport, mode=mode, init_timeout=init_timeout_s, message_handler=self._on_message)
         self._on_change = on_change
         self._latest = downstream
         self._served: list[DownstreamRequest] = []

@@ -11,6 +11,7 @@ from fastmcp.mcp_config import MCPConfig
 from pydantic import ValidationError
 
 from research_gateway.upstreams.sessions import Upstream
+from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
 from research_gateway.upstreams.transport import PooledHttpTransport, transport_of
 from research_shared.errors import ConfigurationError
 from research_shared.tools.names import OWN_TOOLS
@@ -26,12 +27,15 @@ class ForeignServer:
     upstream: Upstream
 
 
-def remote(name: str, url: str, token: str | None = None) -> Upstream:
+def remote(
+    name: str, url: str, token: str | None = None, *, timings: UpstreamTimings = DEFAULT_TIMINGS
+) -> Upstream:
     """Return a remote server of ours. `token` is its bearer token."""
-    return Upstream(name, PooledHttpTransport(StreamableHttpTransport(url, auth=token)), ours=True)
+    transport = PooledHttpTransport(StreamableHttpTransport(url, auth=token))
+    return Upstream(name, transport, ours=True, timings=timings)
 
 
-def load_servers(path: Path) -> Sequence[ForeignServer]:
+def load_servers(path: Path, *, timings: UpstreamTimings = DEFAULT_TIMINGS) -> Sequence[ForeignServer]:
     """Load the servers of an `mcpServers` file, in file order.
 
     Raises:
@@ -49,7 +53,7 @@ def load_servers(path: Path) -> Sequence[ForeignServer]:
         if (reason := _namespace_problem(name, config.mcpServers)) is not None:
             raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: {reason}")
     return [
-        ForeignServer(name, Upstream(name, transport_of(server)))
+        ForeignServer(name, Upstream(name, transport_of(server), timings=timings))
         for name, server in config.mcpServers.items()
     ]
 

@@ -10,20 +10,12 @@ from typing import Any
 
 import anyio
 
+from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
 from research_shared.logs import get_logger
 
 log = get_logger("research.upstreams")
 
 KINDS = ("tools", "resources", "resource_templates", "prompts")
-LIST_TTL_S = 5.0
-"""Time for which a list is served from the cache."""
-LIST_TIMEOUT_S = 5.0
-STALE_LIST_WAIT_S = 0.5
-"""Time to wait for a refresh before the stale list is served: all gateway listings wait with it."""
-POLL_INTERVAL_S = 10.0
-"""Interval at which an available upstream is polled, so that its loss is noticed."""
-BACKOFF_S = (1.0, 30.0)
-"""First and longest delay before an unavailable upstream is asked for its lists again."""
 
 Fetch = Callable[[str], Awaitable[Sequence[Any]]]
 
@@ -41,12 +33,19 @@ class KnownLists:
     """
 
     def __init__(
-        self, upstream: str, fetch: Fetch, seeded: Fetch, clock: Callable[[], float] = time.monotonic
+        self,
+        upstream: str,
+        fetch: Fetch,
+        seeded: Fetch,
+        *,
+        timings: UpstreamTimings = DEFAULT_TIMINGS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.available: bool | None = None
         self._upstream = upstream
         self._fetch = fetch
         self._seeded = seeded
+        self._timings = timings
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -65,14 +64,16 @@ class KnownLists:
             in_flight = kind in self._asking
             asking = self._asking.get(kind) or self._ask(kind)
             if not (asked_before and in_flight):
-                await asyncio.wait([asking], timeout=STALE_LIST_WAIT_S if asked_before else LIST_TIMEOUT_S)
+                times = self._timings
+                wait_s = times.stale_list_wait_s if asked_before else times.list_timeout_s
+                await asyncio.wait([asking], timeout=wait_s)
         known = self._known.get(kind)
         return known.items if known is not None else await self._seeded(kind)
 
     def _is_due(self, kind: str) -> bool:
         known = self._known.get(kind)
         now = self._clock()
-        return now >= self._ask_again_at and (known is None or now - known.at >= LIST_TTL_S)
+        return now >= self._ask_again_at and (known is None or now - known.at >= self._timings.list_ttl_s)
 
     def _ask(self, kind: str) -> asyncio.Task[None]:
         """Refresh in a task with an empty context: the list is shared and outlives the request that triggered it."""
@@ -83,11 +84,12 @@ class KnownLists:
 
     async def _refresh(self, kind: str) -> None:
         try:
-            with anyio.fail_after(LIST_TIMEOUT_S):
+            with anyio.fail_after(self._timings.list_timeout_s):
                 items = await self._fetch(kind)
         except Exception as error:  # noqa: BLE001  (the stale list is still served)
             self.available = False
-            self._ask_again_at = self._clock() + min(BACKOFF_S[0] * 2.0**self._failures, BACKOFF_S[1])
+            backoff_s = self._timings.first_backoff_s * 2.0**self._failures
+            self._ask_again_at = self._clock() + min(backoff_s, self._timings.longest_backoff_s)
             self._failures = min(self._failures + 1, 16)
             log.warning("listing an upstream failed", upstream=self._upstream, kind=kind, error=repr(error))
             return
@@ -106,7 +108,8 @@ class KnownLists:
             complete = self.available is True and len(self._known) == len(KINDS)
             for kind in KINDS[:1] if complete else KINDS:
                 await self.get(kind)
-            await anyio.sleep(POLL_INTERVAL_S if self.available is True else BACKOFF_S[0])
+            times = self._timings
+            await anyio.sleep(times.poll_interval_s if self.available is True else times.first_backoff_s)
 
     async def stop(self) -> None:
         """Cancel running refreshes."""

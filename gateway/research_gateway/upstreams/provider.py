@@ -22,7 +22,7 @@ from mcp_types import METHOD_NOT_FOUND
 
 from research_documents.resources import ResourcePage, current_page
 from research_gateway.upstreams.components import PlaceholderTool, relay_component, relayed
-from research_gateway.upstreams.listing import LIST_TIMEOUT_S, KnownLists
+from research_gateway.upstreams.listing import KnownLists
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.access.scope import EVERYTHING, current_scope
 from research_shared.document_urls import DOCUMENT_URI
@@ -57,7 +57,13 @@ class UpstreamProvider(ProxyProvider):
         self._namespaced = namespaced
         self._documents = documents
         self._watch = watch
-        self.lists = KnownLists(upstream=upstream.name, fetch=self._fetch, seeded=self._seeded, clock=clock)
+        self.lists = KnownLists(
+            upstream=upstream.name,
+            fetch=self._fetch,
+            seeded=self._seeded,
+            timings=upstream.timings,
+            clock=clock,
+        )
         upstream.on_change = self.lists.forget
 
     @property
@@ -99,7 +105,7 @@ class UpstreamProvider(ProxyProvider):
     async def _documents_after(self, cursor: str | None) -> mcp_types.ListResourcesResult:
         """Request the page after `cursor`, within the scope of the request being served."""
         params = mcp_types.PaginatedRequestParams(cursor=cursor, _meta=_scope_meta())
-        with anyio.fail_after(LIST_TIMEOUT_S):
+        with anyio.fail_after(self.upstream.timings.list_timeout_s):
             async with self._leased() as client:
                 return await client.session.list_resources(params=params)
 

@@ -25,6 +25,7 @@ from research_gateway._framework import disconnect
 from research_gateway.upstreams.client import UpstreamClient
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
+from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
@@ -32,8 +33,6 @@ from research_shared.logs import get_logger
 log = get_logger("research.upstreams")
 
 MAX_IDLE_PROCESSES = 8
-CLOSE_REASON_TIMEOUT_S = 0.5
-"""Time to wait for the error that closed a session."""
 HANDSHAKE_S = 60.0
 """Time for which an upstream that rejected 2026-07-28 is assumed to support only the handshake."""
 
@@ -65,7 +64,8 @@ class Lease:
             client.end(self._downstream)
             # Only HTTP says why it ended a session. A process that has ended says nothing more.
             asks = self._upstream.over_http and is_closed(error)
-            reason = await client.close_reason(CLOSE_REASON_TIMEOUT_S) if asks else None
+            wait_s = self._upstream.timings.close_reason_timeout_s
+            reason = await client.close_reason(wait_s) if asks else None
             await self._upstream.give_back(client=client, downstream=self._downstream, error=reason or error)
             if reason is not None:
                 raise reason from error
@@ -87,7 +87,7 @@ class Upstream(SharedLifespan):
 
     Idle sessions and connections stay open while a gateway has entered it; used ones end with their request then.
     `transport` is shared by all sessions, or a factory called for each session (stdio). `ours`: the server serves
-    research documents and receives the scope of each request.
+    research documents and receives the scope of each request. `timings`: how long to wait for it.
     """
 
     def __init__(
@@ -96,10 +96,12 @@ class Upstream(SharedLifespan):
         transport: ClientTransport | Callable[[], ClientTransport],
         *,
         ours: bool = False,
+        timings: UpstreamTimings = DEFAULT_TIMINGS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.ours = ours
+        self.timings = timings
         self._pool = transport if isinstance(transport, PooledHttpTransport) else None
         self._new_transport: Callable[[], ClientTransport] = (
             (lambda: transport) if isinstance(transport, ClientTransport) else transport
@@ -169,7 +171,11 @@ class Upstream(SharedLifespan):
 
     def _new_client(self, downstream: DownstreamRequest | None, mode: str) -> UpstreamClient:
         return UpstreamClient(
-            self._new_transport(), downstream=downstream, mode=mode, on_change=self._changed
+            self._new_transport(),
+            downstream=downstream,
+            mode=mode,
+            on_change=self._changed,
+            init_timeout_s=self.timings.init_timeout_s,
         )
 
     def _changed(self) -> None:

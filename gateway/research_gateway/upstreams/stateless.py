@@ -25,8 +25,6 @@ log = get_logger("research.upstreams")
 
 MAX_EVENT_BYTES = 1 << 20
 """Size limit of one event, the same as for direct clients."""
-MAX_ANSWER_BYTES = 32 << 20
-"""Size limit of a JSON response. The gateway's response limit is lower."""
 
 _HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 _numbers = itertools.count(1)
@@ -83,7 +81,7 @@ class StatelessHttp:
         self, response: httpx2.Response, progress: ProgressFnT | None
     ) -> JSONRPCResponse | JSONRPCError:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        message = _parsed(await _read_body(response)) if kind == "application/json" else None
+        message = _parsed(await self._read_body(response)) if kind == "application/json" else None
         if not response.is_success or response.status_code == httpx2.codes.ACCEPTED:
             if isinstance(message, JSONRPCError):
                 return message
@@ -95,6 +93,14 @@ class StatelessHttp:
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
             raise MCPError(mcp_types.PARSE_ERROR, f"the server sent an invalid response ({kind})")
         return message
+
+    async def _read_body(self, response: httpx2.Response) -> bytes:
+        body = bytearray()
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > self._transport.max_answer_bytes:
+                raise MCPError(mcp_types.INTERNAL_ERROR, "the response is too large")
+        return bytes(body)
 
     async def _streamed(
         self, response: httpx2.Response, progress: ProgressFnT | None
@@ -122,15 +128,6 @@ class StatelessHttp:
                 await progress(update.progress, update.total, update.message)
         except Exception as error:  # noqa: BLE001  (a lost notification must not fail the call)
             log.debug("forwarding a notification failed", method=message.method, error=repr(error))
-
-
-async def _read_body(response: httpx2.Response) -> bytes:
-    body = bytearray()
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > MAX_ANSWER_BYTES:
-            raise MCPError(mcp_types.INTERNAL_ERROR, "the response is too large")
-    return bytes(body)
 
 
 def _parsed(text: str | bytes) -> mcp_types.JSONRPCMessage | None:

@@ -23,6 +23,8 @@ KEEPALIVE_S = 4.0
 """Below the 5 s idle timeout of common servers, so that no request meets a closing connection."""
 REST_TIMEOUT_S = 0.05
 """Time to wait for the end of an event stream after its response."""
+MAX_ANSWER_BYTES = 32 << 20
+"""Size limit of a JSON response. The gateway's response limit is lower."""
 UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504, 529})
 """Statuses of proxies and of overloaded servers."""
 
@@ -71,10 +73,14 @@ class PooledHttpTransport(ClientTransport):
     """Streamable HTTP over one connection pool for all sessions of an upstream.
 
     Credentials and headers of downstream clients are never forwarded. Enter `pool` to keep idle connections open.
+    `max_answer_bytes`: size limit of the JSON response to a sessionless request.
     """
 
-    def __init__(self, transport: StreamableHttpTransport) -> None:
+    def __init__(
+        self, transport: StreamableHttpTransport, *, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
         self.url = transport.url
+        self.max_answer_bytes = max_answer_bytes
         self.pool = _Connections(transport)
 
     @asynccontextmanager
