@@ -12,27 +12,33 @@ import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index import diff as diff_module
 from research_documents.search.index import writer as writer_module
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.documents import DocumentInfo
 from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.serving.memory import trim_memory
 from support.sizes import FULL
+from support.tuning import TRUSTING
 
 MODES: tuple[Mode, ...] = ("keyword", "regex")
 SOAK_S = 60.0 if FULL else 2.0
 
 
 def engine_of(
-    folder: Path, *, watch: bool = False, library: Library | None = None, rescan_interval_s: float = 30.0
+    folder: Path,
+    *,
+    watch: bool = False,
+    library: Library | None = None,
+    rescan_interval_s: float = 30.0,
+    tuning: SearchTuning = DEFAULT_TUNING,
 ) -> SearchEngine:
     library = library or Library(RootsPolicy([Root("research", folder)]))
-    return SearchEngine(library, watch=watch, rescan_interval_s=rescan_interval_s)
+    return SearchEngine(library, watch=watch, rescan_interval_s=rescan_interval_s, tuning=tuning)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> float:
@@ -140,13 +146,12 @@ def noted_touches(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> list
     return touched
 
 
-@pytest.mark.usefixtures("old_files")
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_hit_in_a_file_too_young_to_be_trusted_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
     (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
-    engine = engine_of(tmp_path)
+    engine = engine_of(tmp_path, tuning=TRUSTING)
     await engine.search("honest")
     monkeypatch.setattr(engine, "_update_index", nothing)
     engine._catalog.put(replace(engine._catalog.entries["a.md"], mtime_reliable=False))
@@ -156,17 +161,14 @@ async def test_a_hit_in_a_file_too_young_to_be_trusted_is_looked_at_again(
     assert touched == [{"a.md"}]
 
 
-@pytest.mark.usefixtures("old_files")
 async def test_a_change_seen_in_any_turn_of_a_search_makes_it_look_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6):
         (tmp_path / f"{number}.md").write_text("honest words\n" + "other\n" * 4_000, encoding="utf-8")
-    engine = engine_of(tmp_path)
+    engine = engine_of(tmp_path, tuning=replace(TRUSTING, short_turn_s=0.0, turn_s=0.0))
     await engine.search("honest")
     monkeypatch.setattr(engine, "_update_index", nothing)
-    monkeypatch.setattr("research_documents.search.regex.search.SHORT_TURN_S", 0.0)
-    monkeypatch.setattr("research_documents.search.regex.search.TURN_S", 0.0)
     touched = noted_touches(engine, monkeypatch)
     calls: list[list[str]] = []
 
@@ -256,15 +258,12 @@ class Busy(Library):
         return await super().read(path)
 
 
-async def test_what_could_not_be_read_is_tried_again_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_could_not_be_read_is_tried_again_later(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
     library = Busy(RootsPolicy([Root("research", tmp_path)]))
-    engine = engine_of(tmp_path, library=library)
+    engine = engine_of(tmp_path, library=library, tuning=SearchTuning(retry_unreadable_s=-1.0))
     assert (await engine.search("honest")).unreadable == (("a.md", "overloaded"),)
     library.busy = False
-    monkeypatch.setattr(diff_module, "RETRY_UNREADABLE_S", -1.0)
     assert documents(await engine.search("honest")) == ["a.md"]
 
 
@@ -385,14 +384,13 @@ async def test_memory_is_given_back_once_after_much_was_indexed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[int] = []
-    engine = engine_of(tmp_path)
+    engine = engine_of(tmp_path, tuning=SearchTuning(trim_every_bytes=20))
 
     def give() -> None:
         trim_memory()
         given.append(engine.stats.text_bytes)
 
     monkeypatch.setattr(writer_module, "trim_memory", give)
-    monkeypatch.setattr(writer_module, "TRIM_EVERY_BYTES", 20)
     (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
     await engine.search("honest")
     (tmp_path / "b.md").write_text("more honest words", encoding="utf-8")

@@ -1,33 +1,36 @@
 """An answer never quietly rests on a part of the folder: searches wait for the rest, or say that it is missing."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from fastmcp import Client
 
 from research_documents.search import SearchEngine, SearchOutcome
-from research_documents.search import engine as engine_module
-from research_documents.search.index import diff as diff_module
-from research_documents.search.index import reader as reading_module
-from research_documents.search.index import writer as writer_module
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import reading_order
 from research_documents.search.keyword.search import KeywordSearch
 from research_documents.search.request import Mode, RunResult, SearchRequest
+from research_documents.search.tuning import SearchTuning
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
+from support.tuning import TRUSTING
 
 MODES: tuple[Mode, ...] = ("keyword", "regex")
 LISTING = "INCOMPLETE: the folder is still being listed; repeat in a few seconds"
 CHANGES = "INCOMPLETE: changes of the folder are still being looked for; repeat in a few seconds"
 NEVER = 3_600.0
+EAGER = replace(TRUSTING, read_together=1, progress_every_s=0.005, first_commit_s=0.05)
+"""Documents are read one by one, and a waiting search looks often how far that is."""
+IN_SLICES = replace(EAGER, large_bytes=5_000, slice_bytes=3_000)
+"""A text of a few pages is indexed slice by slice."""
 
 
 def partly(done: int, total: int) -> str:
@@ -69,9 +72,22 @@ def write(folder: Path, *names: str) -> None:
 
 
 def engine_of(
-    library: Library, *, index_wait_s: float, watch: bool = False, deadline_s: float = 5.0
+    library: Library,
+    *,
+    index_wait_s: float,
+    watch: bool = False,
+    deadline_s: float = 5.0,
+    tuning: SearchTuning = EAGER,
+    clock: Callable[[], float] = time.monotonic,
 ) -> SearchEngine:
-    return SearchEngine(library, watch=watch, index_wait_s=index_wait_s, deadline_s=deadline_s)
+    return SearchEngine(
+        library,
+        watch=watch,
+        index_wait_s=index_wait_s,
+        deadline_s=deadline_s,
+        tuning=tuning,
+        clock=clock,
+    )
 
 
 @asynccontextmanager
@@ -104,14 +120,6 @@ async def looked_at(engine: SearchEngine, mode: Mode, expected: list[str], *warn
             found.append(await engine.search("honest", mode=mode))
             await asyncio.sleep(0.005)
     return found[-1]
-
-
-@pytest.fixture(autouse=True)
-def _one_by_one(monkeypatch: pytest.MonkeyPatch, old_files: None) -> None:
-    """Documents are read one by one, and a waiting search looks often how far that is."""
-    monkeypatch.setattr(reading_module, "READ_TOGETHER", 1)
-    monkeypatch.setattr(engine_module, "PROGRESS_EVERY_S", 0.005)
-    monkeypatch.setattr(writer_module, "FIRST_COMMIT_S", 0.05)
 
 
 @pytest.mark.parametrize("really", [True, False])
@@ -215,7 +223,6 @@ async def test_what_waiting_takes_is_not_taken_from_the_search(
 ) -> None:
     write(tmp_path, "held.md")
     library, now = Held(tmp_path), 1_000.0
-    monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now))
     deadlines: list[float] = []
     search = KeywordSearch.search
 
@@ -230,7 +237,8 @@ async def test_what_waiting_takes_is_not_taken_from_the_search(
             library.let_go.set()
 
     monkeypatch.setattr(KeywordSearch, "search", noting)
-    outcome = await engine_of(library, index_wait_s=100.0).search("honest", on_progress=tell)
+    engine = engine_of(library, index_wait_s=100.0, clock=lambda: now)
+    outcome = await engine.search("honest", on_progress=tell)
     assert documents(outcome) == ["held.md"]
     assert set(deadlines) == {now + 5.0}
     assert now > 1_015.0
@@ -259,25 +267,30 @@ async def test_a_new_version_is_waited_for_no_longer_than_half_of_a_search(
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_in_a_watched_folder_only_what_has_waited_for_a_while_is_missed(
-    tmp_path: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mode: Mode
 ) -> None:
     write(tmp_path, "a.md")
-    library = Held(tmp_path)
-    engine = engine_of(library, index_wait_s=0, watch=True)
+    library, passed = Held(tmp_path), 0.0
+    engine = engine_of(
+        library,
+        index_wait_s=0,
+        watch=True,
+        tuning=replace(EAGER, recent_change_s=NEVER),
+        clock=lambda: time.monotonic() + passed,
+    )
     async with entered(engine, really=True):
         await until(lambda: engine.stats.watching and not engine.stats.building)
         await looked_at(engine, mode, ["a.md"])
         await until(lambda: engine._is_current)
         write(tmp_path, "held.md")
         await until(lambda: "held.md" in library.asked)
-        monkeypatch.setattr(engine_module, "RECENT_CHANGE_S", NEVER)
         outcome = await engine.search("honest", mode=mode)
         assert (documents(outcome), outcome.warnings, facts(outcome)) == (
             ["a.md"],
             (),
             (False, 1, None, None),
         )
-        monkeypatch.setattr(engine_module, "RECENT_CHANGE_S", -NEVER)
+        passed = 2 * NEVER
         outcome = await engine.search("honest", mode=mode)
         assert (documents(outcome), outcome.warnings) == (["a.md"], (partly(1, 2),))
         assert facts(outcome) == (True, 1, (1, 2), None)
@@ -356,18 +369,16 @@ async def test_a_document_that_is_being_read_is_not_read_twice_because_others_se
     assert library.asked == ["held.md"]
 
 
-async def test_a_document_that_gives_no_text_is_not_missed_while_it_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_document_that_gives_no_text_is_not_missed_while_it_is_tried_again(tmp_path: Path) -> None:
     write(tmp_path, "a.md")
     (tmp_path / "held.md").write_bytes(bytes(range(256)) * 40)
     library = Held(tmp_path)
     library.let_go.set()
-    engine = engine_of(library, index_wait_s=0, deadline_s=0.02)
+    tuning = replace(EAGER, retry_unreadable_s=-1.0)
+    engine = engine_of(library, index_wait_s=0, deadline_s=0.02, tuning=tuning)
     async with entered(engine, really=True):
         await until(lambda: engine.stats.unreadable == 1 and engine.indexing is None)
         library.let_go.clear()
-        monkeypatch.setattr(diff_module, "RETRY_UNREADABLE_S", -1.0)
         asked = len(library.asked)
         outcome = await engine.search("honest")
         await until(lambda: len(library.asked) > asked)
@@ -393,7 +404,7 @@ def test_small_texts_come_first_then_everything_else_by_size() -> None:
         info("c.txt", mib),
         info("0.txt", 6),
     ]
-    assert [one.path for one in sorted(infos, key=reading_order)] == [
+    assert [one.path for one in sorted(infos, key=lambda info: reading_order(info, mib))] == [
         "a.txt",
         "b.txt",
         "0.txt",
@@ -405,7 +416,7 @@ def test_small_texts_come_first_then_everything_else_by_size() -> None:
 
 
 class Slow:
-    """Indexing of large documents that stands still after the first slice until it is let go."""
+    """Indexing of large documents (see `IN_SLICES`) that stands still after the first slice until it is let go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.let_go = False
@@ -422,8 +433,6 @@ class Slow:
             yield from slices
 
         monkeypatch.setattr(PassageIndex, "adding", slowly)
-        monkeypatch.setattr(reading_module, "LARGE_BYTES", 5_000)
-        monkeypatch.setattr("research_documents.search.index.passage_index.SLICE_BYTES", 3_000)
 
 
 def write_large(folder: Path) -> None:
@@ -438,7 +447,8 @@ async def test_a_large_document_holds_up_no_other_and_is_found_as_a_whole(
     slow = Slow(monkeypatch)
     write_large(tmp_path)
     write(tmp_path, "a.md", "b.md")
-    engine = engine_of(Library(RootsPolicy([Root("research", tmp_path)])), index_wait_s=0)
+    library = Library(RootsPolicy([Root("research", tmp_path)]))
+    engine = engine_of(library, index_wait_s=0, tuning=IN_SLICES)
     async with entered(engine, really=True):
         outcome = await looked_at(engine, mode, ["a.md", "b.md"], partly(2, 3))
         assert facts(outcome) == (True, 2, (2, 3), None)
@@ -463,7 +473,8 @@ async def test_a_large_document_that_changes_while_it_is_indexed_leaves_nothing_
 ) -> None:
     slow = Slow(monkeypatch)
     write_large(tmp_path)
-    engine = engine_of(Library(RootsPolicy([Root("research", tmp_path)])), index_wait_s=NEVER)
+    library = Library(RootsPolicy([Root("research", tmp_path)]))
+    engine = engine_of(library, index_wait_s=NEVER, tuning=IN_SLICES)
     async with entered(engine, really=True):
         await until(lambda: bool(slow.begun))
         (tmp_path / "0-large.txt").write_text("honest and short\n", encoding="utf-8")
@@ -484,7 +495,7 @@ async def test_what_was_indexed_in_part_when_the_engine_stops_is_not_kept(
     write_large(folder)
     write(folder, "a.md")
     library = Held(folder)
-    engine = SearchEngine(library, watch=False, index_dir=tmp_path / "kept", index_wait_s=0)
+    engine = SearchEngine(library, watch=False, index_dir=tmp_path / "kept", index_wait_s=0, tuning=IN_SLICES)
     async with entered(engine, really=True):
         await until(lambda: bool(slow.begun))
     slow.let_go = True

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
-from research_documents.search.index import passage_index as index_module
 from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.best_line import HighlightTerms, best_line
 from research_documents.search.keyword.builder import build
 from research_documents.search.keyword.query import parse_query
 from research_documents.search.keyword.ranking import Ranker
+from research_documents.search.tuning import SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.reading.library import Library
@@ -206,7 +206,7 @@ def test_passages_of_one_score_are_found_all_or_not_at_all() -> None:
 @pytest.mark.parametrize("query", ["NOT cat", "-nowhere", "the OR quokka", "qu*", "path:txt"])
 @pytest.mark.parametrize("pattern", ["*", "*[13579].txt"])
 async def test_however_many_are_equal_the_first_by_path_come_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, pattern: str
+    tmp_path: Path, query: str, pattern: str
 ) -> None:
     files = {
         f"{number:03}.txt": f"{'cat' if number % 7 == 0 else 'quokka'} {'fox ' * (number % 3)}\n"
@@ -214,9 +214,11 @@ async def test_however_many_are_equal_the_first_by_path_come_first(
     }
     options: dict[str, object] = {"file_pattern": pattern, "limit": 1_000}
     expected = (await search(tmp_path, files, query, **options)).hits
-    monkeypatch.setattr(index_module, "_MOST_TIES", 50)
-    monkeypatch.setattr(index_module, "_TIE_MARGIN", 5)
-    engine = SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
+    engine = SearchEngine(
+        Library(RootsPolicy([Root("research", tmp_path)])),
+        watch=False,
+        tuning=SearchTuning(most_ties=50, tie_margin=5),
+    )
     for limit in (1, 7, 40, 150):
         page = await engine.search(query, limit=limit, file_pattern=pattern)
         assert page.hits == expected[:limit]

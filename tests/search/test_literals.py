@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from research_documents.search import SearchEngine
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.regex import search as turns
 from research_documents.search.regex.literals import required_literals
 from research_documents.search.regex.pattern import compiled
 from research_documents.search.regex.scan import Scan
+from research_documents.search.tuning import SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.reading.library import Library
@@ -180,8 +180,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def engine_of(folder: Path) -> SearchEngine:
+    """An engine that asks the index at once."""
     return SearchEngine(
-        Library(RootsPolicy([Root("research", folder)])), watch=False, max_response_bytes=1 << 30
+        Library(RootsPolicy([Root("research", folder)])),
+        watch=False,
+        max_response_bytes=1 << 30,
+        tuning=SearchTuning(short_turn_s=0.0),
     )
 
 
@@ -201,7 +205,6 @@ async def test_a_rare_word_is_looked_for_in_the_documents_that_hold_it_alone(
         return asked[-1]
 
     monkeypatch.setattr(PassageIndex, "documents_containing_any", told)
-    monkeypatch.setattr(turns, "SHORT_TURN_S", 0.0)
     async with engine_of(folder) as engine:
         await until_indexed(engine)
         outcome = await engine.search("NEEDLE\\d+", mode="regex", limit=ALL)
@@ -229,7 +232,6 @@ async def test_an_answer_of_the_index_from_another_time_is_not_used(
         return set()
 
     monkeypatch.setattr(PassageIndex, "documents_containing_any", overtaken)
-    monkeypatch.setattr(turns, "SHORT_TURN_S", 0.0)
     async with engine:
         await until_indexed(engine)
         outcome = await engine.search("needle", mode="regex", limit=ALL)

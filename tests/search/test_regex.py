@@ -346,9 +346,8 @@ def test_a_long_line_is_not_left_out_because_the_machine_was_busy_for_a_moment(
         return find
 
     monkeypatch.setattr(Scan, "_finder", finder)
-    monkeypatch.setattr("research_documents.search.regex.scan.time.monotonic", lambda: now)
     entry = document("a.txt", b"x" * 1_000_000 + b" needle\n")
-    scan = Scan([entry], compiled("needle"), ALL, deadline=20.0)
+    scan = Scan([entry], compiled("needle"), ALL, deadline=20.0, clock=lambda: now)
     scan.advance(float("inf"))
     assert (scan.skipped, len(scan.hits)) == ([], 1)
 

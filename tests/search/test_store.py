@@ -13,6 +13,7 @@ from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
+from support.tuning import TRUSTING
 
 
 class Counting(Library):
@@ -28,7 +29,7 @@ class Counting(Library):
 
 
 @pytest.fixture
-def folder(tmp_path: Path, old_files: None) -> Path:
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "research"
     folder.mkdir()
     for number in range(8):
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, old_files: None) -> Path:
 async def run(folder: Path, store: Path, query: str = "honest") -> tuple[list[str], list[str]]:
     """The documents found, and those that were read for it."""
     library = Counting(RootsPolicy([Root("research", folder)]))
-    async with SearchEngine(library, watch=False, index_dir=store) as engine:
+    async with SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING) as engine:
         outcome = await engine.search(query, limit=50)
         await engine._updater.scan()
         outcome = await engine.search(query, limit=50)
@@ -97,7 +98,7 @@ async def test_texts_are_kept_over_a_failure(
 
     monkeypatch.setattr(Library, "documents", failing_once)
     library = Counting(RootsPolicy([Root("research", folder)]))
-    async with SearchEngine(library, watch=False, index_dir=tmp_path / "store") as engine:
+    async with SearchEngine(library, watch=False, index_dir=tmp_path / "store", tuning=TRUSTING) as engine:
         with pytest.raises(RootUnavailable):
             await engine.search("honest")
         assert len((await engine.search("honest", limit=50)).hits) == len(ALL)
@@ -118,7 +119,8 @@ async def test_a_text_with_a_wrong_checksum_is_read_again(folder: Path, tmp_path
 
 async def test_two_processes_share_the_texts(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    first = SearchEngine(Library(RootsPolicy([Root("research", folder)])), watch=False, index_dir=store)
+    library = Library(RootsPolicy([Root("research", folder)]))
+    first = SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING)
     async with first:
         await first.search("honest")
         await first._updater.scan()

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
@@ -27,6 +28,7 @@ from research_documents.search.request import (
     open_cursor,
     seal_cursor,
 )
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import current_scope
 from research_shared.lifespan import SharedLifespan
@@ -38,12 +40,8 @@ from research_shared.tools.names import INCOMPLETE
 
 log = get_logger("research.search")
 
-PROGRESS_EVERY_S: Final = 0.25
-"""Seconds between progress reports while a search waits for the index."""
 PROGRESS_SHARE: Final = 0.1
 """Largest share of the waiting time spent on counting for progress reports."""
-RECENT_CHANGE_S: Final = 1.0
-"""While the folder is watched, a search does not wait for changes younger than this, in seconds."""
 MAX_ATTEMPTS: Final = 3
 """Runs of one search while documents keep changing under it."""
 MAX_REPORTED_UNREADABLE: Final = 100
@@ -58,7 +56,7 @@ class SearchEngine(SharedLifespan):
     entering scans the folder and indexes what is missing. A search waits up to `index_wait_s` seconds for documents that
     were never indexed; `deadline_s` limits the time after that. `index_dir` keeps texts and index across restarts.
     `rescan_interval_s` is the time between scans that find what watching missed. `text_budget` bounds the bytes of text
-    held in memory, `max_response_bytes` those of one answer.
+    held in memory, `max_response_bytes` those of one answer. `tuning` paces the work, by `clock` in seconds.
     """
 
     def __init__(
@@ -72,17 +70,23 @@ class SearchEngine(SharedLifespan):
         rescan_interval_s: float = 30.0,
         text_budget: int = TEXT_BUDGET,
         max_response_bytes: int = MAX_SEARCH_BYTES,
+        tuning: SearchTuning = DEFAULT_TUNING,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library = library
         self._deadline_s = deadline_s
         self._index_wait_s = index_wait_s
         self._watch = watch
         self._rescan_interval_s = rescan_interval_s
+        self._tuning = tuning
+        self._clock = clock
         self._catalog = Catalog(text_budget)
         store = (
-            MemoryStore() if index_dir is None else DiskStore(index_dir, library.roots.roots, library.limits)
+            MemoryStore(tuning)
+            if index_dir is None
+            else DiskStore(index_dir, library.roots.roots, library.limits, tuning=tuning)
         )
-        self._updater = IndexUpdater(library, self._catalog, store)
+        self._updater = IndexUpdater(library, self._catalog, store, tuning=tuning, clock=clock)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._complete = False
@@ -94,6 +98,8 @@ class SearchEngine(SharedLifespan):
                 freshness=freshness,
                 catalog=self._catalog,
                 max_response_bytes=max_response_bytes,
+                tuning=tuning,
+                clock=clock,
             )
             for kind in (RegexSearch, KeywordSearch)
         )
@@ -186,7 +192,7 @@ class SearchEngine(SharedLifespan):
             context_lines=context_lines,
             snippet=snippet,
             time_limit_s=self._deadline_s,
-            deadline=time.monotonic() + self._deadline_s,
+            deadline=self._clock() + self._deadline_s,
             on_progress=on_progress,
         )
         if not self.in_use:
@@ -199,7 +205,7 @@ class SearchEngine(SharedLifespan):
         with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
             up_to_date = await self._update_index(request)
         # The deadline of the search starts after the wait for the index.
-        request = replace(request, deadline=time.monotonic() + request.time_limit_s)
+        request = replace(request, deadline=self._clock() + request.time_limit_s)
         read_since = self._catalog.new_id()
         for attempt in range(1, MAX_ATTEMPTS + 1):
             selection = self._catalog.select(request.file_pattern, current_scope())
@@ -211,7 +217,7 @@ class SearchEngine(SharedLifespan):
             stale = self._stale_documents(found, read_since)
             if not stale and not found.again:
                 break
-            if attempt == MAX_ATTEMPTS or time.monotonic() >= request.deadline:
+            if attempt == MAX_ATTEMPTS or self._clock() >= request.deadline:
                 kept = [hit for hit in found.hits if hit.document not in stale]
                 found = replace(found, hits=kept, truncated=True)
                 break
@@ -226,7 +232,7 @@ class SearchEngine(SharedLifespan):
 
     def _coverage(self, file_pattern: str, mode: Mode) -> IndexCoverage:
         """Return how much of the requested documents is indexed."""
-        before = time.monotonic() - RECENT_CHANGE_S if self._is_current else math.inf
+        before = self._clock() - self._tuning.recent_change_s if self._is_current else math.inf
         return self._catalog.coverage(file_pattern, current_scope(), visible=mode == "keyword", before=before)
 
     def _outcome(
@@ -313,15 +319,15 @@ class SearchEngine(SharedLifespan):
         if self._is_current and self._coverage(request.file_pattern, request.mode).complete:
             return True
         update = self._updater.catch_up() if self._is_current else self._updater.scan()
-        started = time.monotonic()
+        started = self._clock()
         matches, scope = request.matches, current_scope()
 
         def relevant(path: str) -> bool:
             return scope.admits(path) and matches(path)
 
-        pause = PROGRESS_EVERY_S
+        pause = self._tuning.progress_every_s
         while not update.done():
-            now = time.monotonic()
+            now = self._clock()
             until = started + (self._index_wait_s if self._catalog.backlog.lacks() else self._deadline_s / 2)
             # The order of regex hits does not depend on other documents, as ranking does.
             if now >= until or request.mode == "regex":
@@ -330,7 +336,8 @@ class SearchEngine(SharedLifespan):
                 if now >= until:
                     return False
             await self._wait(update, min(until, now + pause))
-            pause = max(PROGRESS_EVERY_S, await self._report_progress(request) / PROGRESS_SHARE)
+            counting_s = await self._report_progress(request)
+            pause = max(self._tuning.progress_every_s, counting_s / PROGRESS_SHARE)
         update.result()
         return True
 
@@ -338,9 +345,9 @@ class SearchEngine(SharedLifespan):
         """Report how much of the scope is indexed; return the seconds spent on counting."""
         if request.on_progress is None:
             return 0.0
-        started = time.monotonic()
+        started = self._clock()
         coverage = self._catalog.coverage("*", current_scope(), visible=True)
-        took = time.monotonic() - started
+        took = self._clock() - started
         if coverage.listed:
             text = f"indexed {coverage.done} of {coverage.total} documents"
         else:
@@ -349,7 +356,7 @@ class SearchEngine(SharedLifespan):
         return took
 
     async def _wait(self, future: "asyncio.Future[None]", until: float) -> None:
-        done, _ = await asyncio.wait([future], timeout=max(until - time.monotonic(), 0))
+        done, _ = await asyncio.wait([future], timeout=max(until - self._clock(), 0))
         if done:
             future.result()
 

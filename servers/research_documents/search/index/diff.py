@@ -1,18 +1,13 @@
 """How a listing of the folder differs from the catalog: what must be read, what is being read, and what is gone."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from research_documents.search.index.backlog import PendingKind, PendingPath
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.index.reader import reading_order
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, Identity
-from research_shared.reading.library import SETTLED_NS
-
-RETRY_UNREADABLE_S: Final = 60.0
-"""How long a document that gave no text is not read again, as long as it does not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +29,19 @@ def diff_listing(
     known: Mapping[str, CatalogEntry],
     in_progress: Mapping[str, tuple[Identity, int]],
     number: int,
+    *,
+    now: float,
+    tuning: SearchTuning = DEFAULT_TUNING,
 ) -> ListingDiff:
-    """Compare a listing with the catalog."""
-    now = time.monotonic()
-    unread = [info for info in infos if _needs_reading(known.get(info.path), info, now)]
-    unread.sort(key=reading_order)
-    being_read = {info.path: info for info in unread if _is_being_read(info, in_progress.get(info.path))}
+    """Compare a listing with the catalog. `now` is the time in seconds, by the clock of the entries."""
+    retry_before = now - tuning.retry_unreadable_s
+    unread = [info for info in infos if _needs_reading(known.get(info.path), info, retry_before)]
+    unread.sort(key=lambda info: reading_order(info, tuning.large_bytes))
+    being_read = {
+        info.path: info
+        for info in unread
+        if _is_being_read(info, in_progress.get(info.path), tuning.settled_ns)
+    }
     present = {info.path for info in infos}
     gone = [path for path in known if path not in present]
     waiting = {
@@ -53,12 +55,12 @@ def diff_listing(
     return ListingDiff(queue=queue, in_progress=being_read, waiting=waiting, gone=gone)
 
 
-def _is_being_read(info: DocumentInfo, read: tuple[Identity, int] | None) -> bool:
+def _is_being_read(info: DocumentInfo, read: tuple[Identity, int] | None, settled_ns: int) -> bool:
     """Return whether a read in progress is of the listed version, and the file old enough for its mtime to be reliable."""
     if read is None:
         return False
     identity, started_ns = read
-    return identity == info.identity and started_ns - identity.ctime_ns > SETTLED_NS
+    return identity == info.identity and started_ns - identity.ctime_ns > settled_ns
 
 
 def _kind(entry: CatalogEntry | None, info: DocumentInfo) -> PendingKind:
@@ -68,7 +70,7 @@ def _kind(entry: CatalogEntry | None, info: DocumentInfo) -> PendingKind:
     return "uncounted" if tried_again else "changed"
 
 
-def _needs_reading(entry: CatalogEntry | None, info: DocumentInfo, now: float) -> bool:
+def _needs_reading(entry: CatalogEntry | None, info: DocumentInfo, retry_before: float) -> bool:
     if entry is None or not entry.mtime_reliable or not entry.info.identity.same_file(info.identity):
         return True
-    return bool(entry.reason) and now - entry.read_at > RETRY_UNREADABLE_S
+    return bool(entry.reason) and entry.read_at < retry_before

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentText
 from research_shared.text.analysis import EXACT, MAX_TERM_BYTES, STEMMED, folded, line_end_hyphens, register
 from research_shared.text.passages import spans
@@ -15,13 +16,8 @@ _TAIL_WORDS: Final = 12
 _HALF: Final = 32
 _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
-_TIE_MARGIN: Final = 24
-"""Extra hits fetched so that a small tie at the cut-off needs no second query."""
-_MOST_TIES: Final = 4_096
 _SELECTIVE: Final = 4
 """Literals in more than one of so many passages are not selective enough to narrow a scan."""
-SLICE_BYTES: Final = 256 * 1024
-"""Bytes of one document that are indexed at a time: a fraction of a second of work."""
 _LONG: Final = "0qzx0long"
 """A term of passages in which a word may be too long to be indexed."""
 _LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
@@ -56,9 +52,10 @@ def _schema() -> Any:
 class PassageIndex:
     """Index of the passages of documents, keyed by document id. One thread writes while any number search."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, *, tuning: SearchTuning = DEFAULT_TUNING) -> None:
         from tantivy import Index
 
+        self._tuning = tuning
         self.schema = _schema()
         self._index = Index(self.schema, path=str(directory) if directory else None)
         # Reloading by hand: tantivy's own reload contends for a file lock with ours, at 100 ms a time.
@@ -94,9 +91,10 @@ class PassageIndex:
         self._unseen.add(document)
         self._partial.add(document)
         path = folded(text.path)
+        slice_bytes = self._tuning.slice_bytes
         first = 0
         for number, span in enumerate(found):
-            if span.begin - found[first].begin >= SLICE_BYTES:
+            if span.begin - found[first].begin >= slice_bytes:
                 yield number - first
                 first = number
             content = text.data[span.begin : span.end].decode("utf-8")
@@ -169,9 +167,9 @@ class PassageIndex:
                 for number in sorted(partial)
             ]
             query = Query.boolean_query([(Occur.Must, query), *hidden])
-        fetch = limit + _TIE_MARGIN
+        fetch, most_ties = limit + self._tuning.tie_margin, self._tuning.most_ties
         hits: list[Any] = searcher.search(query, fetch, count=False).hits
-        while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < _MOST_TIES:
+        while len(hits) == fetch and hits[limit - 1][0] == hits[-1][0] and fetch < most_ties:
             fetch = max(8 * fetch, 512)
             hits = searcher.search(query, fetch, count=False).hits
         complete = len(hits) < fetch or hits[limit - 1][0] != hits[-1][0]

@@ -7,15 +7,13 @@ from itertools import islice
 from typing import Final
 
 from research_documents.search.index.catalog import Catalog
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
 from research_shared.formats import format_of
-from research_shared.reading.library import SETTLED_NS, Library
+from research_shared.reading.library import Library
 
 MAX_READERS: Final = 3
-READ_TOGETHER: Final = 64
-LARGE_BYTES: Final = 1024 * 1024
-"""A larger text is read and indexed on its own."""
 BATCH_DOCUMENTS: Final = 128
 BATCH_BYTES: Final = 1024 * 1024
 AHEAD_BYTES: Final = 32 * 1024 * 1024
@@ -49,19 +47,17 @@ class ReadResult:
         """Return the size of the text in bytes."""
         return len(self.text.data) if self.text else 0
 
-    @property
-    def is_large(self) -> bool:
-        """Return whether the text is indexed on its own."""
-        return self.text_bytes > LARGE_BYTES
+
+KeptTexts = dict[str, tuple[DocumentInfo, DocumentText]]
 
 
-def reading_order(info: DocumentInfo) -> tuple[bool, int, str]:
-    """Return the sort key of the queue: small plain texts first, then all others, each by size and path."""
-    return (not _is_quick(info), info.size_bytes, info.path)
+def reading_order(info: DocumentInfo, large_bytes: int) -> tuple[bool, int, str]:
+    """Return the sort key of the queue: plain texts that are not large first, then all others, each by size and path."""
+    return (not _is_quick(info, large_bytes), info.size_bytes, info.path)
 
 
-def _is_quick(info: DocumentInfo) -> bool:
-    return format_of(info.media_type).is_text and info.size_bytes <= LARGE_BYTES
+def _is_quick(info: DocumentInfo, large_bytes: int) -> bool:
+    return format_of(info.media_type).is_text and info.size_bytes <= large_bytes
 
 
 class Readers:
@@ -77,7 +73,9 @@ class Readers:
         library: Library,
         catalog: Catalog,
         work_available: asyncio.Event,
-        kept: dict[str, tuple[DocumentInfo, DocumentText]] | None = None,
+        *,
+        kept: KeptTexts | None = None,
+        tuning: SearchTuning = DEFAULT_TUNING,
     ) -> None:
         self.queue: dict[str, DocumentInfo] = {}
         self.results: list[ReadResult] = []
@@ -86,6 +84,7 @@ class Readers:
         self._library = library
         self._catalog = catalog
         self._work_available = work_available
+        self._tuning = tuning
         self._active = self._urgent = 0
 
     @property
@@ -109,8 +108,9 @@ class Readers:
         size = 0
         batch: list[ReadResult] = []
         left: list[ReadResult] = []
+        large_bytes = self._tuning.large_bytes
         for result in self.results:
-            if result.is_large or len(batch) == BATCH_DOCUMENTS or size > BATCH_BYTES:
+            if result.text_bytes > large_bytes or len(batch) == BATCH_DOCUMENTS or size > BATCH_BYTES:
                 left.append(result)
             else:
                 batch.append(result)
@@ -120,7 +120,8 @@ class Readers:
 
     def large(self) -> ReadResult | None:
         """Return the next large result, or None."""
-        found = next((result for result in self.results if result.is_large), None)
+        large_bytes = self._tuning.large_bytes
+        found = next((result for result in self.results if result.text_bytes > large_bytes), None)
         if found is not None:
             self.results.remove(found)
         return found
@@ -145,11 +146,12 @@ class Readers:
         """Take the next few small plain texts off the queue, or one document of another kind."""
         first = next(iter(self.queue))
         taken = {first: self.queue.pop(first)}
-        if _is_quick(taken[first]):
+        large_bytes = self._tuning.large_bytes
+        if _is_quick(taken[first], large_bytes):
             size = taken[first].size_bytes
-            for path in list(islice(self.queue, READ_TOGETHER - 1)):
+            for path in list(islice(self.queue, self._tuning.read_together - 1)):
                 size += self.queue[path].size_bytes
-                if size > LARGE_BYTES or not _is_quick(self.queue[path]):
+                if size > large_bytes or not _is_quick(self.queue[path], large_bytes):
                     break
                 taken[path] = self.queue.pop(path)
         now = time.time_ns()
@@ -164,10 +166,11 @@ class Readers:
     async def _read_some(self, infos: dict[str, DocumentInfo]) -> list[ReadResult]:
         numbers, started = {path: self._catalog.new_id() for path in infos}, time.time_ns()
         plain = self._kept_texts(infos)
-        new = [path for path, info in infos.items() if _is_quick(info) and path not in plain]
+        large_bytes = self._tuning.large_bytes
+        new = [path for path, info in infos.items() if _is_quick(info, large_bytes) and path not in plain]
         plain |= await self._library.read_plain(new) if new else {}
         return [
-            _read_result(numbers[path], info=infos[path], started_ns=started, text=text)
+            self._read_result(numbers[path], info=infos[path], started_ns=started, text=text)
             if (text := plain.get(path))
             else await self._read(path, infos[path])
             for path in infos
@@ -197,15 +200,16 @@ class Readers:
             reason = getattr(error, "reason", error.code)
             transient = error.retryable or reason in TRANSIENT_REASONS
             return ReadResult(id=number, path=path, info=info, reason=reason, mtime_reliable=not transient)
-        return _read_result(number, info=info, started_ns=started, text=text)
+        return self._read_result(number, info=info, started_ns=started, text=text)
 
-
-def _read_result(number: int, *, info: DocumentInfo, started_ns: int, text: DocumentText) -> ReadResult:
-    mtime_reliable = started_ns - text.identity.ctime_ns > SETTLED_NS
-    return ReadResult(
-        id=number,
-        path=text.path,
-        info=replace(info, identity=text.identity),
-        text=text,
-        mtime_reliable=mtime_reliable,
-    )
+    def _read_result(
+        self, number: int, *, info: DocumentInfo, started_ns: int, text: DocumentText
+    ) -> ReadResult:
+        mtime_reliable = started_ns - text.identity.ctime_ns > self._tuning.settled_ns
+        return ReadResult(
+            id=number,
+            path=text.path,
+            info=replace(info, identity=text.identity),
+            text=text,
+            mtime_reliable=mtime_reliable,
+        )

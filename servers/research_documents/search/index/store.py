@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.index.passage_index import SCHEMA_VERSION, PassageIndex
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.logs import get_logger
@@ -66,9 +67,12 @@ class Store(Protocol):
 class MemoryStore:
     """Keeps the index in memory and stores nothing."""
 
+    def __init__(self, tuning: SearchTuning = DEFAULT_TUNING) -> None:
+        self._tuning = tuning
+
     def open(self) -> Opened:
         """Return an empty index."""
-        return Opened(index=PassageIndex())
+        return Opened(index=PassageIndex(tuning=self._tuning))
 
     def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
         """Do nothing."""
@@ -92,7 +96,15 @@ class DiskStore:
     index in memory and writes nothing. If the directory cannot be used, everything stays in memory. Both are logged.
     """
 
-    def __init__(self, directory: Path, roots: Sequence[Root], limits: Limits) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        roots: Sequence[Root],
+        limits: Limits,
+        *,
+        tuning: SearchTuning = DEFAULT_TUNING,
+    ) -> None:
+        self._tuning = tuning
         places = [[root.name, str(root.directory)] for root in roots]
         made_for = json.dumps([SCHEMA_VERSION, version("tantivy"), places, *engines(), *limits.of_text])
         self.directory = directory / f"search-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
@@ -112,13 +124,14 @@ class DiskStore:
                 )
                 kept = self._kept(self._connect(read_only=True))
                 return Opened(
-                    index=PassageIndex(), texts={info.path: (info, text) for _, info, text, _ in kept}
+                    index=PassageIndex(tuning=self._tuning),
+                    texts={info.path: (info, text) for _, info, text, _ in kept},
                 )
             return self._open_own()
         except (OSError, sqlite3.Error, ValueError) as error:
             log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
             self._release()
-            return Opened(index=PassageIndex())
+            return Opened(index=PassageIndex(tuning=self._tuning))
 
     def _open_own(self) -> Opened:
         try:
@@ -135,7 +148,7 @@ class DiskStore:
         self._throw_away("index")
         self._database.execute("DELETE FROM document")
         (self.directory / "index").mkdir(mode=0o700)
-        return Opened(index=PassageIndex(self.directory / "index"), texts=texts)
+        return Opened(index=PassageIndex(self.directory / "index", tuning=self._tuning), texts=texts)
 
     def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
         place = self.directory / "texts.sqlite"
@@ -168,7 +181,7 @@ class DiskStore:
         place = self.directory / "index"
         if not place.is_dir() or kept.get("files") != json.dumps(_checksums(place)):
             return None
-        index = PassageIndex(place)
+        index = PassageIndex(place, tuning=self._tuning)
         if kept.get("stamp") == str(index.stamp) and index.passages == sum(
             entry.passages for entry in entries
         ):

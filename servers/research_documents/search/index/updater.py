@@ -10,9 +10,10 @@ from typing import Final
 from research_documents.search.index.catalog import Catalog
 from research_documents.search.index.diff import ListingDiff, diff_listing
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest
+from research_documents.search.index.reader import KeptTexts, Readers, ReadResult, RefreshRequest
 from research_documents.search.index.store import Store
 from research_documents.search.index.writer import IndexWriter
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.scope import EVERYTHING
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
@@ -27,12 +28,23 @@ class IndexUpdater:
     """Decides what is read and written next: one worker task, which lives only while there is work.
 
     `scan`, `catch_up` and `refresh_now` ask for an update and return a future. `Readers` read, `IndexWriter` writes.
+    `tuning` paces the work, by `clock` in seconds.
     """
 
-    def __init__(self, library: Library, catalog: Catalog, store: Store) -> None:
+    def __init__(
+        self,
+        library: Library,
+        catalog: Catalog,
+        store: Store,
+        *,
+        tuning: SearchTuning = DEFAULT_TUNING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._library = library
         self._catalog = catalog
-        self._writer = IndexWriter(catalog, store)
+        self._writer = IndexWriter(catalog, store, tuning=tuning, clock=clock)
+        self._tuning = tuning
+        self._clock = clock
         self._worker: asyncio.Task[None] | None = None
         self._work_available = asyncio.Event()
         self._scans: list[asyncio.Future[None]] = []
@@ -40,7 +52,7 @@ class IndexUpdater:
         self._listed: dict[asyncio.Future[None], int] = {}
         self._refreshes: list[RefreshRequest] = []
         self._refreshing: list[RefreshRequest] = []
-        self._readers = Readers(library, catalog, self._work_available)
+        self._readers = self._new_readers()
 
     @property
     def index(self) -> PassageIndex | None:
@@ -90,7 +102,7 @@ class IndexUpdater:
         future: asyncio.Future[None] = self._wake().create_future()
         if wanted:
             known = self._catalog.entries
-            self._catalog.backlog.touched(wanted, self._catalog.new_id(), time.monotonic(), known)
+            self._catalog.backlog.touched(wanted, self._catalog.new_id(), self._clock(), known)
             self._refreshes.append(RefreshRequest(future, wanted))
         else:
             future.set_result(None)
@@ -121,7 +133,10 @@ class IndexUpdater:
         self._scans, self._listing, self._listed = [], None, {}
         self._refreshes, self._refreshing = [], []
         self._writer.abandon_large()
-        self._readers = Readers(self._library, self._catalog, self._work_available, self._readers.kept)
+        self._readers = self._new_readers(self._readers.kept)
+
+    def _new_readers(self, kept: KeptTexts | None = None) -> Readers:
+        return Readers(self._library, self._catalog, self._work_available, kept=kept, tuning=self._tuning)
 
     async def _work(self) -> None:
         try:
@@ -201,7 +216,9 @@ class IndexUpdater:
         number = self._catalog.new_id()
         infos = await self._library.documents("*")
         known, in_progress = dict(self._catalog.entries), dict(self._readers.in_progress)
-        diff = await asyncio.to_thread(lambda: diff_listing(infos, known, in_progress, number))
+        diff = await asyncio.to_thread(
+            lambda: diff_listing(infos, known, in_progress, number, now=self._clock(), tuning=self._tuning)
+        )
         self._drop_already_read(diff, number)
         self._readers.queue = diff.queue
         self._readers.results += [ReadResult(id=number, path=path) for path in diff.gone]

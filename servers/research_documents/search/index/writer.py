@@ -5,21 +5,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import ReadResult
 from research_documents.search.index.store import Store
+from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.serving.memory import trim_memory
 
 StepResult = TypeVar("StepResult")
-
-FIRST_COMMIT_S: Final = 0.3
-COMMIT_EVERY_S: Final = 2.0
-TRIM_EVERY_BYTES: Final = 16 * 1024 * 1024
-"""Memory is trimmed when the writer is idle and at least so many bytes were indexed."""
 
 
 @dataclass(slots=True)
@@ -37,11 +33,20 @@ class IndexWriter:
     `index` is None until `open`. `uncommitted` counts the changes that the next commit makes visible.
     """
 
-    def __init__(self, catalog: Catalog, store: Store) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Store,
+        *,
+        tuning: SearchTuning = DEFAULT_TUNING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.index: PassageIndex | None = None
         self.uncommitted = 0
         self._catalog = catalog
         self._store = store
+        self._tuning = tuning
+        self._clock = clock
         self._removed: dict[str, int] = {}
         self._outdated: list[int] = []
         self._large: _Large | None = None
@@ -104,17 +109,17 @@ class IndexWriter:
     @property
     def commit_is_due(self) -> bool:
         """Return whether changes have waited long enough."""
-        return time.monotonic() > self._commit_at
+        return self._clock() > self._commit_at
 
     @property
     def commit_due_in(self) -> float | None:
         """Return the seconds until a commit is due, or None if nothing waits for one."""
-        return max(self._commit_at - time.monotonic(), 0) if self.uncommitted else None
+        return max(self._commit_at - self._clock(), 0) if self.uncommitted else None
 
     def expect_changes(self) -> None:
         """Make the first commit of the changes to come due soon."""
         if not self.uncommitted:
-            self._commit_at = time.monotonic() + FIRST_COMMIT_S
+            self._commit_at = self._clock() + self._tuning.first_commit_s
 
     async def commit(self) -> None:
         """Make all changes visible to searches."""
@@ -124,7 +129,7 @@ class IndexWriter:
             self.uncommitted = 0
             self._catalog.forget(outdated)
             self._catalog.backlog.committed()
-        self._commit_at = time.monotonic() + COMMIT_EVERY_S
+        self._commit_at = self._clock() + self._tuning.commit_every_s
 
     async def on_idle(self) -> None:
         """Let the store tidy up, and trim memory after much was indexed."""
@@ -132,7 +137,7 @@ class IndexWriter:
 
     def _tidy(self) -> None:
         self._store.on_idle(self._open_index)
-        if self._indexed_bytes >= TRIM_EVERY_BYTES:
+        if self._indexed_bytes >= self._tuning.trim_every_bytes:
             self._indexed_bytes = 0
             trim_memory()
 
@@ -193,7 +198,7 @@ class IndexWriter:
                 info=info,
                 reason=result.reason,
                 mtime_reliable=result.mtime_reliable,
-                read_at=time.monotonic(),
+                read_at=self._clock(),
             )
         self._indexed_bytes += len(text.data)
         if (large := self._large) is not None and large.reading is result:

@@ -2,7 +2,7 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -65,6 +65,7 @@ class Scan:
     and including the (path, line) of `after`, and all documents whose id is not in `only`, if given. `sources` are the
     documents of the hits. `skipped` holds the (path, line) of lines so long that searching them would pass the deadline.
     When `missing` is set, the text of that document is not in memory: call `supply` before the next `advance`.
+    `clock` gives the time in seconds.
     """
 
     entries: Sequence[CatalogEntry]
@@ -74,6 +75,7 @@ class Scan:
     after: tuple[str, int] = ("", 0)
     deadline: float = float("inf")
     room: int = 1 << 60
+    clock: Callable[[], float] = time.monotonic
     only: set[int] | None = None
     hits: list[Hit] = field(default_factory=list)
     skipped: list[tuple[str, int]] = field(default_factory=list)
@@ -91,12 +93,12 @@ class Scan:
         self._slice = MIN_SLICE if self.pattern.size > LARGE_PROGRAM else FIRST_SLICE
 
     def advance(self, until: float) -> None:
-        """Scan until the end or until `until` (monotonic clock, seconds), but at least one slice."""
-        now = time.monotonic()
+        """Scan until the end or until `until` (in seconds, by `clock`), but at least one slice."""
+        now = self.clock()
         while not self._is_paused():
             started = now
             self._scan_slice()
-            now = time.monotonic()
+            now = self.clock()
             if now - started < _FAST_S:
                 self._slice = min(self._slice * 2, MAX_SLICE)
             elif now - started > _SLOW_S:
@@ -169,9 +171,9 @@ class Scan:
         while True:
             took = float("inf")
             for _ in range(2):  # a slow search is slow twice; a delay of the machine is not
-                started = time.monotonic()
+                started = self.clock()
                 find(data, begin, min(begin + length, end))
-                now = time.monotonic()
+                now = self.clock()
                 took = min(took, now - started)
             if took > _FAST_S or 2 * length > end - begin:
                 return now + took * (end - begin) / length <= self.deadline

@@ -1,7 +1,6 @@
 """Runs a regex search in turns, and checks the files of its hits meanwhile."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,13 +13,10 @@ from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan
 from research_documents.search.request import OnProgress, RunResult, SearchRequest
+from research_documents.search.tuning import SearchTuning
 
-SHORT_TURN_S: Final = 0.005
-"""Seconds a search works before it asks the index where to look, and between checks for the answer."""
 SAMPLED_DOCUMENTS: Final = 16
 """Documents sampled to decide whether the required literals are rare enough to ask the index."""
-TURN_S: Final = 0.02
-"""Seconds of work of one turn."""
 QUICK_TURNS: Final = 5
 """After so many turns a search moves to the one thread that all long searches share."""
 
@@ -53,9 +49,16 @@ class RegexSearch(TextSearch):
             after=(start.path, start.line),
             deadline=request.deadline,
             room=self.max_response_bytes,
+            clock=self.clock,
         )
-        run = _Run(scan, pools=self.pools, freshness=self.freshness, on_progress=request.on_progress)
-        await run.turn("quick", SHORT_TURN_S)
+        run = _Run(
+            scan,
+            pools=self.pools,
+            freshness=self.freshness,
+            tuning=self.tuning,
+            on_progress=request.on_progress,
+        )
+        await run.turn("quick", self.tuning.short_turn_s)
         if index is not None and not run.ended and (literals := _selective_literals(request.query, scan)):
             await run.narrow(index, literals, lambda: self.catalog.version == version)
         await run.finish()
@@ -86,10 +89,12 @@ class _Run:
         *,
         pools: ThreadPools,
         freshness: FreshnessChecker,
+        tuning: SearchTuning,
         on_progress: OnProgress | None,
     ) -> None:
         self._pools = pools
         self._freshness = freshness
+        self._tuning = tuning
         self._scan = scan
         self._on_progress = on_progress
         self._total = len(scan.entries)
@@ -101,7 +106,7 @@ class _Run:
         """Return whether the scan is done or past its deadline."""
         return self._scan.done or self._scan.expired
 
-    async def turn(self, pool: PoolName, for_s: float = TURN_S) -> None:
+    async def turn(self, pool: PoolName, for_s: float) -> None:
         """Scan for `for_s` seconds, then check the files of the new hits."""
         scan = self._scan
         self.stale |= await self._pools.run(pool, lambda: self._advance(for_s))
@@ -114,7 +119,7 @@ class _Run:
     def _advance(self, for_s: float) -> frozenset[str]:
         # One thread scans and checks: two would contend for the interpreter for every file and every hit.
         known = len(self._scan.sources)
-        self._scan.advance(time.monotonic() + for_s)
+        self._scan.advance(self._scan.clock() + for_s)
         added = self._scan.sources[known:]
         return self._freshness.changed(added) if added else frozenset()
 
@@ -125,7 +130,7 @@ class _Run:
         )
         try:
             while not (self.ended or narrowing.done()):
-                await self.turn("quick", SHORT_TURN_S)
+                await self.turn("quick", self._tuning.short_turn_s)
             if narrowing.done() and is_current():
                 self._scan.only = narrowing.result()
         finally:
@@ -136,7 +141,7 @@ class _Run:
         turns = 0
         while not self.ended:
             turns += 1
-            await self.turn("quick" if turns < QUICK_TURNS else "long")
+            await self.turn("quick" if turns < QUICK_TURNS else "long", self._tuning.turn_s)
 
 
 def _selective_literals(pattern: str, scan: Scan) -> Literals | None:
