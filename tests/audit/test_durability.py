@@ -293,15 +293,12 @@ async def test_a_result_is_withheld_when_its_end_cannot_be_recorded(
 
 
 @pytest.mark.parametrize("gone", ["log", "head", "directory", "replaced", "grown"])
-async def test_a_log_that_is_taken_away_is_noticed(
-    gone: str, options: AuditOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("research_gateway.audit.log.file.FILE_CHECK_INTERVAL_S", 0.0)
+async def test_a_log_that_is_taken_away_is_noticed(gone: str, options: AuditOptions, tmp_path: Path) -> None:
     directory = tmp_path / "logs"
     directory.mkdir()
     log = directory / "audit.jsonl"
     head = directory / "audit.jsonl.head"
-    async with AuditTrail(replace(options, path=log)) as trail:
+    async with AuditTrail(replace(options, path=log, file_check_interval_s=0.0)) as trail:
         hall = Hall(trail)
         async with Client(hall.server) as client:
             await client.list_tools()

@@ -14,7 +14,7 @@ import pytest
 from research_gateway.audit import AuditOptions, AuditTrail
 from research_gateway.audit.log.chain import Chain, Event, seconds_of, timestamp
 from research_gateway.audit.log.file import FileLog, open_log
-from research_gateway.audit.log.files import MAX_PROCESSES, LogName, split_name
+from research_gateway.audit.log.files import LogName, split_name
 from research_gateway.audit.log.format import ChainPosition, parse_record, to_json
 from research_gateway.audit.log.head import SLOT_BYTES, Head, HeadFile, decode_head
 from research_shared.errors import ConfigurationError
@@ -274,16 +274,14 @@ def test_a_log_that_cannot_be_begun_is_a_wrong_setting(
         opened(AuditOptions())
 
 
-def test_there_is_a_limit_to_the_processes_at_one_log(
-    options: AuditOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("research_gateway.audit.log.file.MAX_PROCESSES", 2)
-    logs = [opened(options), opened(options)]
+def test_there_is_a_limit_to_the_processes_at_one_log(options: AuditOptions) -> None:
+    two = replace(options, max_processes=2)
+    logs = [opened(two), opened(two)]
     with pytest.raises(ConfigurationError, match="more than 2"):
-        opened(options)
+        opened(two)
     for writer in logs:
         writer.close()
-    assert MAX_PROCESSES == 64
+    assert options.max_processes == 64
 
 
 def test_a_log_without_its_head_that_another_process_holds_is_left_alone(
@@ -351,8 +349,7 @@ async def test_an_unexpected_failure_of_the_writer_reaches_its_callers(
     def fail(*_args: Any, **_kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("research_gateway.audit.log.file.FILE_CHECK_INTERVAL_S", 0.0)
-    async with AuditTrail(replace(options, on_failure="open")) as trail:
+    async with AuditTrail(replace(options, on_failure="open", file_check_interval_s=0.0)) as trail:
         with monkeypatch.context() as broken:
             broken.setattr(FileLog, "append", fail)
             assert not await trail.written(trail.submit(note()))

@@ -18,6 +18,8 @@ class AuditOptions:
 
     `key` (bytes) signs checkpoints and the head file. `head` moves the head file, best to another machine's storage.
     Times are in seconds; `checkpoint_every` counts records. No file of the trail may be inside one of the `roots`.
+    `file_check_interval_s`: how often the open file is compared with the one at its path. `max_processes`: how many
+    processes can have a log each beside one `path`.
     """
 
     path: Path | None = None
@@ -32,6 +34,8 @@ class AuditOptions:
     checkpoint_every: int = 256
     timeout_s: float = 10.0
     roots: tuple[Root, ...] = ()
+    file_check_interval_s: float = 0.02
+    max_processes: int = 64
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

@@ -10,7 +10,6 @@ from typing import Any
 
 from research_gateway.audit.log.chain import MAX_LISTED_CALLS, Chain, Event, seconds_of
 from research_gateway.audit.log.files import (
-    MAX_PROCESSES,
     LogName,
     is_named,
     lock_file,
@@ -25,8 +24,6 @@ from research_gateway.audit.log.recovery import LogContents, inspect_tail, open_
 from research_gateway.audit.options import AuditOptions
 from research_shared.errors import ConfigurationError
 
-FILE_CHECK_INTERVAL_S = 0.02
-"""Interval in seconds at which the open file is compared with the one at its path."""
 STARTUP_BATCH = 100
 """Startup records written at once. The head file must not be more than `MAX_BATCH_RECORDS` behind."""
 _sync_data = getattr(os, "fdatasync", os.fsync)
@@ -240,7 +237,7 @@ class FileLog:
         if not is_named(fd, self._names.path):
             raise OSError(errno.ENOENT, "the audit log is no longer where it was")
         self._check_head()
-        self._file_checked_until = now + FILE_CHECK_INTERVAL_S
+        self._file_checked_until = now + self._options.file_check_interval_s
 
     def _check_head(self) -> None:
         """Check that the head file is still at its path.
@@ -327,7 +324,7 @@ def open_log(options: AuditOptions, chain: Chain, origin: Mapping[str, Any]) -> 
     """
     if options.path is None:
         raise ConfigurationError("a log in a file needs a path")
-    for process in range(1, MAX_PROCESSES + 1):
+    for process in range(1, options.max_processes + 1):
         names = LogName.of(options.path, options.head, process)
         refuse_inside_roots(names.path, options.roots)
         refuse_inside_roots(names.head, options.roots)
@@ -345,7 +342,7 @@ def open_log(options: AuditOptions, chain: Chain, origin: Mapping[str, Any]) -> 
             log.abandon()
             raise _unusable(names.path, error) from error
         log.abandon()
-    raise ConfigurationError(f"more than {MAX_PROCESSES} processes write to {options.path.name!r}")
+    raise ConfigurationError(f"more than {options.max_processes} processes write to {options.path.name!r}")
 
 
 def _unusable(path: Path, error: OSError) -> ConfigurationError:

@@ -18,7 +18,6 @@ from pathlib import Path
 from research_shared.base_errors import ConfigurationError
 from research_shared.root import Root
 
-MAX_PROCESSES = 64
 _MODE = 0o600
 
 
