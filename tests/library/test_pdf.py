@@ -18,9 +18,8 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from research_shared.reading.extraction import Extracted, Unreadable, WorkerPool, _worker, read_binary
-from research_shared.reading.extraction import worker as worker_module
 from research_shared.reading.extraction.binary import _Extraction, in_words
-from research_shared.reading.extraction.worker import Worker, WorkerLost
+from research_shared.reading.extraction.worker import Worker, WorkerLost, WorkerTimings
 from research_shared.reading.limits import Limits
 from support.pdf_files import (
     CATALOG,
@@ -40,8 +39,14 @@ MEMORY = 4096 * MIB  # enough that time, not memory, is what runs out
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[WorkerPool]:
-    workers = WorkerPool(1, MEMORY)
+def timings() -> WorkerTimings:
+    """Those of the workers; a test that needs others gives them as a parameter."""
+    return WorkerTimings()
+
+
+@pytest.fixture
+async def pool(timings: WorkerTimings) -> AsyncIterator[WorkerPool]:
+    workers = WorkerPool(1, MEMORY, timings=timings)
     yield workers
     await workers.stop()
 
@@ -280,9 +285,8 @@ async def test_a_forgotten_worker_ends_its_process() -> None:
     await until(lambda: not is_alive(pid))
 
 
-async def test_a_process_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "WORKER_STOP_TIMEOUT_S", 0.05)
-    worker = await Worker.start(MEMORY)
+async def test_a_process_that_does_not_stop_is_killed() -> None:
+    worker = await Worker.start(MEMORY, WorkerTimings(stop_timeout_s=0.05))
     os.kill(worker.pid, signal.SIGSTOP)
     await worker.stop()
     assert not is_alive(worker.pid)
@@ -315,6 +319,7 @@ async def test_processes_end_when_the_server_is_killed(tmp_path: Path) -> None:
     await until(lambda: not is_alive(pid))
 
 
+@pytest.mark.parametrize("timings", [WorkerTimings(start_timeout_s=0.2)], ids=["impatient"])
 @pytest.mark.parametrize(
     "program", ["raise SystemExit", "import signal; signal.pause()", "import os; os.write(3, b'')"]
 )
@@ -324,7 +329,6 @@ async def test_a_process_that_does_not_come_up_is_reported(
     script = tmp_path / "worker.py"
     script.write_text(program, encoding="utf-8")
     monkeypatch.setattr(_worker, "__file__", str(script))
-    monkeypatch.setattr(worker_module, "START_TIMEOUT_S", 0.2)
     assert await reason(read(plain_pdf(TEXT))) == "not available"
 
 

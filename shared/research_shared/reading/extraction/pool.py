@@ -6,14 +6,15 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from research_shared.reading.extraction.worker import Worker
+from research_shared.reading.extraction.worker import DEFAULT_WORKER_TIMINGS, Worker, WorkerTimings
 
 
 class Slot:
     """Exclusive use of one worker. A killed worker is replaced when the slot is used again."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, timings: WorkerTimings = DEFAULT_WORKER_TIMINGS) -> None:
         self._memory_bytes = memory_bytes
+        self._timings = timings
         self._worker: Worker | None = None
 
     @property
@@ -25,7 +26,7 @@ class Slot:
         """Return the worker, started if there is none alive."""
         if self.live is None:
             self.kill()
-            self._worker = await Worker.start(self._memory_bytes)
+            self._worker = await Worker.start(self._memory_bytes, self._timings)
         return self._worker  # type: ignore[return-value]  # set above
 
     def kill(self) -> None:
@@ -44,8 +45,10 @@ class Slot:
 class WorkerPool:
     """At most `size` workers. Waiting callers are served in order."""
 
-    def __init__(self, size: int, memory_bytes: int) -> None:
-        self._slots = tuple(Slot(memory_bytes) for _ in range(size))
+    def __init__(
+        self, size: int, memory_bytes: int, *, timings: WorkerTimings = DEFAULT_WORKER_TIMINGS
+    ) -> None:
+        self._slots = tuple(Slot(memory_bytes, timings) for _ in range(size))
         self._free = list(self._slots)
         self._turns = anyio.Semaphore(size, fast_acquire=True)
 

@@ -9,17 +9,27 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Self
 
 from research_shared.formats import package_directories
 from research_shared.reading.extraction import _worker
 from research_shared.reading.threads import in_thread
 
-START_TIMEOUT_S = 30.0
-WORKER_STOP_TIMEOUT_S = 1.0
 _RECEIVE = 256 * 1024
 _NO_MEMORY = frozenset({-signal.SIGABRT, -signal.SIGKILL})
 """Signals that end a process out of memory: native code aborts, or the system kills it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTimings:
+    """How long a worker process has, in seconds, to get ready for its first job, and to end when it is asked to."""
+
+    start_timeout_s: float = 30.0
+    stop_timeout_s: float = 1.0
+
+
+DEFAULT_WORKER_TIMINGS = WorkerTimings()
 
 
 class WorkerLost(Exception):
@@ -37,7 +47,7 @@ class WorkerGone(WorkerLost):
 class Worker:
     """One process that reads documents. It ends when this object is garbage-collected."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, timings: WorkerTimings = DEFAULT_WORKER_TIMINGS) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -58,18 +68,19 @@ class Worker:
                 raise
         ours.setblocking(False)
         self._channel = ours
+        self._timings = timings
         self._received = bytearray()
         self._has_served = False
         self._finalizer = weakref.finalize(self, _end, self._process, ours)
 
     @classmethod
-    async def start(cls, memory_bytes: int) -> Self:
+    async def start(cls, memory_bytes: int, timings: WorkerTimings = DEFAULT_WORKER_TIMINGS) -> Self:
         """Start a worker and wait until it is ready for its first job.
 
         Raises:
             WorkerLost: it did not start.
         """
-        worker = await in_thread(lambda: cls(memory_bytes), abandon=cls.kill)
+        worker = await in_thread(lambda: cls(memory_bytes, timings), abandon=cls.kill)
         try:
             await worker._wait_until_ready()  # noqa: SLF001  (our own)
         except BaseException:
@@ -79,7 +90,7 @@ class Worker:
 
     async def _wait_until_ready(self) -> None:
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(self._timings.start_timeout_s):
                 kind, _ = await self._frame(0)
         except TimeoutError as error:
             raise WorkerLost("it did not start in time") from error
@@ -148,7 +159,7 @@ class Worker:
     async def _ended(self) -> int | None:
         """Return the exit status, negative for a signal."""
         try:
-            return await asyncio.to_thread(self._process.wait, WORKER_STOP_TIMEOUT_S)
+            return await asyncio.to_thread(self._process.wait, self._timings.stop_timeout_s)
         except subprocess.TimeoutExpired:
             return None
 
@@ -163,7 +174,7 @@ class Worker:
         """Ask the process to end, and wait for that."""
         if self._finalizer.detach() is not None:
             _close(self._process, self._channel)
-            await asyncio.to_thread(_wait, self._process)
+            await asyncio.to_thread(_wait, self._process, self._timings.stop_timeout_s)
 
 
 def _close(process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
@@ -172,9 +183,9 @@ def _close(process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
         process.stdin.close()
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> None:
+def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
     try:
-        process.wait(WORKER_STOP_TIMEOUT_S)
+        process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
