@@ -32,6 +32,7 @@ from clients.world import (
     make_folder,
     stand_in,
 )
+from research_gateway.audit import AuditOptions
 from research_shared.errors import ResearchError
 from support.serving import reserved_port, serving
 
@@ -116,6 +117,9 @@ async def root_unavailable(place: Place) -> Said:
 
 async def audit_unavailable(place: Place) -> Said:
     place.gateway.trail.path.unlink()
+    await asyncio.sleep(
+        AuditOptions().file_check_interval_s
+    )  # so often is the open file compared with the one at its path
     return await place.read()
 
 
