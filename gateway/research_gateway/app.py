@@ -29,7 +29,6 @@ from research_gateway.health import (
 from research_gateway.retry import RetryUpstream
 from research_gateway.scope.middleware import ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource
-from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
 from research_shared.middleware.boundary import ErrorBoundary
@@ -41,7 +40,7 @@ from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
 
 if TYPE_CHECKING:
-    from research_gateway.upstreams import ForeignServer
+    from research_gateway.upstreams import ForeignServer, UpstreamTimings
     from research_reasoning.models.provider import Provider
 
 GATEWAY_SERVER = "research-assistant"
@@ -82,7 +81,7 @@ def build_gateway(
     library: Library | None = None,
     provider: "Provider | None" = None,
     heartbeat: Heartbeat | None = None,
-    upstream_timings: UpstreamTimings = DEFAULT_TIMINGS,
+    upstream_timings: "UpstreamTimings | None" = None,
 ) -> FastMCP[Any]:
     """Build one endpoint over the documents and the reasoning server, which share one library.
 
@@ -142,13 +141,13 @@ def build_gateway(
     return gateway
 
 
-def _foreign_servers(settings: Settings, timings: UpstreamTimings) -> "Sequence[ForeignServer]":
+def _foreign_servers(settings: Settings, timings: "UpstreamTimings | None") -> "Sequence[ForeignServer]":
     """Load the servers of the `mcpServers` file. Without one, the relay and FastMCP's client are not imported."""
     if settings.mcp_config is None:
         return ()
-    from research_gateway.upstreams import load_servers
+    from research_gateway.upstreams import UpstreamTimings, load_servers
 
-    return load_servers(settings.mcp_config, timings=timings)
+    return load_servers(settings.mcp_config, timings=timings or UpstreamTimings())
 
 
 def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
@@ -168,7 +167,7 @@ def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
 class _GatewayParts:
     """Collects what the servers behind the gateway contribute: completions, health checks, searched library."""
 
-    def __init__(self, gateway: FastMCP[Any], upstream_timings: UpstreamTimings) -> None:
+    def __init__(self, gateway: FastMCP[Any], upstream_timings: "UpstreamTimings | None") -> None:
         self.gateway = gateway
         self._upstream_timings = upstream_timings
         self.completions: list[Handler] = []
@@ -182,11 +181,11 @@ class _GatewayParts:
 
         `documents`: its resources are the documents.
         """
-        from research_gateway.upstreams import UpstreamProvider, remote
+        from research_gateway.upstreams import UpstreamProvider, UpstreamTimings, remote
 
         token = settings.upstream_token.get_secret_value() if settings.upstream_token else None
         provider = UpstreamProvider(
-            remote(name=name, url=url, token=token, timings=self._upstream_timings),
+            remote(name=name, url=url, token=token, timings=self._upstream_timings or UpstreamTimings()),
             seed=partial(_tool_list, build, settings),
             documents=documents,
         )
