@@ -12,7 +12,7 @@ from fastmcp import FastMCP
 from fastmcp.server.middleware import Middleware
 
 from research_documents.completion import path_completion
-from research_documents.resources import list_in_pages
+from research_documents.resources import DEFAULT_PAGE_SIZE, PageSize, list_in_pages
 from research_documents.search import SearchEngine
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
@@ -82,12 +82,14 @@ def build_gateway(
     provider: "Provider | None" = None,
     heartbeat: Heartbeat | None = None,
     upstream_timings: "UpstreamTimings | None" = None,
+    resource_page_size: PageSize = DEFAULT_PAGE_SIZE,
 ) -> FastMCP[Any]:
     """Build one endpoint over the documents and the reasoning server, which share one library.
 
     Remote servers in the settings replace the local ones. The servers of an `mcpServers` file are added, each in a
     namespace. `library`, the model `provider` and `heartbeat` override those built from the settings.
-    `upstream_timings`: how long to wait for remote and added servers.
+    `upstream_timings`: how long to wait for remote and added servers. `resource_page_size` limits the pages of
+    `resources/list`; a remote documents server has its own.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -133,7 +135,7 @@ def build_gateway(
     _add_servers(parts, settings, library=library, provider=provider)
     for server in foreign:
         parts.add_foreign(server)
-    list_in_pages(gateway)
+    list_in_pages(gateway, resource_page_size)
     gateway.add_completion_handler(first_of(parts.completions))
     add_readiness(gateway, parts.checks)
     if settings.metrics:

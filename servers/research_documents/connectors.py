@@ -107,8 +107,8 @@ class TextPart:
     rest: DocumentId | None
 
 
-def text_part(text: DocumentText, wanted: DocumentId) -> TextPart:
-    """Return as much of the wanted text as `MAX_TOKENS` allows, cut at a line end or within an overlong line.
+def text_part(text: DocumentText, wanted: DocumentId, max_tokens: int = MAX_TOKENS) -> TextPart:
+    """Return as much of the wanted text as `max_tokens` allows, cut at a line end or within an overlong line.
 
     Raises:
         InvalidArguments: the page or the line is beyond the document.
@@ -120,8 +120,8 @@ def text_part(text: DocumentText, wanted: DocumentId) -> TextPart:
     for number in range(first, last + 1):
         skipped = wanted.character - 1 if number == first else 0
         line = text.line(number)[skipped:]
-        shown = _beginning(line, tokens=MAX_TOKENS - tokens, characters=characters)
-        if shown == line and tokens < MAX_TOKENS and characters > 0:
+        shown = _beginning(line, tokens=max_tokens - tokens, characters=characters)
+        if shown == line and tokens < max_tokens and characters > 0:
             kept.append(line)
             tokens += _tokens(line)
             characters -= len(line) + 1
@@ -211,6 +211,7 @@ class _Connector:
     library: Library
     links: LinkTemplate | None
     extract_timeout_s: float
+    max_tokens: int
 
     def url(self, path: str, page: int | None) -> str:
         if self.links is not None:
@@ -266,7 +267,7 @@ class _Connector:
             path = await resolve_path(self.library, wanted.path)
             text = await self.library.read(path)
         record(documents=[path])
-        part = text_part(text, wanted)
+        part = text_part(text, wanted, self.max_tokens)
         page = text.page_of(part.first) if text.total_lines else None
         identified = DocumentId(
             path=path, page=wanted.page, first=wanted.first, last=wanted.last, character=wanted.character
@@ -326,17 +327,20 @@ def add_connector_tools(
     annotations: ToolAnnotations,
     document_url: str | None = None,
     extract_timeout_s: float = 60.0,
+    max_tokens: int = MAX_TOKENS,
 ) -> None:
     """Add `search` and `fetch` to a server.
 
     `document_url` is a `LinkTemplate`; without it, URLs are `research://` URIs. Progress is reported while `fetch` waits
-    for a document, for up to `extract_timeout_s` seconds.
+    for a document, for up to `extract_timeout_s` seconds. `max_tokens` is the estimated size of one fetched text.
 
     Raises:
         ValueError: `document_url` is not a valid template.
     """
     links = LinkTemplate.parse(document_url) if document_url is not None else None
-    connector = _Connector(library=library, links=links, extract_timeout_s=extract_timeout_s)
+    connector = _Connector(
+        library=library, links=links, extract_timeout_s=extract_timeout_s, max_tokens=max_tokens
+    )
     _add_search(server, connector=connector, engine=engine, annotations=annotations)
     _add_fetch(server, connector=connector, annotations=annotations)
 

@@ -30,12 +30,23 @@ from research_shared.errors import InvalidCursor
 from research_shared.reading.library import Library
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
-PAGE_ENTRIES: Final = 500
-"""Entries per page. Clients that follow cursors by themselves stop after some pages (FastMCP's after 250)."""
-PAGE_BYTES: Final = 256 * 1024
-"""Bytes per page, well below the 1 MiB that clients accept in one server-sent event."""
 _QUESTION: Final = fingerprint("resources")
 _OTHERS, _DOCUMENTS = "others", "documents"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSize:
+    """Limits of one page.
+
+    `entries`: clients that follow cursors by themselves stop after some pages (FastMCP's after 250), so that a page holds
+    many. `size_bytes`: well below the 1 MiB that clients accept in one server-sent event.
+    """
+
+    entries: int = 500
+    size_bytes: int = 256 * 1024
+
+
+DEFAULT_PAGE_SIZE: Final = PageSize()
 
 
 @dataclass(slots=True)
@@ -43,10 +54,11 @@ class ResourcePage:
     """One page of a listing while it is assembled.
 
     `cursor` is the client's cursor, and `after` the cursor of the documents inside it (None for the first). The provider
-    that lists documents passes them to `take`, or reports its error with `fail`.
+    that lists documents passes at most `size` of them to `take`, or reports its error with `fail`.
     """
 
     cursor: str | None
+    size: PageSize = DEFAULT_PAGE_SIZE
     begun: bool = False
     after: str | None = None
     next_cursor: str | None = None
@@ -101,7 +113,7 @@ class ResourcePage:
             return documents
         unique = dedupe_with_versions(list(listed), lambda resource: str(resource.uri))
         others = [resource for resource in unique if str(resource.uri) not in self._taken]
-        end = self._skip + PAGE_ENTRIES
+        end = self._skip + self.size.entries
         if len(others) > end:
             self.next_cursor = encode_cursor(_QUESTION, [_OTHERS, end])
             documents = []
@@ -121,20 +133,24 @@ def current_page() -> ResourcePage | None:
 
 
 class DocumentResources(Provider):
-    """Provider that lists the documents of a library one page at a time. The template reads them."""
+    """Provider that lists the documents of a library one page at a time. The template reads them.
 
-    def __init__(self, library: Library) -> None:
+    `page_size` applies in a host that does not page; `list_in_pages` says it otherwise.
+    """
+
+    def __init__(self, library: Library, page_size: PageSize = DEFAULT_PAGE_SIZE) -> None:
         super().__init__()
         self._library = library
+        self._page_size = page_size
 
     async def _list_resources(self) -> Sequence[Resource]:
-        page = current_page() or ResourcePage(None)
+        page = current_page() or ResourcePage(None, self._page_size)
         try:
-            found = await self._library.documents_after(page.after or "", PAGE_ENTRIES + 1)
+            found = await self._library.documents_after(page.after or "", page.size.entries + 1)
         except Exception as error:  # (FastMCP would log it and list the rest)
             page.fail(error)
             raise
-        shown = _fitting(found)
+        shown = _fitting(found, page.size)
         return page.take(
             [to_resource(info) for info in shown], shown[-1].path if len(shown) < len(found) else None
         )
@@ -156,14 +172,14 @@ def to_resource(info: DocumentInfo) -> mcp_types.Resource:
     )
 
 
-def _fitting(found: Sequence[DocumentInfo]) -> Sequence[DocumentInfo]:
+def _fitting(found: Sequence[DocumentInfo], page_size: PageSize) -> Sequence[DocumentInfo]:
     """Return the first documents that fit on a page, but at least one."""
     size = 0
-    for count, info in enumerate(found[:PAGE_ENTRIES]):
+    for count, info in enumerate(found[: page_size.entries]):
         size += len(json.dumps(info.path)) + len(json.dumps(info.filename)) + len(document_uri(info.path))
-        if count and size > PAGE_BYTES:
+        if count and size > page_size.size_bytes:
             return found[:count]
-    return found[:PAGE_ENTRIES]
+    return found[: page_size.entries]
 
 
 def _component(document: mcp_types.Resource) -> Resource:
@@ -199,8 +215,8 @@ class ResourcePages(Middleware):
         return page.finish(await call_next(context))
 
 
-def list_in_pages(server: FastMCP[Any]) -> None:
-    """Make a server answer `resources/list` in pages of at most `PAGE_ENTRIES` documents.
+def list_in_pages(server: FastMCP[Any], page_size: PageSize = DEFAULT_PAGE_SIZE) -> None:
+    """Make a server answer `resources/list` in pages of at most `page_size`.
 
     Call it after adding the other middlewares of the server.
     """
@@ -209,7 +225,7 @@ def list_in_pages(server: FastMCP[Any]) -> None:
     async def list_resources(
         ctx: ServerRequestContext[Any], params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
-        page = ResourcePage(params.cursor if params is not None else None)
+        page = ResourcePage(params.cursor if params is not None else None, page_size)
         token = _page.set(page)
         try:
             with bind_request_context(ctx):

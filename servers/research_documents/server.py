@@ -15,7 +15,7 @@ from research_documents.excerpts import excerpt, whole_text
 from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, list_page
 from research_documents.patterns import nothing_there, pattern_notes
 from research_documents.rendering import excerpt_text, listing_text, search_text
-from research_documents.resources import DocumentResources, list_in_pages
+from research_documents.resources import DEFAULT_PAGE_SIZE, DocumentResources, PageSize, list_in_pages
 from research_documents.results import (
     DocumentExcerpt,
     DocumentList,
@@ -99,12 +99,13 @@ def build_documents_server(
     library: Library | None = None,
     engine: SearchEngine | None = None,
     heartbeat: Heartbeat | None = None,
+    resource_page_size: PageSize = DEFAULT_PAGE_SIZE,
 ) -> FastMCP[Any]:
     """Build the documents server over the folders of `settings`.
 
     It runs on its own, mounted in the gateway, or in any other FastMCP host, with the same tools, results and errors.
     Pass a `library` or an `engine` to share it with other servers. `heartbeat` replaces the default one, which keeps
-    calls alive for `tool_timeout_s`.
+    calls alive for `tool_timeout_s`. `resource_page_size` limits the pages of `resources/list`.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -147,7 +148,7 @@ def build_documents_server(
     _add_reading(server, documents, extract_timeout_s=settings.extract_timeout_s)
     if settings.connector_tools:
         _add_connectors(server, documents=documents, search=search, settings=settings)
-    _add_resources(server, documents)
+    _add_resources(server, documents, resource_page_size)
     return server
 
 
@@ -167,11 +168,11 @@ def _add_connectors(
     )
 
 
-def _add_resources(server: FastMCP[Any], documents: Library) -> None:
+def _add_resources(server: FastMCP[Any], documents: Library, page_size: PageSize) -> None:
     """Add the documents as resources: their template, their list in pages, and the completion of their paths."""
     _add_document_template(server, documents)
-    server.add_provider(DocumentResources(documents))
-    list_in_pages(server)
+    server.add_provider(DocumentResources(documents, page_size))
+    list_in_pages(server, page_size)
     server.add_completion_handler(path_completion(documents))
 
 

@@ -11,10 +11,10 @@ from fastmcp import Client, FastMCP
 from fastmcp.client.client import CallToolResult
 from mcp_types import TextContent
 
-from research_documents import connectors
+from research_documents.connectors import add_connector_tools
 from research_documents.document_ids import DocumentId
 from research_documents.search import SearchEngine, SearchOutcome
-from research_documents.server import build_documents_server
+from research_documents.server import READ_ONLY, build_documents_server
 from research_gateway.app import build_gateway
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.errors import ConfigurationError
@@ -199,12 +199,14 @@ async def test_every_character_of_a_text_is_reached(
     assert count <= most
 
 
-async def test_the_rest_of_a_page_ends_with_the_page(
-    offered: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_rest_of_a_page_ends_with_the_page(offered: Settings) -> None:
     async with Client(build_documents_server(offered)) as client:
         page = await fetch(client, "reports/results-report.pdf#page=2")
-        monkeypatch.setattr(connectors, "MAX_TOKENS", 60)
+    library = Library.from_settings(offered)
+    server: FastMCP[Any] = FastMCP("in small parts")
+    engine = SearchEngine.from_settings(library, offered)
+    add_connector_tools(server, library=library, engine=engine, annotations=READ_ONLY, max_tokens=60)
+    async with library, Client(server) as client:
         joined, count = await fetch_all(client, "reports/results-report.pdf#page=2")
         second = await fetch(client, "reports/results-report.pdf#page=2")
         rest = await fetch(client, second["metadata"]["next_id"])

@@ -14,7 +14,7 @@ from fastmcp.exceptions import McpError
 from mcp.shared.exceptions import MCPError
 from mcp_types import PaginatedRequestParams, ResourceTemplateReference
 
-from research_documents import resources
+from research_documents.resources import DEFAULT_PAGE_SIZE, PageSize
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
 from research_shared.access.roots import Root
@@ -29,15 +29,18 @@ TEMPLATE = ResourceTemplateReference(type="ref/resource", uri="research://docume
 
 
 @asynccontextmanager
-async def served(way: str, settings: Settings) -> AsyncIterator[FastMCP[Any]]:
+async def served(
+    way: str, settings: Settings, page_size: PageSize = DEFAULT_PAGE_SIZE
+) -> AsyncIterator[FastMCP[Any]]:
     """The documents server by itself, in the gateway's process, and behind the gateway over HTTP."""
     if way == "alone":
-        yield build_documents_server(settings)
+        yield build_documents_server(settings, resource_page_size=page_size)
     elif way == "mounted":
-        yield build_gateway(settings)
+        yield build_gateway(settings, resource_page_size=page_size)
     else:
-        async with serving(build_documents_server(settings)) as documents:
-            yield build_gateway(settings.model_copy(update={"documents_url": documents.url}))
+        async with serving(build_documents_server(settings, resource_page_size=page_size)) as documents:
+            remote = settings.model_copy(update={"documents_url": documents.url})
+            yield build_gateway(remote, resource_page_size=page_size)
 
 
 async def pages_of(client: Client[Any]) -> list[list[mcp_types.Resource]]:
@@ -85,10 +88,10 @@ async def test_each_document_is_listed_with_what_a_client_shows_of_it(
 
 @WAYS
 async def test_pages_join_to_the_whole_even_when_a_file_goes_in_between(
-    settings: Settings, folder: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, folder: Path, way: str
 ) -> None:
-    monkeypatch.setattr(resources, "PAGE_ENTRIES", 2)
-    async with served(way, settings) as server, Client(server) as client:
+    size = PageSize(entries=2)
+    async with served(way, settings, size) as server, Client(server) as client:
         pages = await pages_of(client)
         assert [paths_in(page) for page in pages] == [
             ["broken.pdf", "client-impact.md"],
@@ -102,15 +105,13 @@ async def test_pages_join_to_the_whole_even_when_a_file_goes_in_between(
         assert paths_in(list(second.resources)) == ["numbers.txt", "reports/results-report.pdf"]
 
 
-async def test_a_page_ends_early_where_paths_are_long(
-    settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resources, "PAGE_BYTES", 2_000)
+async def test_a_page_ends_early_where_paths_are_long(settings: Settings, folder: Path) -> None:
     deep = folder / ("d" * 200) / ("e" * 200)
     deep.mkdir(parents=True)
     for number in range(6):
         (deep / f"{'ü' * 100}{number}.md").write_text("x", encoding="utf-8")
-    async with Client(build_documents_server(settings)) as client:
+    server = build_documents_server(settings, resource_page_size=PageSize(size_bytes=2_000))
+    async with Client(server) as client:
         pages = await pages_of(client)
         whole = await client.call_tool("list_research_documents")
     assert [name for page in pages for name in paths_in(page)] == [
@@ -120,16 +121,19 @@ async def test_a_page_ends_early_where_paths_are_long(
 
 
 async def test_relayed_resources_come_before_the_documents_and_in_pages_too(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(resources, "PAGE_ENTRIES", 3)
     other: FastMCP[Any] = FastMCP("other")
     for number in range(5):
         other.resource(f"note://{number}", name=f"note {number}")(lambda: "text")
     async with serving(other) as upstream:
         config = tmp_path / "servers.json"
         config.write_text(json.dumps({"mcpServers": {"far": {"url": upstream.url}}}), encoding="utf-8")
-        gateway = build_gateway(settings.model_copy(update={"mcp_config": config}), upstream_timings=PATIENT)
+        gateway = build_gateway(
+            settings.model_copy(update={"mcp_config": config}),
+            upstream_timings=PATIENT,
+            resource_page_size=PageSize(entries=3),
+        )
         async with Client(gateway) as client:
             pages = await pages_of(client)
     uris = [[resource.uri for resource in page] for page in pages]
@@ -185,12 +189,11 @@ async def test_every_listed_uri_can_be_read_whatever_the_name(
 
 @WAYS
 async def test_a_narrowed_client_is_listed_its_own_documents_only(
-    settings: Settings, folder: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, folder: Path, way: str
 ) -> None:
-    monkeypatch.setattr(resources, "PAGE_ENTRIES", 1)
     (folder / "reports" / "second.md").write_text("x", encoding="utf-8")
     narrow = settings.model_copy(update={"client_roots": "narrow"})
-    async with served(way, narrow) as server:
+    async with served(way, narrow, PageSize(entries=1)) as server:
         roots = [(folder / "reports").as_uri()]
         async with Client(server, mode="legacy", roots=roots) as client:
             pages = await pages_of(client)
@@ -248,12 +251,9 @@ async def test_a_documents_server_that_is_gone_is_an_error_and_no_empty_list(set
     assert failure.value.error.data["error"]["code"] == "backend_unavailable"
 
 
-async def test_a_host_that_does_not_page_gets_the_first_page_and_the_template(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resources, "PAGE_ENTRIES", 2)
+async def test_a_host_that_does_not_page_gets_the_first_page_and_the_template(settings: Settings) -> None:
     host: FastMCP[Any] = FastMCP("somebody else's host")
-    host.mount(build_documents_server(settings))
+    host.mount(build_documents_server(settings, resource_page_size=PageSize(entries=2)))
     async with Client(host) as client:
         assert [r.name for r in await client.list_resources()] == ["broken.pdf", "client-impact.md"]
         assert [t.uri_template for t in await client.list_resource_templates()] == [
@@ -263,11 +263,8 @@ async def test_a_host_that_does_not_page_gets_the_first_page_and_the_template(
         assert "line 500 of many" in getattr(content, "text", "")
 
 
-async def test_an_audited_listing_says_how_much_it_gave_and_names_no_document(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resources, "PAGE_ENTRIES", 3)
-    async with Client(build_gateway(settings)) as client:
+async def test_an_audited_listing_says_how_much_it_gave_and_names_no_document(settings: Settings) -> None:
+    async with Client(build_gateway(settings, resource_page_size=PageSize(entries=3))) as client:
         await client.session.list_resources()
     assert settings.audit_log is not None
     text = settings.audit_log.read_text(encoding="utf-8")
