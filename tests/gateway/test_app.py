@@ -27,7 +27,6 @@ from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
 from research_shared.middleware.boundary import STRUCTURED_META_KEY
-from research_shared.serving import run as research_serving
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
 from research_shared.serving.run import http_server
@@ -502,11 +501,12 @@ async def test_sigterm_lets_calls_end_and_refuses_new_ones_over_http(tmp_path: P
 
 
 async def test_the_client_of_the_last_answer_can_list_the_tools_before_the_server_stops(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, pass_time: Callable[[float], None]
+    folder: Path, pass_time: Callable[[float], None]
 ) -> None:
-    monkeypatch.setattr(research_serving, "FOLLOW_UP_S", 3600.0)
     drain = Drain()
-    listener = http_server(FastMCP("s"), settings_for(folder), drain, host="127.0.0.1", port=0)
+    listener = http_server(
+        FastMCP("s"), settings_for(folder), drain, host="127.0.0.1", port=0, follow_up_s=3600.0
+    )
     with drain._counted():
         listener.handle_exit(signal.SIGTERM, None)
     assert await drain.idle(0)

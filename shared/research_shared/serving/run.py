@@ -79,7 +79,7 @@ async def _run_http(listener: "DrainingServer") -> None:
 
 
 class DrainingServer(uvicorn.Server):
-    """A uvicorn server that stops once no request is in flight, or after `within_s` seconds.
+    """A uvicorn server that stops `follow_up_s` seconds after no request is in flight, or after `within_s` seconds.
 
     uvicorn stops listening and ends event streams at once, answers in flight included. Until then, new calls fail
     with `shutting_down`. A second signal stops the server immediately.
@@ -94,11 +94,13 @@ class DrainingServer(uvicorn.Server):
         lifespan: Callable[[], AbstractAsyncContextManager[Any]],
         drain: Drain,
         within_s: float,
+        follow_up_s: float = FOLLOW_UP_S,
     ) -> None:
         super().__init__(config)
         self.lifespan = lifespan
         self._drain = drain
         self._within_s = within_s
+        self._follow_up_s = follow_up_s
         self._draining: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -113,14 +115,23 @@ class DrainingServer(uvicorn.Server):
         if not await self._drain.idle(self._within_s):
             log.warning("drain timeout: requests in flight are cut off", calls=self._drain.in_flight)
         else:
-            await asyncio.sleep(FOLLOW_UP_S)
+            await asyncio.sleep(self._follow_up_s)
         self.should_exit = True
 
 
 def http_server(
-    server: FastMCP[Any], settings: Settings, drain: Drain, *, host: str, port: int
+    server: FastMCP[Any],
+    settings: Settings,
+    drain: Drain,
+    *,
+    host: str,
+    port: int,
+    follow_up_s: float = FOLLOW_UP_S,
 ) -> DrainingServer:
-    """Return the HTTP server of an MCP server. On a loopback host it always checks the Host and Origin headers."""
+    """Return the HTTP server of an MCP server. On a loopback host it always checks the Host and Origin headers.
+
+    It stops `follow_up_s` seconds after the last answer.
+    """
     app = server.http_app(
         path=MCP_PATH,
         # Innermost: the responses it starts get the headers of the others.
@@ -139,7 +150,13 @@ def http_server(
         ws="none",
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
     )
-    return DrainingServer(config, lifespan=lambda: app.lifespan(app), drain=drain, within_s=settings.drain_s)
+    return DrainingServer(
+        config,
+        lifespan=lambda: app.lifespan(app),
+        drain=drain,
+        within_s=settings.drain_s,
+        follow_up_s=follow_up_s,
+    )
 
 
 async def _run_stdio(server: FastMCP[Any], *, drain: Drain, within_s: float) -> None:
