@@ -21,11 +21,6 @@ QUOTE_PLACEHOLDER: Final = "<words copied from the document>"
 SYNTHESIS_PLACEHOLDER: Final = "<the answer in Markdown>"
 MARK_PLACEHOLDER: Final = "<mark of a finding>"
 
-PLACEHOLDERS: Final = frozenset(
-    {CLAIM_PLACEHOLDER, QUOTE_PLACEHOLDER, SYNTHESIS_PLACEHOLDER, MARK_PLACEHOLDER, "...", "…"}
-)
-"""Strings of the examples, which are no content: an answer that holds one repeats the example."""
-
 EVIDENCE_SHAPE: Final = json.dumps(
     {"relevant": True, "findings": [{"claim": CLAIM_PLACEHOLDER, "quotes": [QUOTE_PLACEHOLDER]}]}
 )

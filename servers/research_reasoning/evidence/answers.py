@@ -79,7 +79,7 @@ def combined(answer: str, most: int) -> Combined | None:
     if read is None:
         return None
     synthesis = _answer_paragraphs(read.outer.get("synthesis"))
-    if not synthesis or looks_like_json(synthesis) or _is_placeholder(synthesis):
+    if not synthesis or looks_like_json(synthesis) or is_placeholder(synthesis):
         return None
     insights = [found for found in map(_marked, read.items) if found is not None]
     if not insights and not read.is_empty:
@@ -152,7 +152,7 @@ def _is_example(outer: Mapping[str, Any], items: Sequence[Any]) -> bool:
     """Whether an object is the prompt's example: what it holds are placeholders."""
     said = [item.get("claim") if isinstance(item, dict) else item for item in items]
     said += [outer["synthesis"]] if "synthesis" in outer else []
-    return bool(said) and all(isinstance(text, str) and _is_placeholder(text) for text in said)
+    return bool(said) and all(isinstance(text, str) and is_placeholder(text) for text in said)
 
 
 _PLACEHOLDER: Final = re.compile(r"<[^<>\n]{1,80}>|\W*")
@@ -162,7 +162,8 @@ _EXAMPLES: Final = frozenset(
 """What stands in the place of content in a prompt's example, besides dots and words in angle brackets."""
 
 
-def _is_placeholder(text: str) -> bool:
+def is_placeholder(text: str) -> bool:
+    """Whether a string is one of a prompt's example, such as `<one sentence>` or `...`, and no content."""
     text = text.strip()
     return isinstance(text, Unknown) or text.lower() in _EXAMPLES or _PLACEHOLDER.fullmatch(text) is not None
 
@@ -172,7 +173,7 @@ def _claim(item: Any) -> str | None:
     if not isinstance(item, dict) or isinstance(item, Broken):
         return None
     claim = item.get("claim")
-    return " ".join(claim.split()) if isinstance(claim, str) and not _is_placeholder(claim) else None
+    return " ".join(claim.split()) if isinstance(claim, str) and not is_placeholder(claim) else None
 
 
 def _finding(item: Any) -> RawFinding | None:
@@ -186,7 +187,7 @@ def _finding(item: Any) -> RawFinding | None:
     quotes = [text for text in map(_quote, listed) if text is not None]
     if listed and not quotes:
         return None
-    kept = tuple(_bounded(quote) for quote in quotes if not _is_placeholder(quote))[:MAX_QUOTES]
+    kept = tuple(_bounded(quote) for quote in quotes if not is_placeholder(quote))[:MAX_QUOTES]
     # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
     return RawFinding(" ".join(without_citations(claim).split())[:MAX_CLAIM], kept)
 
