@@ -1,6 +1,7 @@
 """`summarize_document`: one call for a short document, map and reduce over the parts of a long one."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -52,21 +53,17 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
     await call.progress.to(_LOADED, f"read {name}: {text.total_lines} lines")
     for note in text.notes:
         await call.client.warning(f"{name}: {note}", once=True)
-    shown = await _split(call, text, plan)
-    await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)}")
-    summarizer = _Summarizer(call, text, length, plan)
-    smaller = 0
-    while True:
+    for smaller in itertools.count():
+        shown = await _split(call, text, plan)
+        await call.progress.to(_PREPARED, f"prepared {len(shown)} part{'s' * (len(shown) != 1)}")
+        summarizer = _Summarizer(call, text, length, plan)
         try:
             summary = await summarizer.run(shown)
             break
         except ModelFailed as error:
-            smaller += 1
-            if smaller > MAX_SMALLER or not _takes_less(call, error, plan):
+            if smaller == MAX_SMALLER or not _takes_less(call, error, plan):
                 raise
             await call.client.warning(f"{name} is asked about in smaller parts: {error.message}")
-        shown = await _split(call, text, plan)
-        summarizer = _Summarizer(call, text, length, plan)
     covered = _covered(text, [part for number, part in enumerate(shown, 1) if number not in summarizer.lost])
     paragraphs, problem = shaped(summary, plan)
     warnings = [*text.notes, *_left_out(_covered(text, shown), shown, summarizer), *call.model_warnings()]
