@@ -151,7 +151,7 @@ async def _alive(url: str, process: asyncio.subprocess.Process) -> None:
                 if (await http.get(url)).is_success:
                     return
             except httpx.TransportError:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # another program is starting; nothing tells when it listens
     raise RuntimeError(f"the proxy ended with status {process.returncode}")
 
 

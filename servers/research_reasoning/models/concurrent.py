@@ -9,6 +9,7 @@ import anyio
 
 from research_reasoning.models.limiter import CallLimiter
 from research_reasoning.models.protocol import (
+    BUSY_STATUSES,
     AttemptFailed,
     Body,
     Completion,
@@ -42,7 +43,7 @@ MAX_SHRUNK = 2
 MAX_UNCOUNTED = 20
 """Attempts that a busy server may refuse before they count."""
 
-_BUSY_REASONS = frozenset({"http_429", "http_503", "http_529"})
+_BUSY_REASONS = frozenset(f"http_{status}" for status in BUSY_STATUSES)
 _BUDGET_MARGIN = 32
 """Tokens of a context that the server's template takes besides the messages."""
 

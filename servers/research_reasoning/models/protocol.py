@@ -12,6 +12,9 @@ from research_shared.text.visible import visible
 
 Route = Literal["client", "provider", "extractive"]
 
+BUSY_STATUSES = frozenset({429, 503, 529})
+"""HTTP statuses of a server that has too much to do. The reason of such a failed attempt is `http_` and the status."""
+
 
 @dataclass(frozen=True, slots=True)
 class Body:

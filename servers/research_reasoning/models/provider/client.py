@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from research_reasoning.models.concurrent import Unavailable
 from research_reasoning.models.limiter import CallLimiter, Flight
-from research_reasoning.models.protocol import AttemptFailed, Body, ContextExceeded, RawAnswer
+from research_reasoning.models.protocol import BUSY_STATUSES, AttemptFailed, Body, ContextExceeded, RawAnswer
 from research_reasoning.models.provider import wire
 from research_reasoning.models.provider.breaker import CircuitBreaker
 from research_reasoning.models.provider.dialects import Dialect, dialect_of, endpoint
@@ -39,7 +39,6 @@ MAX_PROVIDER_RESPONSE_BYTES = 4 * 1024 * 1024
 
 PROVIDER_CONNECT_TIMEOUT_S = 10.0
 
-_BUSY = frozenset({429, 503, 529})
 _BAD_REQUEST = frozenset({400, 404, 413, 422})
 _NO_CREDIT = 402
 _HTTP_SERVER_ERROR = 500
@@ -171,7 +170,7 @@ class Provider(SharedLifespan):
 
     def _note(self, flight: Flight, status: int) -> bool:
         """Tell the limiter and the breaker how the server does. Return whether it only has too much to do."""
-        busy = status in _BUSY
+        busy = status in BUSY_STATUSES
         others = busy and self.limiter.serves_others(flight)
         if busy:
             self.limiter.overloaded(flight)
