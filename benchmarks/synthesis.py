@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmcp import Client
+from fastmcp.client.logging import LogMessage
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, SamplingMessage, TextContent
 
 from research_reasoning import build_reasoning_server
@@ -96,6 +97,10 @@ async def provider(seconds: float) -> AsyncIterator[str]:
         server.close()
 
 
+async def unprinted(_message: LogMessage) -> None:
+    """Take a log message as a client does that shows none: what a terminal costs is not the server's time."""
+
+
 def write_documents(folder: Path, count: int) -> None:
     """Documents of about 20 KB each, larger than their share of an overview."""
     for number in range(count):
@@ -122,7 +127,9 @@ async def measure(
         server = build_reasoning_server(Settings.load({}, roots=str(folder), **changes))
         mode = "legacy" if route == "session" else "auto"
         handler = sampling(seconds) if route in {"modern", "session"} else None
-        client = await stack.enter_async_context(Client(server, mode=mode, sampling_handler=handler))
+        client = await stack.enter_async_context(
+            Client(server, mode=mode, sampling_handler=handler, log_handler=unprinted)
+        )
         arguments = {"document_paths": names, "research_question": QUESTION}
         await client.call_tool("synthesize_research", arguments | {"document_paths": names[:1]})
         started, cpu = time.perf_counter(), time.process_time()
