@@ -78,7 +78,8 @@ class DocumentText:
 
     `data` is UTF-8 in which `\n` alone separates lines (no `\r`). `page_starts` holds the 1-based first line of each
     page and is empty for documents without pages. `digest` is the SHA-256 of the file's bytes and the engine's name,
-    because engines differ in where they break lines. `notes` are sentences for people: what was repaired or is missing.
+    because engines differ in where they break lines. `notes` are sentences for people: what was repaired or is missing. When there are
+    `missing_pages`, the first one names them and says why.
     """
 
     path: str
@@ -110,6 +111,11 @@ class DocumentText:
     def pages(self) -> int | None:
         """How many pages the document has, or None for a document without pages."""
         return len(self.page_starts) or None
+
+    @property
+    def gap(self) -> str:
+        """Which pages have text that is not in here, and why, for people; empty when there are none."""
+        return self.notes[0] if self.missing_pages and self.notes else ""
 
     @property
     def part(self) -> PartName | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,6 +15,17 @@ ENCRYPTED = "encrypted"
 DAMAGED = "damaged"
 NO_TEXT = "no text (scanned?)"
 TOO_LARGE = "too large"
+
+
+class Undecodable(Enum):
+    """A page with text whose fonts do not tell which letters they show."""
+
+    UNDECODABLE = "undecodable"
+
+
+UNDECODABLE = Undecodable.UNDECODABLE
+PageContent = str | Undecodable | None
+"""The text of a page; `UNDECODABLE` for one whose letters cannot be told, None for one that cannot be read."""
 
 
 class Refused(Exception):
@@ -29,12 +41,12 @@ class Pages:
     """An opened document, as its reader gives it.
 
     `total` is the number of its pages; 1 for a document without pages. `texts` yields the text of each page from the
-    first wanted one on, and None for a page that cannot be read. `notes` are sentences for people about what is in this
+    first wanted one on, or why there is none (see `PageContent`). `notes` are sentences for people about what is in this
     document and not in its text; they are taken after the last page, so that a reader can add to them until then.
     """
 
     total: int
-    texts: Iterator[str | None]
+    texts: Iterator[PageContent]
     notes: list[str] = field(default_factory=list)
 
 

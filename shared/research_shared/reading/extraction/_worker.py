@@ -8,7 +8,7 @@ The package is imported inside functions: the script learns where it is from its
 
 A request is a length and a JSON object, with the file as an ancillary descriptor. The answer is a series of frames:
 a kind (one byte), a length (four bytes, network order) and that many bytes. `START` opens the pages of one reader,
-each page is a `PAGE` (its text, UTF-8) or a `MISSING`, and `END` tells how it went.
+each page is a `PAGE` (its text, UTF-8) or a `MISSING` (empty, or why it is missing), and `END` tells how it went.
 """
 
 import contextlib
@@ -27,7 +27,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from research_shared.formats import PageContent
 
 READY, START, PAGE, MISSING, CUT, END = range(6)
 FRAME = struct.Struct("!BI")
@@ -74,7 +77,7 @@ def tidy(text: str) -> bytes:
 
 def extract(job: Job, data: bytes, send: Send) -> tuple[str | None, list[str]]:
     """Send the pages of a document. Return the reason when there is no text, and the notes of the reader."""
-    from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, Refused, format_of
+    from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, UNDECODABLE, Refused, format_of
 
     document_format = format_of(job.media_type)
     digest = hashlib.sha256(data).hexdigest()
@@ -90,10 +93,12 @@ def extract(job: Job, data: bytes, send: Send) -> tuple[str | None, list[str]]:
             continue
         header = {"reader": name, "pages": pages.total, "digest": digest}
         send(START, json.dumps(header).encode())
-        found, looked_at = send_pages(pages.texts, job, send, probe=PROBE if position else None)
+        found, looked_at, undecodable = send_pages(pages.texts, job, send, probe=PROBE if position else None)
         notes = pages.notes
         if found:
             return None, notes
+        if undecodable:  # no other reader knows more about a font than it says itself
+            return UNDECODABLE.value, notes
         if reason != NO_TEXT:
             reason = NO_TEXT if looked_at else DAMAGED
     if reason == DAMAGED and not document_format.recognises(data):
@@ -101,29 +106,35 @@ def extract(job: Job, data: bytes, send: Send) -> tuple[str | None, list[str]]:
     return reason, notes
 
 
-def send_pages(texts: Iterator[str | None], job: Job, send: Send, probe: int | None) -> tuple[bool, bool]:
-    """Send the pages up to the text limit. Return whether there was text, and whether any page could be read.
+def send_pages(
+    texts: "Iterator[PageContent]", job: Job, send: Send, probe: int | None
+) -> tuple[bool, bool, bool]:
+    """Send the pages up to the text limit.
 
-    Gives up after `probe` pages without text.
+    Return whether there was text, whether any page could be read, and whether any is undecodable. Gives up after `probe`
+    pages without text.
     """
     room = job.max_text_bytes
-    found = looked_at = False
+    found = looked_at = undecodable = False
     for number, text in enumerate(texts, start=1):
         if text is None:
             send(MISSING, b"")
+        elif not isinstance(text, str):
+            undecodable = True
+            send(MISSING, text.value.encode())
         else:
             looked_at = True
             data = tidy(text)
             if len(data) > room:
                 send(PAGE, data[:room].decode("utf-8", "ignore").encode())
                 send(CUT, b"")
-                return True, True
+                return True, True, undecodable
             found = found or bool(data)
             room -= len(data) + 1
             send(PAGE, data)
         if not found and number == probe:
             break
-    return found, looked_at
+    return found, looked_at, undecodable
 
 
 def read_all(fd: int) -> bytes:

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, Format, Reader, format_of
+from research_shared.formats import (
+    DAMAGED,
+    ENCRYPTED,
+    NO_TEXT,
+    TOO_LARGE,
+    UNDECODABLE,
+    Format,
+    Reader,
+    format_of,
+)
 from research_shared.reading.extraction import _worker
 from research_shared.reading.extraction.pool import Slot, WorkerPool
 from research_shared.reading.extraction.result import (
@@ -21,19 +30,20 @@ from research_shared.reading.limits import Limits
 
 MAX_RESTARTS = 3
 """How often reading continues after a page that hung or crashed the worker."""
-_REASONS = frozenset({ENCRYPTED, DAMAGED, NO_TEXT, TOO_LARGE})
+_REASONS = frozenset({ENCRYPTED, DAMAGED, NO_TEXT, TOO_LARGE, UNDECODABLE.value})
 _MAX_NOTES = 20
 _MAX_NOTE_CHARS = 500
 
 
 @dataclass(slots=True)
 class _Progress:
-    """The pages so far of one reader; None stands for a page that could not be read."""
+    """The pages so far of one reader; None stands for a page that could not be read, or is `undecodable` (from 1)."""
 
     reader: Reader
     total: int
     file_digest: str
     pages: list[bytes | None] = field(default_factory=list)
+    undecodable: list[int] = field(default_factory=list)
     cut: bool = False
 
     @property
@@ -150,6 +160,8 @@ class _Extraction:
             self._progress.pages.append(payload)
         elif kind == _worker.MISSING:
             self._progress.pages.append(None)
+            if payload == UNDECODABLE.value.encode():
+                self._progress.undecodable.append(len(self._progress.pages))
         else:
             self._progress.cut = True
 
@@ -185,8 +197,17 @@ class _Extraction:
         self, progress: _Progress, pages: list[bytes | None], missing: tuple[int, ...]
     ) -> Iterator[str]:
         part = self._format.part or "part"
+        undecodable = tuple(progress.undecodable)
+        missing = tuple(number for number in missing if number not in set(undecodable))
+        gaps: list[str] = []
+        if undecodable:
+            verb = "are" if len(undecodable) > 1 else "is"
+            gaps.append(f"{in_words(undecodable, part)} {verb} undecodable: the fonts have no Unicode table")
         if missing:
-            yield f"{in_words(missing, part)} could not be read and {'are' if len(missing) > 1 else 'is'} missing"
+            verb = "are" if len(missing) > 1 else "is"
+            gaps.append(f"{in_words(missing, part)} could not be read and {verb} missing")
+        if gaps:
+            yield "; ".join(gaps)
         empty = tuple(number for number, page in enumerate(pages, start=1) if page == b"")
         if empty:
             yield f"{in_words(empty, part)} {'have' if len(empty) > 1 else 'has'} no text (scanned or blank)"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, Format
+from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, UNDECODABLE, Format
 
 TIMED_OUT = "timed out"
 BINARY = "binary content"
@@ -14,6 +14,7 @@ _EXPLANATIONS = {
     ENCRYPTED: "it is encrypted and asks for a password",
     DAMAGED: "the file is damaged",
     NO_TEXT: "no text was found on its pages, which may be scanned images",
+    UNDECODABLE.value: "it is undecodable: its fonts have no Unicode table, so nobody can tell which letters they show",
     TOO_LARGE: "it is too large, or needs more memory than is allowed",
     TIMED_OUT: "reading it took longer than is allowed",
     BINARY: "it holds binary data, not text",
