@@ -16,7 +16,7 @@ from pydantic import Field
 
 from research_documents.document_ids import DocumentId
 from research_documents.results import Result
-from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search import IN_PART, SearchEngine, SearchOutcome
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import DocumentError, DocumentNotFound, InvalidArguments
@@ -315,8 +315,16 @@ def _connector_warnings(outcome: SearchOutcome) -> tuple[str, ...]:
     if not outcome.unreadable:
         return outcome.warnings
     count = len(outcome.unreadable)
-    said = "1 document gives no text and was" if count == 1 else f"{count} documents give no text and were"
-    return (*outcome.warnings, f"{said} not searched")
+    partial = sum(reason.startswith(IN_PART) for _, reason in outcome.unreadable)
+    said = [
+        f"1 document {one}" if number == 1 else f"{number} documents {many}"
+        for number, one, many in (
+            (count - partial, "gives no text and was not searched", "give no text and were not searched"),
+            (partial, "was searched in part", "were searched in part"),
+        )
+        if number
+    ]
+    return (*outcome.warnings, *said)
 
 
 def add_connector_tools(

@@ -60,7 +60,7 @@ def search_text(result: SearchResult, *, ranked: bool) -> str:
         named = "; ".join(f"{each.path} ({each.reason})" for each in result.unreadable[:MAX_NAMED_UNREADABLE])
         more = len(result.unreadable) - MAX_NAMED_UNREADABLE
         notes.append(
-            f"not searched, because they give no text: {named}{f' and {more} more' if more > 0 else ''}"
+            f"not searched, or only in part, because they give no text: {named}{f' and {more} more' if more > 0 else ''}"
         )
     searched = _pluralized(result.total_documents, "document")
     if result.matches:

@@ -61,7 +61,7 @@ class Match(Result):
 
 
 class UnreadableDocument(Result):
-    """A document that could not be searched."""
+    """A document that could not be searched, or only in part; `reason` then names the pages."""
 
     path: str
     reason: str
@@ -81,7 +81,7 @@ class SearchResult(Result):
     total_documents: int = Field(description="documents searched")
     truncated: bool = Field(description="there is or may be more than is shown")
     unreadable: tuple[UnreadableDocument, ...] = Field(
-        default=(), description="documents that give no text: not searched"
+        default=(), description="documents that give no text, or not all of it: not searched, or only in part"
     )
     warnings: Warnings = ()
     next_cursor: Annotated[str | None, Field(exclude_if=_absent, description="cursor of the next page")] = (

@@ -24,7 +24,7 @@ from research_documents.results import (
     SearchResult,
     UnreadableDocument,
 )
-from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search import IN_PART, SearchEngine, SearchOutcome
 from research_documents.search.request import Mode, Snippet
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentNotFound
@@ -230,7 +230,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
         Use a few words of the answer, not a sentence; try other words when nothing fits. Read around a hit with
         read_document(document_path=document, start_line=line_number - 10). `truncated`: more with the cursor, or
         narrow the search. `indexing` and a warning INCOMPLETE: hits may be missing, repeat in a few seconds.
-        `unreadable`: documents that no search can find anything in.
+        `unreadable`: documents, or pages of them, that no search can find anything in.
         """
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_MATCHES, notes=notes)
@@ -319,7 +319,8 @@ async def _read_document(library: Library, given: str) -> DocumentText:
 
 async def _report(client_log: ClientLog, outcome: SearchOutcome) -> None:
     for path, reason in outcome.unreadable:
-        await client_log.warning(f"{path} could not be searched: {reason}")
+        how = "was searched" if reason.startswith(IN_PART) else "could not be searched:"
+        await client_log.warning(f"{path} {how} {reason}")
     for warning in outcome.warnings:
         await client_log.warning(warning)
     more = ", and there are more" if outcome.truncated else ""

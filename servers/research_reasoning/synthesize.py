@@ -60,7 +60,10 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]
     warnings: list[str] = _notes(texts, [found.path for _, found in usable])
-    answer = await Combination(call, question, plan, usable, warnings).run()
+    whole = len(usable) == len(paths) and all(
+        found.covered is not None and found.covered.complete for _, found in usable
+    )
+    answer = await Combination(call, question, plan, usable, warnings, whole=whole).run()
     sources = [_source_of(path, texts[path], found) for _, path, found in numbered]
     unverified = sum(not quote.verified for _, found in usable for f in found.findings for quote in f.quotes)
     prose = sum(bool(found.notes) for _, found in usable)

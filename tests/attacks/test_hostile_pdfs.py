@@ -20,7 +20,7 @@ from support.pdf_files import HOSTILE, plain_pdf
 from support.results import answer_of, error_of
 
 MIB = 1024 * 1024
-REASONS = {"encrypted", "damaged", "not a PDF", "no text (scanned?)", "too large", "timed out"}
+REASONS = {"encrypted", "damaged", "not a PDF", "no text (scanned?)", "too large", "timed out", "undecodable"}
 DOCUMENT_TIMEOUT_S = 3.0
 SLACK_S = 3.0
 GOOD = {"good-1.pdf": "wombat one", "good-2.pdf": "wombat two", "zz-good.pdf": "wombat three"}
@@ -104,6 +104,7 @@ async def test_every_request_is_answered_and_the_good_files_are_found(client: Cl
     gc.collect()
     before = own_memory()
     unreadable: dict[str, str] = {}
+    in_part: dict[str, str] = {}
     for path in paths:
         started = time.perf_counter()
         result = await client.call_tool("read_document", {"document_path": path}, raise_on_error=False)
@@ -113,7 +114,11 @@ async def test_every_request_is_answered_and_the_good_files_are_found(client: Cl
             assert error["code"] == "document_unreadable", path
             unreadable[path] = error["reason"]
         else:
-            assert answer_of(result)["total_lines"] > 0, path
+            answer = answer_of(result)
+            assert answer["total_lines"] > 0, path
+            for note in answer.get("notes", ()):
+                if note.endswith(("missing", "Unicode table")):
+                    in_part[path] = f"in part: {note}"
     assert set(unreadable.values()) <= REASONS
     assert {path: unreadable.get(path) for path in EXPECTED} == EXPECTED
     # On a slow machine, time runs out before memory does.
@@ -126,7 +131,7 @@ async def test_every_request_is_answered_and_the_good_files_are_found(client: Cl
         found = {match["document"]: match["matched_text"] for match in result.structured_content["matches"]}
         assert found == GOOD
         reported = {item["path"]: item["reason"] for item in result.structured_content["unreadable"]}
-        assert reported == unreadable
+        assert reported == unreadable | in_part
         assert "Traceback" not in json.dumps(result.structured_content)
     gc.collect()
     assert own_memory() - before < 100 * MIB

@@ -134,3 +134,23 @@ async def test_a_document_whose_letters_cannot_be_told_is_undecodable_not_scanne
     assert (await search(client, "forward", "cid-*"))["unreadable"] == [
         {"path": "cid-no-tounicode.pdf", "reason": "undecodable"}
     ]
+
+
+async def test_a_search_names_the_pages_that_it_could_not_look_at(client: Client[Any]) -> None:
+    found = await search(client, "merger", "garbled-page2.pdf")
+    assert [match["document"] for match in found["matches"]] == ["garbled-page2.pdf"]
+    assert found["unreadable"] == [{"path": "garbled-page2.pdf", "reason": f"in part: {GAP}"}]
+
+
+@pytest.mark.parametrize("paths", [["garbled-page2.pdf"], ["gap-120.pdf", "cid-no-tounicode.pdf"]])
+async def test_an_answer_from_what_can_be_read_does_not_speak_for_the_rest(
+    client: Client[Any], paths: list[str]
+) -> None:
+    question = "Which synergies did penguins expect in Antarctica?"
+    arguments = {"document_paths": paths, "research_question": question}
+    answer = answer_of(await client.call_tool("synthesize_research", arguments))
+    assert not answer["answered"]
+    assert "None of the documents" not in answer["synthesis"]
+    assert "Not everything was read" in answer["synthesis"]
+    told = " ".join([*answer["warnings"], *(source["reason"] or "" for source in answer["sources"])])
+    assert "no Unicode table" in told

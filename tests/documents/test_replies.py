@@ -200,7 +200,9 @@ async def test_what_is_incomplete_is_said_in_the_first_line_and_the_rest_after_t
         "No match in 12 documents.",
         "Note: something else",
     ]
-    assert lines[3].startswith("Note: not searched, because they give no text: 0.pdf (encrypted); 1.pdf")
+    assert lines[3].startswith(
+        "Note: not searched, or only in part, because they give no text: 0.pdf (encrypted); 1.pdf"
+    )
     assert lines[3].endswith("9.pdf (encrypted) and 2 more")
 
 

@@ -133,6 +133,7 @@ def test_a_hit_says_on_which_slide_it_is(answers: dict[str, Any]) -> None:
     assert "2 slide 3: Paint it chartreuse" in text
     assert {entry["path"]: entry["reason"] for entry in result["unreadable"]} == {
         "other.deck": "not a deck",
+        "plan.deck": "in part: slide 2 could not be read and is missing",
         "plan.lock": "not installed",
         "short.deck": "damaged",
     }

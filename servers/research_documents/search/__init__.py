@@ -1,6 +1,6 @@
 """Keyword and regex search over the texts of the library."""
 
 from research_documents.search.engine import SearchEngine
-from research_documents.search.outcome import EngineStats, Hit, SearchOutcome
+from research_documents.search.outcome import IN_PART, EngineStats, Hit, SearchOutcome
 
-__all__ = ["EngineStats", "Hit", "SearchEngine", "SearchOutcome"]
+__all__ = ["IN_PART", "EngineStats", "Hit", "SearchEngine", "SearchOutcome"]

@@ -252,7 +252,7 @@ class SearchEngine(SharedLifespan):
             warnings += ("the order may still change: other documents are not indexed yet",)
         if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
             warnings += (
-                f"{len(selection.unreadable)} documents give no text; the first {MAX_REPORTED_UNREADABLE} are named",
+                f"{len(selection.unreadable)} documents give no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
             )
         cursor = None
         # An answer that is only incomplete has no next page: the client repeats the call.

@@ -1,7 +1,10 @@
 """Public results of a search."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+IN_PART: Final = "in part: "
+"""How a reason begins for a document that was searched, but not all of it."""
 
 
 class Hit(NamedTuple):
@@ -32,7 +35,7 @@ class SearchOutcome:
     in keyword mode all that are indexed, in regex mode those it looked into before the limit or the deadline ended it.
     `truncated` says that there is or may be more than `hits`; `next_cursor` then continues where they end, unless
     the deadline passed before anything was found, or all that is missing is in documents that are not indexed yet.
-    `unreadable` holds (path, reason) of documents without text. `warnings` begin with one that begins with `INCOMPLETE:`
+    `unreadable` holds (path, reason) of documents without text, and of those of which pages are missing. `warnings` begin with one that begins with `INCOMPLETE:`
     when the answer does not cover all documents. `indexing` is then (documents that are indexed, all of them that are
     known), otherwise None; both count what is within the scope, matches the file pattern and gives text.
     """

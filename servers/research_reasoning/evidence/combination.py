@@ -24,6 +24,7 @@ MAX_UNCOMBINED_TOKENS = 6_000
 
 LABEL = "the combination"
 NOTHING_FOUND = "None of the documents says anything about the question."
+NOTHING_FOUND_IN_PART = "Nothing that was read says anything about the question. Not everything was read: see the warnings and sources."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Answer:
 
 
 class Combination:
-    """Combines the evidence of all documents into one answer."""
+    """Combines the evidence of all documents into one answer. `whole` says that it is evidence of all of their text."""
 
     def __init__(
         self,
@@ -47,8 +48,11 @@ class Combination:
         plan: DepthPlan,
         usable: Sequence[tuple[int, DocumentEvidence]],
         warnings: list[str],
+        *,
+        whole: bool,
     ) -> None:
         self._call = call
+        self._whole = whole
         self._question = question
         self._plan = plan
         self._usable = usable
@@ -76,7 +80,7 @@ class Combination:
 
     async def _answer(self) -> Answer:
         if not self._by_mark and not any(found.notes for _, found in self._usable):
-            return Answer(NOTHING_FOUND, (), answered=False)
+            return Answer(NOTHING_FOUND if self._whole else NOTHING_FOUND_IN_PART, (), answered=False)
         listed = self._listed(self._call.budget.content_tokens)
         if not listed:
             self._warnings.append(

@@ -21,7 +21,7 @@ def coverage_of(text: DocumentText, ranges: Sequence[tuple[int, int]], clipped: 
         for page in range(text.page_of(first) or 0, (text.page_of(last) or 0) + 1)
         if page
     }
-    at, complete = 1, clipped == 0
+    at, complete = 1, clipped == 0 and not text.missing_pages
     joined: list[tuple[int, int]] = []
     for first, last in ranges:
         if joined and first == joined[-1][1] + 1:

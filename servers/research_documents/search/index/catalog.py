@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Final, Self
 
 from research_documents.search.index.backlog import Backlog
+from research_documents.search.outcome import IN_PART
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import Scope
 from research_shared.documents import DocumentInfo, DocumentText
@@ -28,7 +29,7 @@ def breaks_of(data: bytes) -> "array[int]":
 class CatalogEntry:
     """One version of a document, identified by `id`.
 
-    `text` is None when it gives none (then `reason` says why) and when texts take more memory than they may (then it is
+    `gap` names the pages that are not in the text. `text` is None when it gives none (then `reason` says why) and when texts take more memory than they may (then it is
     read again when it is needed). `mtime_reliable` is False for a file so young when it was read that a
     later change may not show in its time stamps (git calls such an entry racily clean). `read_at` is a time of the monotonic clock, `checked` the id of the last reading.
     """
@@ -37,6 +38,7 @@ class CatalogEntry:
     info: DocumentInfo
     text: DocumentText | None = None
     reason: str = ""
+    gap: str = ""
     digest: str = ""
     text_bytes: int = 0
     is_ascii: bool = True
@@ -62,6 +64,7 @@ class CatalogEntry:
             id=number,
             info=info,
             text=text,
+            gap=text.gap,
             digest=text.digest,
             text_bytes=len(text.data),
             is_ascii=text.data.isascii(),
@@ -82,7 +85,7 @@ class CatalogEntry:
 class Selection:
     """The documents of one file pattern and scope, sorted by path.
 
-    `unreadable` holds (path, reason); `everything` says that no known document is left out.
+    `unreadable` holds (path, reason): of documents without text, and of readable ones of which pages are missing; `everything` says that no known document is left out.
     """
 
     readable: tuple[CatalogEntry, ...]
@@ -187,7 +190,11 @@ class Catalog:
         chosen.sort(key=lambda entry: entry.path)
         return Selection(
             readable=tuple(entry for entry in chosen if not entry.reason),
-            unreadable=tuple((entry.path, entry.reason) for entry in chosen if entry.reason),
+            unreadable=tuple(
+                (entry.path, entry.reason or IN_PART + entry.gap)
+                for entry in chosen
+                if entry.reason or entry.gap
+            ),
             everything=len(chosen) == len(self.entries),
         )
 
