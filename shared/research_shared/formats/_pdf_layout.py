@@ -31,7 +31,7 @@ _MIN_VOWELS, _MAX_VOWELS = 0.25, 0.6
 _MIN_LATIN = 0.6
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 _NO_LETTER = re.compile("[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
-_VOWEL = re.compile("[aeiouyAEIOUY]")
+_VOWEL = re.compile("[aeiouAEIOU]")
 _LATIN = re.compile("[A-Za-z]")
 CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
 
