@@ -148,3 +148,44 @@ def test_lines_that_end_in_a_hyphen_keep_it_where_order_matters() -> None:
     slug = b"BT /F1 12 Tf 72 900 Td (slug) Tj ET "
     found, _ = read(one_page(stream(slug + show("univer-\nsally known"))))
     assert found == ["univer-\nsally known"]
+
+
+def test_layers_are_left_out_of_drawings_within_the_page() -> None:
+    drawing = stream(
+        LAYERED,
+        b"/Type /XObject /Subtype /Form /BBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> %s >>"
+        % RESOURCES,
+    )
+    content = layered(
+        b"/OCProperties << %s /D << /OFF [6 0 R] >> >>" % ALL,
+        extra={11: stream(b"/X Do"), 12: drawing},
+        entries=b"/XObject << /X 12 0 R >>",
+    )
+    assert read(content) == (["Current text"], ["text on layers that are switched off is left out: old"])
+
+
+@pytest.mark.parametrize("count", [3, 501])
+def test_each_filled_field_is_text_however_many_there_are(count: int) -> None:
+    fields = {
+        20
+        + number: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (f%d) /V (value%d) /Rect [%d %d %d %d] /F 4 /DA (/F1 5 Tf 0 g) >>"
+        % (
+            number,
+            number,
+            9 + 50 * (number % 11),
+            9 + 15 * (number // 11),
+            50 + 50 * (number % 11),
+            20 + 15 * (number // 11),
+        )
+        for number in range(count)
+    }
+    numbers = b" ".join(b"%d 0 R" % number for number in fields)
+    form = b"/AcroForm << /Fields [%s] /DR << /Font << /F1 3 0 R >> >> /DA (/F1 5 Tf 0 g) >>" % numbers
+    content = pdf(
+        {
+            1: b"<< /Type /Catalog /Pages 2 0 R %s >>" % form, 2: pages([10], 1), 3: FONT, 11: stream(b""),
+            10: page(11).replace(b"/Contents", b"/Annots [%s] /Contents" % numbers), **fields,
+        }
+    )  # fmt: skip
+    (text,), _ = read(content)
+    assert set(str(text).split()) == {f"value{number}" for number in range(count)}

@@ -59,6 +59,9 @@ _COMMENTS = frozenset(
 )  # fmt: skip
 _HIDDEN = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
 _MAX_ANNOTATIONS = 5000
+_MAX_APART = 500
+"""Fields of one page that are read one by one. More are read at once: the time would grow with their square."""
+_MAX_DEPTH = 8
 _MAX_NAME = 256
 _BLANKS = frozenset(b" \t\r\n\x00")
 
@@ -364,6 +367,8 @@ def _printed(document: pypdfium2.PdfDocument, index: int) -> list[PageLine]:
         parts = [
             raw.FPDFFormObj_GetObject(drawn, number) for number in range(raw.FPDFFormObj_CountObjects(drawn))
         ]
+        if len(parts) > _MAX_APART:
+            return _lines(page)
         lines: list[PageLine] = []
         for part in parts:
             raw.FPDFPageObj_SetIsActive(part, False)
@@ -383,14 +388,21 @@ def _lines(page: pypdfium2.PdfPage) -> list[PageLine]:
 
 
 def _leave_out_layers(page: pypdfium2.PdfPage, off: frozenset[str], found: PageText) -> None:
-    """Switch the objects of a page off that stand on one of these layers."""
-    for number in range(raw.FPDFPage_CountObjects(page)):
-        drawn = raw.FPDFPage_GetObject(page, number)
-        for position in range(raw.FPDFPageObj_CountMarks(drawn)):
-            mark = raw.FPDFPageObj_GetMark(drawn, position)
-            if _mark_name(mark) == "OC" and (layer := _layer_name(mark)) in off:
-                raw.FPDFPageObj_SetIsActive(drawn, False)
-                found.left_out.add(layer)
+    """Switch the objects of a page off that stand on one of these layers, also those within other objects."""
+    waiting = [(raw.FPDFPage_GetObject(page, number), 0) for number in range(raw.FPDFPage_CountObjects(page))]
+    while waiting:
+        drawn, depth = waiting.pop()
+        if layers := _layers_of(drawn) & off:
+            raw.FPDFPageObj_SetIsActive(drawn, False)
+            found.left_out |= layers
+        elif depth < _MAX_DEPTH and raw.FPDFPageObj_GetType(drawn) == raw.FPDF_PAGEOBJ_FORM:
+            total = raw.FPDFFormObj_CountObjects(drawn)
+            waiting += [(raw.FPDFFormObj_GetObject(drawn, number), depth + 1) for number in range(total)]
+
+
+def _layers_of(drawn: Any) -> frozenset[str]:
+    marks = [raw.FPDFPageObj_GetMark(drawn, number) for number in range(raw.FPDFPageObj_CountMarks(drawn))]
+    return frozenset(_layer_name(mark) for mark in marks if _mark_name(mark) == "OC")
 
 
 def _mark_name(mark: Any) -> str:
