@@ -189,3 +189,12 @@ def test_each_filled_field_is_text_however_many_there_are(count: int) -> None:
     )  # fmt: skip
     (text,), _ = read(content)
     assert set(str(text).split()) == {f"value{number}" for number in range(count)}
+
+
+def test_attachments_that_are_listed_and_not_there_are_counted() -> None:
+    content = one_page(stream(SHOWN)).replace(
+        b"/Pages 2 0 R", b"/Pages 2 0 R /Names << /EmbeddedFiles << /Names [(a) 99 0 R] >> >>"
+    )
+    found, notes = read(content)
+    assert found == ["Current text"]
+    assert [note.split(":")[0] for note in notes] == ["1 attachment is not read"]

@@ -75,7 +75,10 @@ def _not_read(document: "PdfDocument", attached: int, left_out: set[str]) -> Ite
     if document.get_formtype() == pypdfium2.raw.FORMTYPE_XFA_FULL:
         yield "it is an XFA form: what its fields say is not read"
     count = document.count_attachments()
-    names = [document.get_attachment(number).get_name() for number in range(min(count, _MAX_NAMED))]
+    names: list[str] = []
+    for number in range(min(count, _MAX_NAMED)):
+        with contextlib.suppress(pypdfium2.PdfiumError):  # the list is longer than what is there
+            names.append(document.get_attachment(number).get_name())
     if count:
         more = f" and {count - len(names)} more" if count > len(names) else ""
         yield f"{_are(count, 'attachment')} not read: {', '.join(names)}{more}"
