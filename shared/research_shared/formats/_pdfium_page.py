@@ -93,7 +93,7 @@ def read_page(document: pypdfium2.PdfDocument, index: int, layers_off: frozenset
             found.undecodable = _is_undecodable(textpage, text)
             if found.undecodable:
                 text = ""
-            letters = _Letters(textpage, text, page.get_bbox())
+            letters = _letters(page, textpage, text)
             lines = letters.lines() if annotations.printed or letters.need_care() else None
             if lines is None:
                 text = letters.edited(text)
@@ -106,12 +106,18 @@ def read_page(document: pypdfium2.PdfDocument, index: int, layers_off: frozenset
 
 
 class _Letters:
-    """The letters of a loaded page: where they are, by their position in its text."""
+    """The letters of a loaded page: where they are, by their position in its text. `cut`: its paper is not all of the sheet."""
 
     def __init__(
-        self, textpage: pypdfium2.PdfTextPage, text: str, paper: tuple[float, float, float, float]
+        self,
+        textpage: pypdfium2.PdfTextPage,
+        text: str,
+        paper: tuple[float, float, float, float],
+        *,
+        cut: bool,
     ) -> None:
         self._page = textpage
+        self._is_cut = cut
         self._text = text
         self._paper = Box(*paper)
         self._astral = [] if text.isascii() else [match.start() for match in _ASTRAL.finditer(text)]
@@ -174,8 +180,15 @@ class _Letters:
         return True
 
     def _reaches_off_paper(self) -> bool:
-        """Return whether there are letters beside the paper: those on it are fewer."""
+        """Return whether there are letters beside the paper: those on it are fewer.
+
+        Looks where the paper was cut, or the first or the last letter stands beside it: counting takes a while.
+        """
         paper = self._paper
+        if not self._is_cut:
+            ends = (self.box(0), self.box(len(self._text) - 1))
+            if all(end is None or end.touches(paper) for end in ends):
+                return False
         sides = (paper.left, paper.top, paper.right, paper.bottom)
         size = raw.FPDFText_GetBoundedText(self._page, *sides, None, 0)
         if size >= len(self._text):
@@ -298,6 +311,11 @@ class _Letters:
         return float(raw.FPDFText_GetFontSize(self._page, number)) * math.hypot(matrix.a, matrix.b)
 
 
+def _letters(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage, text: str) -> _Letters:
+    paper = page.get_bbox()
+    return _Letters(textpage, text, paper, cut=paper != page.get_mediabox())
+
+
 def _is_undecodable(textpage: pypdfium2.PdfTextPage, text: str) -> bool:
     """Return whether a page shows letters that nobody can tell. Looks at a sample before it looks at each of them."""
     total = raw.FPDFText_CountChars(textpage)
@@ -384,7 +402,7 @@ def _lines(page: pypdfium2.PdfPage) -> list[PageLine]:
         text = textpage.get_text_range()
         if _is_undecodable(textpage, text):
             return []
-        return [line for line in _Letters(textpage, text, page.get_bbox()).lines() if line.text.strip()]
+        return [line for line in _letters(page, textpage, text).lines() if line.text.strip()]
 
 
 def _leave_out_layers(page: pypdfium2.PdfPage, off: frozenset[str], found: PageText) -> None:
