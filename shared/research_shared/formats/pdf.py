@@ -28,6 +28,8 @@ _WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
 _LAYERS = b"/OCProperties"
 _CATALOG = re.compile(rb"/Type\s*/Catalog\b")
 _MAX_OBJECTS_BYTES = 1024 * 1024
+_MAX_OBJECT_STREAMS = 100
+"""The catalog stands in one of the last, nearly always in the last one."""
 _MAX_NAMED = 10
 
 
@@ -130,7 +132,10 @@ def _has_layers(data: bytes) -> bool:
     if _LAYERS in data:
         return True
     end = len(data)
-    while (end := data.rfind(b"/ObjStm", 0, end)) != -1:
+    for _ in range(_MAX_OBJECT_STREAMS):
+        end = data.rfind(b"/ObjStm", 0, end)
+        if end == -1:
+            break
         begin = data.find(b"stream", end)
         if begin == -1:
             continue
