@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 
 from research_shared.formats._format import (
     DAMAGED,
+    EMPTY,
     ENCRYPTED,
     NO_TEXT,
     TOO_LARGE,
@@ -26,6 +27,7 @@ from research_shared.formats._format import (
 
 __all__ = [
     "DAMAGED",
+    "EMPTY",
     "ENCRYPTED",
     "NO_TEXT",
     "TOO_LARGE",

@@ -15,6 +15,7 @@ ENCRYPTED = "encrypted"
 DAMAGED = "damaged"
 NO_TEXT = "no text (scanned?)"
 TOO_LARGE = "too large"
+EMPTY = "empty"
 
 
 class Undecodable(Enum):
@@ -29,7 +30,7 @@ PageContent = str | Undecodable | None
 
 
 class Refused(Exception):
-    """A reader cannot open a document. `reason` is one of `ENCRYPTED`, `DAMAGED`, `NO_TEXT` and `TOO_LARGE`."""
+    """A reader cannot open a document. `reason` is one of `ENCRYPTED`, `DAMAGED`, `EMPTY`, `NO_TEXT` and `TOO_LARGE`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

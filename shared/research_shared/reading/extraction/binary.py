@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from research_shared.formats import (
     DAMAGED,
+    EMPTY,
     ENCRYPTED,
     NO_TEXT,
     TOO_LARGE,
@@ -30,7 +31,7 @@ from research_shared.reading.limits import Limits
 
 MAX_RESTARTS = 3
 """How often reading continues after a page that hung or crashed the worker."""
-_REASONS = frozenset({ENCRYPTED, DAMAGED, NO_TEXT, TOO_LARGE, UNDECODABLE.value})
+_REASONS = frozenset({ENCRYPTED, DAMAGED, EMPTY, NO_TEXT, TOO_LARGE, UNDECODABLE.value})
 _MAX_NOTES = 20
 _MAX_NOTE_CHARS = 500
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from research_shared.formats import DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, UNDECODABLE, Format
+from research_shared.formats import DAMAGED, EMPTY, ENCRYPTED, NO_TEXT, TOO_LARGE, UNDECODABLE, Format
 
 TIMED_OUT = "timed out"
 BINARY = "binary content"
@@ -13,6 +13,7 @@ NOT_INSTALLED = "not installed"
 _EXPLANATIONS = {
     ENCRYPTED: "it is encrypted and asks for a password",
     DAMAGED: "the file is damaged",
+    EMPTY: "there is no text in it",
     NO_TEXT: "no text was found on its pages, which may be scanned images",
     UNDECODABLE.value: "it is undecodable: its fonts have no Unicode table, so nobody can tell which letters they show",
     TOO_LARGE: "it is too large, or needs more memory than is allowed",

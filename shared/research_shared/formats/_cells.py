@@ -1,0 +1,107 @@
+"""How the cells of a sheet become text: their names, their values, and one line for each row."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from research_shared.formats._drawing import number
+from research_shared.formats._package import one_line
+
+_LETTERS = 26
+_BUILT_IN_DATES = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
+_BUILT_IN_PERCENT = frozenset({9, 10})
+_LITERALS = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
+_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001  (cells have no time zone)
+_EPOCH_1904 = datetime(1904, 1, 1)  # noqa: DTZ001
+_FALSE_LEAP_DAY = 60
+"""Day 60 is the 29 February 1900 that never was; the days before count from a day later."""
+_LAST_DAY = 2_958_466
+_NAME = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+
+DATE, DURATION, PERCENT, PLAIN = "date", "duration", "percent", ""
+
+
+def column_name(column: int) -> str:
+    """Return the letters of a column, counted from 1.
+
+    >>> column_name(30)
+    'AD'
+    """
+    letters = ""
+    while column > 0:
+        column, rest = divmod(column - 1, _LETTERS)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+def cell_place(name: str) -> tuple[int, int] | None:
+    """Return the row and the column of a cell's name, counted from 1, or None when it is none.
+
+    >>> cell_place("AD500")
+    (500, 30)
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    column = 0
+    for letter in match[1]:
+        column = column * _LETTERS + ord(letter) - ord("A") + 1
+    return int(match[2]), column
+
+
+def kind_of_format(identifier: int, code: str) -> str:
+    """Return what a number format makes of a number: a date, a duration, a percentage, or a plain number."""
+    if not code:
+        if identifier in _BUILT_IN_DATES:
+            return DURATION if identifier == 46 else DATE  # noqa: PLR2004  ([h]:mm:ss)
+        return PERCENT if identifier in _BUILT_IN_PERCENT else PLAIN
+    bare = _LITERALS.sub("", code.partition(";")[0]).lower()
+    if "general" in bare:
+        return PLAIN
+    if re.search(r"\[(h+|m+|s+)\]", bare):
+        return DURATION
+    if re.search("[ymdhs]", bare):
+        return DATE
+    return PERCENT if "%" in bare else PLAIN
+
+
+def shown_number(text: str, kind: str, *, from_1904: bool = False) -> str:
+    """Return a stored number as its format shows it: dates in ISO 8601, percentages with their sign.
+
+    >>> shown_number("46085", "date"), shown_number("0.125", "percent"), shown_number("0.30000000000000004", "")
+    ('2026-03-04', '12.5%', '0.3')
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if kind == PERCENT:
+        return f"{number(repr(value * 100))}%"
+    if kind == DURATION and abs(value) < _LAST_DAY:
+        minutes, seconds = divmod(round(abs(value) * 86_400), 60)
+        return f"{'-' if value < 0 else ''}{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    if kind == DATE and 0 <= value < _LAST_DAY:
+        return _moment(value, from_1904=from_1904)
+    return number(text)
+
+
+def _moment(value: float, *, from_1904: bool) -> str:
+    early = not from_1904 and value < _FALSE_LEAP_DAY
+    start = _EPOCH_1904 if from_1904 else _EPOCH + timedelta(days=early)
+    try:
+        moment = start + timedelta(seconds=round(value * 86_400))
+    except OverflowError:
+        return str(value)
+    time = f"{moment:%H:%M:%S}".removesuffix(":00")
+    if value < 1 and not from_1904:
+        return time
+    return moment.date().isoformat() if value == int(value) else f"{moment.date().isoformat()} {time}"
+
+
+def row_line(cells: Iterable[tuple[str, str]]) -> str:
+    """Return a row as one line: each cell that is not empty, after its name.
+
+    >>> row_line([("A7", "Oslo"), ("B7", ""), ("C7", "412")])
+    'A7: Oslo | C7: 412'
+    """
+    return " | ".join(f"{name}: {line}" for name, text in cells if (line := one_line(text)))

@@ -1,0 +1,372 @@
+"""Word documents, with what other readers leave out: notes, comments, headers, text boxes, deleted and hidden text.
+
+Text that stands beside the words of a paragraph follows it on lines of their own, under a name in brackets, so that the
+paragraph itself can be searched and quoted as it is printed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from research_shared.formats._drawing import chart_lines, diagram_lines, is_on
+from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
+from research_shared.formats._package import (
+    Attributes,
+    Handler,
+    Package,
+    Relationship,
+    damage_notes,
+    is_package,
+    main_part,
+    one_line,
+    properties,
+)
+
+_SKIPPED = frozenset({"Fallback", "rPrChange", "pPrChange", "sectPrChange", "tblPrChange", "rt"})
+_NOTES = {"footnote": "footnote", "endnote": "endnote", "comment": "comment"}
+_HEADING_NAME = re.compile(r"heading (\d)")
+_LINK = re.compile(r'HYPERLINK\s+"([^"]+)"')
+_MAX_LEVEL = 6
+
+
+@dataclass(slots=True, kw_only=True)
+class _Style:
+    """What a style of paragraphs says: the level of a heading (0: none), and whether it is a list."""
+
+    heading: int = 0
+    listed: bool = False
+    based_on: str = ""
+
+
+class _Styles(Handler):
+    def __init__(self) -> None:
+        self.found: dict[str, _Style] = {}
+        self._style = _Style()
+
+    def start(self, name: str, attributes: Attributes) -> None:
+        value = attributes.get("val", "")
+        match name:
+            case "style":
+                self._style = self.found[attributes.get("styleId", "")] = _Style()
+            case "name":
+                match = _HEADING_NAME.fullmatch(value.lower())
+                level = int(match[1]) if match else int(value.lower() == "title")
+                self._style.heading = self._style.heading or level
+            case "basedOn":
+                self._style.based_on = value
+            case "outlineLvl" if value.isdigit() and int(value) < _MAX_LEVEL:
+                self._style.heading = self._style.heading or int(value) + 1
+            case "numPr":
+                self._style.listed = True
+
+    def of(self, identifier: str) -> _Style:
+        """Return what a style says, with what it inherits."""
+        heading, listed = 0, False
+        seen: set[str] = set()
+        while identifier in self.found and identifier not in seen:
+            seen.add(identifier)
+            style = self.found[identifier]
+            heading, listed = heading or style.heading, listed or style.listed
+            identifier = style.based_on
+        return _Style(heading=heading, listed=listed)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Paragraph:
+    """A paragraph being read: its words, and the lines that follow it."""
+
+    words: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+    style: str = ""
+    heading: int = 0
+    list_level: int | None = None
+    hidden_run: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Flow:
+    """Lines that follow each other: the body, a cell, a text box, a note. Those beside a cell wait for its row's end."""
+
+    name: str
+    identifier: str = ""
+    author: str = ""
+    lines: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+
+
+class _Story(Handler):
+    """Reads the body of a document, or another part with paragraphs."""
+
+    def __init__(
+        self, package: Package, part: str, styles: _Styles, notes: Mapping[tuple[str, str], list[str]]
+    ) -> None:
+        self._package = package
+        self._links: Mapping[str, Relationship] = package.relationships(part)
+        self._styles = styles
+        self._notes = notes
+        self._flows = [_Flow(name="body")]
+        self._paragraphs: list[_Paragraph] = []
+        self._rows: list[tuple[list[str], list[str]]] = []
+        self._skipped = 0
+        self._deleting = 0
+        self._in_properties = 0
+        self._reading = ""
+        self.found: dict[tuple[str, str], list[str]] = {}
+        self.used: set[tuple[str, str]] = set()
+        self.embedded = 0
+
+    def start(self, name: str, attributes: Attributes) -> None:
+        """Open a paragraph, a row, or a flow."""
+        if self._skipped or name in _SKIPPED:
+            self._skipped += 1
+            return
+        match name:
+            case "p":
+                self._paragraphs.append(_Paragraph())
+            case "r" if self._paragraphs:
+                self._paragraphs[-1].hidden_run = False
+            case "t" | "delText" | "instrText":
+                self._reading = name
+            case "tr":
+                self._rows.append(([], []))
+            case "tc" | "txbxContent":
+                self._flows.append(_Flow(name=name))
+            case "footnote" | "endnote" | "comment":
+                identifier, author = attributes.get("id", ""), attributes.get("author", "")
+                self._flows.append(_Flow(name=name, identifier=identifier, author=author))
+            case "del" | "moveFrom":
+                self._deleting += 1
+            case "pPr":
+                self._in_properties += 1
+            case _ if self._in_properties and self._paragraphs:
+                self._format(self._paragraphs[-1], name, attributes)
+            case _:
+                self._start_inside(name, attributes)
+
+    def _format(self, paragraph: _Paragraph, name: str, attributes: Attributes) -> None:
+        value = attributes.get("val", "")
+        match name:
+            case "pStyle":
+                paragraph.style = value
+            case "outlineLvl" if value.isdigit() and int(value) < _MAX_LEVEL:
+                paragraph.heading = int(value) + 1
+            case "ilvl" if value.isdigit():
+                paragraph.list_level = min(int(value), 8)
+            case "numId":
+                paragraph.list_level = None if value == "0" else paragraph.list_level or 0
+
+    def _start_inside(self, name: str, attributes: Attributes) -> None:
+        paragraph = self._paragraphs[-1] if self._paragraphs else None
+        match name:
+            case "vanish" if paragraph:
+                paragraph.hidden_run = is_on(attributes.get("val"), default=True)
+            case "tab" | "ptab" | "br" | "cr":
+                self._write("\t" if name in {"tab", "ptab"} else "\n")
+            case "noBreakHyphen":
+                self._write("-")
+            case "footnoteReference" | "endnoteReference" | "commentReference":
+                self._refer(name.removesuffix("Reference"), attributes.get("id", ""))
+            case "hyperlink":
+                self._link(attributes.get("r:id", ""))
+            case "fldSimple" if paragraph:
+                paragraph.code.append(attributes.get("instr", ""))
+            case "altChunk" | "OLEObject":
+                self.embedded += 1
+            case _:
+                self._draw(name, attributes)
+
+    def _draw(self, name: str, attributes: Attributes) -> None:
+        match name:
+            case "docPr" | "shape" | "rect" | "cNvPr":
+                for key in ("title", "descr", "alt"):
+                    self._say("image", attributes.get(key, ""))
+            case "textpath":
+                self._say("text art", attributes.get("string", ""))
+            case "chart":
+                self._follow(attributes.get("r:id", ""), diagram=False)
+            case "relIds":
+                self._follow(attributes.get("r:dm", ""), diagram=True)
+
+    def text(self, data: str) -> None:
+        """Collect the text of a run."""
+        if self._skipped or not self._reading or not self._paragraphs:
+            return
+        if self._reading == "instrText":
+            self._paragraphs[-1].code.append(data)
+        else:
+            self._write(data)
+
+    def end(self, name: str) -> None:
+        """Close what was opened."""
+        if self._skipped:
+            self._skipped -= 1
+            return
+        match name:
+            case "t" | "delText" | "instrText":
+                self._reading = ""
+            case "p" if self._paragraphs:
+                self._end_paragraph(self._paragraphs.pop())
+            case "tc" | "txbxContent" | "footnote" | "endnote" | "comment" if len(self._flows) > 1:
+                self._end_flow(self._flows.pop())
+            case "tr" if self._rows:
+                cells, after = self._rows.pop()
+                if any(cells):
+                    self._add([" | ".join(cells)], after)
+            case "del" | "moveFrom":
+                self._deleting -= 1
+            case "pPr":
+                self._in_properties -= 1
+
+    def finish(self) -> list[str]:
+        """Return the lines of the part, with what was open when a damaged part ended."""
+        while self._paragraphs:
+            self._end_paragraph(self._paragraphs.pop())
+        while len(self._flows) > 1:
+            flow = self._flows.pop()
+            self._skipped = 0
+            self._end_flow(flow)
+            if flow.name == "tc":
+                self.end("tr")
+        return self._flows[0].lines
+
+    def _write(self, data: str) -> None:
+        if not self._paragraphs:
+            return
+        paragraph = self._paragraphs[-1]
+        if self._deleting or self._reading == "delText":
+            paragraph.deleted.append(data)
+        elif paragraph.hidden_run:
+            paragraph.hidden.append(data)
+        else:
+            paragraph.words.append(data)
+
+    def _say(self, what: str, text: str) -> None:
+        if not (text := one_line(text)):
+            return
+        line = f"[{what}] {text}"
+        after = self._paragraphs[-1].after if self._paragraphs else self._flows[-1].lines
+        if line not in after[-4:]:
+            after.append(line)
+
+    def _link(self, identifier: str) -> None:
+        link = self._links.get(identifier)
+        if link and link.external:
+            self._say("link", link.target)
+
+    def _follow(self, identifier: str, *, diagram: bool) -> None:
+        link = self._links.get(identifier)
+        if link and not link.external and self._paragraphs:
+            lines = (diagram_lines if diagram else chart_lines)(self._package, link.target)
+            self._paragraphs[-1].after += lines
+
+    def _refer(self, kind: str, identifier: str) -> None:
+        key = (kind, identifier)
+        if self._paragraphs and key not in self.used:
+            self.used.add(key)
+            self._paragraphs[-1].after += self._notes.get(key, ())
+
+    def _end_paragraph(self, paragraph: _Paragraph) -> None:
+        for what, words in (("deleted", paragraph.deleted), ("hidden", paragraph.hidden)):
+            if text := one_line("".join(words)):
+                paragraph.after.append(f"[{what}] {text}")
+        paragraph.after += (f"[link] {match[1]}" for match in _LINK.finditer("".join(paragraph.code)))
+        lines = [line.strip() for line in "".join(paragraph.words).split("\n")]
+        lines = [line for line in lines if line]
+        if lines and self._flows[-1].name == "body":
+            lines = self._marked(paragraph, lines)
+        self._add(lines, paragraph.after)
+
+    def _marked(self, paragraph: _Paragraph, lines: list[str]) -> list[str]:
+        """Return the lines of a paragraph of the body with the mark of a heading or of a list."""
+        style = self._styles.of(paragraph.style)
+        heading = paragraph.heading or style.heading
+        if heading:
+            return ["#" * min(heading, _MAX_LEVEL) + " " + " ".join(lines)]
+        level = paragraph.list_level
+        if level is not None or style.listed:
+            return [f"{'  ' * (level or 0)}- {lines[0]}", *lines[1:]]
+        # Only what the document calls a heading is one.
+        return [f"\\{line}" if line.startswith("#") else line for line in lines]
+
+    def _add(self, lines: list[str], after: list[str]) -> None:
+        flow = self._flows[-1]
+        flow.lines += lines
+        if flow.name == "tc":
+            flow.after += after
+        else:
+            flow.lines += after
+
+    def _end_flow(self, flow: _Flow) -> None:
+        if flow.name == "tc":
+            if self._rows:
+                self._rows[-1][0].append(" ".join(flow.lines))
+                self._rows[-1][1].extend(flow.after)
+        elif flow.name == "txbxContent":
+            boxed = [line if line.startswith("[") else f"[text box] {line}" for line in flow.lines]
+            if self._paragraphs:
+                self._paragraphs[-1].after += boxed
+            else:
+                self._flows[-1].lines += boxed
+        else:
+            name = f"{flow.name} by {one_line(flow.author)}" if flow.author else flow.name
+            self.found[flow.name, flow.identifier] = [
+                line if line.startswith("[") else f"[{name}] {line}" for line in flow.lines
+            ]
+
+
+def open_docx(data: bytes, _first: int, _last: int) -> Pages:
+    """Open a Word document. It has no pages before it is laid out."""
+    package = Package(data)
+    main = main_part(package)
+    styles = _Styles()
+    for part in package.linked(main, "styles"):
+        package.parse(part, styles)
+    notes: dict[tuple[str, str], list[str]] = {}
+    for kind in _NOTES:
+        for part in package.linked(main, f"{kind}s"):
+            story = _Story(package, part, styles, {})
+            package.parse(part, story)
+            notes |= story.found
+    lines = properties(package)
+    for kind in ("header", "footer"):
+        lines += dict.fromkeys(_margins(package, main, kind, styles))
+    body = _Story(package, main, styles, notes)
+    package.parse(main, body)
+    lines += body.finish()
+    for key, left in notes.items():
+        if key not in body.used:
+            lines += left
+    if not lines:
+        raise Refused(DAMAGED if package.damaged else EMPTY)
+    said = damage_notes(package)
+    if body.embedded:
+        said.append(f"{body.embedded} embedded file{'s are' if body.embedded > 1 else ' is'} not read")
+    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=said)
+
+
+def _margins(package: Package, main: str, kind: str, styles: _Styles) -> Iterator[str]:
+    """Yield the lines of the headers or footers of a document."""
+    for part in package.linked(main, kind):
+        story = _Story(package, part, styles, {})
+        package.parse(part, story)
+        for line in story.finish():
+            yield line if line.startswith("[") else f"[{kind}] {line}"
+
+
+FORMATS = (
+    Format(
+        title="a Word document",
+        media_types={
+            ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            ".docm": "application/vnd.ms-word.document.macroenabled.12",
+            ".dotx": "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
+            ".dotm": "application/vnd.ms-word.template.macroenabled.12",
+        },
+        readers=(Reader(name="docx", open=open_docx),),
+        markdown=True,
+        recognises=is_package,
+    ),
+)

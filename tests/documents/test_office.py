@@ -1,0 +1,182 @@
+"""Office files through the gateway: every fact of a file is found, where it is, and can be read there."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+from mcp_types import TextContent
+
+from research_gateway.app import build_gateway
+from research_shared.access.roots import Root
+from research_shared.settings import Settings
+from support.office_files import HOSTILE, REASONS, paragraph, word, workbook
+from support.results import answer_of, error_of
+
+CASES = Path(__file__).parents[1] / "data" / "office"
+MADE: dict[str, Callable[[], bytes]] = {
+    "cut.docx": lambda: word(paragraph("kept before the damage") + "<w:p><w:r><w:t>cut short</w:broken>"),
+    "hash.docx": lambda: word(paragraph("# no heading here")),
+    "rows.xlsx": lambda: workbook(
+        '<row><c><v>7</v></c><c t="b"><v>1</v></c></row>'
+        '<row r="9" hidden="1"><c r="C9" t="inlineStr"><is><t>unseenmark</t></is></c></row>'
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("research")
+    for file in CASES.iterdir():
+        shutil.copy(file, folder)
+    for name, make in {**HOSTILE, **MADE}.items():
+        (folder / name).write_bytes(make())
+    return folder
+
+
+@pytest.fixture
+async def client(folder: Path, tmp_path: Path) -> AsyncIterator[Client[Any]]:
+    settings = Settings(
+        roots=(Root("research", folder),),
+        audit_log=tmp_path / "audit.jsonl",
+        watch=False,
+        extract_workers=1,
+        search_deadline_s=60,
+    )
+    async with Client(build_gateway(settings)) as connected:
+        yield connected
+
+
+async def ask(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
+    return answer_of(await client.call_tool(tool, arguments, raise_on_error=False))
+
+
+def text_of(result: Any) -> str:
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+FACTS: dict[str, list[tuple[str, int | None, str]]] = {
+    "doc.docx": [
+        ("titlemeta report", None, "[title] titlemeta report"),
+        ("authormeta", None, "[author] authormeta"),
+        ("headermark", None, "[header] headermark running"),
+        ("footermark", None, "[footer] footermark running"),
+        ("Headingonemark", None, "# Headingonemark"),
+        ("Headingtwomark", None, "## Headingtwomark"),
+        (
+            "Bodymark text with a footnote and an endnote",
+            None,
+            "Bodymark text with a footnote and an endnote.",
+        ),
+        ("footnotemark", None, "[footnote] footnotemark text"),
+        ("endnotemark", None, "[endnote] endnotemark text"),
+        ("commentmark", None, "[comment by reviewermark] commentmark text"),
+        ("reviewermark", None, "[comment by reviewermark] commentmark text"),
+        ("insertedmark then kept", None, "Commented words. insertedmark then kept.  linkmark"),
+        ("deletedmark", None, "[deleted] deletedmark"),
+        ("hiddentextmark", None, "[hidden] hiddentextmark"),
+        ("linkmark", None, "Commented words. insertedmark then kept.  linkmark"),
+        ("urlmark", None, "[link] http://link.example/urlmark"),
+        ("bulletmark", None, "- bulletmark"),
+        ("nestedbulletmark", None, "  - nestedbulletmark"),
+        ("colamark", None, "colamark | colbmark | colcmark"),
+        ("colcmark", None, "colamark | colbmark | colcmark"),
+        ("mergedmark", None, "mergedmark | cellmark"),
+        ("textboxmark", None, "[text box] textboxmark inside"),
+        ("After the box", None, "After the box."),
+        ("Secondpagemark", None, "Secondpagemark starts here."),
+        ("東京", None, "Über façade 東京 emojimark 😀"),
+        ("emojimark", None, "Über façade 東京 emojimark 😀"),
+    ],
+    "deck.pptx": [
+        ("slidetitlemark", 1, "# slidetitlemark"),
+        ("slidebodymark", 1, "slidebodymark"),
+        ("speakernotemark", 1, "[notes] speakernotemark"),
+        ("tabheadmark", 2, "tabheadmark | tabhead2"),
+        ("tabcellmark", 2, "tabcellmark | x"),
+        ("groupedmark", 2, "groupedmark"),
+        ("chartcatmark", 2, "[chart] chartseriesmark: chartcatmark 7.25 | b 3"),
+        ("chartseriesmark", 2, "[chart] chartseriesmark: chartcatmark 7.25 | b 3"),
+        ("alttextmark", 2, "[image] alttextmark"),
+        ("pictureholder", 2, "pictureholder"),
+        ("hiddenslidemark", 3, "hiddenslidemark"),
+    ],
+    "sheet.xlsx": [
+        ("Firstsheetmark", 1, "# Firstsheetmark"),
+        ("namemark", 1, "A1: namemark | B1: valuemark | C1: datemark | D1: sharemark"),
+        ("sharemark", 1, "A1: namemark | B1: valuemark | C1: datemark | D1: sharemark"),
+        ("alphamark", 1, "A2: alphamark | B2: 41.5 | C2: 2026-03-04 | D2: 12.5%"),
+        ("41.5", 1, "A2: alphamark | B2: 41.5 | C2: 2026-03-04 | D2: 12.5%"),
+        ("2026-03-04", 1, "A2: alphamark | B2: 41.5 | C2: 2026-03-04 | D2: 12.5%"),
+        ("12.5%", 1, "A2: alphamark | B2: 41.5 | C2: 2026-03-04 | D2: 12.5%"),
+        ("betamark", 1, "A3: betamark | B3: 84 (=B2*2+1)"),
+        ("84", 1, "A3: betamark | B3: 84 (=B2*2+1)"),
+        ("cellcommentmark", 1, "[comment] B1: cellcommentmark"),
+        ("Hiddensheetmark", 2, "# Hiddensheetmark [hidden sheet]"),
+        ("hiddencellmark", 2, "A1: hiddencellmark"),
+        ("Third", 3, "# Third"),
+        ("farcellmark", 3, "AD500: farcellmark"),
+    ],
+}
+CASES_OF_FACTS = [(name, *fact) for name, facts in FACTS.items() for fact in facts]
+
+
+@pytest.mark.parametrize("mode", ["keyword", "regex"])
+async def test_each_fact_of_an_office_file_is_found_and_read_where_it_is(
+    client: Client[Any], mode: str
+) -> None:
+    for name, wanted, part, line in CASES_OF_FACTS:
+        query = f'"{wanted}"' if mode == "keyword" else wanted.replace(".", r"\.")
+        found = await ask(client, "search_documents", query=query, mode=mode, file_pattern=name)
+        hits = {(match.get("page"), match["matched_text"].strip()): match for match in found["matches"]}
+        assert (part, line.strip()) in hits, (name, wanted, list(hits))
+        number = hits[part, line.strip()]["line_number"]
+        read = await ask(client, "read_document", document_path=name, start_line=number, max_lines=1)
+        assert read["lines"][0]["text"] == line, (name, wanted)
+
+
+async def test_a_slide_and_a_sheet_are_read_by_their_number(client: Client[Any]) -> None:
+    result = await client.call_tool("read_document", {"document_path": "deck.pptx", "page": 3})
+    assert [line["text"] for line in answer_of(result)["lines"]] == ["# [hidden slide]", "hiddenslidemark"]
+    assert "slide 3 of 3" in text_of(result)
+    far = await ask(client, "read_document", document_path="sheet.xlsx", page=3)
+    assert [line["text"] for line in far["lines"]] == ["# Third", "AD500: farcellmark"]
+
+
+async def test_the_text_of_a_file_says_what_is_hidden(client: Client[Any]) -> None:
+    deck = await ask(client, "read_document", document_path="deck.pptx")
+    assert "slide 3 is hidden" in deck["notes"]
+    book = await ask(client, "read_document", document_path="sheet.xlsx")
+    assert "sheet 2 (Hiddensheetmark) is hidden" in book["notes"]
+    rows = await ask(client, "read_document", document_path="rows.xlsx")
+    assert [line["text"] for line in rows["lines"]] == [
+        "# Data",
+        "A1: 7 | B1: TRUE",
+        "[hidden row] C9: unseenmark",
+    ]
+
+
+async def test_a_damaged_part_keeps_what_stands_before_the_damage(client: Client[Any]) -> None:
+    read = await ask(client, "read_document", document_path="cut.docx")
+    assert [line["text"] for line in read["lines"]] == ["kept before the damage", "cut short"]
+    assert read["notes"] == ["the file is damaged; text is missing from word/document.xml"]
+
+
+async def test_a_paragraph_that_begins_with_a_number_sign_is_no_heading(client: Client[Any]) -> None:
+    read = await ask(client, "read_document", document_path="hash.docx")
+    assert [line["text"] for line in read["lines"]] == [r"\# no heading here"]
+
+
+async def test_hostile_and_empty_files_answer_with_the_reason(client: Client[Any]) -> None:
+    assert set(HOSTILE) == set(REASONS)
+    for name, reason in REASONS.items():
+        result = await client.call_tool("read_document", {"document_path": name}, raise_on_error=False)
+        error = error_of(result)
+        assert (error["code"], error["reason"]) == ("document_unreadable", reason), name
+        assert "root:" not in text_of(result)
+    found = await ask(client, "search_documents", query="wordthatisnowhere")
+    assert {entry["path"]: entry["reason"] for entry in found["unreadable"]} == REASONS
