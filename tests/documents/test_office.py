@@ -11,6 +11,7 @@ from mcp_types import TextContent
 
 from research_gateway.app import build_gateway
 from research_shared.access.roots import Root
+from research_shared.formats import xlsx
 from research_shared.settings import Settings
 from support.office_files import HOSTILE, REASONS, paragraph, word, workbook
 from support.results import answer_of, error_of
@@ -164,6 +165,13 @@ async def test_a_damaged_part_keeps_what_stands_before_the_damage(client: Client
     read = await ask(client, "read_document", document_path="cut.docx")
     assert [line["text"] for line in read["lines"]] == ["kept before the damage", "cut short"]
     assert read["notes"] == ["the file is damaged; text is missing from word/document.xml"]
+
+
+def test_a_sheet_with_too_many_cells_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx, "MAX_CELLS", 5)
+    pages = xlsx.open_xlsx(workbook("<row><c><v>1</v></c><c><v>2</v></c></row>" * 9), 1, 1)
+    assert list(pages.texts) == ["# Data\nA1: 1 | B1: 2\nA2: 1 | B2: 2\nA3: 1 | B3: 2"]
+    assert pages.notes == ["only the first 3 rows of sheet Data were read"]
 
 
 async def test_a_paragraph_that_begins_with_a_number_sign_is_no_heading(client: Client[Any]) -> None:

@@ -1,11 +1,9 @@
 """How the cells of a sheet become text: their names, their values, and one line for each row."""
 
 import re
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from research_shared.formats._drawing import number
-from research_shared.formats._package import one_line
 
 _LETTERS = 26
 _BUILT_IN_DATES = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
@@ -71,6 +69,8 @@ def shown_number(text: str, kind: str, *, from_1904: bool = False) -> str:
     >>> shown_number("46085", "date"), shown_number("0.125", "percent"), shown_number("0.30000000000000004", "")
     ('2026-03-04', '12.5%', '0.3')
     """
+    if not kind and text.isdigit():
+        return text
     try:
         value = float(text)
     except ValueError:
@@ -96,12 +96,3 @@ def _moment(value: float, *, from_1904: bool) -> str:
     if value < 1 and not from_1904:
         return time
     return moment.date().isoformat() if value == int(value) else f"{moment.date().isoformat()} {time}"
-
-
-def row_line(cells: Iterable[tuple[str, str]]) -> str:
-    """Return a row as one line: each cell that is not empty, after its name.
-
-    >>> row_line([("A7", "Oslo"), ("B7", ""), ("C7", "412")])
-    'A7: Oslo | C7: 412'
-    """
-    return " | ".join(f"{name}: {line}" for name, text in cells if (line := one_line(text)))

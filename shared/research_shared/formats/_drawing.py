@@ -20,6 +20,8 @@ def is_on(value: str | None, *, default: bool = False) -> bool:
 
 def number(text: str) -> str:
     """Return a stored number as people see it: without the noise of binary fractions."""
+    if text.isdigit():
+        return text
     try:
         return f"{float(text):.15g}"
     except ValueError:

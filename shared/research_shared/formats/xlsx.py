@@ -1,5 +1,6 @@
 """Excel workbooks: each sheet begins with its name, each row is a line that names its cells."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from research_shared.formats._cells import (
     cell_place,
     column_name,
     kind_of_format,
-    row_line,
     shown_number,
 )
 from research_shared.formats._drawing import Drawing, is_on
@@ -32,6 +32,14 @@ _MARGINS = {
 
 _NO_MARGINS = frozenset({"", "Page", "Page of"})
 """What is left of the margins that programs print without being asked."""
+
+
+MAX_CELLS = 3_000_000
+"""Cells that are read of one sheet, so that the time of a page does not run out over a sheet of which nothing is kept."""
+
+
+class _Enough(Exception):
+    """A sheet has more cells than are read."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +95,7 @@ class _Strings(Handler):
     def end(self, name: str) -> None:
         self._reading = False
         if name == "si":
-            self._found.append("".join(self._parts))
+            self._found.append(one_line("".join(self._parts)))
         elif name == "rPh":
             self._phonetic = False
 
@@ -115,54 +123,66 @@ class _Formats(Handler):
             self._in_cells = False
 
 
+class _Local(dict[str, str]):
+    """Names without their prefix, by the names as they are written."""
+
+    def __missing__(self, written: str) -> str:
+        local = self[written] = written.rpartition(":")[2]
+        return local
+
+
 class _Cells(Handler):
-    """Reads the rows of a sheet, and what stands beside them."""
+    """Reads the rows of a sheet, and what stands beside them. Sheets have millions of cells: this is the hot loop."""
 
     def __init__(self, book: _Book) -> None:
-        self._book = book
+        self._strings = book.strings
+        self._kinds = {str(style): kind for style, kind in enumerate(book.kinds)}
+        self._from_1904 = book.from_1904
+        self._local = _Local()
         self.lines: list[str] = []
         self.hidden_columns: list[str] = []
         self.links: list[tuple[str, str, str]] = []
         self.margins: list[str] = []
-        self._row = 0
-        self._column = 0
+        self.row = 0
+        self._room = MAX_CELLS
         self._hidden_row = False
-        self._cells: list[tuple[str, str]] = []
-        self._name = self._type = self._kind = ""
+        self._cells: list[str] = []
+        self._name = self._type = self._style = ""
         self._value: list[str] = []
         self._formula: list[str] = []
         self._target: list[str] | None = None
         self._phonetic = False
 
+    @property
+    def cut(self) -> bool:
+        """Whether the sheet has more cells than are read."""
+        return self._room < 0
+
     def start(self, name: str, attributes: Attributes) -> None:
-        match name:
-            case "c":
-                self._start_cell(attributes)
+        match self._local[name]:
             case "v" | "t":
                 self._target = None if self._phonetic else self._value
+            case "c":
+                self._name = attributes.get("r") or self._next_name()
+                self._type = attributes.get("t", "n")
+                self._style = attributes.get("s", "0")
+                self._value, self._formula = [], []
             case "f":
                 self._target = self._formula
             case "row":
                 number = attributes.get("r", "")
-                self._row = int(number) if number.isdigit() else self._row + 1
-                self._column, self._cells = 0, []
+                self.row = int(number) if number.isdigit() else self.row + 1
+                self._name, self._cells = "", []
                 self._hidden_row = is_on(attributes.get("hidden"))
             case "rPh":
                 self._phonetic = True
-            case _:
-                self._start_beside(name, attributes)
+            case local:
+                self._start_beside(local, attributes)
 
-    def _start_cell(self, attributes: Attributes) -> None:
-        self._name = attributes.get("r", "")
+    def _next_name(self) -> str:
+        """Return the name of a cell that does not say it: that of the one after the last one in its row."""
         place = cell_place(self._name)
-        self._column = place[1] if place else self._column + 1
-        if place is None:
-            self._name = f"{column_name(self._column)}{self._row}"
-        self._type = attributes.get("t", "n")
-        style = attributes.get("s", "0")
-        kinds = self._book.kinds
-        self._kind = kinds[int(style)] if style.isdigit() and int(style) < len(kinds) else PLAIN
-        self._value, self._formula = [], []
+        return f"{column_name(place[1] + 1 if place else 1)}{self.row}"
 
     def _start_beside(self, name: str, attributes: Attributes) -> None:
         if name == "col" and is_on(attributes.get("hidden")):
@@ -171,9 +191,8 @@ class _Cells(Handler):
                 first, last = (column_name(min(int(each), 20_000)) for each in bounds)
                 self.hidden_columns.append(first if first == last else f"{first}-{last}")
         elif name == "hyperlink":
-            self.links.append((
-                attributes.get("ref", ""), attributes.get("r:id", ""), attributes.get("tooltip", "")
-            ))  # fmt: skip
+            identifier = next((value for key, value in attributes.items() if key.endswith(":id")), "")
+            self.links.append((attributes.get("ref", ""), identifier, attributes.get("tooltip", "")))
         elif name in _MARGINS:
             self._value = []
             self._target = self._value
@@ -183,35 +202,47 @@ class _Cells(Handler):
             self._target.append(data)
 
     def end(self, name: str) -> None:
-        match name:
+        match self._local[name]:
             case "v" | "t" | "f":
                 self._target = None
             case "c":
-                self._cells.append((self._name, self._shown()))
+                if self._value or self._formula:
+                    self._end_cell()
             case "row":
-                if line := row_line(self._cells):
+                if self._cells:
+                    self._room -= len(self._cells)
+                    line = " | ".join(self._cells)
                     self.lines.append(f"[hidden row] {line}" if self._hidden_row else line)
+                    if self._room < 0:
+                        raise _Enough
             case "rPh":
                 self._phonetic = False
-            case _ if name in _MARGINS:
+            case local if local in _MARGINS:
                 self._target = None
                 text = one_line(_MARGIN_CODE.sub(" ", "".join(self._value)))
                 if text not in _NO_MARGINS:
-                    self.margins.append(f"[{_MARGINS[name]}] {text}")
+                    self.margins.append(f"[{_MARGINS[local]}] {text}")
 
-    def _shown(self) -> str:
-        """Return a cell's value as people see it, and its formula in parentheses."""
+    def _end_cell(self) -> None:
+        """Add a cell with its value as people see it, and its formula in parentheses."""
         value = "".join(self._value)
         match self._type:
+            case "n":
+                if value:
+                    value = shown_number(
+                        value, self._kinds.get(self._style, PLAIN), from_1904=self._from_1904
+                    )
             case "s":
-                strings = self._book.strings
+                strings = self._strings
                 value = strings[int(value)] if value.isdigit() and int(value) < len(strings) else ""
             case "b":
                 value = "TRUE" if value == "1" else "FALSE"
-            case "n" if value:
-                value = shown_number(value, self._kind, from_1904=self._book.from_1904)
-        formula = "".join(self._formula)
-        return f"{value} (={formula})" if formula else value
+            case _:
+                value = one_line(value)
+        if self._formula:
+            value = f"{value} (={one_line(''.join(self._formula))})"
+        if value:
+            self._cells.append(f"{self._name}: {value}")
 
 
 class _Comments(Handler):
@@ -291,15 +322,19 @@ def open_xlsx(data: bytes, first: int, last: int) -> Pages:
 
     def texts() -> Iterator[str | None]:
         for number, sheet in enumerate(sheets[first - 1 : last], start=first):
-            yield _sheet_text(package, book, sheet, properties(package) if number == 1 else [])
+            yield _sheet_text(package, book, sheet, properties(package) if number == 1 else [], notes)
         notes.extend(damage_notes(package))
 
     return Pages(total=len(sheets), texts=texts(), notes=notes)
 
 
-def _sheet_text(package: Package, book: _Book, sheet: _Sheet, before: list[str]) -> str:
+def _sheet_text(package: Package, book: _Book, sheet: _Sheet, before: list[str], notes: list[str]) -> str:
     cells = _Cells(book)
-    package.parse(sheet.part, cells)
+    with contextlib.suppress(_Enough):
+        if not package.parse_plainly(sheet.part, cells):
+            cells.end("row")  # the one that was being read
+    if cells.cut:
+        notes.append(f"only the first {cells.row} rows of sheet {sheet.name} were read")
     # In the heading, so that each hit on the sheet says so.
     lines = [f"# {sheet.name}{' [hidden sheet]' if sheet.hidden else ''}", *before]
     if cells.hidden_columns:
