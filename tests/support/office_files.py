@@ -88,6 +88,19 @@ HOSTILE = {
     "picture.pptx": lambda: b"\x89PNG\r\n",
     "links-to-itself.docx": lambda: package({"_rels/.rels": links(officeDocument="_rels/.rels")}),
     "outside.docx": lambda: package({"_rels/.rels": links(officeDocument="../../../etc/passwd")}),
+    "empty.csv": lambda: b" \n",
+    "nothing.html": lambda: b"<script>let it = be</script>",
+    "noise.eml": lambda: b"\x00\xff\x00\n\n",
+    "half.ipynb": lambda: b'{"cells": [{',
+    "list.ipynb": lambda: b"[]",
+    "locked.epub": lambda: package(
+        {
+            "META-INF/container.xml": '<container><rootfile full-path="book.opf"/></container>',
+            "book.opf": '<package><item id="a" href="a.xhtml" media-type="application/xhtml+xml"/></package>',
+            "META-INF/encryption.xml": '<encryption><CipherReference URI="a.xhtml"/></encryption>',
+            "a.xhtml": b"\x01\x02",
+        }
+    ),
 }
 """The names of files and what makes them."""
 
@@ -104,4 +117,10 @@ REASONS = {
     "picture.pptx": "not a PowerPoint presentation",
     "links-to-itself.docx": "empty",
     "outside.docx": "damaged",
+    "empty.csv": "empty",
+    "nothing.html": "empty",
+    "noise.eml": "not a mail message",
+    "half.ipynb": "damaged",
+    "list.ipynb": "not a Jupyter notebook",
+    "locked.epub": "encrypted",
 }

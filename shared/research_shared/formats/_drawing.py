@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from research_shared.formats._package import Attributes, Handler, Package, Relationship, one_line
+from research_shared.formats._lines import one_line
+from research_shared.formats._package import Attributes, Handler, Package, Relationship
 
 _FALSE = frozenset({"0", "false", "off", "none"})
 _TITLES = frozenset({"title", "ctrTitle"})

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from research_shared.formats._format import DAMAGED, EMPTY, ENCRYPTED, TOO_LARGE, Refused
+from research_shared.formats._lines import one_line
 
 MAX_INFLATED_BYTES = 384 * 1024 * 1024
 """What the parts of one package may inflate to together."""
@@ -310,8 +311,3 @@ def damage_notes(package: Package) -> list[str]:
         return []
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""  # noqa: PLR2004  (enough to name)
     return [f"the file is damaged; text is missing from {', '.join(parts[:3])}{more}"]
-
-
-def one_line(text: str) -> str:
-    """Return a text with all its white space as single spaces."""
-    return " ".join(text.split())

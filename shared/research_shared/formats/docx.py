@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from research_shared.formats._drawing import chart_lines, diagram_lines, is_on
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
+from research_shared.formats._lines import no_heading, one_line
 from research_shared.formats._package import (
     Attributes,
     Handler,
@@ -18,7 +19,6 @@ from research_shared.formats._package import (
     damage_notes,
     is_package,
     main_part,
-    one_line,
     properties,
 )
 
@@ -289,7 +289,7 @@ class _Story(Handler):
         if level is not None or style.listed:
             return [f"{'  ' * (level or 0)}- {lines[0]}", *lines[1:]]
         # Only what the document calls a heading is one.
-        return [f"\\{line}" if line.startswith("#") else line for line in lines]
+        return [no_heading(line) for line in lines]
 
     def _add(self, lines: list[str], after: list[str]) -> None:
         flow = self._flows[-1]

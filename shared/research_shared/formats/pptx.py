@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from research_shared.formats._drawing import Drawing
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
+from research_shared.formats._lines import one_line
 from research_shared.formats._package import (
     Attributes,
     Handler,
@@ -11,7 +12,6 @@ from research_shared.formats._package import (
     damage_notes,
     is_package,
     main_part,
-    one_line,
     properties,
 )
 

@@ -14,6 +14,7 @@ from research_shared.formats._cells import (
 )
 from research_shared.formats._drawing import Drawing, is_on
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
+from research_shared.formats._lines import one_line
 from research_shared.formats._package import (
     Attributes,
     Handler,
@@ -21,7 +22,6 @@ from research_shared.formats._package import (
     damage_notes,
     is_package,
     main_part,
-    one_line,
     properties,
 )
 
