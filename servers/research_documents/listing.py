@@ -7,6 +7,7 @@ from itertools import accumulate
 from research_documents.results import Document, DocumentList
 from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
+from research_shared.formats import count_of_unread
 from research_shared.reading.library import Library
 from research_shared.tools.arguments import nothing_matches
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
@@ -25,7 +26,7 @@ async def list_page(
 ) -> DocumentList:
     """Return the documents after `cursor` that match `pattern`: at most `limit`, fewer if paths are very long.
 
-    `notes` become warnings; a pattern that matches nothing adds one. The cursor names the last path of the previous page,
+    `notes` become warnings; files of types that are not read, and a pattern that matches nothing, add one each. The cursor names the last path of the previous page,
     so pages stay correct when files are added or removed in between.
 
     Raises:
@@ -33,7 +34,7 @@ async def list_page(
         InvalidCursor: `cursor` belongs to another listing.
     """
     question = fingerprint("list", pattern)
-    found = await library.documents(pattern)
+    found, unread = await library.survey(pattern)
     start = 0
     if cursor is not None:
         after = decode_cursor(cursor, question)
@@ -45,6 +46,8 @@ async def list_page(
     )
     more = start + len(page) < len(found)
     warnings = list(notes)
+    if cursor is None and (count := count_of_unread(unread)):
+        warnings.append(count)
     if not found and (everything := await library.documents()):
         warnings.append(nothing_matches(pattern, [info.path for info in everything]))
     return DocumentList(

@@ -14,6 +14,7 @@ The tree (code in brackets, `*` marks the retryable ones)::
     ├── DocumentError
     │   ├── DocumentNotFound        [document_not_found]
     │   ├── DocumentUnreadable      [document_unreadable]
+    │   │   └── UnsupportedType     [unsupported_type]
     │   └── NoReadableDocuments     [no_readable_documents]
     ├── RootUnavailable             [root_unavailable]     *
     ├── ModelError
@@ -70,6 +71,7 @@ __all__ = [
     "ScopeEmpty",
     "ShuttingDown",
     "UnknownTool",
+    "UnsupportedType",
 ]
 
 ERROR_META_KEY = "io.github.research-assistant-mcp/error"
@@ -155,6 +157,12 @@ class DocumentUnreadable(DocumentError):
     def __init__(self, message: str, *, reason: str, hint: str | None = None, **details: Any) -> None:
         super().__init__(message, hint=hint, reason=reason, **details)
         self.reason = reason
+
+
+class UnsupportedType(DocumentUnreadable):
+    """The file is there, and of a type that is not read. The hint says what people can do about it."""
+
+    code = "unsupported_type"
 
 
 class NoReadableDocuments(DocumentError):

@@ -217,7 +217,7 @@ async def test_a_reply_is_bounded_in_bytes_and_goes_on_where_it_stopped(
     [
         ({"document_path": "missing.md"}, "document_not_found"),
         ({"document_path": "../outside.md"}, "document_not_found"),
-        ({"document_path": "photo.png"}, "document_not_found"),
+        ({"document_path": "photo.png"}, "unsupported_type"),
         ({"document_path": "broken.pdf"}, "document_unreadable"),
         ({"document_path": "numbers.txt", "start_line": 501}, "invalid_arguments"),
         ({"document_path": "numbers.txt", "start_line": "top"}, "invalid_arguments"),

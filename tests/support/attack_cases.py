@@ -11,6 +11,8 @@ LIST, SEARCH, REGEX, COMPLETE = "list", "search", "regex", "complete"
 
 NOT_FOUND = "not found"
 """The one answer for everything that is not a document within the scope."""
+UNSUPPORTED = "unsupported type"
+"""It is there within the scope, and of a type that is not read."""
 REFUSED = "refused"
 """An error of any expected kind."""
 INVALID = "invalid"
@@ -167,8 +169,8 @@ PATHS: tuple[tuple[str, Any, str, str], ...] = (
     ("hidden-deep", "notes/.trash/old.md", NOT_FOUND, "at any depth"),
     ("hidden-by-link", "self/.secret.md", NOT_FOUND, "by any way"),
     ("hidden-dots", "...md", NOT_FOUND, "a name that begins with dots"),
-    ("type-image", "photo.png", NOT_FOUND, "no document"),
-    ("type-none", "passwd", NOT_FOUND, "no document"),
+    ("type-image", "photo.png", UNSUPPORTED, "no document"),
+    ("type-none", "passwd", UNSUPPORTED, "no document"),
     ("directory", "notes", NOT_FOUND, "no document"),
     ("directory-named", "directory.md", NOT_FOUND, "a directory with a document's name"),
     ("fifo", "fifo.md", NOT_FOUND, "would block for ever"),

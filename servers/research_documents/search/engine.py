@@ -254,6 +254,10 @@ class SearchEngine(SharedLifespan):
             warnings += (
                 f"{len(selection.unreadable)} documents give no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
             )
+        if request.start == CursorPosition() and (
+            count := self._catalog.count_unread(request.file_pattern, current_scope())
+        ):
+            warnings += (count,)
         cursor = None
         # An answer that is only incomplete has no next page: the client repeats the call.
         if found.truncated and hits:

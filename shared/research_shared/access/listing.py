@@ -20,15 +20,21 @@ class Listing:
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
 
-    def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
+    def walk(
+        self, stopped: Callable[[], bool] = lambda: False, unread: Callable[[str], None] | None = None
+    ) -> Iterator[DocumentInfo]:
         """See `RootsPolicy.walk`."""
         scope = current_scope()
         for resolved in self._opener.resolved:
             if not resolved.prefix or scope.leads_to(resolved.root.name):
-                yield from self._walk_root(resolved, scope, stopped)
+                yield from self._walk_root(resolved, scope, stopped, unread)
 
     def _walk_root(
-        self, resolved: ResolvedRoot, scope: Scope, stopped: Callable[[], bool]
+        self,
+        resolved: ResolvedRoot,
+        scope: Scope,
+        stopped: Callable[[], bool],
+        unread: Callable[[str], None] | None,
     ) -> Iterator[DocumentInfo]:
         root_fd = self._opener.open_root(resolved)
         try:
@@ -42,7 +48,12 @@ class Listing:
                         if entry.is_dir(follow_symlinks=False):
                             if scope.leads_to(public):
                                 todo.append((*parts, name))
-                        elif (media_type := media_type_of(public)) is not None and scope.admits(public):
+                        elif not scope.admits(public):
+                            continue
+                        elif (media_type := media_type_of(public)) is None:
+                            if unread is not None and entry.is_file(follow_symlinks=False):
+                                unread(public)
+                        else:
                             status = self._status(resolved, root_fd, (*parts, name), entry)
                             if status is not None:
                                 yield DocumentInfo(

@@ -20,8 +20,9 @@ from research_shared.errors import (
     DocumentUnreadable,
     Overloaded,
     RootUnavailable,
+    UnsupportedType,
 )
-from research_shared.formats import media_type_of
+from research_shared.formats import kind_of_file, media_type_of, remedy
 from research_shared.root import Root
 
 _NO_NAMES = frozenset({b"", b".", b".."})
@@ -56,7 +57,7 @@ class Opener:
         """Open the document with this public path."""
         resolved, parts = self.locate(path)
         media_type = media_type_of(path)
-        if media_type is None or not current_scope().admits(path):
+        if not current_scope().admits(path):
             raise _not_found()
         root_fd = self.open_root(resolved)
         try:
@@ -65,6 +66,9 @@ class Opener:
             if not stat.S_ISREG(status.st_mode):
                 os.close(fd)
                 raise _not_found()
+            if media_type is None:
+                os.close(fd)
+                raise _unsupported(path)
         except OSError as error:
             raise self._explained(error, resolved, root_fd, parts, path) from error
         finally:
@@ -188,6 +192,15 @@ def identity_of(status: os.stat_result) -> Identity:
 
 def _not_found() -> DocumentNotFound:
     return DocumentNotFound("no document has this path")
+
+
+def _unsupported(path: str) -> UnsupportedType:
+    kind = kind_of_file(path)
+    return UnsupportedType(
+        f"{path} is there, but files {kind if ' ' in kind else f'of type {kind}'} are not read",
+        reason="unsupported type",
+        hint=f"{remedy(path)} Other documents can be read.",
+    )
 
 
 def unavailable(root: Root) -> RootUnavailable:

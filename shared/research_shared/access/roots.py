@@ -89,6 +89,7 @@ class RootsPolicy:
         Raises:
             DocumentNotFound: nothing readable is there within the current scope.
             DocumentUnreadable: it is there, but the server may not read it.
+            UnsupportedType: it is there, and of a type that is not read.
             RootUnavailable: its root is gone, or is not the directory it was at start.
             Overloaded: the process cannot open more files now.
         """
@@ -110,16 +111,18 @@ class RootsPolicy:
         """
         return self._changes.changed(documents)
 
-    def walk(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[DocumentInfo]:
+    def walk(
+        self, stopped: Callable[[], bool] = lambda: False, unread: Callable[[str], None] | None = None
+    ) -> Iterator[DocumentInfo]:
         """Yield all documents within the current scope, in no particular order.
 
         Directories that cannot be read are skipped. `stopped` is called before each directory; when it returns True,
-        the listing ends early.
+        the listing ends early. `unread` is called with the public path of each file of a type that is not read.
 
         Raises:
             RootUnavailable: a root is gone, or is not the directory it was at start.
         """
-        return self._listing.walk(stopped)
+        return self._listing.walk(stopped, unread)
 
     def documents_after(
         self, path: str, limit: int, stopped: Callable[[], bool] = lambda: False

@@ -24,6 +24,7 @@ from research_shared.formats._format import (
     Reader,
     Refused,
 )
+from research_shared.formats._unread import count_of_unread, kind_of_file, remedy
 
 __all__ = [
     "DAMAGED",
@@ -38,10 +39,13 @@ __all__ = [
     "PartName",
     "Reader",
     "Refused",
+    "count_of_unread",
     "format_of",
     "formats",
+    "kind_of_file",
     "media_type_of",
     "package_directories",
+    "remedy",
 ]
 
 

@@ -129,7 +129,14 @@ class Library(SharedLifespan):
         )
 
     async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
-        """Return the documents within the current scope whose path matches, sorted by path.
+        """Return the documents within the current scope whose path matches, sorted by path. Raises what `survey` raises."""
+        documents, _ = await self.survey(pattern)
+        return documents
+
+    async def survey(self, pattern: str = "*") -> tuple[list[DocumentInfo], list[str]]:
+        """Return the documents within the current scope whose path matches, and the files of types that are not read.
+
+        Both are sorted by path.
 
         Raises:
             InvalidPattern: the pattern is too long or malformed.
@@ -138,10 +145,11 @@ class Library(SharedLifespan):
         matches = compile_pattern(pattern)
         stop = threading.Event()
 
-        def found() -> list[DocumentInfo]:
-            infos = [info for info in self.roots.walk(stop.is_set) if matches(info.path)]
+        def found() -> tuple[list[DocumentInfo], list[str]]:
+            unread: list[str] = []
+            infos = [info for info in self.roots.walk(stop.is_set, unread.append) if matches(info.path)]
             infos.sort(key=lambda info: info.path)
-            return infos
+            return infos, sorted(filter(matches, unread))
 
         try:
             return await asyncio.to_thread(found)

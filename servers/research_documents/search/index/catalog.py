@@ -1,7 +1,7 @@
 """Catalog of known documents: identity, text and passages of each."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate
@@ -12,6 +12,7 @@ from research_documents.search.outcome import IN_PART
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import Scope
 from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.formats import count_of_unread
 
 BLOCK: Final = 256
 """Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""
@@ -130,6 +131,18 @@ class Catalog:
         self._held_bytes = 0
         self._last_id = 0
         self._select = lru_cache(maxsize=32)(self._selection)
+        self._unread: tuple[str, ...] = ()
+        self.count_unread = lru_cache(maxsize=32)(self._count_unread)
+        """Return how many files of which types are not read, in words, for a file pattern and a scope; or None."""
+
+    def found_unread(self, paths: Sequence[str]) -> None:
+        """Keep the paths of the files of types that are not read."""
+        self._unread = tuple(paths)
+        self.count_unread.cache_clear()
+
+    def _count_unread(self, file_pattern: str, scope: Scope) -> str | None:
+        matches = compile_pattern(file_pattern)
+        return count_of_unread(path for path in self._unread if scope.admits(path) and matches(path))
 
     def new_id(self) -> int:
         """Return an unused id."""

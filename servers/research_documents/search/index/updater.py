@@ -214,7 +214,8 @@ class IndexUpdater:
     async def _list(self) -> None:
         """List the folder and queue what is new in it, in reading order."""
         number = self._catalog.new_id()
-        infos = await self._library.documents("*")
+        infos, unread = await self._library.survey("*")
+        self._catalog.found_unread(unread)
         known, in_progress = dict(self._catalog.entries), dict(self._readers.in_progress)
         diff = await asyncio.to_thread(
             lambda: diff_listing(infos, known, in_progress, number, now=self._clock(), tuning=self._tuning)
