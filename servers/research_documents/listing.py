@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from research_documents.results import Document, DocumentList
+from research_shared.access.unread import count_of_unread
 from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
-from research_shared.formats import count_of_unread
 from research_shared.reading.library import Library
 from research_shared.tools.arguments import nothing_matches
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint

@@ -164,6 +164,9 @@ class UnsupportedType(DocumentUnreadable):
 
     code = "unsupported_type"
 
+    def __init__(self, message: str, *, hint: str | None = None, **details: Any) -> None:
+        super().__init__(message, **{"hint": hint, "reason": "unsupported type", **details})
+
 
 class NoReadableDocuments(DocumentError):
     """None of the requested documents could be read."""

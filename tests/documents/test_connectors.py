@@ -302,10 +302,13 @@ async def test_a_search_without_a_hit_has_no_results_and_no_warning_but_for_what
         found = payload(await client.call_tool("search", {"query": "zyzzyva"}))
         assert found == {
             "results": [],
-            "warnings": ["1 document gives no text and was not searched"],
+            "warnings": ["not read: 1 .png", "1 document gives no text and was not searched"],
         }
         (folder / "broken.pdf").unlink()
-        assert payload(await client.call_tool("search", {"query": "zyzzyva"})) == {"results": []}
+        assert payload(await client.call_tool("search", {"query": "zyzzyva"})) == {
+            "results": [],
+            "warnings": ["not read: 1 .png"],
+        }
 
 
 INCOMPLETE = "INCOMPLETE: 12 of 70 documents are indexed yet; repeat in a few seconds"

@@ -13,9 +13,9 @@ from mcp_types import TextContent
 
 from research_gateway.app import build_gateway
 from research_shared.access.roots import Root
-from research_shared.formats import format_of, media_type_of, xlsx
+from research_shared.formats import format_of, media_type_of, odf, xlsx
 from research_shared.settings import Settings
-from support.office_files import HOSTILE, REASONS, paragraph, word, workbook
+from support.office_files import HOSTILE, REASONS, package, paragraph, word, workbook
 from support.results import answer_of, error_of
 
 CASES = Path(__file__).parents[1] / "data" / "office"
@@ -167,6 +167,7 @@ FACTS: dict[str, list[tuple[str, int | None, str]]] = {
         ("attachtextmark", None, "attachtextmark"),
     ],
 }
+FACTS["doc.fodt"] = FACTS["doc.docx"]
 CASES_OF_FACTS = [(name, *fact) for name, facts in FACTS.items() for fact in facts]
 
 
@@ -280,6 +281,52 @@ SMALL: list[tuple[str, bytes, list[str], list[str]]] = [
         [],
     ),
 ]  # fmt: skip
+
+
+OFFICE = " ".join(
+    f'xmlns:{prefix}="{prefix}"'
+    for prefix in ("office", "text", "table", "draw", "style", "presentation", "svg", "xlink", "dc")
+)
+SHEETS = f"""<office:document {OFFICE}><office:automatic-styles><style:style style:name="h">
+<style:table-properties table:display="false"/></style:style></office:automatic-styles><office:body><office:spreadsheet>
+<table:table table:name="Costs"><table:table-row><table:table-cell><text:p>name</text:p></table:table-cell>
+<table:table-cell table:number-columns-repeated="2"/><table:table-cell office:date-value="2026-03-04T00:00:00">
+<text:p>04.03.26</text:p></table:table-cell></table:table-row><table:table-row table:number-rows-repeated="400"/>
+<table:table-row><table:table-cell table:formula="of:=[.B2]*2"><text:p>84</text:p><office:annotation>
+<dc:creator>Ann</dc:creator><text:p>check this</text:p></office:annotation></table:table-cell></table:table-row></table:table>
+<table:table table:name="Secret" table:style-name="h"><table:table-row table:visibility="collapse"><table:table-cell
+table:number-columns-repeated="3"><text:p>x</text:p></table:table-cell></table:table-row></table:table>
+</office:spreadsheet></office:body></office:document>"""
+SLIDES = f"""<office:document-content {OFFICE}><office:automatic-styles><style:style style:name="dp">
+<style:drawing-page-properties presentation:visibility="hidden"/></style:style></office:automatic-styles>
+<office:body><office:presentation><draw:page><draw:frame presentation:class="title"><draw:text-box><text:p>Growth</text:p>
+</draw:text-box></draw:frame><draw:frame><draw:text-box><text:list><text:list-item><text:p>first point</text:p>
+</text:list-item></text:list></draw:text-box></draw:frame><draw:frame><draw:object xlink:href="./Object 1"/><svg:desc>a bar
+chart</svg:desc></draw:frame><presentation:notes><draw:frame><draw:text-box><text:p>say it slowly</text:p></draw:text-box>
+</draw:frame></presentation:notes></draw:page><draw:page draw:style-name="dp"><draw:custom-shape><text:p>in a shape</text:p>
+</draw:custom-shape></draw:page></office:presentation></office:body></office:document-content>"""
+CHART = (
+    f"<office:document-content {OFFICE}><text:p>North</text:p><text:p>7.25</text:p></office:document-content>"
+)
+
+
+def test_an_opendocument_spreadsheet_names_its_cells() -> None:
+    pages = odf.open_odf(SHEETS.encode(), 1, 9)
+    assert list(pages.texts) == [
+        "# Costs\nA1: name | D1: 2026-03-04\nA402: 84 (=[.B2]*2)\n[comment by Ann] check this",
+        "# Secret [hidden sheet]\n[hidden row] A1:C1: x",
+    ]
+    assert pages.notes == ["sheet 2 is hidden"]
+
+
+def test_an_opendocument_presentation_keeps_titles_notes_and_charts() -> None:
+    data = package({"content.xml": SLIDES, "Object 1/content.xml": CHART})
+    pages = odf.open_odf(data, 1, 9)
+    assert list(pages.texts) == [
+        "# Growth\nfirst point\n[chart] North | 7.25\n[image] a bar chart\n[notes] say it slowly",
+        "# [hidden slide]\nin a shape",
+    ]
+    assert pages.notes == ["slide 2 is hidden"]
 
 
 @pytest.mark.parametrize(("name", "data", "lines", "notes"), SMALL, ids=[each[0] for each in SMALL])

@@ -10,8 +10,8 @@ from fastmcp import Client
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
 from research_shared.access.scope import Scope, narrowed_scope
+from research_shared.access.unread import count_of_unread, remedy
 from research_shared.errors import DocumentNotFound
-from research_shared.formats import count_of_unread, remedy
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
 from support.results import answer_of, error_of

@@ -206,7 +206,7 @@ async def test_cancelling_a_listing_ends_its_walk(make: Make, folder: Path) -> N
     library = make()
     entered, ended = threading.Event(), threading.Event()
 
-    def endless(stopped: Callable[[], bool]) -> Any:
+    def endless(stopped: Callable[[], bool], _unread: Callable[[str], None]) -> Any:
         entered.set()
         while not stopped():
             ended.wait(0.001)

@@ -38,6 +38,14 @@ ALLOWED: dict[str, tuple[str, str]] = {
         r"pypdfium2\.PdfDocument|pypdf\.PdfReader",
         "reads from memory what a worker was handed",
     ),
+    "shared/research_shared/formats/_parts/package.py": (
+        r"zipfile\.ZipFile|self\._zip\.open",
+        "reads from memory what a worker was handed",
+    ),
+    "shared/research_shared/formats/mail.py": (
+        r"reader\.open",
+        "reads an attachment from memory, in the worker",
+    ),
     "shared/research_shared/serving/auth.py": (
         r"settings\.auth_public_key\.read_text",
         "a key that the operator names",

@@ -271,10 +271,10 @@ async def test_an_unexpected_failure_reaches_the_search_and_the_next_one_starts_
     class Failing(Library):
         fails = True
 
-        async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
+        async def survey(self, pattern: str = "*") -> tuple[list[DocumentInfo], list[str]]:
             if self.fails:
                 raise OSError("the disk is gone")
-            return await super().documents(pattern)
+            return await super().survey(pattern)
 
     (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
     library = Failing(RootsPolicy([Root("research", tmp_path)]))

@@ -47,9 +47,9 @@ class Held(Library):
             self.listing.set()
         self.asked: list[str] = []
 
-    async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
+    async def survey(self, pattern: str = "*") -> tuple[list[DocumentInfo], list[str]]:
         await self.listing.wait()
-        return await super().documents(pattern)
+        return await super().survey(pattern)
 
     async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
         await self._hold(*paths)

@@ -89,14 +89,14 @@ async def test_texts_are_kept_over_a_failure(
     await run(folder, tmp_path / "store")
     (index,) = (tmp_path / "store").glob("*/index")
     shutil.rmtree(index)
-    listing, failures = Library.documents, [RootUnavailable("away"), None]
+    listing, failures = Library.survey, [RootUnavailable("away"), None]
 
-    async def failing_once(library: Library, pattern: str = "*") -> list[DocumentInfo]:
+    async def failing_once(library: Library, pattern: str = "*") -> tuple[list[DocumentInfo], list[str]]:
         if failure := failures.pop(0) if failures else None:
             raise failure
         return await listing(library, pattern)
 
-    monkeypatch.setattr(Library, "documents", failing_once)
+    monkeypatch.setattr(Library, "survey", failing_once)
     library = Counting(RootsPolicy([Root("research", folder)]))
     async with SearchEngine(library, watch=False, index_dir=tmp_path / "store", tuning=TRUSTING) as engine:
         with pytest.raises(RootUnavailable):

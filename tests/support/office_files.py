@@ -93,6 +93,10 @@ HOSTILE = {
     "noise.eml": lambda: b"\x00\xff\x00\n\n",
     "half.ipynb": lambda: b'{"cells": [{',
     "list.ipynb": lambda: b"[]",
+    "cut.fodt": lambda: b"<office:document xmlns:office='o'><office:body>",
+    "password.odt": lambda: package(
+        {"META-INF/manifest.xml": "<manifest><encryption-data/></manifest>", "content.xml": b"\x01"}
+    ),
     "locked.epub": lambda: package(
         {
             "META-INF/container.xml": '<container><rootfile full-path="book.opf"/></container>',
@@ -122,5 +126,7 @@ REASONS = {
     "noise.eml": "not a mail message",
     "half.ipynb": "damaged",
     "list.ipynb": "not a Jupyter notebook",
+    "cut.fodt": "damaged",
+    "password.odt": "encrypted",
     "locked.epub": "encrypted",
 }

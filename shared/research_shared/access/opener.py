@@ -13,6 +13,7 @@ from research_shared.access import beneath
 from research_shared.access.names import actual, shown
 from research_shared.access.resolved import ResolvedRoot, resolve_roots
 from research_shared.access.scope import current_scope
+from research_shared.access.unread import kind_of_file, remedy
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.errors import (
     ConfigurationError,
@@ -22,7 +23,7 @@ from research_shared.errors import (
     RootUnavailable,
     UnsupportedType,
 )
-from research_shared.formats import kind_of_file, media_type_of, remedy
+from research_shared.formats import media_type_of
 from research_shared.root import Root
 
 _NO_NAMES = frozenset({b"", b".", b".."})
@@ -198,7 +199,6 @@ def _unsupported(path: str) -> UnsupportedType:
     kind = kind_of_file(path)
     return UnsupportedType(
         f"{path} is there, but files {kind if ' ' in kind else f'of type {kind}'} are not read",
-        reason="unsupported type",
         hint=f"{remedy(path)} Other documents can be read.",
     )
 

@@ -24,7 +24,6 @@ from research_shared.formats._format import (
     Reader,
     Refused,
 )
-from research_shared.formats._unread import count_of_unread, kind_of_file, remedy
 
 __all__ = [
     "DAMAGED",
@@ -39,13 +38,10 @@ __all__ = [
     "PartName",
     "Reader",
     "Refused",
-    "count_of_unread",
     "format_of",
     "formats",
-    "kind_of_file",
     "media_type_of",
     "package_directories",
-    "remedy",
 ]
 
 

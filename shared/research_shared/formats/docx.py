@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from research_shared.formats._drawing import chart_lines, diagram_lines, is_on
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._lines import no_heading, one_line
-from research_shared.formats._package import (
+from research_shared.formats._parts.drawing import chart_lines, diagram_lines, is_on
+from research_shared.formats._parts.lines import MAX_HEADING, no_heading, on_one_line
+from research_shared.formats._parts.package import (
     Attributes,
-    Handler,
+    ElementHandler,
     Package,
     Relationship,
     damage_notes,
@@ -22,11 +22,10 @@ from research_shared.formats._package import (
     properties,
 )
 
-_SKIPPED = frozenset({"Fallback", "rPrChange", "pPrChange", "sectPrChange", "tblPrChange", "rt"})
+_WORD_SKIPPED = frozenset({"Fallback", "rPrChange", "pPrChange", "sectPrChange", "tblPrChange", "rt"})
 _NOTES = {"footnote": "footnote", "endnote": "endnote", "comment": "comment"}
 _HEADING_NAME = re.compile(r"heading (\d)")
 _LINK = re.compile(r'HYPERLINK\s+"([^"]+)"')
-_MAX_LEVEL = 6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class _Style:
     based_on: str = ""
 
 
-class _Styles(Handler):
+class _Styles(ElementHandler):
     def __init__(self) -> None:
         self.found: dict[str, _Style] = {}
         self._style = _Style()
@@ -54,7 +53,7 @@ class _Styles(Handler):
                 self._style.heading = self._style.heading or level
             case "basedOn":
                 self._style.based_on = value
-            case "outlineLvl" if value.isdigit() and int(value) < _MAX_LEVEL:
+            case "outlineLvl" if value.isdigit() and int(value) < MAX_HEADING:
                 self._style.heading = self._style.heading or int(value) + 1
             case "numPr":
                 self._style.listed = True
@@ -72,7 +71,7 @@ class _Styles(Handler):
 
 
 @dataclass(slots=True, kw_only=True)
-class _Paragraph:
+class _WordParagraph:
     """A paragraph being read: its words, and the lines that follow it."""
 
     words: list[str] = field(default_factory=list)
@@ -87,7 +86,7 @@ class _Paragraph:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Flow:
+class _WordFlow:
     """Lines that follow each other: the body, a cell, a text box, a note. Those beside a cell wait for its row's end."""
 
     name: str
@@ -97,7 +96,7 @@ class _Flow:
     after: list[str] = field(default_factory=list)
 
 
-class _Story(Handler):
+class _Story(ElementHandler):
     """Reads the body of a document, or another part with paragraphs."""
 
     def __init__(
@@ -107,8 +106,8 @@ class _Story(Handler):
         self._links: Mapping[str, Relationship] = package.relationships(part)
         self._styles = styles
         self._notes = notes
-        self._flows = [_Flow(name="body")]
-        self._paragraphs: list[_Paragraph] = []
+        self._flows = [_WordFlow(name="body")]
+        self._paragraphs: list[_WordParagraph] = []
         self._rows: list[tuple[list[str], list[str]]] = []
         self._skipped = 0
         self._deleting = 0
@@ -120,12 +119,12 @@ class _Story(Handler):
 
     def start(self, name: str, attributes: Attributes) -> None:
         """Open a paragraph, a row, or a flow."""
-        if self._skipped or name in _SKIPPED:
+        if self._skipped or name in _WORD_SKIPPED:
             self._skipped += 1
             return
         match name:
             case "p":
-                self._paragraphs.append(_Paragraph())
+                self._paragraphs.append(_WordParagraph())
             case "r" if self._paragraphs:
                 self._paragraphs[-1].hidden_run = False
             case "t" | "delText" | "instrText":
@@ -133,10 +132,10 @@ class _Story(Handler):
             case "tr":
                 self._rows.append(([], []))
             case "tc" | "txbxContent":
-                self._flows.append(_Flow(name=name))
+                self._flows.append(_WordFlow(name=name))
             case "footnote" | "endnote" | "comment":
                 identifier, author = attributes.get("id", ""), attributes.get("author", "")
-                self._flows.append(_Flow(name=name, identifier=identifier, author=author))
+                self._flows.append(_WordFlow(name=name, identifier=identifier, author=author))
             case "del" | "moveFrom":
                 self._deleting += 1
             case "pPr":
@@ -146,12 +145,12 @@ class _Story(Handler):
             case _:
                 self._start_inside(name, attributes)
 
-    def _format(self, paragraph: _Paragraph, name: str, attributes: Attributes) -> None:
+    def _format(self, paragraph: _WordParagraph, name: str, attributes: Attributes) -> None:
         value = attributes.get("val", "")
         match name:
             case "pStyle":
                 paragraph.style = value
-            case "outlineLvl" if value.isdigit() and int(value) < _MAX_LEVEL:
+            case "outlineLvl" if value.isdigit() and int(value) < MAX_HEADING:
                 paragraph.heading = int(value) + 1
             case "ilvl" if value.isdigit():
                 paragraph.list_level = min(int(value), 8)
@@ -244,7 +243,7 @@ class _Story(Handler):
             paragraph.words.append(data)
 
     def _say(self, what: str, text: str) -> None:
-        if not (text := one_line(text)):
+        if not (text := on_one_line(text)):
             return
         line = f"[{what}] {text}"
         after = self._paragraphs[-1].after if self._paragraphs else self._flows[-1].lines
@@ -268,9 +267,9 @@ class _Story(Handler):
             self.used.add(key)
             self._paragraphs[-1].after += self._notes.get(key, ())
 
-    def _end_paragraph(self, paragraph: _Paragraph) -> None:
+    def _end_paragraph(self, paragraph: _WordParagraph) -> None:
         for what, words in (("deleted", paragraph.deleted), ("hidden", paragraph.hidden)):
-            if text := one_line("".join(words)):
+            if text := on_one_line("".join(words)):
                 paragraph.after.append(f"[{what}] {text}")
         paragraph.after += (f"[link] {match[1]}" for match in _LINK.finditer("".join(paragraph.code)))
         lines = [line.strip() for line in "".join(paragraph.words).split("\n")]
@@ -279,12 +278,12 @@ class _Story(Handler):
             lines = self._marked(paragraph, lines)
         self._add(lines, paragraph.after)
 
-    def _marked(self, paragraph: _Paragraph, lines: list[str]) -> list[str]:
+    def _marked(self, paragraph: _WordParagraph, lines: list[str]) -> list[str]:
         """Return the lines of a paragraph of the body with the mark of a heading or of a list."""
         style = self._styles.of(paragraph.style)
         heading = paragraph.heading or style.heading
         if heading:
-            return ["#" * min(heading, _MAX_LEVEL) + " " + " ".join(lines)]
+            return ["#" * min(heading, MAX_HEADING) + " " + " ".join(lines)]
         level = paragraph.list_level
         if level is not None or style.listed:
             return [f"{'  ' * (level or 0)}- {lines[0]}", *lines[1:]]
@@ -299,7 +298,7 @@ class _Story(Handler):
         else:
             flow.lines += after
 
-    def _end_flow(self, flow: _Flow) -> None:
+    def _end_flow(self, flow: _WordFlow) -> None:
         if flow.name == "tc":
             if self._rows:
                 self._rows[-1][0].append(" ".join(flow.lines))
@@ -311,7 +310,7 @@ class _Story(Handler):
             else:
                 self._flows[-1].lines += boxed
         else:
-            name = f"{flow.name} by {one_line(flow.author)}" if flow.author else flow.name
+            name = f"{flow.name} by {on_one_line(flow.author)}" if flow.author else flow.name
             self.found[flow.name, flow.identifier] = [
                 line if line.startswith("[") else f"[{name}] {line}" for line in flow.lines
             ]

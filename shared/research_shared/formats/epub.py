@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from research_shared.formats._format import DAMAGED, EMPTY, ENCRYPTED, Format, Pages, Reader, Refused
-from research_shared.formats._html import declared_encoding, html_lines
-from research_shared.formats._lines import decoded, one_line
-from research_shared.formats._package import (
+from research_shared.formats._parts.lines import decoded, on_one_line
+from research_shared.formats._parts.package import (
     Attributes,
     Collector,
-    Handler,
+    ElementHandler,
     Package,
     PartDamaged,
     damage_notes,
     is_package,
 )
+from research_shared.formats._parts.web_page import declared_encoding, html_lines
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
-_PROPERTIES = {"title": "title", "creator": "author", "subject": "subject", "description": "description"}
+_BOOK_PROPERTIES = {"title": "title", "creator": "author", "subject": "subject", "description": "description"}
 
 
-class _Attributes(Handler):
+class _Attributes(ElementHandler):
     """Collects an attribute of the elements of one name."""
 
     def __init__(self, element: str, attribute: str) -> None:
@@ -44,7 +44,7 @@ class _Item:
     is_contents: bool
 
 
-class _Manifest(Handler):
+class _Manifest(ElementHandler):
     """Collects the files of a book and their order."""
 
     def __init__(self) -> None:
@@ -84,10 +84,10 @@ def open_epub(data: bytes, first: int, last: int) -> Pages:
     package.parse(root, manifest)
 
     def collect(name: str, text: str) -> None:
-        if text := one_line(text):
-            properties.append(f"[{_PROPERTIES[name]}] {text}")
+        if text := on_one_line(text):
+            properties.append(f"[{_BOOK_PROPERTIES[name]}] {text}")
 
-    package.parse(root, Collector(frozenset(_PROPERTIES), collect))
+    package.parse(root, Collector(frozenset(_BOOK_PROPERTIES), collect))
     directory = posixpath.dirname(root)
     chapters = [posixpath.normpath(posixpath.join(directory, each)) for each in manifest.chapters()]
     if _ENCRYPTION in package:

@@ -1,8 +1,8 @@
 """Web pages."""
 
 from research_shared.formats._format import EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._html import declared_encoding, html_lines
-from research_shared.formats._lines import decoded, encoding_notes
+from research_shared.formats._parts.lines import decoded, encoding_notes
+from research_shared.formats._parts.web_page import declared_encoding, html_lines
 
 
 def open_html(data: bytes, _first: int, _last: int) -> Pages:

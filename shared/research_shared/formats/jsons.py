@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._html import html_lines
-from research_shared.formats._lines import decoded, encoding_notes
+from research_shared.formats._parts.lines import decoded, encoding_notes
+from research_shared.formats._parts.web_page import html_lines
 
-_FENCE = "```"
+_CODE_FENCE = "```"
 
 
 def _loaded(data: bytes) -> tuple[Any, str, list[str]]:
@@ -36,7 +36,7 @@ def open_json(data: bytes, _first: int, _last: int) -> Pages:
     return Pages(total=1, texts=iter((text,)), notes=notes)
 
 
-def _joined(source: Any) -> str:
+def _joined_source(source: Any) -> str:
     """Return a text of a notebook, which is stored as a string or as a list of lines."""
     return "".join(map(str, source)) if isinstance(source, list) else str(source or "")
 
@@ -45,25 +45,25 @@ def _output_lines(output: dict[str, Any]) -> Iterator[str]:
     """Yield the text of an output, of the richest form that is text."""
     data = output.get("data", output)
     if "text" in output:
-        yield from _joined(output["text"]).splitlines()
+        yield from _joined_source(output["text"]).splitlines()
     elif "text/plain" in data and "text/html" not in data:
-        yield from _joined(data["text/plain"]).splitlines()
+        yield from _joined_source(data["text/plain"]).splitlines()
     elif "text/html" in data:
-        yield from html_lines(_joined(data["text/html"]))
+        yield from html_lines(_joined_source(data["text/html"]))
     elif "text/markdown" in data:
-        yield from _joined(data["text/markdown"]).splitlines()
+        yield from _joined_source(data["text/markdown"]).splitlines()
     elif "ename" in output:
         yield f"{output['ename']}: {output.get('evalue', '')}"
 
 
 def _cell_lines(cell: dict[str, Any]) -> Iterator[str]:
-    source = _joined(cell.get("source", cell.get("input"))).splitlines()
+    source = _joined_source(cell.get("source", cell.get("input"))).splitlines()
     if cell.get("cell_type") == "code":
-        yield from (_FENCE, *source, _FENCE)
+        yield from (_CODE_FENCE, *source, _CODE_FENCE)
         for output in cell.get("outputs", ()):
             lines = list(_output_lines(output))
             if lines:
-                yield from ("[output]", _FENCE, *lines, _FENCE)
+                yield from ("[output]", _CODE_FENCE, *lines, _CODE_FENCE)
     else:
         yield from source
     yield ""

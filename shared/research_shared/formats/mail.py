@@ -6,10 +6,10 @@ from email.message import EmailMessage, Message
 from email.utils import parsedate_to_datetime
 
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._html import declared_encoding, html_lines
-from research_shared.formats._lines import decoded, no_heading, one_line
+from research_shared.formats._parts.lines import decoded, no_heading, on_one_line
+from research_shared.formats._parts.web_page import declared_encoding, html_lines
 
-_HEADERS = ("From", "To", "Cc", "Bcc", "Reply-To", "Date")
+_SHOWN_HEADERS = ("From", "To", "Cc", "Bcc", "Reply-To", "Date")
 _MAX_DEPTH = 5
 """How deep messages may be attached to messages."""
 
@@ -17,9 +17,9 @@ _MAX_DEPTH = 5
 def _header(message: Message, name: str) -> str:
     """Return a header, decoded. Headers that make no sense to the standard library are given as they are."""
     try:
-        return one_line(str(message.get(name, "")))
+        return on_one_line(str(message.get(name, "")))
     except (ValueError, LookupError, AttributeError, IndexError, TypeError):
-        return one_line(
+        return on_one_line(
             next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
         )
 
@@ -47,7 +47,7 @@ class _Mail:
         """Yield the headers, the bodies, and the attachments of a message."""
         subject = _header(message, "Subject") or "(no subject)"
         yield f"{'#' * min(depth, 6)} {subject}"
-        for name in _HEADERS:
+        for name in _SHOWN_HEADERS:
             if value := _header(message, name):
                 yield f"{name}: {value}{_iso_date(value) if name == 'Date' else ''}"
         yield from self._parts(message, depth)
@@ -70,10 +70,10 @@ class _Mail:
                 continue
             for line in self._parts(each, depth):
                 # What the other form of the same body says already is not said twice.
-                if not (alternative and one_line(line) in said):
+                if not (alternative and on_one_line(line) in said):
                     yield line
                 if alternative:
-                    said.add(one_line(line))
+                    said.add(on_one_line(line))
 
     def _attached_message(self, part: Message, depth: int) -> Iterator[str]:
         inner = part.get_payload()
@@ -114,7 +114,7 @@ class _Mail:
 
 def _file_name(part: Message) -> str:
     try:
-        return one_line(part.get_filename() or "")
+        return on_one_line(part.get_filename() or "")
     except (ValueError, LookupError, AttributeError, IndexError, TypeError):
         return "attachment"
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from research_shared.formats._drawing import Drawing
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._lines import one_line
-from research_shared.formats._package import (
+from research_shared.formats._parts.drawing import Drawing
+from research_shared.formats._parts.lines import on_one_line
+from research_shared.formats._parts.package import (
     Attributes,
-    Handler,
+    ElementHandler,
     Package,
     damage_notes,
     is_package,
@@ -18,7 +18,7 @@ from research_shared.formats._package import (
 _HIDDEN = "[hidden slide]"
 
 
-class _Order(Handler):
+class _Order(ElementHandler):
     """Collects the identifiers of the slides, in the order of the show."""
 
     def __init__(self) -> None:
@@ -29,16 +29,16 @@ class _Order(Handler):
             self.identifiers.append(attributes.get("r:id", ""))
 
 
-class _Authors(Handler):
+class _Authors(ElementHandler):
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
 
     def start(self, name: str, attributes: Attributes) -> None:
         if name in {"cmAuthor", "author"}:
-            self.names[attributes.get("id", "")] = one_line(attributes.get("name", ""))
+            self.names[attributes.get("id", "")] = on_one_line(attributes.get("name", ""))
 
 
-class _Comments(Handler):
+class _SlideComments(ElementHandler):
     """Collects the comments on a slide, of the old kind (`text`) and of the new one (paragraphs)."""
 
     def __init__(self, authors: dict[str, str]) -> None:
@@ -66,7 +66,7 @@ class _Comments(Handler):
             self._text.append(" ")
 
     def _flush(self) -> None:
-        if text := one_line("".join(self._text)):
+        if text := on_one_line("".join(self._text)):
             by = f" by {self._author}" if self._author else ""
             self.lines.append(f"[comment{by}] {text}")
         self._text = []
@@ -112,7 +112,7 @@ def _slide_text(package: Package, part: str, authors: dict[str, str], before: li
     lines += drawing.lines(without_title=bool(title))
     for kind in ("comments", "comment"):
         for linked in package.linked(part, kind):
-            comments = _Comments(authors)
+            comments = _SlideComments(authors)
             package.parse(linked, comments)
             lines += comments.lines
     for linked in package.linked(part, "notesSlide"):

@@ -4,9 +4,9 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 
-from research_shared.formats._cells import column_name
 from research_shared.formats._format import EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._lines import decoded, encoding_notes, one_line
+from research_shared.formats._parts.cells import column_name
+from research_shared.formats._parts.lines import decoded, encoding_notes, on_one_line
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 50
@@ -44,7 +44,7 @@ def open_table(data: bytes, _first: int, _last: int) -> Pages:
                 while len(names) < len(record):
                     names.append(column_name(len(names) + 1))
                 cells = [
-                    f"{name}{row}: {one_line(value)}"
+                    f"{name}{row}: {on_one_line(value)}"
                     for name, value in zip(names, record, strict=False)
                     if value and not value.isspace()
                 ]

@@ -5,19 +5,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from research_shared.formats._cells import (
+from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
+from research_shared.formats._parts.cells import (
     PLAIN,
     cell_place,
     column_name,
     kind_of_format,
     shown_number,
 )
-from research_shared.formats._drawing import Drawing, is_on
-from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._lines import one_line
-from research_shared.formats._package import (
+from research_shared.formats._parts.drawing import Drawing, is_on
+from research_shared.formats._parts.lines import on_one_line
+from research_shared.formats._parts.package import (
     Attributes,
-    Handler,
+    ElementHandler,
     Package,
     damage_notes,
     is_package,
@@ -59,7 +59,7 @@ class _Book:
     people: dict[str, str] = field(default_factory=dict)
 
 
-class _Workbook(Handler):
+class _Workbook(ElementHandler):
     def __init__(self) -> None:
         self.sheets: list[tuple[str, str, bool]] = []
         self.from_1904 = False
@@ -72,7 +72,7 @@ class _Workbook(Handler):
             self.from_1904 = is_on(attributes.get("date1904"))
 
 
-class _Strings(Handler):
+class _Strings(ElementHandler):
     """Collects the shared strings. The readings of East Asian words (`rPh`) are no part of them."""
 
     def __init__(self, found: list[str]) -> None:
@@ -95,12 +95,12 @@ class _Strings(Handler):
     def end(self, name: str) -> None:
         self._reading = False
         if name == "si":
-            self._found.append(one_line("".join(self._parts)))
+            self._found.append(on_one_line("".join(self._parts)))
         elif name == "rPh":
             self._phonetic = False
 
 
-class _Formats(Handler):
+class _Formats(ElementHandler):
     """Collects what each style of a cell makes of a number."""
 
     def __init__(self, found: list[str]) -> None:
@@ -131,7 +131,7 @@ class _Local(dict[str, str]):
         return local
 
 
-class _Cells(Handler):
+class _Cells(ElementHandler):
     """Reads the rows of a sheet, and what stands beside them. Sheets have millions of cells: this is the hot loop."""
 
     def __init__(self, book: _Book) -> None:
@@ -219,7 +219,7 @@ class _Cells(Handler):
                 self._phonetic = False
             case local if local in _MARGINS:
                 self._target = None
-                text = one_line(_MARGIN_CODE.sub(" ", "".join(self._value)))
+                text = on_one_line(_MARGIN_CODE.sub(" ", "".join(self._value)))
                 if text not in _NO_MARGINS:
                     self.margins.append(f"[{_MARGINS[local]}] {text}")
 
@@ -238,14 +238,14 @@ class _Cells(Handler):
             case "b":
                 value = "TRUE" if value == "1" else "FALSE"
             case _:
-                value = one_line(value)
+                value = on_one_line(value)
         if self._formula:
-            value = f"{value} (={one_line(''.join(self._formula))})"
+            value = f"{value} (={on_one_line(''.join(self._formula))})"
         if value:
             self._cells.append(f"{self._name}: {value}")
 
 
-class _Comments(Handler):
+class _CellComments(ElementHandler):
     """Collects the comments on cells: their cell, their author, and their text."""
 
     def __init__(self, people: dict[str, str]) -> None:
@@ -280,18 +280,18 @@ class _Comments(Handler):
         if name in {"author", "t", "text"}:
             self._reading = False
         if name == "author":
-            self._authors.append(one_line("".join(self._text)))
-        elif name in {"comment", "threadedComment"} and (text := one_line("".join(self._text))):
+            self._authors.append(on_one_line("".join(self._text)))
+        elif name in {"comment", "threadedComment"} and (text := on_one_line("".join(self._text))):
             self.found.append((self._ref, self._author, text))
 
 
-class _People(Handler):
+class _People(ElementHandler):
     def __init__(self, found: dict[str, str]) -> None:
         self._found = found
 
     def start(self, name: str, attributes: Attributes) -> None:
         if name == "person":
-            self._found[attributes.get("id", "")] = one_line(attributes.get("displayName", ""))
+            self._found[attributes.get("id", "")] = on_one_line(attributes.get("displayName", ""))
 
 
 def open_xlsx(data: bytes, first: int, last: int) -> Pages:
@@ -302,7 +302,7 @@ def open_xlsx(data: bytes, first: int, last: int) -> Pages:
     package.parse(main, workbook)
     links = package.relationships(main)
     sheets = [
-        _Sheet(name=one_line(name), part=links[identifier].target, hidden=hidden)
+        _Sheet(name=on_one_line(name), part=links[identifier].target, hidden=hidden)
         for name, identifier, hidden in workbook.sheets
         if identifier in links
     ]
@@ -344,7 +344,7 @@ def _sheet_text(package: Package, book: _Book, sheet: _Sheet, before: list[str],
     links = package.relationships(sheet.part)
     for ref, identifier, tooltip in cells.links:
         target = links[identifier].target if identifier in links else ""
-        if text := one_line(f"{target} {tooltip}"):
+        if text := on_one_line(f"{target} {tooltip}"):
             lines.append(f"[link] {ref}: {text}")
     for part in package.linked(sheet.part, "drawing"):
         drawing = Drawing(package, part)
@@ -355,7 +355,7 @@ def _sheet_text(package: Package, book: _Book, sheet: _Sheet, before: list[str],
 
 def _comment_lines(package: Package, book: _Book, part: str) -> Iterator[str]:
     """Yield the comments on a sheet. One that is part of a thread is also stored in the old form: it is left out there."""
-    threads, plain = _Comments(book.people), _Comments(book.people)
+    threads, plain = _CellComments(book.people), _CellComments(book.people)
     for handler, kind in ((threads, "threadedComment"), (plain, "comments")):
         for linked in package.linked(part, kind):
             package.parse(linked, handler)

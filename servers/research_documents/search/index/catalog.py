@@ -11,8 +11,8 @@ from research_documents.search.index.backlog import Backlog
 from research_documents.search.outcome import IN_PART
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import Scope
+from research_shared.access.unread import count_of_unread
 from research_shared.documents import DocumentInfo, DocumentText
-from research_shared.formats import count_of_unread
 
 BLOCK: Final = 256
 """Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""

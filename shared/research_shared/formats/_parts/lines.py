@@ -2,7 +2,10 @@
 
 import codecs
 
-_MARKS = (
+MAX_HEADING = 6
+"""The deepest level of a heading."""
+
+_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -12,7 +15,7 @@ _ASSUMED = {"iso-8859-1": _FALLBACK, "latin-1": _FALLBACK, "us-ascii": "utf-8", 
 """What is meant by names that people write without looking (WHATWG Encoding Standard)."""
 
 
-def one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     """Return a text with all its white space as single spaces."""
     return " ".join(text.split())
 
@@ -28,7 +31,7 @@ def no_heading(line: str) -> str:
 
 def decoded(data: bytes, declared: str = "") -> tuple[str, str]:
     """Return the text of bytes and its encoding: that of the mark, the declared one, UTF-8, or Windows-1252."""
-    for mark, encoding in _MARKS:
+    for mark, encoding in _ORDER_MARKS:
         if data.startswith(mark):
             return data.decode(encoding, "replace"), encoding.removesuffix("-sig")
     declared = declared.strip().strip("\"'").lower()

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from research_shared.formats._lines import one_line
-from research_shared.formats._package import Attributes, Handler, Package, Relationship
+from research_shared.formats._parts.lines import on_one_line
+from research_shared.formats._parts.package import Attributes, ElementHandler, Package, Relationship
 
 _FALSE = frozenset({"0", "false", "off", "none"})
 _TITLES = frozenset({"title", "ctrTitle"})
@@ -38,7 +38,7 @@ class Shape:
     hidden: bool = False
 
 
-class Drawing(Handler):
+class Drawing(ElementHandler):
     """Reads the shapes of a slide, of notes, or of the drawing on a sheet."""
 
     def __init__(self, package: Package, part: str) -> None:
@@ -121,7 +121,7 @@ class Drawing(Handler):
                 self.shapes.append(self._open.pop())
 
     def _end_paragraph(self) -> None:
-        text = one_line("".join(self._paragraph or ()))
+        text = on_one_line("".join(self._paragraph or ()))
         self._paragraph = None
         if not text:
             return
@@ -134,7 +134,7 @@ class Drawing(Handler):
         if self._open and is_on(attributes.get("hidden")):
             self._open[-1].hidden = True
         for key in ("title", "descr"):
-            if text := one_line(attributes.get(key, "")):
+            if text := on_one_line(attributes.get(key, "")):
                 self._say(f"[image] {text}")
 
     def _linked(self, identifier: str, lines_of: LinesOf) -> list[str]:
@@ -150,7 +150,7 @@ class Drawing(Handler):
     def title(self) -> str:
         """Return the text of the title's placeholder, or an empty string."""
         return next(
-            (one_line(" ".join(each.lines)) for each in self.shapes if each.placeholder in _TITLES), ""
+            (on_one_line(" ".join(each.lines)) for each in self.shapes if each.placeholder in _TITLES), ""
         )
 
     def lines(self, *, without_title: bool = False) -> list[str]:
@@ -167,7 +167,7 @@ class Drawing(Handler):
         return found
 
 
-class _Chart(Handler):
+class _Chart(ElementHandler):
     """Collects titles, series, categories and values of a chart, in both of the formats that Office writes."""
 
     def __init__(self) -> None:
@@ -200,12 +200,12 @@ class _Chart(Handler):
             self._text.append(data)
 
     def end(self, name: str) -> None:
-        text = one_line("".join(self._text)) if self._text is not None and name in {"v", "t", "pt"} else ""
+        text = on_one_line("".join(self._text)) if self._text is not None and name in {"v", "t", "pt"} else ""
         if name in {"v", "t", "pt"}:
             self._text = None
         if name == "t":
             self._paragraph.append(text)
-        elif name == "p" and (line := one_line(" ".join(self._paragraph))):
+        elif name == "p" and (line := on_one_line(" ".join(self._paragraph))):
             self.titles.append(line)
         elif text:
             self._value(text)

@@ -9,9 +9,9 @@ _NO_SUFFIX = "without a suffix"
 _SAVE_AS = {
     suffix: successor
     for successor, suffixes in {
-        ".docx": (".doc", ".dot", ".wps", ".pages", ".rtf", ".odt", ".fodt"),
-        ".xlsx": (".xls", ".xlt", ".xlsb", ".numbers", ".ods", ".fods"),
-        ".pptx": (".ppt", ".pps", ".pot", ".key", ".odp", ".fodp"),
+        ".docx": (".doc", ".dot", ".wps", ".pages", ".rtf"),
+        ".xlsx": (".xls", ".xlt", ".xlsb", ".numbers"),
+        ".pptx": (".ppt", ".pps", ".pot", ".key"),
         ".eml": (".msg",),
         ".pdf": (".vsd", ".vsdx", ".dwg", ".dxf", ".pub", ".xps", ".ps", ".djvu", ".one", ".mpp"),
         ".epub": (".mobi", ".azw3"),

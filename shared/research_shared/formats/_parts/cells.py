@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
-from research_shared.formats._drawing import number
+from research_shared.formats._parts.drawing import number
 
 _LETTERS = 26
 _BUILT_IN_DATES = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})

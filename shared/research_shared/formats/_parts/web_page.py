@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
-from research_shared.formats._lines import no_heading, one_line
+from research_shared.formats._parts.lines import no_heading, on_one_line
 
 _SILENT = frozenset({"script", "style", "template", "title"})
 _VOID = frozenset({
@@ -99,11 +99,11 @@ class _Page(HTMLParser):
                     self._addresses.add(address)
                     self._say("link", address)
             case "meta" if attributes.get("name", "").lower() in _NAMED_META:
-                if text := one_line(attributes.get("content", "")):
+                if text := on_one_line(attributes.get("content", "")):
                     self.meta.append(f"[{attributes['name'].lower()}] {text}")
 
     def _say(self, what: str, text: str) -> None:
-        if text := one_line(text):
+        if text := on_one_line(text):
             self._after.append(f"[{what}] {text}")
 
     def handle_data(self, data: str) -> None:
@@ -141,12 +141,12 @@ class _Page(HTMLParser):
     def _flush(self, *, kept: bool = False) -> None:
         """End a line. `kept` keeps its white space."""
         text = "".join(self._words)
-        text = text.rstrip() if kept else one_line(text)
+        text = text.rstrip() if kept else on_one_line(text)
         if text:
             mark = "#" * self._heading + " " if self._heading else "- " if self._item else ""
             self._flows[-1].append(mark + text if mark else no_heading(text))
             self._heading, self._item = 0, False
-        if hidden := one_line("".join(self._hidden)):
+        if hidden := on_one_line("".join(self._hidden)):
             self._flows[-1].append(f"[hidden] {hidden}")
         self._flows[-1] += self._after
         self._words, self._hidden, self._after = [], [], []
@@ -184,6 +184,6 @@ def html_lines(text: str, *, with_title: bool = True) -> list[str]:
     page = _Page()
     page.feed(text)
     lines = page.finish()
-    title = one_line("".join(page.title))
+    title = on_one_line("".join(page.title))
     before = [f"[title] {title}", *page.meta] if title else page.meta
     return [*before, *lines] if with_title else lines

@@ -15,14 +15,14 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from research_shared.formats._format import DAMAGED, EMPTY, ENCRYPTED, TOO_LARGE, Refused
-from research_shared.formats._lines import one_line
+from research_shared.formats._parts.lines import on_one_line
 
 MAX_INFLATED_BYTES = 384 * 1024 * 1024
 """What the parts of one package may inflate to together."""
 MAX_RATIO = 200
 """What a part may inflate to for each of its bytes, above `RATIO_FROM_BYTES`. Real sheets stay below 60."""
 RATIO_FROM_BYTES = 32 * 1024 * 1024
-MAX_DEPTH = 2_000
+MAX_XML_DEPTH = 2_000
 """How deep elements may be nested. Word's own limit is far below."""
 _CHUNK_BYTES = 256 * 1024
 _COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")
@@ -113,7 +113,7 @@ class Package:
         """Return the bytes of a part. Raises what `chunks` raises."""
         return b"".join(self.chunks(name))
 
-    def parse(self, name: str, handler: "Handler") -> bool:
+    def parse(self, name: str, handler: "ElementHandler") -> bool:
         """Give the elements of a part to a handler. Return whether it could be read to its end.
 
         What is damaged is noted in `damaged`, once. Raises `Refused` as `chunks` does.
@@ -126,7 +126,7 @@ class Package:
             return False
         return True
 
-    def parse_plainly(self, name: str, handler: "Handler") -> bool:
+    def parse_plainly(self, name: str, handler: "ElementHandler") -> bool:
         """Do what `parse` does twice as fast, for parts with millions of elements: see `parse_xml_plainly`."""
         try:
             parse_xml_plainly(self.chunks(name), handler)
@@ -150,7 +150,7 @@ class Package:
         return [target for target in dict.fromkeys(found) if target in self]
 
 
-class Handler:
+class ElementHandler:
     """What is done with the elements of a part. Names are local: the namespace is left out."""
 
     def start(self, name: str, attributes: Attributes) -> None:
@@ -173,7 +173,7 @@ class _ShortNames(dict[str, str]):
         return short
 
 
-def parse_xml(chunks: Iterator[bytes], handler: Handler) -> None:
+def parse_xml(chunks: Iterator[bytes], handler: ElementHandler) -> None:
     """Give the elements of an XML text to a handler.
 
     Raises:
@@ -186,7 +186,7 @@ def parse_xml(chunks: Iterator[bytes], handler: Handler) -> None:
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
-        if depth > MAX_DEPTH:
+        if depth > MAX_XML_DEPTH:
             raise PartDamaged("nested too deeply")
         handler.start(names[name], {names[key]: value for key, value in attributes.items()})
 
@@ -201,7 +201,7 @@ def parse_xml(chunks: Iterator[bytes], handler: Handler) -> None:
     _run(parser, chunks)
 
 
-def parse_xml_plainly(chunks: Iterator[bytes], handler: Handler) -> None:
+def parse_xml_plainly(chunks: Iterator[bytes], handler: ElementHandler) -> None:
     """Give the elements of an XML text to a handler with their names as written, prefixes included, and at any depth.
 
     Raises:
@@ -232,7 +232,7 @@ def _run(parser: expat.XMLParserType, chunks: Iterator[bytes]) -> None:
         raise PartDamaged("its encoding is unknown") from error
 
 
-class _Relationships(Handler):
+class _Relationships(ElementHandler):
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self.found: dict[str, Relationship] = {}
@@ -248,7 +248,7 @@ class _Relationships(Handler):
         self.found[attributes.get("Id", "")] = Relationship(kind=kind, target=target, external=external)
 
 
-class Collector(Handler):
+class Collector(ElementHandler):
     """Hands the text of each element whose name is known to a function: `collect(name, text)`."""
 
     def __init__(self, wanted: frozenset[str], collect: Callable[[str, str], None]) -> None:
@@ -273,7 +273,7 @@ class Collector(Handler):
             self._parts = None
 
 
-_PROPERTIES = {
+_CORE_PROPERTIES = {
     "title": "title", "creator": "author", "subject": "subject",
     "keywords": "keywords", "description": "description",
 }  # fmt: skip
@@ -285,10 +285,10 @@ def properties(package: Package) -> list[str]:
 
     def collect(name: str, text: str) -> None:
         if text.strip():
-            lines.append(f"[{_PROPERTIES[name]}] {one_line(text)}")
+            lines.append(f"[{_CORE_PROPERTIES[name]}] {on_one_line(text)}")
 
     for part in package.linked("", "core-properties"):
-        package.parse(part, Collector(frozenset(_PROPERTIES), collect))
+        package.parse(part, Collector(frozenset(_CORE_PROPERTIES), collect))
     return lines
 
 
