@@ -168,6 +168,9 @@ FACTS: dict[str, list[tuple[str, int | None, str]]] = {
     ],
 }
 FACTS["doc.fodt"] = FACTS["doc.docx"]
+FACTS["doc.rtf"] = [
+    (wanted, None, line.replace("kept.  link", "kept. link")) for wanted, _, line in FACTS["doc.docx"]
+]
 CASES_OF_FACTS = [(name, *fact) for name, facts in FACTS.items() for fact in facts]
 
 
@@ -248,6 +251,10 @@ NOTEBOOK = {
         },
     ]
 }
+LETTERS = (
+    rb"{\rtf1\ansi\ansicpg1251{\fonttbl{\f1\fcharset128 MS;}}\'cf\'f0{\f1\'8e\'73} \u8364?5\par "
+    rb"{\pict ffd8}{\*\unknown lost}\trowd\intbl a\par b\cell c\cell\row\bin3 }}}# no heading}"
+)
 SMALL: list[tuple[str, bytes, list[str], list[str]]] = [
     ("layout.html", LAYOUT.encode(), ["left one left two | in | side", "after"], []),
     ("open.html", b"<table><tr><td>never closed", ["never closed"], []),
@@ -271,6 +278,13 @@ SMALL: list[tuple[str, bytes, list[str], list[str]]] = [
     ),
     ("caf.json", b'{"name": "caf\\u00e9"}', ["{", ' "name": "café"', "}"], []),
     ("bad.json", b'{"name": ', ['{"name": '], ["it is no valid JSON, and shown as it is"]),
+    (
+        "letters.rtf",
+        LETTERS,
+        ["Пр市 €5", "a b | c", r"\# no heading"],
+        [],
+    ),
+    ("open.rtf", rb"{\rtf1 never {\b closed", ["never closed"], []),
     (
         "model.ipynb",
         json.dumps(NOTEBOOK).encode(),

@@ -93,6 +93,9 @@ HOSTILE = {
     "noise.eml": lambda: b"\x00\xff\x00\n\n",
     "half.ipynb": lambda: b'{"cells": [{',
     "list.ipynb": lambda: b"[]",
+    "deep.rtf": lambda: b"{\\rtf1" + b"{" * 20_000,
+    "blank.rtf": lambda: b"{\\rtf1\\ansi}",
+    "word.rtf": lambda: b"PK",
     "cut.fodt": lambda: b"<office:document xmlns:office='o'><office:body>",
     "password.odt": lambda: package(
         {"META-INF/manifest.xml": "<manifest><encryption-data/></manifest>", "content.xml": b"\x01"}
@@ -126,6 +129,9 @@ REASONS = {
     "noise.eml": "not a mail message",
     "half.ipynb": "damaged",
     "list.ipynb": "not a Jupyter notebook",
+    "deep.rtf": "damaged",
+    "blank.rtf": "empty",
+    "word.rtf": "not an RTF document",
     "cut.fodt": "damaged",
     "password.odt": "encrypted",
     "locked.epub": "encrypted",

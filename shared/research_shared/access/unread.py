@@ -9,7 +9,7 @@ _NO_SUFFIX = "without a suffix"
 _SAVE_AS = {
     suffix: successor
     for successor, suffixes in {
-        ".docx": (".doc", ".dot", ".wps", ".pages", ".rtf"),
+        ".docx": (".doc", ".dot", ".wps", ".pages"),
         ".xlsx": (".xls", ".xlt", ".xlsb", ".numbers"),
         ".pptx": (".ppt", ".pps", ".pot", ".key"),
         ".eml": (".msg",),

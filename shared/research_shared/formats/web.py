@@ -1,4 +1,4 @@
-"""EPUB books: each file of the reading order is a chapter."""
+"""Web pages, and EPUB books: each file of their reading order is a chapter."""
 
 import posixpath
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from research_shared.formats._format import DAMAGED, EMPTY, ENCRYPTED, Format, Pages, Reader, Refused
-from research_shared.formats._parts.lines import decoded, on_one_line
+from research_shared.formats._parts.lines import decoded, encoding_notes, on_one_line
 from research_shared.formats._parts.package import (
     Attributes,
     Collector,
@@ -21,6 +21,15 @@ from research_shared.formats._parts.web_page import declared_encoding, html_line
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 _BOOK_PROPERTIES = {"title": "title", "creator": "author", "subject": "subject", "description": "description"}
+
+
+def open_html(data: bytes, _first: int, _last: int) -> Pages:
+    """Open a web page. Scripts do not run, and nothing that it links to is fetched."""
+    text, encoding = decoded(data, declared_encoding(data))
+    lines = html_lines(text)
+    if not lines:
+        raise Refused(EMPTY)
+    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=encoding_notes(encoding))
 
 
 class _Attributes(ElementHandler):
@@ -116,6 +125,12 @@ def open_epub(data: bytes, first: int, last: int) -> Pages:
 
 
 FORMATS = (
+    Format(
+        title="a web page",
+        media_types={".html": "text/html", ".htm": "text/html", ".xhtml": "application/xhtml+xml"},
+        readers=(Reader(name="html", open=open_html),),
+        markdown=True,
+    ),
     Format(
         title="an EPUB book",
         media_types={".epub": "application/epub+zip"},
