@@ -44,7 +44,7 @@ from research_shared.tools.schemas import output_schema
 
 DOCUMENTS_SERVER = "research-documents"
 DOCUMENTS_INSTRUCTIONS = (
-    "A research folder of PDF, Markdown and text documents. list_research_documents shows what there is. "
+    "A research folder of PDF, Office, mail, web and text documents. list_research_documents shows what there is. "
     "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
     'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
     "around a hit: it takes the hit's document and a line number. If a reply begins with INCOMPLETE, repeat the call in "

@@ -228,7 +228,8 @@ def _run(parser: expat.XMLParserType, chunks: Iterator[bytes]) -> None:
     except expat.ExpatError as error:
         parser.buffer_text = False  # hands over the characters before the damage
         raise PartDamaged(str(error)) from error
-    except UnicodeError as error:
+    except (UnicodeError, LookupError, ValueError) as error:
+        # An encoding that Python does not know, or that takes several bytes a character and is not UTF-8 or UTF-16.
         raise PartDamaged("its encoding is unknown") from error
 
 
