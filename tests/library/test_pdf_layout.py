@@ -2,7 +2,7 @@
 
 import pytest
 
-from research_shared.formats._pdf_layout import (
+from research_shared.formats._pdf.layout import (
     Box,
     PageLine,
     Segment,

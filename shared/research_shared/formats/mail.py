@@ -10,7 +10,7 @@ from research_shared.formats._parts.lines import decoded, no_heading, on_one_lin
 from research_shared.formats._parts.web_page import declared_encoding, html_lines
 
 _SHOWN_HEADERS = ("From", "To", "Cc", "Bcc", "Reply-To", "Date")
-_MAX_DEPTH = 5
+_MAX_NESTED_MESSAGES = 5
 """How deep messages may be attached to messages."""
 
 
@@ -78,7 +78,7 @@ class _Mail:
     def _attached_message(self, part: Message, depth: int) -> Iterator[str]:
         inner = part.get_payload()
         attached = inner[0] if isinstance(inner, list) and inner else None
-        if depth >= _MAX_DEPTH or not isinstance(attached, Message):
+        if depth >= _MAX_NESTED_MESSAGES or not isinstance(attached, Message):
             self._notes.append("an attached message is not read")
             return
         yield "[attachment] message"
@@ -105,8 +105,15 @@ class _Mail:
                 pages = reader.open(content, 1, 5_000)
             except Refused:
                 continue
-            lines = [line for text in pages.texts for line in (text or "").splitlines() if line.strip()]
+            texts = list(pages.texts)
+            lines = [
+                line for text in texts if isinstance(text, str) for line in text.splitlines() if line.strip()
+            ]
             if lines:
+                if lost := sum(not isinstance(text, str) for text in texts):
+                    self._notes.append(
+                        f"{lost} of {len(texts)} pages of the attachment {name} cannot be read"
+                    )
                 yield from (no_heading(line.lstrip("# ")) for line in lines)
                 return
         self._notes.append(f"the attachment {name} is not read")

@@ -37,7 +37,7 @@ def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
     """Open with the fast reader."""
     import pypdfium2
 
-    from research_shared.formats._pdfium_page import read_page
+    from research_shared.formats._pdf.pages import read_page
 
     try:
         document = pypdfium2.PdfDocument(data)
@@ -192,6 +192,6 @@ FORMATS = (
         ),
         part="page",
         recognises=lambda data: _HEADER in data[:_HEADER_WITHIN],
-        preload=("pypdfium2", "research_shared.formats._pdfium_page"),
+        preload=("pypdfium2", "research_shared.formats._pdf.pages"),
     ),
 )

@@ -15,7 +15,7 @@ from research_shared.formats._parts.package import (
     properties,
 )
 
-_HIDDEN = "[hidden slide]"
+_HIDDEN_SLIDE = "[hidden slide]"
 
 
 class _Order(ElementHandler):
@@ -92,7 +92,7 @@ def open_pptx(data: bytes, first: int, last: int) -> Pages:
         for number, part in enumerate(slides[first - 1 : last], start=first):
             before = properties(package) if number == 1 else []
             text = _slide_text(package, part, authors.names, before)
-            if text and _HIDDEN in text.partition("\n")[0]:
+            if text and _HIDDEN_SLIDE in text.partition("\n")[0]:
                 notes.append(f"slide {number} is hidden")
             yield text
         notes.extend(damage_notes(package))
@@ -106,7 +106,7 @@ def _slide_text(package: Package, part: str, authors: dict[str, str], before: li
     whole = package.parse(part, drawing)
     title = drawing.title()
     # In the heading, so that each hit on the slide says so.
-    hidden = "" if drawing.show else _HIDDEN
+    hidden = "" if drawing.show else _HIDDEN_SLIDE
     lines = [" ".join(filter(None, ("#", title, hidden)))] if title or hidden else []
     lines += before
     lines += drawing.lines(without_title=bool(title))

@@ -15,7 +15,7 @@ from typing import Any
 import pypdfium2
 from pypdfium2 import raw
 
-from research_shared.formats._pdf_layout import (
+from research_shared.formats._pdf.layout import (
     CJK,
     MIN_COLUMN_ROWS,
     Box,
@@ -61,7 +61,7 @@ _HIDDEN = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
 _MAX_ANNOTATIONS = 5000
 _MAX_APART = 500
 """Fields of one page that are read one by one. More are read at once: the time would grow with their square."""
-_MAX_DEPTH = 8
+_MAX_NESTED_FORMS = 8
 _MAX_NAME = 256
 _BLANKS = frozenset(b" \t\r\n\x00")
 
@@ -413,7 +413,7 @@ def _leave_out_layers(page: pypdfium2.PdfPage, off: frozenset[str], found: PageT
         if layers := _layers_of(drawn) & off:
             raw.FPDFPageObj_SetIsActive(drawn, False)
             found.left_out |= layers
-        elif depth < _MAX_DEPTH and raw.FPDFPageObj_GetType(drawn) == raw.FPDF_PAGEOBJ_FORM:
+        elif depth < _MAX_NESTED_FORMS and raw.FPDFPageObj_GetType(drawn) == raw.FPDF_PAGEOBJ_FORM:
             total = raw.FPDFFormObj_CountObjects(drawn)
             waiting += [(raw.FPDFFormObj_GetObject(drawn, number), depth + 1) for number in range(total)]
 
