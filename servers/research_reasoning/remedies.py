@@ -76,8 +76,8 @@ _PROVIDER_HINTS: Final[Mapping[ProviderCause, str]] = {
 _REASON_HINTS: Final[Mapping[str, str]] = {
     "truncated": (
         "The model used up its output tokens, probably for thinking. Have the operator raise RESEARCH_THINKING_TOKENS "
-        "and RESEARCH_MAX_OUTPUT_TOKENS, or choose a model that thinks less (RESEARCH_REASONING_EFFORT). With your own "
-        "model, let it answer at greater length."
+        "and RESEARCH_MAX_OUTPUT_TOKENS, load the model with a context that holds them beside the prompt, or choose a "
+        "model that thinks less (RESEARCH_REASONING_EFFORT). With your own model, let it answer at greater length."
     ),
     "context_length": (
         "Ask about fewer or shorter documents. Have the operator load the model with a longer context, or lower "
