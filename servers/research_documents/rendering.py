@@ -108,21 +108,21 @@ def _line(number: int, *, text: str, hit: Match | None) -> str:
     return f"{number}: {text}" if hit.page is None else f"{number} {_label(hit.document, hit.page)}: {text}"
 
 
-def _part(media_type: str | None) -> str:
+def part_name(media_type: str | None) -> str:
     """Return what the pages of a document of this type are called."""
     return (media_type and format_of(media_type).part) or "page"
 
 
 def _label(document: str, page: int) -> str:
     """Return where a hit is: `p3`, or `slide 3` of a document that has slides."""
-    part = _part(media_type_of(document))
+    part = part_name(media_type_of(document))
     return f"p{page}" if part == "page" else f"{part} {page}"
 
 
 def excerpt_text(result: DocumentExcerpt) -> str:
     """Render numbered lines, with a marker where a page begins."""
     first, notes = _split_incomplete(result.notes)
-    heading, part = f"{result.document_path}: ", _part(result.media_type)
+    heading, part = f"{result.document_path}: ", part_name(result.media_type)
     if not result.lines:
         heading += "no text" if result.total_lines == 0 else f"no lines of {result.total_lines}"
     else:

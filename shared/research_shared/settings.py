@@ -1,14 +1,16 @@
 """All settings. Only the command line reads them from `RESEARCH_*` environment variables."""
 
+import difflib
 import json
 import os
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_config_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -30,9 +32,7 @@ def parse_roots(value: object) -> object:
         return value
     roots: list[Root] = []
     for entry in filter(None, value.split(os.pathsep)):
-        name, separator, directory = entry.partition("=")
-        if not separator or not _ROOT_NAME.fullmatch(name):
-            name, directory = "", entry
+        name, directory = _name_and_directory(entry)
         path = _absolute(directory)
         roots.append(Root(name or _default_name(path), path))
     return tuple(roots)
@@ -116,6 +116,13 @@ _KEY_VARIABLES = {
     "mistral": "MISTRAL_API_KEY",
     "openrouter": "OPENROUTER_API_KEY",
 }
+
+
+def key_variable(provider: str | None) -> str | None:
+    """Return the variable that a provider's own tools take its key from, if one is known."""
+    return _KEY_VARIABLES.get(provider or "")
+
+
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -124,6 +131,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
+    config: Path | None = Field(
+        default=None,
+        description="TOML file with settings that the environment does not give, named like these without RESEARCH_ and in "
+        "lower case; `research.toml` in the user's configuration directory when not set",
+    )
     roots: Roots = Field(
         default_factory=lambda: (Root("research", Path.home() / "research"),),
         description="research folders: an os.pathsep list of directories, each optionally name=/dir",
@@ -425,16 +437,20 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
-        """Read the settings of an environment, `os.environ` by default; `overrides` win over it.
+        """Read the settings of an environment, `os.environ` by default; `overrides` win over it, and it over a TOML file.
 
         Raises:
             ConfigurationError: a value is invalid. The message is one line with the variable, its value and what is allowed,
                 without secrets.
         """
+        file = settings_file(os.environ if environ is None else environ, usual=environ is None)
+        stored = {} if file is None else read_settings_file(file, cls.model_fields)
         if environ is not None:
             raw = {k: v for k in cls.model_fields if (v := environ.get(PREFIX + k.upper()))}
             overrides = {**raw, **overrides}
         environ = os.environ if environ is None else environ
+        given = {name for name in stored if environ.get(PREFIX + name.upper())}
+        overrides = {name: value for name, value in stored.items() if name not in given} | overrides
         key = environ.get(PREFIX + "PROVIDER_KEY") or environ.get(
             _KEY_VARIABLES.get(environ.get(PREFIX + "PROVIDER", ""), "")
         )
@@ -444,6 +460,59 @@ class Settings(BaseSettings):
             return cls(**overrides)
         except ValidationError as error:
             raise ConfigurationError(_one_line(cls, error)) from None
+
+
+def settings_file(environ: Mapping[str, str], *, usual: bool = True) -> Path | None:
+    """Return the TOML file of settings that an environment names, or the one at the `usual` place if it is there.
+
+    Raises:
+        ConfigurationError: the named file does not exist.
+    """
+    if named := environ.get(PREFIX + "CONFIG"):
+        file = Path(named).expanduser()
+        if not file.is_file():
+            raise ConfigurationError(f"{PREFIX}CONFIG={named}: there is no such file")
+        return file
+    file = user_config_path(APPLICATION, appauthor=False) / "research.toml"
+    return file if usual and file.is_file() else None
+
+
+def read_settings_file(file: Path, known: Collection[str]) -> dict[str, Any]:
+    """Return the settings of a TOML file by name. `roots` is a list of `dir` and `name=dir`, or a table of names.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no TOML, or names a setting that is not `known`.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{file}: {error}") from error
+    for name in content:
+        if name not in known or name == "config":
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ConfigurationError(
+                f"{file}: there is no setting {name}{f'; did you mean {near[0]}?' if near else ''}"
+            )
+    try:
+        if isinstance(listed := content.get("roots"), list | dict):
+            each = (
+                listed.items()
+                if isinstance(listed, dict)
+                else (_name_and_directory(str(text)) for text in listed)
+            )
+            content["roots"] = tuple(
+                Root(name or _default_name(_absolute(directory)), _absolute(str(directory)))
+                for name, directory in each
+            )
+    except ValueError as error:
+        raise ConfigurationError(f"{file}: roots: {error}") from error
+    return content
+
+
+def _name_and_directory(entry: str) -> tuple[str, str]:
+    """Return the name and the directory of an entry such as `name=/dir`; the name is empty without one."""
+    name, separator, directory = entry.partition("=")
+    return (name, directory) if separator and _ROOT_NAME.fullmatch(name) else ("", entry)
 
 
 def _one_line(settings: type[Settings], error: ValidationError) -> str:

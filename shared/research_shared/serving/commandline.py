@@ -55,16 +55,21 @@ def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings
 
     try:
         if roots:
-            overrides["roots"] = tuple(root for given in roots for root in _as_roots(given))
+            overrides["roots"] = tuple(root for given in roots for root in as_roots(given))
         settings = Settings.load(**overrides)
         if settings.documents_url is None or settings.reasoning_url is None:
             check_roots(settings)
     except ConfigurationError as error:
-        sys.exit(_report_failure(error.message))
+        sys.exit(report_failure(error.message))
     return settings
 
 
-def _as_roots(given: str) -> tuple[Any, ...]:
+def as_roots(given: str) -> tuple[Any, ...]:
+    """Return the roots that one `--root` names.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
     from research_shared.settings import parse_roots
 
     try:
@@ -91,7 +96,8 @@ def check_roots(settings: "Settings") -> None:
             )
 
 
-def _report_failure(message: str) -> int:
+def report_failure(message: str) -> int:
+    """Say in one line on stderr what is wrong with a command or a setting; gives exit status 2."""
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)  # noqa: T201  (the command line's own voice)
     return 2
 
@@ -115,4 +121,4 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
         try:
             serve(build, settings, transport=transport, host=host, port=port)
         except ConfigurationError as error:
-            sys.exit(_report_failure(error.message))
+            sys.exit(report_failure(error.message))

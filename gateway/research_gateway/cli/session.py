@@ -1,0 +1,133 @@
+"""Calls of the gateway's tools from a shell: an own gateway in this process, with the progress of each call on stderr."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from platformdirs import user_state_path
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
+
+from research_gateway.audit.check.show import terminal_safe
+from research_shared.base_errors import ConfigurationError
+from research_shared.serving.commandline import load_settings, report_failure
+from research_shared.settings import APPLICATION
+
+if TYPE_CHECKING:
+    from fastmcp import Client
+
+    from research_shared.settings import Settings
+
+JobResult = TypeVar("JobResult")
+
+FOUND, NOTHING, FAILED = 0, 1, 2
+"""Exit statuses: there is an answer, there is none, the question could not be asked."""
+
+INDEX_WAIT_S = 3600.0
+"""A shell waits for the whole index: whoever waits sees how far it is, and can stop it."""
+
+
+class CallFailed(Exception):
+    """A tool answered with an error. Its text has the code, the message and the hint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A client of the gateway in this process."""
+
+    client: "Client[Any]"
+    settings: "Settings"
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Return the structured result of a tool. Arguments that are None are left out.
+
+        Raises:
+            CallFailed: the result is an error.
+        """
+        given = {name: value for name, value in arguments.items() if value is not None}
+        with Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        ) as bar:
+            task = bar.add_task(tool, total=None)
+
+            async def advance(progress: float, total: float | None, message: str | None) -> None:
+                bar.update(task, completed=progress, total=total, description=terminal_safe(message or tool))
+
+            result = await self.client.call_tool(tool, given, progress_handler=advance, raise_on_error=False)
+        if result.is_error:
+            raise CallFailed("\n".join(getattr(part, "text", "") for part in result.content))
+        structured: dict[str, Any] = result.structured_content or {}
+        return structured
+
+
+def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":
+    """Return the settings for a command of the shell. A wrong one ends the process with one line and status 2.
+
+    The index is kept in the user's cache directory and the trail in their state directory, unless settings name others.
+    Without a model, answers are extractive.
+    """
+    if not os.environ.get("RESEARCH_INDEX_DIR"):
+        overrides.setdefault("index_dir", "auto")
+    settings = load_settings(roots, **overrides)
+    changes: dict[str, Any] = {"index_wait_s": max(settings.index_wait_s, INDEX_WAIT_S)}
+    if settings.audit_log is None:
+        changes["audit_log"] = user_state_path(APPLICATION, appauthor=False) / "shell.jsonl"
+    if settings.provider is None and settings.model_route in {"auto", "client"}:
+        changes["model_route"] = "extractive"
+    return settings.model_copy(update=changes)
+
+
+def run(settings: "Settings", job: Callable[[Session], Awaitable[int]]) -> int:
+    """Run a job with a session and return its exit status. Errors of tools and of settings are told in plain lines."""
+    try:
+        return session_of(settings, job)
+    except CallFailed as error:
+        text = Text("\n".join(terminal_safe(line) for line in str(error).splitlines()))
+        Console(stderr=True, soft_wrap=True).print(text)
+        return FAILED
+    except ConfigurationError as error:
+        return report_failure(error.message)
+
+
+def session_of(settings: "Settings", job: Callable[[Session], Awaitable[JobResult]]) -> JobResult:
+    """Run a job with a session and return what it returns.
+
+    Raises:
+        CallFailed: a tool answered with an error.
+        ConfigurationError: a folder or the trail is not usable.
+    """
+
+    async def with_session() -> JobResult:
+        async with _session(settings) as session:
+            return await job(session)
+
+    return asyncio.run(with_session())
+
+
+@asynccontextmanager
+async def _session(settings: "Settings") -> AsyncIterator[Session]:
+    from fastmcp import Client
+    from fastmcp.client.logging import LogMessage
+
+    from research_gateway.app import build_gateway
+    from research_shared.logs import configure_logging
+
+    configure_logging("error" if settings.log_level == "info" else settings.log_level)
+    if settings.audit_log is not None:
+        settings.audit_log.parent.mkdir(parents=True, exist_ok=True)
+
+    async def unprinted(_message: LogMessage) -> None:
+        """Warnings are in the results, and progress is on the bar."""
+
+    async with Client(build_gateway(settings), log_handler=unprinted) as client:
+        yield Session(client, settings)

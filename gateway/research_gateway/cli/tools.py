@@ -1,0 +1,191 @@
+"""The tools as commands: `list`, `search`, `read`, `ask`, `summarize`.
+
+Exit status 0: there is an answer; 1: there is none; 2: the question could not be asked.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import RenderableType
+
+from research_gateway.cli import show
+from research_gateway.cli.session import FOUND, NOTHING, Session, run, shell_settings
+from research_shared.serving.commandline import IndexOption, RootOption, report_failure
+
+JsonOption = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print the tool's structured result.")
+]
+CursorOption = Annotated[
+    str | None, Parameter(name="--cursor", help="Go on where the last page ended; it says with what.")
+]
+PatternOption = Annotated[
+    str | None, Parameter(name=["--in", "-i"], help="Only these documents: papers/**, '*.pdf', a folder.")
+]
+
+
+def list_command(
+    pattern: Annotated[
+        str | None, Parameter(help="Only these documents: papers/**, '*.pdf', a folder.")
+    ] = None,
+    /,
+    *,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=Number(gte=1, lte=1000))] = 100,
+    cursor: CursorOption = None,
+    root: RootOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """List the documents."""
+
+    async def job(session: Session) -> int:
+        result = await session.call(
+            "list_research_documents", file_pattern=pattern, limit=limit, cursor=cursor
+        )
+        _print(result, json_, lambda: show.documents_view(result))
+        return FOUND if result["total"] else NOTHING
+
+    return run(shell_settings(root), job)
+
+
+def search_command(
+    query: Annotated[str, Parameter(help='Words, +required, -excluded, "a phrase".')],
+    /,
+    *,
+    within: PatternOption = None,
+    regex: Annotated[
+        bool, Parameter(name=["--regex", "-e"], negative="", help="QUERY is a regular expression.")
+    ] = False,
+    context: Annotated[
+        int | None,
+        Parameter(name=["--context", "-C"], validator=Number(gte=0), help="Lines around each hit."),
+    ] = None,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=Number(gte=1, lte=1000))] = 10,
+    cursor: CursorOption = None,
+    root: RootOption = None,
+    index: IndexOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Find where something is said."""
+
+    async def job(session: Session) -> int:
+        result = await session.call(
+            "search_documents",
+            query=query,
+            mode="regex" if regex else "keyword",
+            file_pattern=within,
+            context_lines=context,
+            limit=limit,
+            cursor=cursor,
+        )
+        _print(
+            result,
+            json_,
+            lambda: show.hits_view(
+                result, marker=show.marker(query, regex=regex), link=show.linker(session.settings)
+            ),
+        )
+        return FOUND if result["matches"] else NOTHING
+
+    return run(shell_settings(root, **_index_override(index)), job)
+
+
+_LINES = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def read_command(
+    document: Annotated[str, Parameter(help="Path of a listing or a hit; a unique file name will do.")],
+    /,
+    *,
+    page: Annotated[
+        int | None, Parameter(name=["--page", "-p"], validator=Number(gte=1), help="Only this page.")
+    ] = None,
+    lines: Annotated[
+        str | None,
+        Parameter(name=["--lines", "-l"], help="First and last line, such as 40-80, or the first."),
+    ] = None,
+    root: RootOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Read a document, or a part of it."""
+    first, most = _lines_of_option(lines)
+
+    async def job(session: Session) -> int:
+        result = await session.call(
+            "read_document", document_path=document, page=page, start_line=first, max_lines=most
+        )
+        _print(result, json_, lambda: show.excerpt_view(result))
+        return FOUND if result["lines"] else NOTHING
+
+    return run(shell_settings(root), job)
+
+
+def ask_command(
+    question: Annotated[str, Parameter(help="One whole question.")],
+    documents: Annotated[
+        list[str] | None, Parameter(help="Documents, folders or patterns to answer it from.")
+    ] = None,
+    /,
+    *,
+    depth: Literal["overview", "detailed"] = "overview",
+    root: RootOption = None,
+    index: IndexOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Answer a question from documents, with quotes that were checked."""
+
+    async def job(session: Session) -> int:
+        result = await session.call(
+            "synthesize_research",
+            document_paths=documents or None,
+            research_question=question,
+            depth=depth,
+        )
+        _print(result, json_, lambda: show.answer_view(result, link=show.linker(session.settings)))
+        return FOUND if result["answered"] else NOTHING
+
+    return run(shell_settings(root, **_index_override(index)), job)
+
+
+def summarize_command(
+    document: Annotated[str, Parameter(help="Path of a listing or a hit; a unique file name will do.")],
+    /,
+    *,
+    length: Annotated[
+        Literal["brief", "standard", "detailed"], Parameter(name=["--length", "-n"])
+    ] = "standard",
+    root: RootOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Summarize one document."""
+
+    async def job(session: Session) -> int:
+        result = await session.call("summarize_document", document_path=document, summary_length=length)
+        _print(result, json_, lambda: show.summary_view(result))
+        return FOUND
+
+    return run(shell_settings(root), job)
+
+
+def _index_override(index: str | None) -> dict[str, Any]:
+    return {} if index is None else {"index_dir": index}
+
+
+def _lines_of_option(lines: str | None) -> tuple[int | None, int | None]:
+    """Return the first line and the number of lines of a text such as `40-80`."""
+    if lines is None:
+        return None, None
+    match = _LINES.fullmatch(lines.strip())
+    if match is None or (match[2] and int(match[2]) < int(match[1])):
+        sys.exit(report_failure(f"--lines {lines}: allowed: a line number, or a range such as 40-80"))
+    first = int(match[1])
+    return first, int(match[2]) - first + 1 if match[2] else None
+
+
+def _print(result: dict[str, Any], as_json: bool, shown: Callable[[], RenderableType]) -> None:
+    if as_json:
+        show.print_json(result)
+    else:
+        show.console().print(shown())

@@ -1,0 +1,199 @@
+"""The tools as commands of a shell: output, exit statuses, and no traceback for anybody's mistake."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from research_gateway.cli import app
+from research_gateway.cli.show import linker, marker
+from research_shared.settings import Settings
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Shell = Callable[..., Ran]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    (folder / "papers").mkdir(parents=True)
+    (folder / "papers" / "tides.md").write_text(
+        "# Tides\n\nThe moon pulls the sea. Spring tides come at new moon and at full moon.\n",
+        encoding="utf-8",
+    )
+    (folder / "notes.txt").write_text(
+        "The harbour opened in 1911.\nWhy there are two high tides a day: the moon pulls the near water most.\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    for name in [name for name in os.environ if name.startswith(("RESEARCH_", "ANTHROPIC_", "OPENAI_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("CACHE", "STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.setenv("RESEARCH_ROOTS", str(folder))
+
+    def run(*arguments: str, **environment: str) -> Ran:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as end:
+            app(list(arguments))
+        printed = capsys.readouterr()
+        status = end.value.code
+        assert isinstance(status, int | None)
+        assert "Traceback" not in printed.err
+        return Ran(status or 0, printed.out, printed.err)
+
+    return run
+
+
+def test_list_shows_the_documents_and_json_is_the_tools_result(shell: Shell) -> None:
+    plain = shell("list")
+    assert plain.status == 0
+    assert [line.split()[0] for line in plain.out.splitlines()[1:3]] == ["notes.txt", "papers/tides.md"]
+    assert plain.out.splitlines()[-1] == "2 documents"
+    listed = json.loads(shell("list", "papers", "--json").out)
+    assert [document["path"] for document in listed["documents"]] == ["papers/tides.md"]
+
+
+def test_a_page_of_the_listing_says_how_to_go_on(shell: Shell) -> None:
+    first = shell("list", "--limit", "1")
+    (cursor,) = [line.split()[-1] for line in first.out.splitlines() if line.startswith("more with --cursor")]
+    assert "1 of 2 documents" in first.out
+    assert "papers/tides.md" in shell("list", "--limit", "1", "--cursor", cursor).out
+
+
+def test_a_search_shows_the_lines_of_its_hits(shell: Shell) -> None:
+    found = shell("search", "harbour")
+    assert found.status == 0
+    assert "notes.txt" in found.out
+    assert "     1 The harbour opened in 1911." in found.out
+    assert found.out.rstrip().endswith("1 match in 2 documents")
+
+
+def test_a_pattern_keeps_a_search_to_its_documents(shell: Shell) -> None:
+    assert (
+        shell("search", "--regex", r"m.{2}n", "--in", "papers").out.rstrip().endswith("1 match in 1 document")
+    )
+
+
+def test_the_exit_status_says_whether_anything_was_found(shell: Shell) -> None:
+    assert shell("search", "zebra").status == 1
+    assert shell("list", "*.pdf").status == 1
+    assert shell("search", "harbour", "--limit", "0").status != 0
+
+
+def test_an_error_of_a_tool_is_told_with_its_hint_and_status_2(shell: Shell) -> None:
+    missing = shell("read", "nix.md")
+    assert missing.status == 2
+    assert missing.out == ""
+    assert missing.err.startswith("document_not_found: ")
+    assert "\nHint: " in missing.err
+
+
+def test_a_missing_folder_is_told_in_one_line(shell: Shell, tmp_path: Path) -> None:
+    missing = shell("search", "x", "--root", str(tmp_path / "nowhere"))
+    assert missing.status == 2
+    assert len(missing.err.strip().splitlines()) == 1
+
+
+def test_read_shows_numbered_lines_and_where_to_go_on(shell: Shell) -> None:
+    read = shell("read", "tides.md", "--lines", "3-3")
+    assert read.out.splitlines()[0].endswith(
+        "3 The moon pulls the sea. Spring tides come at new moon and at full moon."
+    )
+    whole = shell("read", "notes.txt", "--lines", "1-1")
+    assert "go on with --lines 2" in whole.out
+
+
+@pytest.mark.parametrize("lines", ["a", "5-2", "0x1", "3-"])
+def test_lines_that_are_none_are_refused_in_one_line(shell: Shell, lines: str) -> None:
+    refused = shell("read", "notes.txt", "--lines", lines)
+    assert refused.status == 2
+    assert refused.err.strip().endswith(f"--lines {lines}: allowed: a line number, or a range such as 40-80")
+
+
+def test_ask_answers_with_quotes_and_where_they_stand(shell: Shell) -> None:
+    asked = shell("ask", "Why are there two high tides a day?", "notes.txt", "papers/*.md")
+    assert asked.status == 0
+    assert "No model was used." in asked.out
+    assert "notes.txt, line" in asked.out
+    assert "[1] notes.txt  2 of 2 lines read" in asked.out
+    assert "2 sources used, 0 skipped · route extractive" in asked.out
+
+
+def test_ask_names_a_source_that_is_missing(shell: Shell) -> None:
+    asked = shell("ask", "Why are there two high tides a day?", "notes.txt", "lost.md")
+    assert "[2] lost.md  skipped: " in asked.out
+
+
+def test_summarize_prints_the_summary_alone_before_its_figures(shell: Shell) -> None:
+    printed = shell("summarize", "notes.txt", "--length", "brief")
+    assert printed.status == 0
+    assert printed.out.splitlines()[-1].endswith("route extractive · model extractive")
+    assert json.loads(shell("summarize", "notes.txt", "--json").out)["document_path"] == "notes.txt"
+
+
+def test_the_calls_of_a_shell_are_audited_in_the_users_state_directory(shell: Shell, tmp_path: Path) -> None:
+    shell("list")
+    log = tmp_path / "state" / "research-assistant-mcp" / "shell.jsonl"
+    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert [record["event"] for record in records if record.get("tool") == "list_research_documents"] == [
+        "start",
+        "end",
+    ]
+    assert shell("audit", "verify", str(log)).status == 0
+
+
+def test_text_of_a_document_cannot_control_the_terminal(shell: Shell, folder: Path) -> None:
+    (folder / "evil.md").write_text("harbour \x1b]0;owned\x07 \x1b[2J [link=http://x]", encoding="utf-8")
+    found = shell("search", "harbour", "--in", "evil.md")
+    assert found.status == 0
+    assert "\x1b" not in found.out
+    assert "\x07" not in found.out
+    assert "[link=http://x]" in found.out
+
+
+@pytest.mark.parametrize(
+    ("query", "regex", "line", "marked"),
+    [
+        ("moon tides", False, "Spring tide at the full moon", ["tide", "moon"]),
+        ("the moon", False, "the sea and the moon", ["moon"]),
+        ("+moon -sea", False, "moon and sea", ["moon"]),
+        ('-"full moon" sea', False, "full moon, sea", ["sea"]),
+        ("har*", False, "The harbour is hard", ["harbour", "hard"]),
+        ("m.{2}n", True, "moon mean", ["moon", "mean"]),
+        ("x*", True, "axxb", ["xx"]),
+        ("(", True, "(", []),
+    ],
+)
+def test_what_a_query_found_in_a_line_is_marked(
+    query: str, regex: bool, line: str, marked: list[str]
+) -> None:
+    assert [line[first:last] for first, last in marker(query, regex=regex)(line)] == marked
+
+
+def test_documents_are_linked_to_their_file_or_to_the_operators_system(tmp_path: Path) -> None:
+    one, two = tmp_path / "a b", tmp_path / "two"
+    link = linker(Settings.load({}, roots=f"one={one}:two={two}"))
+    assert link("one/x y.pdf", 3) == f"file://{tmp_path}/a%20b/x%20y.pdf#page=3"
+    assert linker(Settings.load({}, roots=str(two)))("sub/z.md", None) == f"file://{two}/sub/z.md"
+    outside = Settings.load({}, roots=str(two), document_url="https://dms.example/{path}#page={page}")
+    assert linker(outside)("z.pdf", 2) == "https://dms.example/z.pdf#page=2"
+    remote = Settings.load({}, roots=str(two), documents_url="https://documents.example/mcp")
+    assert linker(remote)("z.pdf", 2) is None
