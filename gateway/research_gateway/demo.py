@@ -6,6 +6,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from rich.text import Text
 
 from research_gateway.app import build_gateway
 from research_gateway.audit.check.show import records_of
+from research_gateway.cli.page import context_of, page
+from research_gateway.cli.show import linker
 from research_shared.logs import configure_logging
 from research_shared.serving.run import MCP_PATH
 from research_shared.settings import Settings
@@ -77,7 +80,7 @@ class _Demo:
             self.introduce(url)
             paths = await self.listing(client)
             if not paths:
-                self.console.print("The folder holds no PDF, Markdown or text document.")
+                self.console.print("The folder holds no document.")
                 return
             hits = await self.search(client)
             chosen = list(dict.fromkeys([*hits, *paths]))[:SYNTHESIZED_DOCUMENTS]
@@ -162,12 +165,18 @@ class _Demo:
             places = "; ".join(_place(evidence, insight["claim"]) for evidence in insight["evidence"])
             insights.add_row("✓" if insight["verified"] else "?", Text(f"{insight['claim']}\n  {places}"))
         used, skipped = result["sources_used"], result["sources_skipped"]
+        file = Path(tempfile.mkdtemp(prefix="research-assistant-")) / "answer.html"
+        context = await context_of(result, partial(self.call, client))
+        file.write_text(page(result, link=linker(self.settings), context=context), encoding="utf-8")
         self.console.print(
             Panel(
                 Group(Markdown(result["synthesis"]), insights),
                 title=f"synthesize_research: {self.question}",
                 subtitle=f"{used} sources used, {skipped} skipped · route {result['route']} · model {result['model']}",
             )
+        )
+        self.console.print(
+            f"The same as a page, with each quote in its context: [bold]{file}[/]", soft_wrap=True
         )
 
     async def call(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from research_shared.serving.commandline import add_serve
+from research_shared.serving.commandline import add_serve, refuse_windows
 from research_shared.serving.version import VERSION
 
 if TYPE_CHECKING:
@@ -35,4 +35,5 @@ add_serve(
 
 def main() -> None:
     """Entry point of the `research-documents` command."""
+    refuse_windows()
     app()

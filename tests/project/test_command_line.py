@@ -16,6 +16,7 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
 from research_gateway.cli import app
+from research_shared.serving.commandline import refuse_windows
 from support.serving import reserved_port
 
 BIN = Path(sys.executable).parent
@@ -69,6 +70,15 @@ def test_a_wrong_setting_ends_the_start_with_one_line(
     assert variable in line
     assert value in line
     assert allowed in line
+
+
+def test_windows_is_told_in_one_line_what_works_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    refuse_windows("linux")
+    with pytest.raises(SystemExit) as end:
+        refuse_windows("win32")
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert all(way in line for way in ("WSL", "container", "HTTP"))
 
 
 def test_a_key_is_never_printed() -> None:
@@ -155,7 +165,7 @@ def test_the_demo_shows_the_main_job_and_says_that_no_model_was_used() -> None:
 def test_the_demo_of_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> None:
     result = run("research-assistant", "demo", "--root", str(tmp_path), COLUMNS="160")
     assert result.returncode == 0, result.stderr
-    assert "no PDF, Markdown or text document" in result.stdout
+    assert "The folder holds no document." in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from research_shared.serving.commandline import RootOption, add_serve, load_settings
+from research_shared.serving.commandline import RootOption, add_serve, load_settings, refuse_windows
 from research_shared.serving.version import VERSION
 
 if TYPE_CHECKING:
@@ -83,4 +83,5 @@ def demo(
 
 def main() -> None:
     """Entry point of the `research-assistant` command."""
+    refuse_windows()
     app()

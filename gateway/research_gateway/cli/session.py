@@ -97,6 +97,8 @@ def run(settings: "Settings", job: Callable[[Session], Awaitable[int]]) -> int:
         return FAILED
     except ConfigurationError as error:
         return report_failure(error.message)
+    except OSError as error:
+        return report_failure(f"{error.filename or 'file'}: {error.strerror or error}")
 
 
 def session_of(settings: "Settings", job: Callable[[Session], Awaitable[JobResult]]) -> JobResult:

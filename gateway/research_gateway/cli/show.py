@@ -36,9 +36,10 @@ _EXCLUDED = re.compile(r'(?<!\S)-(?:"[^"]*"|\S+)')
 _PIPE_WIDTH = 4_000
 
 
-def console() -> Console:
-    """Return a console on stdout, whose lines are not cut when they go to a file or a program."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+def console(*, stderr: bool = False) -> Console:
+    """Return a console, whose lines are not cut when they go to a file or a program."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(width=None if stream.isatty() else _PIPE_WIDTH, stderr=stderr)
 
 
 def print_json(value: object) -> None:

@@ -6,6 +6,7 @@ Exit status 0: there is an answer; 1: there is none; 2: the question could not b
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -13,6 +14,7 @@ from cyclopts.validators import Number
 from rich.console import RenderableType
 
 from research_gateway.cli import show
+from research_gateway.cli.page import context_of, page
 from research_gateway.cli.session import FOUND, NOTHING, Session, run, shell_settings
 from research_shared.serving.commandline import IndexOption, RootOption, report_failure
 
@@ -130,6 +132,9 @@ def ask_command(
     /,
     *,
     depth: Literal["overview", "detailed"] = "overview",
+    html: Annotated[
+        Path | None, Parameter(name="--html", help="Write the answer with its sources to this page, too.")
+    ] = None,
     root: RootOption = None,
     index: IndexOption = None,
     json_: JsonOption = False,
@@ -143,7 +148,13 @@ def ask_command(
             research_question=question,
             depth=depth,
         )
-        _print(result, json_, lambda: show.answer_view(result, link=show.linker(session.settings)))
+        link = show.linker(session.settings)
+        _print(result, json_, lambda: show.answer_view(result, link=link))
+        if html is not None:
+            html.write_text(
+                page(result, link=link, context=await context_of(result, session.call)), encoding="utf-8"
+            )
+            show.console(stderr=True).print(f"written: {html}", style="dim", markup=False)
         return FOUND if result["answered"] else NOTHING
 
     return run(shell_settings(root, **_index_override(index)), job)

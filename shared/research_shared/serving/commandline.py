@@ -102,6 +102,17 @@ def report_failure(message: str) -> int:
     return 2
 
 
+def refuse_windows(platform: str = sys.platform) -> None:
+    """End the process with one line on Windows, whose files and processes work in other ways than this server needs."""
+    if platform == "win32":
+        sys.exit(
+            report_failure(
+                "Windows is not supported yet. Use WSL, the container (compose.yaml), or connect your clients to a "
+                "gateway on another machine over HTTP."
+            )
+        )
+
+
 def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: str) -> None:
     """Add the command `serve` to a command line. It runs the server that `build` returns; `text` is its help."""
 
