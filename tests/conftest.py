@@ -1,12 +1,18 @@
 """Fixtures that every part of the suite uses."""
 
 import asyncio
+import functools
 import gc
 import os
+import ssl
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from support.spare_workers import SpareWorkers
 
 # A machine may be slow, and what fails is to be the change: the same examples are tried every time.
 settings.register_profile(
@@ -34,6 +40,33 @@ def _time_to_start() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mcp.client.session.DISCOVER_TIMEOUT_SECONDS", 120.0)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _certificates_are_read_once() -> Iterator[None]:
+    """Every HTTP client reads the authorities that the system trusts, which takes longer than most requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _spare_workers() -> "Iterator[SpareWorkers]":
+    """Servers of different tests may read their documents with the same processes, one after the other."""
+    from support.spare_workers import (
+        spare_workers,  # what is imported before the tests is not measured for coverage
+    )
+
+    with spare_workers() as spare:
+        yield spare
+
+
+@pytest.fixture
+def own_workers(_spare_workers: "SpareWorkers") -> Iterator[None]:
+    """For a test about worker processes: each server starts its own, and ends them."""
+    _spare_workers.enabled = False
+    yield
+    _spare_workers.enabled = True
 
 
 @pytest.fixture(autouse=True)

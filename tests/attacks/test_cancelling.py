@@ -16,6 +16,8 @@ from research_shared.reading.library import Library
 from research_shared.settings import Settings
 from support.pdf_files import a_page_of_a_million_texts, plain_pdf
 
+pytestmark = pytest.mark.usefixtures("own_workers")
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:

@@ -19,6 +19,8 @@ from research_shared.settings import Settings
 from support.pdf_files import HOSTILE, plain_pdf
 from support.results import answer_of, error_of
 
+pytestmark = pytest.mark.usefixtures("own_workers")
+
 MIB = 1024 * 1024
 REASONS = {"encrypted", "damaged", "not a PDF", "no text (scanned?)", "too large", "timed out", "undecodable"}
 DOCUMENT_TIMEOUT_S = 3.0

@@ -15,6 +15,8 @@ from research_shared.formats import DAMAGED, Format, Reader, format_of, formats
 from research_shared.reading.extraction import engines, explanation
 from research_shared.reading.extraction.result import NOT_INSTALLED
 
+pytestmark = pytest.mark.usefixtures("own_workers")
+
 TOY_FORMAT = '''
 """Decks of slides: `DECK`, then one slide after the other, parted by a zero byte."""
 

@@ -21,6 +21,8 @@ from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
 from support.pdf_files import TEXT, a_page_of_a_million_texts, plain_pdf
 
+pytestmark = pytest.mark.usefixtures("own_workers")
+
 MIB = 1024 * 1024
 
 

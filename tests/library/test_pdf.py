@@ -34,6 +34,8 @@ from support.pdf_files import (
     stream,
 )
 
+pytestmark = pytest.mark.usefixtures("own_workers")
+
 MIB = 1024 * 1024
 MEMORY = 4096 * MIB  # enough that time, not memory, is what runs out
 
