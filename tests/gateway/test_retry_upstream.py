@@ -8,7 +8,9 @@ import httpx2
 import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from fastmcp.server.middleware import MiddlewareContext
+from fastmcp.tools.base import ToolResult
+from mcp_types import CallToolRequestParams, ToolAnnotations
 
 from research_gateway.retry import RetryBudget, RetryUpstream
 from research_gateway.upstreams.errors import UpstreamFailure, causes, upstream_verdict
@@ -204,6 +206,69 @@ async def test_a_cancelled_call_is_not_sent_again() -> None:
             await started.wait()
         tasks.cancel_scope.cancel()
     assert upstream.requests == 1
+
+
+async def test_a_call_that_is_answered_in_the_end_earns_a_part_of_what_its_retries_cost() -> None:
+    upstream = Upstream(failure(), failure(transient=False), failure())
+    assert await upstream.call() == "backend_unavailable"
+    assert upstream.retry.budget_of("ask").tokens == 9.0  # a definite failure costs nothing
+    assert await upstream.call() == "ok"
+    assert upstream.retry.budget_of("ask").tokens == pytest.approx(8.1)
+
+
+def test_an_empty_budget_is_not_a_full_one() -> None:
+    assert not RetryBudget(tokens=0.0).spend()
+    assert RetryBudget(reserve=1.0).spend()
+
+
+def test_a_call_is_tried_three_times_within_fifteen_seconds_by_default() -> None:
+    assert RetryUpstream().policy == RetryPolicy(attempts=3, base_s=0.2, cap_s=2.0, deadline_s=15.0)
+
+
+async def test_what_is_worth_another_attempt_can_be_decided_otherwise() -> None:
+    upstream = Upstream(failure(), failure())
+    upstream.server.add_middleware(RetryUpstream(upstream.retry.policy, verdict=lambda _error: False))
+    assert (await upstream.call(), upstream.requests) == ("ok", 3)
+    upstream = Upstream(ValueError("bug"))
+    upstream.server.add_middleware(RetryUpstream(upstream.retry.policy, verdict=lambda _error: True))
+    assert (await upstream.call(), upstream.requests) == ("ok", 2)
+
+
+async def test_a_call_outside_of_a_server_is_made_once() -> None:
+    upstream = Upstream()
+    made: list[str] = []
+
+    async def fail(context: MiddlewareContext[CallToolRequestParams]) -> ToolResult:
+        made.append(context.message.name)
+        raise failure()
+
+    call = MiddlewareContext(message=CallToolRequestParams(name="ask", arguments={}))
+    with pytest.raises(UpstreamFailure):
+        await upstream.retry.on_call_tool(call, fail)
+    assert made == ["ask"]
+
+
+@pytest.mark.parametrize(("seconds", "attempts"), [(8.9, 1), (9.0, 1), (9.5, 1), (10.0, None)])
+async def test_a_failure_just_before_the_deadline_was_the_first_of_several_attempts(
+    seconds: float, attempts: int | None
+) -> None:
+    upstream = Upstream()
+
+    @upstream.server.tool(annotations=REPEATABLE)
+    async def slow() -> str:
+        upstream.clock.now += seconds
+        raise failure(retry_after_s=5.0)
+
+    with collecting() as facts:
+        await upstream.server.call_tool("slow")
+    assert facts.get("attempts") == attempts
+
+
+async def test_a_definite_failure_is_no_attempt_of_several() -> None:
+    upstream = Upstream(failure(transient=False))
+    with collecting() as facts:
+        await upstream.server.call_tool("ask")
+    assert "attempts" not in facts
 
 
 async def test_attempts_are_recorded_for_the_audit_trail() -> None:

@@ -193,6 +193,8 @@ async def test_a_failure_that_does_not_count_uses_up_no_attempt() -> None:
     with pytest.raises(ConnectionError, match="attempt 3"):
         await policy(clock, deadline_s=4.5).run(call, verdict=lambda _e: Uncounted())
     assert len(seen) == 3
+    call, seen = failing(1)
+    assert await policy(clock, attempts=1).run(call, verdict=lambda _e: Uncounted()) == 2
 
 
 async def test_the_wait_for_a_slot_counts_against_no_deadline() -> None:
@@ -222,6 +224,8 @@ async def test_the_wait_for_a_slot_counts_against_no_deadline() -> None:
         ({}, 408, True),
         ({}, 409, True),
         ({}, 429, True),
+        ({}, 499, False),
+        ({}, 500, True),
         ({}, 529, True),
         ({"x-should-retry": "true"}, 400, True),
         ({"x-should-retry": "False"}, 503, False),
@@ -278,6 +282,9 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         ({"retry-after": "Fri, 02 Jan 2026 03:04:35 -0000"}, 30.0),
         ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
         ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after": "Fri, 02 Jan 2026 05:04:35 +0200"}, 30.0),
+        ({"retry-after": "Fri, 02 Jan 2026 03:04:05 GMT"}, 0.0),
+        ({"retry-after": "Fri, 02 Jan 2026 03:04:04 GMT"}, None),
         ({"retry-after": "Fri, 02 Jan 2026 03:04:00 GMT"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),

@@ -114,6 +114,7 @@ def test_a_block_is_cut_only_when_it_is_longer_than_the_limit() -> None:
     assert lines_of("123456789\n" * 9, target=40, limit=80) == [(1, 4), (5, 9)]
     assert lines_of("123456789\n" * 13, target=40, limit=80) == [(1, 4), (5, 8), (9, 13)]
     assert lines_of("1\n" + "x" * 98 + "\n1\n", target=40, limit=80) == [(1, 1), (2, 2), (3, 3)]
+    assert lines_of("x" * 98 + "\n1\n", target=40, limit=80) == [(1, 1), (2, 2)]
     assert lines_of("x" * 100 + "\n" * 5, target=40, limit=80) == [(1, 1)]
 
 

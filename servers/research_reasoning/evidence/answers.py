@@ -194,7 +194,7 @@ def _finding(item: Any) -> RawFinding | None:
 
 def _quote(quote: Any) -> str | None:
     """Return the text of a quote, which may be an object that holds it."""
-    if isinstance(quote, dict) and not isinstance(quote, Broken):
+    if isinstance(quote, dict):
         quote = next((quote[key] for key in ("text", "quote", "content") if key in quote), None)
     return quote if isinstance(quote, str) and not isinstance(quote, Unknown) else None
 

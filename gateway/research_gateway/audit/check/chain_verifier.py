@@ -138,10 +138,7 @@ class ChainVerifier:
                 f"chain {at.chain} is a new start; the log before it was {reason}: {advice}",
                 sequence=0,
             )
-        self.at = None
-        self.open_calls.clear()
         self.every = record.fields.get("checkpoint_every")
-        self.unsigned = 0
 
     def _follow(self, at: ChainPosition, record: Record) -> None:
         here = record.position
