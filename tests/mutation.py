@@ -51,7 +51,7 @@ AUDIT = (
     "audit/test_records.py",
     "audit/test_verdicts.py",
 )
-ROOTS = ("library/test_roots.py", "library/test_arguments.py")
+ROOTS = ("library/test_roots.py", "library/test_arguments.py", "library/test_listings.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "gateway/research_gateway/audit/log/chain.py": AUDIT,
     "gateway/research_gateway/audit/log/format.py": AUDIT,

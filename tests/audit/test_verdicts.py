@@ -83,9 +83,11 @@ def test_a_head_that_knows_the_first_record_of_another_chain_is_found(log: Path)
 
     line, _ = begun("0123456789abcdef")
     log.write_bytes(line)
-    head = Head(position=begun("fedcba9876543210")[1], segment=1, count=1)
-    log.with_name("audit.jsonl.head").write_bytes(head.encode() * 2)
-    assert found(log) == ("replaced", 0)
+    other = ChainPosition(chain="fedcba9876543210")
+    for position, problem in ((begun(other.chain)[1], ("replaced", 0)), (other, ("added", 0))):
+        head = Head(position=position, segment=1, count=1)
+        log.with_name("audit.jsonl.head").write_bytes(head.encode() * 2)
+        assert found(log) == problem
 
 
 def test_a_finished_file_of_a_signed_log_is_checked_with_the_key_although_it_does_not_hold_the_interval(

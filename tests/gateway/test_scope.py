@@ -8,10 +8,13 @@ import mcp_types
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.elicitation import ElicitResult
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.tools.base import ToolResult
 from mcp import MCPError
 from mcp.shared.exceptions import MCPDeprecationWarning
 from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult, ToolAnnotations
 
+from research_gateway._framework import params_of_request
 from research_gateway.scope.client_roots import narrowed_by
 from research_gateway.scope.middleware import EMPTY_SCOPE, ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource, describe_scope
@@ -230,6 +233,42 @@ async def test_the_tools_own_first_question_is_asked_in_the_same_round(
     assert answering.asked[2:] == ["q1"]
     assert host.seen == [EMPTY_SCOPE, Scope(("beta",)), Scope(("beta",))]
     assert host.states == [None, "[]", '["Q0"]']
+
+
+class Seeing(Middleware):
+    """What a call looks like behind the scope: the state and the answers of its message, and its parameters."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str | None, list[str]]] = []
+        self.params: list[dict[str, Any]] = []
+
+    async def on_call_tool(
+        self,
+        context: MiddlewareContext[mcp_types.CallToolRequestParams],
+        call_next: CallNext[mcp_types.CallToolRequestParams, ToolResult],
+    ) -> ToolResult:
+        message = context.message
+        self.messages.append((message.request_state, list(message.input_responses or {})))
+        assert context.fastmcp_context is not None
+        assert context.fastmcp_context.request_context is not None
+        self.params.append(params_of_request(context.fastmcp_context.request_context))
+        return await call_next(context)
+
+
+async def test_what_is_behind_the_scope_sees_the_tools_own_state_and_answers_and_no_empty_ones(
+    roots: tuple[Root, Root], tmp_path: Path
+) -> None:
+    host, answering, seeing = Host(roots), Answering(tmp_path / "beta"), Seeing()
+    host.server.add_middleware(seeing)
+    async with answering.client(host) as client:
+        await client.call_tool("confirm")
+        assert seeing.messages == [(None, []), ("[]", ["question"]), ('["Q0"]', ["question"])]
+        assert [one.get("requestState") for one in seeing.params] == [None, "[]", '["Q0"]']
+        seeing.params.clear()
+        await client.call_tool("write")
+    (alone,) = seeing.params
+    assert not {"inputResponses", "requestState"} & alone.keys()
+    assert alone["_meta"][SCOPE_META_KEY] == ["beta"]
 
 
 async def test_a_tool_that_changes_things_is_not_run_before_the_roots_are_known(

@@ -69,7 +69,7 @@ async def test_unexpected_errors_and_wrong_arguments_arrive_alike(how: str, mode
     async with reached(how, mode) as client:
         unexpected = await client.call_tool("fail", {"name": "?"}, raise_on_error=False)
         assert error_of(unexpected)["code"] == "internal_error"
-        assert error_of(unexpected)["error_id"]
+        assert len(error_of(unexpected)["error_id"]) == 16
         assert "passwd" not in repr(unexpected)
         wrong = await client.call_tool("fail", {"name": [1]}, raise_on_error=False)
         assert error_of(wrong)["code"] == "invalid_arguments"
