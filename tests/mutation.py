@@ -16,6 +16,7 @@ import argparse
 import ast
 import hashlib
 import itertools
+import math
 import os
 import queue
 import random
@@ -61,7 +62,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "gateway/research_gateway/guards/*.py": ("gateway/test_guards.py",),
     "gateway/research_gateway/retry.py": ("gateway/test_retry_upstream.py",),
     "gateway/research_gateway/scope/*.py": ("gateway/test_scope.py",),
-    "servers/research_reasoning/evidence/answers.py": ("reasoning/test_answers.py",),
+    "servers/research_reasoning/evidence/answers.py": (
+        "reasoning/test_answer_shapes.py",
+        "reasoning/test_answers.py",
+        "reasoning/test_reading.py",
+    ),
     "servers/research_reasoning/evidence/ranking.py": ("reasoning/test_ranking.py",),
     "shared/research_shared/access/beneath.py": ROOTS,
     "shared/research_shared/access/changes.py": (*ROOTS, "search/test_freshness.py"),
@@ -598,9 +603,12 @@ class Workshop:
 class Trials:
     """Tries mutants in as many workshops as may be used at once."""
 
-    def __init__(self, base: Path, chosen: Sequence[Mutant], workers: int, *, only_cold: bool) -> None:
+    def __init__(
+        self, base: Path, chosen: Sequence[Mutant], workers: int, *, only_cold: bool, slowest_s: float
+    ) -> None:
         base.chmod(0o755)
         self._only_cold = only_cold
+        self._slowest_s = slowest_s
         self._chosen = chosen
         self._free: queue.SimpleQueue[Workshop] = queue.SimpleQueue()
         self._measured: dict[str, Measured] = {}
@@ -648,7 +656,9 @@ class Trials:
         def cost(name: str) -> float:
             return self._measured[name].seconds / (1 + self._kills[mutant.file, name])
 
-        return sorted([name for name in names if self._measured[name].lines & spot] or names, key=cost)
+        names = [name for name in names if self._measured[name].lines & spot] or names
+        quick = [name for name in names if self._measured[name].seconds <= self._slowest_s]
+        return sorted(quick or names, key=cost)
 
     def _cold(self, workshop: Workshop, mutant: Mutant) -> Outcome:
         """The outcome in a new interpreter.
@@ -714,12 +724,14 @@ def record(outcomes: Mapping[Mutant, Outcome]) -> None:
     SURVIVORS.write_text("\n".join([*comments, *lines, ""]), encoding="utf-8")
 
 
-def tried(chosen: Sequence[Mutant], workers: int, *, only_cold: bool) -> dict[Mutant, Outcome]:
+def tried(
+    chosen: Sequence[Mutant], workers: int, *, only_cold: bool, slowest_s: float
+) -> dict[Mutant, Outcome]:
     """What becomes of the mutants, after the check that the tests pass without and fail with one that matters."""
     (known,) = filter(is_known_bad, all_mutants())
     needed = list(dict.fromkeys([known, *chosen]))
     with tempfile.TemporaryDirectory(prefix="mutation-") as base:
-        trials = Trials(Path(base), needed, workers, only_cold=only_cold)
+        trials = Trials(Path(base), needed, workers, only_cold=only_cold, slowest_s=slowest_s)
         try:
             outcomes = trials.run()
         finally:
@@ -747,6 +759,13 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help=f"bring {SURVIVORS.name} up to date")
     parser.add_argument("--cold", action="store_true", help="try each in a new interpreter, which is slow")
     parser.add_argument(
+        "--slowest",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="leave out single tests that take longer, for a first look: what only they kill survives then",
+    )
+    parser.add_argument(
         "--at-least", type=float, default=97.0, metavar="PERCENT", help="the lowest rate that passes"
     )
     options = parser.parse_args()
@@ -758,7 +777,7 @@ def main() -> int:
         return 0
     began = time.monotonic()
     print(f"{len(chosen)} of {len(mutants)} mutants, seed {options.seed}", flush=True)
-    outcomes = tried(chosen, options.workers, only_cold=options.cold)
+    outcomes = tried(chosen, options.workers, only_cold=options.cold, slowest_s=options.slowest)
     counted = Counter(outcomes.values())
     known = known_survivors()
     survived = [mutant for mutant, outcome in outcomes.items() if outcome is Outcome.SURVIVED]

@@ -1,0 +1,138 @@
+"""Which object of an answer counts, and which of its parts."""
+
+import json
+
+import pytest
+
+from research_reasoning.evidence.answers import combined, findings, looks_like_json
+
+
+def claims(answer: str, most: int = 9) -> list[str] | None:
+    found = findings(answer, most)
+    return None if found is None else [finding.claim for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ('{"claim": "c", "quotes": []}', ["c"]),
+        ('{"findings": []} {"claim": "c"}', ["c"]),
+        ('{"findings": [{"claim": "a"}, {"claim": "b"', ["a"]),
+        ('{"findings": [{"claim": "a"}, 5 6] {"claim": "b"}', ["a", "b"]),
+        ('{"findings": [{"claim": "a"}]} {"claim": "b"}', ["b"]),
+        ('[{"claim": "a"}, {"claim": "b"}]', ["a", "b"]),
+        ("[1, 2]", None),
+        ('{"relevant": true}', None),
+        ('{"relevant": false, "findings": "none"}', None),
+        ('{"a": {"b": {"findings": [{"claim": "c"}]}}}', None),
+        ('{"a": {"findings": [{"claim": "c"}]}, "b": 1}', ["c"]),
+        ('{"a": {"findings": [{"claim": "c"}]}, "b": {}}', None),
+        ('{"findings": [{"claim": "..."}, {"claim": "c"}]}', ["c"]),
+        ('{"findings": ["..."]} ', None),
+        ('{"findings": [{"claim": "c"}]} {"findings": [{"claim": "One sentence in your words"}]}', ["c"]),
+    ],
+)
+def test_the_last_object_of_the_right_shape_counts(answer: str, expected: list[str] | None) -> None:
+    assert claims(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("quotes", "expected"),
+    [
+        ('["q"]', ("q",)),
+        ('{"text": "q"}', ("q",)),
+        ('[{"text": "q"}, {"quote": "r"}, {"content": "s"}]', ("q", "r", "s")),
+        ('[{"quote": "r", "text": "q"}]', ("q",)),
+        ('["q", 5, "r"]', ("q", "r")),
+        ('["q", ...]', ("q",)),
+        ('["q", "..."]', ("q",)),
+        ("[]", ()),
+        ("null", None),
+        ("5", None),
+        ("[5]", None),
+        ('[{"line": 5}]', None),
+    ],
+)
+def test_quotes_are_texts_or_objects_that_hold_them(quotes: str, expected: tuple[str, ...] | None) -> None:
+    found = findings(f'{{"findings": [{{"claim": "c", "quotes": {quotes}}}]}}', 3)
+    assert (found[0].quotes if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("synthesis", "expected"),
+    [
+        ('" s "', "s"),
+        ('["a", "b"]', "a\n\nb"),
+        ('["a", 5]', None),
+        ("5", None),
+        ('"<one paragraph>"', None),
+        ('"..."', None),
+        ('"{\\"claim\\": 1}"', None),
+    ],
+)
+def test_a_synthesis_is_a_text_or_a_list_of_paragraphs(synthesis: str, expected: str | None) -> None:
+    found = combined(f'{{"synthesis": {synthesis}, "insights": [{{"claim": "c"}}]}}', 3)
+    assert (found.synthesis if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ('{"synthesis": "s", "insights": [{"claim": "c"}], "contradictions": 5}', (1, 0)),
+        ('{"synthesis": "s", "insights": {"claim": "c"}}', (1, 0)),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}], "contradictions": [{"claim": "d"}]}', (1, 1)),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}, {"claim": "d"}, {"claim": "e"}]}', (2, 0)),
+        ('{"synthesis": "<a text>", "insights": [{"claim": "<one sentence>"}]}', None),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}]} {"claim": "d"}', (1, 0)),
+        ('[{"claim": "c"}]', None),
+        ('{"claim": "c"}', None),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}, {"claim": "d", ', (1, 0)),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}, 5 6] {"claim": "d"}', (2, 0)),
+        ('{"synthesis": "s", "answered": true, ', None),
+        ('{"answered": true, "insight', None),
+    ],
+)
+def test_a_combination_holds_its_insights_and_contradictions(
+    answer: str, expected: tuple[int, int] | None
+) -> None:
+    found = combined(answer, 2)
+    assert ((len(found.insights), len(found.contradictions)) if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        ('["1.1", 2, 2.1, null, ["3"]]', ("1.1", "2", "2.1")),
+        ('"1.1; [2.1]"', ("1.1", "2.1")),
+        ("1.1", ("1.1",)),
+        ("2", None),
+        ("{}", None),
+    ],
+)
+def test_the_marks_of_an_insight_are_texts_or_numbers(
+    evidence: str, expected: tuple[str, ...] | None
+) -> None:
+    found = combined(f'{{"synthesis": "s", "insights": [{{"claim": "c", "evidence": {evidence}}}]}}', 3)
+    assert (found.insights[0][1] if found else None) == expected
+
+
+def test_an_insight_is_cut_at_the_length_of_a_claim() -> None:
+    found = combined(json.dumps({"synthesis": "s", "insights": [{"claim": "c" * 601}]}), 3)
+    assert found is not None
+    assert found.insights[0][0] == "c" * 600
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": 1}', True),
+        ("[[1]]", True),
+        ('```json\n{"a": 1}', True),
+        ("It says 'claim': so", True),
+        ("[1] says so", False),
+        ("{here} it is", False),
+        ("The claim: it is so", False),
+    ],
+)
+def test_what_begins_like_json_or_holds_its_names_is_no_prose(text: str, *, expected: bool) -> None:
+    assert looks_like_json(text) is expected
