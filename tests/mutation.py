@@ -92,6 +92,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 
 EQUIVALENT: dict[str, str] = {
     "answers-4e1794f9": "what is no list is an object here, and none of its names is a finding",
+    "answers-68a12c7a": "the first of one is the last of it",
     "beneath-09298889": "descriptors and -1 fit the default type as well",
     "head-02de7e16": "counts are only compared with each other",
     "head-5589ba9c": "the file has two slots, and there is nothing behind them",

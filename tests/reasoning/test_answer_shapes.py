@@ -21,6 +21,8 @@ def claims(answer: str, most: int = 9) -> list[str] | None:
         ('{"findings": [{"claim": "a"}, 5 6] {"claim": "b"}', ["a", "b"]),
         ('{"findings": [{"claim": "a"}]} {"claim": "b"}', ["b"]),
         ('[{"claim": "a"}, {"claim": "b"}]', ["a", "b"]),
+        ('[{"claim": "a"}] {"claim": "b"}', ["b"]),
+        ('{"findings": [{"claim": "a"}]} {"synthesis": "s", 5}', ["a"]),
         ("[1, 2]", None),
         ('{"relevant": true}', None),
         ('{"relevant": false, "findings": "none"}', None),
@@ -50,6 +52,7 @@ def test_the_last_object_of_the_right_shape_counts(answer: str, expected: list[s
         ("null", None),
         ("5", None),
         ("[5]", None),
+        ("[...]", None),
         ('[{"line": 5}]', None),
     ],
 )
@@ -84,6 +87,13 @@ def test_a_synthesis_is_a_text_or_a_list_of_paragraphs(synthesis: str, expected:
         ('{"synthesis": "s", "insights": [{"claim": "c"}, {"claim": "d"}, {"claim": "e"}]}', (2, 0)),
         ('{"synthesis": "<a text>", "insights": [{"claim": "<one sentence>"}]}', None),
         ('{"synthesis": "s", "insights": [{"claim": "c"}]} {"claim": "d"}', (1, 0)),
+        ('{"synthesis": "s", 5} {"claim": "d"}', (1, 0)),
+        ('{"answered": true, 5} {"claim": "d"}', None),
+        ('{"synthesis": "s", "insights": 5, 6} {"claim": "d"}', None),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}]} {"note": 5 6}', (1, 0)),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}]} [{"claim": "d"}]', (1, 0)),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}]} {"synthesis": "...", "insights": []}', (1, 0)),
+        ('{"relevant": false, "synthesis": "s"}', None),
         ('[{"claim": "c"}]', None),
         ('{"claim": "c"}', None),
         ('{"synthesis": "s", "insights": [{"claim": "c"}, {"claim": "d", ', (1, 0)),
@@ -97,6 +107,22 @@ def test_a_combination_holds_its_insights_and_contradictions(
 ) -> None:
     found = combined(answer, 2)
     assert ((len(found.insights), len(found.contradictions)) if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("answered", "insights", "expected"),
+    [
+        ("true", "", True),
+        ("false", '{"claim": "c"}', False),
+        ('"no"', '{"claim": "c"}', False),
+        ('"True"', "", True),
+        ('"yes"', "", True),
+    ],
+)
+def test_what_a_combination_says_of_itself_counts(answered: str, insights: str, *, expected: bool) -> None:
+    found = combined(f'{{"answered": {answered}, "synthesis": "s", "insights": [{insights}]}}', 3)
+    assert found is not None
+    assert found.answered is expected
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,8 @@ def test_the_marks_of_an_insight_may_be_one_text_and_the_synthesis_a_list_of_par
         ("so [[7]] it [[1]] is [[7], x]", "so it [[1]] is [, x]", [7, 7]),
         ("so \\[7\\] it [7](#seven) is [\u200b7]", "so it(#seven) is", [7, 7, 7]),
         ("so [7]it is", "so it is", [7]),
+        ("so [7]a b", "so a b", [7]),
+        ("so [8-7] it [2-1] is", "so it [2-1] is", [8, 7]),
         ("so `a[7]` it\n```\nb[7]\n```\nis [7]", "so `a[7]` it\n```\nb[7]\n```\nis", [7]),
         ("so `[7]` it ``[1]`` is [7\n]", "so it [1] is", [7, 7]),
         (

@@ -79,7 +79,7 @@ def combined(answer: str, most: int) -> Combined | None:
     if read is None:
         return None
     synthesis = _answer_paragraphs(read.outer.get("synthesis"))
-    if not synthesis or looks_like_json(synthesis) or is_placeholder(synthesis):
+    if looks_like_json(synthesis) or is_placeholder(synthesis):
         return None
     insights = [found for found in map(_marked, read.items) if found is not None]
     if not insights and not read.is_empty:
@@ -165,7 +165,7 @@ _EXAMPLES: Final = frozenset(
 def is_placeholder(text: str) -> bool:
     """Whether a string is one of a prompt's example, such as `<one sentence>` or `...`, and no content."""
     text = text.strip()
-    return isinstance(text, Unknown) or text.lower() in _EXAMPLES or _PLACEHOLDER.fullmatch(text) is not None
+    return text.lower() in _EXAMPLES or _PLACEHOLDER.fullmatch(text) is not None
 
 
 def _claim(item: Any) -> str | None:
