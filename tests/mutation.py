@@ -113,6 +113,9 @@ EQUIVALENT: dict[str, str] = {
     "retry-69eaaaeb": "a back-off is never negative, so that no lower bound below 0 matters",
     "retry-e7607980": "the number of the attempt is set before it is read",
     "scope-429e92a6": "only saves a loop: an empty prefix admits everything there too",
+    "wording-34a3a729": "a letter that is written as itself and a mark is one with nothing before it",
+    "wording-66cc96fd": "no character of ASCII is a mark",
+    "wording-81ad9c05": "the loop steps over the first dash as well",
     "wording-de557b06": "a search from a place before the beginning starts at the beginning",
 }
 """Mutants that no test can tell from the original, by id, each with the reason."""

@@ -3,7 +3,7 @@
 import pytest
 
 from research_shared.documents import DocumentText, Identity
-from research_shared.text.quotes import QuoteFinder, QuoteMatch, weight
+from research_shared.text.quotes import MAX_SENTENCE, QuoteFinder, QuoteMatch, weight
 
 
 def document(text: str, page_starts: tuple[int, ...] = ()) -> DocumentText:
@@ -72,3 +72,139 @@ def test_a_quote_that_ends_right_before_the_head_of_a_page_is_shown_whole() -> N
 def test_weight_counts_letters_and_digits_and_wide_characters_three_times() -> None:
     assert weight("ab 1_é-!") == 4
     assert weight("日本a") == 7
+
+
+FOX = "the quick brown fox jumps"
+DOG = "over the lazy dog at noon"
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "lines"),
+    [
+        pytest.param(f"{FOX} and runs", f"> {FOX}", (1, 1), id="a mark of a block quote"),
+        pytest.param(f"{FOX}\nand runs", f"# {FOX}\n> - and runs", (1, 2), id="marks of a list"),
+        pytest.param(f"{FOX} and runs", f"... {FOX} ...", (1, 1), id="ellipses at both ends"),
+        pytest.param(f"{FOX}\nsays\n{DOG}", f"{FOX} ... {DOG}", (1, 3), id="an ellipsis within"),
+        pytest.param(f"{FOX}\nsays\n{DOG}", f"{FOX} \u2026 {DOG} ...", (1, 3), id="the ellipsis as one mark"),
+        pytest.param(f"{FOX}\nsays\n{DOG}", f"{FOX} ... ... {DOG}", (1, 3), id="two ellipses in a row"),
+        pytest.param(f"{FOX}\n{DOG}\nit so happened", f"{FOX}... {DOG} ... it so happened", (1, 3), id="three parts"),
+        pytest.param(f"{FOX}\n{DOG}", f"{DOG} ... {FOX}", None, id="in the wrong order"),
+        pytest.param(f"{FOX}\n{DOG}", f"{FOX} ... {FOX}", None, id="the same place twice"),
+        pytest.param(f"{FOX}\n{FOX}", f"{FOX} ... {FOX}", (1, 2), id="two places"),
+        pytest.param(f"{FOX} {FOX}", f"{FOX} ... {FOX}", (1, 1), id="two places in a line"),
+        pytest.param(f"{FOX}\n{DOG}", f"{FOX} ... lazy dog at", None, id="a part that is too short"),
+        pytest.param(f"{FOX}\n" + "fill it up\n" * 400 + f"{FOX}\n{DOG}", f"{FOX} ... {DOG}", (402, 403), id="the nearer one"),
+    ],
+)  # fmt: skip
+def test_parts_of_a_quote_follow_each_other(text: str, quote: str, lines: tuple[int, int] | None) -> None:
+    found = match(text, quote)
+    assert (None if found is None else (found.start_line, found.end_line)) == lines
+
+
+def crosses_page(
+    foot: str, head: str, *, other_foot: str | None = None, other_head: str | None = None
+) -> bool:
+    """Whether a sentence that goes on behind the foot of a page and the head of the next one is found whole."""
+    first = f"Before it all.\n{FOX}\n{foot}"
+    second = f"{head}\n{DOG}\nis how it ends\nfor all of us\n{foot if other_foot is None else other_foot}"
+    third = f"{head if other_head is None else other_head}\nThe third one.\nIt says\nvery little."
+    lines = [part.count("\n") + 1 for part in (first, second)]
+    starts = (1, 1 + lines[0], 1 + sum(lines))
+    return match(f"{first}\n{second}\n{third}", f"{FOX} {DOG}", starts) is not None
+
+
+@pytest.mark.parametrize(
+    ("foot", "head", "others", "left_out"),
+    [
+        pytest.param("- 7 -", "Report", {}, True, id="repeated"),
+        pytest.param("- 7 -", "Report", {"other_foot": "- 8 -"}, True, id="repeated but for its number"),
+        pytest.param("7", "REPORT", {"other_foot": "8", "other_head": "report"}, True, id="in other letters"),
+        pytest.param("7 of  9", "Report", {"other_foot": "8 of 9"}, True, id="with two numbers and words"),
+        pytest.param("7 9", "Report", {"other_foot": "8 9"}, False, id="a row of numbers"),
+        pytest.param("Foot", "Report", {"other_foot": "Toe"}, False, id="a foot that is not repeated"),
+        pytest.param("Foot", "Report", {"other_head": "Reply"}, False, id="a head that is not repeated"),
+        pytest.param("Foot", "Report\nof the year", {}, True, id="two lines"),
+        pytest.param("Foot", "Report\n\n\nof the year", {}, True, id="two lines with blank ones between"),
+        pytest.param("Foot", "Report\nof the\nyear", {}, False, id="three lines"),
+        pytest.param("Foot\nof\nit", "Report", {}, False, id="three lines at the foot"),
+        pytest.param("Foot", "R" * 120, {}, True, id="as long as a head may be"),
+        pytest.param("Foot", "R" * 121, {}, False, id="longer than a head may be"),
+        pytest.param("Foot", "\n" * 7 + "Report", {}, True, id="in the eighth line"),
+        pytest.param("Foot", "\n" * 9 + "Report", {}, True, id="behind many blank lines"),
+        pytest.param("Foot" + "\n" * 7, "Report", {}, True, id="eight lines before the end"),
+    ],
+)
+def test_a_line_that_pages_repeat_at_their_edges_is_left_out(
+    foot: str, head: str, others: dict[str, str], *, left_out: bool
+) -> None:
+    assert crosses_page(foot, head, **others) is left_out
+
+
+def number_words(count: int, accent: str = "") -> list[str]:
+    return [f"w{number}{accent}rd" for number in range(count)]
+
+
+@pytest.mark.parametrize("accent", ["o", "\u00f6", "\u65e5", "o [12] o"])
+def test_every_part_of_a_very_long_line_is_found(accent: str) -> None:
+    words = number_words(2_000, accent)
+    finder = QuoteFinder(document("A line before.\n" + " ".join(words) + "\nA line behind."))
+    for at in (*range(0, 1_990, 97), 1_994):
+        found = finder.find(" ".join(words[at : at + 6]))
+        assert found is not None, at
+        assert (found.start_line, found.end_line) == (2, 2)
+    assert finder.find(" ".join(words[7:12]) + " w13rd") is None
+
+
+def test_a_place_that_fails_in_a_long_line_does_not_hide_a_later_one_in_it() -> None:
+    filler = " ".join(number_words(3_000))
+    for before in ("un", filler[:20_000] + " un"):
+        assert match(f"{before}{FOX} x {filler} {FOX}", FOX) is not None
+        assert match(f"{before}{FOX} x {FOX}", FOX) is not None
+        assert match(f"{before}{FOX} x\n{FOX}", FOX) is not None
+        assert match(f"{before}{FOX} x {filler}", FOX) is None
+
+
+def test_a_sentence_is_shown_for_six_hundred_characters_before_and_after_a_quote() -> None:
+    words = " ".join(number_words(1_000))
+    at = words.index("w500rd")
+    quote = words[at : at + 40].rpartition(" ")[0]
+    end = at + len(quote)
+    assert shown(words, quote) == words[at - MAX_SENTENCE : end + MAX_SENTENCE].strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "expected"),
+    [
+        pytest.param(f"So it is. Then {FOX}. So.", FOX, f"Then {FOX}.", id="between full stops"),
+        pytest.param(f"So it is! Then {FOX}? So.", FOX, f"Then {FOX}?", id="between other marks"),
+        pytest.param(f"So (it is.) Then {FOX}.) So.", FOX, f"Then {FOX}.)", id="with brackets"),
+        pytest.param(f"It is by Dr. Fig. 5, Then {FOX}, e.g. Then. So.", FOX, f"It is by Dr. Fig. 5, Then {FOX}, e.g. Then.", id="abbreviations"),
+        pytest.param(f"It is 5. then {FOX} now. then so", FOX, f"It is 5. then {FOX} now. then so", id="small letters"),
+        pytest.param(f"So it is\n\nThen {FOX} now\n\nSo", FOX, f"Then {FOX} now", id="between blank lines"),
+        pytest.param(f"So it is\n  \nThen {FOX}\n \nSo", FOX, f"Then {FOX}", id="up to a blank line"),
+        pytest.param(f"So it is\n- Then {FOX} now\n- So", FOX, f"- Then {FOX} now", id="an item of a list"),
+        pytest.param(f"So it is\n2. Then {FOX} now\n3) So", FOX, f"2. Then {FOX} now", id="an item with a number"),
+        pytest.param(f"# So it is\nThen {FOX} now\n## So", FOX, f"Then {FOX} now", id="below a heading"),
+        pytest.param(f"Then {FOX} now", FOX, f"Then {FOX} now", id="all of it"),
+        pytest.param(f"{FOX} now", FOX, FOX, id="from the beginning"),
+        pytest.param(f"{FOX} is not it", FOX, f"{FOX} is not it", id="before a negation"),
+        pytest.param(f"{FOX}, now", f"{FOX},", f"{FOX},", id="with its comma"),
+        pytest.param(f"{FOX}, now", f"{FOX}.", FOX, id="without its full stop"),
+        pytest.param(f"{FOX}.) Now", f"{FOX}.)", f"{FOX}.)", id="with its bracket"),
+        pytest.param("so the quick multi-\nlayer brown fo-\nxes jump", "so the quick multi-layer brown foxes", "so the quick multi-layer brown foxes", id="ends of lines"),
+        pytest.param("so the quick multi-\nlayer brown fo-\nxes jump", "so the quick multilayer brown foxes", "so the quick multilayer brown foxes", id="ends of lines within words"),
+        pytest.param("so the en-\ncryp-\ntion of it all", "so the encryption of it", "so the encryption of it", id="a word on three lines"),
+        pytest.param("so the en-\ncryp-\ntion of it all", "so the encryptor of it", None, id="another word on three lines"),
+        pytest.param("\u6d0b\u8471\u8def\u7531\u9690\n\u85cf\u4e86\u8c01", "\u6d0b\u8471\u8def\u7531\u9690\u85cf\u4e86\u8c01", "\u6d0b\u8471\u8def\u7531\u9690\u85cf\u4e86\u8c01", id="a script without spaces"),
+        pytest.param("\u6d0b\u8471\u3002\u8def\u7531\u9690\u85cf\u4e86\u8c01\u3002\u6d0b", "\u7531\u9690\u85cf\u4e86\u8c01", "\u8def\u7531\u9690\u85cf\u4e86\u8c01", id="between its full stops"),
+        pytest.param(f"{FOX[:9]} [12] {FOX[10:]} now", FOX, f"{FOX[:9]} [12] {FOX[10:]}", id="around a reference"),
+        pytest.param(f"{FOX[:9]} [12] {FOX[10:]} now", f"{FOX[:9]} [12] {FOX[10:]}", f"{FOX[:9]} [12] {FOX[10:]}", id="with a reference"),
+        pytest.param(f"{FOX[:9]} [12] {FOX[10:]} now", f"{FOX[:9]} [1] {FOX[10:]}", None, id="with another reference"),
+        pytest.param(f"{FOX} [12] now", f"{FOX} [12", f"{FOX} [12", id="up to the middle of a reference"),
+        pytest.param(f"[12] {FOX} now", f"[12] {FOX}", f"12] {FOX}", id="beginning with a reference"),
+        pytest.param(f"[12] {FOX} now", FOX, f"[12] {FOX} now", id="behind a reference"),
+        pytest.param(f"{FOX[:9]} [12] [13] {FOX[10:]} now", FOX, f"{FOX[:9]} [12] [13] {FOX[10:]}", id="around two references"),
+    ],
+)  # fmt: skip
+def test_a_quote_is_shown_with_its_sentence(text: str, quote: str, expected: str | None) -> None:
+    assert shown(text, quote) == expected
