@@ -29,11 +29,15 @@ _IRREGULAR: Final = {"die": ("dy",), "lie": ("ly",), "tie": ("ty",)}
 
 @dataclass(frozen=True, kw_only=True)
 class HighlightTerms:
-    """Search terms to find in the lines of a passage: stems, word prefixes, and phrases of exact words."""
+    """Search terms to find in the lines of a passage: stems, word prefixes, and phrases of exact words.
+
+    `typed` are the words and phrases as they were typed. They decide nothing but the order of equal passages.
+    """
 
     stems: frozenset[str] = frozenset()
     prefixes: tuple[str, ...] = ()
     phrases: tuple[tuple[str, ...], ...] = ()
+    typed: frozenset[str] = frozenset()
 
     @cached_property
     def only_stem(self) -> str:
@@ -213,6 +217,21 @@ def held_by_line(lines: Sequence[str], terms: HighlightTerms) -> list[set[object
             for number in _phrase_lines(exact, phrase):
                 held[number].add(phrase)
     return held
+
+
+def held_as_typed(passage: str, terms: HighlightTerms) -> int:
+    """Return how many of the words and phrases stand in a passage exactly as they were typed."""
+    return sum(1 for typed in terms.typed if _holds_word(passage, typed))
+
+
+def _holds_word(text: str, word: str) -> bool:
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        if not text[at - 1 : at].isalnum() and not text[end : end + 1].isalnum():
+            return True
+        at = text.find(word, at + 1)
+    return False
 
 
 def _by_line(words: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -1,23 +1,29 @@
 """Builds a tantivy query from a parsed one, without tantivy's own parser."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword import query as q
 from research_documents.search.keyword.best_line import HighlightTerms
-from research_shared.text.analysis import STOP_WORDS, exact_terms, stems, unspaced
+from research_shared.text.analysis import STOP_WORDS, exact_terms, is_quantity, stems, syllabic, unspaced
 
 _EXPANSIONS: Final = 64
 """Number of words per prefix that contribute to the score."""
+_SYLLABLES: Final = 2
+_LETTERS: Final = 4
+"""Consecutive characters that are searched for together, in scripts of syllables or ideographs and in alphabets."""
 
 
 def build(group: q.Group, index: PassageIndex) -> tuple[Any, HighlightTerms]:
     """Return the tantivy query, or None if there is no word to search for, and the terms to highlight."""
     builder = _Builder(index)
     return builder.group(group), HighlightTerms(
-        stems=frozenset(builder.stems), prefixes=tuple(builder.prefixes), phrases=tuple(builder.phrases)
+        stems=frozenset(builder.stems),
+        prefixes=tuple(builder.prefixes),
+        phrases=tuple(builder.phrases),
+        typed=frozenset(builder.typed),
     )
 
 
@@ -28,6 +34,7 @@ class _Builder:
         self.stems: set[str] = set()
         self.prefixes: list[str] = []
         self.phrases: list[tuple[str, ...]] = []
+        self.typed: set[str] = set()
         self._index = index
         self._schema = index.schema
 
@@ -63,10 +70,12 @@ class _Builder:
             return self._all("title", stems(term.text))
         if term.field == "path":
             return self._prefix("path", words) if term.prefix else self._phrase("path", words)
+        if wanted and not term.prefix:
+            self.typed.add(term.text)
         if term.prefix:
             self.prefixes += words[-1:] if wanted else []
             return self._prefix("exact", words)
-        if term.quoted or (len(words) > 1 and occur != "should"):
+        if term.quoted or (len(words) > 1 and (occur != "should" or is_quantity(term.text))):
             self.phrases += [tuple(words)] if wanted else []
             return self._phrase("exact", words)
         return (
@@ -87,11 +96,10 @@ class _Builder:
 
         parts = [self._phrase("exact", words)]
         self.phrases.append(tuple(words))
-        pairs = pairwise(words) if words[2:] else ()
-        for pair in pairs:
-            if all(unspaced(word[0]) for word in pair):
-                self.phrases.append(pair)
-                parts.append(self._phrase("exact", pair))
+        for run in _runs(words):
+            if len(run) < len(words):
+                self.phrases.append(run)
+                parts.append(self._phrase("exact", run))
         for word, stem in zip(words, stems(text), strict=True):
             if not unspaced(word[0]) and word not in STOP_WORDS:
                 parts.append(self._word(stem))
@@ -126,6 +134,16 @@ class _Builder:
             return Query.boolean_query(any_word)
         before = self._phrase(field, words[:-1])
         return Query.boolean_query([(Occur.Must, before), (Occur.Must, Query.boolean_query(any_word))])
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the runs of unspaced characters that mean something together: pairs of syllables, four letters of an alphabet."""
+    for is_unspaced, group in groupby(words, key=lambda word: unspaced(word[0])):
+        run = tuple(group)
+        if is_unspaced:
+            size = min(_SYLLABLES if all(syllabic(word[0]) for word in run) else _LETTERS, len(run))
+            if size > 1:
+                yield from (run[at : at + size] for at in range(len(run) - size + 1))
 
 
 def _is_plain(words: Sequence[str]) -> bool:

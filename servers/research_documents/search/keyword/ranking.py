@@ -1,13 +1,21 @@
 """Ranks the passages of a keyword search and turns a range of ranks into hits, each at its best line."""
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from research_documents.search.display import MAX_LINE, context, cut
 from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import TAIL_BYTES, PassageIndex, ScoredPassage
-from research_documents.search.keyword.best_line import HighlightTerms, best_line, match_position
+from research_documents.search.keyword.best_line import (
+    HighlightTerms,
+    best_line,
+    held_as_typed,
+    match_position,
+)
 from research_documents.search.keyword.snippets import snippet_bytes, with_neighbours
 from research_documents.search.outcome import Hit
 from research_shared.documents import DocumentText
@@ -16,8 +24,13 @@ _OVERLAP_MARGIN: Final = 12
 """Extra passages fetched where two passages can show the same line and so give one hit."""
 _FIRST_DOCUMENTS: Final = 64
 """Documents queried first to resolve a tie; the number doubles with each further query."""
+_MOST_COMPARED: Final = 64
+"""A larger tie is ordered by path and line alone, without a look at the passages."""
 _SCORE_TOLERANCE: Final = 1e-6
 """Relative difference up to which scores count as equal."""
+
+_Known = tuple[float, str, int, ScoredPassage, CatalogEntry]
+"""A passage in the order of hits: score with a minus sign, path, first byte; then the passage and its document."""
 
 
 @dataclass(slots=True)
@@ -51,12 +64,12 @@ class Ranker:
     """Whether hits show the lines around them in their passage, if `context_lines` is 0."""
 
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
-        """Return the hits `first` to `first + limit` in the order of score, path and line, one per line."""
+        """Return the hits `first` to `first + limit` in the order of score, words as typed, path and line, one per line."""
         last = first + limit
         wanted = last + 1 + (_OVERLAP_MARGIN if self._may_repeat else 0)
         while True:
-            scored = self._best(wanted)
-            found = self._gathered(scored, last, texts)
+            scored, open_tie = self._best(wanted)
+            found = self._gathered(scored, last, texts, open_tie)
             enough = len(found.hits) + len(found.missing) >= last + self._may_repeat
             # Passages that share lines give fewer hits than passages: fetch more of them.
             if enough or len(scored) < wanted or not self._may_repeat:
@@ -75,11 +88,14 @@ class Ranker:
         lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
         return with_neighbours(hit, passage=lines, terms=self.terms, most=most)
 
-    def _best(self, wanted: int) -> list[ScoredPassage]:
-        """Return at least `wanted` of the best passages; of a large tie, those of the first documents by path."""
+    def _best(self, wanted: int) -> tuple[list[ScoredPassage], float]:
+        """Return at least `wanted` of the best passages; of a large tie, those of the first documents by path.
+
+        The second value is the score of a tie of which only a part is returned; infinite if there is none.
+        """
         scored, complete = self.index.search(self.query, wanted, self._allowed)
         if complete:
-            return scored
+            return scored, math.inf
         least = scored[wanted - 1].score
         # Scores can differ in their last digit, depending on the order of summation.
         near = abs(least) * _SCORE_TOLERANCE
@@ -93,14 +109,16 @@ class Ranker:
             passages, _ = self.index.search(self.query, max(most, 1), [entry.id for entry in some])
             found += [passage for passage in passages if abs(passage.score - least) <= near]
             if len(found) >= wanted:
-                return found
-        return scored  # the index holds removed versions: the search runs again
+                return found, least + near
+        return scored, least + near  # the index holds removed versions: the search runs again
 
     @property
     def _allowed(self) -> Collection[int] | None:
         return None if self.selection.everything else self.selection.ids
 
-    def _gathered(self, scored: list[ScoredPassage], last: int, texts: Mapping[int, DocumentText]) -> Ranking:
+    def _gathered(
+        self, scored: list[ScoredPassage], last: int, texts: Mapping[int, DocumentText], open_tie: float
+    ) -> Ranking:
         """Return up to `last` hits of these passages, best first; one more if that is needed to tell whether there are more."""
         found = Ranking()
         by_id = self.by_id
@@ -113,19 +131,44 @@ class Ranker:
         known.sort()  # entries are never compared: passages of one document begin at different bytes
         hits: dict[tuple[str, int], tuple[Hit, tuple[ScoredPassage, DocumentText]]] = {}
         enough = last + self._may_repeat
-        for _, path, _, passage, entry in known:
-            text = entry.text or texts.get(entry.id)
+        for passage, entry in self._in_order(known, texts, found.missing, open_tie):
+            path, text = entry.info.path, entry.text or texts.get(entry.id)
             if text is None:
-                found.missing.append(entry)
+                if entry not in found.missing:
+                    found.missing.append(entry)
             else:
                 hit = self._hit(passage, text)
                 hits.setdefault((path, hit.line_number), (hit, (passage, text)))
                 found.entries[path] = entry
-            if len(hits) + len(found.missing) == enough:
+            if len(hits) + len(found.missing) >= enough:
                 break
         found.hits = [hit for hit, _ in hits.values()]
         found.places = [place for _, place in hits.values()]
         return found
+
+    def _in_order(
+        self,
+        known: Sequence[_Known],
+        texts: Mapping[int, DocumentText],
+        missing: list[CatalogEntry],
+        open_tie: float,
+    ) -> Iterator[tuple[ScoredPassage, CatalogEntry]]:
+        """Yield the passages, those of equal score that hold more words as they were typed first.
+
+        Documents whose text is needed for that and not in memory are added to `missing`.
+        """
+        for minus_score, group in groupby(known, key=itemgetter(0)):
+            tie = [(passage, entry) for *_, passage, entry in group]
+            if 1 < len(tie) <= _MOST_COMPARED and (open_tie == math.inf or -minus_score > open_tie):
+                held: list[int] = []
+                for passage, entry in tie:
+                    text = entry.text or texts.get(entry.id)
+                    if text is None and entry not in missing:
+                        missing.append(entry)
+                    data = text.data[passage.begin : passage.end] if text else b""
+                    held.append(held_as_typed(data.decode("utf-8"), self.terms))
+                tie = [tie[at] for at in sorted(range(len(tie)), key=lambda at: -held[at])]
+            yield from tie
 
     @property
     def _may_repeat(self) -> bool:

@@ -1,7 +1,9 @@
 """Tokenizes patterns in ripgrep's dialect and translates their Unicode classes to RE2 syntax."""
 
 import re
+from functools import lru_cache
 from typing import Final
+from unicodedata import normalize
 
 # Unicode's definition of \w (UTS 18): Alphabetic, marks, decimal digits, connectors and joiners.
 _WORD_CLASS: Final = (
@@ -42,6 +44,7 @@ _PIECE: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _PIECE_OF_CLASS: Final = re.compile(_ESCAPE_SEQUENCE + r"| \[:\^?\w+:\] | .", re.VERBOSE | re.DOTALL)
+_HANGUL: Final = ("\uac00", "\ud7a3")
 _OPTIONAL: Final = re.compile(r"[*?]|\{0+[,}]")
 
 
@@ -89,19 +92,47 @@ def literal_of(piece: str, *, inside: bool = False) -> str:
 
 
 def to_re2(pattern: str) -> str:
-    r"""Translate a pattern to RE2 with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it."""
+    r"""Translate a pattern to RE2 with the Unicode meaning of `\w`, `\d`, `\s`, and of `\b` where a branch begins or ends with it.
+
+    A letter with accents also matches its other spellings, composed and decomposed, outside of brackets and within those
+    that are not negated.
+    """
     pieces = pieces_of(pattern)
     depths = _depths(pieces)
     out: list[str] = []
+    opened, spelled = 0, list[str]()
+    """Where the bracket begins in `out`, and what it matches besides single characters."""
     for index, (piece, inside) in enumerate(pieces):
         kind = piece[1:] if piece.startswith("\\") else ""
         if inside:
             out.append(_INSIDE.get(kind, escaped(piece)))
+            spelled += _other_spellings(literal_of(piece, inside=True))
+            if piece == "]" and spelled and not out[opened].startswith("[^"):
+                out[opened:] = ["(?:", *out[opened:], "|", "|".join(spelled), ")"]
         elif kind == "b" and not depths[index]:
             out.append(_boundary(pieces, index))
+        elif others := _other_spellings(literal_of(piece)):
+            out.append(f"(?:{'|'.join((escaped(piece), *others))})")
         else:
+            opened, spelled = len(out), []
             out.append(_OUTSIDE.get(kind, escaped(piece)))
     return "".join(out)
+
+
+@lru_cache(maxsize=4096)
+def _other_spellings(char: str) -> tuple[str, ...]:
+    """Return the canonically equivalent spellings of a character; none for text of another length and for Hangul.
+
+    >>> [len(spelling) for spelling in _other_spellings(chr(0x1EC5))]  # e with a circumflex and a tilde
+    [3, 2]
+    """
+    if len(char) != 1 or char.isascii() or _HANGUL[0] <= char <= _HANGUL[1]:
+        return ()
+    apart = normalize("NFD", char)
+    half = normalize("NFC", apart[:-1]) + apart[-1]
+    return tuple(
+        dict.fromkeys(spelling for spelling in (apart, half) if spelling != char and len(spelling) > 1)
+    )
 
 
 def escaped(piece: str) -> str:

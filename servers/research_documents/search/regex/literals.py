@@ -49,6 +49,9 @@ class _Reader:
         while (piece := self._peek()) not in {"", "|", ")"}:
             char = self._word_char()
             if char:
+                if run[-1:].isdigit() and char.isalpha():
+                    # The index has a number and its unit as two words.
+                    best, run = _better(best, _literal(run)), ""
                 optional, repeated = self._quantifier()
                 if not optional:
                     run += char

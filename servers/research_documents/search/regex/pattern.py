@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
+from unicodedata import normalize
 
 from research_documents.search.regex.dialect import (
     escaped,
@@ -130,13 +131,14 @@ def _finder(program: Any) -> Find:
 
 @lru_cache(maxsize=32)
 def compiled(source: str) -> Pattern:
-    """Compile a pattern.
+    """Compile a pattern. Its Unicode form does not matter.
 
     Raises:
         PatternRefused: it is malformed, too long or too large, or uses what a linear-time engine cannot offer.
     """
     import re2
 
+    source = normalize("NFC", source)
     if len(source) > MAX_REGEX_CHARS:
         raise PatternRefused(f"the regular expression has more than {MAX_REGEX_CHARS} characters")
     re2.purge()  # re2 would keep 128 programs of up to 32 MiB each, beside those that are cached here

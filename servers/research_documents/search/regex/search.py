@@ -59,7 +59,7 @@ class RegexSearch(TextSearch):
             on_progress=request.on_progress,
         )
         await run.turn("quick", self.tuning.short_turn_s)
-        if index is not None and not run.ended and (literals := _selective_literals(request.query, scan)):
+        if index is not None and not run.ended and (literals := _selective_literals(pattern.source, scan)):
             await run.narrow(index, literals, lambda: self.catalog.version == version)
         await run.finish()
         warnings = pattern.warnings
