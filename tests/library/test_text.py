@@ -1,4 +1,5 @@
 """Plain text, whatever bytes it is made of."""
+# ruff: noqa: RUF001  (other scripts are the point)
 
 import codecs
 import os
@@ -79,10 +80,79 @@ def test_utf16_and_utf32_are_recognised_and_noted(file: Path, encoding: str, mar
     assert extracted.notes == (f"decoded from {encoding[:6].upper()}",)
 
 
-def test_bytes_that_are_not_utf8_are_shown_and_counted(file: Path) -> None:
-    extracted = text_of(file, "Größe und Übermaß".encode("latin-1"))
-    assert extracted.data.decode() == "Gr\ufffd\ufffde und \ufffdberma\ufffd"
-    assert extracted.notes == ("4 characters could not be decoded and are shown as U+FFFD",)
+LEGACY = {
+    "cp1252": ("Windows-1252", "Größe und Übermaß: “5 €” – naïve Café in Zürich"),
+    "cp1250": ("Windows-1250", "Zażółć gęślą jaźń: sprawozdanie roczne spółki"),
+    "cp1251": ("Windows-1251", "Рынок вырос на пять процентов в прошлом году"),
+    "cp1253": ("Windows-1253", "Η αγορά αυξήθηκε κατά πέντε τοις εκατό"),
+    "cp932": ("Shift-JIS", "市場調査の結果を報告する。対象は三百社であった。"),
+    "euc_jp": ("EUC-JP", "市場調査の結果を報告する。対象は三百社であった。"),
+    "gb18030": ("GB18030", "市场研究报告显示,公司收入增长百分之五。"),
+    "big5": ("Big5", "市場研究報告顯示公司收入增長"),
+    "cp949": ("EUC-KR", "한국 시장 조사 보고서"),
+}
+
+
+@pytest.mark.parametrize("encoding", LEGACY)
+@pytest.mark.parametrize("before", ["", "Report, page 1\n", "x" * (CHUNK - 1), "y" * CHUNK + "\r"], ids=len)
+def test_the_encodings_of_older_systems_are_recognised_and_noted(
+    file: Path, encoding: str, before: str
+) -> None:
+    name, text = LEGACY[encoding]
+    extracted = text_of(file, f"{before}{text}\r\n".encode(encoding))
+    assert extracted.data.decode() == f"{before.rstrip(chr(13))}{chr(10) * before.endswith(chr(13))}{text}\n"
+    assert extracted.notes == (f"decoded from {name}",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "人工智能研究报告机器学习 zebra",
+        "市場調査の結果を報告する。\n対象は三百社であった。\n",
+        "한국 시장 조사 보고서",
+        "Рынок вырос на пять процентов",
+        "一丁七万丈三上下不与丐丑",
+    ],
+)
+def test_utf16_without_a_mark_is_recognised_in_every_script(file: Path, encoding: str, text: str) -> None:
+    extracted = text_of(file, text.encode(encoding))
+    assert extracted.data.decode() == text
+    assert extracted.notes == ("decoded from UTF-16",)
+
+
+@pytest.mark.parametrize(
+    ("rest", "note"),
+    [
+        (b"Hello, this is plain text.\n", "decoded from Windows-1252"),
+        ("Grüße aus Köln, schöne Größe\n".encode(), "2 characters could not be decoded and are shown as U+FFFD"),
+        ("Grüße aus Köln, schöne Größe. ".encode("cp1252") * 20, "decoded from Windows-1252"),
+    ],
+)  # fmt: skip
+def test_a_file_that_begins_like_utf16_by_accident_is_read_as_what_it_is(
+    file: Path, rest: bytes, note: str
+) -> None:
+    extracted = text_of(file, codecs.BOM_UTF16_LE + rest)
+    assert rest.decode("utf-8" if "ü".encode() in rest else "cp1252") in extracted.data.decode()
+    assert extracted.notes == (note,)
+
+
+@pytest.mark.parametrize("text", ["中", "中国", "人工智能研究报告", "市場\n調査", "日本語" * 300 + "\n"])
+def test_a_mark_is_believed_if_text_follows_it(file: Path, text: str) -> None:
+    extracted = text_of(file, codecs.BOM_UTF16_LE + text.encode("utf-16-le"))
+    assert extracted.data.decode() == text
+
+
+def test_damaged_bytes_of_utf8_are_shown_and_counted(file: Path) -> None:
+    extracted = text_of(file, b"Gr\xff\xc3\xb6\xc3\x9fe und \xc3\x9cberma\xc3")
+    assert extracted.data.decode() == "Gr\ufffdöße und Überma\ufffd"
+    assert extracted.notes == ("2 characters could not be decoded and are shown as U+FFFD",)
+
+
+def test_damage_far_behind_valid_utf8_does_not_change_the_encoding(file: Path) -> None:
+    extracted = text_of(file, "ö".encode() + b"x" * CHUNK + b"\xe9t\xe9")
+    assert extracted.data.endswith("x\ufffdt\ufffd".encode())
+    assert extracted.notes == ("2 characters could not be decoded and are shown as U+FFFD",)
 
 
 def test_a_stray_nul_is_shown_and_counted(file: Path) -> None:

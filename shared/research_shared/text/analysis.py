@@ -59,7 +59,9 @@ _MARK_STAND_INS: Final = 0x20000
 """Marks that tantivy takes for spaces are written as ideographs of a plane that is hardly used, so that they are terms."""
 
 # A raised number is no part of the word or number before it: `grew¹²`, `10⁶`. Units keep theirs: `m²`.
-_RAISED: Final = re.compile("(?:(?<=[^\\W\\d_]{3})|(?<=\\d))([\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+)")
+_RAISED_NUMBER: Final = re.compile(
+    "(?:(?<=[^\\W\\d_]{3})|(?<=\\d))([\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+)"
+)
 _FRACTION: Final = re.compile("(?<=\\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 _RAISED_OR_FRACTION: Final = re.compile("[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070\u2074-\u2079\u2150-\u215e]")
 
@@ -193,7 +195,7 @@ def folded(text: str) -> str:
     # Common letters do not combine with ASCII, so they suffice to decide whether anything changes.
     if _UNCOMMON.search(letters) or not unicodedata.is_normalized("NFKC", letters):
         if _RAISED_OR_FRACTION.search(letters):
-            text = _FRACTION.sub(" ", _RAISED.sub(r" \1", text))
+            text = _FRACTION.sub(" ", _RAISED_NUMBER.sub(r" \1", text))
         text = unicodedata.normalize("NFKC", text)
         if _UNCOMMON.search(beyond_ascii(text)):
             text = text.translate(_FOLDING)

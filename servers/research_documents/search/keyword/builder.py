@@ -11,8 +11,8 @@ from research_shared.text.analysis import STOP_WORDS, exact_terms, is_quantity, 
 
 _EXPANSIONS: Final = 64
 """Number of words per prefix that contribute to the score."""
-_SYLLABLES: Final = 2
-_LETTERS: Final = 4
+_SYLLABLE_RUN: Final = 2
+_LETTER_RUN: Final = 4
 """Consecutive characters that are searched for together, in scripts of syllables or ideographs and in alphabets."""
 
 
@@ -141,7 +141,7 @@ def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for is_unspaced, group in groupby(words, key=lambda word: unspaced(word[0])):
         run = tuple(group)
         if is_unspaced:
-            size = min(_SYLLABLES if all(syllabic(word[0]) for word in run) else _LETTERS, len(run))
+            size = min(_SYLLABLE_RUN if all(syllabic(word[0]) for word in run) else _LETTER_RUN, len(run))
             if size > 1:
                 yield from (run[at : at + size] for at in range(len(run) - size + 1))
 

@@ -29,7 +29,7 @@ _MOST_COMPARED: Final = 64
 _SCORE_TOLERANCE: Final = 1e-6
 """Relative difference up to which scores count as equal."""
 
-_Known = tuple[float, str, int, ScoredPassage, CatalogEntry]
+_RankedPassage = tuple[float, str, int, ScoredPassage, CatalogEntry]
 """A passage in the order of hits: score with a minus sign, path, first byte; then the passage and its document."""
 
 
@@ -148,7 +148,7 @@ class Ranker:
 
     def _in_order(
         self,
-        known: Sequence[_Known],
+        known: Sequence[_RankedPassage],
         texts: Mapping[int, DocumentText],
         missing: list[CatalogEntry],
         open_tie: float,

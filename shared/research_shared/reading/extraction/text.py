@@ -4,28 +4,18 @@ import codecs
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 
 from research_shared.formats import TOO_LARGE
-from research_shared.reading.extraction.result import BINARY, CHANGING, Extracted, Unreadable
+from research_shared.reading.extraction.encodings import NAMES, SAMPLE_BYTES, encoding_of, legacy_encoding
+from research_shared.reading.extraction.result import CHANGING, Extracted, Unreadable
 from research_shared.reading.limits import Limits
 
-ENGINE = "text 1"
-"""Increased when the same bytes are split into lines differently."""
+ENGINE = "text 2"
+"""Increased when the same bytes give other lines."""
 CHUNK = 1024 * 1024
-ENCODING_SAMPLE_BYTES = 64 * 1024
-_BOMS = (
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, because it begins with its mark
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_NAMES = {"utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-32-le": "UTF-32", "utf-32-be": "UTF-32"}
-_CONTROLS = bytes(code for code in range(32) if chr(code) not in "\t\n\r\f\x1b")
-_MAX_CONTROLS = 0.05
-_FEW_CONTROLS = 8
-_NUL_SHARE = 0.8
-_FEW_PAIRS = 4
+_ASCII = bytes(range(128))
+_BEFORE = 200
 
 
 def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = lambda: False) -> Extracted:
@@ -38,20 +28,22 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
         raise Unreadable(TOO_LARGE)
     digest = hashlib.sha256()
     chunk = os.pread(fd, min(CHUNK, size), 0)
-    encoding, mark = _encoding(chunk[:ENCODING_SAMPLE_BYTES])
+    encoding, mark = encoding_of(chunk[:SAMPLE_BYTES])
     lines = _Lines(encoding, limits.max_text_bytes)
     at = 0
     while at < size:
         if not chunk or stopped():
             raise Unreadable(CHANGING)
         digest.update(chunk)
-        lines.feed(chunk[mark:] if at == 0 else chunk, final=at + len(chunk) == size)
-        at += len(chunk)
+        following = at + len(chunk)
+        ahead = partial(os.pread, fd, SAMPLE_BYTES, following)
+        lines.feed(chunk[mark:] if at == 0 else chunk, final=following == size, ahead=ahead)
+        at = following
         if at < size:
             chunk = os.pread(fd, min(CHUNK, size - at), at)
     notes = []
-    if encoding in _NAMES:
-        notes.append(f"decoded from {_NAMES[encoding]}")
+    if lines.encoding != "utf-8":
+        notes.append(f"decoded from {NAMES.get(lines.encoding, lines.encoding)}")
     if lines.replaced:
         were = "character" if lines.replaced == 1 else "characters"
         notes.append(f"{lines.replaced} {were} could not be decoded and are shown as U+FFFD")
@@ -62,52 +54,55 @@ def read_text(fd: int, size: int, limits: Limits, stopped: Callable[[], bool] = 
     )
 
 
-def _encoding(sample: bytes) -> tuple[str, int]:
-    """Return the encoding and the length of its byte order mark, from the first bytes of a file."""
-    for mark, encoding in _BOMS:
-        if sample.startswith(mark):
-            return encoding, len(mark)
-    if b"\0" in sample:
-        # Western text in UTF-16 without a mark: nearly every other byte is NUL.
-        pairs = len(sample) // 2
-        if pairs < _FEW_PAIRS:
-            raise Unreadable(BINARY)
-        low, high = sample[0::2].count(0) / pairs, sample[1::2].count(0) / pairs
-        if high > _NUL_SHARE and low < 1 - _NUL_SHARE:
-            return "utf-16-le", 0
-        if low > _NUL_SHARE and high < 1 - _NUL_SHARE:
-            return "utf-16-be", 0
-        raise Unreadable(BINARY)
-    controls = len(sample) - len(sample.translate(None, _CONTROLS))
-    if controls > max(_MAX_CONTROLS * len(sample), _FEW_CONTROLS):
-        raise Unreadable(BINARY)
-    return "utf-8", 0
-
-
 class _Lines:
-    r"""Decodes chunks into UTF-8 with `\n` alone between lines, up to a limit."""
+    r"""Decodes chunks into UTF-8 with `\n` alone between lines, up to a limit.
+
+    UTF-8 is decoded strictly until the first byte that is not valid. If nothing but ASCII came before it, the `encoding` may
+    be another one.
+    """
 
     def __init__(self, encoding: str, most: int) -> None:
         self.data = bytearray()
+        self.encoding = encoding
         self.replaced = 0
         self.cut = False
         self._most = most
-        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
-        self._genuine = "\ufffd".encode(encoding)
+        self._only_ascii = True
         self._after_cr = False
+        self._start("replace" if encoding != "utf-8" else "strict")
 
-    def feed(self, chunk: bytes, *, final: bool) -> None:
+    def _start(self, errors: str) -> None:
+        self._decoder = codecs.getincrementaldecoder(self.encoding)(errors)
+        self._genuine = "\ufffd".encode(self.encoding, "ignore")
+
+    def feed(self, chunk: bytes, *, final: bool, ahead: Callable[[], bytes]) -> None:
+        """Add a chunk. `ahead` gives what follows it, for a look at more of an encoding that begins at its end."""
         if self.cut:
             return
-        text = self._decoder.decode(chunk, final)
+        try:
+            text = self._decoder.decode(chunk, final)
+        except UnicodeDecodeError:
+            rest = self._decoder.getstate()[0] + chunk
+            if self._only_ascii:
+                self.encoding = legacy_encoding(_from_first_letter(rest) + ahead()) or "utf-8"
+            self._start("replace")
+            text = self._decoder.decode(rest, final)
+        self._only_ascii = self._only_ascii and text.isascii()
         if self._after_cr and text.startswith("\n"):
             text = text[1:]
         self._after_cr = text.endswith("\r") if text else self._after_cr
         text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
         data = text.encode()
-        self.replaced += max(text.count("\ufffd") - chunk.count(self._genuine), 0)
+        genuine = chunk.count(self._genuine) if self._genuine else 0
+        self.replaced += max(text.count("\ufffd") - genuine, 0)
         room = self._most - len(self.data)
         if len(data) > room:
             self.cut = True
             data = data[:room].decode("utf-8", "ignore").encode()
         self.data += data
+
+
+def _from_first_letter(data: bytes) -> bytes:
+    """Return the data from the line on in which the first byte that is not ASCII stands, or from a little before it."""
+    first = len(data) - len(data.lstrip(_ASCII))
+    return data[max(data.rfind(b"\n", 0, first), first - _BEFORE) + 1 :]
