@@ -40,7 +40,8 @@ def excerpt(
                 f'line {number} is cut: {left:,} more characters; search_documents with mode="regex" and '
                 f'file_pattern="{text.path}" shows the places in it that match'
             )
-        lines.append(NumberedLine(number=number, text=line, page=text.page_of(number)))
+        on = text.page_of(number)
+        lines.append(NumberedLine(number=number, text=line, page=on, ocr=text.is_ocr(on)))
     reached = lines[-1].number if lines else last
     return DocumentExcerpt(
         document_path=text.path,

@@ -52,7 +52,7 @@ def size_text(size: int) -> str:
 def search_text(result: SearchResult, *, ranked: bool) -> str:
     """Render hits grouped by document, in the order of each document's best hit; shared lines appear once.
 
-    The line of a hit is `12: text`, or `12 p3: text` with its page; lines around it are `12 text`. `ranked` says that
+    The line of a hit is `12: text`, or `12 p3: text` with its page (`12 p3 OCR: text` when that was read by OCR); lines around it are `12 text`. `ranked` says that
     hits are sorted by relevance.
     """
     first, notes = _split_incomplete(result.warnings)
@@ -105,7 +105,9 @@ def _line_groups(matches: Sequence[Match]) -> Iterator[str]:
 def _line(number: int, *, text: str, hit: Match | None) -> str:
     if hit is None:
         return f"{number} {text}".rstrip()
-    return f"{number}: {text}" if hit.page is None else f"{number} {_label(hit.document, hit.page)}: {text}"
+    if hit.page is None:
+        return f"{number}: {text}"
+    return f"{number} {_label(hit.document, hit.page)}{' OCR' if hit.ocr else ''}: {text}"
 
 
 def part_name(media_type: str | None) -> str:
@@ -129,6 +131,8 @@ def excerpt_text(result: DocumentExcerpt) -> str:
         heading += f"lines {result.lines[0].number}-{result.lines[-1].number} of {result.total_lines}"
         if result.pages is not None:
             heading += f", {part} {result.lines[0].page} of {result.pages}"
+            if result.lines[0].ocr:
+                heading += " (read by OCR)"
     if result.next_start_line is not None:
         heading += f". Next: start_line={result.next_start_line}"
     lines: list[str] = []
@@ -136,7 +140,7 @@ def excerpt_text(result: DocumentExcerpt) -> str:
     for line in result.lines:
         if line.page != page:
             page = line.page
-            lines.append(f"[{part} {page}]")
+            lines.append(f"[{part} {page}{', read by OCR' if line.ocr else ''}]")
         lines.append(f"{line.number} {line.text}".rstrip())
     return _joined_text(first, heading=heading, notes=notes, lines=lines)
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 def _absent(value: object) -> bool:
-    return value is None or value == ()
+    return value is None or value is False or value == ()
 
 
 class Result(BaseModel):
@@ -58,6 +58,7 @@ class Match(Result):
     ] = None
     before: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="lines before")] = ()
     after: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="lines after")] = ()
+    ocr: Annotated[bool, Field(exclude_if=_absent, description="read by OCR: letters may be wrong")] = False
 
 
 class UnreadableDocument(Result):
@@ -99,6 +100,7 @@ class NumberedLine(Result):
     number: int
     text: str
     page: Annotated[int | None, Field(exclude_if=_absent)] = None
+    ocr: Annotated[bool, Field(exclude_if=_absent, description="read by OCR: letters may be wrong")] = False
 
 
 class DocumentExcerpt(Result):

@@ -145,7 +145,7 @@ def build_documents_server(
 
     _add_listing(server, documents)
     _add_search_tool(server, documents, search)
-    _add_reading(server, documents, extract_timeout_s=settings.extract_timeout_s)
+    _add_reading(server, documents)
     if settings.connector_tools:
         _add_connectors(server, documents=documents, search=search, settings=settings)
     _add_resources(server, documents, resource_page_size)
@@ -164,7 +164,7 @@ def _add_connectors(
         engine=search,
         annotations=READ_ONLY,
         document_url=settings.document_url,
-        extract_timeout_s=settings.extract_timeout_s,
+        extract_timeout_s=documents.limits.reading_s,
     )
 
 
@@ -252,7 +252,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
         return ToolResult(search_text(result, ranked=mode == "keyword"), result.model_dump(mode="json"))
 
 
-def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s: float) -> None:
+def _add_reading(server: FastMCP[Any], documents: Library) -> None:
     @described(
         server.tool,
         title="Read document",
@@ -285,7 +285,7 @@ def _add_reading(server: FastMCP[Any], documents: Library, *, extract_timeout_s:
         max_lines = clamped(max_lines, "max_lines", least=1, most=MAX_LINES, notes=notes)
         page = clamped(page, "page", least=0, notes=notes)
         record(documents=[document_path])
-        with waiting(document_path, limit_s=extract_timeout_s):
+        with waiting(document_path, limit_s=documents.limits.reading_s):
             text = await _read_document(documents, document_path)
         record(documents=[text.path])
         shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
@@ -339,6 +339,7 @@ def _search_result(outcome: SearchOutcome, notes: Sequence[str]) -> SearchResult
                 score=None if hit.score is None else float(f"{hit.score:.3g}"),
                 before=hit.before,
                 after=hit.after,
+                ocr=hit.ocr,
             )
             for hit in outcome.hits
         ),

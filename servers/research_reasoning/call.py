@@ -76,7 +76,7 @@ class Call:
 
     async def read(self, path: str) -> DocumentText:
         """Return the text of a document. Warn the client if it changed since an earlier round: its part starts again."""
-        with waiting(path, limit_s=self.library.limits.document_timeout_s):
+        with waiting(path, limit_s=self.library.limits.reading_s):
             text = await self.library.read(path)
         digest = text.digest[:_DIGEST]
         if self.ledger.digests.get(path, digest) != digest:

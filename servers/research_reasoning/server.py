@@ -33,7 +33,6 @@ from research_reasoning.remedies import model_hint
 from research_reasoning.replies.rendering import summary_text, synthesis_text
 from research_reasoning.replies.results import Depth, Summary, SummaryLength, Synthesis
 from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, requested
-from research_shared.access.roots import RootsPolicy
 from research_shared.errors import ModelUnavailable, ResearchError
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.capabilities import client_samples
@@ -300,9 +299,7 @@ def build_reasoning_server(
     estimate = estimate or estimator_for(settings.provider_model)
     service = _Service(
         settings,
-        library
-        if library is not None
-        else Library(RootsPolicy(settings.roots, include_hidden=settings.include_hidden)),
+        library if library is not None else Library.from_settings(settings),
         provider if provider is not None else _provider(settings),
         retry
         or RetryPolicy(

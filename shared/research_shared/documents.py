@@ -79,7 +79,7 @@ class DocumentText:
     `data` is UTF-8 in which `\n` alone separates lines (no `\r`). `page_starts` holds the 1-based first line of each
     page and is empty for documents without pages. `digest` is the SHA-256 of the file's bytes and the engine's name,
     because engines differ in where they break lines. `notes` are sentences for people: what was repaired or is missing. When there are
-    `missing_pages`, the first one names them and says why.
+    `missing_pages`, the first one names them and says why. `ocr_pages` were read by OCR: their letters may be wrong.
     """
 
     path: str
@@ -90,6 +90,7 @@ class DocumentText:
     data: bytes = field(repr=False)
     page_starts: tuple[int, ...] = ()
     missing_pages: tuple[int, ...] = ()
+    ocr_pages: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -116,6 +117,10 @@ class DocumentText:
     def gap(self) -> str:
         """Which pages have text that is not in here, and why, for people; empty when there are none."""
         return self.notes[0] if self.missing_pages and self.notes else ""
+
+    def is_ocr(self, page: int | None) -> bool:
+        """Return whether a page was read by OCR."""
+        return page is not None and page in self.ocr_pages
 
     @property
     def part(self) -> PartName | None:

@@ -160,6 +160,21 @@ class Settings(BaseSettings):
     worker_memory_bytes: int = Field(
         default=1024 * MIB, ge=128 * MIB, description="address space of one worker"
     )
+    ocr: Literal["off", "tesseract"] = Field(
+        default="off",
+        description="what reads pages without text, such as scanned ones: `tesseract` when it is on the machine",
+    )
+    ocr_languages: str = Field(
+        default="eng",
+        pattern=r"^[A-Za-z_]+(/[A-Za-z_]+)?(\+[A-Za-z_]+(/[A-Za-z_]+)?)*$",
+        description="languages of those pages as Tesseract names them, such as `eng+deu`",
+    )
+    ocr_timeout_s: float = Field(
+        default=1800.0, gt=0, description="time limit for recognising the text of one document"
+    )
+    ocr_page_timeout_s: float = Field(
+        default=120.0, gt=0, description="time limit for recognising the text of one page"
+    )
 
     # Searching
     index_dir: IndexDir = Field(

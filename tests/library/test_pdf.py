@@ -101,7 +101,7 @@ async def test_pages_become_lines_that_count_through_the_document(read: Read) ->
     assert extracted.data == b"one\ntwo\nthree"
     assert extracted.page_starts == (1, 3, 3)
     assert extracted.engine.startswith("pypdfium2 5.")
-    assert extracted.notes == ("page 2 has no text (scanned or blank)",)
+    assert extracted.notes == ("page 2 has no text (blank)",)
 
 
 async def test_two_documents_are_read_by_the_same_process(read: Read, pool: WorkerPool) -> None:

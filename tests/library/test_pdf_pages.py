@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from research_shared.formats import UNDECODABLE
+from research_shared.formats import Picture
 from research_shared.formats.pdf import open_with_pypdfium2
 from support.pdf_files import FONT, one_page, page, pages, pdf, show, stream
 
@@ -119,7 +119,12 @@ def test_a_page_in_an_unknown_font_is_undecodable_and_its_comments_are_read(*, c
         }
     )  # fmt: skip
     found, notes = read(content)
-    assert found == (["[comment] Please check"] if comment else [UNDECODABLE])
+    if comment:
+        assert found == ["[comment] Please check"]
+    else:
+        (picture,) = found
+        assert isinstance(picture, Picture)
+        assert picture.undecodable
     assert notes == (["page 1 is undecodable but for its fields and comments"] if comment else [])
 
 

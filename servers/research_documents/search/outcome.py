@@ -13,7 +13,7 @@ class Hit(NamedTuple):
     `line_number` is 1-based and `matched_text` is that line, cut around the match when it is long. `page` is 1-based and
     None for documents without pages. `score` is the BM25 score, None in regex mode. `before` and `after` are the lines
     around it, in the document's order. `start_line` and `end_line` are the passage that was ranked; in regex mode both
-    are the line itself. A NamedTuple, because a search can make many thousands.
+    are the line itself. `ocr` says that its page was read by OCR. A NamedTuple, because a search can make many thousands.
     """
 
     document: str
@@ -25,6 +25,7 @@ class Hit(NamedTuple):
     after: tuple[str, ...] = ()
     start_line: int = 0
     end_line: int = 0
+    ocr: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

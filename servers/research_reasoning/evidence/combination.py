@@ -269,6 +269,7 @@ def _evidence_of(path: str, finding: CheckedFinding) -> list[Evidence]:
             # a verified quote is returned as in the document; an unverified one is untrusted text of the model
             quote=visible(" ".join(quote.text.split())) if quote.verified else neutralised_line(quote.text),
             verified=quote.verified,
+            ocr=quote.ocr,
         )
         for quote in finding.quotes
     ]

@@ -27,12 +27,16 @@ COMBINATION_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A quote with its place. `text` is the document's, or the model's if the quote was not found; then the place is None."""
+    """A quote with its place. `text` is the document's, or the model's if the quote was not found; then the place is None.
+
+    `ocr` says that its page was read by OCR.
+    """
 
     text: str
     start_line: int | None
     end_line: int | None
     page: int | None
+    ocr: bool = False
 
     @property
     def verified(self) -> bool:
@@ -220,7 +224,8 @@ def _looked_for(finder: QuoteFinder, text: DocumentText, quote: str) -> Quote:
     if place is None:
         return Quote(quote, None, None, None)
     first, last = place.text_lines
-    return Quote(place.text, first, last, text.page_of(first))
+    page = text.page_of(first)
+    return Quote(place.text, first, last, page, text.is_ocr(page))
 
 
 def repair_prompt(call: Call, key: str, label: str, answer: str, shape: str, max_tokens: int) -> Prompt:

@@ -98,6 +98,8 @@ def _evidence_text(item: Evidence, numbers: dict[str, int], claim: str) -> str:
         where = f"line {first}" if first == last else f"lines {first}-{last}"
         if item.page is not None:
             where = f"p. {item.page}, {where}"
+        if item.ocr:
+            where += " (read by OCR)"
     place = f"[{numbers[item.document]}] {where}"
     return (
         place

@@ -69,6 +69,9 @@ class Evidence(_Result):
     lines: tuple[int, int] | None = Field(description="null: not found")
     quote: str
     verified: bool
+    ocr: bool = Field(
+        default=False, exclude_if=lambda ocr: not ocr, description="read by OCR: letters may be wrong"
+    )
 
 
 class Insight(_Result):

@@ -21,6 +21,7 @@ from research_shared.formats._format import (
     PageContent,
     Pages,
     PartName,
+    Picture,
     Reader,
     Refused,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "PageContent",
     "Pages",
     "PartName",
+    "Picture",
     "Reader",
     "Refused",
     "format_of",

@@ -25,8 +25,22 @@ class Undecodable(Enum):
 
 
 UNDECODABLE = Undecodable.UNDECODABLE
-PageContent = str | Undecodable | None
-"""The text of a page; `UNDECODABLE` for one whose letters cannot be told, None for one that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A page that has something to see and no text that can be read, such as a scanned one.
+
+    `draw` returns it as a grey image (PGM, 300 dots an inch), or None when there is nothing but paper, and raises `Refused`.
+    `undecodable` says that it has text whose letters cannot be told.
+    """
+
+    draw: Callable[[], bytes | None]
+    undecodable: bool = False
+
+
+PageContent = str | Picture | Undecodable | None
+"""The text of a page; a `Picture` or `UNDECODABLE` for one without readable text, None for one that cannot be read."""
 
 
 class Refused(Exception):

@@ -5,15 +5,16 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from research_shared.formats import (
     DAMAGED,
     ENCRYPTED,
-    UNDECODABLE,
     Format,
     PageContent,
     Pages,
+    Picture,
     Reader,
     Refused,
 )
@@ -38,6 +39,7 @@ def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
     import pypdfium2
 
     from research_shared.formats._pdf.pages import read_page
+    from research_shared.formats._pdf.picture import draw_page
 
     try:
         document = pypdfium2.PdfDocument(data)
@@ -64,7 +66,10 @@ def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
                 attached += page.attachments
                 if page.undecodable and page.text:
                     notes.append(f"page {index + 1} is undecodable but for its fields and comments")
-                yield UNDECODABLE if page.undecodable and not page.text else page.text
+                if page.text or not (page.undecodable or page.drawn):
+                    yield page.text
+                else:
+                    yield Picture(draw=partial(draw_page, document, index), undecodable=page.undecodable)
             notes.extend(_not_read(document, attached, left_out))
 
     return Pages(total=total, texts=texts(), notes=notes)
@@ -186,12 +191,12 @@ FORMATS = (
                 open=open_with_pypdfium2,
                 packages=("pypdfium2", "pypdfium2_raw", "pypdf"),
                 distribution="pypdfium2",
-                revision=2,
+                revision=3,
             ),
             Reader(name="pypdf", open=open_with_pypdf, packages=("pypdf",), distribution="pypdf"),
         ),
         part="page",
         recognises=lambda data: _HEADER in data[:_HEADER_WITHIN],
-        preload=("pypdfium2", "research_shared.formats._pdf.pages"),
+        preload=("pypdfium2", "research_shared.formats._pdf.pages", "research_shared.formats._pdf.picture"),
     ),
 )

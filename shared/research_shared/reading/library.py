@@ -18,8 +18,10 @@ from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentUnreadable, ResearchError
 from research_shared.formats import TOO_LARGE, format_of, media_type_of
 from research_shared.lifespan import SharedLifespan
+from research_shared.logs import get_logger
 from research_shared.reading.extraction import (
     Extracted,
+    PictureReader,
     Unreadable,
     WorkerPool,
     explanation,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from research_shared.settings import Settings
 
 __all__ = ["Library", "Limits", "Stats"]
+
+log = get_logger("research.library")
 
 READ_ATTEMPTS = 3
 """How often a file that changes while it is read is read again."""
@@ -88,6 +92,7 @@ class Library(SharedLifespan):
         self.roots = roots
         self.limits = limits
         self._pool = WorkerPool(limits.workers, limits.worker_memory_bytes)
+        self._pictures = PictureReader(limits.ocr, limits) if limits.ocr and not limits.ocr.problem else None
         self._texts: LRUCache[Key, DocumentText] = LRUCache(limits.cache_bytes, getsizeof=_size_in_cache)
         self._failures: LRUCache[Key, tuple[str, float]] = LRUCache(max_failures)
         self._flights: dict[Key, _Flight] = {}
@@ -98,8 +103,11 @@ class Library(SharedLifespan):
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Create a library with the roots and limits of the settings."""
-        return cls(RootsPolicy.from_settings(settings), Limits.from_settings(settings))
+        """Create a library with the roots and limits of the settings. Log when pages cannot be read as they say."""
+        limits = Limits.from_settings(settings)
+        if limits.ocr is not None and limits.ocr.problem:
+            log.warning("RESEARCH_OCR is on, but scanned pages are not read", problem=limits.ocr.problem)
+        return cls(RootsPolicy.from_settings(settings), limits)
 
     async def _open(self) -> None:
         """Do nothing: worker processes start on first use."""
@@ -110,6 +118,8 @@ class Library(SharedLifespan):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._pool.stop()
+        if self._pictures is not None:
+            await self._pictures.stop()
         self.forget()
 
     def forget(self) -> None:
@@ -125,7 +135,7 @@ class Library(SharedLifespan):
             cached_bytes=int(self._texts.currsize),
             hits=self._hits,
             misses=self._misses,
-            workers=len(self._pool.pids),
+            workers=len(self._pool.pids) + len(self._pictures.pids if self._pictures else ()),
         )
 
     async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
@@ -204,10 +214,10 @@ class Library(SharedLifespan):
         try:
             text = await asyncio.shield(flight.task)
         except Unreadable as failure:
-            raise _unreadable(path, failure.reason) from None
+            raise self._unreadable(path, failure.reason) from None
         except asyncio.CancelledError:
             if flight.task.cancelled() and not _being_cancelled():
-                raise _unreadable(path, UNAVAILABLE) from None  # the library was closed meanwhile
+                raise self._unreadable(path, UNAVAILABLE) from None  # the library was closed meanwhile
             raise
         finally:
             flight.waiting -= 1
@@ -258,7 +268,7 @@ class Library(SharedLifespan):
         if info.size_bytes > self.limits.max_file_bytes:
             raise Unreadable(TOO_LARGE)
         if not format_of(info.media_type).is_text:
-            return await read_binary(self._pool, fd, info.media_type, self.limits)
+            return await read_binary(self._pool, fd, info.media_type, self.limits, self._pictures)
         try:
             return await _read_text_in_thread(fd, info.size_bytes, self.limits)
         except OSError as error:
@@ -319,7 +329,13 @@ class Library(SharedLifespan):
         if reason == TIMED_OUT and self._clock() - since > TIMED_OUT_RETRY_S:
             del self._failures[key]
             return
-        raise _unreadable(path, reason)
+        raise self._unreadable(path, reason)
+
+    def _unreadable(self, path: str, reason: str) -> DocumentUnreadable:
+        media_type = media_type_of(path)
+        assert media_type is not None  # noqa: S101  (only documents are opened)
+        why = explanation(reason, format_of(media_type), self.limits.ocr)
+        return DocumentUnreadable(f"{path} gives no text: {why}", reason=reason)
 
 
 def _size_in_cache(text: DocumentText) -> int:
@@ -337,6 +353,7 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         data=extracted.data,
         page_starts=extracted.page_starts,
         missing_pages=extracted.missing_pages,
+        ocr_pages=extracted.ocr_pages,
         notes=(*extracted.notes, *format_of(info.media_type).notes),
     )
 
@@ -361,11 +378,3 @@ async def _read_text_in_thread(fd: int, size: int, limits: Limits) -> Extracted:
     except asyncio.CancelledError:
         stop.set()
         raise
-
-
-def _unreadable(path: str, reason: str) -> DocumentUnreadable:
-    media_type = media_type_of(path)
-    assert media_type is not None  # noqa: S101  (only documents are opened)
-    return DocumentUnreadable(
-        f"{path} gives no text: {explanation(reason, format_of(media_type))}", reason=reason
-    )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from research_shared.reading.ocr import Ocr, ocr_of
+
 if TYPE_CHECKING:
     from research_shared.settings import Settings
 
@@ -14,7 +16,7 @@ class Limits:
     """Bounds on reading. The defaults are those of the settings.
 
     Sizes are bytes and times are seconds. `max_pages` and `max_text_bytes` cut a document and leave a note in its
-    text; `max_file_bytes` refuses it as `too large`.
+    text; `max_file_bytes` refuses it as `too large`. `ocr` reads pages without text; they are not read without it.
     """
 
     max_file_bytes: int = 256 * MIB
@@ -25,9 +27,15 @@ class Limits:
     document_timeout_s: float = 60.0
     page_timeout_s: float = 20.0
     worker_memory_bytes: int = 1024 * MIB
+    ocr: Ocr | None = None
 
     @property
-    def of_text(self) -> tuple[float, ...]:
+    def reading_s(self) -> float:
+        """The longest that reading one document takes, once it has begun."""
+        return self.document_timeout_s + (self.ocr.document_timeout_s if self.ocr else 0.0)
+
+    @property
+    def of_text(self) -> tuple[float | str, ...]:
         """Those that decide what the text of a document is."""
         return (
             self.max_file_bytes,
@@ -36,6 +44,7 @@ class Limits:
             self.document_timeout_s,
             self.page_timeout_s,
             self.worker_memory_bytes,
+            *((self.ocr.identity,) if self.ocr else ()),
         )
 
     @classmethod
@@ -50,4 +59,5 @@ class Limits:
             document_timeout_s=settings.extract_timeout_s,
             page_timeout_s=settings.page_timeout_s,
             worker_memory_bytes=settings.worker_memory_bytes,
+            ocr=ocr_of(settings),
         )

@@ -14,6 +14,8 @@ from research_shared.formats import format_of
 from research_shared.reading.library import Library
 
 MAX_READERS: Final = 3
+MAX_READERS_WITH_OCR: Final = 64
+"""Most of these wait for the recognition of a scanned document, which must not keep the others waiting."""
 BATCH_DOCUMENTS: Final = 128
 BATCH_BYTES: Final = 1024 * 1024
 AHEAD_BYTES: Final = 32 * 1024 * 1024
@@ -85,6 +87,7 @@ class Readers:
         self._catalog = catalog
         self._work_available = work_available
         self._tuning = tuning
+        self._most = MAX_READERS_WITH_OCR if library.limits.ocr else MAX_READERS
         self._active = self._urgent = 0
 
     @property
@@ -94,7 +97,7 @@ class Readers:
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Start as many readers as the queue needs now."""
-        while self._active < MAX_READERS and self._active < len(self.queue) and not self._is_ahead:
+        while self._active < self._most and self._active < len(self.queue) and not self._is_ahead:
             self._active += 1
             tasks.create_task(self._read_queue())
 

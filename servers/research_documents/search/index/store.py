@@ -277,7 +277,14 @@ def _head(entry: CatalogEntry, text: DocumentText) -> str:
     return json.dumps(
         {
             "info": [entry.path, entry.info.root, entry.info.media_type, identity],
-            "text": [text.digest, text.engine, text.page_starts, text.missing_pages, text.notes],
+            "text": [
+                text.digest,
+                text.engine,
+                text.page_starts,
+                text.missing_pages,
+                text.ocr_pages,
+                text.notes,
+            ],
             "passages": entry.passages,
         }
     )
@@ -287,7 +294,7 @@ def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
     kept = json.loads(head)
     path, root, media_type, identity = kept["info"]
     info = DocumentInfo(path=path, root=root, media_type=media_type, identity=Identity(**identity))
-    digest, engine, starts, missing, notes = kept["text"]
+    digest, engine, starts, missing, ocr, notes = kept["text"]
     text = DocumentText(
         path=path,
         media_type=media_type,
@@ -297,6 +304,7 @@ def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
         data=data,
         page_starts=tuple(starts),
         missing_pages=tuple(missing),
+        ocr_pages=tuple(ocr),
         notes=tuple(notes),
     )
     return info, text, kept["passages"]

@@ -197,14 +197,16 @@ class Ranker:
             )
         if len(line) > MAX_LINE:
             line = cut(line, match_position(line, self.terms))
+        page = text.page_of(number) if text.page_starts else None
         return Hit(
             document=text.path,
             line_number=number,
             matched_text=line,
-            page=text.page_of(number) if text.page_starts else None,
+            page=page,
             score=passage.score,
             before=before,
             after=after,
             start_line=passage.line,
             end_line=end_line,
+            ocr=text.is_ocr(page),
         )

@@ -306,4 +306,5 @@ class Scan:
             after=after,
             start_line=line,
             end_line=line,
+            ocr=text.is_ocr(page),
         )

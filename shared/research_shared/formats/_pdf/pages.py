@@ -32,6 +32,7 @@ from research_shared.formats._pdf.layout import (
     with_fields,
     word_ends,
 )
+from research_shared.formats._pdf.picture import is_drawn
 
 _BREAK = re.compile("(?<=\\w)[\x02\ufffe](?:\r\n|\r|\n|(?=\\w)|$)|\r\n|\r|\n")
 """The end of a line. pdfium replaces a hyphen there, with the line break, by one of two characters."""
@@ -68,10 +69,14 @@ _BLANKS = frozenset(b" \t\r\n\x00")
 
 @dataclass(slots=True, kw_only=True)
 class PageText:
-    """What is on a page: its text, whether its letters can be told, and what hangs on it without being printed."""
+    """What is on a page: its text, whether its letters can be told, and what hangs on it without being printed.
+
+    `drawn`: it has no text, and pictures or many lines.
+    """
 
     text: str
     undecodable: bool = False
+    drawn: bool = False
     attachments: int = 0
     left_out: set[str] = field(default_factory=set)
 
@@ -97,6 +102,7 @@ def read_page(document: pypdfium2.PdfDocument, index: int, layers_off: frozenset
             lines = letters.lines() if annotations.printed or letters.need_care() else None
             if lines is None:
                 text = letters.edited(text)
+        found.drawn = not text.strip() and is_drawn(page)
     if annotations.printed:
         lines = with_fields(lines or [], _printed(document, index))
     if lines is not None:

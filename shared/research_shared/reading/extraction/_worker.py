@@ -8,7 +8,8 @@ The package is imported inside functions: the script learns where it is from its
 
 A request is a length and a JSON object, with the file as an ancillary descriptor. The answer is a series of frames:
 a kind (one byte), a length (four bytes, network order) and that many bytes. `START` opens the pages of one reader,
-each page is a `PAGE` (its text, UTF-8) or a `MISSING` (empty, or why it is missing), and `END` tells how it went.
+each page is a `PAGE` (its text, UTF-8), a `PICTURE` (a page without text that can be looked at) or a `MISSING`, the latter
+two empty or with the reason, and `END` tells how it went. A request with `pictures` gets only these pages, recognised.
 """
 
 import contextlib
@@ -25,14 +26,14 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from research_shared.formats import PageContent
 
-READY, START, PAGE, MISSING, CUT, END = range(6)
+READY, START, PAGE, MISSING, CUT, END, PICTURE = range(7)
 FRAME = struct.Struct("!BI")
 REQUEST = struct.Struct("!I")
 READ_BYTES = 4 * 1024 * 1024
@@ -46,7 +47,10 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Job(NamedTuple):
-    """A request: the format, the readers to try, the first page (1-based), and the limits."""
+    """A request: the format, the readers to try, the first page (1-based), and the limits.
+
+    With `pictures` (numbers of pages in their order) only these are sent, as the program `recogniser` reads them.
+    """
 
     media_type: str
     readers: list[str]
@@ -54,6 +58,9 @@ class Job(NamedTuple):
     max_pages: int
     max_text_bytes: int
     timeout_s: float
+    pictures: Sequence[int] = ()
+    recogniser: Sequence[str] = ()
+    picture_timeout_s: float = 0.0
 
 
 Send = Callable[[int, bytes], None]
@@ -93,6 +100,9 @@ def extract(job: Job, data: bytes, send: Send) -> tuple[str | None, list[str]]:
             continue
         header = {"reader": name, "pages": pages.total, "digest": digest}
         send(START, json.dumps(header).encode())
+        if job.pictures:
+            send_recognised(pages.texts, job, send)
+            return None, []
         found, looked_at, undecodable = send_pages(pages.texts, job, send, probe=PROBE if position else None)
         notes = pages.notes
         if found:
@@ -114,11 +124,17 @@ def send_pages(
     Return whether there was text, whether any page could be read, and whether any is undecodable. Gives up after `probe`
     pages without text.
     """
+    from research_shared.formats import UNDECODABLE, Picture
+
     room = job.max_text_bytes
     found = looked_at = undecodable = False
     for number, text in enumerate(texts, start=1):
         if text is None:
             send(MISSING, b"")
+        elif isinstance(text, Picture):
+            undecodable = undecodable or text.undecodable
+            looked_at = looked_at or not text.undecodable
+            send(PICTURE, UNDECODABLE.value.encode() if text.undecodable else b"")
         elif not isinstance(text, str):
             undecodable = True
             send(MISSING, text.value.encode())
@@ -135,6 +151,30 @@ def send_pages(
         if not found and number == probe:
             break
     return found, looked_at, undecodable
+
+
+def send_recognised(texts: "Iterator[PageContent]", job: Job, send: Send) -> None:
+    """Send the wanted pictures among the pages, each as the text that is recognised on it, or missing."""
+    from research_shared.formats import Picture, Refused
+    from research_shared.formats._parts.recognition import recognise
+
+    wanted = set(job.pictures)
+    room = job.max_text_bytes
+    for number, page in enumerate(texts, start=job.first_page):
+        if number not in wanted:
+            continue
+        try:
+            picture = page.draw() if isinstance(page, Picture) else None
+        except Refused:
+            send(MISSING, b"")
+            continue
+        text = recognise(picture, job.recogniser, job.picture_timeout_s) if picture is not None else ""
+        if text is None:
+            send(MISSING, b"")
+            continue
+        data = tidy("\n".join(line for line in text.splitlines() if line.strip()))[:room]
+        room -= len(data)
+        send(PAGE, data.decode("utf-8", "ignore").encode())
 
 
 def read_all(fd: int) -> bytes:
@@ -213,6 +253,9 @@ def end_with_parent(lifeline: int) -> None:
     """Wait until the other end of a pipe is closed, which also happens when its process is killed, then exit."""
     while os.read(lifeline, 1):
         pass
+    from research_shared.formats._parts.recognition import end_running
+
+    end_running()
     os._exit(0)
 
 
@@ -222,6 +265,7 @@ def preload() -> None:
 
     for module in (name for each in formats() for name in each.preload):
         importlib.import_module(module)
+    importlib.import_module("research_shared.formats._parts.recognition")
 
 
 def main() -> None:

@@ -18,13 +18,16 @@ from research_shared.formats import (
     format_of,
 )
 from research_shared.reading.extraction import _worker
+from research_shared.reading.extraction.pictures import PictureReader
 from research_shared.reading.extraction.pool import Slot, WorkerPool
 from research_shared.reading.extraction.result import (
     NOT_INSTALLED,
+    READ_BY_OCR,
     TIMED_OUT,
     UNAVAILABLE,
     Extracted,
     Unreadable,
+    ocr_remedy,
 )
 from research_shared.reading.extraction.worker import WorkerGone, WorkerLost
 from research_shared.reading.limits import Limits
@@ -38,13 +41,18 @@ _MAX_NOTE_CHARS = 500
 
 @dataclass(slots=True)
 class _Progress:
-    """The pages so far of one reader; None stands for a page that could not be read, or is `undecodable` (from 1)."""
+    """The pages so far of one reader; None stands for a page that could not be read, or is `undecodable` (from 1).
+
+    `pictures` have no text and can be looked at; `recognised` are those of them that were read so.
+    """
 
     reader: Reader
     total: int
     file_digest: str
     pages: list[bytes | None] = field(default_factory=list)
     undecodable: list[int] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
+    recognised: list[int] = field(default_factory=list)
     cut: bool = False
 
     @property
@@ -52,8 +60,12 @@ class _Progress:
         return any(self.pages)
 
 
-async def read_binary(pool: WorkerPool, fd: int, media_type: str, limits: Limits) -> Extracted:
+async def read_binary(
+    pool: WorkerPool, fd: int, media_type: str, limits: Limits, pictures: PictureReader | None = None
+) -> Extracted:
     """Return the text of an open file of a format that has readers. Time counts from when a worker is free.
+
+    `pictures` reads pages without text; they stay without it otherwise.
 
     Raises:
         Unreadable: there is no text in it, none could be had within the limits, or no reader is installed.
@@ -64,6 +76,8 @@ async def read_binary(pool: WorkerPool, fd: int, media_type: str, limits: Limits
     async with pool.slot() as slot:
         extraction = _Extraction(slot, fd, document_format, media_type, limits)
         await extraction.run()
+    if pictures is not None:
+        await extraction.look(pictures)
     # In a thread, because joining the largest allowed text takes long.
     return await asyncio.to_thread(extraction.result)
 
@@ -77,6 +91,8 @@ class _Extraction:
         self._reasons = _REASONS | {document_format.mismatch}
         self._limits = limits
         self._progress: _Progress | None = None
+        self._seen: _Progress | None = None
+        """The progress of a reader that found pictures and no text, while another one tries."""
         self._reason: str | None = None
         self._reader_notes: tuple[str, ...] = ()
 
@@ -115,6 +131,26 @@ class _Extraction:
             else:
                 return
 
+    async def look(self, reader: PictureReader) -> None:
+        """Read the pages that are pictures."""
+        progress = self._progress
+        if (progress is None or not progress.has_text) and self._seen is not None:
+            progress = self._progress = self._seen
+        if progress is None or not progress.pictures or progress.cut:
+            return
+        found = await reader.read(
+            self._fd,
+            media_type=self._media_type,
+            reader=progress.reader.name,
+            file_digest=progress.file_digest,
+            pages=tuple(progress.pictures),
+        )
+        for number, text in found.items():
+            progress.pages[number - 1] = text
+        progress.pictures = [number for number in progress.pictures if number not in found]
+        progress.undecodable = [number for number in progress.undecodable if number not in found]
+        progress.recognised = [number for number, text in found.items() if text]
+
     async def _attempt(self, readers: tuple[str, ...], deadline: float) -> str | None:
         job = _worker.Job(
             media_type=self._media_type,
@@ -152,6 +188,8 @@ class _Extraction:
             header = json.loads(payload)
             reader = self._format.reader(header["reader"])
             if self._progress is None or self._progress.reader != reader:
+                if self._progress is not None and self._progress.pictures:
+                    self._seen = self._progress
                 self._progress = _Progress(reader, int(header["pages"]), str(header["digest"]))
             return
         if self._progress is None or len(self._progress.pages) >= self._wanted(self._progress):
@@ -159,8 +197,13 @@ class _Extraction:
         if kind == _worker.PAGE:
             payload.decode("utf-8")
             self._progress.pages.append(payload)
-        elif kind == _worker.MISSING:
+        elif kind == _worker.PICTURE and not payload:
+            self._progress.pages.append(b"")
+            self._progress.pictures.append(len(self._progress.pages))
+        elif kind in {_worker.MISSING, _worker.PICTURE}:
             self._progress.pages.append(None)
+            if kind == _worker.PICTURE:
+                self._progress.pictures.append(len(self._progress.pages))
             if payload == UNDECODABLE.value.encode():
                 self._progress.undecodable.append(len(self._progress.pages))
         else:
@@ -184,13 +227,20 @@ class _Extraction:
         for page in pages:
             starts.append(line)
             line += page.count(b"\n") + 1 if page else 0
-        missing = tuple(number for number, page in enumerate(pages, start=1) if page is None)
+        scanned = set(progress.pictures)
+        missing = tuple(
+            number for number, page in enumerate(pages, start=1) if page is None or number in scanned
+        )
+        engine = progress.reader.identity
+        if progress.recognised and self._limits.ocr:
+            engine = f"{engine}, {self._limits.ocr.identity}"
         return Extracted(
-            engine=progress.reader.identity,
+            engine=engine,
             file_digest=progress.file_digest,
             data=b"\n".join(filter(None, pages)),
             page_starts=tuple(starts) if self._format.part is not None else (),
             missing_pages=missing if self._format.part is not None else (),
+            ocr_pages=tuple(progress.recognised),
             notes=tuple(self._notes(progress, pages, missing)),
         )
 
@@ -199,7 +249,8 @@ class _Extraction:
     ) -> Iterator[str]:
         part = self._format.part or "part"
         undecodable = tuple(progress.undecodable)
-        missing = tuple(number for number in missing if number not in set(undecodable))
+        scanned = tuple(number for number in progress.pictures if number not in set(undecodable))
+        missing = tuple(number for number in missing if number not in {*undecodable, *scanned})
         gaps: list[str] = []
         if undecodable:
             verb = "are" if len(undecodable) > 1 else "is"
@@ -207,11 +258,21 @@ class _Extraction:
         if missing:
             verb = "are" if len(missing) > 1 else "is"
             gaps.append(f"{in_words(missing, part)} could not be read and {verb} missing")
+        if scanned:
+            verb = "have" if len(scanned) > 1 else "has"
+            gaps.append(f"{in_words(scanned, part)} {verb} no text (scanned?)")
         if gaps:
-            yield "; ".join(gaps)
-        empty = tuple(number for number, page in enumerate(pages, start=1) if page == b"")
+            remedy = ocr_remedy(self._limits.ocr) if scanned else ""
+            yield "; ".join([*gaps, *filter(None, [remedy])])
+        if progress.recognised:
+            verb = "were" if len(progress.recognised) > 1 else "was"
+            yield f"{in_words(progress.recognised, part)} {verb} {READ_BY_OCR}: letters and digits may be wrong"
+        skip = set(scanned)
+        empty = tuple(
+            number for number, page in enumerate(pages, start=1) if page == b"" and number not in skip
+        )
         if empty:
-            yield f"{in_words(empty, part)} {'have' if len(empty) > 1 else 'has'} no text (scanned or blank)"
+            yield f"{in_words(empty, part)} {'have' if len(empty) > 1 else 'has'} no text (blank)"
         if self._reason == TIMED_OUT:
             yield "reading took longer than is allowed and was stopped"
         if progress.cut:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from research_shared.formats import DAMAGED, EMPTY, ENCRYPTED, NO_TEXT, TOO_LARGE, UNDECODABLE, Format
+from research_shared.reading.ocr import Ocr
 
+READ_BY_OCR = "read by OCR"
 TIMED_OUT = "timed out"
 BINARY = "binary content"
 CHANGING = "changed while being read"
@@ -24,8 +26,18 @@ _EXPLANATIONS = {
 }
 
 
-def explanation(reason: str, document_format: Format) -> str:
-    """Return what a reason means for a document of this format, for people."""
+def ocr_remedy(ocr: Ocr | None) -> str:
+    """Return what the operator can do so that pages without text are read, or nothing when they were looked at."""
+    if ocr is None:
+        return "with RESEARCH_OCR=tesseract the server reads such pages"
+    return f"RESEARCH_OCR is on, but {ocr.problem}" if ocr.problem else ""
+
+
+def explanation(reason: str, document_format: Format, ocr: Ocr | None = None) -> str:
+    """Return what a reason means for a document of this format, for people. `ocr` is what reads pages without text."""
+    if reason == NO_TEXT and document_format.part == "page":
+        remedy = ocr_remedy(ocr) or "OCR found no text on them either"
+        return f"{_EXPLANATIONS[reason]}; {remedy}"
     if reason == document_format.mismatch:
         return f"it is {reason}"
     if reason == NOT_INSTALLED:
@@ -43,6 +55,7 @@ class Extracted:
     data: bytes = field(repr=False)
     page_starts: tuple[int, ...] = ()
     missing_pages: tuple[int, ...] = ()
+    ocr_pages: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -1,7 +1,9 @@
 """The parent's side of a worker process: starts it, sends one job at a time, kills it at a deadline."""
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -62,6 +64,7 @@ class Worker:
                     pass_fds=(theirs.fileno(),),
                     cwd="/",
                     env={},
+                    start_new_session=True,  # so that what it runs is killed with it
                 )  # fmt: skip
             except BaseException:
                 ours.close()
@@ -166,7 +169,7 @@ class Worker:
     def kill(self) -> None:
         """Kill the process. A background thread waits for its end."""
         if self._finalizer.detach() is not None:
-            self._process.kill()
+            _kill(self._process)
             _close(self._process, self._channel)
             threading.Thread(target=self._process.wait, name="research-reaper", daemon=True).start()
 
@@ -187,11 +190,18 @@ def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _kill(process)
         process.wait()
 
 
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and what it runs."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _end(process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
-    process.kill()
+    _kill(process)
     _close(process, channel)
     process.wait()
