@@ -46,7 +46,7 @@ async def list_page(
     )
     more = start + len(page) < len(found)
     warnings = list(notes)
-    if cursor is None and (count := count_of_unread(unread)):
+    if cursor is None and (count := count_of_unread(unread, library.known_reasons(found))):
         warnings.append(count)
     if not found and (everything := await library.documents()):
         warnings.append(nothing_matches(pattern, [info.path for info in everything]))

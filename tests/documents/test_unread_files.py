@@ -14,6 +14,7 @@ from research_shared.access.unread import count_of_unread, remedy
 from research_shared.errors import DocumentNotFound
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
+from support.office_files import HOSTILE
 from support.results import answer_of, error_of
 
 
@@ -58,6 +59,35 @@ async def test_only_files_that_the_pattern_matches_are_counted(client: Client[An
         "not read: 2 .dwg"
     ]
     assert await warnings(client, "list_research_documents", file_pattern="*.md") == []
+
+
+async def test_documents_without_text_are_counted_with_the_reason_as_soon_as_it_is_known(
+    client: Client[Any], folder: Path
+) -> None:
+    for name in ("a.docx", "b.docx", "c.pptx"):
+        (folder / "letters" / name).write_bytes(HOSTILE["password.pptx"]())
+    (folder / "letters" / "cut.xlsx").write_bytes(HOSTILE["truncated.docx"]())
+    assert await warnings(client, "list_research_documents", file_pattern="letters/*") == ["not read: 1 .doc"]
+    counted = "not read: 2 .docx (password), 1 .doc, 1 .pptx (password), 1 .xlsx (damaged)"
+    assert await warnings(client, "search_documents", query="hall", file_pattern="letters/*") == [counted]
+    assert await warnings(client, "list_research_documents", file_pattern="letters/*") == [counted]
+    (folder / "letters" / "a.docx").unlink()
+    assert await warnings(client, "search_documents", query="hall", file_pattern="*.docx") == [
+        "not read: 1 .docx (password)"
+    ]
+
+
+async def test_the_bare_name_of_such_a_file_is_enough(client: Client[Any], folder: Path) -> None:
+    async def code(given: str) -> str:
+        result = await client.call_tool("read_document", {"document_path": given}, raise_on_error=False)
+        told: str = error_of(result)["code"]
+        return told
+
+    assert await code("old.doc") == "unsupported_type"
+    assert await code("ROOF.dwg") == "unsupported_type"
+    assert await code(".hidden.doc") == "document_not_found"
+    (folder / "old.doc").write_bytes(b"x")
+    assert await code("./plans/../old.doc") == "document_not_found"
 
 
 async def test_a_path_of_such_a_file_says_that_its_type_is_not_read(client: Client[Any]) -> None:

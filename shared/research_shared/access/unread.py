@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from research_shared.formats import ENCRYPTED, NO_TEXT
+
 MAX_KINDS = 10
 """How many kinds of files a count names."""
 _NO_SUFFIX = "without a suffix"
@@ -18,6 +20,7 @@ _SAVE_AS = {
     }.items()
     for suffix in suffixes
 }
+_IN_SHORT = {ENCRYPTED: "password", NO_TEXT: "scanned?"}
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".heic", ".webp"})
 _ARCHIVES = frozenset({".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 
@@ -44,13 +47,20 @@ def remedy(path: str) -> str:
     return "Save it as PDF, Markdown or plain text."
 
 
-def count_of_unread(paths: Iterable[str]) -> str | None:
+def _kind_with_reason(path: str, reason: str) -> str:
+    return f"{kind_of_file(path)} ({_IN_SHORT.get(reason, reason)})"
+
+
+def count_of_unread(paths: Iterable[str], unreadable: Iterable[tuple[str, str]] = ()) -> str | None:
     """Return how many files of which kinds are not read, in words, or None without any.
 
-    >>> count_of_unread(["a.dwg", "b/c.dwg", "d.DOC"])
-    'not read: 2 .dwg, 1 .doc'
+    `paths` are files of which no format is known, `unreadable` documents without text and the reason.
+
+    >>> count_of_unread(["a.dwg", "b/c.dwg", "d.DOC"], [("e.docx", "encrypted")])
+    'not read: 2 .dwg, 1 .doc, 1 .docx (password)'
     """
-    counts = sorted(Counter(map(kind_of_file, paths)).items(), key=lambda found: (-found[1], found[0]))
+    kinds = (*map(kind_of_file, paths), *(_kind_with_reason(path, reason) for path, reason in unreadable))
+    counts = sorted(Counter(kinds).items(), key=lambda found: (-found[1], found[0]))
     if not counts:
         return None
     named = [f"{count} {kind}" for kind, count in counts[:MAX_KINDS]]

@@ -5,7 +5,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -166,6 +166,11 @@ class Library(SharedLifespan):
         except asyncio.CancelledError:
             stop.set()
             raise
+
+    def known_reasons(self, infos: Iterable[DocumentInfo]) -> list[tuple[str, str]]:
+        """Return (path, reason) of those of the documents that are known to give no text. Nothing is read for it."""
+        found = ((info.path, self._failures.get((info.identity, info.media_type))) for info in infos)
+        return [(path, failure[0]) for path, failure in found if failure is not None]
 
     async def documents_after(self, path: str, limit: int) -> list[DocumentInfo]:
         """Return the first `limit` documents within the current scope after a path, sorted by path.

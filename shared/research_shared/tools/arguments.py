@@ -152,6 +152,7 @@ async def resolve_path(library: "Library", given: str) -> str:
 
     Raises:
         DocumentNotFound: no document matches, or several do. The hint names the nearest paths within the scope.
+        UnsupportedType: it is the name of a file of a type that is not read.
         RootUnavailable: a research folder is not available.
     """
     if len(given) > _MAX_GIVEN:
@@ -164,7 +165,8 @@ async def resolve_path(library: "Library", given: str) -> str:
         except DocumentNotFound:
             continue
         return path
-    paths = [info.path for info in await library.documents()]
+    infos, unread = await library.survey()
+    paths = [info.path for info in infos]
     meant = await asyncio.to_thread(matching_paths, given, paths)
     if len(meant) == 1:
         return meant[0]
@@ -174,6 +176,8 @@ async def resolve_path(library: "Library", given: str) -> str:
             f"{len(meant)} documents have this name, and none has this path",
             hint=f"Use the whole path of one of them: {named}",
         )
+    if len(of_other_types := await asyncio.to_thread(matching_paths, given, unread)) == 1:
+        await library.stat(of_other_types[0])  # says why it is not read
     raise await asyncio.to_thread(_no_such_path, given, paths)
 
 

@@ -142,7 +142,11 @@ class Catalog:
 
     def _count_unread(self, file_pattern: str, scope: Scope) -> str | None:
         matches = compile_pattern(file_pattern)
-        return count_of_unread(path for path in self._unread if scope.admits(path) and matches(path))
+        unreadable = self.select(file_pattern, scope).unreadable
+        return count_of_unread(
+            (path for path in self._unread if scope.admits(path) and matches(path)),
+            (each for each in unreadable if not each[1].startswith(IN_PART)),
+        )
 
     def new_id(self) -> int:
         """Return an unused id."""
@@ -183,6 +187,7 @@ class Catalog:
     def _changed(self) -> None:
         self.version += 1
         self._select.cache_clear()
+        self.count_unread.cache_clear()
 
     def _uncount(self, entry: CatalogEntry | None) -> None:
         if entry is not None:
