@@ -14,7 +14,7 @@ from research_shared.access.unread import count_of_unread, remedy
 from research_shared.errors import DocumentNotFound
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
-from support.office_files import HOSTILE
+from support.office_files import COMPOUND_FILE, paragraph, word
 from support.results import answer_of, error_of
 
 
@@ -65,8 +65,8 @@ async def test_documents_without_text_are_counted_with_the_reason_as_soon_as_it_
     client: Client[Any], folder: Path
 ) -> None:
     for name in ("a.docx", "b.docx", "c.pptx"):
-        (folder / "letters" / name).write_bytes(HOSTILE["password.pptx"]())
-    (folder / "letters" / "cut.xlsx").write_bytes(HOSTILE["truncated.docx"]())
+        (folder / "letters" / name).write_bytes(COMPOUND_FILE + "EncryptedPackage".encode("utf-16-le"))
+    (folder / "letters" / "cut.xlsx").write_bytes(word(paragraph("cut off"))[:200])
     assert await warnings(client, "list_research_documents", file_pattern="letters/*") == ["not read: 1 .doc"]
     counted = "not read: 2 .docx (password), 1 .doc, 1 .pptx (password), 1 .xlsx (damaged)"
     assert await warnings(client, "search_documents", query="hall", file_pattern="letters/*") == [counted]

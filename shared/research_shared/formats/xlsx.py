@@ -15,6 +15,7 @@ from research_shared.formats._parts.cells import (
 )
 from research_shared.formats._parts.drawing import Drawing, is_on
 from research_shared.formats._parts.lines import on_one_line
+from research_shared.formats._parts.number_format import BUILT_IN, NumberFormat
 from research_shared.formats._parts.package import (
     Attributes,
     ElementHandler,
@@ -33,6 +34,9 @@ _MARGINS = {
 _NO_MARGINS = frozenset({"", "Page", "Page of"})
 """What is left of the margins that programs print without being asked."""
 
+
+_MAX_FORMATTED = 100_000
+"""Different numbers of one sheet that are shown as their cells do; only what is stored is read of the others."""
 
 MAX_CELLS = 3_000_000
 """Cells that are read of one sheet, so that the time of a page does not run out over a sheet of which nothing is kept."""
@@ -55,6 +59,7 @@ class _Book:
 
     strings: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
     from_1904: bool = False
     people: dict[str, str] = field(default_factory=dict)
 
@@ -103,8 +108,8 @@ class _Strings(ElementHandler):
 class _Formats(ElementHandler):
     """Collects what each style of a cell makes of a number."""
 
-    def __init__(self, found: list[str]) -> None:
-        self._found = found
+    def __init__(self, book: _Book) -> None:
+        self._book = book
         self._codes: dict[int, str] = {}
         self._in_cells = False
 
@@ -116,7 +121,9 @@ class _Formats(ElementHandler):
             self._codes[int(identifier)] = attributes.get("formatCode", "")
         elif name == "xf" and self._in_cells:
             known = int(identifier) if identifier.isdigit() else 0
-            self._found.append(kind_of_format(known, self._codes.get(known, "")))
+            code = self._codes.get(known, "")
+            self._book.kinds.append(kind_of_format(known, code))
+            self._book.codes.append(code or BUILT_IN.get(known, ""))
 
     def end(self, name: str) -> None:
         if name == "cellXfs":
@@ -137,6 +144,12 @@ class _Cells(ElementHandler):
     def __init__(self, book: _Book) -> None:
         self._strings = book.strings
         self._kinds = {str(style): kind for style, kind in enumerate(book.kinds)}
+        self._formats = {
+            str(style): NumberFormat(code)
+            for style, code in enumerate(book.codes)
+            if code and code.lower() != "general"
+        }
+        self._shown: dict[tuple[str, str], str] = {}
         self._from_1904 = book.from_1904
         self._local = _Local()
         self.lines: list[str] = []
@@ -224,14 +237,12 @@ class _Cells(ElementHandler):
                     self.margins.append(f"[{_MARGINS[local]}] {text}")
 
     def _end_cell(self) -> None:
-        """Add a cell with its value as people see it, and its formula in parentheses."""
+        """Add a cell with its value as people see it, and behind that what is stored where it differs, and the formula."""
         value = "".join(self._value)
         match self._type:
             case "n":
                 if value:
-                    value = shown_number(
-                        value, self._kinds.get(self._style, PLAIN), from_1904=self._from_1904
-                    )
+                    value = self._number(value)
             case "s":
                 strings = self._strings
                 value = strings[int(value)] if value.isdigit() and int(value) < len(strings) else ""
@@ -243,6 +254,24 @@ class _Cells(ElementHandler):
             value = f"{value} (={on_one_line(''.join(self._formula))})"
         if value:
             self._cells.append(f"{self._name}: {value}")
+
+    def _number(self, stored: str) -> str:
+        """Return a number as its cell shows it, and in brackets what is behind it (dates in ISO 8601)."""
+        plain = shown_number(stored, self._kinds.get(self._style, PLAIN), from_1904=self._from_1904)
+        number_format = self._formats.get(self._style)
+        if number_format is None:
+            return plain
+        key = (self._style, stored)
+        shown = self._shown.get(key)
+        if shown is None:
+            if len(self._shown) >= _MAX_FORMATTED:
+                return plain
+            try:
+                shown = number_format.shown(float(stored), from_1904=self._from_1904)
+            except ValueError:
+                shown = ""
+            self._shown[key] = shown
+        return f"{shown} [{plain}]" if shown and shown != plain else plain
 
 
 class _CellComments(ElementHandler):
@@ -311,7 +340,7 @@ def open_xlsx(data: bytes, first: int, last: int) -> Pages:
     book = _Book(from_1904=workbook.from_1904)
     for kind, handler in (
         ("sharedStrings", _Strings(book.strings)),
-        ("styles", _Formats(book.kinds)),
+        ("styles", _Formats(book)),
         ("person", _People(book.people)),
     ):
         for part in package.linked(main, kind):
@@ -372,7 +401,7 @@ FORMATS = (
             ".xlsm": "application/vnd.ms-excel.sheet.macroenabled.12",
             ".xltx": "application/vnd.openxmlformats-officedocument.spreadsheetml.template",
         },
-        readers=(Reader(name="xlsx", open=open_xlsx),),
+        readers=(Reader(name="xlsx", open=open_xlsx, revision=2),),
         part="sheet",
         markdown=True,
         recognises=is_package,

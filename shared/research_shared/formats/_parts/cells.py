@@ -1,19 +1,15 @@
 """How the cells of a sheet become text: their names, their values, and one line for each row."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from research_shared.formats._parts.drawing import number
+from research_shared.formats._parts.number_format import EPOCH, EPOCH_1904, FALSE_LEAP_DAY, LAST_DAY
 
 _LETTERS = 26
 _BUILT_IN_DATES = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
 _BUILT_IN_PERCENT = frozenset({9, 10})
 _LITERALS = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
-_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001  (cells have no time zone)
-_EPOCH_1904 = datetime(1904, 1, 1)  # noqa: DTZ001
-_FALSE_LEAP_DAY = 60
-"""Day 60 is the 29 February 1900 that never was; the days before count from a day later."""
-_LAST_DAY = 2_958_466
 _NAME = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 
 DATE, DURATION, PERCENT, PLAIN = "date", "duration", "percent", ""
@@ -64,7 +60,7 @@ def kind_of_format(identifier: int, code: str) -> str:
 
 
 def shown_number(text: str, kind: str, *, from_1904: bool = False) -> str:
-    """Return a stored number as its format shows it: dates in ISO 8601, percentages with their sign.
+    """Return a stored number in one way for all formats of its kind: dates in ISO 8601, percentages with their sign.
 
     >>> shown_number("46085", "date"), shown_number("0.125", "percent"), shown_number("0.30000000000000004", "")
     ('2026-03-04', '12.5%', '0.3')
@@ -77,17 +73,17 @@ def shown_number(text: str, kind: str, *, from_1904: bool = False) -> str:
         return text
     if kind == PERCENT:
         return f"{number(repr(value * 100))}%"
-    if kind == DURATION and abs(value) < _LAST_DAY:
+    if kind == DURATION and abs(value) < LAST_DAY:
         minutes, seconds = divmod(round(abs(value) * 86_400), 60)
         return f"{'-' if value < 0 else ''}{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-    if kind == DATE and 0 <= value < _LAST_DAY:
+    if kind == DATE and 0 <= value < LAST_DAY:
         return _moment(value, from_1904=from_1904)
     return number(text)
 
 
 def _moment(value: float, *, from_1904: bool) -> str:
-    early = not from_1904 and value < _FALSE_LEAP_DAY
-    start = _EPOCH_1904 if from_1904 else _EPOCH + timedelta(days=early)
+    early = not from_1904 and value < FALSE_LEAP_DAY
+    start = EPOCH_1904 if from_1904 else EPOCH + timedelta(days=early)
     try:
         moment = start + timedelta(seconds=round(value * 86_400))
     except OverflowError:
