@@ -5,6 +5,8 @@ No other module of the gateway reads or sets a private attribute of another pack
 
 - `_RelaySession` overrides `ClientSession._build_capabilities` and sets `_client_info` and `_log_level`, because the
   downstream client's are to be declared. Way out: constructor arguments of the SDK's session for all three.
+- `_RelaySession` wraps `ClientSession._dispatcher`, because a session validates a list as a whole. Way out: a hook for raw
+  results.
 - `UpstreamClient` overrides `Client._auto_internal_extensions`, because extensions are not relayed. Way out: a
   constructor argument of FastMCP's client.
 - `UpstreamProvider` overrides `_list_tools`, `_list_resources`, `_list_resource_templates`, `_list_prompts`, `_get_tool`,

@@ -40,7 +40,7 @@ from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
 
 if TYPE_CHECKING:
-    from research_gateway.upstreams import ForeignServer, UpstreamTimings
+    from research_gateway.upstreams import ForeignServer, ToolPins, UpstreamTimings
     from research_reasoning.models.provider import Provider
 
 GATEWAY_SERVER = "research-assistant"
@@ -107,6 +107,7 @@ def build_gateway(
     """
     trail = AuditTrail.open(settings)
     foreign = _foreign_servers(settings, upstream_timings)
+    pins = _pins(settings) if foreign else None
 
     @asynccontextmanager
     async def lifespan(_gateway: FastMCP[Any]) -> AsyncIterator[dict[str, Any]]:
@@ -134,7 +135,7 @@ def build_gateway(
     parts.checks["audit"] = audit_check(trail)
     _add_servers(parts, settings, library=library, provider=provider)
     for server in foreign:
-        parts.add_foreign(server)
+        parts.add_foreign(server, pins)
     list_in_pages(gateway, resource_page_size)
     gateway.add_completion_handler(first_of(parts.completions))
     add_readiness(gateway, parts.checks)
@@ -150,6 +151,15 @@ def _foreign_servers(settings: Settings, timings: "UpstreamTimings | None") -> "
     from research_gateway.upstreams import UpstreamTimings, load_servers
 
     return load_servers(settings.mcp_config, timings=timings or UpstreamTimings())
+
+
+def _pins(settings: Settings) -> "ToolPins":
+    """Open the tools of foreign servers as they were first seen."""
+    from research_gateway.upstreams import ToolPins
+
+    pins = ToolPins(settings.mcp_pins)
+    pins.check()
+    return pins
 
 
 def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
@@ -195,11 +205,11 @@ class _GatewayParts:
         self.completions.append(provider.complete)
         self.checks[f"upstream:{name}"] = upstream_check(provider, required=True)
 
-    def add_foreign(self, server: "ForeignServer") -> None:
+    def add_foreign(self, server: "ForeignServer", pins: "ToolPins | None") -> None:
         """Add a foreign server under its namespace."""
         from research_gateway.upstreams import UpstreamProvider
 
-        provider = UpstreamProvider(server.upstream, namespaced=True)
+        provider = UpstreamProvider(server.upstream, namespaced=True, pins=pins)
         self.gateway.add_provider(provider, namespace=server.namespace)
         self.completions.append(namespaced(server.namespace, provider.complete))
         self.checks[f"upstream:{server.namespace}"] = upstream_check(provider, required=False)

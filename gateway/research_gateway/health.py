@@ -76,12 +76,13 @@ def audit_check(trail: AuditTrail) -> Check:
 
 
 def upstream_check(provider: "UpstreamProvider", *, required: bool) -> Check:
-    """Check that an upstream answered the last refresh."""
+    """Check that an upstream answered the last refresh. Report the number of its tools that are held back."""
 
     async def check() -> CheckResult:
-        return CheckResult(
-            ok=provider.available is True, detail={"available": provider.available}, required=required
-        )
+        detail: dict[str, Any] = {"available": provider.available}
+        if provider.held_back:
+            detail["held_back"] = provider.held_back
+        return CheckResult(ok=provider.available is True, detail=detail, required=required)
 
     return check
 

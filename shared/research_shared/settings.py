@@ -324,6 +324,11 @@ class Settings(BaseSettings):
     mcp_config: Path | None = Field(
         default=None, description="JSON file with `mcpServers` to put behind the gateway, namespaced by name"
     )
+    mcp_pins: Path | None = Field(
+        default=None,
+        description="JSON file that remembers the tools of those servers as they were first seen; a changed tool is held "
+        "back until `research-assistant upstreams accept`. When not set, until the gateway starts again",
+    )
     client_concurrency: int = Field(default=256, ge=1, description="requests of one client in flight at once")
     total_concurrency: int = Field(default=1024, ge=1, description="requests in flight at once")
     client_rate: float = Field(

@@ -53,6 +53,12 @@ for _name, _where, _help in _COMMANDS:
 app.command("research_gateway.audit.check.cli:audit_app", name="audit", help="Check and read audit logs.")
 app.register_install_completion_command(help="Complete commands and options in your shell.")
 
+app.command(
+    "research_gateway.upstreams.offers.cli:upstreams_app",
+    name="upstreams",
+    help="Show and accept changed tools of foreign servers.",
+)
+
 
 def _gateway(settings: "Settings") -> "FastMCP[Any]":
     from research_gateway.app import build_gateway

@@ -17,7 +17,6 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from research_gateway._framework import bound_request, params_of_request
 from research_gateway.scope.client_roots import narrowed_by
-from research_gateway.scope.resource import SCOPE_URI
 from research_gateway.scope.rounds import ROOTS_KEY, ScopeRound, ask_for_roots
 from research_shared.access.roots import EVERYTHING, Root, Scope, narrowed_scope
 from research_shared.errors import ScopeEmpty
@@ -25,6 +24,7 @@ from research_shared.logs import get_logger
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.telemetry import record
 from research_shared.tools.activity import waiting
+from research_shared.tools.names import SCOPE_URI
 
 log = get_logger("research.scope")
 

@@ -8,8 +8,7 @@ from fastmcp import FastMCP
 
 from research_shared.access.roots import Root, Scope, current_scope
 from research_shared.errors import ScopeEmpty
-
-SCOPE_URI = "research://scope"
+from research_shared.tools.names import SCOPE_URI
 
 
 def describe_scope(scope: Scope, roots: Sequence[Root]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from research_gateway._framework import (
     use_session,
 )
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
+from research_gateway.upstreams.offers.attribution import attributed_question
+from research_gateway.upstreams.offers.listings import ListDispatcher, ListLimits
 from research_gateway.upstreams.stateless import StatelessHttp
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.middleware.capabilities import SAMPLING_META_KEY
@@ -40,8 +42,18 @@ LIST_CHANGES = (
 class _RelaySession(ClientSession):
     """Client session that declares the downstream client's capabilities and does not validate results."""
 
-    def __init__(self, *args: Any, downstream: DownstreamRequest | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        downstream: DownstreamRequest | None,
+        upstream: str,
+        limits: ListLimits,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._dispatcher: Any = ListDispatcher(
+            self._dispatcher, upstream=upstream, limits=limits, version=lambda: self.protocol_version
+        )
         self._own_info = self._client_info
         self.act_on_behalf_of(downstream)
 
@@ -112,8 +124,14 @@ class UpstreamClient(Client[ClientTransport]):
         mode: Any,
         on_change: Callable[[], None],
         init_timeout_s: float,
+        upstream: str,
+        foreign: bool,
+        limits: ListLimits,
     ) -> None:
         super().__init__(transport, mode=mode, init_timeout=init_timeout_s, message_handler=self._on_message)
+        self._upstream = upstream
+        self._foreign = foreign
+        self._limits = limits
         self._on_change = on_change
         self._latest = downstream
         self._served: list[DownstreamRequest] = []
@@ -121,7 +139,7 @@ class UpstreamClient(Client[ClientTransport]):
         configure_session(
             self,
             options={**self._answering(), "logging_callback": self._log},
-            make_session=partial(_RelaySession, downstream=downstream),
+            make_session=partial(_RelaySession, downstream=downstream, upstream=upstream, limits=limits),
         )
 
     @property
@@ -172,6 +190,8 @@ class UpstreamClient(Client[ClientTransport]):
         session = _RelaySession(
             dispatcher=http,
             downstream=downstream,
+            upstream=self._upstream,
+            limits=self._limits,
             client_info=client_info_of(self),
             **client._answering(),  # noqa: SLF001
         )
@@ -202,10 +222,15 @@ class UpstreamClient(Client[ClientTransport]):
         self, _context: ClientRequestContext, params: mcp_types.CreateMessageRequestParams
     ) -> Any:
         result = mcp_types.CreateMessageResultWithTools if params.tools else mcp_types.CreateMessageResult
-        return await self._ask(mcp_types.CreateMessageRequest(params=params), result)
+        return await self._ask(mcp_types.CreateMessageRequest(params=self._attributed(params)), result)
 
     async def _elicit(self, _context: ClientRequestContext, params: mcp_types.ElicitRequestParams) -> Any:
-        return await self._ask(mcp_types.ElicitRequest(params=params), mcp_types.ElicitResult)
+        return await self._ask(
+            mcp_types.ElicitRequest(params=self._attributed(params)), mcp_types.ElicitResult
+        )
+
+    def _attributed(self, params: Any) -> Any:
+        return attributed_question(self._upstream, params) if self._foreign else params
 
     async def _list_roots(self, _context: ClientRequestContext) -> Any:
         return await self._ask(mcp_types.ListRootsRequest(), mcp_types.ListRootsResult)

@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 from fastmcp import Context
 from fastmcp.prompts import PromptResult
+from fastmcp.prompts.base import InputRequiredPromptResult
 from fastmcp.resources import ResourceResult
+from fastmcp.resources.base import InputRequiredResourceResult
 from fastmcp.server.dependencies import get_context
 from fastmcp.server.providers.proxy import (
     ClientFactoryT,
@@ -16,13 +18,16 @@ from fastmcp.server.providers.proxy import (
     ProxyTool,
 )
 from fastmcp.tools import Tool, ToolResult
+from fastmcp.tools.base import InputRequiredToolResult
 from pydantic import PrivateAttr
 
 from research_gateway._framework import bound_request, params_of_request
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.errors import UpstreamFailure
 from research_gateway.upstreams.failures import is_unserved, to_gateway_error
+from research_gateway.upstreams.offers.attribution import attributed_questions, attributed_result
 from research_gateway.upstreams.sessions import Upstream
+from research_shared.errors import BackendRefused
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.tools.activity import waiting
 
@@ -79,7 +84,10 @@ async def relayed(upstream: Upstream, call: Callable[[], Awaitable[UpstreamAnswe
             return await call()
         except Exception as error:
             failure = to_gateway_error(
-                error, upstream.name, partial=downstream is not None and downstream.relayed
+                error,
+                upstream.name,
+                partial=downstream is not None and downstream.relayed,
+                foreign=not upstream.ours,
             )
             if failure is error:
                 raise
@@ -93,8 +101,14 @@ class UpstreamTool(ProxyTool):
 
     async def run(self, arguments: dict[str, Any], context: Context | None = None) -> ToolResult:
         """Relay the call."""
-        with waiting(f"the server {self._upstream.name}", own_beats=True):
-            return await relayed(self._upstream, lambda: ProxyTool.run(self, arguments, context))
+        upstream = self._upstream
+        with waiting(f"the server {upstream.name}", own_beats=True):
+            result = await relayed(upstream, lambda: ProxyTool.run(self, arguments, context))
+        if upstream.ours:
+            return result
+        if isinstance(result, InputRequiredToolResult):
+            return InputRequiredToolResult(attributed_questions(upstream.name, result.input_required))
+        return attributed_result(upstream.name, result)
 
 
 class UpstreamResource(ProxyResource):
@@ -104,7 +118,11 @@ class UpstreamResource(ProxyResource):
 
     async def read(self) -> ResourceResult:
         """Relay the reading."""
-        return await relayed(self._upstream, lambda: ProxyResource.read(self))
+        upstream = self._upstream
+        result = await relayed(upstream, lambda: ProxyResource.read(self))
+        if isinstance(result, InputRequiredResourceResult) and not upstream.ours:
+            return InputRequiredResourceResult(attributed_questions(upstream.name, result.input_required))
+        return result
 
 
 class UpstreamTemplate(ProxyTemplate):
@@ -116,9 +134,15 @@ class UpstreamTemplate(ProxyTemplate):
         self, uri: str, params: dict[str, Any], context: Context | None = None
     ) -> ProxyResource:
         """Relay the reading of the resource that the URI names."""
-        return await relayed(
-            self._upstream, lambda: ProxyTemplate.create_resource(self, uri, params, context)
-        )
+        upstream = self._upstream
+        made = await relayed(upstream, lambda: ProxyTemplate.create_resource(self, uri, params, context))
+        if upstream.ours:
+            return made
+        read = await made.read()  # it holds what creating it has read
+        if not isinstance(read, InputRequiredResourceResult):
+            return made
+        asked = InputRequiredResourceResult(attributed_questions(upstream.name, read.input_required))
+        return ProxyResource(upstream.lease, uri=made.uri, name=made.name, _cached_content=asked)
 
 
 class UpstreamPrompt(ProxyPrompt):
@@ -128,7 +152,11 @@ class UpstreamPrompt(ProxyPrompt):
 
     async def render(self, arguments: dict[str, Any]) -> PromptResult:  # type: ignore[override]
         """Relay the rendering."""
-        return await relayed(self._upstream, lambda: ProxyPrompt.render(self, arguments))
+        upstream = self._upstream
+        result = await relayed(upstream, lambda: ProxyPrompt.render(self, arguments))
+        if isinstance(result, InputRequiredPromptResult) and not upstream.ours:
+            return InputRequiredPromptResult(attributed_questions(upstream.name, result.input_required))
+        return result
 
 
 class PlaceholderTool(Tool):
@@ -154,8 +182,31 @@ class PlaceholderTool(Tool):
         raise UpstreamFailure(f"the server {name!r} is not available", upstream=name, transient=False)
 
 
-def relay_component(upstream: Upstream, factory: ClientFactoryT, kind: str, item: Any) -> Any:
-    """Return the relaying component for one item of an upstream's list of `kind`."""
+class HeldTool(PlaceholderTool):
+    """Stands for a tool that has changed since it was first seen. Calling it fails with `backend_refused`."""
+
+    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+        """Fail.
+
+        Raises:
+            BackendRefused: always.
+        """
+        del arguments
+        server = self._upstream.name
+        raise BackendRefused(
+            f"a tool of the server {server!r} has changed since it was first seen, and is held back",
+            hint=f"Tell the operator to look at it and run: research-assistant upstreams accept {server}",
+            upstream=server,
+        )
+
+
+def relay_component(
+    upstream: Upstream, factory: ClientFactoryT, kind: str, item: Any, *, shown_name: str | None = None
+) -> Any:
+    """Return the relaying component for one item of an upstream's list of `kind`.
+
+    `shown_name`: the name that clients see, if it is another one than the upstream's own.
+    """
     made: Any
     if kind == "tools":
         made = UpstreamTool.from_mcp_tool(factory, item)
@@ -166,4 +217,6 @@ def relay_component(upstream: Upstream, factory: ClientFactoryT, kind: str, item
     else:
         made = UpstreamPrompt.from_mcp_prompt(factory, item)
     made._upstream = upstream  # noqa: SLF001  (ours: FastMCP's constructor takes no more fields)
+    if shown_name is not None and shown_name != item.name:
+        made = made.model_copy(update={"name": shown_name})
     return made

@@ -1,8 +1,7 @@
 """Configured upstreams: our own remote servers, and the servers of an `mcpServers` file."""
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,11 @@ from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.mcp_config import MCPConfig
 from pydantic import ValidationError
 
+from research_gateway.upstreams.offers.names import namespace_problem
 from research_gateway.upstreams.sessions import Upstream
 from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
 from research_gateway.upstreams.transport import PooledHttpTransport, transport_of
 from research_shared.errors import ConfigurationError
-from research_shared.tools.names import OWN_TOOLS
-
-_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +47,9 @@ def load_servers(path: Path, *, timings: UpstreamTimings = DEFAULT_TIMINGS) -> S
     if not config.mcpServers:
         raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: no server under 'mcpServers'")
     for name in config.mcpServers:
-        if (reason := _namespace_problem(name, config.mcpServers)) is not None:
+        if (reason := namespace_problem(name, config.mcpServers)) is not None:
             raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: {reason}")
     return [
         ForeignServer(name, Upstream(name, transport_of(server), timings=timings))
         for name, server in config.mcpServers.items()
     ]
-
-
-def _namespace_problem(name: str, names: Iterable[str]) -> str | None:
-    """Return why `name` is not a valid namespace, or None if it is.
-
-    Calls are routed by prefix alone, so no own tool and no other namespace may start with `name_`.
-    """
-    if not _NAMESPACE.fullmatch(name):
-        return "allowed: up to 32 of A-Z a-z 0-9 _ -"
-    lead = f"{name}_"
-    taken = next((tool for tool in OWN_TOOLS if tool.startswith(lead)), None)
-    if taken is not None:
-        return f"its tools could not be distinguished from {taken}"
-    other = next((other for other in names if other.startswith(lead)), None)
-    return f"its tools could not be distinguished from those of {other!r}" if other is not None else None

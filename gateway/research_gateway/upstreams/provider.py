@@ -21,8 +21,10 @@ from mcp import MCPError
 from mcp_types import METHOD_NOT_FOUND
 
 from research_documents.resources import ResourcePage, current_page
-from research_gateway.upstreams.components import PlaceholderTool, relay_component, relayed
+from research_gateway.upstreams.components import HeldTool, PlaceholderTool, relay_component, relayed
 from research_gateway.upstreams.listing import KnownLists
+from research_gateway.upstreams.offers.foreign import ForeignOffers
+from research_gateway.upstreams.offers.pins import ToolPins
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.access.scope import EVERYTHING, current_scope
 from research_shared.document_urls import DOCUMENT_URI
@@ -38,7 +40,7 @@ class UpstreamProvider(ProxyProvider):
     `seed` gives the tools to list before the upstream's first answer. `namespaced`: names with the upstream's prefix
     can only be its own, so a call of an unknown one fails with `backend_unavailable`. `documents`: its resources are
     documents, which are many and depend on the client's scope, so they are requested page by page and not cached.
-    `watch`: poll the upstream in the background.
+    `watch`: poll the upstream in the background. `pins`: the tools of foreign servers as they were first seen.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class UpstreamProvider(ProxyProvider):
         namespaced: bool = False,
         documents: bool = False,
         watch: bool = True,
+        pins: ToolPins | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(cast("ClientFactoryT", upstream.lease))
+        self._offers = None if upstream.ours else ForeignOffers(upstream.name, pins or ToolPins())
         self.upstream = upstream
         self._seed = seed
         self._namespaced = namespaced
@@ -84,6 +88,11 @@ class UpstreamProvider(ProxyProvider):
                     watcher.cancel()
                     await asyncio.wait([watcher])
                 await self.lists.stop()
+
+    @property
+    def held_back(self) -> int:
+        """Number of tools that are not offered, because they have changed since they were first seen."""
+        return len(self._offers.held) if self._offers is not None else 0
 
     async def _list_tools(self) -> Sequence[Tool]:
         return await self.lists.get("tools")
@@ -119,24 +128,50 @@ class UpstreamProvider(ProxyProvider):
         return await self.lists.get("prompts")
 
     async def _fetch(self, kind: str) -> Sequence[Any]:
-        return [
-            self._component(kind, item) for item in await relayed(self.upstream, lambda: self._asked(kind))
-        ]
+        items = await relayed(self.upstream, lambda: self._asked(kind))
+        if self._offers is None:
+            return [self._component(kind, item) for item in items]
+        offered = []
+        for name, item in await asyncio.to_thread(self._offers.chosen, kind, items):
+            try:
+                offered.append(self._component(kind, item, shown_name=name))
+            except (ValueError, TypeError) as error:  # what MCP allows and FastMCP does not
+                self._offers.leave_out(kind, name, f"it cannot be offered: {type(error).__name__}")
+        return offered
 
     async def _asked(self, kind: str) -> Sequence[Any]:
         if kind == "resources" and self._documents:
             return ()
         async with self._leased() as client:
             try:
-                listed: Sequence[Any] = await getattr(client, f"list_{kind}")()
+                return await self._pages(kind, client)
             except MCPError as error:
                 if error.code == METHOD_NOT_FOUND:
                     return ()
                 raise
-        return listed
 
-    def _component(self, kind: str, item: Any) -> Any:
-        return relay_component(upstream=self.upstream, factory=self.client_factory, kind=kind, item=item)
+    async def _pages(self, kind: str, client: Any) -> Sequence[Any]:
+        """Return the items of all pages together, within the limits of the upstream."""
+        items: list[Any] = []
+        cursor: str | None = None
+        seen: set[str] = set()
+        ask = getattr(client, f"list_{kind}_mcp")
+        while True:
+            page = await ask(cursor=cursor)
+            items += getattr(page, kind)
+            cursor = page.next_cursor
+            if cursor is None or cursor in seen or len(items) >= self.upstream.limits.items:
+                return items[: self.upstream.limits.items]
+            seen.add(cursor)
+
+    def _component(self, kind: str, item: Any, *, shown_name: str | None = None) -> Any:
+        return relay_component(
+            upstream=self.upstream,
+            factory=self.client_factory,
+            kind=kind,
+            item=item,
+            shown_name=shown_name,
+        )
 
     async def _seeded(self, kind: str) -> Sequence[Any]:
         if kind != "tools" or self._seed is None:
@@ -155,6 +190,8 @@ class UpstreamProvider(ProxyProvider):
     async def _get_tool(self, name: str, version: VersionSpec | None = None) -> Tool | None:
         del version
         tool: Tool | None = await self._lookup("tools", lambda tool: tool.name == name)
+        if tool is None and self._offers is not None and name in self._offers.held:
+            return HeldTool.of(self.upstream, name)
         if tool is None and self._namespaced and self.lists.known("tools") is None:
             tool = PlaceholderTool.of(self.upstream, name)
         return tool

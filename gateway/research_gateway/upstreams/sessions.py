@@ -25,6 +25,7 @@ from research_gateway._framework import disconnect
 from research_gateway.upstreams.client import UpstreamClient
 from research_gateway.upstreams.downstream import DownstreamRequest, current_downstream
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
+from research_gateway.upstreams.offers.listings import DEFAULT_LIMITS, ListLimits
 from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
 from research_gateway.upstreams.transport import PooledHttpTransport
 from research_shared.lifespan import SharedLifespan
@@ -87,7 +88,8 @@ class Upstream(SharedLifespan):
 
     Idle sessions and connections stay open while a gateway has entered it; used ones end with their request then.
     `transport` is shared by all sessions, or a factory called for each session (stdio). `ours`: the server serves
-    research documents and receives the scope of each request. `timings`: how long to wait for it.
+    research documents and receives the scope of each request. `timings`: how long to wait for it. `limits`: how much
+    of each of its lists is passed on.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Upstream(SharedLifespan):
         *,
         ours: bool = False,
         timings: UpstreamTimings = DEFAULT_TIMINGS,
+        limits: ListLimits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.ours = ours
         self.timings = timings
+        self.limits = limits
         self._pool = transport if isinstance(transport, PooledHttpTransport) else None
         self._new_transport: Callable[[], ClientTransport] = (
             (lambda: transport) if isinstance(transport, ClientTransport) else transport
@@ -176,6 +180,9 @@ class Upstream(SharedLifespan):
             mode=mode,
             on_change=self._changed,
             init_timeout_s=self.timings.init_timeout_s,
+            upstream=self.name,
+            foreign=not self.ours,
+            limits=self.limits,
         )
 
     def _changed(self) -> None:

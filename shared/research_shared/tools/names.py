@@ -10,5 +10,9 @@ OWN_TOOLS = (
     "synthesize_research",
 )
 """In the order of a research task. No upstream's namespace may begin one of them."""
+OWN_PROMPTS: Final = ("research_brief",)
+"""The prompts. No upstream's namespace may begin one of them either."""
+SCOPE_URI: Final = "research://scope"
+"""The resource that shows what the client can read."""
 INCOMPLETE: Final = "INCOMPLETE"
 """How the warning begins that says that a reply rests on less than was asked for. It is always the first."""
