@@ -19,6 +19,9 @@ from research_shared.logs import configure_logging, get_logger
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
 from research_shared.serving.keep_alive import KeepAlive
+from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
+from research_shared.serving.limits.connections import LimitedConnection
+from research_shared.serving.limits.sessions import SessionLimit
 from research_shared.serving.memory import tune_gc_for_dedicated_process
 from research_shared.serving.web import web_middleware
 from research_shared.settings import Settings
@@ -134,12 +137,17 @@ def http_server(
     """
     app = server.http_app(
         path=MCP_PATH,
-        # Innermost: the responses it starts get the headers of the others.
-        middleware=[*web_middleware(MCP_PATH, settings.allowed_origins), Middleware(KeepAlive)],
+        middleware=[
+            *web_middleware(MCP_PATH, settings.allowed_origins),
+            *_limits(settings),
+            # Innermost: the responses it starts get the headers of the others.
+            Middleware(KeepAlive),
+        ],
         json_response=False,  # only a stream carries progress and can be kept alive
         host_origin_protection=True if is_loopback(host) else "auto",
         allowed_hosts=[*settings.allowed_hosts] or None,
         allowed_origins=[*settings.allowed_origins] or None,
+        session_idle_timeout=settings.session_idle_s,
     )
     config = uvicorn.Config(
         drain.counting(app),
@@ -148,6 +156,9 @@ def http_server(
         lifespan="off",
         log_config=None,
         ws="none",
+        http=LimitedConnection.limited_to(settings.header_timeout_s),
+        # uvicorn refuses the request that reaches the limit.
+        limit_concurrency=settings.max_connections + 1,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
     )
     return DrainingServer(
@@ -157,6 +168,24 @@ def http_server(
         within_s=settings.drain_s,
         follow_up_s=follow_up_s,
     )
+
+
+def _limits(settings: Settings) -> list[Middleware]:
+    """Return the ASGI middleware that limits sessions and request bodies."""
+    bodies = BodyLimits(
+        body_bytes=settings.max_body_bytes,
+        held_bytes=settings.max_held_bytes,
+        timeout_s=settings.body_timeout_s,
+    )
+    return [
+        Middleware(
+            SessionLimit,
+            per_client=settings.client_sessions,
+            total=settings.max_sessions,
+            idle_s=settings.session_idle_s,
+        ),
+        Middleware(RequestBodies, limits=bodies),
+    ]
 
 
 async def _run_stdio(server: FastMCP[Any], *, drain: Drain, within_s: float) -> None:

@@ -1,0 +1,19 @@
+"""Limits of what clients may hold open over HTTP: connections, unfinished requests and sessions."""
+
+from typing import TYPE_CHECKING
+
+from research_shared.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from research_shared.serving.limits.bodies import RequestBodies
+    from research_shared.serving.limits.connections import LimitedConnection
+    from research_shared.serving.limits.sessions import SessionLimit
+
+__all__ = ["LimitedConnection", "RequestBodies", "SessionLimit"]
+
+_HOMES = {
+    "LimitedConnection": "connections",
+    "RequestBodies": "bodies",
+    "SessionLimit": "sessions",
+}
+__getattr__ = lazy_exports(__name__, _HOMES)

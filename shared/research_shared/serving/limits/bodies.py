@@ -1,0 +1,138 @@
+"""Reads the bodies of HTTP requests within limits, before anything else is done with them."""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from research_shared.serving.limits.refusals import caller_of_request, refusal
+
+SESSION_HEADER = "mcp-session-id"
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus, message: str, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.retry_after_s = status, message, retry_after_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodyLimits:
+    """Limits of request bodies: bytes of one, bytes held by all unfinished ones, and seconds for receiving one."""
+
+    body_bytes: int = 4 << 20
+    held_bytes: int = 64 << 20
+    timeout_s: float = 30.0
+
+
+class RequestBodies:
+    """ASGI middleware that receives each body whole before the request is served.
+
+    A body over `body_bytes` is answered with 413, one that takes longer than `timeout_s` with 408. While unfinished
+    requests hold `held_bytes`, others are answered with 503. In a session of the handshake era, a request with the id
+    of one in flight is refused: its answer could not be told from the other's.
+    """
+
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
+        self._app = app
+        self._limits = limits
+        self._held = 0
+        self._in_flight: set[tuple[str, str]] = set()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held by requests that are not finished yet."""
+        return self._held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Receive the body and serve the request, or refuse it."""
+        if scope["type"] != "http" or scope["method"] != "POST" or caller_of_request(scope) is None:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            body = await self._body(headers, receive)
+        except _Refused as refused:
+            response = refusal(refused.status, refused.message, retry_after_s=refused.retry_after_s)
+            await response(scope, receive, send)
+            return
+        except ClientDisconnect:
+            return
+        await self._serve(headers.get(SESSION_HEADER), body, scope, _replayed(body, receive), send)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        length = headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._limits.body_bytes:
+            raise self._too_large()
+        held = bytearray()
+        try:
+            with anyio.fail_after(self._limits.timeout_s):
+                while await self._receive_part(held, receive):
+                    pass
+        except TimeoutError:
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive") from None
+        finally:
+            self._held -= len(held)
+        return bytes(held)
+
+    async def _receive_part(self, held: bytearray, receive: Receive) -> bool:
+        """Add one part of the body to `held`. Return whether there is more."""
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        if len(held) + len(part) > self._limits.body_bytes:
+            raise self._too_large()
+        if self._held + len(part) > self._limits.held_bytes:
+            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many unfinished requests", retry_after_s=1)
+        held += part
+        self._held += len(part)
+        return bool(message.get("more_body", False))
+
+    def _too_large(self) -> _Refused:
+        limit = self._limits.body_bytes
+        return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request has more than {limit} bytes")
+
+    async def _serve(
+        self, session: str | None, body: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        request_id = _id_of(body) if session is not None else None
+        if session is None or request_id is None:
+            await self._app(scope, receive, send)
+            return
+        key = (session, str(request_id))
+        if key in self._in_flight:
+            message = "another request with this id is in flight in this session"
+            await refusal(HTTPStatus.BAD_REQUEST, message, request_id=request_id)(scope, receive, send)
+            return
+        self._in_flight.add(key)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._in_flight.discard(key)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body that has been received already, and then what comes after it."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
+
+
+def _id_of(body: bytes) -> Any:
+    """Return the id of a JSON-RPC request, or None for anything else."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(message, dict) and "method" in message and isinstance(message.get("id"), str | int):
+        return message["id"]
+    return None

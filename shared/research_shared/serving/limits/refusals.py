@@ -1,0 +1,35 @@
+"""Responses to requests over a limit, and who sent them."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from mcp_types import INVALID_REQUEST
+from starlette.responses import Response
+from starlette.types import Scope
+
+
+def refusal(
+    status: HTTPStatus, message: str, *, request_id: Any = None, retry_after_s: int | None = None
+) -> Response:
+    """Return a response with a JSON-RPC error. The connection of a request that was not read is closed."""
+    error = {"code": INVALID_REQUEST, "message": message}
+    headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
+    if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}:
+        headers["connection"] = "close"
+    return Response(
+        json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+def caller_of_request(scope: Scope) -> str | None:
+    """Return the principal of an HTTP request, else its address; None if it lacks the credentials that it needs."""
+    user = scope.get("user")
+    if user is not None:
+        token = getattr(user, "access_token", None)
+        return f"principal:{token.client_id}" if token is not None else None
+    peer = scope.get("client")
+    return f"address:{peer[0]}" if peer else "local"

@@ -1,0 +1,278 @@
+"""What clients may hold open over HTTP: connections, unfinished requests, and sessions."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from fastmcp import FastMCP
+
+from research_shared.access.roots import Root
+from research_shared.serving.auth import SharedTokens
+from research_shared.serving.drain import Drain
+from research_shared.serving.limits import RequestBodies
+from research_shared.serving.limits.bodies import BodyLimits
+from research_shared.serving.limits.sessions import SessionLimit
+from research_shared.serving.run import http_server
+from research_shared.settings import Settings
+from support.asgi import Answer, send_request
+from support.serving import reserved_port, until
+from support.upstreams import Clock
+
+TOKENS = ("the-token-of-ann-0001", "the-token-of-bob-0002")
+HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+INITIALIZE = json.dumps(
+    {
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "f", "version": "1"},
+        },
+    }
+).encode()
+
+
+def settings_for(folder: Path, **changes: Any) -> Settings:
+    return Settings(roots=(Root("research", folder),), **changes)
+
+
+@dataclass
+class Listening:
+    """A server on a socket."""
+
+    port: int
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def said(self, *parts: bytes) -> bytes:
+        """Send parts of a request and return all that is answered until the connection is closed."""
+        reader, writer = await self.connect()
+        for part in parts:
+            writer.write(part)
+        with anyio.fail_after(60):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+
+@asynccontextmanager
+async def listening(tmp_path: Path, **changes: Any) -> AsyncIterator[Listening]:
+    server: FastMCP[Any] = FastMCP("limited")
+    with reserved_port() as port:
+        settings = settings_for(tmp_path, **changes)
+        listener = http_server(server, settings, Drain(), host="127.0.0.1", port=port)
+        stopped = anyio.Event()
+
+        async def serve() -> None:
+            with anyio.CancelScope(shield=True):
+                async with listener.lifespan():
+                    await listener.serve()
+            stopped.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(serve)
+            await until(lambda: listener.started)
+            try:
+                yield Listening(port)
+            finally:
+                listener.should_exit = listener.force_exit = True
+                with anyio.CancelScope(shield=True):
+                    await stopped.wait()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /mcp HT", b"POST /mcp HTTP/1.1\r\nhost: x\r\nx-a: "])
+async def test_headers_that_do_not_arrive_end_with_408(tmp_path: Path, sent: bytes) -> None:
+    async with listening(tmp_path, header_timeout_s=0.05) as server:
+        assert (await server.said(sent)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_headers_after_a_response_have_the_same_time(tmp_path: Path) -> None:
+    async with listening(tmp_path, header_timeout_s=0.2) as server:
+        reader, writer = await server.connect()
+        with anyio.fail_after(60):
+            writer.write(b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            assert (await reader.readuntil(b"Not Found\r\n")).startswith(b"HTTP/1.1 404 ")
+            writer.write(b"GET /nothing HTT")
+            assert b"HTTP/1.1 408 " in await reader.read()
+        writer.close()
+
+
+async def test_a_body_that_does_not_arrive_ends_with_408(tmp_path: Path) -> None:
+    async with listening(tmp_path, body_timeout_s=0.05) as server:
+        head = f"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\ncontent-length: 9\r\n\r\nab"
+        answer = await server.said(head.encode())
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["error"]["code"] == -32600
+
+
+async def test_a_connection_beyond_the_limit_is_answered_with_503(tmp_path: Path) -> None:
+    async with listening(tmp_path, max_connections=2) as server:
+        held = [await server.connect() for _ in range(2)]
+        whole = b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+        assert (await server.said(whole)).startswith(b"HTTP/1.1 503 ")
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+        with anyio.fail_after(60):
+            while not (await server.said(whole)).startswith(b"HTTP/1.1 404 "):  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """Read the body, and answer with its size."""
+    size = len((await receive())["body"])
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(size).encode()})
+
+
+async def test_a_body_over_the_limit_is_answered_with_413() -> None:
+    app = RequestBodies(nothing, limits=BodyLimits(body_bytes=10))
+    assert (await send_request(app, b"x" * 10, {})).body == b"10"
+    for headers in ({}, {"content-length": "11"}, {"content-length": "9" * 5_000}):
+        refused = await send_request(app, b"x" * 11, headers)
+        assert (refused.status, refused.headers["connection"]) == (413, "close")
+    assert (await send_request(app, b"x" * 10, {"content-length": "many"})).status == 200
+
+
+async def test_unfinished_requests_hold_no_more_than_the_limit() -> None:
+    app = RequestBodies(nothing, limits=BodyLimits(held_bytes=10))
+    begun, going_on = anyio.Event(), anyio.Event()
+    parts = [(b"x" * 8, None), (b"y", going_on)]
+
+    async def receive() -> dict[str, Any]:
+        part, after = parts.pop(0)
+        if after is not None:
+            begun.set()
+            await after.wait()
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status", 0))
+
+    async with anyio.create_task_group() as tasks:
+        scope = {"type": "http", "method": "POST", "headers": [], "client": ("a", 1)}
+        tasks.start_soon(app, scope, receive, send)
+        await begun.wait()
+        assert app.held_bytes == 8
+        refused = await send_request(app, b"x" * 3, {})
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert (await send_request(app, b"xx", {})).status == 200
+        going_on.set()
+    assert statuses[0] == 200
+    assert app.held_bytes == 0
+
+
+async def test_a_client_that_leaves_before_its_body_is_whole_holds_nothing() -> None:
+    app = RequestBodies(nothing, limits=BodyLimits())
+    parts: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    async def send(_message: Any) -> None:
+        raise AssertionError
+
+    await app({"type": "http", "method": "POST", "headers": [], "client": ("a", 1)}, receive, send)
+    assert app.held_bytes == 0
+
+
+@asynccontextmanager
+async def sessions(tmp_path: Path, **changes: Any) -> AsyncIterator[Any]:
+    """A server with tokens, without a socket."""
+    server: FastMCP[Any] = FastMCP("limited", auth=SharedTokens(TOKENS))
+    listener = http_server(server, settings_for(tmp_path, **changes), Drain(), host="127.0.0.1", port=0)
+    async with listener.lifespan():
+        yield listener.config.app
+
+
+def of(token: str, session: str | None = None) -> dict[str, str]:
+    named = {} if session is None else {"mcp-session-id": session}
+    return {**HEADERS, **named, "authorization": f"Bearer {token}"}
+
+
+async def opened(app: Any, token: str) -> Answer:
+    return await send_request(app, INITIALIZE, of(token))
+
+
+async def test_sessions_of_one_principal_do_not_lock_others_out(tmp_path: Path) -> None:
+    ann, bob = TOKENS
+    async with sessions(tmp_path, client_sessions=2, max_sessions=3) as app:
+        first = await opened(app, ann)
+        assert [first.status, (await opened(app, ann)).status, (await opened(app, ann)).status] == [
+            200,
+            200,
+            429,
+        ]
+        assert (await opened(app, bob)).status == 200
+        full = await opened(app, bob)
+        assert (full.status, full.headers["retry-after"]) == (503, "30")
+        assert (await send_request(app, INITIALIZE, of("nobody"))).status == 401
+        session = first.headers["mcp-session-id"]
+        ended = await send_request(app, b"", of(ann, session), method="DELETE")
+        assert ended.status == 200
+        assert (await opened(app, ann)).status == 200
+
+
+async def test_a_session_without_requests_ends_and_makes_room(tmp_path: Path) -> None:
+    ann = TOKENS[0]
+    async with sessions(tmp_path, client_sessions=1, session_idle_s=0.05) as app:
+        first = (await opened(app, ann)).headers["mcp-session-id"]
+        ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+        with anyio.fail_after(60):
+            while (await opened(app, ann)).status != 200:  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        with anyio.fail_after(60):
+            while (await send_request(app, ping, of(ann, first))).status != 404:  # noqa: ASYNC110
+                await anyio.sleep(0.08)  # each request begins the time anew
+
+
+async def test_a_session_that_is_in_use_or_refused_is_counted_right() -> None:
+    clock = Clock()
+    answers: list[tuple[int, dict[bytes, bytes]]] = []
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        status, headers = answers.pop(0)
+        assert limit.open_sessions() > 0
+        await send({"type": "http.response.start", "status": status, "headers": list(headers.items())})
+        await send({"type": "http.response.body"})
+
+    limit = SessionLimit(app, per_client=5, total=5, idle_s=10, clock=clock)
+    answers.append((400, {b"mcp-session-id": b"none"}))
+    await send_request(limit, b"", {})
+    assert limit.open_sessions() == 0
+    answers.append((200, {b"mcp-session-id": b"one"}))
+    await send_request(limit, b"", {})
+    assert limit.open_sessions() == limit.open_sessions("address:127.0.0.1") == 1
+    clock.now = 8
+    answers.append((200, {}))
+    await send_request(limit, b"", {"mcp-session-id": "one"})
+    clock.now = 17
+    assert limit.open_sessions() == 1
+    answers.append((404, {}))
+    await send_request(limit, b"", {"mcp-session-id": "one"})
+    assert limit.open_sessions() == 0
+
+
+async def test_a_modern_request_opens_no_session() -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    limit = SessionLimit(app, per_client=1, total=1, idle_s=10)
+    for _ in range(3):
+        assert (await send_request(limit, b"", {"mcp-protocol-version": "2026-07-28"})).status == 200
+    assert limit.open_sessions() == 0
