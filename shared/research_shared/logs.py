@@ -8,7 +8,9 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from mcp.shared.exceptions import MCPDeprecationWarning
+from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
+
+from research_shared.base_errors import ResearchError
 
 QUIET = {
     "fastmcp.server.context.to_client": logging.CRITICAL + 1,
@@ -78,6 +80,23 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
+class ExpectedFailures(logging.Filter):
+    """Drops FastMCP's tracebacks of failures that the error boundary has turned into errors for the client.
+
+    FastMCP logs each error of a resource or prompt, a missing document too, with a traceback and the client's own words.
+    What is unexpected is logged by the boundary.
+    """
+
+    LOGGER = "fastmcp.server.server"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is to be logged."""
+        from fastmcp.exceptions import FastMCPError  # loaded by whoever logs here, and slow to load
+
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, MCPError | FastMCPError | ResearchError)
+
+
 def configure_logging(level: str = "info") -> None:
     """Send this process's own and its libraries' log lines to stderr. Called by the command line only.
 
@@ -112,6 +131,7 @@ def configure_logging(level: str = "info") -> None:
     fastmcp.handlers.clear()
     fastmcp.propagate = True
     fastmcp.setLevel(max(threshold, logging.INFO))
+    logging.getLogger(ExpectedFailures.LOGGER).addFilter(ExpectedFailures())
     for name, minimum in QUIET.items():
         logging.getLogger(name).setLevel(max(threshold, minimum))
     # The wire deprecates client logging, both eras still deliver it, and users of this server read it.

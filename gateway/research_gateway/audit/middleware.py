@@ -11,7 +11,7 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_gateway.audit.log.chain import Event, timestamp
 from research_gateway.audit.log.format import to_json
-from research_gateway.audit.request.describe import capped, describe_request, params_of, trace_of
+from research_gateway.audit.request.describe import capped, described_request, params_of, trace_of
 from research_gateway.audit.request.outcome import (
     CallOutcome,
     facts_shown,
@@ -111,7 +111,7 @@ class _AuditedCall:
         self.method = context.method or ""
         self.call_id = f"{audit.ids.getrandbits(96):024x}"
         params = params_of(context.message)
-        self.fields = describe_request(
+        self.fields = described_request(
             context, params, roots=audit.roots, level=options.level, key=options.key
         )
         server = context.fastmcp_context.fastmcp.name if context.fastmcp_context is not None else ""
@@ -121,6 +121,8 @@ class _AuditedCall:
     def _continue(self, params: Mapping[str, Any]) -> None:
         given = params.get("request_state") or params.get("requestState")
         answers = params.get("input_responses") or params.get("inputResponses")
+        if not isinstance(given, str):  # the protocol layer refuses the request, and the refusal is recorded
+            given = None
         if not given and not answers:
             self.logical_call_id, self._round = self.call_id, 1
             return

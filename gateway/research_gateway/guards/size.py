@@ -10,7 +10,7 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from mcp_types import CallToolRequestParams, GetPromptRequestParams, ReadResourceRequestParams
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json
 
 from research_shared.errors import RequestTooLarge, ResponseTooLarge
 
@@ -23,7 +23,8 @@ def json_size(value: Any) -> int:
         return len(to_json(value, fallback=str))
     except PydanticSerializationError:
         # A lone surrogate has no UTF-8 form. The tool refuses such text; here only its size counts.
-        return len(json.dumps(to_jsonable_python(value, fallback=str)))
+        plain = value.model_dump() if isinstance(value, BaseModel) else value
+        return len(json.dumps(plain, default=str, skipkeys=True))
 
 
 def _content_size(blocks: Iterable[Any]) -> int:

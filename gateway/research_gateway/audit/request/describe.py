@@ -19,6 +19,9 @@ from research_gateway.audit.log.format import to_json
 from research_gateway.audit.options import AuditLevel
 from research_shared.access.roots import Root
 from research_shared.document_urls import DOCUMENT_URI, without_document_uri
+from research_shared.logs import get_logger
+
+log = get_logger("research.audit")
 
 MAX_STRING = 256
 MAX_LISTED_DOCUMENTS = 100
@@ -121,7 +124,9 @@ def params_of(message: Any) -> Mapping[str, Any]:
     if isinstance(message, BaseModel):
         fields = vars(message)
         inner = fields.get("params", fields)
-        return vars(inner) if isinstance(inner, BaseModel) else inner or {}
+        if isinstance(inner, BaseModel):
+            return vars(inner)
+        return inner if isinstance(inner, Mapping) else {}
     return message if isinstance(message, Mapping) else {}
 
 
@@ -216,6 +221,25 @@ def describe_request(
         fields["documents"] = documents
     fields.update(arguments_of(method, params, level=level, key=key))
     return fields
+
+
+def described_request(
+    context: MiddlewareContext[Any],
+    params: Mapping[str, Any],
+    *,
+    roots: Sequence[Root],
+    level: AuditLevel,
+    key: bytes | None,
+) -> dict[str, Any]:
+    """Return `describe_request`, or the method and the kind of failure if a request cannot be described.
+
+    A request is recorded whatever is in it.
+    """
+    try:
+        return describe_request(context, params, roots=roots, level=level, key=key)
+    except Exception as error:
+        log.exception("a request cannot be described", method=context.method)
+        return {"method": capped(context.method or "", 64), "undescribed": type(error).__name__}
 
 
 def capped_list(values: Iterable[object], limit: int = MAX_LISTED_DOCUMENTS) -> list[str]:
