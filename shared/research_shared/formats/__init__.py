@@ -25,15 +25,18 @@ from research_shared.formats._format import (
     Reader,
     Refused,
 )
+from research_shared.formats._parts.metadata import NO_METADATA, Metadata
 
 __all__ = [
     "DAMAGED",
     "EMPTY",
     "ENCRYPTED",
+    "NO_METADATA",
     "NO_TEXT",
     "TOO_LARGE",
     "UNDECODABLE",
     "Format",
+    "Metadata",
     "PageContent",
     "Pages",
     "PartName",

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal
 
+from research_shared.formats._parts.metadata import NO_METADATA, Metadata
+
 PartName = Literal["page", "slide", "sheet", "chapter"]
 """What people call the numbered parts of a document. Fields of tools and code call all of them pages."""
 
@@ -58,11 +60,13 @@ class Pages:
     `total` is the number of its pages; 1 for a document without pages. `texts` yields the text of each page from the
     first wanted one on, or why there is none (see `PageContent`). `notes` are sentences for people about what is in this
     document and not in its text; they are taken after the last page, so that a reader can add to them until then.
+    `metadata` is what the file declares about itself.
     """
 
     total: int
     texts: Iterator[PageContent]
     notes: list[str] = field(default_factory=list)
+    metadata: Metadata = NO_METADATA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
