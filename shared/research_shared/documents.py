@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from research_shared.formats import PartName, format_of
+from research_shared.formats import NO_METADATA, Metadata, PartName, format_of
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999 in Unix time. File systems store times beyond them, `datetime` does not."""
@@ -80,6 +80,7 @@ class DocumentText:
     page and is empty for documents without pages. `digest` is the SHA-256 of the file's bytes and the engine's name,
     because engines differ in where they break lines. `notes` are sentences for people: what was repaired or is missing. When there are
     `missing_pages`, the first one names them and says why. `ocr_pages` were read by OCR: their letters may be wrong.
+    `metadata` is what the document says about itself.
     """
 
     path: str
@@ -92,6 +93,7 @@ class DocumentText:
     missing_pages: tuple[int, ...] = ()
     ocr_pages: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    metadata: Metadata = NO_METADATA
 
     @cached_property
     def _line_starts(self) -> "array[int]":

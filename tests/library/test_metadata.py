@@ -9,7 +9,8 @@ def test_what_programs_fill_in_is_no_title_and_no_author() -> None:
     said = Metadata.of(title="Microsoft Word - draft.doc", authors=["python-docx", "Ann Lee"])
     assert said == Metadata(authors=("Ann Lee",))
     assert Metadata.of(title="thesis.dvi", authors=["Administrator"]) == NO_METADATA
-    assert Metadata.of(title="About report.pdf").title == "About report.pdf"
+    assert Metadata.of(title="Plan of Jim.doc") == NO_METADATA
+    assert Metadata.of(title="About node.js").title == "About node.js"
 
 
 def test_metadata_are_on_one_line_bounded_and_without_hidden_characters() -> None:

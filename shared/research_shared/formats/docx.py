@@ -21,6 +21,7 @@ from research_shared.formats._parts.package import (
     main_part,
     properties,
 )
+from research_shared.formats._parts.properties import core_metadata
 
 _WORD_SKIPPED = frozenset({"Fallback", "rPrChange", "pPrChange", "sectPrChange", "tblPrChange", "rt"})
 _NOTES = {"footnote": "footnote", "endnote": "endnote", "comment": "comment"}
@@ -343,7 +344,7 @@ def open_docx(data: bytes, _first: int, _last: int) -> Pages:
     said = damage_notes(package)
     if body.embedded:
         said.append(f"{body.embedded} embedded file{'s are' if body.embedded > 1 else ' is'} not read")
-    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=said)
+    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=said, metadata=core_metadata(package))
 
 
 def _margins(package: Package, main: str, kind: str, styles: _Styles) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
 from research_shared.formats._parts.lines import decoded, encoding_notes
+from research_shared.formats._parts.metadata import Metadata
 from research_shared.formats._parts.web_page import html_lines
 
 _CODE_FENCE = "```"
@@ -80,7 +81,20 @@ def open_notebook(data: bytes, _first: int, _last: int) -> Pages:
         raise Refused(DAMAGED) from error
     if not any(lines):
         raise Refused(EMPTY)
-    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes)
+    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes, metadata=_metadata(value))
+
+
+def _metadata(notebook: dict[str, Any]) -> Metadata:
+    said = notebook.get("metadata")
+    said = said if isinstance(said, dict) else {}
+    authors: list[Any] = said["authors"] if isinstance(said.get("authors"), list) else []
+    tags: list[Any] = said["tags"] if isinstance(said.get("tags"), list) else []
+    return Metadata.of(
+        title=str(said.get("title") or ""),
+        authors=[str(author.get("name", "") if isinstance(author, dict) else author) for author in authors],
+        date=str(said.get("date") or ""),
+        tags=[str(tag) for tag in tags],
+    )
 
 
 FORMATS = (

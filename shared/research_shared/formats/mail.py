@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
-from email.utils import parsedate_to_datetime
+from email.utils import getaddresses, parsedate_to_datetime
 
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
 from research_shared.formats._parts.lines import decoded, no_heading, on_one_line
+from research_shared.formats._parts.metadata import Metadata
+from research_shared.formats._parts.properties import split_keywords
 from research_shared.formats._parts.web_page import declared_encoding, html_lines
 
 _SHOWN_HEADERS = ("From", "To", "Cc", "Bcc", "Reply-To", "Date")
@@ -150,7 +152,18 @@ def open_mail(data: bytes, _first: int, _last: int) -> Pages:
     if not message.keys():
         raise Refused(DAMAGED)
     lines = list(_Mail(notes).lines(message, 1))
-    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes)
+    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes, metadata=_metadata(message))
+
+
+def _metadata(message: Message) -> Metadata:
+    senders = getaddresses([_header(message, "From")])
+    return Metadata.of(
+        title=_header(message, "Subject"),
+        authors=[name or address for name, address in senders],
+        date=_iso_date(_header(message, "Date")).strip(" ()"),
+        language=_header(message, "Content-Language").partition(",")[0],
+        tags=split_keywords([_header(message, "Keywords")]),
+    )
 
 
 FORMATS = (

@@ -18,6 +18,7 @@ from research_shared.formats._parts.package import (
     is_package,
     parse_xml,
 )
+from research_shared.formats._parts.properties import open_document_metadata
 
 _MANIFEST = "META-INF/manifest.xml"
 _ODF_SKIPPED = frozenset({
@@ -84,7 +85,7 @@ class _OpenDocument(ElementHandler):
     """Reads properties, styles and content, given one after the other."""
 
     def __init__(self, package: Package | None) -> None:
-        self._package = package
+        self.package = package
         self.properties: list[str] = []
         self.margins: list[str] = []
         self.parts: list[_OdfPart] = []
@@ -372,9 +373,9 @@ class _OpenDocument(ElementHandler):
         """Return the words and numbers of a chart, which is a document inside of the package."""
         part = posixpath.normpath(f"{unquote(address)}/content.xml")
         found: list[str] = []
-        if self._package is not None and part in self._package:
+        if self.package is not None and part in self.package:
             wanted = Collector(frozenset({"p"}), lambda _, text: found.append(on_one_line(text)))
-            self._package.parse(part, wanted)
+            self.package.parse(part, wanted)
         words = [text for text in found if text]
         return [f"[chart] {' | '.join(words)}"] if words else []
 
@@ -434,7 +435,8 @@ def open_odf(data: bytes, first: int, last: int) -> Pages:
             lines = [f"# {heading}"] if heading else []
             yield "\n".join([*lines, *(before if number == 1 else ()), *part.lines])
 
-    return Pages(total=len(parts), texts=texts(), notes=notes)
+    metadata = open_document_metadata(data, document.package)
+    return Pages(total=len(parts), texts=texts(), notes=notes, metadata=metadata)
 
 
 _READERS = (Reader(name="odf", open=open_odf),)

@@ -40,6 +40,7 @@ def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
 
     from research_shared.formats._pdf.pages import read_page
     from research_shared.formats._pdf.picture import draw_page
+    from research_shared.formats._pdf.properties import pdf_metadata
 
     try:
         document = pypdfium2.PdfDocument(data)
@@ -51,6 +52,7 @@ def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
     total = len(document)
     notes: list[str] = []
     layers_off = _layers_off(data, notes)
+    metadata = pdf_metadata(document, data)
 
     def texts() -> Iterator[PageContent]:
         left_out: set[str] = set()
@@ -72,7 +74,7 @@ def open_with_pypdfium2(data: bytes, first: int, last: int) -> Pages:
                     yield Picture(draw=partial(draw_page, document, index), undecodable=page.undecodable)
             notes.extend(_not_read(document, attached, left_out))
 
-    return Pages(total=total, texts=texts(), notes=notes)
+    return Pages(total=total, texts=texts(), notes=notes, metadata=metadata)
 
 
 def _not_read(document: "PdfDocument", attached: int, left_out: set[str]) -> Iterator[str]:
@@ -197,6 +199,11 @@ FORMATS = (
         ),
         part="page",
         recognises=lambda data: _HEADER in data[:_HEADER_WITHIN],
-        preload=("pypdfium2", "research_shared.formats._pdf.pages", "research_shared.formats._pdf.picture"),
+        preload=(
+            "pypdfium2",
+            "research_shared.formats._pdf.pages",
+            "research_shared.formats._pdf.picture",
+            "research_shared.formats._pdf.properties",
+        ),
     ),
 )

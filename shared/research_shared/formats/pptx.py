@@ -14,6 +14,7 @@ from research_shared.formats._parts.package import (
     main_part,
     properties,
 )
+from research_shared.formats._parts.properties import core_metadata
 
 _HIDDEN_SLIDE = "[hidden slide]"
 
@@ -97,7 +98,7 @@ def open_pptx(data: bytes, first: int, last: int) -> Pages:
             yield text
         notes.extend(damage_notes(package))
 
-    return Pages(total=len(slides), texts=texts(), notes=notes)
+    return Pages(total=len(slides), texts=texts(), notes=notes, metadata=core_metadata(package))
 
 
 def _slide_text(package: Package, part: str, authors: dict[str, str], before: list[str]) -> str | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
 from research_shared.formats._parts.lines import MAX_HEADING, no_heading, on_one_line
+from research_shared.formats._parts.metadata import Metadata
+from research_shared.formats._parts.properties import split_keywords
 
 _RTF_TOKEN = re.compile(
     r"\\(?P<word>[A-Za-z]{1,32})(?P<value>-?\d{1,10})?[ ]?"
@@ -18,6 +20,9 @@ _FLOW_NAMES = {
     "atnauthor": "reviewer", "title": "title", "author": "author", "subject": "subject",
     "keywords": "keywords", "doccomm": "description",
 }  # fmt: skip
+_DECLARED = ("title", "author", "keywords")
+_TIME_STAMP = re.compile(rb"\\(?:revtim|creatim)\\yr(\d{4})\\mo(\d{1,2})\\dy(\d{1,2})")
+_INFO_WITHIN = 256 * 1024
 _INFO = frozenset({"title", "author", "subject", "keywords", "doccomm"})
 _SILENT_GROUPS = frozenset({
     "fonttbl", "colortbl", "stylesheet", "info", "pict", "objdata", "nonshppict", "listtext", "pntext", "sp",
@@ -315,12 +320,30 @@ def open_rtf(data: bytes, _first: int, _last: int) -> Pages:
         raise Refused(EMPTY)
     if not _is_rtf(data):
         raise Refused(DAMAGED)
-    lines = _RtfDocument(data.decode("latin-1")).lines()
+    document = _RtfDocument(data.decode("latin-1"))
+    lines = document.lines()
     if not lines:
         raise Refused(EMPTY)
     # Characters beyond the first plane are written as two halves.
     text = "\n".join(lines).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return Pages(total=1, texts=iter((text,)))
+    return Pages(total=1, texts=iter((text,)), metadata=_metadata(document.before, data))
+
+
+def _metadata(before: list[str], data: bytes) -> Metadata:
+    """Return what the information group says, from its lines and its time stamps."""
+    said = {
+        name: line.partition("] ")[2]
+        for line in before
+        for name in _DECLARED
+        if line.startswith(f"[{name}] ")
+    }
+    stamp = _TIME_STAMP.search(data, 0, _INFO_WITHIN)
+    return Metadata.of(
+        title=said.get("title", ""),
+        authors=[said.get("author", "")],
+        date="-".join(f"{int(part):02}" for part in stamp.groups()) if stamp else "",
+        tags=split_keywords([said.get("keywords", "")]),
+    )
 
 
 def _is_rtf(data: bytes) -> bool:

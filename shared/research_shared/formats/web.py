@@ -16,7 +16,8 @@ from research_shared.formats._parts.package import (
     damage_notes,
     is_package,
 )
-from research_shared.formats._parts.web_page import declared_encoding, html_lines
+from research_shared.formats._parts.properties import book_metadata
+from research_shared.formats._parts.web_page import declared_encoding, html_lines, html_metadata
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
@@ -29,7 +30,12 @@ def open_html(data: bytes, _first: int, _last: int) -> Pages:
     lines = html_lines(text)
     if not lines:
         raise Refused(EMPTY)
-    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=encoding_notes(encoding))
+    return Pages(
+        total=1,
+        texts=iter(("\n".join(lines),)),
+        notes=encoding_notes(encoding),
+        metadata=html_metadata(text),
+    )
 
 
 class _Attributes(ElementHandler):
@@ -121,7 +127,7 @@ def open_epub(data: bytes, first: int, last: int) -> Pages:
             yield "\n".join([*(properties if number == 1 else ()), *lines])
         notes.extend(damage_notes(package))
 
-    return Pages(total=len(chapters), texts=texts(), notes=notes)
+    return Pages(total=len(chapters), texts=texts(), notes=notes, metadata=book_metadata(package, root))
 
 
 FORMATS = (

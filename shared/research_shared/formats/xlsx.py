@@ -25,6 +25,7 @@ from research_shared.formats._parts.package import (
     main_part,
     properties,
 )
+from research_shared.formats._parts.properties import core_metadata
 
 _MARGIN_CODE = re.compile(r'&(?:"[^"]*"|K[0-9A-Fa-f]{6}|\d+|[A-Za-z&])')
 _MARGINS = {
@@ -354,7 +355,7 @@ def open_xlsx(data: bytes, first: int, last: int) -> Pages:
             yield _sheet_text(package, book, sheet, properties(package) if number == 1 else [], notes)
         notes.extend(damage_notes(package))
 
-    return Pages(total=len(sheets), texts=texts(), notes=notes)
+    return Pages(total=len(sheets), texts=texts(), notes=notes, metadata=core_metadata(package))
 
 
 def _sheet_text(package: Package, book: _Book, sheet: _Sheet, before: list[str], notes: list[str]) -> str:

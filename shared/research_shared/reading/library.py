@@ -29,6 +29,7 @@ from research_shared.reading.extraction import (
     read_text,
 )
 from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, UNAVAILABLE
+from research_shared.reading.first_page import described
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
 
@@ -360,6 +361,7 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         missing_pages=extracted.missing_pages,
         ocr_pages=extracted.ocr_pages,
         notes=(*extracted.notes, *format_of(info.media_type).notes),
+        metadata=described(info, extracted.metadata, extracted.data),
     )
 
 

@@ -13,6 +13,7 @@ from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import Scope
 from research_shared.access.unread import count_of_unread
 from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.formats import NO_METADATA, Metadata
 
 BLOCK: Final = 256
 """Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""
@@ -41,6 +42,8 @@ class CatalogEntry:
     reason: str = ""
     gap: str = ""
     digest: str = ""
+    metadata: Metadata = NO_METADATA
+    pages: int | None = None
     text_bytes: int = 0
     is_ascii: bool = True
     ends_line: bool = True
@@ -67,6 +70,8 @@ class CatalogEntry:
             text=text,
             gap=text.gap,
             digest=text.digest,
+            metadata=text.metadata,
+            pages=text.pages,
             text_bytes=len(text.data),
             is_ascii=text.data.isascii(),
             ends_line=not text.data or text.data.endswith(b"\n"),

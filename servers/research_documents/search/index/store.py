@@ -23,8 +23,10 @@ from research_documents.search.index.passage_index import SCHEMA_VERSION, Passag
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root
 from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.formats import Metadata
 from research_shared.logs import get_logger
 from research_shared.reading.extraction import engines
+from research_shared.reading.first_page import IDENTITY
 from research_shared.reading.limits import Limits
 
 log = get_logger("research.search")
@@ -106,7 +108,9 @@ class DiskStore:
     ) -> None:
         self._tuning = tuning
         places = [[root.name, str(root.directory)] for root in roots]
-        made_for = json.dumps([SCHEMA_VERSION, version("tantivy"), places, *engines(), *limits.of_text])
+        made_for = json.dumps(
+            [SCHEMA_VERSION, version("tantivy"), places, *engines(), IDENTITY, *limits.of_text]
+        )
         self.directory = directory / f"search-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
@@ -285,6 +289,7 @@ def _head(entry: CatalogEntry, text: DocumentText) -> str:
                 text.ocr_pages,
                 text.notes,
             ],
+            "metadata": text.metadata.packed(),
             "passages": entry.passages,
         }
     )
@@ -306,5 +311,6 @@ def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
         missing_pages=tuple(missing),
         ocr_pages=tuple(ocr),
         notes=tuple(notes),
+        metadata=Metadata.unpacked(kept["metadata"]),
     )
     return info, text, kept["passages"]

@@ -27,7 +27,11 @@ _NOT_NAMES = frozenset({
 _NO_TITLES = frozenset(
     {"untitled", "untitled document", "document", "title", "powerpoint presentation", "slide 1"}
 )
-_FILE_TITLE = re.compile(r"microsoft (?:word|powerpoint|excel) - .*|\S+\.[a-z]{2,4}", re.IGNORECASE)
+_FILE_TITLE = re.compile(
+    r"microsoft (?:word|powerpoint|excel) - .*|\S+\.[a-z]{2,4}"
+    r"|.*\.(?:docx?|dvi|html?|indd|odt|pdf|pptx?|qxd|rtf|tex|txt|xlsx?)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 
 from research_shared.formats._parts.lines import no_heading, on_one_line
+from research_shared.formats._parts.metadata import Metadata
 
 _SILENT = frozenset({"script", "style", "template", "title"})
 _VOID = frozenset({
@@ -23,6 +24,7 @@ _LAYOUT_CHARS = 400
 """A row of more characters whose cells hold several lines each is there for the layout: its lines stay apart."""
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?([\w.:-]+)|encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _CHARSET_WITHIN = 2048
+_HEAD_CHARS = 64 * 1024
 
 
 def declared_encoding(data: bytes) -> str:
@@ -177,6 +179,61 @@ class _Page(HTMLParser):
         while self._tables:
             self._end_row(self._tables.pop())
         return self._flows[0]
+
+
+_TITLE_NAMES = ("citation_title", "dc.title", "dcterms.title", "og:title")
+_AUTHOR_NAMES = ("author", "citation_author", "dc.creator", "dcterms.creator", "article:author")
+_DATE_NAMES = (
+    "citation_publication_date", "article:published_time", "dc.date", "dcterms.date", "dcterms.created", "date",
+    "article:modified_time", "dcterms.modified",
+)  # fmt: skip
+_TAG_NAMES = ("keywords", "article:tag", "dc.subject", "citation_keywords")
+
+
+class _Head(HTMLParser):
+    """Collects what the head of a page declares."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.language = ""
+        self.title: list[str] = []
+        self.meta: dict[str, list[str]] = {}
+        self._in_title = False
+        self.over = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self._in_title = tag == "title" and not self.over
+        self.over = self.over or tag == "body"
+        if tag == "html":
+            self.language = attributes.get("lang") or attributes.get("xml:lang", "")
+        elif tag == "meta" and not self.over:
+            name = (attributes.get("name") or attributes.get("property", "")).lower()
+            self.meta.setdefault(name, []).append(attributes.get("content", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_title = self._in_title and tag != "title"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_title:
+            self.title.append(data)
+
+
+def html_metadata(text: str) -> Metadata:
+    """Return what the head of an HTML text declares."""
+    head = _Head()
+    head.feed(text[:_HEAD_CHARS])
+
+    def of(names: tuple[str, ...]) -> list[str]:
+        return next((found for name in names if any(found := head.meta.get(name, []))), [])
+
+    return Metadata.of(
+        title="".join(head.title) or "".join(of(_TITLE_NAMES)[:1]),
+        authors=of(_AUTHOR_NAMES),
+        date="".join(of(_DATE_NAMES)[:1]),
+        language=head.language,
+        tags=[tag for text in of(_TAG_NAMES) for tag in text.split(",")],
+    )
 
 
 def html_lines(text: str, *, with_title: bool = True) -> list[str]:

@@ -98,7 +98,12 @@ def extract(job: Job, data: bytes, send: Send) -> tuple[str | None, list[str]]:
             if reason == ENCRYPTED:
                 break
             continue
-        header = {"reader": name, "pages": pages.total, "digest": digest}
+        header = {
+            "reader": name,
+            "pages": pages.total,
+            "digest": digest,
+            "metadata": pages.metadata.packed(),
+        }
         send(START, json.dumps(header).encode())
         if job.pictures:
             send_recognised(pages.texts, job, send)

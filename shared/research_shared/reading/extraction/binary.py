@@ -14,6 +14,7 @@ from research_shared.formats import (
     TOO_LARGE,
     UNDECODABLE,
     Format,
+    Metadata,
     Reader,
     format_of,
 )
@@ -49,6 +50,7 @@ class _Progress:
     reader: Reader
     total: int
     file_digest: str
+    metadata: Metadata
     pages: list[bytes | None] = field(default_factory=list)
     undecodable: list[int] = field(default_factory=list)
     pictures: list[int] = field(default_factory=list)
@@ -190,7 +192,12 @@ class _Extraction:
             if self._progress is None or self._progress.reader != reader:
                 if self._progress is not None and self._progress.pictures:
                     self._seen = self._progress
-                self._progress = _Progress(reader, int(header["pages"]), str(header["digest"]))
+                self._progress = _Progress(
+                    reader,
+                    int(header["pages"]),
+                    str(header["digest"]),
+                    Metadata.unpacked(header.get("metadata", {})),
+                )
             return
         if self._progress is None or len(self._progress.pages) >= self._wanted(self._progress):
             raise WorkerLost("it sent a page out of turn")
@@ -242,6 +249,7 @@ class _Extraction:
             missing_pages=missing if self._format.part is not None else (),
             ocr_pages=tuple(progress.recognised),
             notes=tuple(self._notes(progress, pages, missing)),
+            metadata=progress.metadata,
         )
 
     def _notes(

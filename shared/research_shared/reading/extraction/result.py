@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from research_shared.formats import DAMAGED, EMPTY, ENCRYPTED, NO_TEXT, TOO_LARGE, UNDECODABLE, Format
+from research_shared.formats import (
+    DAMAGED,
+    EMPTY,
+    ENCRYPTED,
+    NO_METADATA,
+    NO_TEXT,
+    TOO_LARGE,
+    UNDECODABLE,
+    Format,
+    Metadata,
+)
 from research_shared.reading.ocr import Ocr
 
 READ_BY_OCR = "read by OCR"
@@ -48,7 +58,10 @@ def explanation(reason: str, document_format: Format, ocr: Ocr | None = None) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extracted:
-    """The text of a file. The fields are those of `DocumentText`; `file_digest` is the SHA-256 of the file's bytes."""
+    """The text of a file. The fields are those of `DocumentText`; `file_digest` is the SHA-256 of the file's bytes.
+
+    `metadata` is what the file declares about itself.
+    """
 
     engine: str
     file_digest: str
@@ -57,6 +70,7 @@ class Extracted:
     missing_pages: tuple[int, ...] = ()
     ocr_pages: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    metadata: Metadata = NO_METADATA
 
 
 class Unreadable(Exception):
