@@ -7,12 +7,15 @@ document text can neither end the block nor be rendered. Pure functions: the sam
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from research_documents.results import DocumentExcerpt, DocumentList, Match, SearchResult
+from research_documents.results import DocumentExcerpt, DocumentFacts, DocumentList, Match, SearchResult
 from research_shared.formats import format_of, media_type_of
 from research_shared.tools.names import INCOMPLETE
 
 MAX_NAMED_UNREADABLE: Final = 10
 """Unreadable documents that are named; the others are only counted."""
+MAX_SHOWN_AUTHORS: Final = 2
+MAX_SHOWN_CHARS: Final = 100
+"""Characters of a title or a name that are shown in a text; structured results have all of it."""
 _KILO: Final = 1_000
 
 
@@ -29,9 +32,41 @@ def listing_text(result: DocumentList) -> str:
     lines = [
         f"{document.path} {size_text(document.size_bytes)}"
         + (f" {document.modified.date()}" if len(days) > 1 else "")
+        + facts_text(document)
         for document in result.documents
     ]
     return _joined_text(first, heading=heading, notes=notes, lines=lines)
+
+
+def facts_text(document: DocumentFacts) -> str:
+    """Render what is known of a document for the end of a line: title, authors, date, and what it is to others."""
+    names = list(document.authors[:MAX_SHOWN_AUTHORS])
+    if len(document.authors) > MAX_SHOWN_AUTHORS:
+        names[-1] += " et al."
+    title = document.title or ""
+    stem = document.path.rpartition("/")[2].rpartition(".")[0]
+    said = [
+        f'"{_clipped(title)}"' if title and _letters(title) != _letters(stem) else "",
+        *map(_clipped, names),
+        document.date or "",
+        f"tags: {', '.join(document.tags)}" if document.tags else "",
+    ]
+    facts = ", ".join(filter(None, said))
+    marks = ""
+    if document.same_content_as:
+        marks = f" [same content as {document.same_content_as}]"
+    elif document.version_of:
+        marks = f" [{document.version} of {document.version_of}]"
+    return f"{' ' if facts else ''}{facts}{marks}"
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1].rstrip() + "…"
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a title or a file name: `flat-storage` says what `Flat Storage` says."""
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def size_text(size: int) -> str:
@@ -75,7 +110,12 @@ def search_text(result: SearchResult, *, ranked: bool) -> str:
     by_document: dict[str, list[Match]] = {}
     for match in result.matches:
         by_document.setdefault(match.document, []).append(match)
-    lines = [line for document, matches in by_document.items() for line in (document, *_line_groups(matches))]
+    facts = {document.path: facts_text(document) for document in result.documents}
+    lines = [
+        line
+        for document, matches in by_document.items()
+        for line in (document + facts.get(document, ""), *_line_groups(matches))
+    ]
     return _joined_text(first, heading=heading, notes=notes, lines=lines)
 
 

@@ -1,9 +1,15 @@
 """The shapes that the documents tools answer with."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from research_shared.formats import Metadata
+from research_shared.reading.versions import VersionKind, VersionNote
+
+MAX_NAMES: Final = 10
+"""Authors, and tags, of one document that are given."""
 
 
 def _absent(value: object) -> bool:
@@ -25,10 +31,53 @@ Warnings = Annotated[
 ]
 
 
-class Document(Result):
-    """One document of the listing."""
+class DocumentFacts(Result):
+    """What is known of one document: what it says about itself, and whether it is a copy or an older version."""
 
     path: str = Field(description="what the other tools take")
+    title: Annotated[str | None, Field(exclude_if=_absent)] = None
+    authors: Annotated[tuple[str, ...], Field(exclude_if=_absent)] = ()
+    date: Annotated[
+        str | None, Field(exclude_if=_absent, description="its own: 2023, 2023-05 or 2023-05-01")
+    ] = None
+    language: Annotated[str | None, Field(exclude_if=_absent, description="as declared")] = None
+    pages: Annotated[int | None, Field(exclude_if=_absent)] = None
+    tags: Annotated[tuple[str, ...], Field(exclude_if=_absent)] = ()
+    same_content_as: Annotated[
+        str | None, Field(exclude_if=_absent, description="count both as one source")
+    ] = None
+    version_of: Annotated[str | None, Field(exclude_if=_absent, description="path of the newest version")] = (
+        None
+    )
+    version: Annotated[VersionKind | None, Field(exclude_if=_absent)] = None
+
+    @classmethod
+    def facts_of(
+        cls, metadata: Metadata, *, pages: int | None, note: VersionNote | None, brief: bool = False
+    ) -> dict[str, Any]:
+        """Return the optional fields: all of them, or with `brief` only what the document is to others."""
+        said: dict[str, Any] = {}
+        if note is not None:
+            said = {
+                "same_content_as": note.same_content_as or None,
+                "version_of": note.version_of or None,
+                "version": note.kind,
+            }
+        if brief:
+            return said
+        return said | {
+            "title": metadata.title or None,
+            "authors": metadata.authors[:MAX_NAMES],
+            "date": metadata.date or None,
+            "language": metadata.language or None,
+            "pages": pages,
+            "tags": metadata.tags[:MAX_NAMES],
+        }
+
+
+class Document(DocumentFacts):
+    """One document of the listing."""
+
     filename: str
     size_bytes: int
     media_type: str
@@ -81,6 +130,12 @@ class SearchResult(Result):
     matches: tuple[Match, ...]
     total_documents: int = Field(description="documents searched")
     truncated: bool = Field(description="there is or may be more than is shown")
+    documents: Annotated[
+        tuple[DocumentFacts, ...],
+        Field(
+            exclude_if=_absent, description="what is known of the documents of the matches, in their order"
+        ),
+    ] = ()
     unreadable: tuple[UnreadableDocument, ...] = Field(
         default=(), description="documents that give no text, or not all of it: not searched, or only in part"
     )

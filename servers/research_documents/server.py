@@ -12,12 +12,13 @@ from pydantic import Field
 
 from research_documents.completion import PATH_TEMPLATE, path_completion
 from research_documents.excerpts import excerpt, whole_text
-from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, list_page
+from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, document_facts, filter_notes, list_page
 from research_documents.patterns import nothing_there, pattern_notes
 from research_documents.rendering import excerpt_text, listing_text, search_text
 from research_documents.resources import DEFAULT_PAGE_SIZE, DocumentResources, PageSize, list_in_pages
 from research_documents.results import (
     DocumentExcerpt,
+    DocumentFacts,
     DocumentList,
     Indexing,
     Match,
@@ -32,6 +33,7 @@ from research_shared.formats import format_of
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
+from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings
@@ -39,6 +41,16 @@ from research_shared.telemetry import record
 from research_shared.tools.activity import waiting
 from research_shared.tools.arguments import READ_TEXT, clamped, or_default, resolve_path
 from research_shared.tools.descriptions import described
+from research_shared.tools.filters import (
+    Author,
+    DatedAfter,
+    DatedBefore,
+    DocumentType,
+    ModifiedAfter,
+    ModifiedBefore,
+    Tags,
+)
+from research_shared.tools.names import INCOMPLETE
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
@@ -143,7 +155,7 @@ def build_documents_server(
         on_duplicate="error",
     )
 
-    _add_listing(server, documents)
+    _add_listing(server, documents, search)
     _add_search_tool(server, documents, search)
     _add_reading(server, documents)
     if settings.connector_tools:
@@ -176,7 +188,7 @@ def _add_resources(server: FastMCP[Any], documents: Library, page_size: PageSize
     server.add_completion_handler(path_completion(documents))
 
 
-def _add_listing(server: FastMCP[Any], documents: Library) -> None:
+def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:
     @described(
         server.tool,
         title="List research documents",
@@ -190,15 +202,41 @@ def _add_listing(server: FastMCP[Any], documents: Library) -> None:
             int, Field(description="documents on one page, 1 to 1000"), or_default(DEFAULT_LIMIT)
         ] = DEFAULT_LIMIT,
         cursor: Cursor = "",
+        *,
+        type: DocumentType = "",  # noqa: A002  (what people call it)
+        modified_after: ModifiedAfter = "",
+        modified_before: ModifiedBefore = "",
+        dated_after: DatedAfter = "",
+        dated_before: DatedBefore = "",
+        author: Author = "",
+        tags: Tags = "",
     ) -> ToolResult:
-        """List the documents of the research folder by path, with size and day of change.
+        """List the documents of the research folder by path, with size, day of change, title, authors and date.
+
+        The filters (type to tags) choose among them; copies and older versions are marked.
 
         Start here: the other tools take these paths. To find what is said in them, use search_documents.
         """
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_LIMIT, notes=notes)
+        wanted = DocumentFilter.of(
+            type=type,
+            modified_after=modified_after,
+            modified_before=modified_before,
+            dated_after=dated_after,
+            dated_before=dated_before,
+            author=author,
+            tags=tags,
+        )
         page = await list_page(
-            documents, pattern=file_pattern, limit=limit, cursor=cursor or None, notes=notes
+            documents,
+            search,
+            pattern=file_pattern,
+            wanted=wanted,
+            limit=limit,
+            cursor=cursor or None,
+            notes=notes,
+            on_progress=Progress(ctx, 1).advance,
         )
         await ClientLog(ctx, DOCUMENTS_SERVER).info(f"{page.count} of {page.total} documents listed")
         return ToolResult(listing_text(page), page.model_dump(mode="json"))
@@ -224,6 +262,14 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             or_default(0),
         ] = 0,
         cursor: Cursor = "",
+        *,
+        type: DocumentType = "",  # noqa: A002  (what people call it)
+        modified_after: ModifiedAfter = "",
+        modified_before: ModifiedBefore = "",
+        dated_after: DatedAfter = "",
+        dated_before: DatedBefore = "",
+        author: Author = "",
+        tags: Tags = "",
     ) -> ToolResult:
         """Find where something is said. The text groups hits by document: `12: hit`, `12 p3: hit on page 3`, `11 line around it`.
 
@@ -235,6 +281,15 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_MATCHES, notes=notes)
         context_lines = clamped(context_lines, "context_lines", least=0, most=MAX_CONTEXT_LINES, notes=notes)
+        wanted = DocumentFilter.of(
+            type=type,
+            modified_after=modified_after,
+            modified_before=modified_before,
+            dated_after=dated_after,
+            dated_before=dated_before,
+            author=author,
+            tags=tags,
+        )
         outcome = await search.search(
             query,
             mode=mode,
@@ -244,11 +299,13 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             snippet=snippet,
             cursor=cursor or None,
             on_progress=Progress(ctx, 1).advance,
+            wanted=wanted,
         )
+        chosen = filter_notes(search, file_pattern, wanted, found=outcome.total_documents > 0)
         if outcome.total_documents == 0 and not outcome.hits:
             notes += await nothing_there(documents, file_pattern)
         await _report(ClientLog(ctx, DOCUMENTS_SERVER), outcome)
-        result = _search_result(outcome, notes)
+        result = _search_result(outcome, notes, chosen=chosen, documents=document_facts(search, outcome.hits))
         return ToolResult(search_text(result, ranked=mode == "keyword"), result.model_dump(mode="json"))
 
 
@@ -328,7 +385,12 @@ async def _report(client_log: ClientLog, outcome: SearchOutcome) -> None:
     record(documents=sorted({hit.document for hit in outcome.hits}))
 
 
-def _search_result(outcome: SearchOutcome, notes: Sequence[str]) -> SearchResult:
+def _search_result(
+    outcome: SearchOutcome, notes: Sequence[str], *, chosen: Sequence[str], documents: Sequence[DocumentFacts]
+) -> SearchResult:
+    """Return the result of a search: what is incomplete first, then what the filters did, then the other warnings."""
+    incomplete = [warning for warning in outcome.warnings if warning.startswith(INCOMPLETE)]
+    others = [warning for warning in outcome.warnings if not warning.startswith(INCOMPLETE)]
     return SearchResult(
         matches=tuple(
             Match(
@@ -346,7 +408,8 @@ def _search_result(outcome: SearchOutcome, notes: Sequence[str]) -> SearchResult
         total_documents=outcome.total_documents,
         truncated=outcome.truncated,
         unreadable=tuple(UnreadableDocument(path=path, reason=reason) for path, reason in outcome.unreadable),
-        warnings=(*outcome.warnings, *notes),
+        documents=tuple(documents),
+        warnings=(*incomplete, *chosen, *others, *notes),
         next_cursor=outcome.next_cursor,
         indexing=Indexing(done=outcome.indexing[0], total=outcome.indexing[1]) if outcome.indexing else None,
     )

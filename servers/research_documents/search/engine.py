@@ -3,14 +3,14 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
 from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import Catalog, IndexCoverage, Selection
+from research_documents.search.index.catalog import Catalog, CatalogEntry, IndexCoverage, Selection
 from research_documents.search.index.store import DiskStore, MemoryStore
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
@@ -33,7 +33,9 @@ from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import current_scope
 from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
+from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.library import Library
+from research_shared.reading.versions import VersionNote
 from research_shared.settings import Settings
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
@@ -167,8 +169,9 @@ class SearchEngine(SharedLifespan):
         snippet: Snippet = "line",
         cursor: str | None = None,
         on_progress: OnProgress | None = None,
+        wanted: DocumentFilter = EVERY_DOCUMENT,
     ) -> SearchOutcome:
-        """Search the documents of the current scope whose path matches `file_pattern`.
+        """Search the documents of the current scope whose path matches `file_pattern` and that are `wanted`.
 
         With `snippet="context"`, a keyword hit shows its neighbours in its passage, unless `context_lines` sets a number
         of lines.
@@ -186,7 +189,7 @@ class SearchEngine(SharedLifespan):
             query=query,
             mode=mode,
             limit=limit,
-            start=open_cursor(cursor, query, mode, file_pattern),
+            start=open_cursor(cursor, query, mode, file_pattern, wanted.key),
             file_pattern=file_pattern,
             matches=compile_pattern(file_pattern),
             context_lines=context_lines,
@@ -194,12 +197,60 @@ class SearchEngine(SharedLifespan):
             time_limit_s=self._deadline_s,
             deadline=self._clock() + self._deadline_s,
             on_progress=on_progress,
+            wanted=wanted,
         )
         if not self.in_use:
             return await self._answer(request)
         # The lifespan of an in-process server ends with its first client, while others may still wait for an answer.
         async with self:
             return await self._answer(request)
+
+    async def read_wanted(
+        self, file_pattern: str, wanted: DocumentFilter, *, on_progress: OnProgress | None = None
+    ) -> str | None:
+        """Wait until the documents that may be wanted are read, as long as a search waits for the index.
+
+        Return the warning of an answer that rests on a part of them, or None.
+        """
+        request = SearchRequest(
+            query="",
+            mode="regex",  # what is read counts, also before it can be ranked
+            limit=1,
+            start=CursorPosition(),
+            file_pattern=file_pattern,
+            matches=compile_pattern(file_pattern),
+            context_lines=0,
+            snippet="line",
+            time_limit_s=self._deadline_s,
+            deadline=self._clock() + self._deadline_s,
+            on_progress=on_progress,
+            wanted=wanted,
+        )
+
+        async def missing() -> str | None:
+            with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
+                up_to_date = await self._update_index(request)
+            return _incomplete_warning(self._coverage(file_pattern, "regex", wanted), up_to_date)
+
+        if not self.in_use:
+            return await missing()
+        async with self:
+            return await missing()
+
+    def entry(self, path: str) -> CatalogEntry | None:
+        """Return what is known at the moment of a document within the current scope, or None."""
+        return self._catalog.entries.get(path) if current_scope().admits(path) else None
+
+    def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
+        """Return what is known at the moment of the documents within the current scope, sorted by path."""
+        selection = self._catalog.select(file_pattern, current_scope())
+        unreadable = (self._catalog.entries.get(path) for path, _ in selection.unreadable)
+        found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
+        return [found[path] for path in sorted(found)]
+
+    def version_notes(self) -> Mapping[str, VersionNote]:
+        """Return which known documents of the current scope are copies or older versions of others, by path."""
+        return self._catalog.version_notes(current_scope())
 
     async def _answer(self, request: SearchRequest) -> SearchOutcome:
         with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
@@ -208,8 +259,8 @@ class SearchEngine(SharedLifespan):
         request = replace(request, deadline=self._clock() + request.time_limit_s)
         read_since = self._catalog.new_id()
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            selection = self._catalog.select(request.file_pattern, current_scope())
-            coverage = self._coverage(request.file_pattern, request.mode)
+            selection = self._catalog.select(request.file_pattern, current_scope(), request.wanted)
+            coverage = self._coverage(request.file_pattern, request.mode, request.wanted)
             if request.mode == "keyword":
                 found = await self._by_keyword.search(request, selection, self._updater.index)
             else:
@@ -230,10 +281,14 @@ class SearchEngine(SharedLifespan):
             missing=_incomplete_warning(coverage, up_to_date),
         )
 
-    def _coverage(self, file_pattern: str, mode: Mode) -> IndexCoverage:
+    def _coverage(
+        self, file_pattern: str, mode: Mode, wanted: DocumentFilter = EVERY_DOCUMENT
+    ) -> IndexCoverage:
         """Return how much of the requested documents is indexed."""
         before = self._clock() - self._tuning.recent_change_s if self._is_current else math.inf
-        return self._catalog.coverage(file_pattern, current_scope(), visible=mode == "keyword", before=before)
+        return self._catalog.coverage(
+            file_pattern, current_scope(), visible=mode == "keyword", before=before, wanted=wanted
+        )
 
     def _outcome(
         self,
@@ -264,7 +319,7 @@ class SearchEngine(SharedLifespan):
             end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
             if request.mode == "keyword":
                 end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
-            cursor = seal_cursor(end, request.query, request.mode, request.file_pattern)
+            cursor = seal_cursor(end, request.query, request.mode, request.file_pattern, request.wanted.key)
         return SearchOutcome(
             hits=tuple(hits),
             total_documents=min(found.covered, coverage.done),
@@ -320,14 +375,14 @@ class SearchEngine(SharedLifespan):
         `deadline_s`, so that a folder that changes all the time does not hold up every search.
         """
         await self._follow_folders()
-        if self._is_current and self._coverage(request.file_pattern, request.mode).complete:
+        if self._is_current and self._coverage(request.file_pattern, request.mode, request.wanted).complete:
             return True
         update = self._updater.catch_up() if self._is_current else self._updater.scan()
         started = self._clock()
-        matches, scope = request.matches, current_scope()
+        matches, scope, wanted = request.matches, current_scope(), request.wanted
 
         def relevant(path: str) -> bool:
-            return scope.admits(path) and matches(path)
+            return scope.admits(path) and matches(path) and wanted.admits_path(path)
 
         pause = self._tuning.progress_every_s
         while not update.done():

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.outcome import Hit
 from research_shared.errors import InvalidCursor
+from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
 Mode = Literal["keyword", "regex"]
@@ -52,7 +53,7 @@ def open_cursor(cursor: str | None, *search: str) -> CursorPosition:
 class SearchRequest:
     """One search: the query, where it continues, and its `deadline` on the monotonic clock in seconds.
 
-    `matches` is the compiled `file_pattern`.
+    `matches` is the compiled `file_pattern`; `wanted` chooses among the documents that it matches.
     """
 
     query: str
@@ -66,6 +67,7 @@ class SearchRequest:
     time_limit_s: float
     deadline: float
     on_progress: OnProgress | None
+    wanted: DocumentFilter = EVERY_DOCUMENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

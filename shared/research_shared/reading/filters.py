@@ -113,6 +113,16 @@ class DocumentFilter:
         """Return whether documents have to be read to know which of them are wanted."""
         return bool(not self.dated.open or self.authors or self.tags)
 
+    @property
+    def of_types(self) -> "DocumentFilter":
+        """Return the filter without what a path does not tell."""
+        return DocumentFilter(types=self.types)
+
+    @property
+    def key(self) -> str:
+        """Return a text that is the same for equal filters only; empty without criteria."""
+        return "" if self.admits_everything else repr(self)
+
     def admits_path(self, path: str) -> bool:
         """Return whether a document of this path can be wanted: what its suffix tells."""
         return not self.types or media_type_of(path) in _media_types(self.types)

@@ -117,7 +117,7 @@ def _same_content(every: Sequence[VersionedDocument], names: Mapping[str, _Name]
         name = names[path]
         return name.copy or name.conflict, name.numbered, path.count("/"), len(path), path
 
-    notes = {}
+    notes: dict[str, VersionNote] = {}
     for paths in groups.values():
         first = min(paths, key=plainness)
         notes |= {path: VersionNote(same_content_as=first) for path in paths if path != first}
@@ -144,7 +144,7 @@ def _versions(
         return names[each.path].order, each.modified_ns, each.path
 
     newest = max(plain or family, key=age)
-    notes = {}
+    notes: dict[str, VersionNote] = {}
     for each in family:
         # The newest one may have its content from a file elsewhere: it is still the newest here.
         if each is newest or each.path in same:
@@ -170,7 +170,8 @@ def _parsed(path: str) -> _Name:
     if not stem:
         stem, dot, suffix = filename, "", ""
     text = unicodedata.normalize("NFC", stem).casefold().strip()
-    stage, finals, number = 0, 0, (1,)
+    stage = finals = 0
+    number: tuple[int, ...] = (1,)
     copy = conflict = numbered = False
     for _ in range(_MAX_MARKS if _MAYBE.search(text) else 0):
         if shorter := _without(text, _CONFLICTS):

@@ -1,7 +1,7 @@
 """Catalog of known documents: identity, text and passages of each."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate
@@ -14,6 +14,8 @@ from research_shared.access.roots import Scope
 from research_shared.access.unread import count_of_unread
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.formats import NO_METADATA, Metadata
+from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
+from research_shared.reading.versions import VersionedDocument, VersionNote, version_notes
 
 BLOCK: Final = 256
 """Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""
@@ -139,6 +141,8 @@ class Catalog:
         self._unread: tuple[str, ...] = ()
         self.count_unread = lru_cache(maxsize=32)(self._count_unread)
         """Return how many files of which types are not read, in words, for a file pattern and a scope; or None."""
+        self.version_notes = lru_cache(maxsize=8)(self._version_notes)
+        """Return what the documents of a scope are to one another, by path; the newest and the only ones have no note."""
 
     def found_unread(self, paths: Sequence[str]) -> None:
         """Keep the paths of the files of types that are not read."""
@@ -151,6 +155,17 @@ class Catalog:
         return count_of_unread(
             (path for path in self._unread if scope.admits(path) and matches(path)),
             (each for each in unreadable if not each[1].startswith(IN_PART)),
+        )
+
+    def _version_notes(self, scope: Scope) -> Mapping[str, VersionNote]:
+        return version_notes(
+            VersionedDocument(
+                path=path,
+                modified_ns=entry.info.identity.mtime_ns,
+                digest=entry.digest if entry.text_bytes else "",
+            )
+            for path, entry in self.entries.items()
+            if scope.admits(path)
         )
 
     def new_id(self) -> int:
@@ -193,23 +208,34 @@ class Catalog:
         self.version += 1
         self._select.cache_clear()
         self.count_unread.cache_clear()
+        self.version_notes.cache_clear()
 
     def _uncount(self, entry: CatalogEntry | None) -> None:
         if entry is not None:
             self.text_bytes -= entry.text_bytes
             self._held_bytes -= len(entry.text.data) if entry.text else 0
 
-    def select(self, pattern: str, scope: Scope) -> Selection:
-        """Return the documents within a scope that match a file pattern.
+    def select(self, pattern: str, scope: Scope, wanted: DocumentFilter = EVERY_DOCUMENT) -> Selection:
+        """Return the documents within a scope that match a file pattern and are wanted.
+
+        A document without text is among the unreadable ones when it could be wanted: nobody can tell what it says.
 
         Raises:
             InvalidPattern: the pattern is malformed.
         """
-        return self._select(pattern, scope)
+        return self._select(pattern, scope, wanted)
 
-    def _selection(self, pattern: str, scope: Scope) -> Selection:
+    def _selection(self, pattern: str, scope: Scope, wanted: DocumentFilter) -> Selection:
         matches = compile_pattern(pattern)
-        chosen = [e for path, e in self.entries.items() if scope.admits(path) and matches(path)]
+        chosen = [
+            entry
+            for path, entry in self.entries.items()
+            if scope.admits(path)
+            and matches(path)
+            and (
+                wanted.admits_info(entry.info) if entry.reason else wanted.admits(entry.info, entry.metadata)
+            )
+        ]
         chosen.sort(key=lambda entry: entry.path)
         return Selection(
             readable=tuple(entry for entry in chosen if not entry.reason),
@@ -222,19 +248,30 @@ class Catalog:
         )
 
     def coverage(
-        self, pattern: str, scope: Scope, *, visible: bool, before: float = float("inf")
+        self,
+        pattern: str,
+        scope: Scope,
+        *,
+        visible: bool,
+        before: float = float("inf"),
+        wanted: DocumentFilter = EVERY_DOCUMENT,
     ) -> IndexCoverage:
         """Return how much of a file pattern within a scope is in the catalog; with `visible`, in the last commit of the index.
 
-        A path that is pending only since `before` (monotonic clock, seconds) or later does not count as missing.
+        A path that is pending only since `before` (monotonic clock, seconds) or later does not count as missing. Of a
+        filter, only the types count: the rest cannot be told of a document that was not read.
         """
-        selection = self.select(pattern, scope)
+        selection = self.select(pattern, scope, wanted.of_types)
         matches = compile_pattern(pattern)
         waiting = self.backlog.all() if visible else self.backlog.unread.items()
         missing = {
             path
             for path, (_, _, since, kind) in waiting
-            if kind != "uncounted" and since < before and scope.admits(path) and matches(path)
+            if kind != "uncounted"
+            and since < before
+            and scope.admits(path)
+            and matches(path)
+            and wanted.admits_path(path)
         }
         done = len(selection.readable) - sum(
             (entry := self.entries.get(path)) is not None and not entry.reason for path in missing

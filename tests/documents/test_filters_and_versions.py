@@ -1,0 +1,267 @@
+"""Metadata, filters, copies and versions, as the tools of the documents server show them."""
+
+import io
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pypdf
+import pytest
+from fastmcp import Client
+
+from research_documents.server import build_documents_server
+from research_shared.root import Root
+from research_shared.settings import Settings
+from support.pdf_files import plain_pdf
+from support.results import error_of
+
+OFFICE = Path(__file__).parents[1] / "data" / "office"
+NOTE = """---
+title: The Harbour Plan
+authors: [Jürgen Müller, Ann Lee]
+date: 2023-05
+lang: en
+tags: [harbour, costs]
+---
+# Another heading
+The crane is rusty.
+"""
+NOTEBOOK = """{"metadata": {"authors": [{"name": "Ann Lee"}]}, "nbformat": 4, "nbformat_minor": 5, "cells": [
+{"cell_type": "markdown", "metadata": {}, "source": ["# Crane study"]}]}"""
+DAY = 86_400
+
+
+def pdf_with_properties() -> bytes:
+    """A page of text, with an information dictionary."""
+    writer = pypdf.PdfWriter(io.BytesIO(plain_pdf("A crane")))
+    writer.add_metadata(
+        {
+            "/Title": "Cranes",
+            "/Author": "Ann Lee and Bo Ek",
+            "/CreationDate": "D:20230501093000Z",
+            "/Keywords": "rust; port",
+        }
+    )
+    target = io.BytesIO()
+    writer.write(target)
+    return target.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "research"
+    place.mkdir()
+    (place / "harbour.md").write_text(NOTE, encoding="utf-8")
+    (place / "harbour (1).md").write_text(NOTE, encoding="utf-8")
+    (place / "report v1.md").write_text("# Report\nThe crane costs 4.\n", encoding="utf-8")
+    (place / "report v2.md").write_text("# Report\nThe crane costs 5.\n", encoding="utf-8")
+    (place / "late.text").write_text("---\nauthor: Bo Ek\n---\nDate: 4 March 2026\n", encoding="utf-8")
+    (place / "plain.txt").write_text("A crane.\n", encoding="utf-8")
+    for at, path in enumerate(sorted(place.iterdir())):
+        os.utime(path, (1_700_000_000 + at * DAY, 1_700_000_000 + at * DAY))
+    return place
+
+
+@asynccontextmanager
+async def connected_to(folder: Path) -> AsyncIterator[Client[Any]]:
+    settings = Settings(roots=(Root("research", folder),), watch=False)
+    async with Client(build_documents_server(settings)) as connected:
+        await connected.call_tool("search_documents", {"query": "crane"})  # everything is read
+        yield connected
+
+
+@pytest.fixture
+async def client(folder: Path) -> AsyncIterator[Client[Any]]:
+    async with connected_to(folder) as connected:
+        yield connected
+
+
+async def paths(client: Client[Any], **arguments: Any) -> list[str]:
+    result = await client.call_tool("list_research_documents", arguments)
+    assert result.structured_content is not None
+    return [document["path"] for document in result.structured_content["documents"]]
+
+
+async def listed(client: Client[Any], path: str) -> dict[str, Any]:
+    result = await client.call_tool("list_research_documents", {"file_pattern": path})
+    assert result.structured_content is not None
+    (document,) = result.structured_content["documents"]
+    return {
+        name: value
+        for name, value in document.items()
+        if name not in {"path", "filename", "size_bytes", "media_type", "modified"}
+    }
+
+
+async def test_the_listing_shows_what_documents_say_about_themselves(client: Client[Any]) -> None:
+    assert await listed(client, "harbour.md") == {
+        "title": "The Harbour Plan",
+        "authors": ["Jürgen Müller", "Ann Lee"],
+        "date": "2023-05",
+        "language": "en",
+        "tags": ["harbour", "costs"],
+    }
+    assert await listed(client, "late.text") == {"authors": ["Bo Ek"], "date": "2026-03-04"}
+    assert await listed(client, "plain.txt") == {}
+
+
+SAID_BY_OFFICE_FILES = {
+    "book.epub": {"title": "epubtitlemark", "authors": ["authormark"], "date": "2026-11-26"},
+    "deck.pptx": {"title": "slidetitlemark", "date": "2013-01-27"},
+    "doc.docx": {"title": "titlemeta report", "authors": ["authormeta"], "language": "en-US"},
+    "doc.fodt": {"title": "titlemeta report", "authors": ["authormeta"]},
+    "doc.rtf": {"title": "titlemeta report", "authors": ["authormeta"]},
+    "mail.eml": {"title": "subjectmark ünï", "authors": ["Ann"], "date": "2026-03-04"},
+    "page.html": {"title": "htmltitlemark"},
+    "sheet.xlsx": {"language": "en-US"},
+    "study.ipynb": {"title": "Crane study", "authors": ["Ann Lee"]},
+    "paper.pdf": {"title": "Cranes", "authors": ["Ann Lee", "Bo Ek"], "date": "2023-05-01", "tags": ["rust", "port"]},
+}  # fmt: skip
+
+
+async def test_each_format_gives_its_metadata_and_is_a_type(folder: Path) -> None:
+    for path in (*folder.iterdir(), *OFFICE.glob("[bdmps]*.[!c]*")):
+        path.unlink() if path.parent == folder else shutil.copy(path, folder)
+    (folder / "study.ipynb").write_text(NOTEBOOK, encoding="utf-8")
+    (folder / "paper.pdf").write_bytes(pdf_with_properties())
+    async with connected_to(folder) as client:
+        result = await client.call_tool("list_research_documents", {})
+        assert result.structured_content is not None
+        said = {
+            document["path"]: {
+                name: document[name]
+                for name in ("title", "authors", "date", "language", "tags")
+                if name in document
+            }
+            for document in result.structured_content["documents"]
+        }
+        assert said == SAID_BY_OFFICE_FILES
+        assert await paths(client, type="slides, mail") == ["deck.pptx", "mail.eml"]
+        assert await paths(client, type=["docx", "application/pdf"]) == ["doc.docx", "paper.pdf"]
+        assert await paths(client, type="book", author="authormark") == ["book.epub"]
+
+
+async def test_the_text_of_a_listing_has_title_authors_and_date_and_marks_copies_and_versions(
+    client: Client[Any],
+) -> None:
+    result = await client.call_tool("list_research_documents", {})
+    lines = [line.partition(" B ")[2] for line in result.content[0].text.splitlines() if " B " in line]
+    assert '2023-11-15 "The Harbour Plan", Jürgen Müller, Ann Lee, 2023-05, tags: harbour, costs' in lines
+    assert any(line.endswith("costs [same content as harbour.md]") for line in lines)
+    assert '2023-11-18 "Report" [older version of report v2.md]' in lines
+    assert '2023-11-19 "Report"' in lines
+
+
+async def test_a_search_shows_what_is_known_of_the_documents_of_its_hits(client: Client[Any]) -> None:
+    result = await client.call_tool("search_documents", {"query": "rusty"})
+    assert result.structured_content is not None
+    assert [match["document"] for match in result.structured_content["matches"]] == [
+        "harbour (1).md",
+        "harbour.md",
+    ]
+    first, second = result.structured_content["documents"]
+    assert first["same_content_as"] == "harbour.md"
+    assert "same_content_as" not in second
+    assert second["title"] == "The Harbour Plan"
+    text = result.content[0].text
+    assert 'harbour.md "The Harbour Plan", Jürgen Müller, Ann Lee, 2023-05' in text
+    older = await client.call_tool("search_documents", {"query": "+costs report", "mode": "keyword"})
+    assert 'report v1.md "Report" [older version of report v2.md]' in older.content[0].text
+
+
+CHOSEN: list[tuple[dict[str, Any], list[str]]] = [
+    ({"type": "txt"}, ["late.text", "plain.txt"]),
+    ({"author": "muller"}, ["harbour (1).md", "harbour.md"]),
+    ({"author": ["Quine", "Ek, B."]}, ["late.text"]),
+    ({"tags": ["#Harbour", "costs"]}, ["harbour (1).md", "harbour.md"]),
+    ({"dated_after": "2026"}, ["late.text"]),
+    ({"dated_after": 2023, "dated_before": "2023-05-10"}, ["harbour (1).md", "harbour.md"]),
+    ({"modified_before": "2023-11-15"}, ["harbour (1).md", "harbour.md"]),
+    ({"type": "md", "modified_after": "2023-11-19"}, ["report v2.md"]),
+    ({"type": "md", "author": "Ann", "tags": "costs", "dated_before": "2024"}, ["harbour (1).md", "harbour.md"]),
+]  # fmt: skip
+
+
+async def test_filters_choose_documents_in_the_listing_and_in_searches(client: Client[Any]) -> None:
+    for arguments, expected in CHOSEN:
+        assert await paths(client, **arguments) == expected
+        result = await client.call_tool(
+            "search_documents", {"query": ".", "mode": "regex", "limit": 500, **arguments}
+        )
+        assert result.structured_content is not None
+        found = [match["document"] for match in result.structured_content["matches"]]
+        assert list(dict.fromkeys(found)) == expected
+        assert result.structured_content["total_documents"] == len(expected)
+
+
+async def test_filters_that_are_null_or_empty_are_none(client: Client[Any]) -> None:
+    nothing = {
+        name: None if at % 2 else ""
+        for at, name in enumerate(
+            ("type", "modified_after", "modified_before", "dated_after", "dated_before", "author", "tags")
+        )
+    }
+    assert await paths(client, **nothing) == await paths(client)
+    assert await paths(client, tags=[]) == await paths(client)
+
+
+FITTING_NOTHING = [
+    ({"type": "xls"}, "no document is of the type 'xls'; there are 4 .md, 1 .text, 1 .txt"),
+    ({"author": "Muler"}, "no document has the author 'Muler'; nearest: Jürgen Müller"),
+    ({"tags": "harbor"}, "no document has the tags 'harbor'; nearest: harbour"),
+    ({"dated_before": "1999"}, "no document is dated to 1999-12-31; their dates are from 2023-05 to 2026-03-04"),
+]  # fmt: skip
+
+
+async def test_a_filter_that_fits_nothing_says_so_first_and_names_the_nearest(client: Client[Any]) -> None:
+    for arguments, said in FITTING_NOTHING:
+        for tool, more in (("list_research_documents", {}), ("search_documents", {"query": "crane"})):
+            result = await client.call_tool(tool, {**more, **arguments})
+            assert result.structured_content is not None
+            assert result.structured_content["warnings"][0] == said
+            assert f"Note: {said}" in result.content[0].text
+
+
+async def test_documents_that_do_not_say_what_a_filter_asks_for_are_counted(client: Client[Any]) -> None:
+    for tool, more in (("list_research_documents", {}), ("search_documents", {"query": "crane"})):
+        result = await client.call_tool(tool, {**more, "author": "Ann", "type": "md"})
+        assert result.structured_content is not None
+        assert result.structured_content["warnings"] == ["left out because they do not say: 2 name no author"]
+
+
+async def test_a_cursor_belongs_to_its_filter(client: Client[Any]) -> None:
+    first = await client.call_tool("list_research_documents", {"type": "md", "limit": 2})
+    assert first.structured_content is not None
+    cursor = first.structured_content["next_cursor"]
+    assert await paths(client, type="md", limit=2, cursor=cursor) == ["report v1.md", "report v2.md"]
+    for other in ({}, {"type": "txt"}):
+        refused = await client.call_tool(
+            "list_research_documents", {**other, "cursor": cursor}, raise_on_error=False
+        )
+        assert error_of(refused)["code"] == "invalid_cursor"
+
+
+async def test_a_date_that_is_none_is_refused(client: Client[Any]) -> None:
+    refused = await client.call_tool(
+        "search_documents", {"query": "crane", "modified_after": "recently"}, raise_on_error=False
+    )
+    error = error_of(refused)
+    assert (error["code"], "2024-05" in error["hint"]) == ("invalid_arguments", True)
+
+
+async def test_a_large_page_shows_only_which_documents_are_copies_unless_a_filter_chose_them(
+    folder: Path, client: Client[Any]
+) -> None:
+    for number in range(60):
+        (folder / f"note {number:02}.md").write_text(f"# Note number {number}\ncrane\n", encoding="utf-8")
+    await client.call_tool("search_documents", {"query": "number"})
+    large = await client.call_tool("list_research_documents", {})
+    assert large.structured_content is not None
+    assert not any("title" in document for document in large.structured_content["documents"])
+    assert "[same content as harbour.md]" in large.content[0].text
+    assert "Note number" not in large.content[0].text
+    chosen = await client.call_tool("list_research_documents", {"type": "md"})
+    assert "Note number" in chosen.content[0].text
