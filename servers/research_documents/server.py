@@ -14,6 +14,7 @@ from research_documents.completion import PATH_TEMPLATE, path_completion
 from research_documents.excerpts import excerpt, whole_text
 from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, document_facts, filter_notes, list_page
 from research_documents.patterns import nothing_there, pattern_notes
+from research_documents.quotes import add_quote_tool
 from research_documents.rendering import excerpt_text, listing_text, search_text
 from research_documents.resources import DEFAULT_PAGE_SIZE, DocumentResources, PageSize, list_in_pages
 from research_documents.results import (
@@ -26,6 +27,7 @@ from research_documents.results import (
     UnreadableDocument,
 )
 from research_documents.search import IN_PART, SearchEngine, SearchOutcome
+from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS, MAX_PASSAGE_TOKENS
 from research_documents.search.request import Mode, Snippet
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentNotFound
@@ -59,7 +61,7 @@ DOCUMENTS_INSTRUCTIONS = (
     "A research folder of PDF, Office, mail, web and text documents. list_research_documents shows what there is. "
     "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
     'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
-    "around a hit: it takes the hit's document and a line number. If a reply begins with INCOMPLETE, repeat the call in "
+    "around a hit: it takes the hit's document and a line number. verify_quotes checks quotes of your own text. If a reply begins with INCOMPLETE, repeat the call in "
     "a few seconds before you conclude anything. Results are deterministic and cost no model tokens."
 )
 READ_ONLY = ToolAnnotations(
@@ -68,6 +70,7 @@ READ_ONLY = ToolAnnotations(
 MAX_CONTEXT_LINES = 20
 MAX_LINES = 2_000
 MAX_MATCHES = 1_000
+MIN_PASSAGE_TOKENS = 200
 
 FilePattern = Annotated[
     str,
@@ -99,7 +102,8 @@ SearchMode = Annotated[
 HowMuch = Annotated[
     Snippet,
     Field(
-        description="context: the best hits with the lines around them; line: only the lines, for an overview"
+        description="context: the best hits with lines around them; line: only the lines, for an overview; "
+        "passage: whole passages to answer from, the query may be a question"
     ),
     or_default("context", choice=True),
 ]
@@ -158,6 +162,14 @@ def build_documents_server(
     _add_listing(server, documents, search)
     _add_search_tool(server, documents, search)
     _add_reading(server, documents)
+    add_quote_tool(
+        server,
+        library=documents,
+        engine=search,
+        annotations=READ_ONLY,
+        log_name=DOCUMENTS_SERVER,
+        time_limit_s=settings.tool_timeout_s / 2,
+    )
     if settings.connector_tools:
         _add_connectors(server, documents=documents, search=search, settings=settings)
     _add_resources(server, documents, resource_page_size)
@@ -252,6 +264,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
     async def search_documents(
         ctx: Context,
         query: SearchQuery,
+        *,
         limit: Annotated[int, Field(description="matches on one page, 1 to 1000"), or_default(10)] = 10,
         mode: SearchMode = "keyword",
         file_pattern: FilePattern = "*",
@@ -261,6 +274,11 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             Field(description="show so many lines around each match instead, 1 to 20"),
             or_default(0),
         ] = 0,
+        max_tokens: Annotated[
+            int,
+            Field(description="of all whole passages, 200 to 12000"),
+            or_default(DEFAULT_PASSAGE_TOKENS),
+        ] = DEFAULT_PASSAGE_TOKENS,
         cursor: Cursor = "",
         *,
         type: DocumentType = "",  # noqa: A002  (what people call it)
@@ -281,6 +299,9 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_MATCHES, notes=notes)
         context_lines = clamped(context_lines, "context_lines", least=0, most=MAX_CONTEXT_LINES, notes=notes)
+        max_tokens = clamped(
+            max_tokens, "max_tokens", least=MIN_PASSAGE_TOKENS, most=MAX_PASSAGE_TOKENS, notes=notes
+        )
         wanted = DocumentFilter.of(
             type=type,
             modified_after=modified_after,
@@ -297,6 +318,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             file_pattern=file_pattern,
             context_lines=context_lines,
             snippet=snippet,
+            max_tokens=max_tokens,
             cursor=cursor or None,
             on_progress=Progress(ctx, 1).advance,
             wanted=wanted,

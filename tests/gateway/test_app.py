@@ -39,6 +39,7 @@ TOOLS = {
     "list_research_documents",
     "search_documents",
     "read_document",
+    "verify_quotes",
     "summarize_document",
     "synthesize_research",
 }

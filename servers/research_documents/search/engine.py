@@ -16,6 +16,7 @@ from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch
 from research_documents.search.outcome import EngineStats, SearchOutcome
+from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
 from research_documents.search.regex.search import RegexSearch
 from research_documents.search.request import (
     MAX_RANK,
@@ -167,6 +168,7 @@ class SearchEngine(SharedLifespan):
         file_pattern: str = "*",
         context_lines: int = 0,
         snippet: Snippet = "line",
+        max_tokens: int = DEFAULT_PASSAGE_TOKENS,
         cursor: str | None = None,
         on_progress: OnProgress | None = None,
         wanted: DocumentFilter = EVERY_DOCUMENT,
@@ -174,7 +176,8 @@ class SearchEngine(SharedLifespan):
         """Search the documents of the current scope whose path matches `file_pattern` and that are `wanted`.
 
         With `snippet="context"`, a keyword hit shows its neighbours in its passage, unless `context_lines` sets a number
-        of lines.
+        of lines. With `snippet="passage"` it shows its whole passage, as many hits as fit into `max_tokens`, and the query
+        may be a question in words.
 
         Hits are sorted by score, path and line in keyword mode, by path and line in regex mode. An invalid expression
         gives no hits and a warning that names the problem. An answer that does not cover all documents, because some are
@@ -194,6 +197,7 @@ class SearchEngine(SharedLifespan):
             matches=compile_pattern(file_pattern),
             context_lines=context_lines,
             snippet=snippet,
+            max_tokens=max_tokens,
             time_limit_s=self._deadline_s,
             deadline=self._clock() + self._deadline_s,
             on_progress=on_progress,

@@ -11,8 +11,8 @@ from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
 Mode = Literal["keyword", "regex"]
-Snippet = Literal["context", "line"]
-"""What a keyword hit shows: the lines around it in its passage, or its line alone."""
+Snippet = Literal["context", "line", "passage"]
+"""What a keyword hit shows: the lines around it in its passage, its line alone, or the whole passage."""
 OnProgress = Callable[[int, int, str], Awaitable[None]]
 """Progress callback: documents done, documents in total (0 while unknown), and a sentence about the step."""
 
@@ -53,7 +53,8 @@ def open_cursor(cursor: str | None, *search: str) -> CursorPosition:
 class SearchRequest:
     """One search: the query, where it continues, and its `deadline` on the monotonic clock in seconds.
 
-    `matches` is the compiled `file_pattern`; `wanted` chooses among the documents that it matches.
+    `matches` is the compiled `file_pattern`; `wanted` chooses among the documents that it matches. Whole passages take at
+    most about `max_tokens` together.
     """
 
     query: str
@@ -64,6 +65,7 @@ class SearchRequest:
     matches: Callable[[str], bool]
     context_lines: int
     snippet: Snippet
+    max_tokens: int
     time_limit_s: float
     deadline: float
     on_progress: OnProgress | None

@@ -6,6 +6,7 @@ OWN_TOOLS = (
     "list_research_documents",
     "search_documents",
     "read_document",
+    "verify_quotes",
     "summarize_document",
     "synthesize_research",
 )

@@ -18,6 +18,8 @@ from research_documents.search.keyword.best_line import (
 )
 from research_documents.search.keyword.snippets import snippet_bytes, with_neighbours
 from research_documents.search.outcome import Hit
+from research_documents.search.passages import with_whole_passage
+from research_documents.search.request import Snippet
 from research_shared.documents import DocumentText
 
 _OVERLAP_MARGIN: Final = 12
@@ -60,8 +62,8 @@ class Ranker:
     by_id: Mapping[int, CatalogEntry]
     selection: Selection
     context_lines: int = 0
-    passages: bool = False
-    """Whether hits show the lines around them in their passage, if `context_lines` is 0."""
+    snippet: Snippet = "line"
+    """What hits show of their passage, if `context_lines` is 0."""
 
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """Return the hits `first` to `first + limit` in the order of score, words as typed, path and line, one per line."""
@@ -77,7 +79,7 @@ class Ranker:
             wanted *= 2
         found.more = len(found.hits) > last or (not self._may_repeat and len(scored) > last)
         found.hits, found.places = found.hits[first:last], found.places[first:last]
-        if self.passages and not self.context_lines:
+        if self.snippet != "line" and not self.context_lines:
             found.hits = [
                 self._with_passage(hit, passage=passage, text=text, most=snippet_bytes(position))
                 for position, (hit, (passage, text)) in enumerate(zip(found.hits, found.places, strict=True))
@@ -85,6 +87,10 @@ class Ranker:
         return found
 
     def _with_passage(self, hit: Hit, *, passage: ScoredPassage, text: DocumentText, most: int) -> Hit:
+        if self.snippet == "passage":
+            return with_whole_passage(
+                hit, passage=text.data[passage.begin : passage.end].decode("utf-8").split("\n")
+            )
         lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
         return with_neighbours(hit, passage=lines, terms=self.terms, most=most)
 

@@ -7,6 +7,7 @@ from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.builder import build
 from research_documents.search.keyword.query import Query, parse_query
 from research_documents.search.keyword.ranking import Ranker, Ranking
+from research_documents.search.passages import plain_question, within_tokens
 from research_documents.search.request import RunResult, SearchRequest
 from research_shared.documents import DocumentText
 
@@ -18,7 +19,8 @@ class KeywordSearch(TextSearch):
         self, request: SearchRequest, selection: Selection, index: PassageIndex | None
     ) -> RunResult:
         """Return the best passages, each at its best line. Without an index the result is empty and truncated."""
-        parsed = parse_query(request.query)
+        whole = request.snippet == "passage"
+        parsed = parse_query(plain_question(request.query) if whole else request.query)
         if index is None:
             return RunResult(truncated=True, warnings=parsed.warnings)
         covered = len(selection.readable)
@@ -43,6 +45,8 @@ class KeywordSearch(TextSearch):
                 covered=covered, warnings=(*parsed.warnings, "the query has no word to search for")
             )
         hits = bounded(ranking.hits, self.max_response_bytes)
+        if whole and not request.context_lines:
+            hits = within_tokens(hits, request.max_tokens)
         return RunResult(
             hits=hits,
             sources=ranking.entries.values(),
@@ -72,7 +76,7 @@ class KeywordSearch(TextSearch):
             by_id=self.catalog.by_id,
             selection=selection,
             context_lines=request.context_lines,
-            passages=request.snippet == "context",
+            snippet=request.snippet,
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
         return ranking, self.freshness.changed(ranking.entries.values())
