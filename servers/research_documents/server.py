@@ -280,7 +280,6 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             or_default(DEFAULT_PASSAGE_TOKENS),
         ] = DEFAULT_PASSAGE_TOKENS,
         cursor: Cursor = "",
-        *,
         type: DocumentType = "",  # noqa: A002  (what people call it)
         modified_after: ModifiedAfter = "",
         modified_before: ModifiedBefore = "",

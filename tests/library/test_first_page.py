@@ -6,7 +6,7 @@ import pytest
 
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.formats import NO_METADATA, Metadata, media_type_of
-from research_shared.reading.first_page import described
+from research_shared.reading.first_page import with_first_page
 
 
 def said_by(text: str, path: str = "note.md", declared: Metadata = NO_METADATA) -> Metadata:

@@ -225,6 +225,7 @@ class SearchEngine(SharedLifespan):
             matches=compile_pattern(file_pattern),
             context_lines=0,
             snippet="line",
+            max_tokens=0,
             time_limit_s=self._deadline_s,
             deadline=self._clock() + self._deadline_s,
             on_progress=on_progress,

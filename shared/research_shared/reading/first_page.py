@@ -22,7 +22,7 @@ _HEADING_LINES: Final = 60
 _DATE_LINES: Final = 15
 _ABSTRACT_LINES: Final = 40
 _TITLE_CHARS: Final = (8, 150)
-_HEADING: Final = re.compile(r"#{1,3}\s+(.*?)\s*#*$")
+_MARKDOWN_TITLE: Final = re.compile(r"#{1,3}\s+(.*?)\s*#*$")
 _UNDERLINE: Final = re.compile(r"={3,}\s*$")
 _FENCE: Final = re.compile(r"\s*(?:```|~~~)")
 _LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -42,7 +42,7 @@ _OPEN_END: Final = re.compile(
 _GOES_ON: Final = re.compile(r"[a-z(-]")
 
 
-def described(info: DocumentInfo, declared: Metadata, data: bytes) -> Metadata:
+def with_first_page(info: DocumentInfo, declared: Metadata, data: bytes) -> Metadata:
     """Return the metadata of a document: what its file declares, and what its text begins with."""
     lines = data[:HEAD_BYTES].decode("utf-8", "ignore").split("\n")[:_MAX_LINES]
     document_format = format_of(info.media_type)
@@ -69,7 +69,7 @@ def _first_heading(lines: Sequence[str]) -> str:
         if _FENCE.match(line):
             fenced = not fenced
         elif not fenced:
-            if match := _HEADING.match(line):
+            if match := _MARKDOWN_TITLE.match(line):
                 return _without_marks(match[1])
             if before and _UNDERLINE.match(line):
                 return _without_marks(before)

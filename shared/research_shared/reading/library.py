@@ -29,7 +29,7 @@ from research_shared.reading.extraction import (
     read_text,
 )
 from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, UNAVAILABLE
-from research_shared.reading.first_page import described
+from research_shared.reading.first_page import with_first_page
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
 

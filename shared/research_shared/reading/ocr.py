@@ -14,7 +14,7 @@ REVISION = 1
 """Raised when the same picture gives another text, so that stored texts are made again."""
 _ASK_TIMEOUT_S = 20
 _ORIENTATION = "osd"
-_VERSION = re.compile(r"tesseract\s+v?(\S+)")
+_TESSERACT_VERSION = re.compile(r"tesseract\s+v?(\S+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,8 @@ def tesseract(
     if program is None:
         return without("tesseract is not installed on the server's machine")
     try:
-        version = _VERSION.search(_said(program, "--version"))
-        known = set(_said(program, "--list-langs").split())
+        version = _TESSERACT_VERSION.search(_output_of(program, "--version"))
+        known = set(_output_of(program, "--list-langs").split())
     except (OSError, subprocess.SubprocessError):
         return without("tesseract does not start")
     if unknown := [each for each in languages.split("+") if each not in known]:
@@ -89,7 +89,7 @@ def ocr_of(settings: "Settings") -> Ocr | None:
     )
 
 
-def _said(program: str, argument: str) -> str:
+def _output_of(program: str, argument: str) -> str:
     """Return what a program says about itself. Old versions say it on standard error."""
     done = subprocess.run(  # noqa: S603  (the operator's program)
         [program, argument], capture_output=True, text=True, timeout=_ASK_TIMEOUT_S, check=True

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 MAX_FILTER_CHARS: Final = 1_000
 
 
-def _joined(joint: str) -> BeforeValidator:
+def _joining(joint: str) -> BeforeValidator:
     """Return a validator that reads null as an empty text, and a list as its items with `joint` between them."""
 
     def validate(value: Any) -> Any:
@@ -20,7 +20,7 @@ def _joined(joint: str) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-_COMMAS: Final = _joined(", ")
+_COMMAS: Final = _joining(", ")
 
 DocumentType = Annotated[
     str,
@@ -45,6 +45,6 @@ DatedBefore = Annotated[
     str, Field(max_length=MAX_FILTER_CHARS, description="document's own date is then or earlier"), _COMMAS
 ]
 Author = Annotated[
-    str, Field(max_length=MAX_FILTER_CHARS, description="an author's name or a word of it"), _joined("; ")
+    str, Field(max_length=MAX_FILTER_CHARS, description="an author's name or a word of it"), _joining("; ")
 ]
 Tags = Annotated[str, Field(max_length=MAX_FILTER_CHARS, description="has all of these tags"), _COMMAS]
