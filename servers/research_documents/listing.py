@@ -66,7 +66,7 @@ async def list_page(
     shown = found[start : start + limit]
     brief = wanted.admits_everything and len(shown) > DETAILED_DOCUMENTS
     page = _bounded_page(
-        _documents(engine, shown, brief=brief),
+        _listed_documents(engine, shown, brief=brief),
         MAX_DEFAULT_PAGE_BYTES if limit <= DEFAULT_LIMIT else MAX_PAGE_BYTES,
     )
     more = start + len(page) < len(found)
@@ -90,7 +90,7 @@ def _wanted(
     """Return the documents that are wanted, and what is to be said about the choice, `missing` first."""
     if wanted.admits_everything:
         return list(everything), []
-    known = [(info, _metadata(engine, info)) for info in everything]
+    known = [(info, _metadata_of(engine, info)) for info in everything]
     found = [
         info
         for info, metadata in known
@@ -142,7 +142,7 @@ def document_facts(engine: SearchEngine, hits: Sequence[Hit]) -> list[DocumentFa
     return found
 
 
-def _metadata(engine: SearchEngine, info: DocumentInfo) -> Metadata | None:
+def _metadata_of(engine: SearchEngine, info: DocumentInfo) -> Metadata | None:
     """Return what a document says about itself, or None when its present version was not read or gives no text."""
     entry = engine.entry(info.path)
     if entry is None or entry.reason or not entry.info.identity.same_file(info.identity):
@@ -150,7 +150,7 @@ def _metadata(engine: SearchEngine, info: DocumentInfo) -> Metadata | None:
     return entry.metadata
 
 
-def _documents(engine: SearchEngine, infos: Sequence[DocumentInfo], *, brief: bool) -> list[Document]:
+def _listed_documents(engine: SearchEngine, infos: Sequence[DocumentInfo], *, brief: bool) -> list[Document]:
     notes = engine.version_notes() if infos else {}
     found = []
     for info in infos:
@@ -175,7 +175,7 @@ def _documents(engine: SearchEngine, infos: Sequence[DocumentInfo], *, brief: bo
     return found
 
 
-def _size(document: Document) -> int:
+def _listed_bytes(document: Document) -> int:
     """Return about how many bytes a document takes."""
     facts = (document.title, document.date, document.language, document.same_content_as, document.version_of)
     texts = [*filter(None, facts), *document.authors, *document.tags]
@@ -188,5 +188,5 @@ def _size(document: Document) -> int:
 
 def _bounded_page(documents: Sequence[Document], most: int) -> Sequence[Document]:
     """Return the first documents that take at most `most` bytes, but at least one."""
-    sizes = accumulate(map(_size, documents))
+    sizes = accumulate(map(_listed_bytes, documents))
     return documents[: max(sum(size <= most for size in sizes), 1)]

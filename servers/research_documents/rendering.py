@@ -46,7 +46,7 @@ def facts_text(document: DocumentFacts) -> str:
     title = document.title or ""
     stem = document.path.rpartition("/")[2].rpartition(".")[0]
     said = [
-        f'"{_clipped(title)}"' if title and _letters(title) != _letters(stem) else "",
+        f'"{_clipped(title)}"' if title and _bare_letters(title) != _bare_letters(stem) else "",
         *map(_clipped, names),
         document.date or "",
         f"tags: {', '.join(document.tags)}" if document.tags else "",
@@ -64,7 +64,7 @@ def _clipped(text: str) -> str:
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1].rstrip() + "…"
 
 
-def _letters(text: str) -> str:
+def _bare_letters(text: str) -> str:
     """Return the letters and digits of a title or a file name: `flat-storage` says what `Flat Storage` says."""
     return "".join(filter(str.isalnum, text.casefold()))
 

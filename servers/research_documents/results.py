@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from research_shared.formats import Metadata
-from research_shared.reading.versions import VersionKind, VersionNote
+from research_shared.reading.versions import VersionNote
 
-MAX_NAMES: Final = 10
+MAX_GIVEN_NAMES: Final = 10
 """Authors, and tags, of one document that are given."""
 
 
@@ -31,25 +31,23 @@ Warnings = Annotated[
 ]
 
 
+def _unknown(value: object) -> bool:
+    return not value
+
+
 class DocumentFacts(Result):
     """What is known of one document: what it says about itself, and whether it is a copy or an older version."""
 
     path: str = Field(description="what the other tools take")
-    title: Annotated[str | None, Field(exclude_if=_absent)] = None
-    authors: Annotated[tuple[str, ...], Field(exclude_if=_absent)] = ()
-    date: Annotated[
-        str | None, Field(exclude_if=_absent, description="its own: 2023, 2023-05 or 2023-05-01")
-    ] = None
-    language: Annotated[str | None, Field(exclude_if=_absent, description="as declared")] = None
-    pages: Annotated[int | None, Field(exclude_if=_absent)] = None
-    tags: Annotated[tuple[str, ...], Field(exclude_if=_absent)] = ()
-    same_content_as: Annotated[
-        str | None, Field(exclude_if=_absent, description="count both as one source")
-    ] = None
-    version_of: Annotated[str | None, Field(exclude_if=_absent, description="path of the newest version")] = (
-        None
-    )
-    version: Annotated[VersionKind | None, Field(exclude_if=_absent)] = None
+    title: Annotated[str, Field(exclude_if=_unknown)] = ""
+    authors: Annotated[tuple[str, ...], Field(exclude_if=_unknown)] = ()
+    date: Annotated[str, Field(exclude_if=_unknown, description="its own")] = ""
+    language: Annotated[str, Field(exclude_if=_unknown)] = ""
+    pages: Annotated[int, Field(exclude_if=_unknown)] = 0
+    tags: Annotated[tuple[str, ...], Field(exclude_if=_unknown)] = ()
+    same_content_as: Annotated[str, Field(exclude_if=_unknown)] = ""
+    version_of: Annotated[str, Field(exclude_if=_unknown)] = ""
+    version: Annotated[str, Field(exclude_if=_unknown)] = ""
 
     @classmethod
     def facts_of(
@@ -59,19 +57,19 @@ class DocumentFacts(Result):
         said: dict[str, Any] = {}
         if note is not None:
             said = {
-                "same_content_as": note.same_content_as or None,
-                "version_of": note.version_of or None,
-                "version": note.kind,
+                "same_content_as": note.same_content_as,
+                "version_of": note.version_of,
+                "version": note.kind or "",
             }
         if brief:
             return said
         return said | {
-            "title": metadata.title or None,
-            "authors": metadata.authors[:MAX_NAMES],
-            "date": metadata.date or None,
-            "language": metadata.language or None,
-            "pages": pages,
-            "tags": metadata.tags[:MAX_NAMES],
+            "title": metadata.title,
+            "authors": metadata.authors[:MAX_GIVEN_NAMES],
+            "date": metadata.date,
+            "language": metadata.language,
+            "pages": pages or 0,
+            "tags": metadata.tags[:MAX_GIVEN_NAMES],
         }
 
 
@@ -132,8 +130,14 @@ class SearchResult(Result):
     truncated: bool = Field(description="there is or may be more than is shown")
     documents: Annotated[
         tuple[DocumentFacts, ...],
-        Field(
-            exclude_if=_absent, description="what is known of the documents of the matches, in their order"
+        Field(exclude_if=_absent),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {"type": "object"},
+                "description": "those of the matches, as in a listing",
+            },
+            mode="serialization",
         ),
     ] = ()
     unreadable: tuple[UnreadableDocument, ...] = Field(

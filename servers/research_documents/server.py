@@ -223,9 +223,7 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine)
         author: Author = "",
         tags: Tags = "",
     ) -> ToolResult:
-        """List the documents of the research folder by path, with size, day of change, title, authors and date.
-
-        The filters (type to tags) choose among them; copies and older versions are marked.
+        """List the documents of the research folder by path, with size, day of change, title, authors, date, versions.
 
         Start here: the other tools take these paths. To find what is said in them, use search_documents.
         """

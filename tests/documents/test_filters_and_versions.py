@@ -1,9 +1,10 @@
 """Metadata, filters, copies and versions, as the tools of the documents server show them."""
 
+import asyncio
 import io
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,15 @@ from typing import Any
 import pypdf
 import pytest
 from fastmcp import Client
+from fastmcp.client.client import CallToolResult
+from mcp_types import TextContent
 
+from research_documents.search import SearchEngine
 from research_documents.server import build_documents_server
+from research_shared.access.roots import RootsPolicy
+from research_shared.documents import DocumentText
+from research_shared.middleware.scope_meta import SCOPE_META_KEY
+from research_shared.reading.library import Library
 from research_shared.root import Root
 from research_shared.settings import Settings
 from support.pdf_files import plain_pdf
@@ -77,6 +85,12 @@ async def connected_to(folder: Path) -> AsyncIterator[Client[Any]]:
 async def client(folder: Path) -> AsyncIterator[Client[Any]]:
     async with connected_to(folder) as connected:
         yield connected
+
+
+def text_of(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
 
 
 async def paths(client: Client[Any], **arguments: Any) -> list[str]:
@@ -148,7 +162,7 @@ async def test_the_text_of_a_listing_has_title_authors_and_date_and_marks_copies
     client: Client[Any],
 ) -> None:
     result = await client.call_tool("list_research_documents", {})
-    lines = [line.partition(" B ")[2] for line in result.content[0].text.splitlines() if " B " in line]
+    lines = [line.partition(" B ")[2] for line in text_of(result).splitlines() if " B " in line]
     assert '2023-11-15 "The Harbour Plan", Jürgen Müller, Ann Lee, 2023-05, tags: harbour, costs' in lines
     assert any(line.endswith("costs [same content as harbour.md]") for line in lines)
     assert '2023-11-18 "Report" [older version of report v2.md]' in lines
@@ -166,10 +180,10 @@ async def test_a_search_shows_what_is_known_of_the_documents_of_its_hits(client:
     assert first["same_content_as"] == "harbour.md"
     assert "same_content_as" not in second
     assert second["title"] == "The Harbour Plan"
-    text = result.content[0].text
+    text = text_of(result)
     assert 'harbour.md "The Harbour Plan", Jürgen Müller, Ann Lee, 2023-05' in text
     older = await client.call_tool("search_documents", {"query": "+costs report", "mode": "keyword"})
-    assert 'report v1.md "Report" [older version of report v2.md]' in older.content[0].text
+    assert 'report v1.md "Report" [older version of report v2.md]' in text_of(older)
 
 
 CHOSEN: list[tuple[dict[str, Any], list[str]]] = [
@@ -222,7 +236,7 @@ async def test_a_filter_that_fits_nothing_says_so_first_and_names_the_nearest(cl
             result = await client.call_tool(tool, {**more, **arguments})
             assert result.structured_content is not None
             assert result.structured_content["warnings"][0] == said
-            assert f"Note: {said}" in result.content[0].text
+            assert f"Note: {said}" in text_of(result)
 
 
 async def test_documents_that_do_not_say_what_a_filter_asks_for_are_counted(client: Client[Any]) -> None:
@@ -261,7 +275,46 @@ async def test_a_large_page_shows_only_which_documents_are_copies_unless_a_filte
     large = await client.call_tool("list_research_documents", {})
     assert large.structured_content is not None
     assert not any("title" in document for document in large.structured_content["documents"])
-    assert "[same content as harbour.md]" in large.content[0].text
-    assert "Note number" not in large.content[0].text
+    assert "[same content as harbour.md]" in text_of(large)
+    assert "Note number" not in text_of(large)
     chosen = await client.call_tool("list_research_documents", {"type": "md"})
-    assert "Note number" in chosen.content[0].text
+    assert "Note number" in text_of(chosen)
+
+
+async def test_a_filter_on_what_documents_say_answers_incomplete_before_they_are_read(folder: Path) -> None:
+    let_go = asyncio.Event()
+
+    class Held(Library):
+        async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
+            await let_go.wait()
+            return await super().read_plain(paths)
+
+    library = Held(RootsPolicy((Root("research", folder),)))
+    settings = Settings(roots=(Root("research", folder),), watch=False)
+    engine = SearchEngine(library, watch=False, index_wait_s=0.0, deadline_s=0.0)
+    async with Client(build_documents_server(settings, library=library, engine=engine)) as client:
+        waiting = await client.call_tool("list_research_documents", {"author": "muller"})
+        assert waiting.structured_content is not None
+        assert waiting.structured_content["documents"] == []
+        assert waiting.structured_content["warnings"][0].startswith("INCOMPLETE: ")
+        assert text_of(waiting).startswith("INCOMPLETE: ")
+        assert await paths(client, type="md", modified_after="2023-11-19") == ["report v2.md"]
+        let_go.set()
+        async with asyncio.timeout(30):
+            while await paths(client, author="muller") != ["harbour (1).md", "harbour.md"]:  # noqa: ASYNC110  (the engine has no event for it)
+                await asyncio.sleep(0.02)
+
+
+async def test_a_copy_outside_of_the_scope_is_not_told(folder: Path) -> None:
+    (folder / "own").mkdir()
+    (folder / "own" / "plan.md").write_text(NOTE, encoding="utf-8")
+    async with connected_to(folder) as client:
+        assert (await listed(client, "own/plan.md"))["same_content_as"] == "harbour.md"
+        scope = {SCOPE_META_KEY: ["own"]}
+        result = await client.call_tool("list_research_documents", {}, meta=scope)
+        assert result.structured_content is not None
+        (only,) = result.structured_content["documents"]
+        assert only["path"] == "own/plan.md"
+        assert "same_content_as" not in only
+        refused = await client.call_tool("list_research_documents", {"author": "Ek"}, meta=scope)
+        assert "Bo Ek" not in text_of(refused)

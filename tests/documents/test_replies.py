@@ -408,7 +408,7 @@ async def test_results_match_their_schemas_in_every_form(client: Client[Any]) ->
 async def test_the_tools_describe_themselves_in_few_words(client: Client[Any]) -> None:
     tools = await client.list_tools()
     listed = json.dumps([tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools])
-    assert tokens(listed) <= 2_800  # 700 for each of four
+    assert tokens(listed) <= 3_200  # 700 for each of four, and 200 for the filters of two
     search = next(tool for tool in tools if tool.name == "search_documents").model_dump_json()
     for told in (
         "any may match",

@@ -13,7 +13,7 @@ def said_by(text: str, path: str = "note.md", declared: Metadata = NO_METADATA) 
     media_type = media_type_of(path)
     assert media_type is not None
     info = DocumentInfo(path=path, root="research", media_type=media_type, identity=Identity(1, 1, 1, 1, 1))
-    return described(info, declared, text.encode())
+    return with_first_page(info, declared, text.encode())
 
 
 WHOLE = Metadata(

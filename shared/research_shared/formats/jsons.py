@@ -81,10 +81,10 @@ def open_notebook(data: bytes, _first: int, _last: int) -> Pages:
         raise Refused(DAMAGED) from error
     if not any(lines):
         raise Refused(EMPTY)
-    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes, metadata=_metadata(value))
+    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes, metadata=_notebook_metadata(value))
 
 
-def _metadata(notebook: dict[str, Any]) -> Metadata:
+def _notebook_metadata(notebook: dict[str, Any]) -> Metadata:
     said = notebook.get("metadata")
     said = said if isinstance(said, dict) else {}
     authors: list[Any] = said["authors"] if isinstance(said.get("authors"), list) else []

@@ -152,10 +152,10 @@ def open_mail(data: bytes, _first: int, _last: int) -> Pages:
     if not message.keys():
         raise Refused(DAMAGED)
     lines = list(_Mail(notes).lines(message, 1))
-    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes, metadata=_metadata(message))
+    return Pages(total=1, texts=iter(("\n".join(lines),)), notes=notes, metadata=_mail_metadata(message))
 
 
-def _metadata(message: Message) -> Metadata:
+def _mail_metadata(message: Message) -> Metadata:
     senders = getaddresses([_header(message, "From")])
     return Metadata.of(
         title=_header(message, "Subject"),

@@ -326,10 +326,10 @@ def open_rtf(data: bytes, _first: int, _last: int) -> Pages:
         raise Refused(EMPTY)
     # Characters beyond the first plane are written as two halves.
     text = "\n".join(lines).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return Pages(total=1, texts=iter((text,)), metadata=_metadata(document.before, data))
+    return Pages(total=1, texts=iter((text,)), metadata=_rtf_metadata(document.before, data))
 
 
-def _metadata(before: list[str], data: bytes) -> Metadata:
+def _rtf_metadata(before: list[str], data: bytes) -> Metadata:
     """Return what the information group says, from its lines and its time stamps."""
     said = {
         name: line.partition("] ")[2]

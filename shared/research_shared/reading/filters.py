@@ -97,8 +97,8 @@ class DocumentFilter:
         """
         return cls(
             types=tuple(word.lower() for word in _items(type, ",;|")),
-            modified=_range("modified", modified_after, modified_before),
-            dated=_range("dated", dated_after, dated_before),
+            modified=_date_range("modified", modified_after, modified_before),
+            dated=_date_range("dated", dated_after, dated_before),
             authors=_items(author, ";"),
             tags=tuple(tag.lstrip("#") for tag in _items(tags, ",;")),
         )
@@ -273,7 +273,7 @@ def _items(given: str | Sequence[str], separators: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for item in items if item))
 
 
-def _range(name: str, after: str, before: str) -> DateRange:
+def _date_range(name: str, after: str, before: str) -> DateRange:
     days: list[tuple[date, date] | None] = []
     for argument, given in ((f"{name}_after", after), (f"{name}_before", before)):
         try:

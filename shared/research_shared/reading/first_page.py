@@ -24,9 +24,9 @@ _ABSTRACT_LINES: Final = 40
 _TITLE_CHARS: Final = (8, 150)
 _MARKDOWN_TITLE: Final = re.compile(r"#{1,3}\s+(.*?)\s*#*$")
 _UNDERLINE: Final = re.compile(r"={3,}\s*$")
-_FENCE: Final = re.compile(r"\s*(?:```|~~~)")
-_LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_MARKS: Final = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+|\{#[^}]*\}|<[^>]{1,80}>")
+_CODE_FENCE_LINE: Final = re.compile(r"\s*(?:```|~~~)")
+_MARKDOWN_LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_EMPHASIS: Final = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+|\{#[^}]*\}|<[^>]{1,80}>")
 _LABEL: Final = re.compile(
     r"^[\W_]*(?:(?:date|dated|published|last updated|updated|created|revised|version of|as of)\b[\W_]*)?",
     re.IGNORECASE,
@@ -66,7 +66,7 @@ def _first_heading(lines: Sequence[str]) -> str:
     """Return the first heading of a Markdown text; code between fences has none."""
     fenced, before = False, ""
     for line in lines[:_HEADING_LINES]:
-        if _FENCE.match(line):
+        if _CODE_FENCE_LINE.match(line):
             fenced = not fenced
         elif not fenced:
             if match := _MARKDOWN_TITLE.match(line):
@@ -78,7 +78,7 @@ def _first_heading(lines: Sequence[str]) -> str:
 
 
 def _without_marks(text: str) -> str:
-    return _MARKS.sub("", _LINK.sub(r"\1", text)).strip()
+    return _EMPHASIS.sub("", _MARKDOWN_LINK.sub(r"\1", text)).strip()
 
 
 def _title_of_paper(lines: Sequence[str]) -> str:

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from research_shared.formats import NO_METADATA, Metadata
 
-MAX_LINES: Final = 200
+MAX_FRONT_LINES: Final = 200
 MAX_LINE_CHARS: Final = 2_000
-MAX_DEPTH: Final = 20
-"""How deep TOML may be nested; its parser calls itself for each level."""
-_KEY: Final = re.compile(r"([A-Za-z][\w .-]{0,60}?)\s*:(?:\s+(.*)|\s*)$")
+MAX_TOML_MARKS: Final = 200
+"""Brackets and dots of a TOML block; its parser calls itself for each level of nesting."""
+_FRONT_KEY: Final = re.compile(r"([A-Za-z][\w .-]{0,60}?)\s*:(?:\s+(.*)|\s*)$")
 _ITEM: Final = re.compile(r"\s*-\s+(.*)$")
-_NAMED: Final = re.compile(r"(?:name|family|literal)\s*:\s+(.*)$")
+_NAMED_ITEM: Final = re.compile(r"(?:name|family|literal)\s*:\s+(.*)$")
 _LIST_ITEM: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^,]+")
 _COMMENT: Final = re.compile(r"(?:^|\s)#\s.*$")
 _FOLDED: Final = frozenset({">", "|", ">-", "|-", ">+", "|+"})
@@ -33,13 +33,13 @@ def front_matter(lines: Sequence[str]) -> tuple[Metadata, int]:
     if mark not in {"---", "+++"}:
         return NO_METADATA, 0
     ends = {"---", "..."} if mark == "---" else {"+++"}
-    end = next((at for at, line in enumerate(lines[1:MAX_LINES], 1) if line.rstrip() in ends), 0)
+    end = next((at for at, line in enumerate(lines[1:MAX_FRONT_LINES], 1) if line.rstrip() in ends), 0)
     block = lines[1:end]
     values = _yaml_values(block) if mark == "---" else _toml_values(block)
-    return (_metadata(values), end + 1) if end and values else (NO_METADATA, 0)
+    return (_front_metadata(values), end + 1) if end and values else (NO_METADATA, 0)
 
 
-def _metadata(values: Values) -> Metadata:
+def _front_metadata(values: Values) -> Metadata:
     def of(*names: str) -> Sequence[str]:
         return next((values[name] for name in names if values.get(name)), ())
 
@@ -62,14 +62,14 @@ def _yaml_values(block: Sequence[str]) -> Values:
     for line in (line[:MAX_LINE_CHARS] for line in block):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        if match := _KEY.match(line):
+        if match := _FRONT_KEY.match(line):
             key = match[1].strip().lower()
             folded = (match[2] or "").strip() in _FOLDED
             values[key] = _scalars(match[2] or "")
         elif key and (match := _ITEM.match(line)):
-            named = _NAMED.match(match[1])
+            named = _NAMED_ITEM.match(match[1])
             values[key] += _scalars(named[1] if named else match[1])
-        elif key and line[0] in " \t" and (folded or not _KEY.match(line.strip())):
+        elif key and line[0] in " \t" and (folded or not _FRONT_KEY.match(line.strip())):
             values[key] = [" ".join([*values[key], line.strip()])]  # a text that goes on
     return values
 
@@ -94,7 +94,7 @@ def _unquoted(text: str) -> str:
 
 def _toml_values(block: Sequence[str]) -> Values:
     text = "\n".join(block)
-    if text.count("[") + text.count("{") + text.count(".") > MAX_DEPTH * 10:
+    if text.count("[") + text.count("{") + text.count(".") > MAX_TOML_MARKS:
         return {}
     values: dict[str, list[str]] = {}
     with suppress(tomllib.TOMLDecodeError, RecursionError):

@@ -361,7 +361,7 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         missing_pages=extracted.missing_pages,
         ocr_pages=extracted.ocr_pages,
         notes=(*extracted.notes, *format_of(info.media_type).notes),
-        metadata=described(info, extracted.metadata, extracted.data),
+        metadata=with_first_page(info, extracted.metadata, extracted.data),
     )
 
 

@@ -99,7 +99,7 @@ def version_notes(documents: Iterable[VersionedDocument]) -> dict[str, VersionNo
     {'a v1.md': 'older version of a v2.md'}
     """
     every = sorted(documents, key=lambda each: each.path)
-    names = {each.path: _parsed(each.path) for each in every}
+    names = {each.path: _parsed_name(each.path) for each in every}
     notes = _same_content(every, names)
     for family in _families(every, names).values():
         notes |= _versions(family, names, notes)
@@ -164,7 +164,7 @@ def _is_copy(name: _Name) -> bool:
 
 
 @lru_cache(maxsize=100_000)
-def _parsed(path: str) -> _Name:
+def _parsed_name(path: str) -> _Name:
     folder, _, filename = path.rpartition("/")
     stem, dot, suffix = filename.rpartition(".")
     if not stem:
@@ -174,11 +174,11 @@ def _parsed(path: str) -> _Name:
     number: tuple[int, ...] = (1,)
     copy = conflict = numbered = False
     for _ in range(_MAX_MARKS if _MAYBE.search(text) else 0):
-        if shorter := _without(text, _CONFLICTS):
+        if shorter := _stripped_of(text, _CONFLICTS):
             conflict = True
-        elif shorter := _without(text, _COPIES):
+        elif shorter := _stripped_of(text, _COPIES):
             copy = True
-        elif shorter := _without(text, (_NUMBERED,)):
+        elif shorter := _stripped_of(text, (_NUMBERED,)):
             numbered = True
         elif (match := _VERSION.search(text)) and match.start():
             shorter, number = text[: match.start()], _version_number(match[1])
@@ -207,7 +207,7 @@ def _version_number(text: str) -> tuple[int, ...]:
     return tuple(parts)
 
 
-def _without(text: str, marks: Iterable[re.Pattern[str]]) -> str:
+def _stripped_of(text: str, marks: Iterable[re.Pattern[str]]) -> str:
     """Return a name without the first of these marks that it has, or an empty string if it has none or nothing else."""
     for mark in marks:
         shorter, count = mark.subn("", text, count=1)

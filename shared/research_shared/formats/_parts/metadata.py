@@ -11,12 +11,12 @@ MAX_TITLE_CHARS = 300
 MAX_AUTHORS = 50
 MAX_TAGS = 50
 MAX_NAME_CHARS = 120
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
+_MONTH_NAMES = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH = rf"({'|'.join(_MONTH_NAMES)})[a-z]*\.?"
 _ISO = re.compile(r"(?:D:)?(\d{4})(?:[-/.]?(\d\d)(?:[-/.]?(\d\d))?)?(?![\d])|(?:D:)?(\d{4})(\d\d)(\d\d)\d{6}")
 _DAY_FIRST = re.compile(rf"(\d{{1,2}})\.? {_MONTH},? (\d{{4}})\b", re.IGNORECASE)
 _MONTH_FIRST = re.compile(rf"{_MONTH}(?: (\d{{1,2}}),?)? (\d{{4}})\b", re.IGNORECASE)
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _PARTED = re.compile(r"\s*;\s*|\s+and\s+|\s+&\s+")
 _COMMA = re.compile(r"\s*,\s*")
 _NOT_NAMES = frozenset({
@@ -61,12 +61,12 @@ class Metadata:
         """Return metadata from what stands in a file: on one line each, within bounds, without what programs fill in."""
         return cls(
             title=_title(title),
-            authors=_names(
+            authors=_bounded_names(
                 (name for each in authors for name in split_names(each)), MAX_AUTHORS, without=_NOT_NAMES
             ),
             date=iso_date(date),
-            language=_language(language),
-            tags=_names((tag.strip().lstrip("#") for tag in tags), MAX_TAGS),
+            language=_language_tag(language),
+            tags=_bounded_names((tag.strip().lstrip("#") for tag in tags), MAX_TAGS),
         )
 
     def or_else(self, other: "Metadata") -> "Metadata":
@@ -106,11 +106,11 @@ class Metadata:
         ):
             raise TypeError("metadata")
         return cls(
-            title=_clean(texts["title"], MAX_TITLE_CHARS),
-            authors=_names(lists["authors"], MAX_AUTHORS),
+            title=_on_one_clean_line(texts["title"], MAX_TITLE_CHARS),
+            authors=_bounded_names(lists["authors"], MAX_AUTHORS),
             date=iso_date(texts["date"]),
-            language=_language(texts["language"]),
-            tags=_names(lists["tags"], MAX_TAGS),
+            language=_language_tag(texts["language"]),
+            tags=_bounded_names(lists["tags"], MAX_TAGS),
         )
 
 
@@ -156,10 +156,10 @@ def iso_date(text: str) -> str:
 
 
 def _month(name: str) -> str:
-    return f"{_MONTHS.index(name[:3].lower()) + 1:02}"
+    return f"{_MONTH_NAMES.index(name[:3].lower()) + 1:02}"
 
 
-def _clean(text: str, most: int) -> str:
+def _on_one_clean_line(text: str, most: int) -> str:
     """Return a text on one line, without characters that nobody sees."""
     seen = "".join(
         " " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in text[: 4 * most]
@@ -170,15 +170,17 @@ def _clean(text: str, most: int) -> str:
 
 
 def _title(text: str) -> str:
-    title = _clean(text, MAX_TITLE_CHARS)
+    title = _on_one_clean_line(text, MAX_TITLE_CHARS)
     return "" if title.lower() in _NO_TITLES or _FILE_TITLE.fullmatch(title) else title
 
 
-def _names(names: Iterable[str], most: int, *, without: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    found = dict.fromkeys(_clean(name, MAX_NAME_CHARS) for name in names)
+def _bounded_names(
+    names: Iterable[str], most: int, *, without: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    found = dict.fromkeys(_on_one_clean_line(name, MAX_NAME_CHARS) for name in names)
     return tuple(name for name in found if name and name.lower() not in without)[:most]
 
 
-def _language(text: str) -> str:
+def _language_tag(text: str) -> str:
     text = text.strip()
-    return text.replace("_", "-") if _LANGUAGE.fullmatch(text) else ""
+    return text.replace("_", "-") if _LANGUAGE_TAG.fullmatch(text) else ""

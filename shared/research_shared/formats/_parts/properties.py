@@ -18,7 +18,7 @@ _WANTED = frozenset({
     "title", "creator", "initial-creator", "date", "created", "modified", "creation-date", "language", "keyword",
     "keywords", "subject",
 })  # fmt: skip
-_MAX_CHARS = 64 * 1024
+_MAX_DECLARED_CHARS = 64 * 1024
 _MAX_FLAT_BYTES = 256 * 1024
 _SEPARATORS = re.compile("[,;]")
 
@@ -30,7 +30,7 @@ class _Declared(ElementHandler):
         self.found: defaultdict[str, list[str]] = defaultdict(list)
         self._within = within
         self._inside = not within
-        self._room = _MAX_CHARS
+        self._room = _MAX_DECLARED_CHARS
         self._parts: list[str] | None = None
 
     def start(self, name: str, attributes: Attributes) -> None:  # noqa: ARG002  (part of the interface)
@@ -51,21 +51,21 @@ class _Declared(ElementHandler):
             self._parts = None
 
 
-def _metadata(
+def _metadata_from(
     declared: _Declared, *, authors: Sequence[str], dates: Sequence[str], tags: Sequence[str]
 ) -> Metadata:
     """Return what was collected: the authors and the date of the first of these elements that is there, all tags."""
     found = declared.found
     return Metadata.of(
-        title=_first(found["title"]),
+        title=_first_text(found["title"]),
         authors=next((found[name] for name in authors if found[name]), ()),
         date=next((found[name][0] for name in dates if found[name]), ""),
-        language=_first(found["language"]),
+        language=_first_text(found["language"]),
         tags=split_keywords(text for name in tags for text in found[name]),
     )
 
 
-def _first(texts: Sequence[str]) -> str:
+def _first_text(texts: Sequence[str]) -> str:
     return texts[0] if texts else ""
 
 
@@ -82,14 +82,14 @@ def core_metadata(package: Package) -> Metadata:
     declared = _Declared()
     for part in package.linked("", "core-properties"):
         package.parse(part, declared)
-    return _metadata(declared, authors=("creator",), dates=("modified", "created"), tags=("keywords",))
+    return _metadata_from(declared, authors=("creator",), dates=("modified", "created"), tags=("keywords",))
 
 
 def book_metadata(package: Package, part: str) -> Metadata:
     """Return the metadata of an EPUB book, from its package document."""
     declared = _Declared("metadata")
     package.parse(part, declared)
-    return _metadata(declared, authors=("creator",), dates=("date",), tags=("subject",))
+    return _metadata_from(declared, authors=("creator",), dates=("date",), tags=("subject",))
 
 
 def open_document_metadata(data: bytes, package: Package | None) -> Metadata:
@@ -101,6 +101,6 @@ def open_document_metadata(data: bytes, package: Package | None) -> Metadata:
             parse_xml(iter((data.lstrip()[:_MAX_FLAT_BYTES],)), declared)
     elif "meta.xml" in package:
         package.parse("meta.xml", declared)
-    return _metadata(
+    return _metadata_from(
         declared, authors=("initial-creator", "creator"), dates=("date", "creation-date"), tags=("keyword",)
     )

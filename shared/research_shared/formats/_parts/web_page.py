@@ -181,13 +181,13 @@ class _Page(HTMLParser):
         return self._flows[0]
 
 
-_TITLE_NAMES = ("citation_title", "dc.title", "dcterms.title", "og:title")
-_AUTHOR_NAMES = ("author", "citation_author", "dc.creator", "dcterms.creator", "article:author")
-_DATE_NAMES = (
+_TITLE_META = ("citation_title", "dc.title", "dcterms.title", "og:title")
+_AUTHOR_META = ("author", "citation_author", "dc.creator", "dcterms.creator", "article:author")
+_DATE_META = (
     "citation_publication_date", "article:published_time", "dc.date", "dcterms.date", "dcterms.created", "date",
     "article:modified_time", "dcterms.modified",
 )  # fmt: skip
-_TAG_NAMES = ("keywords", "article:tag", "dc.subject", "citation_keywords")
+_KEYWORD_META = ("keywords", "article:tag", "dc.subject", "citation_keywords")
 
 
 class _Head(HTMLParser):
@@ -228,11 +228,11 @@ def html_metadata(text: str) -> Metadata:
         return next((found for name in names if any(found := head.meta.get(name, []))), [])
 
     return Metadata.of(
-        title="".join(head.title) or "".join(of(_TITLE_NAMES)[:1]),
-        authors=of(_AUTHOR_NAMES),
-        date="".join(of(_DATE_NAMES)[:1]),
+        title="".join(head.title) or "".join(of(_TITLE_META)[:1]),
+        authors=of(_AUTHOR_META),
+        date="".join(of(_DATE_META)[:1]),
         language=head.language,
-        tags=[tag for text in of(_TAG_NAMES) for tag in text.split(",")],
+        tags=[tag for text in of(_KEYWORD_META) for tag in text.split(",")],
     )
 
 

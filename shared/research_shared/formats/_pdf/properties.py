@@ -62,7 +62,7 @@ def pdf_metadata(document: "PdfDocument", data: bytes) -> Metadata:
         title=said.get("Title", ""),
         authors=[said.get("Author", "")],
         date=created,
-        language=_language(document),
+        language=_catalog_language(document),
         tags=split_keywords([said.get("Keywords", "")]),
     )
     if declared.title and declared.authors and declared.date:
@@ -70,7 +70,7 @@ def pdf_metadata(document: "PdfDocument", data: bytes) -> Metadata:
     return declared.or_else(_of_packet(data))
 
 
-def _language(document: "PdfDocument") -> str:
+def _catalog_language(document: "PdfDocument") -> str:
     import pypdfium2.raw
 
     buffer = (ctypes.c_ushort * _MAX_LANGUAGE_CHARS)()
