@@ -31,7 +31,7 @@ BUILT_IN = {
 }  # fmt: skip
 """The codes of formats that files name by number alone."""
 
-_TOKEN = re.compile(
+_FORMAT_TOKEN = re.compile(
     r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|(?P<space>_.)|\*(?P<fill>.)'
     r"|\[(?P<elapsed>h+|m+|s+)\]|\[\$(?P<currency>[^\]-]*)[^\]]*\]|\[(?P<condition>[<>=]+-?[\d.]+)\]|\[[^\]]*\]"
     r"|(?P<general>General)|(?P<noon>AM/PM|A/P)|(?P<exponent>E[+-])|(?P<date>y+|m+|d+|h+|s+(?:\.0+)?|e+)"
@@ -39,12 +39,12 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CONDITION = re.compile(r"([<>=]+)(-?[\d.]+)")
-_MONTHS = (
+_ENGLISH_MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_COMPARED: dict[str, Callable[[float, float], bool]] = {
+_CONDITIONS: dict[str, Callable[[float, float], bool]] = {
     "<": lambda value, bound: value < bound, "<=": lambda value, bound: value <= bound,
     ">": lambda value, bound: value > bound, ">=": lambda value, bound: value >= bound,
     "=": lambda value, bound: value == bound, "<>": lambda value, bound: value != bound,
@@ -67,7 +67,7 @@ class NumberFormat:
     """
 
     def __init__(self, code: str) -> None:
-        self._sections = [_Section(tokens) for tokens in _split(code)]
+        self._sections = [_Section(tokens) for tokens in _sections_of(code)]
 
     def shown(self, value: float, *, from_1904: bool = False) -> str:
         """Return a number as the format shows it; an empty string when it shows nothing, or cannot show it."""
@@ -96,9 +96,9 @@ class NumberFormat:
         return sections[0], not sections[0].is_date
 
 
-def _split(code: str) -> list[list[_Token]]:
+def _sections_of(code: str) -> list[list[_Token]]:
     sections: list[list[_Token]] = [[]]
-    for match in _TOKEN.finditer(code):
+    for match in _FORMAT_TOKEN.finditer(code):
         kind = match.lastgroup or "ignored"
         text = match[kind] if match.lastgroup else ""
         if kind == "other" and text == ";":
@@ -281,7 +281,7 @@ def _of_date(unit: str, moment: datetime, *, minutes: bool, twelve: bool) -> str
         case "m" if minutes:
             return f"{moment.minute:0{size}d}"
         case "m":
-            name = _MONTHS[moment.month - 1]
+            name = _ENGLISH_MONTHS[moment.month - 1]
             return (f"{moment.month}", f"{moment.month:02}", name[:3], name, name[0])[min(size, 5) - 1]
         case "d":
             name = _DAYS[moment.weekday()]
@@ -315,7 +315,7 @@ def _braces(text: str) -> str:
 
 
 def _condition(sign: str, bound: str) -> Callable[[float], bool] | None:
-    compared = _COMPARED.get(sign)
+    compared = _CONDITIONS.get(sign)
     try:
         limit = float(bound)
     except ValueError:
