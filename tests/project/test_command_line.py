@@ -18,8 +18,10 @@ from fastmcp.client.transports import StdioTransport
 from research_gateway.cli import app
 from research_shared.serving.commandline import refuse_windows
 from support.serving import reserved_port
+from support.sizes import FULL
 
 BIN = Path(sys.executable).parent
+COMMANDS = ("research-assistant", "research-documents")
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
 
 
@@ -89,8 +91,12 @@ def test_a_key_is_never_printed() -> None:
     assert "short-secret" not in line
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize("command", ["research-assistant", "research-documents"])
+@pytest.mark.parametrize(
+    ("command", "mode"),
+    [(command, mode) for command in COMMANDS for mode in ("auto", "legacy")]
+    if FULL
+    else [*zip(COMMANDS, ("auto", "legacy"), strict=True)],
+)
 async def test_a_client_over_stdio_lists_and_searches(command: str, mode: str) -> None:
     transport = StdioTransport(
         str(BIN / command),
@@ -174,24 +180,42 @@ def test_the_demo_of_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> No
         (["serve", "--root", "~nobody-of-that-name/x"], {}, "--root"),
         (["serve"], {"RESEARCH_ROOTS": "~nobody-of-that-name/x"}, "RESEARCH_ROOTS"),
         (["serve"], {"RESEARCH_ROOTS": "/" + "a" * 300}, "RESEARCH_ROOTS"),
-        (["serve", "--root", str(SAMPLES)], {"RESEARCH_AUDIT_LOG": "/nonexistent/audit.jsonl"}, "audit"),
-        (
-            ["serve", "--root", str(SAMPLES), "--transport", "http", "--port", "0"],
-            {"RESEARCH_AUDIT_LOG": "/nonexistent/audit.jsonl"},
-            "audit",
-        ),
         (["serve"], {"RESEARCH_PROVIDER_URL": "htp://user:sekret@host"}, "RESEARCH_PROVIDER_URL"),
     ],
 )
 def test_what_cannot_be_used_ends_the_start_with_one_line_and_no_secret(
-    arguments: list[str], variables: dict[str, str], named: str
+    arguments: list[str],
+    variables: dict[str, str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = run("research-assistant", *arguments, **variables)
-    assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    monkeypatch.setattr(sys, "argv", ["research-assistant"])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as end:
+        app(arguments)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("research-assistant: ")
     assert named in line
     assert "sekret" not in line
+
+
+@pytest.mark.parametrize("options", [[], ["--transport", "http", "--port", "0"]])
+def test_an_audit_log_that_cannot_be_written_ends_the_start_with_one_line(options: list[str]) -> None:
+    result = run(
+        "research-assistant",
+        "serve",
+        "--root",
+        str(SAMPLES),
+        *options,
+        RESEARCH_AUDIT_LOG="/nonexistent/a.jsonl",
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("research-assistant: ")
+    assert "audit" in line
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -13,6 +13,7 @@ from fastmcp.client.transports import StdioTransport
 
 from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
+from support.sizes import FULL
 
 BIN = Path(sys.executable).parent
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
@@ -59,7 +60,7 @@ def kept_texts(cache: Path) -> dict[str, int]:
     [
         ("research-assistant", ("--index", "auto"), {}),
         ("research-documents", (), {"RESEARCH_INDEX_DIR": "auto"}),
-    ],
+    ][: None if FULL else 1],
 )
 async def test_the_second_start_is_complete_without_reading_anything_again(
     command: str, options: tuple[str, ...], extra: dict[str, str], tmp_path: Path

@@ -139,7 +139,9 @@ async def test_repairs_do_not_break_the_ceiling_of_a_request(folder: Path, carri
     names = [f"n{number}.md" for number in range(30)]
     for name in names:
         (folder / name).write_text(f"# Note {name}\n\nRelays remove one layer of encryption each.\n", "utf-8")
-    model = ScriptedModel(always=lambda _kind, _text: Reply("prose without json and rather long. " * 5_000))
+    model = ScriptedModel(
+        always=lambda _kind, _text: Reply("prose without json and rather long. " * (5_000 if FULL else 1_000))
+    )
     ceiling = 54_000
     async with connected(carrier, folder, model, model_request_tokens=ceiling) as session:
         result = await session.call(
@@ -217,10 +219,10 @@ def honest(model: ScriptedModel) -> FakeProvider:
     return FakeProvider(model, count_input=estimate_tokens)
 
 
-async def test_two_hundred_documents_with_much_to_say_all_count_on_every_route(folder: Path) -> None:
+async def test_many_documents_with_much_to_say_all_count_on_every_route(folder: Path) -> None:
     rng = random.Random(1)
-    names = [f"n{number:03}.md" for number in range(200)]
-    paragraphs = 120 if FULL else 30
+    count, paragraphs, findings = (200, 120, 400) if FULL else (30, 12, 180)
+    names = [f"n{number:03}.md" for number in range(count)]
     for name in names:
         body = [" ".join(rng.choices(WORDS, k=18)).capitalize() + "." for _ in range(paragraphs)]
         (folder / name).write_text("\n\n".join([f"# {name}", *body]), encoding="utf-8")
@@ -233,12 +235,12 @@ async def test_two_hundred_documents_with_much_to_say_all_count_on_every_route(f
                 research_question="What is the protection?",
                 depth="detailed",
             )
-        assert (result["sources_used"], result["sources_skipped"]) == (200, 0)
+        assert (result["sources_used"], result["sources_skipped"]) == (count, 0)
         assert result["usage"]["rounds"] <= MAX_ROUNDS
         results.append({k: v for k, v in result.items() if k not in {"route", "model", "usage"}})
     assert results[0] == results[1]
     (told,) = [warning for warning in results[0]["warnings"] if "did not fit the combination" in warning]
-    assert "of 400 findings" in told
+    assert f"of {findings} findings" in told
 
 
 @pytest.mark.parametrize("carrier", ["modern-memory", "handshake-memory", "provider-openai"])

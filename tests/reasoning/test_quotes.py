@@ -261,7 +261,7 @@ def near_miss(sentence: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-def test_a_thousand_near_misses_are_never_verified() -> None:
+def test_hundreds_of_near_misses_are_never_verified() -> None:
     rng = random.Random(20260728)
     vocabulary = [
         "".join(rng.choice("bcdfglmnprst") + rng.choice("aeiou") for _ in range(rng.randrange(1, 5)))
@@ -279,7 +279,7 @@ def test_a_thousand_near_misses_are_never_verified() -> None:
     finder = QuoteFinder(document("\n".join([*lines, column])))
     plain = f" {' '.join(sentences)} "
     misses = 0
-    while misses < 1_000:
+    while misses < examples(1_000):
         sentence = rng.choice(sentences)
         assert finder.find(sentence) is not None
         quote = near_miss(sentence, rng)

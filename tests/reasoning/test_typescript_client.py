@@ -13,6 +13,7 @@ import pytest
 
 from research_reasoning import build_reasoning_server
 from support.carriers import served, settings
+from support.sizes import FULL
 
 SCRIPT = Path(__file__).parent.parent / "typescript" / "synthesize.mjs"
 DIRECTORY = Path(os.environ.get("RESEARCH_TS_CLIENT_DIR") or SCRIPT.parent)
@@ -75,7 +76,7 @@ async def test_a_typescript_client_completes_both_tools_over_http(
     check_progress(summary)
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", "legacy"] if FULL else ["auto"])
 async def test_a_typescript_client_completes_a_synthesis_over_stdio(folder: Path, mode: str) -> None:
     program = "from research_reasoning import create_server; create_server().run(show_banner=False)"
     said = await run(
