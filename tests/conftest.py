@@ -3,8 +3,10 @@
 import asyncio
 import functools
 import gc
+import logging
 import os
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,26 @@ def _certificates_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
+
+
+class _ToStderr(logging.Handler):
+    """Writes to what is `sys.stderr` at the time, as a test may capture it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_logs() -> Iterator[None]:
+    """Errors are what many tests ask for, and to write each traceback in colours takes longer than the call."""
+    import fastmcp  # noqa: F401  (it sets up its logger when it is imported, which is not to be overtaken)
+
+    logger = logging.getLogger("fastmcp")
+    handler = _ToStderr()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    before, logger.handlers = logger.handlers, [handler]
+    yield
+    logger.handlers = before
 
 
 @pytest.fixture(autouse=True, scope="session")
