@@ -6,6 +6,10 @@ of `--list` holds one of the texts. Each mutant is tried in a copy of the tree a
 (`mutation_forks.py`); what has run at import already is tried in a new interpreter. In a fork, only tests that run the
 changed lines are run. Before all that, the tests must pass without any mutant and fail with one that matters.
 
+A mutant is killed by time when a test computes for several times as long as it takes without one. That is measured in
+time of the processor, so that a busy machine kills none. A test that only waits is given up after 20 seconds and ten times
+its own time more.
+
 What survives and is not in `mutation_survivors.txt` is new. Exit status 1 means that less than `--at-least` percent of
 the mutants were killed or known to survive.
 
@@ -114,8 +118,11 @@ EQUIVALENT: dict[str, str] = {
     "retry-e7607980": "the number of the attempt is set before it is read",
     "scope-429e92a6": "only saves a loop: an empty prefix admits everything there too",
     "wording-34a3a729": "a letter that is written as itself and a mark is one with nothing before it",
+    "wording-59d19915": "the loop steps over the first character as well",
     "wording-66cc96fd": "no character of ASCII is a mark",
     "wording-81ad9c05": "the loop steps over the first dash as well",
+    "wording-b58ad9b7": "both ways replace the same characters",
+    "wording-d7e62b33": "a soft hyphen alone is no character",
     "wording-de557b06": "a search from a place before the beginning starts at the beginning",
 }
 """Mutants that no test can tell from the original, by id, each with the reason."""
@@ -527,6 +534,8 @@ class Workshop:
             return Outcome.SURVIVED, messages
         elif message["ended"] == 1:
             return Outcome.KILLED, messages
+        elif message["ended"] == -signal.SIGPROF:
+            return Outcome.TIMED_OUT, messages
         return Outcome.UNCLEAR, messages
 
     def measure(self, tests: Sequence[str]) -> dict[str, Measured]:
@@ -571,7 +580,12 @@ class Workshop:
         """Try the mutant in a fork: the outcome, and the name of the test that kills it or is too slow."""
         if self.imported[mutant.file] & mutant.lines:
             return Outcome.UNCLEAR, ""  # importing has run it already
-        request = {"tests": list(tests), "file": str(self.directory / mutant.file), "line": mutant.line}
+        request = {
+            "tests": list(tests),
+            "file": str(self.directory / mutant.file),
+            "line": mutant.line,
+            "cpu_s": {name: 3 + 5 * measured[name].seconds for name in tests},
+        }
         with self.changed(mutant):
             outcome, messages = self._forked(request, lambda name: 20 + 10 * measured[name].seconds)
         names = [it.get("failed") or it.get("started") for it in messages]

@@ -9,6 +9,7 @@ have imported mean the mutant.
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -101,6 +102,7 @@ class Forks:
         self._imports = imports
         self._loaded: list[FunctionType] = []
         self._trace: coverage.Coverage | None = None
+        self._cpu_s: dict[str, float] = {}
         self._forked = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -133,6 +135,7 @@ class Forks:
         self._channel.send(process=os.getpid())
         items = {item.nodeid: item for item in session.items}
         session.items[:] = [items[name] for name in request["tests"]]
+        self._cpu_s = request.get("cpu_s", {})
         if file := request.get("file"):
             mutated = Path(file).read_bytes()
             original = self._originals[file]
@@ -145,9 +148,10 @@ class Forks:
         return None
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Tell which test runs."""
+        """Tell which test runs, and let it end the process (`SIGPROF`) when it computes for too long."""
         if self._trace is not None:
             self._trace.switch_context(nodeid)
+        signal.setitimer(signal.ITIMER_PROF, self._cpu_s.get(nodeid, 0.0))
         self._channel.send(started=nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
