@@ -37,6 +37,7 @@ def shown(text: str, quote: str, page_starts: tuple[int, ...] = ()) -> str | Non
         pytest.param("they offer cost-effective trips", "effective trips", False, id="behind a hyphen"),
         pytest.param("they offer cost -effective trips", "effective trips", True, id="behind a hyphen after a space"),
         pytest.param("they offer cost- effective trips", "effective trips", True, id="behind a hyphen before a space"),
+        pytest.param("they offer good trips", "$ they offer good trips", False, id="a mark before the beginning"),
         pytest.param("they offer 3-effective trips", "effective trips", True, id="behind a number's hyphen"),
     ],
 )  # fmt: skip
@@ -101,16 +102,35 @@ def test_parts_of_a_quote_follow_each_other(text: str, quote: str, lines: tuple[
     assert (None if found is None else (found.start_line, found.end_line)) == lines
 
 
+@pytest.mark.parametrize(
+    ("gap", "found"),
+    [
+        ("well. It is so that", True),
+        ("well. It is not so that", False),
+        ("well. It is not so. Then", True),
+        ("not at all. Then", False),
+        ("not at all", False),
+        ("at all", True),
+        ("well. It. Not so. It is. Then", True),
+    ],
+)
+def test_what_an_ellipsis_stands_for_does_not_turn_either_part_round(gap: str, *, found: bool) -> None:
+    assert (match(f"{FOX} {gap} {DOG}.", f"{FOX} ... {DOG}.") is not None) is found
+
+
 def crosses_page(
     foot: str, head: str, *, other_foot: str | None = None, other_head: str | None = None
 ) -> bool:
     """Whether a sentence that goes on behind the foot of a page and the head of the next one is found whole."""
-    first = f"Before it all.\n{FOX}\n{foot}"
-    second = f"{head}\n{DOG}\nis how it ends\nfor all of us\n{foot if other_foot is None else other_foot}"
+    body = "\n".join(f"line {number} of it" for number in range(20))
+    first = f"Before it all.\n{body}\n{FOX}\n{foot}"
+    second = f"{head}\n{DOG}\nis how it ends\n{body}\n{foot if other_foot is None else other_foot}"
     third = f"{head if other_head is None else other_head}\nThe third one.\nIt says\nvery little."
     lines = [part.count("\n") + 1 for part in (first, second)]
     starts = (1, 1 + lines[0], 1 + sum(lines))
-    return match(f"{first}\n{second}\n{third}", f"{FOX} {DOG}", starts) is not None
+    text = f"{first}\n{second}\n{third}"
+    assert match(text, f"{FOX} is how it ends", starts) is None
+    return match(text, f"{FOX} {DOG}", starts) is not None
 
 
 @pytest.mark.parametrize(
@@ -130,8 +150,9 @@ def crosses_page(
         pytest.param("Foot", "R" * 120, {}, True, id="as long as a head may be"),
         pytest.param("Foot", "R" * 121, {}, False, id="longer than a head may be"),
         pytest.param("Foot", "\n" * 7 + "Report", {}, True, id="in the eighth line"),
-        pytest.param("Foot", "\n" * 9 + "Report", {}, True, id="behind many blank lines"),
-        pytest.param("Foot" + "\n" * 7, "Report", {}, True, id="eight lines before the end"),
+        pytest.param("Foot", "\n" * 8 + "Report", {}, False, id="in the ninth line"),
+        pytest.param("Foot" + "\n" * 7, "Report", {}, True, id="in the eighth line from the end"),
+        pytest.param("Foot" + "\n" * 8, "Report", {}, False, id="in the ninth line from the end"),
     ],
 )
 def test_a_line_that_pages_repeat_at_their_edges_is_left_out(
@@ -147,8 +168,14 @@ def number_words(count: int, accent: str = "") -> list[str]:
 @pytest.mark.parametrize("accent", ["o", "\u00f6", "\u65e5", "o [12] o"])
 def test_every_part_of_a_very_long_line_is_found(accent: str) -> None:
     words = number_words(2_000, accent)
-    finder = QuoteFinder(document("A line before.\n" + " ".join(words) + "\nA line behind."))
-    for at in (*range(0, 1_990, 97), 1_994):
+    line = " ".join(words)
+    finder = QuoteFinder(document(f"A line before.\n{line}\nA line behind."))
+    bordering = (
+        len(line[:offset].split())
+        for border in (4_096, 8_192)
+        for offset in range(border - 260, border + 260, 100)
+    )
+    for at in (*range(0, 1_990, 331), *bordering, 1_994):
         found = finder.find(" ".join(words[at : at + 6]))
         assert found is not None, at
         assert (found.start_line, found.end_line) == (2, 2)
@@ -190,6 +217,7 @@ def test_a_sentence_is_shown_for_six_hundred_characters_before_and_after_a_quote
         pytest.param(f"{FOX} is not it", FOX, f"{FOX} is not it", id="before a negation"),
         pytest.param(f"{FOX}, now", f"{FOX},", f"{FOX},", id="with its comma"),
         pytest.param(f"{FOX}, now", f"{FOX}.", FOX, id="without its full stop"),
+        pytest.param(f"{FOX}.) Not so.", f"{FOX}.)", f"{FOX}.)", id="with its bracket before a negation"),
         pytest.param(f"{FOX}.) Now", f"{FOX}.)", f"{FOX}.)", id="with its bracket"),
         pytest.param("so the quick multi-\nlayer brown fo-\nxes jump", "so the quick multi-layer brown foxes", "so the quick multi-layer brown foxes", id="ends of lines"),
         pytest.param("so the quick multi-\nlayer brown fo-\nxes jump", "so the quick multilayer brown foxes", "so the quick multilayer brown foxes", id="ends of lines within words"),

@@ -225,7 +225,7 @@ class QuoteFinder:
             compared += outer[1] - outer[0]
             yield outer[0], begin, limit, outer[1]
             # Every place that begins in this stretch has been compared.
-            at = max(at + 1, self._next(limit, at, starts))
+            at = self._next(limit, at, starts)
 
     def _next(self, limit: int, at: int, starts: "array[int]") -> int:
         line = bisect_right(self._line_starts, limit - 1) - 1
@@ -382,9 +382,9 @@ def _parts(quote: str, asked: Sequence[Token]) -> list[str]:
 def _core(asked: Sequence[Token]) -> list[Token]:
     """Return the tokens of a quote without marks at its edges that prove nothing."""
     core = list(asked)
-    while len(core) > 1 and core[0].kind != "word" and core[0].text in _LEADING | _TRAILING:
+    while len(core) > 1 and core[0].text in _LEADING | _TRAILING:
         core.pop(0)
-    while len(core) > 1 and core[-1].kind != "word" and core[-1].text in _TRAILING:
+    while len(core) > 1 and core[-1].text in _TRAILING:
         core.pop()
     return core
 
