@@ -27,6 +27,10 @@ def shown(text: str, quote: str, page_starts: tuple[int, ...] = ()) -> str | Non
     return None if found is None else found.text
 
 
+FOX = "the quick brown fox jumps"
+DOG = "over the lazy dog at noon"
+
+
 @pytest.mark.parametrize(
     ("text", "quote", "found"),
     [
@@ -38,6 +42,13 @@ def shown(text: str, quote: str, page_starts: tuple[int, ...] = ()) -> str | Non
         pytest.param("they offer cost -effective trips", "effective trips", True, id="behind a hyphen after a space"),
         pytest.param("they offer cost- effective trips", "effective trips", True, id="behind a hyphen before a space"),
         pytest.param("they offer good trips", "$ they offer good trips", False, id="a mark before the beginning"),
+        pytest.param("abcdefghijklm", "'abcdefghijklm", True, id="one word behind a mark"),
+        pytest.param("abcdefghijklm", "abcdefghijklm'", True, id="one word before a mark"),
+        pytest.param(f"un{FOX} x {FOX[:-2]}", FOX, False, id="the end of the document within a word"),
+        pytest.param(f"{FOX} not now", f'"{FOX}."', False, id="a full stop that cuts a negation off"),
+        pytest.param(f"{FOX} not now", f'"{FOX}"', True, id="no full stop before a negation"),
+        pytest.param("not that iPhones are sold here", "IPhones are sold here", False, id="a capital that cuts a negation off"),
+        pytest.param("not that iPhones are sold here", "iPhones are sold here", True, id="no capital behind a negation"),
         pytest.param("they offer 3-effective trips", "effective trips", True, id="behind a number's hyphen"),
     ],
 )  # fmt: skip
@@ -75,10 +86,6 @@ def test_weight_counts_letters_and_digits_and_wide_characters_three_times() -> N
     assert weight("日本a") == 7
 
 
-FOX = "the quick brown fox jumps"
-DOG = "over the lazy dog at noon"
-
-
 @pytest.mark.parametrize(
     ("text", "quote", "lines"),
     [
@@ -94,6 +101,8 @@ DOG = "over the lazy dog at noon"
         pytest.param(f"{FOX}\n{FOX}", f"{FOX} ... {FOX}", (1, 2), id="two places"),
         pytest.param(f"{FOX} {FOX}", f"{FOX} ... {FOX}", (1, 1), id="two places in a line"),
         pytest.param(f"{FOX}\n{DOG}", f"{FOX} ... lazy dog at", None, id="a part that is too short"),
+        pytest.param(f"{FOX}\n{DOG}", f"{FOX} ... !", None, id="a part without a letter"),
+        pytest.param(f"Not {FOX} at all. {DOG}", f"{FOX} ... {DOG}", None, id="a negation before the first"),
         pytest.param(f"{FOX}\n" + "fill it up\n" * 400 + f"{FOX}\n{DOG}", f"{FOX} ... {DOG}", (402, 403), id="the nearer one"),
     ],
 )  # fmt: skip
@@ -189,6 +198,12 @@ def test_a_place_that_fails_in_a_long_line_does_not_hide_a_later_one_in_it() -> 
         assert match(f"{before}{FOX} x {FOX}", FOX) is not None
         assert match(f"{before}{FOX} x\n{FOX}", FOX) is not None
         assert match(f"{before}{FOX} x {filler}", FOX) is None
+
+
+def test_a_line_on_which_a_quote_fails_many_times_does_not_hide_a_later_line() -> None:
+    found = match(f"un{FOX} " * 250 + f"\n{FOX}", FOX)
+    assert found is not None
+    assert found.start_line == 2
 
 
 def test_a_sentence_is_shown_for_six_hundred_characters_before_and_after_a_quote() -> None:

@@ -230,7 +230,7 @@ class QuoteFinder:
     def _next(self, limit: int, at: int, starts: "array[int]") -> int:
         line = bisect_right(self._line_starts, limit - 1) - 1
         ends_line = limit >= self._line_starts[line + 1] - 1
-        return starts[line + 1] if ends_line and line + 1 < len(starts) else at + 1
+        return starts[line + 1] if ends_line else at + 1
 
     def _chunk(self, at: int, starts: "array[int]") -> tuple[int, int]:
         """Return the stretch of text that holds a letter of the skeleton: a line, or a part of a long one."""
@@ -274,7 +274,7 @@ class QuoteFinder:
                 offset,
                 outer + found[last - 1].end,
                 frozenset(outer + at for at in aligned[1]),
-                stopped=stop and found[last - 1].text != "." and core[-1].text != ".",
+                stopped=stop and found[last - 1].text != ".",
                 raised=core[0].text[:1].isupper() and token.text[:1].islower(),
             )
         return None
