@@ -90,7 +90,7 @@ def test_a_synthesis_is_a_text_or_a_list_of_paragraphs(synthesis: str, expected:
         ('{"synthesis": "s", 5} {"claim": "d"}', (1, 0)),
         ('{"answered": true, 5} {"claim": "d"}', None),
         ('{"synthesis": "s", "insights": 5, 6} {"claim": "d"}', None),
-        ('{"synthesis": "s", "insights": [{"claim": "c"}]} {"note": 5 6}', (1, 0)),
+        ('{"synthesis": "s", "insights": [{"claim": "c"}]} {"note": 5, 6}', (1, 0)),
         ('{"synthesis": "s", "insights": [{"claim": "c"}]} [{"claim": "d"}]', (1, 0)),
         ('{"synthesis": "s", "insights": [{"claim": "c"}]} {"synthesis": "...", "insights": []}', (1, 0)),
         ('{"relevant": false, "synthesis": "s"}', None),
