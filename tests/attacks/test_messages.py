@@ -162,8 +162,8 @@ async def test_every_random_message_is_answered_by_the_book_and_audited(
                 )
             if answer.status == 404 and not message.modern:
                 session = await gateway.session()
-    assert problems == []
-    assert tracebacks == []
+    assert not problems, "\n".join(problems)
+    assert not tracebacks, "\n".join(tracebacks)
     assert unbalanced(gateway.audit) == set()
     assert len(records(gateway.audit, "start")) > MESSAGES / 4
 
@@ -180,10 +180,10 @@ async def test_cases_that_crashed_the_server_once(tmp_path: Path, tracebacks: li
             assert problem_of(await send_request(gateway.app, json.dumps(message).encode(), headers)) is None
             message["params"]["_meta"] = META
             assert problem_of(await send_request(gateway.app, json.dumps(message).encode(), MODERN)) is None
-    assert tracebacks == []
+    assert not tracebacks, "\n".join(tracebacks)
     assert unbalanced(gateway.audit) == set()
-    # Half a character is a parse error in a session: there is no request that could be recorded.
-    assert len(records(gateway.audit, "end")) == 2 * len(cases) - 1
+    # Half a character is a parse error: there is no request that could be recorded.
+    assert len(records(gateway.audit, "end")) == 2 * (len(cases) - 1)
 
 
 async def test_of_calls_with_one_id_in_one_session_all_are_answered_or_refused(tmp_path: Path) -> None:

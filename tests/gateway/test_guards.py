@@ -13,10 +13,11 @@ from fastmcp.server.middleware import Middleware
 from fastmcp.tools import ToolResult
 from fastmcp.utilities.types import Image
 from mcp import MCPError
-from mcp_types import EmbeddedResource, TextResourceContents
+from mcp_types import CallToolRequestParams, EmbeddedResource, TextResourceContents
 
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
 from research_gateway.guards.clients import client_key
+from research_gateway.guards.size import json_size
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.serving.auth import SharedTokens
 from research_shared.serving.drain import Drain
@@ -436,3 +437,8 @@ async def test_a_refusal_says_whose_limit_is_reached(per_client: int, total: int
         refused = await client.call_tool("echo", {"text": "a"}, raise_on_error=False)
         stage.release.set()
     assert error_of(refused)["message"].startswith(whose)
+
+
+def test_the_size_of_what_has_no_utf8_form_is_still_measured() -> None:
+    message = CallToolRequestParams(name="t", arguments={"\ud800": {"\udfff": [1, "x" * 100]}})
+    assert 100 < json_size(message) < 300

@@ -1,11 +1,14 @@
 """Reads the bodies of HTTP requests within limits, before anything else is done with them."""
 
 import json
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import anyio
+from mcp_types import PARSE_ERROR
+from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from research_shared.serving.limits.refusals import caller_of_request, refusal
 
 SESSION_HEADER = "mcp-session-id"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class _Refused(Exception):
@@ -35,7 +39,8 @@ class RequestBodies:
 
     A body over `body_bytes` is answered with 413, one that takes longer than `timeout_s` with 408. While unfinished
     requests hold `held_bytes`, others are answered with 503. In a session of the handshake era, a request with the id
-    of one in flight is refused: its answer could not be told from the other's.
+    of one in flight is refused: its answer could not be told from the other's. A body with half of a surrogate pair is a
+    parse error in both eras, as it is over stdio: such text has no UTF-8 form, so that no answer could hold it.
     """
 
     def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
@@ -101,6 +106,10 @@ class RequestBodies:
     async def _serve(
         self, session: str | None, body: bytes, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        if has_half_a_character(body):
+            message = "Parse error: half of a surrogate pair is no character"
+            await refusal(HTTPStatus.BAD_REQUEST, message, code=PARSE_ERROR)(scope, receive, send)
+            return
         request_id = _id_of(body) if session is not None else None
         if session is None or request_id is None:
             await self._app(scope, receive, send)
@@ -125,6 +134,25 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return pending.pop() if pending else await receive()
 
     return replay
+
+
+def has_half_a_character(body: bytes) -> bool:
+    r"""Return whether a body is JSON but for half of a surrogate pair, which Python's parser allows.
+
+    >>> has_half_a_character(rb'"\ud83d"'), has_half_a_character(rb'"\ud83d\ude00"'), has_half_a_character(b"{")
+    (True, False, False)
+    """
+    if _SURROGATE.search(body) is None:
+        return False
+    try:
+        from_json(body)
+    except ValueError:
+        try:
+            json.loads(body)
+        except (ValueError, RecursionError):
+            return False
+        return True
+    return False
 
 
 def _id_of(body: bytes) -> Any:

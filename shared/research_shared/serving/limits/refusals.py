@@ -10,10 +10,15 @@ from starlette.types import Scope
 
 
 def refusal(
-    status: HTTPStatus, message: str, *, request_id: Any = None, retry_after_s: int | None = None
+    status: HTTPStatus,
+    message: str,
+    *,
+    code: int = INVALID_REQUEST,
+    request_id: Any = None,
+    retry_after_s: int | None = None,
 ) -> Response:
     """Return a response with a JSON-RPC error. The connection of a request that was not read is closed."""
-    error = {"code": INVALID_REQUEST, "message": message}
+    error = {"code": code, "message": message}
     headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
     if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}:
         headers["connection"] = "close"
