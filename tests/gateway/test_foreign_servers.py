@@ -8,7 +8,7 @@ from typing import Any
 
 import mcp_types
 import pytest
-from fastmcp import Client
+from fastmcp import Client, Context, FastMCP
 from fastmcp.client.elicitation import ElicitResult
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.exceptions import McpError
@@ -344,3 +344,76 @@ async def test_pages_without_end_are_not_all_asked_for() -> None:
         provider = UpstreamProvider(upstream, watch=False, clock=Clock())
         assert len(await provider.list_tools()) == 10
         assert foreign.asked.count("tools/list") == 2
+
+
+async def test_completions_of_an_upstream_are_bounded() -> None:
+    values = ["x" * 10_000, *(f"v{number}" for number in range(500))]
+    answers = {
+        "prompts/list": {"prompts": [{"name": "brief", "arguments": [{"name": "topic"}]}]},
+        "completion/complete": {"completion": {"values": values}},
+    }
+    reference = mcp_types.PromptReference(name="brief")
+    async with foreign_server(answers) as foreign:
+        provider = UpstreamProvider(wiki(foreign), watch=False, clock=Clock())
+        argument = mcp_types.CompletionArgument(name="topic", value="v")
+        found = await provider.complete(reference, argument, None)
+        assert found is not None
+        assert (found.values, found.has_more) == (values[1:101], True)
+        foreign.answers["completion/complete"] = {"completion": {"values": ["a"]}}
+        found = await provider.complete(reference, argument, None)
+        assert found is not None
+        assert (found.values, found.has_more) == (["a"], None)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_an_answer_over_the_limit_is_not_read_to_its_end(mode: Any) -> None:
+    answers = {
+        "tools/list": {"tools": [tool()]},
+        "tools/call": {"content": [{"type": "text", "text": "x" * 200_000}]},
+    }
+    async with foreign_server(answers) as foreign:
+        transport = PooledHttpTransport(StreamableHttpTransport(foreign.url), max_answer_bytes=100_000)
+        gateway = Gateway(Upstream("wiki", transport, timings=PATIENT), namespace="wiki")
+        async with Client(gateway.server, mode=mode) as client:
+            refused = await client.call_tool("wiki_search", raise_on_error=False)
+            assert error_of(refused)["code"] in {"backend_refused", "backend_unavailable"}
+            foreign.answers["tools/call"] = {"content": []}
+            assert not (await client.call_tool("wiki_search")).is_error
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_notifications_of_an_upstream_are_cut_and_counted(
+    mode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research_gateway.upstreams.downstream.MAX_NOTIFICATIONS", 5)
+    server: FastMCP[Any] = FastMCP("flood")
+
+    @server.tool
+    async def flood(ctx: Context) -> str:
+        await ctx.report_progress(1, 20, "é" * 20_000)
+        await ctx.session.send_log_message(
+            "error", {"a": "x" * 50_000}, "l" * 999, related_request_id=ctx.request_id
+        )
+        for number in range(2, 10):
+            await ctx.report_progress(number, 20, "more")
+        return "said"
+
+    said: list[Any] = []
+
+    async def progress(_value: float, _total: float | None, message: str | None) -> None:
+        said.append(message)
+
+    async def log(params: Any) -> None:
+        said.append((params.data, params.logger))
+
+    async with serving(server) as served:
+        gateway = Gateway(wiki(served), namespace="wiki")
+        options: dict[str, Any] = {"progress_handler": progress, "log_handler": log}
+        async with Client(gateway.server, mode=mode, **options) as client:
+            await client.set_logging_level("error") if mode == "legacy" else None
+            assert (await client.call_tool("wiki_flood")).data == "said"
+    lines = [item for item in said if isinstance(item, tuple)]
+    assert len(said) <= 5
+    assert all(len(item) <= 16_384 for item in said if isinstance(item, str))
+    assert said[0] == "é" * 16_383 + "…"
+    assert [(len(data) <= 16_384, len(name)) for data, name in lines] == [(True, 256)]

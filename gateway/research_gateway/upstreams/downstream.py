@@ -12,14 +12,36 @@ from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from research_gateway._framework import bound_request, connection_of
+from research_shared.base_errors import sendable
+from research_shared.logs import get_logger
 from research_shared.tools.progress import send_log
 
+log = get_logger("research.upstreams")
+
+MAX_LOGGER = 256
+"""Characters of the name of an upstream's logger."""
+MAX_NOTIFICATIONS = 10_000
+"""Progress reports and log lines of one call that are passed on. A client is not flooded."""
+MAX_NOTIFICATION_BYTES = 16_384
+"""Size of what a log line or progress report says, as JSON. A longer one is cut."""
 ResultT = TypeVar("ResultT", bound=BaseModel)
 
 current_downstream: ContextVar["DownstreamRequest | None"] = ContextVar("research_downstream", default=None)
 """The downstream request being relayed. Over HTTP, upstream messages arrive in the same context."""
+
+
+def shortened(data: Any) -> Any:
+    """Return what a notification says; if it is too long, the beginning of it as text."""
+    if (
+        data is None
+        or len(text := to_json(data, fallback=str, inf_nan_mode="constants")) <= MAX_NOTIFICATION_BYTES
+    ):
+        return data
+    whole = data if isinstance(data, str) else text.decode()
+    return sendable(whole, MAX_NOTIFICATION_BYTES)
 
 
 class DownstreamRequest:
@@ -29,6 +51,14 @@ class DownstreamRequest:
         self._request = request
         self._server = weakref.ref(server)
         self.relayed = False
+        self._notifications = 0
+
+    def _is_flooded(self) -> bool:
+        """Count one more notification. Return whether the limit of this request is exceeded; that is logged once."""
+        self._notifications += 1
+        if self._notifications == MAX_NOTIFICATIONS + 1:
+            log.warning("an upstream sends too many notifications; the rest is dropped")
+        return self._notifications > MAX_NOTIFICATIONS
 
     @classmethod
     def of(cls, context: Context) -> "DownstreamRequest | None":
@@ -65,16 +95,21 @@ class DownstreamRequest:
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Forward a progress report."""
+        if self._is_flooded():
+            return
         # The gateway also observes progress that the client did not request.
         self.relayed = self.relayed or "progressToken" in (self._request.meta or {})
         with bound_request(self._request):
-            await Context(self._serving()).report_progress(progress, total, message)
+            await Context(self._serving()).report_progress(progress, total, shortened(message))
 
     async def log(self, params: mcp_types.LoggingMessageNotificationParams) -> None:
         """Forward a log line if the client's level admits it."""
+        if self._is_flooded():
+            return
         self.relayed = True
         with bound_request(self._request):
-            await send_log(self._serving(), params.level, params.data, params.logger)
+            logger = params.logger and params.logger[:MAX_LOGGER]
+            await send_log(self._serving(), params.level, shortened(params.data), logger)
 
     async def ask(self, request: Any, result_type: type[ResultT]) -> ResultT | mcp_types.ErrorData:
         """Forward a request of the upstream to the client. Return its result, or its error as data."""

@@ -31,6 +31,9 @@ from research_shared.document_urls import DOCUMENT_URI
 from research_shared.errors import BackendRefused
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 
+MAX_COMPLETIONS = 100
+MAX_COMPLETION = 8_192
+"""Characters of one completed value."""
 Seed = Callable[[], Awaitable[Sequence[mcp_types.Tool]]]
 
 
@@ -240,9 +243,17 @@ class UpstreamProvider(ProxyProvider):
                 )
 
         try:
-            return (await relayed(self.upstream, ask)).completion
+            return _bounded((await relayed(self.upstream, ask)).completion)
         except BackendRefused:
             return None
+
+
+def _bounded(completion: mcp_types.Completion) -> mcp_types.Completion:
+    """Return at most 100 values, as the protocol allows, and none that is longer than a URI can be."""
+    values = [value for value in completion.values if len(value) <= MAX_COMPLETION][:MAX_COMPLETIONS]
+    if values == completion.values:
+        return completion
+    return completion.model_copy(update={"values": values, "has_more": True})
 
 
 def _scope_meta() -> mcp_types.RequestParamsMeta | None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import anyio
 import httpx2
+import mcp_types
 from fastmcp.client.transports import ClientTransport, StdioTransport, StreamableHttpTransport
 from fastmcp.client.transports.base import TransportOptions
 from fastmcp.mcp_config import MCPServerTypes
-from mcp import ClientSession
+from mcp import ClientSession, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from research_shared.lifespan import SharedLifespan
@@ -23,8 +24,8 @@ KEEPALIVE_S = 4.0
 """Below the 5 s idle timeout of common servers, so that no request meets a closing connection."""
 REST_TIMEOUT_S = 0.05
 """Time to wait for the end of an event stream after its response."""
-MAX_ANSWER_BYTES = 32 << 20
-"""Size limit of a JSON response. The gateway's response limit is lower."""
+MAX_ANSWER_BYTES = 8 << 20
+"""Size limit of a JSON response, also of a list. The gateway's response limit is lower."""
 UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504, 529})
 """Statuses of proxies and of overloaded servers."""
 
@@ -32,7 +33,8 @@ UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504, 529})
 class _Connections(SharedLifespan):
     """The HTTP connections to one upstream. They stay open while a session or a gateway uses them."""
 
-    def __init__(self, transport: StreamableHttpTransport) -> None:
+    def __init__(self, transport: StreamableHttpTransport, max_answer_bytes: int) -> None:
+        self._max_answer_bytes = max_answer_bytes
         self._auth = transport.auth
         self._headers = transport.headers
         self._client: httpx2.AsyncClient | None = None
@@ -63,7 +65,8 @@ class _Connections(SharedLifespan):
                 # Each session before 2026-07-28 keeps a stream open: a connection limit would limit clients.
                 limits=httpx2.Limits(
                     max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S
-                )
+                ),
+                max_answer_bytes=self._max_answer_bytes,
             ),
             event_hooks={"response": [_raise_if_unavailable]},
         )
@@ -73,7 +76,7 @@ class PooledHttpTransport(ClientTransport):
     """Streamable HTTP over one connection pool for all sessions of an upstream.
 
     Credentials and headers of downstream clients are never forwarded. Enter `pool` to keep idle connections open.
-    `max_answer_bytes`: size limit of the JSON response to a sessionless request.
+    `max_answer_bytes`: size limit of a JSON response.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class PooledHttpTransport(ClientTransport):
     ) -> None:
         self.url = transport.url
         self.max_answer_bytes = max_answer_bytes
-        self.pool = _Connections(transport)
+        self.pool = _Connections(transport, max_answer_bytes)
 
     @asynccontextmanager
     async def connections(self) -> AsyncIterator[httpx2.AsyncClient]:
@@ -107,14 +110,20 @@ class _RestRead(httpx2.AsyncByteStream):
     """Response body that is drained before it is closed.
 
     The SDK closes an event stream right after the response. A connection is only reusable after a complete read.
+    With `max_bytes`, reading a longer body fails.
     """
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, max_bytes: int | None) -> None:
         self._stream = stream
         self._chunks = aiter(stream)
+        self._left = max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._chunks:
+            if self._left is not None:
+                self._left -= len(chunk)
+                if self._left < 0:
+                    raise MCPError(mcp_types.INTERNAL_ERROR, "the response is too large")
             yield chunk
 
     async def aclose(self) -> None:
@@ -130,13 +139,18 @@ class _RestRead(httpx2.AsyncByteStream):
 
 
 class _ReusingTransport(httpx2.AsyncHTTPTransport):
-    """Makes connections reusable after an event stream."""
+    """Makes connections reusable after an event stream, and limits the size of other responses."""
+
+    def __init__(self, *, max_answer_bytes: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._max_answer_bytes = max_answer_bytes
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request. Its response is drained when it is closed."""
         response = await super().handle_async_request(request)
         if request.method == "POST" and isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _RestRead(response.stream)
+            streams = response.headers.get("content-type", "").startswith("text/event-stream")
+            response.stream = _RestRead(response.stream, None if streams else self._max_answer_bytes)
         return response
 
 
