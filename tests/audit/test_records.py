@@ -25,7 +25,6 @@ from research_gateway.audit.request.describe import (
     documents_of,
     locate,
     params_of,
-    public_uri,
     shown_arguments,
     target_of,
 )
@@ -37,6 +36,7 @@ from research_gateway.audit.request.outcome import (
     reclassify_out_of_scope,
     result_size,
 )
+from research_gateway.audit.request.redaction import public_uri
 from research_gateway.audit.request.waiting_calls import MAX_WAITING, WaitingCalls
 from research_shared.access.roots import Root
 from research_shared.errors import ERROR_META_KEY

@@ -141,10 +141,10 @@ def write_log(options: AuditOptions, events: int = 20, *, clock: Any = time.time
         log.abandon()
 
 
-def check(path: Path, **expected: Any) -> Report:
+def check(path: Path, *, on_progress: Any = None, **expected: Any) -> Report:
     """Verify the log of a path."""
     (log,) = collect([path])
-    return verify(log, Expectations(**expected))
+    return verify(log, Expectations(**expected), on_progress=on_progress)
 
 
 def found(path: Path, **expected: Any) -> tuple[str, int | None] | None:

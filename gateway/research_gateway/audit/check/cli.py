@@ -1,17 +1,17 @@
 """`research-assistant audit …`: verify a log, and read it. Exit status 0 intact, 1 tampered with, 2 cannot tell."""
 
 import sys
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 from research_gateway.audit.check.chain_verifier import Expectations
-from research_gateway.audit.check.show import print_call, records_of, table_of, terminal_safe
-from research_gateway.audit.check.verify import Report, collect, verify
+from research_gateway.audit.check.show import last_records, print_call, records_of, table_of, terminal_safe
+from research_gateway.audit.check.verify import LogFiles, Report, collect, verify
 from research_shared.base_errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def verify_logs(
             partial=partial,
             acknowledged=frozenset(acknowledge or ()),
         )
-        reports = [verify(log, expected) for log in collect(_chosen(files, settings))]
+        reports = [_verified(log, expected) for log in collect(_chosen(files, settings))]
     except ConfigurationError as error:
         return _cannot_tell(error.message)
     except OSError as error:
@@ -82,6 +82,18 @@ def verify_logs(
     for report in reports:
         _print_report(console, report)
     return INTACT if all(report.intact for report in reports) else TAMPERED
+
+
+def _verified(log: LogFiles, expected: Expectations) -> Report:
+    """Verify one log, and show the progress on a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(terminal_safe(log.names.path.name), total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return verify(log, expected, on_progress=show)
 
 
 def _print_report(console: Console, report: Report) -> None:
@@ -113,7 +125,7 @@ def tail_log(
 ) -> int:
     """Show the last records of a log."""
     try:
-        last = deque(records_of(_files_of(files)), maxlen=max(lines, 0))
+        last = last_records(_files_of(files), max(lines, 0))
     except ConfigurationError as error:
         return _cannot_tell(error.message)
     except OSError as error:

@@ -1,7 +1,9 @@
 """Renders audit records for people."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from research_gateway.audit.check.verify import MAX_LINE_BYTES
 from research_gateway.audit.log.format import parse_record
 
+BLOCK_BYTES = 65_536
 _COLOURS = {"ok": "green", "input_required": "cyan", "cancelled": "yellow"}
 _CHAIN_FIELDS = frozenset({"schema", "chain", "seq", "prev", "hash"})
 
@@ -30,6 +34,35 @@ def records_of(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
                     yield dict(parse_record(line.rstrip(b"\n")).fields)
                 except ValueError:
                     continue
+
+
+def last_records(paths: Sequence[Path], count: int) -> list[dict[str, Any]]:
+    """Return the fields of the last `count` valid records of the files. They are read from their ends."""
+    last: list[dict[str, Any]] = []
+    for path in reversed(paths):
+        for line in _lines_backwards(path):
+            if len(last) >= count:
+                return last[::-1]
+            with suppress(ValueError):  # `verify` reports invalid lines
+                last.append(dict(parse_record(line).fields))
+    return last[::-1]
+
+
+def _lines_backwards(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file without their breaks, the last one first."""
+    with path.open("rb") as file:
+        left = file.seek(0, os.SEEK_END)
+        rest = b""
+        while left > 0:
+            step = min(left, BLOCK_BYTES)
+            left -= step
+            file.seek(left)
+            first, *others = (file.read(step) + rest).split(b"\n")
+            yield from reversed(others)
+            if len(first) > MAX_LINE_BYTES:  # no record is that long
+                first = b""
+            rest = first
+        yield rest
 
 
 def _what(record: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from research_gateway.audit.log.format import ChainPosition, Record, parse_recor
 from research_gateway.audit.log.head import Head, decode_head
 
 MAX_LINE_BYTES = 1024 * 1024
+REPORT_BYTES = 4 * 1024 * 1024
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,11 @@ class Part:
     path: Path
     file: BinaryIO | None = None
 
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return (self.path.stat() if self.file is None else os.fstat(self.file.fileno())).st_size
+
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield `(line number, line)`. Longer lines than any record are split."""
         with self.path.open("rb") if self.file is None else nullcontext(self.file) as file:
@@ -147,6 +154,23 @@ def collect(paths: Sequence[Path]) -> list[LogFiles]:
     return [LogFiles(names=names, segments=segments, live=live) for names, (segments, live) in given.items()]
 
 
+class _Meter:
+    """Counts the bytes that are read, and reports them every `REPORT_BYTES`."""
+
+    def __init__(self, report: OnProgress | None, total: int) -> None:
+        self._report = report
+        self._total = total
+        self._read = 0
+        self._reported = 0
+
+    def add(self, count: int) -> None:
+        """Count more bytes."""
+        self._read += count
+        if self._report is not None and self._read - self._reported >= REPORT_BYTES:
+            self._reported = self._read
+            self._report(self._read, self._total)
+
+
 def _parse_line(line: bytes, sequence: int) -> Record:
     if not line.endswith(b"\n"):
         raise VerificationError("changed", "the line is incomplete", sequence=sequence)
@@ -156,9 +180,10 @@ def _parse_line(line: bytes, sequence: int) -> Record:
         raise VerificationError("changed", str(error), sequence=sequence) from None
 
 
-def _verify_part(verifier: ChainVerifier, part: Part, *, last: bool) -> Problem | None:
+def _verify_part(verifier: ChainVerifier, part: Part, meter: "_Meter", *, last: bool) -> Problem | None:
     line_number = 0
     for line_number, line in part.lines():
+        meter.add(len(line))
         if last and not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
             verifier.notes.append(
                 f"{part.path.name}: an incomplete last line, as a crash leaves it, was not counted"
@@ -180,8 +205,10 @@ def _verify_part(verifier: ChainVerifier, part: Part, *, last: bool) -> Problem 
     return None
 
 
-def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
-    """Verify one log.
+def verify(
+    log: LogFiles, expected: Expectations | None = None, *, on_progress: OnProgress | None = None
+) -> Report:
+    """Verify one log. `on_progress` is called with the bytes that are read and those there are, every few megabytes.
 
     Raises:
         OSError: a file cannot be read.
@@ -190,7 +217,9 @@ def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
     head = _head_of(log, expected)
     verifier = ChainVerifier(expected, head, whole=log.live)
     with log.opened() as parts:
-        problem = _verify_parts(verifier, parts[_begin(parts, expected) :], live=log.live)
+        problem = _verify_parts(
+            verifier, parts[_begin(parts, expected) :], live=log.live, on_progress=on_progress
+        )
     if problem is None and log.live:
         try:
             # read again: a log in use may have grown meanwhile
@@ -223,8 +252,11 @@ def verify(log: LogFiles, expected: Expectations | None = None) -> Report:
     )
 
 
-def _verify_parts(verifier: ChainVerifier, parts: Sequence[Part], *, live: bool) -> Problem | None:
+def _verify_parts(
+    verifier: ChainVerifier, parts: Sequence[Part], *, live: bool, on_progress: OnProgress | None
+) -> Problem | None:
     before: int | None = None
+    meter = _Meter(on_progress, sum(part.size for part in parts))
     for part in parts:
         if part.number is not None and before is not None and part.number != before + 1:
             return Problem(
@@ -233,7 +265,7 @@ def _verify_parts(verifier: ChainVerifier, parts: Sequence[Part], *, live: bool)
                 file=part.path.name,
             )
         before = part.number
-        if problem := _verify_part(verifier, part, last=live and part is parts[-1]):
+        if problem := _verify_part(verifier, part, meter, last=live and part is parts[-1]):
             return problem
     return None
 

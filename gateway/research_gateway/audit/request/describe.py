@@ -5,7 +5,6 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastmcp.server.context import Context
 from fastmcp.server.dependencies import get_access_token
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 from research_documents.document_ids import DocumentId
 from research_gateway.audit.log.format import to_json
 from research_gateway.audit.options import AuditLevel
+from research_gateway.audit.request.redaction import HIDDEN, is_absolute, public_uri, without_credentials
 from research_shared.access.roots import Root
 from research_shared.document_urls import DOCUMENT_URI, without_document_uri
 from research_shared.logs import get_logger
@@ -27,6 +27,8 @@ MAX_STRING = 256
 MAX_LISTED_DOCUMENTS = 100
 MAX_SHOWN_ARGUMENTS = 50
 MAX_ARGUMENT_DEPTH = 4
+MAX_SCANNED = 4_096
+"""Characters of an argument in which credentials are looked for. What is recorded is shorter."""
 _SECRET = re.compile(r"key|token|secret|passw|authorization|credential|cookie", re.IGNORECASE)
 _TEXTS = frozenset(
     {"body", "completion", "content", "contents", "data", "document", "message", "messages", "prompt", "text"}
@@ -51,8 +53,9 @@ def locate(path: object, roots: Sequence[Root]) -> dict[str, str | None]:
     """Split a document path into root name and relative path. Paths outside of the roots are not recorded."""
     if not isinstance(path, str):
         return {"root": None, "path": None, "rejected": "no_path"}
+    path = without_document_uri(path.strip())
     parts = path.split("/")
-    if path.startswith(("/", "\\", "~")) or "\\" in path or re.match(r"[A-Za-z]:", path):
+    if is_absolute(path):
         return {"root": None, "path": None, "rejected": "absolute"}
     if ".." in parts or "\0" in path:
         return {"root": None, "path": None, "rejected": "outside"}
@@ -61,18 +64,6 @@ def locate(path: object, roots: Sequence[Root]) -> dict[str, str | None]:
     if len(parts) > 1 and parts[0] in {root.name for root in roots}:
         return {"root": capped(parts[0]), "path": capped("/".join(parts[1:]))}
     return {"root": None, "path": capped(path)}
-
-
-def public_uri(uri: str) -> str:
-    """Return a URI without user, query, fragment and file path, which may be secrets or local paths."""
-    try:
-        parts = urlsplit(uri)
-        host = parts.hostname or ""
-    except ValueError:
-        return "(malformed)"
-    if parts.scheme == "file":
-        return "file:"
-    return capped(f"{parts.scheme}://{host}{parts.path}" if parts.netloc else f"{parts.scheme}:{parts.path}")
 
 
 def documents_of(
@@ -106,11 +97,13 @@ def shown_arguments(value: object, depth: int = 0) -> object:
         case float():
             return value if value == value and abs(value) != float("inf") else str(value)  # noqa: PLR0124
         case str():
-            return capped(value)
+            return capped(without_credentials(value[:MAX_SCANNED]))
         case Mapping() if depth < MAX_ARGUMENT_DEPTH:
             items = list(value.items())[:MAX_SHOWN_ARGUMENTS]
             return {
-                capped(name, 64): "(hidden)" if _is_private(str(name)) else shown_arguments(item, depth + 1)
+                capped(without_credentials(str(name)), 64): HIDDEN
+                if _is_private(str(name))
+                else shown_arguments(item, depth + 1)
                 for name, item in items
             }
         case list() | tuple() if depth < MAX_ARGUMENT_DEPTH:
@@ -138,11 +131,15 @@ def target_of(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         case "prompts/get":
             return {"prompt": capped(params.get("name", ""), 128)}
         case "resources/read" | "resources/subscribe" | "resources/unsubscribe":
-            return {"uri": public_uri(str(params.get("uri", "")))}
+            return {"uri": capped(public_uri(str(params.get("uri", ""))))}
         case "completion/complete":
             ref, argument = _as_mapping(params.get("ref")), _as_mapping(params.get("argument"))
             named = ref.get("name")
-            of = {"prompt": capped(named, 128)} if named else {"uri": public_uri(str(ref.get("uri", "")))}
+            of = (
+                {"prompt": capped(named, 128)}
+                if named
+                else {"uri": capped(public_uri(str(ref.get("uri", ""))))}
+            )
             return {**of, "argument": capped(argument.get("name", ""), 64)}
         case _:
             return {}
