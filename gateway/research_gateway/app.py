@@ -141,7 +141,7 @@ def build_gateway(
     gateway.add_completion_handler(first_of(parts.completions))
     add_readiness(gateway, parts.checks)
     if settings.metrics:
-        _show_figures(parts, trail)
+        _show_figures(parts, trail, needs_token=settings.metrics_token)
     return gateway
 
 
@@ -163,7 +163,7 @@ def _pins(settings: Settings) -> "ToolPins":
     return pins
 
 
-def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
+def _show_figures(parts: "_GatewayParts", trail: AuditTrail, *, needs_token: bool) -> None:
     """Count all requests, and serve the metrics of the gateway and its parts at `GET /metrics`."""
     from research_gateway.metrics import Metrics, MetricsMiddleware, add_metrics, watch_library, watch_search
 
@@ -174,7 +174,7 @@ def _show_figures(parts: "_GatewayParts", trail: AuditTrail) -> None:
         watch_library(library, metrics)
         watch_search(engine, metrics)
     parts.gateway.middleware.insert(0, MetricsMiddleware(metrics))
-    add_metrics(parts.gateway, metrics)
+    add_metrics(parts.gateway, metrics, needs_token=needs_token)
 
 
 class _GatewayParts:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastmcp import FastMCP
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -225,9 +226,11 @@ class MetricsMiddleware(Middleware):
         return result
 
 
-def add_metrics(server: FastMCP[Any], metrics: Metrics) -> None:
-    """Serve `GET /metrics` over HTTP. The route requires no credentials."""
+def add_metrics(server: FastMCP[Any], metrics: Metrics, *, needs_token: bool = False) -> None:
+    """Serve `GET /metrics` over HTTP. With `needs_token` the route requires the credentials that calls need."""
 
     @server.custom_route(METRICS_PATH, methods=["GET"], include_in_schema=False)
-    async def figures(_request: Request) -> Response:
+    async def figures(request: Request) -> Response:
+        if needs_token and not isinstance(request.scope.get("user"), AuthenticatedUser):
+            return Response(status_code=401, headers={"www-authenticate": "Bearer"})
         return Response(metrics.render(), media_type=exposition.CONTENT_TYPE_PLAIN_0_0_4)

@@ -1,7 +1,8 @@
 """Results as compact Markdown for language models: the same facts as the structured results, without repeated names.
 
 Document text stands in a code block in which every line begins with a number, a path or a marker of the server, so that
-document text can neither end the block nor be rendered. Pure functions: the same result gives the same text.
+document text can neither end the block nor be rendered. Characters that nobody sees, which can hide instructions, are left
+out; the structured results have them. Pure functions: the same result gives the same text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +10,7 @@ from typing import Final
 
 from research_documents.results import DocumentExcerpt, DocumentFacts, DocumentList, Match, SearchResult
 from research_shared.formats import format_of, media_type_of
+from research_shared.text.visible import without_hidden
 from research_shared.tools.names import INCOMPLETE
 
 MAX_NAMED_UNREADABLE: Final = 10
@@ -195,7 +197,15 @@ def _split_incomplete(warnings: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def _joined_text(first: Sequence[str], *, heading: str, notes: Sequence[str], lines: Sequence[str]) -> str:
-    block = ["```", *lines, "```"] if lines else []
+    shown = [without_hidden(line) for line in lines]
+    hidden = sum(number for _, number in shown)
+    if hidden:
+        characters = _pluralized(hidden, "invisible character")
+        notes = [
+            *notes,
+            f"{characters} of the documents (control, zero-width, direction or tag) left out below",
+        ]
+    block = ["```", *(line for line, _ in shown), "```"] if lines else []
     return "\n".join((*first, heading, *(f"Note: {note}" for note in notes), *block))
 
 

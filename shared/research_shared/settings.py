@@ -304,6 +304,9 @@ class Settings(BaseSettings):
     audit_max_bytes: int = Field(default=64 * MIB, ge=4096, description="a larger audit file is rotated")
     audit_max_age_s: float = Field(default=7 * 86_400.0, gt=0, description="an older audit file is rotated")
     metrics: bool = Field(default=False, description="whether GET /metrics is served over HTTP")
+    metrics_token: bool = Field(
+        default=False, description="whether GET /metrics needs the credentials that calls need"
+    )
     client_roots: Literal["ignore", "narrow"] = Field(
         default="ignore", description="whether the roots that a client declares narrow what it can see"
     )
@@ -358,7 +361,11 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(
         default=False, description="whether other machines may connect without authentication"
     )
-    allowed_hosts: Names = Field(default=(), description="names by which clients may address the server")
+    allowed_hosts: Names = Field(
+        default=(),
+        description="names by which clients may address the server, besides this machine's and its address; they are "
+        "checked when set, and always without authentication",
+    )
     allowed_origins: Names = Field(default=(), description="web origins whose pages may call the server")
     header_timeout_s: float = Field(
         default=10.0, gt=0, description="time for the headers of an HTTP request to arrive; then 408"

@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from fastmcp import Client
+from fastmcp import Client, FastMCP
 from mcp import MCPError
 from prometheus_client.parser import text_string_to_metric_families
 
 from research_gateway.audit import AuditOptions, AuditTrail
 from research_gateway.metrics import MAX_NAMES, Metrics, MetricsMiddleware, add_metrics
+from research_shared.serving.auth import SharedTokens
 from research_shared.telemetry import record
+from support.asgi import send_request
 from support.audit import Hall, answer
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -140,3 +143,14 @@ async def test_figures_are_served_over_http(options: AuditOptions, metrics: Metr
     assert answered.status_code == 200
     assert answered.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert of(figures(answered.text), "research_audit_writable") == 0
+
+
+async def test_figures_need_the_token_of_calls_when_told_so(metrics: Metrics) -> None:
+    for needs_token, status in ((True, 401), (False, 200)):
+        server: FastMCP[Any] = FastMCP("host", auth=SharedTokens(["a-token-of-some-length"]))
+        add_metrics(server, metrics, needs_token=needs_token)
+        app = server.http_app()
+        ask = partial(send_request, app, b"", method="GET", path="/metrics")
+        assert (await ask({})).status == status
+        assert (await ask({"authorization": "Bearer a-token-of-another-one"})).status == status
+        assert (await ask({"authorization": "Bearer a-token-of-some-length"})).status == 200

@@ -15,7 +15,7 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOC
 from research_shared.access.roots import Root
 from research_shared.serving.auth import auth_provider
 from research_shared.serving.drain import Drain
-from research_shared.serving.run import add_health, http_server
+from research_shared.serving.run import FOLLOW_UP_S, STOP_TIMEOUT_S, add_health, http_server
 from research_shared.settings import Settings
 
 PAGE = "https://app.example"
@@ -218,3 +218,35 @@ async def test_an_origin_may_be_written_in_several_ways(setting: str, origin: st
         answer = await client.post("/mcp", headers={**HEADERS, "origin": origin}, json=INITIALIZE)
     assert answer.headers.get(ALLOW) == (origin if allowed else None)
     assert answer.status_code == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
+async def test_without_authentication_a_page_that_rebinds_its_name_reaches_no_server(host: str) -> None:
+    own = {"host": "localhost:8000"} if host == "0.0.0.0" else {}
+    async with browser(host=host) as client:
+        for name in ("rebound.example:8000", "rebound.example", "", "localhost.rebound.example:8000"):
+            for headers in ({"host": name}, {"host": name, "origin": f"http://{name}"}):
+                refused = await client.post("/mcp", headers={**HEADERS, **headers}, json=INITIALIZE)
+                assert refused.status_code == 421
+        for path in ("/healthz", "/mcp"):
+            assert (await client.get(path, headers={"host": "rebound.example"})).status_code == 421
+        stranger = await client.post("/mcp", headers={**HEADERS, **own, "origin": STRANGER}, json=INITIALIZE)
+        assert stranger.status_code == 403
+        assert (await client.post("/mcp", headers={**HEADERS, **own}, json=INITIALIZE)).status_code == 200
+    async with browser(host=host, allowed_hosts="research.example") as client:
+        named = {**HEADERS, "host": "research.example:8000"}
+        assert (await client.post("/mcp", headers=named, json=INITIALIZE)).status_code == 200
+
+
+async def test_with_authentication_any_name_of_the_server_is_served() -> None:
+    async with browser(host="192.0.2.1", auth_tokens=TOKEN) as client:
+        named = {**HEADERS, "host": "research.example", "authorization": f"Bearer {TOKEN}"}
+        assert (await client.post("/mcp", headers=named, json=INITIALIZE)).status_code == 200
+
+
+def test_the_compose_file_names_its_hosts_and_waits_for_the_drain() -> None:
+    lines = (Path(__file__).parents[2] / "compose.yaml").read_text(encoding="utf-8").splitlines()
+    assert sum("RESEARCH_ALLOWED_HOSTS: $" in line for line in lines) == 2
+    (grace,) = [line.split(":")[1].strip() for line in lines if "stop_grace_period:" in line]
+    drain_s = float(Settings.model_fields["drain_s"].default)
+    assert float(grace.removesuffix("s")) > drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S

@@ -131,8 +131,9 @@ def http_server(
     port: int,
     follow_up_s: float = FOLLOW_UP_S,
 ) -> DrainingServer:
-    """Return the HTTP server of an MCP server. On a loopback host it always checks the Host and Origin headers.
+    """Return the HTTP server of an MCP server.
 
+    On a loopback host, and without authentication on every host, it checks the Host and Origin headers.
     It stops `follow_up_s` seconds after the last answer.
     """
     app = server.http_app(
@@ -144,7 +145,8 @@ def http_server(
             Middleware(KeepAlive),
         ],
         json_response=False,  # only a stream carries progress and can be kept alive
-        host_origin_protection=True if is_loopback(host) else "auto",
+        # Without credentials a page in a browser must not be taken for a client, on whatever address (DNS rebinding).
+        host_origin_protection=True if is_loopback(host) or server.auth is None else "auto",
         allowed_hosts=[*settings.allowed_hosts] or None,
         allowed_origins=[*settings.allowed_origins] or None,
         session_idle_timeout=settings.session_idle_s,

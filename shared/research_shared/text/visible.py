@@ -26,6 +26,38 @@ def _is_invisible(char: str) -> bool:
     )
 
 
+_JOINERS: Final = {"\u200c", "\u200d", "\ufe0e", "\ufe0f"}
+"""Joiners and selectors of the form of the character before them: spelling in some scripts, and in emoji."""
+_HARMLESS: Final = {"\u00ad", "\ufeff"}
+"""Soft hyphens and byte order marks, which ordinary files contain."""
+
+
+def without_hidden(text: str) -> tuple[str, int]:
+    r"""Return a document's text as it is shown to a model, and the number of characters that could hide something.
+
+    Control, tag, zero-width and bidirectional characters are left out. A single joiner or selector between other
+    characters is spelling and stays, as do private-use characters, which fonts show. Soft hyphens and byte order marks are
+    left out and not counted.
+
+    >>> without_hidden("a\u202eb\U000e0041c"), without_hidden("soft\u00adhyphen")
+    (('abc', 2), ('softhyphen', 0))
+    """
+    if text.isascii() and text.isprintable():
+        return text, 0
+    kept: list[str] = []
+    hidden = 0
+    for char in text:
+        if (
+            not _is_invisible(char)
+            or unicodedata.category(char) == "Co"
+            or (char in _JOINERS and kept and not kept[-1].isascii() and kept[-1] not in _JOINERS)
+        ):
+            kept.append(char)
+        elif char not in _HARMLESS:
+            hidden += 1
+    return "".join(kept), hidden
+
+
 def visible(text: str) -> str:
     """Return the text without invisible characters, which can hide instructions."""
     if text.isascii() and text.isprintable():
