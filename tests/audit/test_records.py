@@ -40,7 +40,9 @@ from research_gateway.audit.request.redaction import public_uri
 from research_gateway.audit.request.waiting_calls import MAX_WAITING, WaitingCalls
 from research_shared.access.roots import Root
 from research_shared.errors import ERROR_META_KEY
+from research_shared.middleware.boundary import ErrorBoundary
 from support.audit import KEY, SECRET_TEXT, Hall, answer, records, text_of
+from support.results import error_of
 
 ONE = (Root("research", Path("/srv/research")),)
 TWO = (*ONE, Root("archive", Path("/srv/archive")))
@@ -462,3 +464,35 @@ async def test_calls_that_are_cancelled_while_they_wait_for_their_record_have_an
         *[None] * 50,
         *["cancelled"] * 50,
     ]
+
+
+async def test_a_request_that_cannot_be_described_is_recorded_and_served(
+    options: AuditOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: Any, **_fields: Any) -> dict[str, Any]:
+        raise LookupError(SECRET_TEXT)
+
+    monkeypatch.setattr("research_gateway.audit.request.describe.describe_request", broken)
+    trail = AuditTrail(options)
+    async with trail, Client(Hall(trail).server) as client:
+        assert (await client.call_tool("add", {"a": 1, "b": 2})).data == 3
+    assert options.path is not None
+    start, end, *_ = records(options.path, "start", "end")
+    assert (start["method"], start["undescribed"], end["outcome"]) == ("tools/call", "LookupError", "ok")
+    assert SECRET_TEXT not in text_of(options.path)
+
+
+async def test_a_fault_of_the_audit_itself_is_an_error_by_the_book(
+    options: AuditOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = AuditTrail(options)
+    hall = Hall(trail)
+    hall.server.middleware.insert(0, ErrorBoundary())
+    async with trail, Client(hall.server) as client:
+        monkeypatch.setattr(trail, "submit", None)
+        refused = await client.call_tool("add", {"a": 1, "b": 2}, raise_on_error=False)
+        assert error_of(refused)["code"] == "internal_error"
+        with pytest.raises(MCPError) as listed:
+            await client.list_prompts()
+        assert listed.value.error.data["error"]["code"] == "internal_error"
+    assert hall.calls == 0
