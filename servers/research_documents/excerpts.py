@@ -20,8 +20,8 @@ def excerpt(
 ) -> DocumentExcerpt:
     """Return the lines from `start_line`, or those of `page`: as many whole lines as fit, at most `max_lines`.
 
-    A `start_line` on that page is where reading starts. A line that alone exceeds the limits is cut, and a note says how
-    many characters are left. `notes` come before those of the text.
+    A `start_line` on that page is where reading starts. No line is so long that it does not fit by itself: see `continued_at`.
+    `notes` come before those of the text.
 
     Raises:
         InvalidArguments: the page or the line is beyond the document.
@@ -32,14 +32,8 @@ def excerpt(
     budget = _ReplyBudget()
     for number in range(first, last + 1):
         line = text.line(number)
-        if not budget.takes(line):
-            if lines:
-                break
-            line, left = budget.cut(line)
-            all_notes.append(
-                f'line {number} is cut: {left:,} more characters; search_documents with mode="regex" and '
-                f'file_pattern="{text.path}" shows the places in it that match'
-            )
+        if not budget.takes(line) and lines:
+            break
         on = text.page_of(number)
         lines.append(NumberedLine(number=number, text=line, page=on, ocr=text.is_ocr(on)))
     reached = lines[-1].number if lines else last
@@ -72,15 +66,6 @@ class _ReplyBudget:
         self._bytes -= size
         self._tokens -= tokens
         return True
-
-    def cut(self, line: str) -> tuple[str, int]:
-        """Return the start of a line that fits, and the number of characters left out."""
-        shown = line[:MAX_EXCERPT_BYTES].encode()[: self._bytes].decode("utf-8", "ignore")
-        if (tokens := ceiling_tokens(shown)) > self._tokens:
-            shown = shown[: len(shown) * self._tokens // tokens]
-        self._bytes = self._tokens = 0
-        left = len(line) - len(shown)
-        return f"{shown}… [{left} more characters]", left
 
 
 def _requested_lines(
@@ -122,7 +107,7 @@ def whole_text(text: DocumentText) -> str:
     """Return the whole text of a document, or the lines that fit and a last line that says where to continue."""
     if len(text.data) <= MAX_RESOURCE_BYTES:
         return text.text
-    shown = max(text.line_at(MAX_RESOURCE_BYTES) - 1, 1)
+    shown = text.line_at(MAX_RESOURCE_BYTES) - 1
     begin, end = text.offsets(1, shown)
-    kept = text.data[begin : min(end, MAX_RESOURCE_BYTES)].decode("utf-8", "ignore")
+    kept = text.data[begin:end].decode("utf-8")
     return f"{kept}\n[cut after line {shown} of {text.total_lines}; go on with read_document from line {shown + 1}]"

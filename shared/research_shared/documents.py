@@ -1,22 +1,37 @@
 """What a document is: an entry of the listing, and its text as pages of lines.
 
 One locator everywhere: a place is `(path, page?, line range)`. Lines are 1-based and inclusive and are those that
-`read_document` shows; they count through the whole document, its pages are 1-based. Slides, sheets and chapters are pages
-too, under the name that their format gives them (`DocumentText.part`).
+`read_document` shows; they count through the whole document, its pages are 1-based. A line that is too long to show has
+several numbers, one for each of its parts (see `continued_at`). Slides, sheets and chapters are pages too, under the name that
+their format gives them (`DocumentText.part`).
 """
 
 import os
+import re
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from research_shared.formats import NO_METADATA, Metadata, PartName, format_of
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999 in Unix time. File systems store times beyond them, `datetime` does not."""
+
+LONGEST_LINE_BYTES: Final = 4_000
+"""A longer line is continued. Most paragraphs that are written in one line are shorter, and keep their one number."""
+MAX_PART_BYTES: Final = 2_000
+"""A part of a continued line has at least half of this, except the last."""
+
+# Where a part may end, best first: behind a sentence, a space, a mark between words.
+_ENDS: Final = (
+    re.compile(rb"""[.!?]["')\]]*[ \t]+|\xe3\x80\x82|\xef\xbc[\x81\x9f]"""),
+    re.compile(rb"[ \t]+|\xe3\x80\x80"),
+    re.compile(rb"[,;:|/&)\]}>-]|\xe3\x80\x81|\xef\xbc\x8c"),
+)
 
 
 class Identity(NamedTuple):
@@ -76,8 +91,8 @@ class DocumentInfo:
 class DocumentText:
     r"""The text of one document.
 
-    `data` is UTF-8 in which `\n` alone separates lines (no `\r`). `page_starts` holds the 1-based first line of each
-    page and is empty for documents without pages. `digest` is the SHA-256 of the file's bytes and the engine's name,
+    `data` is UTF-8 in which `\n` alone separates lines (no `\r`); a long line is continued under the next number, without
+    a line break in `data`. `page_starts` holds the 1-based first line of each page and is empty for documents without pages. `digest` is the SHA-256 of the file's bytes and the engine's name,
     because engines differ in where they break lines. `notes` are sentences for people: what was repaired or is missing. When there are
     `missing_pages`, the first one names them and says why. `ocr_pages` were read by OCR: their letters may be wrong.
     `metadata` is what the document says about itself.
@@ -96,6 +111,11 @@ class DocumentText:
     metadata: Metadata = NO_METADATA
 
     @cached_property
+    def continued(self) -> "array[int]":
+        """The offsets at which long lines go on under a new number, in order; empty for most documents."""
+        return continued_at(self.data)
+
+    @cached_property
     def _line_starts(self) -> "array[int]":
         starts = array("Q", [0]) if self.data else array("Q")
         find, at = self.data.find, 0
@@ -103,11 +123,11 @@ class DocumentText:
         while (at := find(b"\n", at)) != -1 and at < last:
             at += 1
             starts.append(at)
-        return starts
+        return array("Q", sorted((*starts, *self.continued))) if self.continued else starts
 
     @property
     def total_lines(self) -> int:
-        """How many lines the text has; a final line break does not open another one."""
+        """How many lines the text has, parts of long ones counted each; a final line break does not open another one."""
         return len(self._line_starts)
 
     @property
@@ -138,10 +158,8 @@ class DocumentText:
         """Return the byte range of the lines `start` to `stop` (1-based, inclusive), without the last line break."""
         starts = self._line_starts
         begin = starts[start - 1]
-        end = starts[stop] - 1 if stop < len(starts) else len(self.data)
-        if stop >= len(starts) and self.data.endswith(b"\n"):
-            end -= 1
-        return begin, end
+        end = starts[stop] if stop < len(starts) else len(self.data)
+        return begin, end - self.data.endswith(b"\n", 0, end)
 
     def line(self, number: int) -> str:
         """Return the line with this 1-based number, without its line break."""
@@ -153,12 +171,19 @@ class DocumentText:
         start, stop = max(start, 1), min(stop, self.total_lines)
         if start > stop:
             return []
+        if self.continued:
+            return [self.line(number) for number in range(start, stop + 1)]
         begin, end = self.offsets(start, stop)
         return self.data[begin:end].decode("utf-8").split("\n")
 
     def line_at(self, offset: int) -> int:
         """Return the 1-based number of the line that contains the byte at `offset`."""
         return bisect_right(self._line_starts, offset)
+
+    def continues_after(self, offset: int) -> int | None:
+        """Return the first offset from `offset` on at which a long line goes on under a new number."""
+        at = bisect_left(self.continued, offset)
+        return self.continued[at] if at < len(self.continued) else None
 
     def page_of(self, line: int) -> int | None:
         """Return the 1-based page of a line, or None for a document without pages."""
@@ -169,3 +194,50 @@ class DocumentText:
         first = self.page_starts[page - 1]
         last = self.page_starts[page] - 1 if page < len(self.page_starts) else self.total_lines
         return first, last
+
+
+def continued_at(data: bytes) -> "array[int]":
+    r"""Return the offsets of UTF-8 text at which long lines go on under a new number, in order; none in most documents.
+
+    A part never ends within a character, and within a word only if the word is longer than half a part.
+    """
+    found = array("Q")
+    begin, size = 0, len(data)
+    while size - begin > LONGEST_LINE_BYTES:
+        last = data.rfind(b"\n", begin, begin + LONGEST_LINE_BYTES + 1)
+        if last >= 0:
+            begin = last + 1
+            continue
+        end = data.find(b"\n", begin)
+        end = size if end < 0 else end
+        while end - begin > MAX_PART_BYTES:
+            begin = _part_end(data, begin)
+            found.append(begin)
+        begin = end + 1
+    return found
+
+
+def _part_end(data: bytes, begin: int) -> int:
+    """Return where a part that begins at an offset ends best."""
+    least, most = begin + MAX_PART_BYTES // 2, begin + MAX_PART_BYTES
+    for pattern in _ENDS:
+        ends = [match.end() for match in pattern.finditer(data, least, most)]
+        if ends:
+            return ends[-1]
+    while data[most] & 0b1100_0000 == 0b1000_0000:  # noqa: PLR2004  (within a character)
+        most -= 1
+    return most
+
+
+def renumbered(data: bytes, lines: Sequence[int]) -> tuple[int, ...]:
+    r"""Return the numbers that lines (1-based, in order, counted by `\n`) have when long lines are continued."""
+    continued = continued_at(data)
+    if not continued:
+        return tuple(lines)
+    numbers: list[int] = []
+    at, line = 0, 1
+    for wanted in lines:
+        while line < wanted and (following := data.find(b"\n", at) + 1):
+            at, line = following, line + 1
+        numbers.append(wanted + bisect_right(continued, at if line == wanted else len(data)))
+    return tuple(numbers)

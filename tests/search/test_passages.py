@@ -63,7 +63,16 @@ def test_a_page_begins_a_passage_and_a_passage_knows_its_page() -> None:
 def test_only_what_is_too_long_is_cut_and_only_between_lines() -> None:
     content = "\n".join("x" * 90 for _ in range(100))
     assert all(span.end - span.begin <= 2_000 for span in spans(text_of(content)))
-    assert len(passages(text_of("y" * 9_000))) == 1
+    assert len(passages(text_of("y" * 4_000))) == 1
+
+
+def test_a_part_of_a_long_line_is_a_passage_with_the_lines_that_follow_it() -> None:
+    found = passages(text_of("y" * 5_000 + "\nnext"))
+    assert [(p.start_line, p.end_line, len(p.text)) for p in found] == [
+        (1, 1, 2_000),
+        (2, 2, 2_000),
+        (3, 4, 1_005),
+    ]
 
 
 class Copied(bytes):

@@ -40,7 +40,7 @@ WORDS = {
     "jerusalem.md": "שלום עולם, ירושלים היא עיר.\nמחקר חדש פורסם.\n",
     "cairo.md": "القاهرة هي عاصمة مصر.\nنتائج البحث مهمة.\n",
     "notes/ascii.md": "Getting started and being tested\n\n## Testing 2024-05\nfoo_bar baz9 FOO\nThe end.\n",
-    "notes/long.txt": "x" * 3000 + " needle " + "y" * 3000 + "\n" + "short\n" * 40,
+    "notes/long.txt": "x" * 1900 + " needle " + "y" * 1900 + "\n" + "short\n" * 40,
     "notes/crlf.md": "first line\r\nsecond line ends\r\n\r\nlast without break",
 }
 PATTERNS = [

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from research_documents.search.outcome import Hit
+from research_shared.documents import DocumentText
 
 MAX_LINE: Final = 500
 """Characters of one displayed line."""
@@ -59,6 +60,12 @@ def context(data: bytes, *, begin: int, end: int, lines: int) -> tuple[tuple[str
         after.append(cut_bytes(data, begin=start, end=stop, at=start))
         start = stop + 1
     return tuple(reversed(before)), tuple(after)
+
+
+def lines_around(text: DocumentText, line: int, lines: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return up to `lines` lines before and after a line: the same as `context`, for texts with long lines too."""
+    before = text.lines(line - lines, line - 1)
+    return tuple(map(cut, before)), tuple(map(cut, text.lines(line + 1, line + lines)))
 
 
 def bounded(hits: Sequence[Hit], most_bytes: int) -> list[Hit]:

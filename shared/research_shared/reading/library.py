@@ -14,7 +14,14 @@ from cachetools import LRUCache
 
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import OpenDocument, RootsPolicy, identity_of
-from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.documents import (
+    LONGEST_LINE_BYTES,
+    DocumentInfo,
+    DocumentText,
+    Identity,
+    continued_at,
+    renumbered,
+)
 from research_shared.errors import DocumentUnreadable, ResearchError
 from research_shared.formats import TOO_LARGE, format_of, media_type_of
 from research_shared.lifespan import SharedLifespan
@@ -357,12 +364,18 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         digest=hashlib.sha256(f"{extracted.file_digest} {extracted.engine}".encode()).hexdigest(),
         engine=extracted.engine,
         data=extracted.data,
-        page_starts=extracted.page_starts,
+        page_starts=renumbered(extracted.data, extracted.page_starts),
         missing_pages=extracted.missing_pages,
         ocr_pages=extracted.ocr_pages,
-        notes=(*extracted.notes, *format_of(info.media_type).notes),
+        notes=(*extracted.notes, *_on_long_lines(extracted.data), *format_of(info.media_type).notes),
         metadata=with_first_page(info, extracted.metadata, extracted.data),
     )
+
+
+def _on_long_lines(data: bytes) -> tuple[str, ...]:
+    if not continued_at(data):
+        return ()
+    return (f"lines of more than {LONGEST_LINE_BYTES:,} bytes are continued under the next numbers",)
 
 
 def _being_cancelled() -> bool:

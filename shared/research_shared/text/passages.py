@@ -77,15 +77,17 @@ def _split_range(data: bytes, *, begin: int, end: int, target: int, limit: int) 
 
 
 def _groups(text: DocumentText, target: int) -> Iterator[tuple[int, int, str]]:
-    """Yield ranges of blocks with their heading. A heading or page begins a range; `target` bytes end it."""
+    """Yield ranges of blocks with their heading. A heading, a page or a part of a long line begins a range; `target` bytes end it."""
     data = text.data
     pages = {text.offsets(line, line)[0] for line in text.page_starts if line <= text.total_lines}
-    blocks = dict.fromkeys(sorted(pages), False)
+    parts = frozenset(text.continued)
+    blocks = dict.fromkeys((*pages, *parts), False)
     blocks.update(_blocks(data, markdown=format_of(text.media_type).markdown))
     begin, heading, has_body, title_end = 0, "", False, 0
     for offset, opens_section in sorted(blocks.items()):
         has_body = has_body or (offset > title_end and not data[title_end:offset].isspace())
-        if has_body and (opens_section or offset in pages or offset - begin >= target):
+        ends = has_body and (opens_section or offset in pages or offset - begin >= target)
+        if ends or offset in parts:
             yield begin, offset, heading
             begin, has_body = offset, False
         title_end = max(title_end, begin)
@@ -100,8 +102,8 @@ def spans(
 ) -> list[Span]:
     """Return the passages of a document as byte ranges of about `target` bytes, without blank lines at their ends.
 
-    A heading or a page begins a passage, a blank line may end one. A range longer than `limit` bytes is cut between
-    other lines too, but never within a line.
+    A heading, a page or a part of a long line begins a passage, a blank line may end one. A range longer than `limit` bytes is
+    cut between other lines too, but never within a line.
     """
     data = text.data
     found: list[Span] = []
@@ -114,7 +116,7 @@ def spans(
                 continue
             first = begin + body.rfind(b"\n", 0, blank) + 1
             last = begin + len(body.rstrip())
-            line += data.count(b"\n", at, first)
+            line = text.line_at(first) if text.continued else line + data.count(b"\n", at, first)
             at = first
             found.append(Span(begin=first, end=last, start_line=line, heading=heading))
     return found

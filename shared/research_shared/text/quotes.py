@@ -149,7 +149,9 @@ class QuoteFinder:
 
     @cached_property
     def _text(self) -> str:
-        return self._document.text
+        """The text, with a line break where a long line is continued: offsets in it and numbers of lines belong together."""
+        document = self._document
+        return "\n".join(document.lines(1, document.total_lines)) if document.continued else document.text
 
     @cached_property
     def _line_starts(self) -> "array[int]":

@@ -19,7 +19,7 @@ TAIL_BYTES: Final = 200
 _SELECTIVE: Final = 4
 """Literals in more than one of so many passages are not selective enough to narrow a scan."""
 _LONG: Final = "0qzx0long"
-"""A term of passages in which a word may be too long to be indexed."""
+"""A term of passages in which a word may be too long to be indexed, or is cut."""
 _LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
 """Bytes, with room for the characters that become eleven times as long when they are folded."""
 
@@ -106,7 +106,9 @@ class PassageIndex:
             # What folding leaves as it is has no hyphens at line ends.
             if body is not content and (apart := line_end_hyphens(content)):
                 tail += f" . {folded(apart)}"
-            if span.end - span.begin > _LONG_PASSAGE:
+            if span.end - span.begin > _LONG_PASSAGE or any(
+                _cuts_word(text, offset) for offset in (span.begin, following)
+            ):
                 tail += f"\n{_LONG}"
             fields = {
                 "stem": body if heading in body[: len(heading) + 8] else f"{heading}\n{body}",
@@ -205,6 +207,13 @@ class PassageIndex:
             return None
         places: list[Any] = searcher.fast_field_values("place", [address for _, address in hits])
         return unseen.union(place >> _HALF for place in places)
+
+
+def _cuts_word(text: DocumentText, offset: int | None) -> bool:
+    """Return whether a long line is continued at an offset, and not after a space."""
+    if offset is None or text.continues_after(offset) != offset:
+        return False
+    return not text.data[offset - 1 : offset].isspace()
 
 
 def _tail(data: bytes, following: int | None) -> str:

@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from research_documents.search.display import MAX_LINE, context, cut
+from research_documents.search.display import MAX_LINE, context, lines_around, cut
 from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import TAIL_BYTES, PassageIndex, ScoredPassage
 from research_documents.search.keyword.best_line import (
@@ -187,7 +187,7 @@ class Ranker:
         end_line = passage.line + content.count("\n")
         if self._may_repeat:
             # A phrase may end in the next passage, within the tail that was indexed with this one.
-            content = data[passage.begin : passage.end + TAIL_BYTES].decode("utf-8", "ignore")
+            content = _with_tail(passage, text)
         best = best_line(content, self.terms)
         lines = content.split("\n", best + 1)
         line = lines[best]
@@ -196,7 +196,9 @@ class Ranker:
             line = text.line(number)  # the tail may cut this line
         before: tuple[str, ...] = ()
         after: tuple[str, ...] = ()
-        if self.context_lines:
+        if self.context_lines and text.continued:
+            before, after = lines_around(text, number, self.context_lines)
+        elif self.context_lines:
             begin = passage.begin + sum(len(above.encode()) + 1 for above in lines[:best])
             before, after = context(
                 data, begin=begin, end=begin + len(line.encode()), lines=self.context_lines
@@ -216,3 +218,12 @@ class Ranker:
             end_line=end_line,
             ocr=text.is_ocr(page),
         )
+
+
+def _with_tail(passage: ScoredPassage, text: DocumentText) -> str:
+    """Return a passage and the beginning of the next one, with a line break where a long line is continued."""
+    data, end = text.data, passage.end + TAIL_BYTES
+    part = text.continues_after(passage.end)
+    if part is None or part >= end:
+        return data[passage.begin : end].decode("utf-8", "ignore")
+    return data[passage.begin : part].decode("utf-8") + "\n" + data[part:end].decode("utf-8", "ignore")

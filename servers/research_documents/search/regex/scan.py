@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from research_documents.search.display import HIT_OVERHEAD_BYTES, MAX_LINE, context, cut_bytes, hit_bytes
+from research_documents.search.display import (
+    HIT_OVERHEAD_BYTES,
+    MAX_LINE,
+    context,
+    lines_around,
+    cut_bytes,
+    hit_bytes,
+)
 from research_documents.search.index.catalog import BLOCK, CatalogEntry
 from research_documents.search.outcome import Hit
 from research_documents.search.regex.pattern import Find, Pattern
@@ -46,15 +53,29 @@ class _Searched:
     def line_at(self, data: bytes, begin: int) -> int:
         """Return the number of the line that begins at byte `begin`, which is not before that of the call before.
 
+        Of a line that is continued, each part has a number.
+
         The catalog knows how many line breaks precede each block of `BLOCK` bytes. Breaks are counted from there or from
         the hit before, whichever is nearer, so that a hit far into a large document costs no more than one near its start.
         """
+        if self.text.continued:
+            return self.text.line_at(begin - self.first)
         block = (begin - self.first) // BLOCK
         if self.first + block * BLOCK > self.counted:
             self.counted, self.line = self.first + block * BLOCK, self.entry.breaks[block] + 1
         self.line += data.count(b"\n", self.counted, begin)
         self.counted = begin
         return self.line
+
+    def part(self, begin: int, end: int, match: tuple[int, int]) -> tuple[int, int]:
+        """Return the bytes of the part of a line in which a match begins, and up to its end if it goes on behind that.
+
+        A line that is not continued is its only part.
+        """
+        if not self.text.continued:
+            return begin, end
+        first, last = self.text.offsets(*2 * (self.text.line_at(match[0] - self.first),))
+        return max(begin, first + self.first), min(end, max(last + self.first, match[1]))
 
 
 @dataclass(slots=True)
@@ -155,7 +176,7 @@ class Scan:
         if is_long and (before := data.rfind(b"\n", offset, offset + self._slice)) >= 0:
             end, is_long = before, False  # the long line gets a slice of its own
         if is_long and not self._in_time(entry, data=data, begin=offset, end=end):
-            self.skipped.append((text.path, data.count(b"\n", 0, offset) + 1))
+            self.skipped.append((text.path, text.line_at(offset)))
         else:
             self._find(data, offset, end, [self.covered], [0])
         self._offset = end + 1
@@ -240,7 +261,9 @@ class Scan:
             stop = data.find(b"\n", stop, end)
             if stop < 0:
                 stop = end
-            at = stop + 1
+            # Of a line that is continued, each part can be a hit.
+            begin, stop = document.part(begin, stop, match)
+            at = stop + 1 if data[stop : stop + 1] == b"\n" else stop + (stop == end)
             line = document.line_at(data, begin)
             if line > document.passed and not self._take(document, data, line, (begin, stop, start)):
                 return
@@ -293,9 +316,12 @@ class Scan:
     def _hit(self, text: DocumentText, line: int, begin: int, end: int, start: int) -> Hit:
         """Build the hit of a match at byte `start` in the line at the bytes `begin:end`."""
         data = text.data
-        before, after = (
-            context(data, begin=begin, end=end, lines=self.context_lines) if self.context_lines else ((), ())
-        )
+        before: tuple[str, ...] = ()
+        after: tuple[str, ...] = ()
+        if self.context_lines and text.continued:
+            before, after = lines_around(text, line, self.context_lines)
+        elif self.context_lines:
+            before, after = context(data, begin=begin, end=end, lines=self.context_lines)
         page = text.page_of(line) if text.page_starts else None
         return Hit(
             document=text.path,
