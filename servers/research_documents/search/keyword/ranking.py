@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from research_documents.search.display import MAX_LINE, context, lines_around, cut
+from research_documents.search.display import MAX_LINE, context, cut, lines_around
 from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import TAIL_BYTES, PassageIndex, ScoredPassage
 from research_documents.search.keyword.best_line import (

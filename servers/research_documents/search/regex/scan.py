@@ -10,9 +10,9 @@ from research_documents.search.display import (
     HIT_OVERHEAD_BYTES,
     MAX_LINE,
     context,
-    lines_around,
     cut_bytes,
     hit_bytes,
+    lines_around,
 )
 from research_documents.search.index.catalog import BLOCK, CatalogEntry
 from research_documents.search.outcome import Hit
