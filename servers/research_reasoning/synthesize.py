@@ -9,6 +9,7 @@ from research_reasoning.budget import DEPTHS, MIN_BYTES_PER_TOKEN, OVERHEAD, Dep
 from research_reasoning.call import Call
 from research_reasoning.evidence.combination import Combination
 from research_reasoning.evidence.coverage import is_blank
+from research_reasoning.evidence.duplicates import duplicates_in, version_notes_on
 from research_reasoning.evidence.gathering import COMBINATION_ROUNDS, DocumentEvidence, EvidenceTask, gather
 from research_reasoning.models.protocol import Cost
 from research_reasoning.replies.fitting import fitted
@@ -50,7 +51,8 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     plan = DEPTHS[depth].for_document_count(len(paths), call.budget.content_tokens)
     least = call.budget.per_document_tokens(len(paths), plan.per_document_tokens)
     texts = await _read(call, wanted)
-    readable = [text for text in texts.values() if isinstance(text, DocumentText)]
+    same = duplicates_in(texts)
+    readable = [text for path, text in texts.items() if isinstance(text, DocumentText) and path not in same]
     per_document_tokens = _shown_tokens(call, readable, plan, least)
     tasks = [EvidenceTask(call, text, question, plan, per_document_tokens) for text in readable]
     content_tokens = min(call.budget.content_tokens, len(tasks) * plan.evidence_tokens)
@@ -60,16 +62,21 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]
     warnings: list[str] = _notes(texts, [found.path for _, found in usable])
-    whole = len(usable) == len(paths) and all(
+    whole = len(usable) == len(paths) - len(same) and all(
         found.covered is not None and found.covered.complete for _, found in usable
     )
     answer = await Combination(call, question, plan, usable, warnings, whole=whole).run()
-    sources = [_source_of(path, texts[path], found) for _, path, found in numbered]
+    versions = await version_notes_on(call, paths)
+    sources = [
+        _source_of(path, texts[path], found, same=same.get(path), version=versions.get(path))
+        for _, path, found in numbered
+    ]
     unverified = sum(not quote.verified for _, found in usable for f in found.findings for quote in f.quotes)
     prose = sum(bool(found.notes) for _, found in usable)
     await _tell_limits(call, sources, unverified, prose, warnings)
     used = sum(source.status == "used" for source in sources)
-    record(sources_used=used, sources_skipped=len(sources) - used, partial=answer.partial)
+    skipped = sum(source.status == "skipped" for source in sources)
+    record(sources_used=used, sources_skipped=skipped, partial=answer.partial)
     await call.progress.to(call.progress.total, "synthesized")
     result = Synthesis(
         research_question=question,
@@ -78,7 +85,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
         contradictions=list(answer.contradictions),
         answered=answer.answered,
         sources_used=used,
-        sources_skipped=len(sources) - used,
+        sources_skipped=skipped,
         sources=sources,
         partial=answer.partial,
         unverified_quotes=unverified,
@@ -156,12 +163,46 @@ def _notes(texts: Mapping[str, DocumentText | ResearchError], used: Sequence[str
     return [*notes[:MAX_NOTES], *([f"{more} more notes on the texts of documents"] if more > 0 else [])]
 
 
-def _source_of(path: str, text: DocumentText | ResearchError, found: DocumentEvidence | None) -> Source:
+def _source_of(
+    path: str,
+    text: DocumentText | ResearchError,
+    found: DocumentEvidence | None,
+    *,
+    same: str | None,
+    version: str | None,
+) -> Source:
+    """Return a source. `same` is the document that has the same content, `version` says of which one this is a version."""
     if isinstance(text, ResearchError):
         return Source(path=path, status="skipped", reason=text.message, coverage=None)
+    if same is not None:
+        return Source(path=path, status="duplicate", reason=f"same content as {same}", coverage=None)
     if found is None or found.failure is not None:
         return Source(path=path, status="skipped", reason=found.failure if found else None, coverage=None)
-    return Source(path=path, status="used", reason=None, coverage=found.covered)
+    return Source(path=path, status="used", reason=version, coverage=found.covered)
+
+
+def _relations(sources: Sequence[Source]) -> list[str]:
+    """Return a warning on sources that count once with another, and one on those of which there are other versions."""
+    said = (
+        (
+            "duplicate",
+            "has the content of another one and counts once",
+            "have the content of others and count once",
+        ),
+        ("used", "has another version in the folder", "have other versions in the folder"),
+    )
+    warnings = []
+    for status, one, many in said:
+        told = [
+            f"{quoted(source.path)} ({source.reason})"
+            for source in sources
+            if source.status == status and source.reason
+        ]
+        if told:
+            more = f"; and {len(told) - MAX_NOTES} more" if len(told) > MAX_NOTES else ""
+            count = f"1 document {one}" if len(told) == 1 else f"{len(told)} documents {many}"
+            warnings.append(f"{count}: {'; '.join(told[:MAX_NOTES])}{more}")
+    return warnings
 
 
 async def _tell_limits(
@@ -176,6 +217,7 @@ async def _tell_limits(
         warnings.append(
             f"{INCOMPLETE}: {skipped} of {len(sources)} documents were skipped; see their reasons"
         )
+    warnings += _relations(sources)
     if prose:
         warnings.append(
             f"{prose} of {len(sources)} documents gave prose in place of the JSON asked for; it is kept without evidence"

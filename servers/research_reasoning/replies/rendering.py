@@ -111,6 +111,8 @@ def _evidence_text(item: Evidence, numbers: dict[str, int], claim: str) -> str:
 def _sources(result: Synthesis, room: int, estimate: Estimator) -> str:
     """The sources by number, as many as there is room for; the structured result has all of them."""
     skipped = f", {result.sources_skipped} skipped" if result.sources_skipped else ""
+    if same := sum(source.status == "duplicate" for source in result.sources):
+        skipped = f", {same} with the same content{skipped}"
     lines = [f"Sources ({result.sources_used} used{skipped}):"]
     reasons = 0
     for number, source in enumerate(result.sources, 1):
@@ -132,6 +134,8 @@ def _source_text(number: int, source: Source, *, reason: bool) -> str:
             if reason and source.reason
             else f"{line} skipped"
         )
+    if source.reason is not None:
+        line += f" ({neutralised_line(source.reason)})"
     return f"{line} in part" if source.coverage is not None and not source.coverage.complete else line
 
 

@@ -8,7 +8,7 @@ from research_reasoning.models.protocol import Route
 
 SummaryLength = Literal["brief", "standard", "detailed"]
 Depth = Literal["overview", "detailed"]
-SourceStatus = Literal["used", "skipped"]
+SourceStatus = Literal["used", "skipped", "duplicate"]
 
 
 class _Result(BaseModel):
@@ -88,7 +88,7 @@ class Source(_Result):
 
     path: str
     status: SourceStatus
-    reason: str | None = Field(description="why it was skipped")
+    reason: str | None = Field(description="why it was skipped, or which document it is a copy or version of")
     coverage: Coverage | None
 
 

@@ -1,0 +1,55 @@
+"""The same content counts once as evidence, and a version that is not the newest is said to be none."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.carriers import MODERN, connected
+
+QUESTION = "How many layers of the onion does a relay remove?"
+
+
+@pytest.fixture
+def library(folder: Path) -> Path:
+    notes = folder / "notes"
+    (notes / "relay v1.md").write_text(
+        "# Relays\n\nA relay removes two layers of the onion.\n", encoding="utf-8"
+    )
+    (notes / "relay v2.md").write_text(
+        "# Relays\n\nA relay removes one layer of the onion.\n", encoding="utf-8"
+    )
+    shutil.copy(notes / "relay v2.md", folder / "another name.md")
+    return folder
+
+
+@pytest.mark.parametrize("carrier", ["extractive", MODERN[0]])
+async def test_the_same_content_counts_once_and_an_older_version_is_named(
+    library: Path, carrier: str
+) -> None:
+    given = ["notes/relay v2.md", "another name.md", "notes/relay v1.md"]
+    async with connected(carrier, library) as session:
+        result = await session.call("synthesize_research", document_paths=given, research_question=QUESTION)
+        assert session.progress[-1][0] == session.progress[-1][1] == len(given)
+    newest, same, older = result["sources"]
+    assert (newest["status"], newest["reason"]) == ("used", None)
+    assert (same["status"], same["reason"]) == ("duplicate", "same content as notes/relay v2.md")
+    assert (older["status"], older["reason"]) == ("used", "older version of notes/relay v2.md")
+    assert (result["sources_used"], result["sources_skipped"]) == (2, 0)
+    evidence = [item["document"] for insight in result["key_insights"] for item in insight["evidence"]]
+    assert evidence
+    assert "another name.md" not in evidence
+    assert [warning for warning in result["warnings"] if "relay" in warning] == [
+        '1 document has the content of another one and counts once: "another name.md" (same content as notes/relay v2.md)',
+        '1 document has another version in the folder: "notes/relay v1.md" (older version of notes/relay v2.md)',
+    ]
+    assert not any(warning.startswith("INCOMPLETE") for warning in result["warnings"])
+
+
+async def test_the_newer_version_need_not_be_asked_for(library: Path) -> None:
+    async with connected("extractive", library) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["notes/relay v1.md"], research_question=QUESTION
+        )
+    (source,) = result["sources"]
+    assert (source["status"], source["reason"]) == ("used", "older version of notes/relay v2.md")
