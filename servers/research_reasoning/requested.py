@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+import anyio
 
 from research_reasoning.models.state import Ledger
 from research_shared.access.globs import compile_pattern
+from research_shared.documents import DocumentInfo
 from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchError, RootUnavailable
+from research_shared.formats import Metadata
+from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
 from research_shared.tools.arguments import matching_paths, nearest_paths, nothing_matches, plain_path
 
@@ -16,6 +22,9 @@ MAX_SUGGESTED = 20
 
 _GLOB_CHARACTERS = frozenset("*?[{")
 _KEY = "requested"
+_FITTING = "fitting"
+MAX_FILTERED_READS = 8
+"""Documents that are read at the same time for a filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,52 @@ async def requested(library: Library, given: Sequence[str], ledger: Ledger) -> l
         kept = [[entry.path, entry.missing] for entry in named]
         ledger.set_result(_KEY, kept, replaces=[])
     return [Requested(path, missing) for path, missing in kept]
+
+
+async def fitting(
+    library: Library, entries: Sequence[Requested], wanted: DocumentFilter, ledger: Ledger
+) -> list[Requested]:
+    """Return the entries whose documents a filter admits, and those of which nobody can tell: reading them gives the reason.
+
+    The first round's choice is kept for all rounds of a call.
+
+    Raises:
+        DocumentNotFound: there is none; the message names the nearest that there is.
+    """
+    if wanted.admits_everything:
+        return list(entries)
+    kept: list[int] | None = ledger.get_result(_FITTING)
+    if kept is None:
+        known = await _said_by_documents(library, [entry.path for entry in entries if entry.missing is None])
+        kept = [
+            number
+            for number, entry in enumerate(entries)
+            if (said := known.get(entry.path)) is None or wanted.admits(*said)
+        ]
+        if not kept:
+            raise DocumentNotFound(
+                f"none of the {len(entries)} documents fits the filters: {wanted.why_nothing(list(known.values()))}",
+                hint="Change or leave out a filter; list_research_documents takes the same filters.",
+            )
+        ledger.set_result(_FITTING, kept, replaces=[])
+    return [entries[number] for number in kept]
+
+
+async def _said_by_documents(library: Library, paths: Sequence[str]) -> dict[str, tuple[DocumentInfo, Metadata]]:
+    """Return what readable documents are and say about themselves, by path."""
+    found: dict[str, tuple[DocumentInfo, Metadata]] = {}
+    limiter = anyio.CapacityLimiter(MAX_FILTERED_READS)
+
+    async def one(path: str) -> None:
+        async with limiter:
+            with suppress(ResearchError):  # it is read again for its evidence, which gives the reason
+                info = await library.stat(path)
+                found[path] = info, (await library.read(path)).metadata
+
+    async with anyio.create_task_group() as group:
+        for path in paths:
+            group.start_soon(one, path)
+    return {path: found[path] for path in paths if path in found}
 
 
 class _RequestedResolver:

@@ -32,12 +32,13 @@ from research_reasoning.models.state import Ledger
 from research_reasoning.remedies import model_hint
 from research_reasoning.replies.rendering import summary_text, synthesis_text
 from research_reasoning.replies.results import Depth, Summary, SummaryLength, Synthesis
-from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, requested
+from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, fitting, requested
 from research_shared.errors import ModelUnavailable, ResearchError
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.capabilities import client_samples
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
+from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
 from research_shared.serving.identity import TITLE, new_server
@@ -47,6 +48,15 @@ from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimator_for
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
 from research_shared.tools.descriptions import described
+from research_shared.tools.filters import (
+    Author,
+    DatedAfter,
+    DatedBefore,
+    DocumentType,
+    ModifiedAfter,
+    ModifiedBefore,
+    Tags,
+)
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
@@ -388,6 +398,14 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         document_paths: DocumentPaths,
         research_question: Question,
         depth: HowDeep = "overview",
+        *,
+        type: DocumentType = "",  # noqa: A002  (what people call it)
+        modified_after: ModifiedAfter = "",
+        modified_before: ModifiedBefore = "",
+        dated_after: DatedAfter = "",
+        dated_before: DatedBefore = "",
+        author: Author = "",
+        tags: Tags = "",
     ) -> ToolResult | InputRequiredResult:
         """Answer one research question from several documents, with quotes that were looked up in them.
 
@@ -399,10 +417,20 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         read_document gives the rest. `route`: whose model answered: client (yours), provider (the server's),
         extractive (none: sentences chosen by rule).
         """
+        filters = DocumentFilter.of(
+            type=type,
+            modified_after=modified_after,
+            modified_before=modified_before,
+            dated_after=dated_after,
+            dated_before=dated_before,
+            author=author,
+            tags=tags,
+        )
 
         async def prepare(ledger: Ledger) -> tuple[int, Run]:
             record(documents=document_paths)
             wanted = await requested(service.library, document_paths, ledger)
+            wanted = await fitting(service.library, wanted, filters, ledger)
             record(documents=[entry.path for entry in wanted])
 
             async def run(call: Call) -> ToolResult:

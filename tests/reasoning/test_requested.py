@@ -180,3 +180,58 @@ async def test_nothing_for_an_optional_argument_means_its_default(folder: Path, 
     assert schemas["summarize_document"]["summary_length"]["type"] == "string"
     assert schemas["synthesize_research"]["depth"]["type"] == "string"
     assert schemas["synthesize_research"]["document_paths"]["type"] == "array"
+
+
+@pytest.fixture
+def dated_library(library: Path) -> Path:
+    for name, year in (("a", 2021), ("b", 2024)):
+        (library / "notes" / f"{name}.md").write_text(
+            f"---\nauthor: Ann Lee\ndate: {year}\ntags: [onion]\n---\n# {name}\n\nA relay removes one layer of {year}.\n",
+            encoding="utf-8",
+        )
+    return library
+
+
+@pytest.mark.parametrize(
+    ("filters", "meant"),
+    [
+        ({"dated_after": "2023"}, ["notes/b.md"]),
+        ({"author": "lee", "tags": ["onion"]}, ["notes/a.md", "notes/b.md"]),
+        ({"type": "txt", "author": None}, ["notes/mix.txt"]),
+        ({"modified_after": "2001", "dated_before": 2021}, ["notes/a.md"]),
+    ],
+)
+async def test_filters_choose_among_the_documents_that_are_named(
+    dated_library: Path, filters: dict[str, Any], meant: list[str]
+) -> None:
+    async with connected("extractive", dated_library) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["notes/*"], research_question=QUESTION, **filters
+        )
+    assert [source["path"] for source in result["sources"]] == meant
+    assert {source["status"] for source in result["sources"]} == {"used"}
+
+
+async def test_a_document_of_which_no_filter_can_tell_is_skipped_with_its_reason(dated_library: Path) -> None:
+    (dated_library / "notes" / "broken.pdf").write_bytes(b"%PDF-1.7\nbroken")
+    async with connected(MODERN[0], dated_library) as session:
+        result = await session.call(
+            "synthesize_research", document_paths=["notes/*"], research_question=QUESTION, dated_after="2023"
+        )
+    assert [(source["path"], source["status"]) for source in result["sources"]] == [
+        ("notes/b.md", "used"),
+        ("notes/broken.pdf", "skipped"),
+    ]
+    assert any(warning.startswith("INCOMPLETE") for warning in result["warnings"])
+
+
+async def test_filters_that_fit_no_document_name_the_nearest(dated_library: Path) -> None:
+    async with connected("extractive", dated_library) as session:
+        refused = await session.fail(
+            "synthesize_research",
+            document_paths=["notes/*.md"],
+            research_question=QUESTION,
+            author="Ann Leigh",
+        )
+    assert refused["code"] == "document_not_found"
+    assert "no document has the author 'Ann Leigh'; nearest: Ann Lee" in refused["message"]
