@@ -13,9 +13,9 @@ from mcp_types import TextContent
 
 from research_gateway.app import build_gateway
 from research_shared.access.roots import Root
-from research_shared.formats import format_of, media_type_of, odf, xlsx
+from research_shared.formats import docx, format_of, media_type_of, odf, xlsx
 from research_shared.settings import Settings
-from support.office_files import HOSTILE, REASONS, package, paragraph, word, workbook
+from support.office_files import HOSTILE, REASONS, WORD, links, package, paragraph, word, workbook
 from support.results import answer_of, error_of
 
 CASES = Path(__file__).parents[1] / "data" / "office"
@@ -220,6 +220,69 @@ def test_a_sheet_with_too_many_cells_is_cut_and_says_so(monkeypatch: pytest.Monk
     pages = xlsx.open_xlsx(workbook("<row><c><v>1</v></c><c><v>2</v></c></row>" * 9), 1, 1)
     assert list(pages.texts) == ["# Data\nA1: 1 | B1: 2\nA2: 1 | B2: 2\nA3: 1 | B3: 2"]
     assert pages.notes == ["only the first 3 rows of sheet Data were read"]
+
+
+NUMBERED = f"""<w:numbering xmlns:w="{WORD}">
+<w:abstractNum w:abstractNumId="0"><w:lvl w:ilvl="0"><w:start w:val="1"/><w:numFmt w:val="decimal"/><w:pStyle w:val="H"/>
+<w:lvlText w:val="%1."/></w:lvl><w:lvl w:ilvl="1"><w:start w:val="3"/><w:numFmt w:val="lowerLetter"/><w:lvlText w:val="%1.%2)"/></w:lvl>
+<w:lvl w:ilvl="2"><w:numFmt w:val="bullet"/><w:lvlText w:val="o"/></w:lvl></w:abstractNum>
+<w:num w:numId="1"><w:abstractNumId w:val="0"/></w:num>
+<w:num w:numId="2"><w:abstractNumId w:val="0"/><w:lvlOverride w:ilvl="0"><w:startOverride w:val="7"/></w:lvlOverride></w:num>
+</w:numbering>"""
+NUMBERED_STYLES = f"""<w:styles xmlns:w="{WORD}"><w:style w:styleId="H"><w:name w:val="heading 1"/><w:pPr><w:numPr>
+<w:numId w:val="1"/></w:numPr></w:pPr></w:style></w:styles>"""
+
+
+def numbered(text: str, level: int, number: int = 1) -> str:
+    """A paragraph of a list."""
+    properties = f'<w:pPr><w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="{number}"/></w:numPr></w:pPr>'
+    return f"<w:p>{properties}<w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def test_paragraphs_of_lists_have_the_numbers_that_word_computes() -> None:
+    heading = '<w:p><w:pPr><w:pStyle w:val="H"/></w:pPr><w:r><w:t>Scope</w:t></w:r></w:p>'
+    body = [
+        heading, numbered("one", 1), numbered("two", 1), numbered("dot", 2), heading, numbered("again", 1),
+        numbered("anew", 0, 2), numbered("on", 0, 2), numbered("plain", 0, 0), "<w:tbl><w:tr><w:tc>",
+        numbered("in a cell", 0), "</w:tc></w:tr></w:tbl>",
+    ]  # fmt: skip
+    parts = {
+        "word/_rels/document.xml.rels": links(numbering="numbering.xml", styles="styles.xml"),
+        "word/numbering.xml": NUMBERED,
+        "word/styles.xml": NUMBERED_STYLES,
+    }
+    (text,) = docx.open_docx(word("".join(body), **parts), 1, 1).texts
+    assert str(text).split("\n") == [
+        "# 1. Scope", "  1.c) one", "  1.d) two", "    - dot", "# 2. Scope", "  2.c) again", "7. anew", "8. on", "plain",
+        "9. in a cell",
+    ]  # fmt: skip
+
+
+FORMULA = (
+    '<m:oMath xmlns:m="m"><m:r><m:t>speed</m:t></m:r><m:f><m:num><m:r><m:t>way</m:t></m:r></m:num>'
+    "<m:den><m:r><m:t>time</m:t></m:r></m:den></m:f></m:oMath>"
+)
+
+
+CHOICE = (
+    '<w:r><w:fldChar><w:ffData><w:ddList><w:result w:val="1"/><w:listEntry w:val="no"/><w:listEntry w:val="yes"/>'
+    "</w:ddList></w:ffData></w:fldChar></w:r>"
+)
+
+
+@pytest.mark.parametrize(
+    ("inside", "lines"),
+    [
+        (FORMULA, ["speed way/time"]),
+        ('<w:r><w:sym w:font="Symbol" w:char="F061"/><w:sym w:font="?" w:char="xx"/></w:r>', ["\N{GREEK SMALL LETTER ALPHA}"]),
+        ("<w:ruby><w:rt><w:r><w:t>toukyou</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>東京</w:t></w:r></w:rubyBase></w:ruby>",
+         ["東京", "[reading] toukyou"]),
+        (CHOICE, ["yes"]),
+    ],
+)  # fmt: skip
+def test_formulas_symbols_readings_and_choices_are_text(inside: str, lines: list[str]) -> None:
+    (text,) = docx.open_docx(word(f"<w:p>{inside}</w:p>"), 1, 1).texts
+    assert str(text).split("\n") == lines
 
 
 async def test_a_paragraph_that_begins_with_a_number_sign_is_no_heading(client: Client[Any]) -> None:

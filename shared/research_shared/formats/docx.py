@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
-from research_shared.formats._parts.drawing import chart_lines, diagram_lines, is_on
+from research_shared.formats._parts.drawing import MATH_SIGNS, chart_lines, diagram_lines, is_on
 from research_shared.formats._parts.lines import MAX_HEADING, no_heading, on_one_line
+from research_shared.formats._parts.numbering import Numbering
 from research_shared.formats._parts.package import (
     Attributes,
     ElementHandler,
@@ -22,8 +23,9 @@ from research_shared.formats._parts.package import (
     properties,
 )
 from research_shared.formats._parts.properties import core_metadata
+from research_shared.formats._parts.symbols import symbol
 
-_WORD_SKIPPED = frozenset({"Fallback", "rPrChange", "pPrChange", "sectPrChange", "tblPrChange", "rt"})
+_WORD_SKIPPED = frozenset({"Fallback", "rPrChange", "pPrChange", "sectPrChange", "tblPrChange"})
 _NOTES = {"footnote": "footnote", "endnote": "endnote", "comment": "comment"}
 _HEADING_NAME = re.compile(r"heading (\d)")
 _LINK = re.compile(r'HYPERLINK\s+"([^"]+)"')
@@ -31,10 +33,11 @@ _LINK = re.compile(r'HYPERLINK\s+"([^"]+)"')
 
 @dataclass(slots=True, kw_only=True)
 class _Style:
-    """What a style of paragraphs says: the level of a heading (0: none), and whether it is a list."""
+    """What a style of paragraphs says: the level of a heading (0: none), and the list and its level that it belongs to."""
 
     heading: int = 0
-    listed: bool = False
+    list_id: str = ""
+    list_level: int | None = None
     based_on: str = ""
 
 
@@ -56,19 +59,24 @@ class _Styles(ElementHandler):
                 self._style.based_on = value
             case "outlineLvl" if value.isdigit() and int(value) < MAX_HEADING:
                 self._style.heading = self._style.heading or int(value) + 1
-            case "numPr":
-                self._style.listed = True
+            case "numId":
+                self._style.list_id = value
+            case "ilvl" if value.isdigit():
+                self._style.list_level = min(int(value), 8)
 
     def of(self, identifier: str) -> _Style:
         """Return what a style says, with what it inherits."""
-        heading, listed = 0, False
+        found = _Style()
         seen: set[str] = set()
         while identifier in self.found and identifier not in seen:
             seen.add(identifier)
             style = self.found[identifier]
-            heading, listed = heading or style.heading, listed or style.listed
+            found.heading = found.heading or style.heading
+            found.list_id = found.list_id or style.list_id
+            if found.list_level is None:
+                found.list_level = style.list_level
             identifier = style.based_on
-        return _Style(heading=heading, listed=listed)
+        return found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,11 +86,15 @@ class _WordParagraph:
     words: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
+    ruby: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
     style: str = ""
     heading: int = 0
     list_level: int | None = None
+    list_id: str | None = None
+    choices: list[str] = field(default_factory=list)
+    chosen: int = 0
     hidden_run: bool = False
 
 
@@ -101,18 +113,24 @@ class _Story(ElementHandler):
     """Reads the body of a document, or another part with paragraphs."""
 
     def __init__(
-        self, package: Package, part: str, styles: _Styles, notes: Mapping[tuple[str, str], list[str]]
+        self,
+        package: Package,
+        part: str,
+        styles: _Styles,
+        notes: Mapping[tuple[str, str], list[str]],
+        numbering: Numbering,
     ) -> None:
         self._package = package
         self._links: Mapping[str, Relationship] = package.relationships(part)
         self._styles = styles
         self._notes = notes
+        self._numbering = numbering
         self._flows = [_WordFlow(name="body")]
         self._paragraphs: list[_WordParagraph] = []
         self._rows: list[tuple[list[str], list[str]]] = []
         self._skipped = 0
         self._deleting = 0
-        self._in_properties = 0
+        self._in_properties = self._ruby = self._in_formula = 0
         self._reading = ""
         self.found: dict[tuple[str, str], list[str]] = {}
         self.used: set[tuple[str, str]] = set()
@@ -156,7 +174,7 @@ class _Story(ElementHandler):
             case "ilvl" if value.isdigit():
                 paragraph.list_level = min(int(value), 8)
             case "numId":
-                paragraph.list_level = None if value == "0" else paragraph.list_level or 0
+                paragraph.list_id = value
 
     def _start_inside(self, name: str, attributes: Attributes) -> None:
         paragraph = self._paragraphs[-1] if self._paragraphs else None
@@ -167,6 +185,14 @@ class _Story(ElementHandler):
                 self._write("\t" if name in {"tab", "ptab"} else "\n")
             case "noBreakHyphen":
                 self._write("-")
+            case "sym":
+                self._write(symbol(attributes.get("font", ""), attributes.get("char", "")))
+            case "rt" if paragraph:
+                self._ruby += 1
+            case "listEntry" if paragraph:
+                paragraph.choices.append(attributes.get("val", ""))
+            case "result" if paragraph and attributes.get("val", "").isdigit():
+                paragraph.chosen = int(attributes["val"])
             case "footnoteReference" | "endnoteReference" | "commentReference":
                 self._refer(name.removesuffix("Reference"), attributes.get("id", ""))
             case "hyperlink":
@@ -180,6 +206,10 @@ class _Story(ElementHandler):
 
     def _draw(self, name: str, attributes: Attributes) -> None:
         match name:
+            case "oMath":
+                self._in_formula += 1
+            case _ if self._in_formula and name in MATH_SIGNS:
+                self._write(MATH_SIGNS[name])
             case "docPr" | "shape" | "rect" | "cNvPr":
                 for key in ("title", "descr", "alt"):
                     self._say("image", attributes.get(key, ""))
@@ -217,8 +247,14 @@ class _Story(ElementHandler):
                     self._add([" | ".join(cells)], after)
             case "del" | "moveFrom":
                 self._deleting -= 1
+            case "oMath":
+                self._in_formula -= 1
             case "pPr":
                 self._in_properties -= 1
+            case "rt":
+                self._ruby = max(self._ruby - 1, 0)
+            case "ddList":
+                self._choose()
 
     def finish(self) -> list[str]:
         """Return the lines of the part, with what was open when a damaged part ended."""
@@ -236,12 +272,21 @@ class _Story(ElementHandler):
         if not self._paragraphs:
             return
         paragraph = self._paragraphs[-1]
-        if self._deleting or self._reading == "delText":
+        if self._ruby:
+            paragraph.ruby.append(data)
+        elif self._deleting or self._reading == "delText":
             paragraph.deleted.append(data)
         elif paragraph.hidden_run:
             paragraph.hidden.append(data)
         else:
             paragraph.words.append(data)
+
+    def _choose(self) -> None:
+        """Write the chosen entry of a list in a form."""
+        paragraph = self._paragraphs[-1] if self._paragraphs else None
+        if paragraph and paragraph.choices:
+            self._write(paragraph.choices[min(paragraph.chosen, len(paragraph.choices) - 1)])
+            paragraph.choices, paragraph.chosen = [], 0
 
     def _say(self, what: str, text: str) -> None:
         if not (text := on_one_line(text)):
@@ -269,25 +314,39 @@ class _Story(ElementHandler):
             self._paragraphs[-1].after += self._notes.get(key, ())
 
     def _end_paragraph(self, paragraph: _WordParagraph) -> None:
-        for what, words in (("deleted", paragraph.deleted), ("hidden", paragraph.hidden)):
+        for what, words in (
+            ("deleted", paragraph.deleted),
+            ("hidden", paragraph.hidden),
+            ("reading", paragraph.ruby),
+        ):
             if text := on_one_line("".join(words)):
                 paragraph.after.append(f"[{what}] {text}")
         paragraph.after += (f"[link] {match[1]}" for match in _LINK.finditer("".join(paragraph.code)))
         lines = [line.strip() for line in "".join(paragraph.words).split("\n")]
         lines = [line for line in lines if line]
-        if lines and self._flows[-1].name == "body":
+        if lines:
             lines = self._marked(paragraph, lines)
         self._add(lines, paragraph.after)
 
     def _marked(self, paragraph: _WordParagraph, lines: list[str]) -> list[str]:
-        """Return the lines of a paragraph of the body with the mark of a heading or of a list."""
+        """Return the lines of a paragraph with its number; in the body with the mark of a heading or of a list too."""
         style = self._styles.of(paragraph.style)
+        list_id = style.list_id if paragraph.list_id is None else paragraph.list_id
+        level = style.list_level if paragraph.list_level is None else paragraph.list_level
+        number = None
+        if list_id and list_id != "0":
+            if level is None:
+                level = self._numbering.level_of_style(list_id, paragraph.style)
+            number = self._numbering.next_number(list_id, level)
+            if number:
+                lines = [f"{number} {lines[0]}", *lines[1:]]
+        if self._flows[-1].name != "body":
+            return lines
         heading = paragraph.heading or style.heading
         if heading:
             return ["#" * min(heading, MAX_HEADING) + " " + " ".join(lines)]
-        level = paragraph.list_level
-        if level is not None or style.listed:
-            return [f"{'  ' * (level or 0)}- {lines[0]}", *lines[1:]]
+        if list_id and list_id != "0":
+            return [f"{'  ' * (level or 0)}{'' if number else '- '}{lines[0]}", *lines[1:]]
         # Only what the document calls a heading is one.
         return [no_heading(line) for line in lines]
 
@@ -324,16 +383,19 @@ def open_docx(data: bytes, _first: int, _last: int) -> Pages:
     styles = _Styles()
     for part in package.linked(main, "styles"):
         package.parse(part, styles)
+    numbering = Numbering()
+    for part in package.linked(main, "numbering"):
+        package.parse(part, numbering)
     notes: dict[tuple[str, str], list[str]] = {}
     for kind in _NOTES:
         for part in package.linked(main, f"{kind}s"):
-            story = _Story(package, part, styles, {})
+            story = _Story(package, part, styles, {}, numbering)
             package.parse(part, story)
             notes |= story.found
     lines = properties(package)
     for kind in ("header", "footer"):
         lines += dict.fromkeys(_margins(package, main, kind, styles))
-    body = _Story(package, main, styles, notes)
+    body = _Story(package, main, styles, notes, numbering)
     package.parse(main, body)
     lines += body.finish()
     for key, left in notes.items():
@@ -350,7 +412,7 @@ def open_docx(data: bytes, _first: int, _last: int) -> Pages:
 def _margins(package: Package, main: str, kind: str, styles: _Styles) -> Iterator[str]:
     """Yield the lines of the headers or footers of a document."""
     for part in package.linked(main, kind):
-        story = _Story(package, part, styles, {})
+        story = _Story(package, part, styles, {}, Numbering())
         package.parse(part, story)
         for line in story.finish():
             yield line if line.startswith("[") else f"[{kind}] {line}"
@@ -365,7 +427,7 @@ FORMATS = (
             ".dotx": "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
             ".dotm": "application/vnd.ms-word.template.macroenabled.12",
         },
-        readers=(Reader(name="docx", open=open_docx),),
+        readers=(Reader(name="docx", open=open_docx, revision=2),),
         markdown=True,
         recognises=is_package,
     ),

@@ -133,7 +133,7 @@ FORMATS = (
             ".ppsm": "application/vnd.ms-powerpoint.slideshow.macroenabled.12",
             ".potx": "application/vnd.openxmlformats-officedocument.presentationml.template",
         },
-        readers=(Reader(name="pptx", open=open_pptx),),
+        readers=(Reader(name="pptx", open=open_pptx, revision=2),),
         part="slide",
         markdown=True,
         recognises=is_package,

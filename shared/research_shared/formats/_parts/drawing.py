@@ -11,6 +11,9 @@ _TITLES = frozenset({"title", "ctrTitle"})
 _NO_TEXT = frozenset({"sldNum", "sldImg", "dt"})
 """Placeholders that say which slide this is, not what it says."""
 
+MATH_SIGNS = {"den": "/", "sup": "^", "sub": "_", "deg": " ", "e": " ", "lim": " ", "fName": " ", "num": " "}
+"""What stands before a part of a formula, so that its words are not glued to others."""
+
 LinesOf = Callable[[Package, str], list[str]]
 
 
@@ -52,6 +55,7 @@ class Drawing(ElementHandler):
         self._cells: list[str] | None = None
         self._cell: list[str] | None = None
         self._in_text = False
+        self._in_formula = 0
         self._skipped = 0
 
     def start(self, name: str, attributes: Attributes) -> None:
@@ -85,6 +89,10 @@ class Drawing(ElementHandler):
         match name:
             case "t":
                 self._in_text = True
+            case "oMath":
+                self._in_formula += 1
+            case _ if self._in_formula and name in MATH_SIGNS and self._paragraph is not None:
+                self._paragraph.append(MATH_SIGNS[name])
             case "br" | "tab" if self._paragraph is not None:
                 self._paragraph.append(" ")
             case "hlinkClick" | "hlinkHover":
@@ -109,6 +117,8 @@ class Drawing(ElementHandler):
         match name:
             case "t":
                 self._in_text = False
+            case "oMath":
+                self._in_formula -= 1
             case "p":
                 self._end_paragraph()
             case "tc" if self._cells is not None and self._cell is not None:
