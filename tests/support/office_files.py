@@ -1,6 +1,7 @@
 """Office files that are out to hurt their reader, or to be read wrongly: made from small parts."""
 
 import io
+import struct
 import zipfile
 from collections.abc import Mapping
 
@@ -55,6 +56,101 @@ def workbook(rows: str) -> bytes:
             '<sheet name="Data" r:id="rId1"/></sheets></workbook>',
             "xl/_rels/workbook.xml.rels": links(worksheet="worksheets/sheet1.xml"),
             "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{SHEET}"><sheetData>{rows}</sheetData></worksheet>',
+        }
+    )
+
+
+_SECTOR = 512
+_FREE, _END, _FAT, _NONE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
+_ENTRY = struct.Struct("<64sHBBIII16sIQQIQ")
+Storage = Mapping[str, "bytes | Storage"]
+
+
+def compound_file(root: Storage) -> bytes:
+    """A compound file (version 3). Streams are filled up with zeros to 4096 bytes, so that none is a small one."""
+    sectors = bytearray()
+    table: list[int] = []
+    entries: list[bytes] = []
+
+    def store(data: bytes) -> int:
+        first = len(table)
+        count = -(-len(data) // _SECTOR)
+        table.extend(range(first + 1, first + count))
+        table.append(_END)
+        sectors.extend(data.ljust(count * _SECTOR, b"\0"))
+        return first
+
+    def entry(name: str, kind: int, right: int, child: int, start: int, size: int) -> bytes:
+        raw = name.encode("utf-16-le") + b"\0\0"
+        return _ENTRY.pack(raw, len(raw), kind, 1, _NONE, right, child, bytes(16), 0, 0, 0, start, size)
+
+    def add(name: str, content: bytes | Storage, kind: int, *, last: bool) -> None:
+        at = len(entries)
+        entries.append(b"")
+        if isinstance(content, bytes):
+            data = content.ljust(4096, b"\0")
+            start, size, child = store(data), len(data), _NONE
+        else:
+            start, size, child = (_END if kind == 5 else 0), 0, at + 1 if content else _NONE
+            for number, (inner, held) in enumerate(content.items(), start=1):
+                add(inner, held, 2 if isinstance(held, bytes) else 1, last=number == len(content))
+        entries[at] = entry(name, kind, _NONE if last else len(entries), child, start, size)
+
+    add("Root Entry", root, 5, last=True)
+    directory = store(b"".join(entries).ljust(-(-len(entries) // 4) * _SECTOR, b"\0"))
+    fat_sectors = -(-(len(table) + 2) // 127)
+    fat_at = len(table)
+    table += [_FAT] * fat_sectors
+    table += [_FREE] * (fat_sectors * 128 - len(table))
+    header = struct.pack(
+        "<8s16sHHHHH6xIIIIIIIII", COMPOUND_FILE, bytes(16), 0x3E, 3, 0xFFFE, 9, 6, 0, fat_sectors, directory, 0, 4096,
+        _END, 0, _END, 0,
+    )  # fmt: skip
+    places = [*range(fat_at, fat_at + fat_sectors)]
+    header += struct.pack("<109I", *places, *[_FREE] * (109 - fat_sectors))
+    return header + bytes(sectors) + struct.pack(f"<{len(table)}I", *table)
+
+
+def properties_of_message(start: int, **numbers: int) -> bytes:
+    """The properties of fixed size, by their tag and type as `T0039_40`, behind `start` bytes of a header."""
+    parts = (key[1:].split("_") for key in numbers)
+    tags = [(int(kind, 16), int(tag, 16)) for tag, kind in parts]
+    return bytes(start) + b"".join(
+        struct.pack("<HHIQ", kind, tag, 6, value)
+        for (kind, tag), value in zip(tags, numbers.values(), strict=True)
+    )
+
+
+def outlook_message(**more: "bytes | Storage") -> bytes:
+    """A message of Outlook with a recipient, two attachments and an attached message; `more` are streams by tag and type."""
+    text = {f"__substg1.0_{name}": value for name, value in more.items()}
+    return compound_file(
+        {
+            "__properties_version1.0": properties_of_message(32, T0039_40=134170920000000000, T3FFD_3=1251),
+            "__substg1.0_0037001F": "subjectmark".encode("utf-16-le"),
+            "__substg1.0_0C1A001F": "Ann Sender".encode("utf-16-le"),
+            "__substg1.0_5D01001F": "ann@mail.example".encode("utf-16-le"),
+            **text,
+            "__recip_version1.0_#00000000": {
+                "__properties_version1.0": properties_of_message(8, T0C15_3=2),
+                "__substg1.0_3001001F": "Bob".encode("utf-16-le"),
+                "__substg1.0_39FE001F": "bob@mail.example".encode("utf-16-le"),
+            },
+            "__attach_version1.0_#00000000": {
+                "__substg1.0_3707001F": "figures.csv".encode("utf-16-le"),
+                "__substg1.0_37010102": b"csvmark;2\n" * 500,
+            },
+            "__attach_version1.0_#00000001": {
+                "__substg1.0_3701000D": {
+                    "__properties_version1.0": properties_of_message(24),
+                    "__substg1.0_0037001F": "innermark".encode("utf-16-le"),
+                    "__substg1.0_1000001F": "inner body".encode("utf-16-le"),
+                }
+            },
+            "__attach_version1.0_#00000002": {
+                "__substg1.0_3707001F": "film.mp4".encode("utf-16-le"),
+                "__substg1.0_37010102": b"x",
+            },
         }
     )
 

@@ -14,7 +14,6 @@ _SAVE_AS = {
         ".docx": (".doc", ".dot", ".wps", ".pages"),
         ".xlsx": (".xls", ".xlt", ".xlsb", ".numbers"),
         ".pptx": (".ppt", ".pps", ".pot", ".key"),
-        ".eml": (".msg",),
         ".pdf": (".vsd", ".vsdx", ".dwg", ".dxf", ".pub", ".xps", ".ps", ".djvu", ".one", ".mpp"),
         ".epub": (".mobi", ".azw3"),
     }.items()

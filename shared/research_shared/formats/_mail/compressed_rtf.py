@@ -2,9 +2,9 @@
 
 import struct
 
-_HEADER = struct.Struct("<IIII")
-_COMPRESSED = 0x75465A4C
-_PLAIN = 0x414C454D
+_RTF_HEADER = struct.Struct("<IIII")
+_LZFU = 0x75465A4C
+_UNCOMPRESSED = 0x414C454D
 _WINDOW = 4096
 _START = (
     rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans Serif"
@@ -18,13 +18,13 @@ _START = (
 
 def decompressed_rtf(data: bytes, most: int) -> bytes:
     """Return an RTF text of at most `most` bytes; what there is of a damaged one, nothing when it is something else."""
-    if len(data) < _HEADER.size:
+    if len(data) < _RTF_HEADER.size:
         return b""
-    _, size, kind, _ = _HEADER.unpack_from(data)
-    body = data[_HEADER.size :]
-    if kind == _PLAIN:
+    _, size, kind, _ = _RTF_HEADER.unpack_from(data)
+    body = data[_RTF_HEADER.size :]
+    if kind == _UNCOMPRESSED:
         return body[: min(size, most)]
-    return _expanded(body, min(size, most)) if kind == _COMPRESSED else b""
+    return _expanded(body, min(size, most)) if kind == _LZFU else b""
 
 
 def _expanded(body: bytes, size: int) -> bytes:

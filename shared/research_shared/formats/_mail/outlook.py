@@ -32,7 +32,7 @@ _UTF8 = 65_001
 Path = tuple[str, ...]
 
 
-class Store:
+class MessageStore:
     """The properties of a message, of its recipients and of its attachments.
 
     Raises:
@@ -86,7 +86,7 @@ class Store:
         """Return the HTML body as text, or as bytes in the encoding that it declares."""
         if text := self.text(place, HTML):
             return text, b""
-        return "", self.read((*place, _stream(HTML, _BINARY)))
+        return "", self.read((*place, _stream(HTML, _BINARY))).rstrip(b"\0")
 
     def binary(self, place: Path, tag: int) -> bytes:
         """Return a property that is bytes."""
