@@ -28,6 +28,10 @@ ALLOWED: dict[str, tuple[str, str]] = {
     ),
     "shared/research_shared/access/opener.py": (r"self\.open", "opens documents"),
     "shared/research_shared/access/listing.py": (r"os\.scandir", "the listing"),
+    "shared/research_shared/access/stored_names.py": (
+        r"os\.(open|scandir)",
+        "names of a directory, to compare a spelling with them",
+    ),
     "shared/research_shared/access/beneath.py": (r"os\.open", "the system calls of the opener"),
     "shared/research_shared/reading/extraction/text.py": (r"os\.pread", "reads what the opener has opened"),
     "shared/research_shared/reading/extraction/_worker.py": (

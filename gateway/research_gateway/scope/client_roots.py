@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from research_shared.access.names import shown
 from research_shared.access.roots import Root, Scope
+from research_shared.access.stored_names import stored_path
 
 MAX_CLIENT_ROOTS = 256
 
@@ -14,7 +15,7 @@ def narrowed_by(roots: Sequence[Root], uris: Iterable[str]) -> Scope:
     """Return the intersection of the operator's roots and a client's roots, given as `file://` URIs.
 
     A client root that equals or contains a research folder gives the whole folder, one inside it gives that part, any
-    other gives nothing. Directories are compared as written and with symlinks resolved.
+    other gives nothing. Directories are compared as written, and with symlinks resolved in the spelling that is stored.
     """
     prefixes: set[str] = set()
     for uri in list(uris)[:MAX_CLIENT_ROOTS]:
@@ -40,12 +41,12 @@ def _directories(uri: str) -> Iterator[bytes]:
     # The meaning of `..` depends on symlinks, so such a path is only compared resolved.
     if b".." not in path.split(b"/"):
         yield os.path.normpath(b"/" + path.lstrip(b"/"))
-    yield real
+    yield stored_path(real)
 
 
 def _prefixes(root: Root, path: bytes, *, led: bool) -> Iterator[str]:
     directory = os.fsencode(root.directory)
-    for base in {os.path.normpath(directory), os.path.realpath(directory)}:
+    for base in {os.path.normpath(directory), stored_path(os.path.realpath(directory))}:
         if base == path or _within(path, base):
             yield root.name if led else ""
         elif _within(base, path):

@@ -15,6 +15,10 @@ from typing import Any
 
 Admits = Callable[[Sequence[bytes]], bool]
 """Whether a path beneath the root, with every link resolved, may be opened or passed through."""
+Stores = Callable[[int, bytes], bool]
+"""Whether an open directory stores a name that it finds in this spelling."""
+Passes = Callable[[int], bool]
+"""Whether an open directory may be passed through."""
 
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Flags that open for reading without blocking, so that a FIFO or a device cannot stall the server."""
@@ -94,11 +98,19 @@ def open_unlinked(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
 
 
 def open_walking(
-    root_fd: int, parts: Sequence[bytes], flags: int, admits: Admits, *, max_links: int = MAX_LINKS
+    root_fd: int,
+    parts: Sequence[bytes],
+    flags: int,
+    admits: Admits,
+    *,
+    max_links: int = MAX_LINKS,
+    stores: Stores = lambda _directory, _name: True,
+    passes: Passes = lambda _directory: True,
 ) -> int:
     """Open a path beneath `root_fd` one component at a time, following relative links that stay beneath it.
 
-    `admits` is called for each step of the resolved path, so that a link cannot lead to a path that may not be named.
+    `admits` is called for each step of the resolved path, so that a link cannot lead to a path that may not be named;
+    `stores` for each name that was found, in its open directory; `passes` for each directory that was opened.
 
     Raises:
         OSError: `EXDEV` for a link that leaves the root or is absolute, `ELOOP` for too many links, `ENOENT` for a path
@@ -121,7 +133,7 @@ def open_walking(
                 continue
             if not admits((*names, part)):
                 raise _failure(errno.ENOENT)
-            child = _open_component(held[-1], part, flags if not todo else PASSAGE)
+            child = _open_component(held[-1], part, flags if not todo else PASSAGE, stores)
             if isinstance(child, bytes):
                 links += 1
                 if links > max_links or len(todo) > MAX_STEPS:
@@ -130,28 +142,39 @@ def open_walking(
                     raise _failure(errno.EXDEV)
                 todo.extend(reversed(child.split(b"/")))
                 continue
-            if not todo:
-                return child
             held.append(child)
             names.append(part)
+            if not passes(child):
+                raise _failure(errno.ENOENT)
+            if not todo:
+                return held.pop()
         return os.open(b".", flags | os.O_CLOEXEC, dir_fd=held[-1])
     finally:
         for fd in held:
             os.close(fd)
 
 
-def _open_component(directory: int, name: bytes, flags: int) -> int | bytes:
-    """Return a descriptor of the entry, or the target if the entry is a link."""
+def _open_component(directory: int, name: bytes, flags: int, stores: Stores) -> int | bytes:
+    """Return a descriptor of the entry, or the target if the entry is a link. It must be stored in this spelling."""
+    found: int | bytes
     try:
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        found = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except OSError as refused:
         # For a link, Linux reports ELOOP, or ENOTDIR with O_DIRECTORY; BSD reports EMLINK or ENOTDIR.
         if refused.errno not in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
             raise
         try:
-            return os.readlink(name, dir_fd=directory)
+            found = os.readlink(name, dir_fd=directory)
         except OSError:
             raise refused from None
+    try:
+        if not stores(directory, name):
+            raise _failure(errno.ENOENT)
+    except OSError:
+        if isinstance(found, int):
+            os.close(found)
+        raise
+    return found
 
 
 def open_absolute(directory: bytes, flags: int, *, openat2: bool) -> int:

@@ -10,6 +10,7 @@ from research_shared.access.names import actual
 from research_shared.access.opener import Opener
 from research_shared.access.resolved import ResolvedRoot
 from research_shared.access.scope import current_scope
+from research_shared.access.stored_names import stores
 from research_shared.documents import DocumentInfo
 from research_shared.errors import DocumentNotFound, DocumentUnreadable
 from research_shared.formats import media_type_of
@@ -74,7 +75,7 @@ class Changes:
                     continue
                 if stat.S_ISLNK(status.st_mode):
                     linked.append(info)
-                elif not (stat.S_ISREG(status.st_mode) and info.identity.is_of(status)):
+                elif not (stat.S_ISREG(status.st_mode) and info.identity.is_of(status) and stores(fd, name)):
                     changed.append(path)
         finally:
             os.close(fd)

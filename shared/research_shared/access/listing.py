@@ -135,7 +135,9 @@ class Listing:
     ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
         """Yield the admissible entries of a directory with their names. They are valid until the block ends."""
         try:
-            fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.DIRECTORY, links=False)
+            fd = self._opener.open_beneath(
+                resolved, root_fd, parts, beneath.DIRECTORY, links=False, listed=True
+            )
         except OSError as error:
             self._opener.raise_unless_skipped(error, resolved)
             if not parts:

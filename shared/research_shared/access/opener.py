@@ -8,11 +8,13 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from research_shared.access import beneath
 from research_shared.access.names import actual, shown
 from research_shared.access.resolved import ResolvedRoot, resolve_roots
 from research_shared.access.scope import current_scope
+from research_shared.access.stored_names import stored_path, stores
 from research_shared.access.unread import kind_of_file, remedy
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.errors import (
@@ -115,8 +117,7 @@ class Opener:
         try:
             fd = beneath.open_absolute(resolved.real, beneath.DIRECTORY, openat2=self._openat2)
             status = os.stat(b".", dir_fd=fd)
-            repointable = os.fsencode(resolved.configured) != resolved.real
-            if repointable and not os.path.samestat(status, resolved.configured.stat()):
+            if not self._leads_to(resolved, status):
                 raise FileNotFoundError
         except OSError as error:
             if fd >= 0:
@@ -126,6 +127,16 @@ class Opener:
             raise unavailable(resolved.root) from error
         return fd
 
+    def _leads_to(self, resolved: ResolvedRoot, status: os.stat_result) -> bool:
+        """Return whether the configured path still leads to the directory of the start."""
+        configured = os.fsencode(resolved.configured)
+        return (
+            configured == resolved.real
+            or os.path.samestat(status, resolved.configured.stat())
+            # Some file systems number a directory anew for each spelling.
+            or stored_path(os.path.realpath(configured)) == resolved.real
+        )
+
     def open_beneath(
         self,
         resolved: ResolvedRoot,
@@ -134,22 +145,43 @@ class Opener:
         flags: int,
         *,
         links: bool = True,
+        listed: bool = False,
     ) -> int:
-        """Open what is at `parts` beneath an open root. Links are followed as far as they stay beneath it."""
-        if self._openat2:
+        """Open what is at `parts` beneath an open root. Links are followed as far as they stay beneath it.
+
+        Names count only in the spelling that their directory stores. `listed` says that a listing gave them.
+        """
+        # What cannot be told by its name has to be compared with each directory on the way.
+        nested = list(filter(None, map(_status_of, resolved.nested_directories)))
+        if self._openat2 and not nested:
             try:
-                return beneath.open_unlinked(root_fd, parts, flags)
+                fd = beneath.open_unlinked(root_fd, parts, flags)
             except OSError as error:
                 if error.errno != errno.ELOOP or not links:
                     raise
+            else:
+                if listed or all(stores(root_fd, parts[at], parts[:at]) for at in range(len(parts))):
+                    return fd
+                os.close(fd)
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         scope = current_scope()
 
         def admits(parts_opened: Sequence[bytes]) -> bool:
             public = resolved.prefix + shown(b"/".join(parts_opened))
             return self.admits(resolved, parts_opened) and scope.leads_to(public)
 
+        def passes(directory: int) -> bool:
+            status = os.fstat(directory)
+            return not any(os.path.samestat(status, other) for other in nested)
+
         return beneath.open_walking(
-            root_fd, parts, flags, admits, max_links=beneath.MAX_LINKS if links else 0
+            root_fd,
+            parts,
+            flags,
+            admits,
+            max_links=beneath.MAX_LINKS if links else 0,
+            stores=stores,
+            passes=passes,
         )
 
     def raise_unless_skipped(self, error: OSError, resolved: ResolvedRoot) -> None:
@@ -184,6 +216,13 @@ class Opener:
             return False
         finally:
             os.close(fd)
+
+
+def _status_of(directory: bytes) -> os.stat_result | None:
+    try:
+        return Path(os.fsdecode(directory)).stat()
+    except OSError:
+        return None
 
 
 def identity_of(status: os.stat_result) -> Identity:

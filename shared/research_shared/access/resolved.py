@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from research_shared.access.names import actual
+from research_shared.access.stored_names import stored_path
 from research_shared.base_errors import ConfigurationError
 from research_shared.root import Root
 
@@ -17,8 +18,9 @@ _SYSTEM_DIRECTORIES = ("/", "/proc", "/sys", "/dev")
 class ResolvedRoot:
     """A root as resolved at startup.
 
-    `real` is its path with symlinks resolved, `prefix` leads its public paths (empty for a single root), `nested` lists
-    the other roots below it, each as the parts of a relative path.
+    `real` is its path with symlinks resolved, in the spelling that its directories store. `prefix` leads its public paths
+    (empty for a single root). `nested` lists the other roots below it, each as the parts of a relative path, and
+    `nested_directories` the same as paths.
     """
 
     root: Root
@@ -26,6 +28,7 @@ class ResolvedRoot:
     real: bytes
     prefix: str
     nested: tuple[tuple[bytes, ...], ...]
+    nested_directories: tuple[bytes, ...]
 
 
 def resolve_roots(roots: Sequence[Root]) -> tuple[ResolvedRoot, ...]:
@@ -38,7 +41,8 @@ def resolve_roots(roots: Sequence[Root]) -> tuple[ResolvedRoot, ...]:
         raise ConfigurationError("no research folder is configured")
     reals = [_real_directory(root) for root in roots]
     names = [root.name for root in roots]
-    if len(set(reals)) < len(reals) or len(set(names)) < len(names):
+    identities = {(status.st_dev, status.st_ino) for status in map(os.stat, reals)}
+    if min(len(set(reals)), len(identities), len(set(names))) < len(roots):
         raise ConfigurationError("two research folders have the same name or are the same directory")
     return tuple(
         ResolvedRoot(
@@ -49,6 +53,7 @@ def resolve_roots(roots: Sequence[Root]) -> tuple[ResolvedRoot, ...]:
             nested=tuple(
                 tuple(other[len(real) + 1 :].split(b"/")) for other in reals if other.startswith(real + b"/")
             ),
+            nested_directories=tuple(other for other in reals if other.startswith(real + b"/")),
         )
         for root, real in zip(roots, reals, strict=True)
     )
@@ -58,7 +63,7 @@ def _real_directory(root: Root) -> bytes:
     if not root.name or "/" in root.name or actual(root.name) != root.name.encode("utf-8", "replace"):
         raise ConfigurationError(f"{root.name!r} cannot be the name of a research folder")
     try:
-        real = os.path.realpath(os.fsencode(root.directory), strict=True)
+        real = stored_path(os.path.realpath(os.fsencode(root.directory), strict=True))
         status = Path(os.fsdecode(real)).stat()
     except OSError as error:
         raise ConfigurationError(
