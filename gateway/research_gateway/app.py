@@ -27,12 +27,13 @@ from research_gateway.health import (
     upstream_check,
 )
 from research_gateway.retry import RetryUpstream
-from research_gateway.scope.middleware import ScopeFromClientRoots
+from research_gateway.scope.middleware import PassScopeOn, ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
+from research_shared.policy import policy_middleware
 from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
 from research_shared.serving.identity import new_server
@@ -68,8 +69,11 @@ def policy(settings: Settings, *, foreign: "Sequence[ForeignServer]" = ()) -> li
         SizeLimit(request_bytes=settings.max_request_bytes, response_bytes=settings.max_response_bytes),
         TimeLimit(default_s=settings.tool_timeout_s, ceiling_s=settings.tool_ceiling_s),
     ]
+    namespaces = tuple(server.namespace for server in foreign)
+    if settings.policy is not None:
+        limits += [*policy_middleware(settings, namespaces=namespaces), PassScopeOn()]
     if settings.client_roots == "narrow":
-        exempt = tuple(f"{server.namespace}_" for server in foreign)
+        exempt = tuple(f"{namespace}_" for namespace in namespaces)
         limits.append(ScopeFromClientRoots(settings.roots, exempt=exempt))
     retry = RetryPolicy(attempts=3, base_s=0.2, cap_s=2.0, deadline_s=settings.tool_timeout_s)
     return [*limits, RetryUpstream(retry)]
@@ -134,7 +138,8 @@ def build_gateway(
     add_scope_resource(gateway, settings.roots)
     parts = _GatewayParts(gateway, upstream_timings)
     parts.checks["audit"] = audit_check(trail)
-    _add_servers(parts, settings, library=library, provider=provider)
+    # The policy is applied once, here; what is mounted serves within the scope of the request.
+    _add_servers(parts, settings.model_copy(update={"policy": None}), library=library, provider=provider)
     for server in foreign:
         parts.add_foreign(server, pins)
     list_in_pages(gateway, resource_page_size)

@@ -36,6 +36,7 @@ from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
 from research_shared.reading.filters import DocumentFilter
+from research_shared.policy import policy_middleware
 from research_shared.reading.library import Library
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings
@@ -153,6 +154,7 @@ def build_documents_server(
         middleware=[
             ErrorBoundary(),
             heartbeat or Heartbeat(patience_s=settings.tool_timeout_s),
+            *policy_middleware(settings),
             ScopeFromRequest(),
         ],
         mask_error_details=True,

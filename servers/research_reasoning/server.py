@@ -38,6 +38,7 @@ from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.capabilities import client_samples
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
+from research_shared.policy import policy_middleware
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
@@ -337,6 +338,7 @@ def build_reasoning_server(
         middleware=[
             ErrorBoundary(),
             heartbeat or Heartbeat(patience_s=settings.tool_timeout_s),
+            *policy_middleware(settings),
             ScopeFromRequest(),
         ],
         mask_error_details=True,

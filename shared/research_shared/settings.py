@@ -307,6 +307,10 @@ class Settings(BaseSettings):
     metrics_token: bool = Field(
         default=False, description="whether GET /metrics needs the credentials that calls need"
     )
+    policy: Path | None = Field(
+        default=None,
+        description="TOML file that says who may see which folders and call which tools; everybody may when not set",
+    )
     client_roots: Literal["ignore", "narrow"] = Field(
         default="ignore", description="whether the roots that a client declares narrow what it can see"
     )

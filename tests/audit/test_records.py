@@ -38,7 +38,7 @@ from research_gateway.audit.request.outcome import (
 )
 from research_gateway.audit.request.redaction import public_uri
 from research_gateway.audit.request.waiting_calls import MAX_WAITING, WaitingCalls
-from research_shared.access.roots import Root
+from research_shared.access.roots import Root, Scope
 from research_shared.errors import ERROR_META_KEY
 from research_shared.middleware.boundary import ErrorBoundary
 from support.audit import KEY, SECRET_TEXT, Hall, answer, records, text_of
@@ -409,10 +409,10 @@ def test_outcomes_are_decided_by_code() -> None:
     missing = CallOutcome(kind="error", reason="document_not_found")
     asked = {"documents": [{"root": "research", "path": "b/x.md"}]}
     assert reclassify_out_of_scope(missing, fields=asked, facts={}) == missing
-    assert reclassify_out_of_scope(missing, fields=asked, facts={"scope": ["b"]}) == missing
-    assert reclassify_out_of_scope(missing, fields=asked, facts={"scope": ["a"]}) == CallOutcome(
-        kind="denied", reason="outside_scope"
-    )
+    assert reclassify_out_of_scope(missing, fields=asked, facts={"effective_scope": Scope(("b",))}) == missing
+    assert reclassify_out_of_scope(
+        missing, fields=asked, facts={"effective_scope": Scope(("a",))}
+    ) == CallOutcome(kind="denied", reason="outside_scope")
 
 
 def test_facts_that_are_no_metadata_are_left_out() -> None:

@@ -51,6 +51,11 @@ _COMMANDS = (
 for _name, _where, _help in _COMMANDS:
     app.command(_where, name=_name, help=_help)
 app.command("research_gateway.audit.check.cli:audit_app", name="audit", help="Check and read audit logs.")
+app.command(
+    "research_gateway.scope.check:policy_app",
+    name="policy",
+    help="Check who may see which folders and call which tools.",
+)
 app.register_install_completion_command(help="Complete commands and options in your shell.")
 
 app.command(

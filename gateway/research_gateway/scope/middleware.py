@@ -18,7 +18,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from research_gateway._framework import bound_request, params_of_request
 from research_gateway.scope.client_roots import narrowed_by
 from research_gateway.scope.rounds import ROOTS_KEY, ScopeRound, ask_for_roots
-from research_shared.access.roots import EVERYTHING, Root, Scope, narrowed_scope
+from research_shared.access.roots import EVERYTHING, Root, Scope, current_scope, narrowed_scope
 from research_shared.errors import ScopeEmpty
 from research_shared.logs import get_logger
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
@@ -124,7 +124,7 @@ class ScopeFromClientRoots(Middleware):
         self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any], scope: Scope
     ) -> Any:
         with narrowed_scope(scope) as effective:
-            record(scope=list(effective.prefixes))
+            record(scope=list(effective.prefixes), effective_scope=effective)
             if not effective.prefixes and _needs_documents(context):
                 raise ScopeEmpty("the roots of this client and the research folders have nothing in common")
             with _passed_on(context, effective):
@@ -213,6 +213,20 @@ async def _unwrapped(
         yield context.copy(message=message)
 
 
+class PassScopeOn(Middleware):
+    """Puts the scope of each request into its `_meta`, for our servers behind a relay.
+
+    >>> from fastmcp import FastMCP
+    >>> server = FastMCP("host")
+    >>> server.add_middleware(PassScopeOn())
+    """
+
+    async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Serve the request with its scope in its `_meta`."""
+        with _passed_on(context, current_scope()):
+            return await call_next(context)
+
+
 @contextmanager
 def _passed_on(context: MiddlewareContext[Any], scope: Scope) -> Iterator[None]:
     """Put the scope into the request's `_meta`, which the relay forwards to remote servers."""
@@ -222,6 +236,6 @@ def _passed_on(context: MiddlewareContext[Any], scope: Scope) -> Iterator[None]:
         yield
         return
     params = params_of_request(request)
-    params["_meta"] = {**(params.get("_meta") or {}), SCOPE_META_KEY: list(scope.prefixes)}
+    params["_meta"] = {**(params.get("_meta") or {}), SCOPE_META_KEY: scope.to_json()}
     with bound_request(request, params):
         yield

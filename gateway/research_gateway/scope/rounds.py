@@ -37,7 +37,7 @@ class ScopeRound:
         carried = json.loads(state.removeprefix(_STATE_MARK))
         inner = {key: value for key, value in (answers or {}).items() if key != ROOTS_KEY}
         if carried["scope"] is not None:
-            scope = Scope(tuple(carried["scope"]))
+            scope = Scope.from_json(carried["scope"])
         else:
             answer = (answers or {}).get(ROOTS_KEY)
             if answer is None:
@@ -48,7 +48,7 @@ class ScopeRound:
 
 
 def _sealed_state(scope: Scope | None, state: str | None) -> str:
-    return _STATE_MARK + json.dumps({"scope": None if scope is None else scope.prefixes, "state": state})
+    return _STATE_MARK + json.dumps({"scope": None if scope is None else scope.to_json(), "state": state})
 
 
 def ask_for_roots(

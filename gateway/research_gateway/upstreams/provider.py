@@ -261,4 +261,4 @@ def _scope_meta() -> mcp_types.RequestParamsMeta | None:
     scope = current_scope()
     if scope == EVERYTHING:
         return None
-    return cast("mcp_types.RequestParamsMeta", {SCOPE_META_KEY: list(scope.prefixes)})
+    return cast("mcp_types.RequestParamsMeta", {SCOPE_META_KEY: scope.to_json()})

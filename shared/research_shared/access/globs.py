@@ -22,8 +22,12 @@ _CLASS_SPECIAL = frozenset("\\[]^-")
 _WILDCARDS = frozenset("*?[{")
 
 
-def compile_pattern(pattern: str) -> Callable[[str], bool]:
+def compile_pattern(
+    pattern: str, *, case_sensitive: bool = False, anchored: bool = False
+) -> Callable[[str], bool]:
     """Compile a file pattern to a test of document paths, which takes time linear in their length.
+
+    An `anchored` pattern begins at the top, also without a slash.
 
     Raises:
         InvalidPattern: the pattern is too long or malformed.
@@ -33,26 +37,27 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
     if len(pattern) > MAX_FILE_PATTERN_LENGTH:
         raise InvalidPattern(f"the file pattern has more than {MAX_FILE_PATTERN_LENGTH} characters")
     text = plain_pattern(pattern)
-    if text in {"*", "**", "**/*"}:
+    if text in {"**", "**/*"} or (text == "*" and not anchored):
         return lambda _path: True
     options = re2.Options()
     options.log_errors = False
     options.dot_nl = True
-    options.case_sensitive = False
+    options.case_sensitive = case_sensitive
     options.max_mem = MAX_PROGRAM_BYTES
-    prefix = "" if "/" in text else "(?:.*/)?"
+    anchored = anchored or "/" in text
+    prefix = "" if anchored else "(?:.*/)?"
     below = "" if text.endswith("/**") or not _WILDCARDS.isdisjoint(text) else "(?:/.*)?"
     try:
         compiled = re2.compile(f"{prefix}(?:{_Translation(text).expression()}){below}", options)
     except (re2.error, UnicodeEncodeError) as error:
         raise InvalidPattern("the file pattern cannot be compiled") from error
-    suffix = text if "/" in text else "/" + text
+    suffix = "/" + text
 
     def matches(path: str) -> bool:
         path = _composed(path)
         if compiled.fullmatch(path) is not None:
             return True
-        return path == text or ("/" not in text and path.endswith(suffix))
+        return path == text or (not anchored and path.endswith(suffix))
 
     return matches
 
@@ -82,6 +87,29 @@ def folder_named_by(pattern: str) -> str | None:
     """
     text = plain_pattern(pattern)
     return text if _WILDCARDS.isdisjoint(text) and media_type_of(text) is None else None
+
+
+def folders_of(pattern: str) -> str | None:
+    """Return the pattern of the folders in which a pattern matches everything, however deep; None without any.
+
+    >>> folders_of("hr/**"), folders_of("**/hr/"), folders_of("hr/*"), folders_of("**")
+    ('hr', '**/hr', None, '**')
+    """
+    text = plain_pattern(pattern)
+    if _WILDCARDS.isdisjoint(text) or text == "**":
+        return text
+    return text.removesuffix("/**") if text.endswith("/**") else None
+
+
+def literal_folder(pattern: str) -> str:
+    """Return the folder that everything lies in, or is, that an anchored pattern matches; empty for the top.
+
+    >>> literal_folder("clients/acme/*.pdf"), literal_folder("clients/a*/**"), literal_folder("clients")
+    ('clients/acme', 'clients', 'clients')
+    """
+    text = plain_pattern(pattern)
+    end = next((at for at, character in enumerate(text) if character in _WILDCARDS), len(text) + 1)
+    return text if end > len(text) else text[:end].rpartition("/")[0]
 
 
 def _composed(text: str) -> str:

@@ -165,16 +165,18 @@ class Opener:
                 os.close(fd)
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         scope = current_scope()
+        reached = ""
 
         def admits(parts_opened: Sequence[bytes]) -> bool:
-            public = resolved.prefix + shown(b"/".join(parts_opened))
-            return self.admits(resolved, parts_opened) and scope.leads_to(public)
+            nonlocal reached
+            reached = resolved.prefix + shown(b"/".join(parts_opened))
+            return self.admits(resolved, parts_opened) and scope.leads_to(reached)
 
         def passes(directory: int) -> bool:
             status = os.fstat(directory)
             return not any(os.path.samestat(status, other) for other in nested)
 
-        return beneath.open_walking(
+        fd = beneath.open_walking(
             root_fd,
             parts,
             flags,
@@ -183,6 +185,11 @@ class Opener:
             stores=stores,
             passes=passes,
         )
+        # A link shows what it leads to, so that has to be within the scope itself.
+        if stat.S_ISREG(os.fstat(fd).st_mode) and not scope.admits(reached):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return fd
 
     def raise_unless_skipped(self, error: OSError, resolved: ResolvedRoot) -> None:
         """Raise temporary failures. A listing skips entries that cannot be read for another reason."""

@@ -7,17 +7,12 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from research_shared.access.roots import Scope, narrowed_scope
 
 SCOPE_META_KEY = "io.github.research-assistant-mcp/scope"
-"""Key of the list of public path prefixes that a request may see. Any client may send it: it can only narrow."""
+"""Key of what a request may see, as `Scope.to_json` writes it. Any client may send it: it can only narrow."""
 
 
 def scope_of(meta: dict[str, Any] | None) -> Scope | None:
     """Return the scope in a request's `_meta`, or None without one. A malformed scope admits nothing."""
-    if meta is None or SCOPE_META_KEY not in meta:
-        return None
-    prefixes = meta[SCOPE_META_KEY]
-    if isinstance(prefixes, list) and all(isinstance(prefix, str) for prefix in prefixes):
-        return Scope(tuple(sorted(prefixes)))
-    return Scope(())
+    return None if meta is None or SCOPE_META_KEY not in meta else Scope.from_json(meta[SCOPE_META_KEY])
 
 
 class ScopeFromRequest(Middleware):

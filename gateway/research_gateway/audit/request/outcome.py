@@ -147,9 +147,8 @@ def reclassify_out_of_scope(
     documents: Sequence[Mapping[str, Any]] = fields.get("documents", ())
     if any(document.get("rejected") for document in documents):
         return CallOutcome(kind="denied", reason="outside_roots")
-    prefixes = facts.get("scope")
-    if isinstance(prefixes, list | tuple):
-        scope = Scope(tuple(map(str, prefixes)))
+    scope = facts.get("effective_scope")
+    if isinstance(scope, Scope):
         named = [str(document["path"]) for document in documents]
         if not all(scope.admits(path) for path in named):
             return CallOutcome(kind="denied", reason="outside_scope")
@@ -220,6 +219,8 @@ def facts_shown(facts: Mapping[str, Any], roots: Sequence[Root]) -> dict[str, An
         shown["tool_call"] = capped(call, 64)
     if isinstance(scope := facts.get("scope"), list | tuple):
         shown["scope"] = capped_list(scope)
+    if isinstance(rules := facts.get("rules"), list | tuple):
+        shown["rules"] = capped_list(rules)
     if isinstance(documents := facts.get("documents"), list | tuple) and documents:
         shown["documents"] = [locate(path, roots) for path, _ in zip(documents, range(100), strict=False)]
         shown["documents_total"] = len(documents)
