@@ -35,8 +35,8 @@ from research_shared.formats import format_of
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
-from research_shared.reading.filters import DocumentFilter
 from research_shared.policy import policy_middleware
+from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings

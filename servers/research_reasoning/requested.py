@@ -83,7 +83,9 @@ async def fitting(
     return [entries[number] for number in kept]
 
 
-async def _said_by_documents(library: Library, paths: Sequence[str]) -> dict[str, tuple[DocumentInfo, Metadata]]:
+async def _said_by_documents(
+    library: Library, paths: Sequence[str]
+) -> dict[str, tuple[DocumentInfo, Metadata]]:
     """Return what readable documents are and say about themselves, by path."""
     found: dict[str, tuple[DocumentInfo, Metadata]] = {}
     limiter = anyio.CapacityLimiter(MAX_FILTERED_READS)

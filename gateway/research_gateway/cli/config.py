@@ -21,7 +21,7 @@ from research_shared.serving.commandline import RootOption, as_roots, report_fai
 if TYPE_CHECKING:
     from research_shared.settings import Settings
 
-HIDDEN = "(set, not shown)"
+NOT_SHOWN = "(set, not shown)"
 
 
 def config_command(
@@ -113,7 +113,7 @@ def json_value(value: object) -> Any:
     if isinstance(value, dict):
         return {key: json_value(each) for key, each in value.items()}
     if isinstance(value, SecretStr):
-        return HIDDEN
+        return NOT_SHOWN
     if isinstance(value, Root):
         return f"{value.name}={value.directory}"
     return without_secrets(str(value)) if isinstance(value, str | Path) else value

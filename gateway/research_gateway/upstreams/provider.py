@@ -243,12 +243,12 @@ class UpstreamProvider(ProxyProvider):
                 )
 
         try:
-            return _bounded((await relayed(self.upstream, ask)).completion)
+            return _within_limit((await relayed(self.upstream, ask)).completion)
         except BackendRefused:
             return None
 
 
-def _bounded(completion: mcp_types.Completion) -> mcp_types.Completion:
+def _within_limit(completion: mcp_types.Completion) -> mcp_types.Completion:
     """Return at most 100 values, as the protocol allows, and none that is longer than a URI can be."""
     values = [value for value in completion.values if len(value) <= MAX_COMPLETION][:MAX_COMPLETIONS]
     if values == completion.values:

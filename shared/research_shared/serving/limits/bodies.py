@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from research_shared.serving.limits.refusals import caller_of_request, refusal
 
 SESSION_HEADER = "mcp-session-id"
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class _Refused(Exception):
@@ -142,7 +142,7 @@ def has_half_a_character(body: bytes) -> bool:
     >>> has_half_a_character(rb'"\ud83d"'), has_half_a_character(rb'"\ud83d\ude00"'), has_half_a_character(b"{")
     (True, False, False)
     """
-    if _SURROGATE.search(body) is None:
+    if _HALF_PAIR.search(body) is None:
         return False
     try:
         from_json(body)
