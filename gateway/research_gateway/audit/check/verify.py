@@ -20,7 +20,7 @@ from research_gateway.audit.log.head import Head, decode_head
 
 MAX_LINE_BYTES = 1024 * 1024
 REPORT_BYTES = 4 * 1024 * 1024
-OnProgress = Callable[[int, int], None]
+OnVerified = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def collect(paths: Sequence[Path]) -> list[LogFiles]:
 class _Meter:
     """Counts the bytes that are read, and reports them every `REPORT_BYTES`."""
 
-    def __init__(self, report: OnProgress | None, total: int) -> None:
+    def __init__(self, report: OnVerified | None, total: int) -> None:
         self._report = report
         self._total = total
         self._read = 0
@@ -206,7 +206,7 @@ def _verify_part(verifier: ChainVerifier, part: Part, meter: "_Meter", *, last: 
 
 
 def verify(
-    log: LogFiles, expected: Expectations | None = None, *, on_progress: OnProgress | None = None
+    log: LogFiles, expected: Expectations | None = None, *, on_progress: OnVerified | None = None
 ) -> Report:
     """Verify one log. `on_progress` is called with the bytes that are read and those there are, every few megabytes.
 
@@ -253,7 +253,7 @@ def verify(
 
 
 def _verify_parts(
-    verifier: ChainVerifier, parts: Sequence[Part], *, live: bool, on_progress: OnProgress | None
+    verifier: ChainVerifier, parts: Sequence[Part], *, live: bool, on_progress: OnVerified | None
 ) -> Problem | None:
     before: int | None = None
     meter = _Meter(on_progress, sum(part.size for part in parts))
