@@ -7,7 +7,6 @@ their format gives them (`DocumentText.part`).
 """
 
 import os
-import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -27,10 +26,13 @@ MAX_PART_BYTES: Final = 2_000
 """A part of a continued line has at least half of this, except the last."""
 
 # Where a part may end, best first: behind a sentence, a space, a mark between words.
-_ENDS: Final = (
-    re.compile(rb"""[.!?]["')\]]*[ \t]+|\xe3\x80\x82|\xef\xbc[\x81\x9f]"""),
-    re.compile(rb"[ \t]+|\xe3\x80\x80"),
-    re.compile(rb"[,;:|/&)\]}>-]|\xe3\x80\x81|\xef\xbc\x8c"),
+_ENDS: Final = tuple(
+    tuple(end.encode() for end in ends)
+    for ends in (
+        (". ", "! ", "? ", '." ', ".) ", "\u3002", "\uff01", "\uff1f"),
+        (" ", "\t", "\u3000"),
+        (*",;:|/&)]}>-", "\u3001", "\uff0c"),
+    )
 )
 
 
@@ -220,18 +222,17 @@ def continued_at(data: bytes) -> "array[int]":
 def _part_end(data: bytes, begin: int) -> int:
     """Return where a part that begins at an offset ends best."""
     least, most = begin + MAX_PART_BYTES // 2, begin + MAX_PART_BYTES
-    for pattern in _ENDS:
-        ends = [match.end() for match in pattern.finditer(data, least, most)]
-        if ends:
-            return ends[-1]
+    for ends in _ENDS:
+        found = max((at + len(end) for end in ends if (at := data.rfind(end, least, most)) >= 0), default=0)
+        if found:
+            return found
     while data[most] & 0b1100_0000 == 0b1000_0000:  # noqa: PLR2004  (within a character)
         most -= 1
     return most
 
 
-def renumbered(data: bytes, lines: Sequence[int]) -> tuple[int, ...]:
-    r"""Return the numbers that lines (1-based, in order, counted by `\n`) have when long lines are continued."""
-    continued = continued_at(data)
+def renumbered(data: bytes, lines: Sequence[int], continued: Sequence[int]) -> tuple[int, ...]:
+    r"""Return the numbers that lines (1-based, in order, counted by `\n`) have when long lines are `continued_at` these offsets."""
     if not continued:
         return tuple(lines)
     numbers: list[int] = []

@@ -26,7 +26,7 @@ from research_documents.search.regex.pattern import (
 )
 from research_documents.search.regex.scan import Scan
 from research_shared.access.roots import Root, RootsPolicy
-from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.documents import DocumentInfo, DocumentText, Identity, continued_at
 from research_shared.reading.library import Library
 from support.sizes import examples
 
@@ -323,12 +323,12 @@ async def test_a_line_too_long_for_a_costly_expression_is_left_out_and_named(tmp
             await asyncio.sleep(0.01)
         outcome = await engine.search(r"(.{0,200}e){4}zz[z]", mode="regex", limit=5)
         plain = await engine.search("cab", mode="regex", limit=5)
-    assert [(hit.document, hit.line_number) for hit in outcome.hits] == [("a.txt", 4), ("b.txt", 1)]
+    after = 4 + len(continued_at(f"one\ntwo\n{long}".encode()))
+    assert [(hit.document, hit.line_number) for hit in outcome.hits] == [("a.txt", after), ("b.txt", 1)]
     assert outcome.truncated
     (warning,) = outcome.warnings
     assert "line 3 of a.txt" in warning
-    assert [hit.line_number for hit in plain.hits] == [3]
-    assert not plain.truncated
+    assert [hit.line_number for hit in plain.hits] == [3, 4, 5, 6, 7]
 
 
 def test_a_long_line_is_not_left_out_because_the_machine_was_busy_for_a_moment(

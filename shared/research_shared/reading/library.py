@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from cachetools import LRUCache
 
@@ -55,8 +55,14 @@ SETTLED_NS = 20_000_000
 """A file changed more recently than this may change again without its time stamps showing it: kernels stamp files
 with the time of the last clock tick, up to 10 ms ago."""
 MAX_FAILURES = 100_000
+LARGE_TEXT_BYTES = 1024 * 1024
+"""A larger text is searched for long lines in a thread."""
 _ENTRY_BYTES = 1024
 """What an entry of the cache takes besides its text."""
+
+_ON_LONG_LINES: Final = (
+    f"lines of more than {LONGEST_LINE_BYTES:,} bytes are continued under the next numbers"
+)
 
 Key = tuple[Identity, str]
 """What a file was, and the media type that it is read as."""
@@ -272,7 +278,8 @@ class Library(SharedLifespan):
             if problem.reason != UNAVAILABLE and self._settled(info.identity):
                 self._remember_failure((info.identity, info.media_type), problem.reason)
             raise problem
-        text = _document(info, extracted)
+        large = len(extracted.data) > LARGE_TEXT_BYTES
+        text = await asyncio.to_thread(_document, info, extracted) if large else _document(info, extracted)
         if self._settled(info.identity):
             self._keep((info.identity, info.media_type), text)
         return text
@@ -357,6 +364,8 @@ def _size_in_cache(text: DocumentText) -> int:
 
 
 def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
+    continued = continued_at(extracted.data)
+    on_long_lines = (_ON_LONG_LINES,) if continued else ()
     return DocumentText(
         path=info.path,
         media_type=info.media_type,
@@ -364,18 +373,12 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         digest=hashlib.sha256(f"{extracted.file_digest} {extracted.engine}".encode()).hexdigest(),
         engine=extracted.engine,
         data=extracted.data,
-        page_starts=renumbered(extracted.data, extracted.page_starts),
+        page_starts=renumbered(extracted.data, extracted.page_starts, continued),
         missing_pages=extracted.missing_pages,
         ocr_pages=extracted.ocr_pages,
-        notes=(*extracted.notes, *_on_long_lines(extracted.data), *format_of(info.media_type).notes),
+        notes=(*extracted.notes, *on_long_lines, *format_of(info.media_type).notes),
         metadata=with_first_page(info, extracted.metadata, extracted.data),
     )
-
-
-def _on_long_lines(data: bytes) -> tuple[str, ...]:
-    if not continued_at(data):
-        return ()
-    return (f"lines of more than {LONGEST_LINE_BYTES:,} bytes are continued under the next numbers",)
 
 
 def _being_cancelled() -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentText
-from research_shared.text.analysis import EXACT, MAX_TERM_BYTES, STEMMED, folded, line_end_hyphens, register
+from research_shared.text.analysis import EXACT, STEMMED, folded, line_end_hyphens, register
 from research_shared.text.passages import spans
 
 HEAP_BYTES: Final = 24_000_000
@@ -18,10 +18,6 @@ _LOW_HALF: Final = (1 << _HALF) - 1
 TAIL_BYTES: Final = 200
 _SELECTIVE: Final = 4
 """Literals in more than one of so many passages are not selective enough to narrow a scan."""
-_LONG: Final = "0qzx0long"
-"""A term of passages in which a word may be too long to be indexed, or is cut."""
-_LONG_PASSAGE: Final = MAX_TERM_BYTES // 13
-"""Bytes, with room for the characters that become eleven times as long when they are folded."""
 
 
 class ScoredPassage(NamedTuple):
@@ -102,14 +98,10 @@ class PassageIndex:
             following = found[number + 1].begin if number + 1 < len(found) else None
             # What a section is about counts for all its passages, not only for the one that holds the heading.
             heading = folded(span.heading)
-            tail = _tail(text.data, following)
+            tail = _tail(text, following)
             # What folding leaves as it is has no hyphens at line ends.
             if body is not content and (apart := line_end_hyphens(content)):
                 tail += f" . {folded(apart)}"
-            if span.end - span.begin > _LONG_PASSAGE or any(
-                _cuts_word(text, offset) for offset in (span.begin, following)
-            ):
-                tail += f"\n{_LONG}"
             fields = {
                 "stem": body if heading in body[: len(heading) + 8] else f"{heading}\n{body}",
                 "exact": body + tail,
@@ -194,31 +186,26 @@ class PassageIndex:
 
         Literals are letters and digits of ASCII in lower case. A document that was added counts until a commit shows it.
         """
-        from tantivy import Occur, Query
+        from tantivy import Query
 
         unseen = set(self._unseen)
         searcher = self.searcher
         words = Query.regex_query(self.schema, "exact", f".*({'|'.join(sorted(literals))}).*")
-        long = Query.term_query(self.schema, "exact", _LONG)
         most = max(searcher.num_docs // _SELECTIVE, 1)
-        query = Query.boolean_query([(Occur.Should, words), (Occur.Should, long)])
-        hits = searcher.search(query, most + 1, count=False).hits
+        hits = searcher.search(words, most + 1, count=False).hits
         if len(hits) > most:
             return None
         places: list[Any] = searcher.fast_field_values("place", [address for _, address in hits])
         return unseen.union(place >> _HALF for place in places)
 
 
-def _cuts_word(text: DocumentText, offset: int | None) -> bool:
-    """Return whether a long line is continued at an offset, and not after a space."""
-    if offset is None or text.continues_after(offset) != offset:
-        return False
-    return not text.data[offset - 1 : offset].isspace()
-
-
-def _tail(data: bytes, following: int | None) -> str:
-    """Return the first words of the next passage, so that phrases match across the border."""
+def _tail(text: DocumentText, following: int | None) -> str:
+    """Return the first words of the next passage, so that phrases match across the border, and words that it cuts."""
     if following is None:
         return ""
-    after = data[following : following + TAIL_BYTES].decode("utf-8", "ignore")
-    return " ".join(["", *folded(after).split()[:_TAIL_WORDS]])
+    after = text.data[following : following + TAIL_BYTES].decode("utf-8", "ignore")
+    tail = " ".join(folded(after).split()[:_TAIL_WORDS])
+    cuts_word = (
+        text.continues_after(following) == following and not text.data[following - 1 : following].isspace()
+    )
+    return tail if cuts_word else f" {tail}"

@@ -263,10 +263,13 @@ class Scan:
                 stop = end
             # Of a line that is continued, each part can be a hit.
             begin, stop = document.part(begin, stop, match)
-            at = stop + 1 if data[stop : stop + 1] == b"\n" else stop + (stop == end)
+            in_line = stop < end and data[stop : stop + 1] != b"\n"
+            at = stop if in_line else stop + 1
             line = document.line_at(data, begin)
             if line > document.passed and not self._take(document, data, line, (begin, stop, start)):
                 return
+            if in_line and self.clock() >= self.deadline:
+                return  # a long line can have many hits, each found by a search to its end
 
     def _document(self, place: int, first: int) -> "_Searched":
         """Return the state of the document at `place`, which begins at byte `first` of what is searched."""
