@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 GATEWAY_SERVER = "research-assistant"
 GATEWAY_INSTRUCTIONS = (
-    "A research folder of PDF, Markdown and text documents. list_research_documents shows what there is. "
+    "A research folder of PDF, Office, mail, web and text documents. list_research_documents shows what there is. "
     "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
     'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
     "around a hit. These are deterministic and cost no model tokens. summarize_document and synthesize_research use a "

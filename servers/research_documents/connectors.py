@@ -374,7 +374,7 @@ def _add_search(
             READ_TEXT,
         ],
     ) -> ConnectorResults:
-        """Find documents of the research folder (PDF, Markdown, text) by words; best first. Then fetch a result by its id.
+        """Find documents of the research folder (PDF, Office, mail, text) by words; best first. Then fetch a result by its id.
 
         Results are pages of PDFs and documents or parts of other files. A warning that begins with INCOMPLETE says that
         the index is still being built: search again in a few seconds.

@@ -264,6 +264,21 @@ FORMULA = (
 )
 
 
+def test_a_web_page_that_word_shows_as_a_part_is_read() -> None:
+    body = paragraph("before") + "".join(f'<w:altChunk r:id="rId{number}"/>' for number in range(1, 5))
+    parts: dict[str, Any] = {
+        "word/_rels/document.xml.rels": links(
+            aFChunk="chunk.htm", b="chunk.txt", c="chunk.docx", d="gone.htm"
+        ),
+        "word/chunk.htm": "<h2>Shown</h2><p>included words",
+        "word/chunk.txt": "# plain",
+        "word/chunk.docx": word(paragraph("nested")),
+    }
+    pages = docx.open_docx(word(body, **parts), 1, 1)
+    assert list(pages.texts) == ["before\n## Shown\nincluded words\n\\# plain"]
+    assert pages.notes == ["2 embedded files are not read"]
+
+
 CHOICE = (
     '<w:r><w:fldChar><w:ffData><w:ddList><w:result w:val="1"/><w:listEntry w:val="no"/><w:listEntry w:val="yes"/>'
     "</w:ddList></w:ffData></w:fldChar></w:r>"

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 from research_shared.formats._format import DAMAGED, EMPTY, Format, Pages, Reader, Refused
 from research_shared.formats._parts.drawing import MATH_SIGNS, chart_lines, diagram_lines, is_on
-from research_shared.formats._parts.lines import MAX_HEADING, no_heading, on_one_line
+from research_shared.formats._parts.lines import MAX_HEADING, decoded, no_heading, on_one_line
 from research_shared.formats._parts.numbering import Numbering
 from research_shared.formats._parts.package import (
     Attributes,
     ElementHandler,
     Package,
+    PartDamaged,
     Relationship,
     damage_notes,
     is_package,
@@ -199,13 +200,15 @@ class _Story(ElementHandler):
                 self._link(attributes.get("r:id", ""))
             case "fldSimple" if paragraph:
                 paragraph.code.append(attributes.get("instr", ""))
-            case "altChunk" | "OLEObject":
-                self.embedded += 1
             case _:
                 self._draw(name, attributes)
 
     def _draw(self, name: str, attributes: Attributes) -> None:
         match name:
+            case "altChunk":
+                self._include(attributes.get("r:id", ""))
+            case "OLEObject":
+                self.embedded += 1
             case "oMath":
                 self._in_formula += 1
             case _ if self._in_formula and name in MATH_SIGNS:
@@ -280,6 +283,15 @@ class _Story(ElementHandler):
             paragraph.hidden.append(data)
         else:
             paragraph.words.append(data)
+
+    def _include(self, identifier: str) -> None:
+        """Add a document of another format that Word shows as a part of this one."""
+        link = self._links.get(identifier)
+        lines = _included_lines(self._package, link.target) if link and not link.external else None
+        if lines is None:
+            self.embedded += 1
+        else:
+            self._flows[-1].lines += lines
 
     def _choose(self) -> None:
         """Write the chosen entry of a list in a form."""
@@ -374,6 +386,27 @@ class _Story(ElementHandler):
             self.found[flow.name, flow.identifier] = [
                 line if line.startswith("[") else f"[{name}] {line}" for line in flow.lines
             ]
+
+
+def _included_lines(package: Package, part: str) -> list[str] | None:
+    """Return the lines of a part that is a document of its own, or None when no reader takes it."""
+    from research_shared.formats import format_of, media_type_of
+
+    media_type = media_type_of(part)
+    document_format = format_of(media_type) if media_type else None
+    if document_format is None or part not in package:
+        return None
+    try:
+        data = package.read(part)
+        if document_format.is_text:
+            return [no_heading(line) for line in decoded(data)[0].splitlines() if line.strip()]
+        (reader,) = document_format.readers
+        if reader.open is open_docx:  # it could hold itself
+            return None
+        pages = reader.open(data, 1, 1)
+    except (PartDamaged, Refused):
+        return None
+    return [line for page in pages.texts for line in str(page).splitlines()]
 
 
 def open_docx(data: bytes, _first: int, _last: int) -> Pages:

@@ -8,7 +8,7 @@ from research_shared.formats._parts.package import Attributes, ElementHandler, P
 
 _FALSE = frozenset({"0", "false", "off", "none"})
 _TITLES = frozenset({"title", "ctrTitle"})
-_NO_TEXT = frozenset({"sldNum", "sldImg", "dt"})
+_NO_TEXT = frozenset({"sldNum", "sldImg"})
 """Placeholders that say which slide this is, not what it says."""
 
 MATH_SIGNS = {"den": "/", "sup": "^", "sub": "_", "deg": " ", "e": " ", "lim": " ", "fName": " ", "num": " "}
