@@ -384,8 +384,9 @@ SHEETS = f"""<office:document {OFFICE}><office:automatic-styles><style:style sty
 <table:table table:name="Costs"><table:table-row><table:table-cell><text:p>name</text:p></table:table-cell>
 <table:table-cell table:number-columns-repeated="2"/><table:table-cell office:date-value="2026-03-04T00:00:00">
 <text:p>04.03.26</text:p></table:table-cell></table:table-row><table:table-row table:number-rows-repeated="400"/>
-<table:table-row><table:table-cell table:formula="of:=[.B2]*2"><text:p>84</text:p><office:annotation>
-<dc:creator>Ann</dc:creator><text:p>check this</text:p></office:annotation></table:table-cell></table:table-row></table:table>
+<table:table-row><table:table-cell table:formula="of:=[.B2]*2" office:value="84.25"><text:p>84</text:p><office:annotation>
+<dc:creator>Ann</dc:creator><text:p>check this</text:p></office:annotation></table:table-cell></table:table-row><table:table-row><table:table-cell/><table:table-cell>
+<office:annotation><text:p>beside no words</text:p></office:annotation></table:table-cell></table:table-row></table:table>
 <table:table table:name="Secret" table:style-name="h"><table:table-row table:visibility="collapse"><table:table-cell
 table:number-columns-repeated="3"><text:p>x</text:p></table:table-cell></table:table-row></table:table>
 </office:spreadsheet></office:body></office:document>"""
@@ -404,10 +405,11 @@ CHART = (
 
 def test_an_opendocument_spreadsheet_names_its_cells() -> None:
     pages = odf.open_odf(SHEETS.encode(), 1, 9)
-    assert list(pages.texts) == [
-        "# Costs\nA1: name | D1: 2026-03-04\nA402: 84 (=[.B2]*2)\n[comment by Ann] check this",
-        "# Secret [hidden sheet]\n[hidden row] A1:C1: x",
-    ]
+    assert "\n\n".join(map(str, pages.texts)) == (
+        "# Costs\nA1: name | D1: 04.03.26 [2026-03-04]\nA402: 84 [84.25] (=[.B2]*2)\n[comment by Ann] A402: check this"
+        "\n[comment] B403: beside no words"
+        "\n\n# Secret [hidden sheet]\n[hidden row] A1:C1: x"
+    )
     assert pages.notes == ["sheet 2 is hidden"]
 
 

@@ -1,12 +1,13 @@
 """OpenDocument texts, spreadsheets and presentations, packed in a zip file or flat in one XML file."""
 
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from research_shared.formats._format import DAMAGED, EMPTY, ENCRYPTED, Format, Pages, Reader, Refused
-from research_shared.formats._parts.cells import column_name
+from research_shared.formats._parts.cells import PERCENT, PLAIN, column_name, shown_number
 from research_shared.formats._parts.lines import MAX_HEADING, no_heading, on_one_line
 from research_shared.formats._parts.package import (
     Attributes,
@@ -72,13 +73,26 @@ class _OdfCell:
     """A cell of the open row: the value it was stored with, and how often it is repeated."""
 
     formula: str = ""
-    date: str = ""
+    stored: str = ""
     repeated: int = 1
     covered: bool = False
 
 
+_UNASKED_MARGIN = re.compile(r"\[\w+\] (?:[\W\d]|Page)*")
+"""What is left of the margins that programs print without being asked: the number of a page, `???` for a name."""
+
+
 def _repetitions(text: str) -> int:
     return min(int(text), 1 << 21) if text.isdigit() and int(text) else 1
+
+
+def _stored(attributes: Attributes) -> str:
+    """Return what is stored in a cell: a date in ISO 8601, or a number as cells of Excel give it."""
+    if date := attributes.get("date-value", ""):
+        return date.removesuffix("T00:00:00").replace("T", " ").removesuffix(":00")
+    value = attributes.get("value", "")
+    kind = attributes.get("value-type", "")
+    return shown_number(value, PERCENT if kind == "percentage" else PLAIN) if value else ""
 
 
 class _OpenDocument(ElementHandler):
@@ -177,7 +191,7 @@ class _OpenDocument(ElementHandler):
             self._open_cells.append(
                 _OdfCell(
                     formula=attributes.get("formula", "").partition(":")[2] or attributes.get("formula", ""),
-                    date=attributes.get("date-value", ""),
+                    stored=_stored(attributes),
                     repeated=_repetitions(attributes.get("number-columns-repeated", "")),
                 )
             )
@@ -327,7 +341,7 @@ class _OpenDocument(ElementHandler):
             case "table-cell":
                 if self._rows and self._open_cells:
                     self._rows[-1].append((self._open_cells.pop(), " ".join(lines)))
-                    self._row_after[-1].extend(flow.after)
+                    self._row_after[-1].extend(self._placed(flow.after))
             case "text-box" if self.kind == "presentation":
                 if self._frames and self._frames[-1] == "title" and lines and not self._part().title:
                     self._part().title = on_one_line(" ".join(lines))
@@ -348,6 +362,14 @@ class _OpenDocument(ElementHandler):
             case _:
                 self._beside().extend(_named(flow.element, lines))
 
+    def _placed(self, lines: list[str]) -> list[str]:
+        """Return the lines beside the last cell with its name, if it is one of a sheet."""
+        if self.kind != "spreadsheet" or self._tables > 1:
+            return lines
+        cells = [cell for cell, _ in self._rows[-1]]
+        name = f"{column_name(1 + sum(cell.repeated for cell in cells[:-1]))}{self._row + 1}"
+        return [line.replace("] ", f"] {name}: ", 1) if line.startswith("[") else line for line in lines]
+
     def _end_row(self, cells: list[tuple[_OdfCell, str]], after: list[str]) -> None:
         if self.kind != "spreadsheet" or self._tables > 1:
             words = [text for cell, text in cells if not cell.covered]
@@ -357,7 +379,7 @@ class _OpenDocument(ElementHandler):
         self._row += self._row_repeated
         for cell, text in cells:
             last = column + cell.repeated - 1
-            value = cell.date.removesuffix("T00:00:00") if cell.date and text else text
+            value = f"{text} [{cell.stored}]" if text and cell.stored not in {"", text} else text
             if cell.formula:
                 value = f"{value} ({cell.formula})"
             if value:
@@ -368,6 +390,8 @@ class _OpenDocument(ElementHandler):
             alike = f"[rows {first}-{self._row}] " if self._row_repeated > 1 else ""
             hidden = "[hidden row] " if self._row_hidden else ""
             self._add([f"{hidden}{alike}{' | '.join(shown)}"], after)
+        else:
+            self._add([], after)
 
     def _chart(self, address: str) -> list[str]:
         """Return the words and numbers of a chart, which is a document inside of the package."""
@@ -420,7 +444,10 @@ def open_odf(data: bytes, first: int, last: int) -> Pages:
         raise Refused(EMPTY)
     document, notes = _read_odf(data)
     parts = document.parts
-    if not any(part.lines or part.title or part.name for part in parts):
+    margins = [line for line in dict.fromkeys(document.margins) if not _UNASKED_MARGIN.fullmatch(line)]
+    if document.kind == "text" and margins:
+        parts = parts or [_OdfPart()]
+    elif not any(part.lines or part.title or part.name for part in parts):
         raise Refused(DAMAGED if notes else EMPTY)
     what = "sheet" if document.kind == "spreadsheet" else "slide"
     for number, part in enumerate(parts, start=1):
@@ -428,7 +455,7 @@ def open_odf(data: bytes, first: int, last: int) -> Pages:
             notes.append(f"{what} {number} is hidden")
 
     def texts() -> Iterator[str]:
-        before = [*document.properties, *dict.fromkeys(document.margins if document.kind == "text" else ())]
+        before = [*document.properties, *(margins if document.kind != "presentation" else ())]
         for number, part in enumerate(parts[first - 1 : last], start=first):
             hidden = f"[hidden {what}]" if part.hidden else ""
             heading = " ".join(filter(None, (part.name or part.title, hidden)))
@@ -439,7 +466,7 @@ def open_odf(data: bytes, first: int, last: int) -> Pages:
     return Pages(total=len(parts), texts=texts(), notes=notes, metadata=metadata)
 
 
-_READERS = (Reader(name="odf", open=open_odf),)
+_READERS = (Reader(name="odf", open=open_odf, revision=2),)
 _TYPE = "application/vnd.oasis.opendocument"
 
 
