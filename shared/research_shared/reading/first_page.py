@@ -6,6 +6,7 @@ line of a page that goes on with an abstract. Authors are never guessed, nor is 
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from research_shared.documents import DocumentInfo
@@ -14,12 +15,14 @@ from research_shared.reading.front_matter import front_matter
 
 IDENTITY: Final = "metadata 1"
 """Increased when the same text gives other metadata. Stored texts are kept under it."""
-HEAD_BYTES: Final = 16 * 1024
-_MAX_LINES: Final = 400
+HEAD_BYTES: Final = 8 * 1024
+_MAX_LINES: Final = 260
 _LINE_CHARS: Final = 400
 """Longer lines are no headings, and expressions would take long on them."""
 _HEADING_LINES: Final = 60
 _DATE_LINES: Final = 15
+_DATE_LINE_CHARS: Final = 80
+_YEAR: Final = re.compile("[12][0-9]{3}")
 _ABSTRACT_LINES: Final = 40
 _TITLE_CHARS: Final = (8, 150)
 _MARKDOWN_TITLE: Final = re.compile(r"#{1,3}\s+(.*?)\s*#*$")
@@ -44,13 +47,13 @@ _GOES_ON: Final = re.compile(r"[a-z(-]")
 
 def with_first_page(info: DocumentInfo, declared: Metadata, data: bytes) -> Metadata:
     """Return the metadata of a document: what its file declares, and what its text begins with."""
-    lines = data[:HEAD_BYTES].decode("utf-8", "ignore").split("\n")[:_MAX_LINES]
+    lines = data[:HEAD_BYTES].decode("utf-8", "ignore").split("\n", _MAX_LINES)[:_MAX_LINES]
     document_format = format_of(info.media_type)
     front = NO_METADATA
     if document_format.is_text:
         front, used = front_matter(lines)
         lines = lines[used:]
-    lines = [line[:_LINE_CHARS] for line in lines]
+    lines = [line[:_LINE_CHARS] for line in lines[:_HEADING_LINES]]
     known = front.or_else(declared)
     if known.title and known.date:
         return known
@@ -96,8 +99,9 @@ def _title_of_paper(lines: Sequence[str]) -> str:
 
 def _date(lines: Sequence[str], title: str, filename: str) -> str:
     """Return the date that a line of the beginning consists of, or one in the title or in the file's name."""
-    shown = [line for line in lines if line.strip()][:_DATE_LINES]
-    for line in shown:
+    for line in islice(filter(str.strip, lines), _DATE_LINES):
+        if len(line) > _DATE_LINE_CHARS or not _YEAR.search(line):
+            continue
         rest = _LABEL.sub("", line, count=1)
         if _ONLY_DATE.fullmatch(rest) and (found := Metadata.of(date=rest).date):
             return found

@@ -161,6 +161,8 @@ def _month(name: str) -> str:
 
 def _on_one_clean_line(text: str, most: int) -> str:
     """Return a text on one line, without characters that nobody sees."""
+    if len(text) <= most and text.isascii() and text.isprintable():
+        return " ".join(text.split())
     seen = "".join(
         " " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in text[: 4 * most]
     )
