@@ -107,6 +107,7 @@ class Observer:
                 ({**hit, "score": None} for hit in content["matches"]),
                 key=lambda hit: (hit["document"], hit["line_number"]),
             )
+            content["documents"] = sorted(content.get("documents", ()), key=lambda facts: facts["path"])
             texts = []
         if content and "results" in content:
             content["results"] = sorted(content["results"], key=lambda hit: hit["id"])
@@ -129,6 +130,8 @@ async def observed(server: Any, paths: Sequence[str]) -> list[Any]:
     async with Client(server, log_handler=keep) as client:
         observer = Observer(client)
         tool, seen = observer.tool, observer.seen
+        # Until the index is complete, how much of it there is is a matter of time.
+        await client.call_tool("search_documents", {"query": "alpha"})
         seen.append(sorted(each.name for each in await client.list_tools()))
         for pattern in ("*", "hr/**", "*.md", "clients/acme", "none/*"):
             await tool("list_research_documents", file_pattern=pattern)
@@ -193,7 +196,7 @@ def policy_file(base: Path, allow: Sequence[str], deny: Sequence[str]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("seed", range(40 if FULL else 1))
+@pytest.mark.parametrize("seed", range(12 if FULL else 1))
 async def test_a_caller_observes_what_a_server_with_only_its_files_would_show(
     tmp_path: Path, seed: int
 ) -> None:
@@ -210,4 +213,14 @@ async def test_a_caller_observes_what_a_server_with_only_its_files_would_show(
     alone = await observed(build_gateway(settings_of(only, only.parent)), paths)
     assert len(behind_walls) == len(alone) > 50
     for seen, expected in zip(behind_walls, alone, strict=True):
-        assert seen == expected, f"{allow} less {deny}"
+        assert seen == expected, f"{allow} less {deny}: {differing(seen, expected)}"
+
+
+def differing(one: Any, other: Any) -> str:
+    """The first part of an answer that is not the same in the other one."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return next(f"{key}: {differing(one[key], other[key])}" for key in one if one[key] != other[key])
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return next(f"{at}: {differing(a, b)}" for at, (a, b) in pairs if a != b)
+    return f"{one!r} is not {other!r}"
