@@ -12,8 +12,8 @@ REJECTED: Final = "(not a document path)"
 HIDDEN: Final = "(hidden)"
 """Stands for what looks like a credential."""
 
-_ABSOLUTE = re.compile(r"[/\\\\~]|[A-Za-z]:")
-_ABSOLUTE_WITHIN = re.compile(r"//|\\\\|:/")
+_ABSOLUTE = re.compile(r"[/~]|[A-Za-z]:")
+_ABSOLUTE_WITHIN = re.compile(r"//|\\|:/")
 _CREDENTIAL = re.compile(
     r"""
     -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----[\s\S]*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
