@@ -127,6 +127,21 @@ async def test_a_connection_beyond_the_limit_is_answered_with_503(tmp_path: Path
                 await anyio.sleep(0.01)
 
 
+@pytest.mark.parametrize("length", [b"content-length: 3000000", b"transfer-encoding: chunked"])
+async def test_a_client_that_is_still_sending_sees_why_it_is_refused(tmp_path: Path, length: bytes) -> None:
+    async with listening(tmp_path, max_body_bytes=100_000) as server:
+        head = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n%b\r\n\r\n" % (server.port, length)
+        body = b"x" * 3_000_000
+        if length.startswith(b"transfer"):
+            body = b"2DC6C0\r\n" + body + b"\r\n0\r\n\r\n"
+        reader, writer = await server.connect()
+        with anyio.fail_after(60):
+            writer.write(head + body)
+            await writer.drain()
+            assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
+        writer.close()
+
+
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
     """Read the body, and answer with its size."""
     size = len((await receive())["body"])
@@ -135,7 +150,7 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def test_a_body_over_the_limit_is_answered_with_413() -> None:
-    app = RequestBodies(nothing, limits=BodyLimits(body_bytes=10))
+    app = RequestBodies(nothing, limits=BodyLimits(body_bytes=10, linger_s=0.01))
     assert (await send_request(app, b"x" * 10, {})).body == b"10"
     for headers in ({}, {"content-length": "11"}, {"content-length": "9" * 5_000}):
         refused = await send_request(app, b"x" * 11, headers)
@@ -144,7 +159,7 @@ async def test_a_body_over_the_limit_is_answered_with_413() -> None:
 
 
 async def test_unfinished_requests_hold_no_more_than_the_limit() -> None:
-    app = RequestBodies(nothing, limits=BodyLimits(held_bytes=10))
+    app = RequestBodies(nothing, limits=BodyLimits(held_bytes=10, linger_s=0.01))
     begun, going_on = anyio.Event(), anyio.Event()
     parts = [(b"x" * 8, None), (b"y", going_on)]
 

@@ -27,11 +27,15 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLimits:
-    """Limits of request bodies: bytes of one, bytes held by all unfinished ones, and seconds for receiving one."""
+    """Limits of request bodies: bytes of one, bytes held by all unfinished ones, and seconds for receiving one.
+
+    `linger_s`: seconds for which the rest of a refused body is received and thrown away.
+    """
 
     body_bytes: int = 4 << 20
     held_bytes: int = 64 << 20
     timeout_s: float = 30.0
+    linger_s: float = 1.0
 
 
 class RequestBodies:
@@ -64,11 +68,30 @@ class RequestBodies:
             body = await self._body(headers, receive)
         except _Refused as refused:
             response = refusal(refused.status, refused.message, retry_after_s=refused.retry_after_s)
-            await response(scope, receive, send)
+            slow = refused.status == HTTPStatus.REQUEST_TIMEOUT
+            await response(scope, receive, send if slow else self._lingering(receive, send))
             return
         except ClientDisconnect:
             return
         await self._serve(headers.get(SESSION_HEADER), body, scope, _replayed(body, receive), send)
+
+    def _lingering(self, receive: Receive, send: Send) -> Send:
+        """Return a `send` that discards the rest of the body before it ends the response.
+
+        A connection that is closed while its client still sends is reset, and the client never sees the response.
+        """
+
+        async def send_and_discard(message: Message) -> None:
+            if message["type"] != "http.response.body":
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            with anyio.move_on_after(self._limits.linger_s):
+                while (await receive()).get("more_body", False):
+                    pass
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        return send_and_discard
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length", "")

@@ -20,7 +20,13 @@ def refusal(
     """Return a response with a JSON-RPC error. The connection of a request that was not read is closed."""
     error = {"code": code, "message": message}
     headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
-    if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}:
+    unread = {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+    if status in unread:
         headers["connection"] = "close"
     return Response(
         json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}),
