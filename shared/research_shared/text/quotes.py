@@ -382,11 +382,11 @@ def _parts(quote: str, asked: Sequence[Token]) -> list[str]:
 
 
 def _core(asked: Sequence[Token]) -> list[Token]:
-    """Return the tokens of a quote without marks at its edges that prove nothing."""
+    """Return the tokens of a quote without marks at its edges that prove nothing. At least one is a word."""
     core = list(asked)
-    while len(core) > 1 and core[0].text in _LEADING | _TRAILING:
+    while core[0].text in _LEADING | _TRAILING:
         core.pop(0)
-    while len(core) > 1 and core[-1].text in _TRAILING:
+    while core[-1].text in _TRAILING:
         core.pop()
     return core
 
