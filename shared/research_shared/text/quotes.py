@@ -40,7 +40,6 @@ MAX_COMPARED: Final = 100_000
 """Characters read and tokens compared at those places, to bound the work on a hostile document."""
 
 _MARGIN: Final = 200
-_CHUNK: Final = 4_096
 _LOOK_BACK: Final = 12
 _EDGE_LINES: Final = 2
 _MAX_HEAD: Final = 120
@@ -208,7 +207,7 @@ class QuoteFinder:
     def _windows(
         self, wanted: bytes, folded: tuple[bytes, "array[int]"], after: int
     ) -> Iterator[tuple[int, int, int, int]]:
-        """Yield stretches of the text that hold the letters and digits: outer begin, begin, limit of the begin, outer end."""
+        """Yield lines that hold the letters and digits, with what is around: outer begin, begin, limit of the begin, outer end."""
         letters, starts = folded
         at = stop = 0
         if after:
@@ -221,33 +220,13 @@ class QuoteFinder:
             at = letters.find(wanted, at, stop or len(letters))
             if at == -1 or max(compared, self._work) > MAX_COMPARED:
                 return
-            begin, limit = self._chunk(at, starts)
-            _, end = self._chunk(at + len(wanted) - 1, starts)
+            first, last = bisect_right(starts, at) - 1, bisect_right(starts, at + len(wanted) - 1) - 1
+            begin, limit, end = (self._line_starts[line] for line in (first, first + 1, last + 1))
             outer = max(0, begin - _MARGIN), min(len(self._text), end + _MARGIN)
             compared += outer[1] - outer[0]
             yield outer[0], begin, limit, outer[1]
-            # Every place that begins in this stretch has been compared.
-            at = self._next(limit, at, starts)
-
-    def _next(self, limit: int, at: int, starts: "array[int]") -> int:
-        line = bisect_right(self._line_starts, limit - 1) - 1
-        ends_line = limit >= self._line_starts[line + 1] - 1
-        return starts[line + 1] if ends_line else at + 1
-
-    def _chunk(self, at: int, starts: "array[int]") -> tuple[int, int]:
-        """Return the stretch of text that holds a letter of the skeleton: a line, or a part of a long one."""
-        line = bisect_right(starts, at) - 1
-        begin, end = self._line_starts[line], self._line_starts[line + 1] - 1
-        if end - begin <= 2 * _CHUNK:
-            return begin, end
-        # What is left out is unknown here, so that the stretch is found by the letters of all of it, with room for both.
-        letters = starts[line]
-        for offset in range(begin, end, _CHUNK):
-            held = len(skeleton(self._text[offset : offset + _CHUNK], all_of_it=starts is self._whole[1]))
-            if letters + held > at:
-                return max(begin, offset - _MARGIN), min(end, offset + _CHUNK + _MARGIN)
-            letters += held
-        return max(begin, end - _CHUNK), end
+            # Every place that begins in this line has been compared.
+            at = starts[first + 1]
 
     # ---- what is there
 
