@@ -562,6 +562,9 @@ def test_a_document_that_the_server_may_not_read_says_so(policy: Policy, public_
             with pytest.raises(DocumentNotFound):
                 doors.open(path)
         shut.chmod(0o755)
+        (shut / "a.md").chmod(0o000)
+        with pytest.raises(DocumentUnreadable):
+            doors.open("shut/a.md")
 
 
 def _take_every_descriptor() -> list[int]:

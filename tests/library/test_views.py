@@ -1,0 +1,120 @@
+"""What a scope lets through: prefixes, and views with what they allow and deny."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from library.conftest import Policy
+from research_shared.access.roots import Scope, current_scope, narrowed_scope
+from research_shared.access.scope import View
+from research_shared.errors import DocumentNotFound
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "path", "expected"),
+    [
+        (("**",), (), "a/b.md", True),
+        ((), (), "a/b.md", False),
+        (("a/**", "b/**"), (), "b/c.md", True),
+        (("a/**", "b/**"), (), "c/c.md", False),
+        (("**",), ("a/**", "b/**"), "b/c.md", False),
+        (("**",), ("a/**", "b/**"), "c/c.md", True),
+        (("A/**",), (), "a/b.md", False),
+        (("**",), ("A/**",), "a/b.md", False),
+        (("a*",), (), "x/a.md", False),
+        (("a/**",), ("a/b/**",), "a/b.md", True),
+    ],
+)
+def test_a_view_admits_what_is_allowed_and_not_denied(
+    allow: tuple[str, ...], deny: tuple[str, ...], path: str, *, expected: bool
+) -> None:
+    assert View(allow=allow, deny=deny).admits(path) is expected
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "directory", "expected"),
+    [
+        (("**",), (), "a", True),
+        (("a/b/*.md",), (), "a", True),
+        (("a/b/*.md",), (), "a/b", True),
+        (("a/b/*.md",), (), "a/b/c", True),
+        (("a/b/*.md",), (), "a/c", False),
+        (("a/b/*.md",), (), "ab", False),
+        (("ab/*.md",), (), "a", False),
+        (("x/**", "a/**"), (), "a", True),
+        (("**",), ("a/**",), "a", False),
+        (("**",), ("A/**",), "a", False),
+        (("**",), ("a/**",), "a/b/c", False),
+        (("**",), ("a/**", "b/**"), "b", False),
+        (("**",), ("a/b/**",), "a", True),
+        (("**",), ("a/b/**",), "a/b/c", False),
+        (("**",), ("a/*.md",), "a", True),
+        ((), (), "a", False),
+    ],
+)
+def test_a_view_leads_to_directories_beneath_which_it_may_admit_something(
+    allow: tuple[str, ...], deny: tuple[str, ...], directory: str, *, expected: bool
+) -> None:
+    assert View(allow=allow, deny=deny).leads_to(directory) is expected
+
+
+def test_a_scope_admits_and_leads_to_what_its_prefixes_and_all_its_views_do() -> None:
+    scope = Scope(("a", "b/c"), (View(allow=("**",), deny=("a/x/**",)), View(allow=("a/**", "b/**"))))
+    admitted = ["a/1.md", "b/c/1.md"]
+    assert [path for path in (*admitted, "a/x/1.md", "b/1.md", "c/1.md") if scope.admits(path)] == admitted
+    led = ["a", "a/y", "b", "b/c", "b/c/d"]
+    assert [path for path in (*led, "a/x", "b/d", "c") if scope.leads_to(path)] == led
+    assert Scope(("a",), (View(allow=("a/b.md",)),)).leads_to("a")
+    assert not Scope(("a",), (View(allow=("b/**",)),)).leads_to("a")
+
+
+def test_scopes_that_narrow_each_other_keep_the_smaller_prefixes_and_all_views() -> None:
+    first, second = View(allow=("a/**",)), View(allow=("**",), deny=("b/**",))
+    both = Scope(("", "x"), (first,)).narrowed(Scope(("b", "a/c"), (second, first)))
+    assert both == Scope(("a/c", "b"), (second, first))
+    assert both.to_json() == {
+        "prefixes": ["a/c", "b"],
+        "views": [{"allow": ["**"], "deny": ["b/**"]}, {"allow": ["a/**"], "deny": []}],
+    }
+    assert Scope(("a", "b")).to_json() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"prefixes": [""], "views": [{"allow": ["**"], "deny": [1]}]},
+        {"prefixes": [""], "views": [{"allow": ["**"], "deny": ["x" * 2_000]}]},
+        {"prefixes": [""], "views": [{"allow": ["**"], "deny": []}, {"allow": ["**"]}]},
+        {"prefixes": ["", 1], "views": []},
+        {"prefixes": [""], "views": {}},
+        {"prefixes": "", "views": []},
+        "",
+        ["", 1],
+    ],
+)
+def test_a_scope_with_anything_odd_in_it_admits_nothing(odd: Any) -> None:
+    assert Scope.from_json(odd) == Scope(())
+
+
+def test_a_scope_is_read_in_order_and_narrows_only_its_block() -> None:
+    assert Scope.from_json(["b", "a"]) == Scope(("a", "b"))
+    before = current_scope()
+    with narrowed_scope(Scope(("a",))):
+        assert current_scope() == Scope(("a",))
+    assert current_scope() == before
+
+
+def test_a_link_to_what_a_view_denies_is_no_document_and_leaves_nothing_open(
+    policy: Policy, folder: Path
+) -> None:
+    (folder / "secret.md").write_text("secret")
+    (folder / "link.md").symlink_to("secret.md")
+    doors = policy()
+    descriptors = len(list(Path("/dev/fd").iterdir()))
+    with narrowed_scope(Scope(("",), (View(allow=("**",), deny=("secret.md",)),))):
+        for _ in range(3):
+            with pytest.raises(DocumentNotFound):
+                doors.open("link.md")
+        assert [info.path for info in doors.walk()] == []
+    assert len(list(Path("/dev/fd").iterdir())) == descriptors
