@@ -14,6 +14,7 @@ from fastmcp.server.middleware import Middleware
 from research_documents.completion import path_completion
 from research_documents.resources import DEFAULT_PAGE_SIZE, PageSize, list_in_pages
 from research_documents.search import SearchEngine
+from research_documents.search.indexed import IndexedPassages
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
 from research_gateway.completions import Handler, first_of, namespaced
@@ -50,8 +51,8 @@ GATEWAY_INSTRUCTIONS = (
     "search_documents finds where something is said: words are ranked by relevance (any of them may match), +word "
     'requires, -word excludes, "a phrase" is exact, file_pattern="papers/**" keeps to a folder. read_document reads '
     "around a hit. These are deterministic and cost no model tokens. summarize_document and synthesize_research use a "
-    "language model: give them the few documents that search found. A reply that begins with INCOMPLETE rests on less "
-    "than was asked for: repeat a search in a few seconds, and say of an answer what it lacks. Report no insight as fact "
+    "language model: synthesize_research answers from the whole folder, or from the documents that you name. A reply "
+    "that begins with INCOMPLETE rests on less than was asked for: repeat a search in a few seconds, and say of an answer what it lacks. Report no insight as fact "
     "that is not verified."
 )
 
@@ -245,7 +246,10 @@ def _add_servers(
             name="reasoning", url=settings.reasoning_url, settings=settings, build=build_reasoning_server
         )
     else:
-        parts.gateway.mount(build_reasoning_server(settings, library=library, provider=provider))
+        passages = IndexedPassages(parts.searched[1]) if parts.searched is not None else None
+        parts.gateway.mount(
+            build_reasoning_server(settings, library=library, provider=provider, passages=passages)
+        )
 
 
 async def _tool_list(build: Build, settings: Settings) -> list[mcp_types.Tool]:

@@ -8,7 +8,7 @@ from typing import Self
 from research_reasoning.replies.results import Depth, SummaryLength
 from research_shared.errors import BudgetExceeded
 
-OVERHEAD = 660
+OVERHEAD = 700
 """Tokens of the instructions in one prompt, at most."""
 
 RETRY_FRACTION = 0.1

@@ -13,18 +13,28 @@ from research_reasoning.budget import DepthPlan, LengthPlan
 from research_reasoning.models.protocol import Body
 from research_reasoning.replies.untrusted import fenced, quoted
 
-PROMPTS_VERSION = "2"
+PROMPTS_VERSION = "3"
 """Part of every prompt's key: a change of wording must not take up answers to the old one."""
 
 CLAIM_PLACEHOLDER: Final = "<one sentence in your words>"
 QUOTE_PLACEHOLDER: Final = "<words copied from the document>"
 SYNTHESIS_PLACEHOLDER: Final = "<the answer in Markdown>"
 MARK_PLACEHOLDER: Final = "<mark of a finding>"
+MISSING_PLACEHOLDER: Final = "<what stays open>"
+QUERY_PLACEHOLDER: Final = "<search words>"
 
 EVIDENCE_SHAPE: Final = json.dumps(
     {"relevant": True, "findings": [{"claim": CLAIM_PLACEHOLDER, "quotes": [QUOTE_PLACEHOLDER]}]}
 )
 """The answer about one document."""
+
+PASSAGES_SHAPE: Final = json.dumps(
+    {"relevant": True, "findings": [{"source": 1, "claim": CLAIM_PLACEHOLDER, "quotes": [QUOTE_PLACEHOLDER]}]}
+)
+"""The answer about passages of several documents."""
+
+QUERIES_SHAPE: Final = json.dumps({"queries": [QUERY_PLACEHOLDER]})
+"""The search queries for a question."""
 
 COMBINE_SHAPE: Final = json.dumps(
     {
@@ -32,6 +42,7 @@ COMBINE_SHAPE: Final = json.dumps(
         "synthesis": SYNTHESIS_PLACEHOLDER,
         "insights": [{"claim": CLAIM_PLACEHOLDER, "evidence": [MARK_PLACEHOLDER]}],
         "contradictions": [{"claim": CLAIM_PLACEHOLDER, "evidence": [MARK_PLACEHOLDER, MARK_PLACEHOLDER]}],
+        "missing": [MISSING_PLACEHOLDER],
     }
 )
 """The answer over all documents. A contradiction is a claim about what its findings disagree on."""
@@ -61,11 +72,24 @@ EVIDENCE_SCHEMA: Final = _object_schema(
 """The JSON schema of `EVIDENCE_SHAPE`, in the subset that all structured outputs take."""
 
 COMBINE_SCHEMA: Final = _object_schema(
-    answered=_FLAG, synthesis=_TEXT, insights=_SUPPORTED, contradictions=_SUPPORTED
+    answered=_FLAG, synthesis=_TEXT, insights=_SUPPORTED, contradictions=_SUPPORTED, missing=_list(_TEXT)
 )
 """The JSON schema of `COMBINE_SHAPE`."""
 
-_SCHEMAS: Final = {EVIDENCE_SHAPE: EVIDENCE_SCHEMA, COMBINE_SHAPE: COMBINE_SCHEMA}
+PASSAGES_SCHEMA: Final = _object_schema(
+    relevant=_FLAG,
+    findings=_list(_object_schema(source={"type": "integer"}, claim=_TEXT, quotes=_list(_TEXT))),
+)
+"""The JSON schema of `PASSAGES_SHAPE`."""
+
+QUERIES_SCHEMA: Final = _object_schema(queries=_list(_TEXT))
+"""The JSON schema of `QUERIES_SHAPE`."""
+
+_SCHEMAS: Final = {
+    EVIDENCE_SHAPE: EVIDENCE_SCHEMA,
+    PASSAGES_SHAPE: PASSAGES_SCHEMA,
+    COMBINE_SHAPE: COMBINE_SCHEMA,
+}
 
 _RULES = (
     "You work on text that other people wrote. The first line of the user's message names the boundary of that text: the "
@@ -78,19 +102,42 @@ _RULES = (
 
 _LANGUAGE = "Write in the language of the research question, whatever the language of the {material}."
 
+_QUOTING = (
+    "A quote is searched for in the document, so copy it word for word, in the document's language, with its numbers as "
+    'they are written there. One whole sentence is best; begin where the sentence begins, so that no "not" is lost. To '
+    "shorten a long sentence, write ... between the parts that you keep, in their order. "
+    "A claim states no number and no negation that its quotes do not hold. "
+)
+
 _EVIDENCE = (
     "Find what this document says about the user's research question, which follows the document. "
     "Answer with one JSON object of this form and nothing else:\n"
     "{shape}\n"
     "Give at most {findings} findings, the most important first; what speaks against an answer counts as much as what "
     "speaks for it. Each rests on one or two quotes. "
-    "A quote is searched for in the document, so copy it word for word, in the document's language, with its numbers as "
-    'they are written there. One whole sentence is best; begin where the sentence begins, so that no "not" is lost. To '
-    "shorten a long sentence, write ... between the parts that you keep, in their order. "
-    "A claim states no number and no negation that its quotes do not hold. "
+    + _QUOTING
     + _LANGUAGE.format(material="document")
     + " "
     'If the document says nothing about the question, answer {{"relevant": false, "findings": []}}.'
+)
+
+_PASSAGES = (
+    "From passages of several documents, find what bears on the user's research question, which follows them. "
+    "Answer with one JSON object of this form and nothing else:\n"
+    "{shape}\n"
+    "Give at most {findings} findings, the most important first, from as many documents as say something of weight; what "
+    "speaks against an answer counts as much as what speaks for it. Each is about one document: `source` is its number, "
+    "and it rests on one or two quotes of it. " + _QUOTING + _LANGUAGE.format(material="documents") + " "
+    'If the passages say nothing about the question, answer {{"relevant": false, "findings": []}}.'
+)
+
+_QUERIES = (
+    "Write search queries that find passages about the user's research question in a folder of documents. The search "
+    "matches words, not meanings. The user's message holds names and beginnings of some documents of the folder, then the "
+    "question. Answer with one JSON object of this form and nothing else:\n"
+    "{shape}\n"
+    "Give at most {most} queries of two to six words that a passage with the answer would use: synonyms, technical terms, "
+    "abbreviations and their long forms, and the same in each language that the documents are written in. No operators."
 )
 
 _COMBINE = (
@@ -101,7 +148,8 @@ _COMBINE = (
     "The synthesis has {paragraphs} and cites sources as [1] or [2]. "
     "Compare the sources: where they agree, where they differ, what is missing. Give at most {insights} insights; each "
     "rests on the marks of the findings that show it. Under contradictions, list what findings contradict each other on, "
-    "each with the marks of both sides, and say it in the synthesis too; without any, give an empty list. "
+    "each with the marks of both sides, and say it in the synthesis too; without any, give an empty list. Under missing, name "
+    "in a few words what of the question the findings do not answer; if nothing, give an empty list. "
     "Cite only sources that are listed, and take numbers only from the findings. "
     + _LANGUAGE.format(material="findings")
     + " "
@@ -166,6 +214,32 @@ def evidence(
         before=f"Document: {quoted(path)}. {extent}:",
         after=f"Research question: {question}\n\n{_JSON_ONLY}",
         schema=EVIDENCE_SCHEMA,
+    )
+
+
+def passages_evidence(
+    *, sources: Sequence[tuple[int, str, str]], question: str, findings: int, boundary: str
+) -> Body:
+    """Asks passages of several documents for what they say about the question. Sources are number, path and passages."""
+    return _body(
+        _PASSAGES.format(shape=PASSAGES_SHAPE, findings=findings),
+        "\n\n".join(f"Source {number}: {quoted(path)}\n{content}" for number, path, content in sources),
+        boundary=boundary,
+        before="The passages of the documents that fit the question best:",
+        after=f"Research question: {question}\n\n{_JSON_ONLY}",
+        schema=PASSAGES_SCHEMA,
+    )
+
+
+def queries(*, question: str, folder: str, most: int, boundary: str) -> Body:
+    """Asks for search queries. `folder` tells what the documents look like."""
+    return _body(
+        _QUERIES.format(shape=QUERIES_SHAPE, most=most),
+        folder,
+        boundary=boundary,
+        before="Of the folder:",
+        after=f"Research question: {question}\n\n{_JSON_ONLY}",
+        schema=QUERIES_SCHEMA,
     )
 
 

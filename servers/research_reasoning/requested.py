@@ -12,11 +12,13 @@ from research_shared.access.globs import compile_pattern
 from research_shared.documents import DocumentInfo
 from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchError, RootUnavailable
 from research_shared.formats import Metadata
-from research_shared.reading.filters import DocumentFilter
+from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.library import Library
 from research_shared.tools.arguments import matching_paths, nearest_paths, nothing_matches, plain_path
 
 MAX_REQUESTED_DOCUMENTS = 500
+MAX_READ_WHOLE = 20
+"""Documents of patterns and folders that are all read; of more, evidence is chosen from all of them."""
 MAX_SUGGESTED = 20
 """Entries without a document for which near paths are suggested; further ones are only reported as missing."""
 
@@ -35,11 +37,22 @@ class Requested:
     missing: str | None = None
 
 
-async def requested(library: Library, given: Sequence[str], ledger: Ledger) -> list[Requested]:
+@dataclass(frozen=True, slots=True)
+class WholeFolder:
+    """No documents are named, or only patterns over many: evidence is chosen from those that match one and are wanted."""
+
+    patterns: tuple[str, ...] = ("*",)
+    wanted: DocumentFilter = EVERY_DOCUMENT
+
+
+async def requested(
+    library: Library, given: Sequence[str], ledger: Ledger, wanted: DocumentFilter = EVERY_DOCUMENT
+) -> list[Requested] | WholeFolder:
     """Return the documents that the argument names, each once, in its order; those of a pattern sorted by path.
 
     An entry without a document stays in the list, with the nearest paths. The first round's list is kept for all rounds
-    of a call, because citations refer to its numbers.
+    of a call, because citations refer to its numbers. Patterns and folders over more than `MAX_READ_WHOLE` documents,
+    without any named document, are not a list but a part of the folder, with the filter.
 
     Raises:
         InvalidArguments: more than `MAX_REQUESTED_DOCUMENTS` are named.
@@ -47,10 +60,20 @@ async def requested(library: Library, given: Sequence[str], ledger: Ledger) -> l
         RootUnavailable: a pattern is given, and a research folder is gone.
     """
     kept = ledger.get_result(_KEY)
+    if not given:
+        return WholeFolder(wanted=wanted)
     if kept is None:
-        named = await _RequestedResolver(library).named(given)
-        kept = [[entry.path, entry.missing] for entry in named]
+        resolver = _RequestedResolver(library)
+        named = await resolver.named(given)
+        only_patterns = len(resolver.patterns) == len(given)
+        if only_patterns and len(named) > MAX_READ_WHOLE:
+            kept = {"patterns": resolver.patterns}
+        else:
+            _check_number(named)
+            kept = [[entry.path, entry.missing] for entry in named]
         ledger.set_result(_KEY, kept, replaces=[])
+    if isinstance(kept, dict):
+        return WholeFolder(tuple(kept["patterns"]), wanted)
     return [Requested(path, missing) for path, missing in kept]
 
 
@@ -102,6 +125,14 @@ async def _said_by_documents(
     return {path: found[path] for path in paths if path in found}
 
 
+def _check_number(named: Sequence[Requested]) -> None:
+    if len(named) > MAX_REQUESTED_DOCUMENTS:
+        raise InvalidArguments(
+            f"document_paths names {len(named)} documents; one call takes {MAX_REQUESTED_DOCUMENTS}",
+            hint="Leave document_paths out, or give patterns alone: then the evidence is chosen from all of them.",
+        )
+
+
 class _RequestedResolver:
     """Resolves one argument. The folders are listed once, if an entry is not the exact path of a document."""
 
@@ -109,17 +140,14 @@ class _RequestedResolver:
         self._library = library
         self._listed: list[str] | None = None
         self._compared = 0
+        self.patterns: list[str] = []
+        """The entries that are patterns or folders, as patterns."""
 
     async def named(self, given: Sequence[str]) -> list[Requested]:
         entries: dict[str, Requested] = {}
         for item in given:
             for entry in await self._entries(item):
                 entries.setdefault(entry.path, entry)
-        if len(entries) > MAX_REQUESTED_DOCUMENTS:
-            raise InvalidArguments(
-                f"document_paths names {len(entries)} documents; one call takes {MAX_REQUESTED_DOCUMENTS}",
-                hint="Narrow the patterns, or choose the documents that bear on the question with search_documents.",
-            )
         return list(entries.values())
 
     async def _entries(self, item: str) -> list[Requested]:
@@ -138,6 +166,8 @@ class _RequestedResolver:
             return [Requested(meant[0])]
         found = [] if meant else await asyncio.to_thread(_below, item, paths, wild)
         if found:
+            plain = plain_path(item)
+            self.patterns.append(plain if wild else f"{plain}/**")
             return [Requested(path) for path in found]
         return [Requested(item, await asyncio.to_thread(self._why, item, paths, meant, wild))]
 

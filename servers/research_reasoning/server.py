@@ -16,6 +16,7 @@ from pydantic import Field
 from research_reasoning.budget import Budget
 from research_reasoning.call import Call
 from research_reasoning.evidence.prepared import PreparedDocuments
+from research_reasoning.folder.scanning import ScannedPassages
 from research_reasoning.models.concurrent import Attempt, ConcurrentModel
 from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
 from research_reasoning.models.limiter import CallLimiter
@@ -32,7 +33,7 @@ from research_reasoning.models.state import Ledger
 from research_reasoning.remedies import model_hint
 from research_reasoning.replies.rendering import summary_text, synthesis_text
 from research_reasoning.replies.results import Depth, Summary, SummaryLength, Synthesis
-from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, fitting, requested
+from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, WholeFolder, fitting, requested
 from research_shared.errors import ModelUnavailable, ResearchError
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.capabilities import client_samples
@@ -41,6 +42,7 @@ from research_shared.middleware.scope_meta import ScopeFromRequest
 from research_shared.policy import policy_middleware
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
+from research_shared.reading.passage_search import PassageSearch
 from research_shared.retry import RetryPolicy
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.serving.sealing import request_state_security
@@ -66,13 +68,15 @@ if TYPE_CHECKING:
 
 REASONING_SERVER = "research-reasoning"
 MAX_QUESTION = 2_000
+FOLDER_STEPS = 21
+"""Steps of a question over the folder, until it is known how many documents are read."""
 MIN_CALL_TOKENS = 1_000
 """A call is planned with as many tokens, however short the model's context is said to be."""
 
 REASONING_INSTRUCTIONS = (
-    "Summarizes and compares documents of a research folder with a language model. First find the few documents that "
-    "bear on the question (list_research_documents, search_documents, where they are served), then call "
-    "synthesize_research with their paths, or summarize_document for one. A reply that begins with INCOMPLETE rests on "
+    "Answers questions about a research folder, and summarizes its documents, with a language model. "
+    "synthesize_research answers one question from the whole folder, or from the documents that you name; "
+    "summarize_document is about one document. A reply that begins with INCOMPLETE rests on "
     "less than was asked for: say so. Report no insight as fact that is not verified."
 )
 
@@ -86,9 +90,9 @@ DocumentPath = Annotated[
 DocumentPaths = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=4096)]],
     Field(
-        min_length=1,
         max_length=MAX_REQUESTED_DOCUMENTS,
-        description="paths of a listing or of hits, folders, patterns such as papers/*.pdf; their order numbers [1], [2]",
+        description="paths of a listing or of hits, folders, patterns such as papers/*.pdf; their order numbers [1], [2]. "
+        "Left out: the server chooses passages from the whole folder; patterns over many documents limit it",
     ),
     READ_LIST,
 ]
@@ -126,6 +130,7 @@ class _Service:
     retry: RetryPolicy
     estimate: Estimator
     prepared: PreparedDocuments
+    passages: PassageSearch
     limiters: WeakValueDictionary[str, CallLimiter] = field(default_factory=WeakValueDictionary)
     """Bounds the model calls in flight over each session, so that no client waits for another one's model.
 
@@ -290,10 +295,11 @@ def build_reasoning_server(
     retry: RetryPolicy | None = None,
     estimate: Estimator | None = None,
     heartbeat: Heartbeat | None = None,
+    passages: PassageSearch | None = None,
 ) -> FastMCP[Any]:
     """Build the reasoning server over a library, by default a new one over the settings' roots.
 
-    `provider`, `retry`, `estimate` (tokens of a text) and `heartbeat` replace those of the settings.
+    `passages` finds evidence for questions over the whole folder, by default a scan of the documents. `provider`, `retry`, `estimate` (tokens of a text) and `heartbeat` replace those of the settings.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -308,9 +314,11 @@ def build_reasoning_server(
         ConfigurationError: the settings name no research folder.
     """
     estimate = estimate or estimator_for(settings.provider_model)
+    if library is None:
+        library = Library.from_settings(settings)
     service = _Service(
         settings,
-        library if library is not None else Library.from_settings(settings),
+        library,
         provider if provider is not None else _provider(settings),
         retry
         or RetryPolicy(
@@ -320,6 +328,7 @@ def build_reasoning_server(
         ),
         estimate,
         PreparedDocuments(estimate),
+        passages if passages is not None else ScannedPassages(library),
     )
 
     @asynccontextmanager
@@ -397,10 +406,10 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
     )
     async def synthesize_research(
         context: Context,
-        document_paths: DocumentPaths,
+        *,
+        document_paths: DocumentPaths = [],  # noqa: B006  (never changed; a list in the schema)
         research_question: Question,
         depth: HowDeep = "overview",
-        *,
         type: DocumentType = "",  # noqa: A002  (what people call it)
         modified_after: ModifiedAfter = "",
         modified_before: ModifiedBefore = "",
@@ -409,9 +418,11 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         author: Author = "",
         tags: Tags = "",
     ) -> ToolResult | InputRequiredResult:
-        """Answer one research question from several documents, with quotes that were looked up in them.
+        """Answer one research question from the folder or from named documents, with quotes that were looked up in them.
 
-        A handful of documents that search_documents found beats a whole folder. [1] in the answer is the first of
+        Without document_paths, passages of all documents that the filters (type to tags) admit compete to be shown to
+        the model; `selection` says what was
+        searched, `sources` what was read and why, `not_answered` what stays open. [1] in the answer is the first of
         `sources`. `verified: false`: a quote is not in its document, or `flags` name what the quotes do not hold; do
         not report the insight as fact. `answered: false`: the documents do not answer the question; search for others. `partial: true`: findings per document
         instead of one answer; ask about fewer. `sources_skipped`: documents that were not used, each with its
@@ -431,19 +442,25 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
 
         async def prepare(ledger: Ledger) -> tuple[int, Run]:
             record(documents=document_paths)
-            wanted = await requested(service.library, document_paths, ledger)
-            wanted = await fitting(service.library, wanted, filters, ledger)
-            record(documents=[entry.path for entry in wanted])
+            wanted = await requested(service.library, document_paths, ledger, filters)
+            if isinstance(wanted, list):
+                wanted = await fitting(service.library, wanted, filters, ledger)
+                record(documents=[entry.path for entry in wanted])
 
             async def run(call: Call) -> ToolResult:
-                from research_reasoning.synthesize import synthesize
+                if isinstance(wanted, WholeFolder):
+                    from research_reasoning.folder import ask_folder
 
-                result = await synthesize(call, wanted, research_question, depth)
+                    result = await ask_folder(call, service.passages, wanted, research_question, depth)
+                else:
+                    from research_reasoning.synthesize import synthesize
+
+                    result = await synthesize(call, wanted, research_question, depth)
                 return ToolResult(
                     synthesis_text(result, estimate=service.estimate), result.model_dump(mode="json")
                 )
 
-            return len(wanted), run
+            return len(wanted) if isinstance(wanted, list) else FOLDER_STEPS, run
 
         return await service.serve(context, prepare)
 

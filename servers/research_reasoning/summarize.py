@@ -31,6 +31,8 @@ from research_shared.tools.names import INCOMPLETE
 STEPS = 3
 _LOADED, _PREPARED = 1, 2
 _PAIR = 2
+_TITLE_LINES = 5
+_MAX_TITLE = 150
 
 MAX_SMALLER = 2
 """How often a document is split anew because its parts are too long for the model."""
@@ -233,9 +235,10 @@ class _Summarizer:
         call.ledger.set_result(key, notes, replaces=[prompt.key for prompt in asked])
         return notes
 
-    def _extract_of(self, text: str) -> Callable[[], Awaitable[Extract]]:
+    def _extract_of(self, text: str, *, titled: bool = False) -> Callable[[], Awaitable[Extract]]:
         async def extract() -> Extract:
-            return Extract("summary", tuple(text.split("\n")), amount=self._plan.paragraphs)
+            title = summary_title(self._text) if titled else ""
+            return Extract("summary", tuple(text.split("\n")), amount=self._plan.paragraphs, title=title)
 
         return extract
 
@@ -250,7 +253,7 @@ class _Summarizer:
             f"the summary of {self._label}",
             self._plan.max_tokens,
             build,
-            self._extract_of(shown.text),
+            self._extract_of(shown.text, titled=True),
             shown.tokens + OVERHEAD,
         )
 
@@ -307,9 +310,19 @@ class _Summarizer:
             f"the summary of {self._label}",
             self._plan.max_tokens,
             build,
-            self._extract_of(joined),
+            self._extract_of(joined, titled=True),
             self._call.estimate(joined) + OVERHEAD,
         )
+
+
+def summary_title(text: DocumentText) -> str:
+    """Return the title of a document: what it declares, else its first line if that looks like one; empty without any."""
+    if text.metadata.title:
+        return text.metadata.title
+    first = next((line.strip() for line in text.lines(1, _TITLE_LINES) if line.strip()), "")
+    bare = first.lstrip("#").strip()
+    short = 0 < len(bare) <= _MAX_TITLE and not bare.endswith((".", ",", ";", ":"))
+    return bare if short and (first.startswith("#") or bare[:1].isupper()) else ""
 
 
 def grouped(notes: Sequence[str], limit: int, call: Call) -> list[list[str]]:

@@ -61,7 +61,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     gathered = {found.path: found for found in await gather(call, tasks, len(paths) - len(tasks))}
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]
-    warnings: list[str] = _notes(texts, [found.path for _, found in usable])
+    warnings: list[str] = text_notes(texts, [found.path for _, found in usable])
     whole = len(usable) == len(paths) - len(same) and all(
         found.covered is not None and found.covered.complete for _, found in usable
     )
@@ -84,6 +84,8 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
         key_insights=list(answer.insights),
         contradictions=list(answer.contradictions),
         answered=answer.answered,
+        not_answered=list(answer.missing),
+        selection=None,
         sources_used=used,
         sources_skipped=skipped,
         sources=sources,
@@ -151,7 +153,7 @@ async def _read(call: Call, wanted: Sequence[Requested]) -> dict[str, DocumentTe
     return texts
 
 
-def _notes(texts: Mapping[str, DocumentText | ResearchError], used: Sequence[str]) -> list[str]:
+def text_notes(texts: Mapping[str, DocumentText | ResearchError], used: Sequence[str]) -> list[str]:
     """Return notes about gaps in the texts of the used documents."""
     notes = [
         f"{quoted(path)}: {note}"

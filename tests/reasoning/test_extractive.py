@@ -75,3 +75,95 @@ async def test_nothing_is_said_of_model_calls_where_no_model_is_used(folder: Pat
     assert any("no model is used" in line for line in session.levels("info"))
     assert any('chose sentences for the evidence in "tor.md"' in line for line in session.levels("info"))
     assert (result["usage"]["model_calls"], result["usage"]["attempts"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        (
+            "Latency was measured by Smith et al. In all networks it was higher than anybody had expected.",
+            ["Latency was measured by Smith et al. In all networks it was higher than anybody had expected."],
+        ),
+        (
+            "As Fig. 3 shows, the latency of a mix network is minutes. Dr. Lee measured it in all three networks.",
+            [
+                "As Fig. 3 shows, the latency of a mix network is minutes.",
+                "Dr. Lee measured it in all three networks.",
+            ],
+        ),
+        ('He said "Wait for the mail of the morning." Nobody waited for that mail in the end.', None),
+    ],
+)
+def test_an_abbreviation_ends_no_sentence(text: str, whole: list[str] | None) -> None:
+    found = sentences([text])
+    assert found == whole if whole is not None else len(found) == 2
+
+
+def test_a_sentence_that_leans_on_the_one_before_comes_after_one_that_stands_alone() -> None:
+    lines = [
+        "However, mixing messages costs the latency that all users of networks notice.",
+        "",
+        "Mixing messages costs latency that the users of such networks notice.",
+    ]
+    assert best(lines, "What latency does mixing messages cost users?", 1) == [lines[2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "begins"),
+    [
+        (
+            "plain.md",
+            "# Mixing mail\n\nMail is mixed by servers, and servers mix mail.\n\nThe aim of this memo is to show what mixing costs.\n",
+            "Mixing mail. The aim of this memo is to show what mixing costs.",
+        ),
+        (
+            "front.md",
+            "---\ntitle: What does mail cost?\n---\n\nServers mix mail at a cost.\n\nWe show that mail is mixed by servers at a cost in time.\n",
+            "What does mail cost? We show that mail is mixed by servers at a cost in time.",
+        ),
+    ],
+)
+async def test_a_summary_names_the_title_and_the_aim_first(
+    folder: Path, name: str, text: str, begins: str
+) -> None:
+    (folder / name).write_text(text, "utf-8")
+    async with connected("extractive", folder) as session:
+        result = await session.call("summarize_document", document_path=name, summary_length="brief")
+    assert result["summary"].startswith(begins)
+    assert result["summary"].endswith(".")
+
+
+async def test_a_passage_that_begins_within_a_sentence_is_read_from_where_the_sentence_begins(
+    tmp_path: Path,
+) -> None:
+    filler = "".join(f"Line {number} of a long chapter on gardens and trees.\n" for number in range(200))
+    sentence = (
+        "The monetary price that all of those famous old\nMix networks pay for the protection of all their\n"
+        "Users is about five cents for a message.\n"
+    )
+    (tmp_path / "long.txt").write_text(filler + sentence + filler, "utf-8")
+    async with connected("extractive", tmp_path) as session:
+        result = await session.call(
+            "synthesize_research",
+            research_question="What monetary price do users of mix networks pay for protection?",
+        )
+    assert result["key_insights"][0]["claim"] == " ".join(sentence.split())
+    assert result["key_insights"][0]["verified"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the boiling point of an onion at a relay?",
+        "Which salary did the inventor of onion routing earn in 1998?",
+        "How many penguins talk to whom?",
+        "Who won the football match between relays?",
+    ],
+)
+async def test_what_the_folder_does_not_answer_is_not_answered_with_sentences_that_share_words(
+    folder: Path, question: str
+) -> None:
+    async with connected("extractive", folder) as session:
+        result = await session.call("synthesize_research", research_question=question)
+    assert (result["answered"], result["key_insights"]) == (False, [])
+    assert result["not_answered"]

@@ -234,7 +234,9 @@ async def test_findings_that_were_not_combined_are_shown_as_far_as_a_reply_goes(
     model = ScriptedModel(always=lambda kind, _text: Reply("", "refusal") if kind == "combine" else answer)
     async with connected("handshake-memory", folder, model) as session:
         result = await session.call(
-            "synthesize_research", document_paths="many", research_question="What does it remove?"
+            "synthesize_research",
+            document_paths=[f"many/{number:02}.md" for number in range(90)],
+            research_question="What does it remove?",
         )
     assert result["partial"] is True
     assert estimate_tokens(result["synthesis"]) <= MAX_UNCOMBINED_TOKENS + 100

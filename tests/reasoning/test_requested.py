@@ -103,15 +103,19 @@ async def test_a_document_whose_name_looks_like_a_pattern_is_that_document(libra
     assert [source["path"] for source in await sources_of(library, ["notes/[ab].md"])] == ["notes/[ab].md"]
 
 
-async def test_a_pattern_that_matches_too_many_documents_says_how_many(folder: Path) -> None:
+async def test_a_pattern_that_matches_too_many_documents_beside_a_named_one_says_how_many(
+    folder: Path,
+) -> None:
     (folder / "many").mkdir()
     for number in range(MAX_REQUESTED_DOCUMENTS + 1):
         (folder / "many" / f"{number}.md").write_text("x\n", "utf-8")
     async with connected("extractive", folder) as session:
-        error = await session.fail("synthesize_research", document_paths="many/*", research_question=QUESTION)
+        error = await session.fail(
+            "synthesize_research", document_paths=["many/*", "tor.md"], research_question=QUESTION
+        )
     assert error["code"] == "invalid_arguments"
-    assert f"{MAX_REQUESTED_DOCUMENTS + 1} documents" in error["message"]
-    assert "Narrow" in error["hint"]
+    assert f"{MAX_REQUESTED_DOCUMENTS + 2} documents" in error["message"]
+    assert "patterns alone" in error["hint"]
 
 
 async def test_a_pattern_names_only_what_the_scope_of_the_request_holds(library: Path) -> None:

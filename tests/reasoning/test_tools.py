@@ -109,7 +109,9 @@ async def test_a_summary_of_nothing_names_what_is_wrong(folder: Path, carrier: s
     ]
 
 
-@pytest.mark.parametrize("arguments", [{"document_paths": []}, {"research_question": ""}, {"depth": "deep"}])
+@pytest.mark.parametrize(
+    "arguments", [{"document_paths": [""] * 501}, {"research_question": ""}, {"depth": "deep"}]
+)
 async def test_bad_arguments_of_a_synthesis_are_refused(folder: Path, arguments: dict[str, object]) -> None:
     good = {"document_paths": ["tor.md"], "research_question": QUESTION}
     async with connected("extractive", folder) as session:

@@ -24,6 +24,8 @@ Answer = Reply | Exception
 def kind_of(system: str) -> str:
     starts = {
         "Find what": "evidence",
+        "From passages": "passages",
+        "Write search": "queries",
         "Answer the": "combine",
         "Below is one": "part",
         "Below are notes on con": "merge",
@@ -42,6 +44,19 @@ def honest(kind: str, text: str) -> str:
     if kind == "evidence":
         found = [{"claim": f"It says: {' '.join(s.split())[:60]}", "quotes": [s]} for s in sentences[:2]]
         return json.dumps({"relevant": bool(found), "findings": found})
+    if kind == "queries":
+        return json.dumps({"queries": ["layers of encryption", "latency"]})
+    if kind == "passages":
+        findings = []
+        for number, part in re.findall(
+            r"^Source (\d+): [^\n]*\n(.*?)(?=^Source \d+: |\Z)", shown, re.MULTILINE | re.DOTALL
+        ):
+            said = re.findall(r"[A-Z][^.\n]{20,}(?:\n[^.\n]+)?\.", part)[:2]
+            findings += [
+                {"source": int(number), "claim": f"It says: {' '.join(s.split())[:60]}", "quotes": [s]}
+                for s in said
+            ]
+        return json.dumps({"relevant": bool(findings), "findings": findings})
     if kind == "combine":
         marks = re.findall(r"^(\d+\.\d+) ", shown, re.MULTILINE)
         cited = " ".join(f"[{m.split('.')[0]}]" for m in marks if m.endswith(".1"))

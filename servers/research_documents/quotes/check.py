@@ -103,7 +103,7 @@ class QuoteChecker:
             else:
                 match = await self._find(named, asked.quote)
                 if match is not None:
-                    return _verified(shown, named, match)
+                    return _found_quote(shown, named, match)
         return await self._looked_for(asked, shown, named, missing)
 
     async def _looked_for(
@@ -114,7 +114,7 @@ class QuoteChecker:
         for text in await self._candidates(asked.quote, besides=named):
             match = await self._find(text, asked.quote)
             if match is not None:
-                found = _verified(shown, text, match)
+                found = _found_quote(shown, text, match)
                 return found if not asked.document_path else _elsewhere(found, missing)
             if named is None and not self._is_late():
                 near += await self._near(text, asked.quote)
@@ -163,7 +163,7 @@ def _refusal(text: str) -> str | None:
     return None
 
 
-def _verified(quote: str, text: DocumentText, match: QuoteMatch) -> CheckedQuote:
+def _found_quote(quote: str, text: DocumentText, match: QuoteMatch) -> CheckedQuote:
     return CheckedQuote(
         quote=quote,
         verified=True,

@@ -12,6 +12,9 @@ from research_shared.text.visible import visible
 
 MAX_CLAIM: Final = 600
 MAX_QUOTES: Final = 3
+MAX_MISSING: Final = 5
+"""Open points of a question that an answer names."""
+MAX_LISTED_TEXT: Final = 200
 MAX_MARKS: Final = 20
 """Findings per insight: a model that lists all of them for each insight would make a result of megabytes."""
 
@@ -42,6 +45,8 @@ class RawFinding:
 
     claim: str
     quotes: tuple[str, ...]
+    source: int | None = None
+    """The number of its document, in an answer about several."""
 
 
 Marked = tuple[str, tuple[str, ...]]
@@ -56,6 +61,14 @@ class Combined:
     synthesis: str
     insights: tuple[Marked, ...]
     contradictions: tuple[Marked, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What of the question stays open, in the model's words."""
+
+
+def search_queries(answer: str, most: int) -> list[str]:
+    """Return at most `most` search queries of an answer; none if it holds no list of them."""
+    read = _last(answer, "queries", lambda _: None)
+    return _listed_texts(read.items, most) if read is not None else []
 
 
 def findings(answer: str, most: int) -> list[RawFinding] | None:
@@ -92,6 +105,7 @@ def combined(answer: str, most: int) -> Combined | None:
         synthesis,
         tuple(insights[:most]),
         tuple(contradictions[:most]),
+        tuple(_listed_texts(read.outer.get("missing"), MAX_MISSING)),
     )
 
 
@@ -189,7 +203,28 @@ def _finding(item: Any) -> RawFinding | None:
         return None
     kept = tuple(_bounded(quote) for quote in quotes if not is_placeholder(quote))[:MAX_QUOTES]
     # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
-    return RawFinding(" ".join(without_citations(claim).split())[:MAX_CLAIM], kept)
+    said = " ".join(without_citations(claim).split())[:MAX_CLAIM]
+    return RawFinding(said, kept, _source_number(item.get("source", item.get("document"))))
+
+
+def _source_number(value: Any) -> int | None:
+    """Return the number of a source, which may be written as `2`, `"2"`, `[2]` or `"Source 2"`."""
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    number = re.search(r"\d{1,6}", str(value))
+    return int(number[0]) if number else None
+
+
+def _listed_texts(value: Any, most: int) -> list[str]:
+    """Return the texts of a list, on one line each, without placeholders."""
+    listed = value if isinstance(value, list) else [value]
+    texts = (
+        " ".join(text.split())[:MAX_LISTED_TEXT]
+        for text in listed
+        if isinstance(text, str) and not isinstance(text, Unknown) and not is_placeholder(text)
+    )
+    return list(dict.fromkeys(filter(None, texts)))[:most]
 
 
 def _quote(quote: Any) -> str | None:

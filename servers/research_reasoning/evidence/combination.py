@@ -36,6 +36,8 @@ class Answer:
     answered: bool
     partial: bool = False
     contradictions: tuple[Insight, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What of the question stays open."""
 
 
 class Combination:
@@ -107,6 +109,7 @@ class Combination:
             insights,
             answered=combined.answered,
             contradictions=contradictions,
+            missing=tuple(self._cleaned(text, neutralised_line) for text in combined.missing),
         )
 
     def _unformatted(self) -> Answer:

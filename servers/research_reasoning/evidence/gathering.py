@@ -212,13 +212,13 @@ class EvidenceTask:
         finder = self._call.prepared.quotes(self.text)
         return tuple(
             CheckedFinding(
-                finding.claim, tuple(_looked_for(finder, self.text, quote) for quote in finding.quotes)
+                finding.claim, tuple(checked_quote(finder, self.text, quote) for quote in finding.quotes)
             )
             for finding in found
         )
 
 
-def _looked_for(finder: QuoteFinder, text: DocumentText, quote: str) -> Quote:
+def checked_quote(finder: QuoteFinder, text: DocumentText, quote: str) -> Quote:
     """Return a quote as the document has it, with its whole sentence if it leaves out the beginning or a negation."""
     place = finder.find(quote)
     if place is None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from research_shared.documents import DocumentText
@@ -32,13 +33,21 @@ def rank(text: DocumentText, question: str, limit: int) -> list[Passage]:
         terms = stems(f"{passage.heading}\n{passage.text}")
         counts.append(Counter(term for term in terms if term in words))
         sizes.append(len(terms))
-    average = sum(sizes) / len(sizes)
-    spread = Counter(term for count in counts for term in count)
-    weights = {term: math.log1p((len(found) - n + 0.5) / (n + 0.5)) for term, n in spread.items()}
-
-    def score(ordinal: int) -> float:
-        norm = K1 * (1 - B + B * sizes[ordinal] / average)
-        return sum(weights[term] * n * (K1 + 1) / (n + norm) for term, n in sorted(counts[ordinal].items()))
-
+    scores = bm25(counts, sizes)
     matching = [ordinal for ordinal, count in enumerate(counts) if count]
-    return [found[ordinal] for ordinal in sorted(matching, key=lambda at: (-score(at), at))[:limit]]
+    return [found[ordinal] for ordinal in sorted(matching, key=lambda at: (-scores[at], at))[:limit]]
+
+
+def bm25(counts: Sequence[Counter[str]], sizes: Sequence[int]) -> list[float]:
+    """Return the score of each passage from its counts of the terms asked for and its number of terms."""
+    if not counts:
+        return []
+    average = sum(sizes) / len(sizes) or 1.0
+    spread = Counter(term for count in counts for term in count)
+    weights = {term: math.log1p((len(counts) - n + 0.5) / (n + 0.5)) for term, n in spread.items()}
+
+    def score(count: Counter[str], size: int) -> float:
+        norm = K1 * (1 - B + B * size / average)
+        return sum(weights[term] * n * (K1 + 1) / (n + norm) for term, n in sorted(count.items()))
+
+    return [score(count, size) for count, size in zip(counts, sizes, strict=True)]

@@ -24,16 +24,35 @@ from research_reasoning.models.protocol import (
     Spend,
 )
 from research_shared.text.analysis import STOP_WORDS, stems
+from research_shared.text.quotes import sentence_boundaries
 from research_shared.text.tokens import Estimator
 
 MODEL_NAME: Final = "extractive"
 
-_SENTENCE_END: Final = re.compile(
-    r"(?<=[.!?])[\"')\]”\u2019]?\s+(?=[\"'(\[“\u2018]?[A-Z0-9])|(?<=[\u3002\uff01\uff1f])"
-)
 _MARKUP: Final = re.compile(r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~)")
 _LOCATOR: Final = re.compile(r"^\[(?:page \d+, )?lines \d+-\d+\]$")
 _ENDS_A_SENTENCE: Final = re.compile(r"[.!\u3002\uff01][\"')\]”\u2019]*$")
+_LEANS_ON_BEFORE: Final = re.compile(
+    r"(?:(?:this|that|these|those|it|they|he|she|both|such|here|there)\s+(?!paper|study|report|article|work|note|chapter)"
+    r"|(?:however|therefore|thus|hence|moreover|furthermore|also|but|and|so|yet|instead|consequently|nevertheless)\b"
+    r"|(?:dies|diese[rsmn]?|er|sie|es|jedoch|daher|deshalb|außerdem|aber|und|doch)\s)",
+    re.IGNORECASE,
+)
+"""Beginnings of sentences that go on with a thought of the sentence before."""
+_LEANING: Final = 0.5
+"""What such a sentence counts, of what it would count otherwise."""
+_AIM: Final = re.compile(
+    r"\b(?:(?:in\s+)?this\s+(?:paper|study|report|article|chapter|note|document|thesis|work|guide|memo|review)"
+    r"|we\s+(?:present|propose|show|describe|introduce|study|investigate|examine|report|compare|develop|argue)"
+    r"|(?:aims?|purpose|goals?|objectives?)\s+(?:of|is|was|are|were)|aims\s+to"
+    r"|ziel\s+(?:ist|war|de[rs])|(?:in\s+)?diese[rs]?\s+(?:arbeit|studie|bericht|artikel|kapitel))\b",
+    re.IGNORECASE,
+)
+"""What a sentence says that tells what a document is for."""
+_AIM_WITHIN: Final = 40
+"""Sentences of a document among which one may tell what it is for."""
+_MIN_SHARE: Final = 0.6
+"""Weight of a question's terms that what is shown of a document holds if its sentences are to answer it."""
 _MIN_LETTERS: Final = 30
 _FEWEST, _MOST = 2, 3
 """Bounds on the terms that a sentence must share with the question, by default half of them."""
@@ -66,11 +85,12 @@ def sentences(lines: Sequence[str]) -> list[str]:
     code = False
 
     def close() -> None:
-        found.extend(
-            sentence.strip()
-            for sentence in _SENTENCE_END.split("\n".join(block))
-            if _is_prose(sentence.strip())
-        )
+        text, at = "\n".join(block), 0
+        for end in [*(match.end() for match in sentence_boundaries(text)), len(text)]:
+            sentence = text[at:end].strip()
+            at = end
+            if _is_prose(sentence):
+                found.append(sentence)
         block.clear()
 
     for line in lines:
@@ -108,11 +128,18 @@ def _is_prose(sentence: str) -> bool:
 def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
     """Return the sentences most relevant to the question, or to the content itself if there is no question.
 
-    A sentence scores the sum of its terms' weights (rarity with a question, frequency without one) over the square
-    root of its length, times the number of question terms it shares. Near-duplicates of a chosen sentence are skipped.
     The result keeps the content's order.
     """
     candidates = sentences(lines)
+    return [candidates[index] for index in sorted(_most_relevant(candidates, question, amount))]
+
+
+def _most_relevant(candidates: Sequence[str], question: str, amount: int) -> list[int]:
+    """Return the indexes of the most relevant sentences, best first.
+
+    A sentence scores the sum of its terms' weights (rarity with a question, frequency without one) over the square
+    root of its length, times the number of question terms it shares. Near-duplicates of a chosen sentence are skipped.
+    """
     terms = [set(_terms(sentence)) for sentence in candidates]
     spread = Counter(term for found in terms for term in found)
     asked = set(_terms(question))
@@ -128,8 +155,9 @@ def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
         if len(matched) < enough:
             return 0.0
         early = 1.0 + 0.3 / (1 + index / 10)
+        whole = _LEANING if _LEANS_ON_BEFORE.match(candidates[index]) else 1.0
         breadth = len(matched) if question else 1
-        return sum(weights[term] for term in matched) * breadth * early / math.sqrt(len(found) + 4)
+        return sum(weights[term] for term in matched) * breadth * early * whole / math.sqrt(len(found) + 4)
 
     order = sorted(range(len(candidates)), key=lambda index: (-score(index), index))
     chosen: list[int] = []
@@ -138,7 +166,7 @@ def best(lines: Sequence[str], question: str, amount: int) -> list[str]:
             break
         if all(len(terms[index] & terms[other]) < 0.7 * len(terms[index]) for other in chosen):
             chosen.append(index)
-    return [candidates[index] for index in sorted(chosen)]
+    return chosen
 
 
 def one_line(sentence: str) -> str:
@@ -150,6 +178,37 @@ def _findings_reply(extract: Extract) -> str:
     chosen = best(extract.lines, extract.question, extract.amount)
     findings = [{"claim": one_line(sentence), "quotes": [sentence]} for sentence in chosen]
     return json.dumps({"relevant": bool(findings), "findings": findings}, ensure_ascii=False)
+
+
+def _passages_reply(extract: Extract) -> str:
+    """Return findings from passages of several documents: the best sentences of all of them, best first."""
+    bearing = _bearing(extract)
+    every = [(number, sentence) for number, lines in bearing for sentence in sentences(lines)]
+    chosen = _most_relevant([sentence for _, sentence in every], extract.question, extract.amount)
+    findings = [
+        {"source": every[index][0], "claim": one_line(every[index][1]), "quotes": [every[index][1]]}
+        for index in chosen
+    ]
+    return json.dumps({"relevant": bool(findings), "findings": findings}, ensure_ascii=False)
+
+
+def _bearing(extract: Extract) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the documents of which what is shown holds most of the question, by the rarity of its terms.
+
+    A term that no document has weighs the most: what asks for it is not answered by sentences on the rest.
+    """
+    asked = sorted(set(_terms(extract.question)))
+    held = [(number, lines, set(_terms("\n".join(lines)))) for number, lines in extract.sources]
+    weights = {
+        term: 1.0 + math.log((1 + len(held)) / (1 + sum(term in terms for *_, terms in held)))
+        for term in asked
+    }
+    whole = sum(weights.values())
+    return [
+        (number, lines)
+        for number, lines, terms in held
+        if whole and sum(weights[term] for term in asked if term in terms) >= _MIN_SHARE * whole
+    ]
 
 
 def _combine(extract: Extract) -> str:
@@ -178,15 +237,29 @@ def _ranked(findings: Sequence[tuple[str, str]], question: str) -> list[tuple[st
 
 
 def _summary(extract: Extract) -> str:
-    """Return paragraphs of three sentences each."""
-    chosen = [one_line(sentence) for sentence in best(extract.lines, "", 3 * extract.amount)]
-    if not chosen:
-        chosen = [one_line(line) for line in extract.lines if line.strip() and not _LOCATOR.match(line)][:3]
-    size = max(1, math.ceil(len(chosen) / extract.amount))
-    return "\n\n".join(" ".join(chosen[at : at + size]) for at in range(0, len(chosen), size))
+    """Return paragraphs of three sentences each: the title and what the document is for, then what it says."""
+    amount = 3 * extract.amount
+    every = sentences(extract.lines)
+    aim = next((index for index, sentence in enumerate(every[:_AIM_WITHIN]) if _AIM.search(sentence)), None)
+    chosen = sorted(_most_relevant(every, "", amount))
+    if aim is not None:
+        chosen = [aim, *(index for index in chosen if index != aim)][:amount]
+    said = [one_line(every[index]) for index in chosen]
+    if not said:
+        said = [one_line(line) for line in extract.lines if line.strip() and not _LOCATOR.match(line)][:3]
+    title = one_line(extract.title)
+    if title and said and not said[0].startswith(title):
+        said[0] = f"{title}{'' if title[-1] in '.!?:' else '.'} {said[0]}"
+    size = max(1, math.ceil(len(said) / extract.amount))
+    return "\n\n".join(" ".join(said[at : at + size]) for at in range(0, len(said), size))
 
 
-_ANSWERS = {"evidence": _findings_reply, "combine": _combine, "summary": _summary}
+_ANSWERS = {
+    "evidence": _findings_reply,
+    "passages": _passages_reply,
+    "combine": _combine,
+    "summary": _summary,
+}
 
 
 class ExtractiveModel:

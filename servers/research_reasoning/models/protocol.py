@@ -34,12 +34,16 @@ class Body:
 class Extract:
     """The content of a prompt, for the route without a model, which answers with sentences of that content."""
 
-    kind: Literal["evidence", "summary", "combine"]
+    kind: Literal["evidence", "passages", "summary", "combine"]
     lines: tuple[str, ...] = ()
     question: str = ""
     amount: int = 3
     findings: tuple[tuple[str, str], ...] = ()
     """For `combine`: evidence mark and claim, in the order of the sources."""
+    sources: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """For `passages`: the number of each document, and the lines that are shown of it."""
+    title: str = ""
+    """For `summary`: the document's title."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ ours goes on after it.
 from collections.abc import Sequence
 from typing import Final
 
-from research_reasoning.replies.results import Evidence, Insight, Source, Summary, Synthesis
+from research_reasoning.replies.results import Evidence, FolderSearch, Insight, Source, Summary, Synthesis
 from research_reasoning.replies.untrusted import neutralised_line
 from research_shared.text.tokens import Estimator, estimate_tokens
 from research_shared.text.visible import visible
@@ -49,10 +49,21 @@ def synthesis_text(result: Synthesis, *, estimate: Estimator = estimate_tokens) 
         blocks.append(_not_answered(result))
     blocks.append(result.synthesis)
     blocks += _insights("Key insights:", result.key_insights, numbers)
+    if result.not_answered:
+        blocks.append(f"Not answered: {neutralised_line('; '.join(result.not_answered))}.")
     blocks += _insights("Contradictions between the documents:", result.contradictions, numbers)
     tail = _model(result.model, result.route)
+    if result.selection is not None:
+        tail = f"{_folder_search_text(result.selection)} {tail}"
     room = MAX_TEXT_TOKENS - estimate("\n\n".join([*blocks, tail]))
     return "\n\n".join([*blocks, _sources(result, room, estimate), tail])
+
+
+def _folder_search_text(selection: FolderSearch) -> str:
+    """What was searched and read of the folder."""
+    queries = "; ".join(selection.queries[1:])
+    also = f" Also searched for: {neutralised_line(queries)}." if queries else ""
+    return f"Searched {selection.documents_considered} documents, read passages of {selection.documents_read}.{also}"
 
 
 def _warnings(warnings: Sequence[str]) -> list[str]:

@@ -88,8 +88,28 @@ class Source(_Result):
 
     path: str
     status: SourceStatus
-    reason: str | None = Field(description="why it was skipped, or which document it is a copy or version of")
+    reason: str | None = Field(
+        description="why it was skipped, what it was chosen for, or which document it is a copy or version of"
+    )
     coverage: Coverage | None
+
+
+class FolderSearch(_Result):
+    """How evidence was chosen when no documents were named. The model was shown at most `token_budget` tokens of them."""
+
+    documents_considered: int
+    documents_read: int
+    queries: list[str] = Field(description="what was searched for; the first is the question")
+    token_budget: int
+
+
+_OptionalFolderSearch = Annotated[
+    FolderSearch | None,
+    Field(
+        description="of a call without document_paths: documents_considered, documents_read, queries, token_budget"
+    ),
+    WithJsonSchema({"type": ["object", "null"]}, mode="serialization"),
+]
 
 
 class Synthesis(_Result):
@@ -100,6 +120,8 @@ class Synthesis(_Result):
     key_insights: list[Insight]
     contradictions: list[Insight] = Field(description="what findings contradict each other on")
     answered: bool
+    not_answered: list[str] = Field(default=[], description="what of the question stays open")
+    selection: _OptionalFolderSearch = None
     sources_used: int
     sources_skipped: int
     sources: list[Source]

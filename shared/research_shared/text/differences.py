@@ -183,11 +183,13 @@ def _differences(codes: Sequence[_Code], asked: Sequence[_Part], here: Sequence[
                 if left.text != right.text and (begin or left is not asked[0])
             ]
         elif all(part.text != ELLIPSIS for part in asked[begin:end]):
-            found.append(Difference(quoted=_said(asked[begin:end]), written=_said(here[from_:to])))
+            found.append(
+                Difference(quoted=_written_out(asked[begin:end]), written=_written_out(here[from_:to]))
+            )
     return found
 
 
-def _said(parts: Sequence[_Part]) -> str:
+def _written_out(parts: Sequence[_Part]) -> str:
     """Return words and marks as a text, with white space where they do not touch."""
     text = ""
     for index, part in enumerate(parts):

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import Final
 
-from research_shared.text.analysis import STOP_WORDS, stems
+from research_shared.text.analysis import STOP_WORDS, stems, unspaced
 
 MAX_ASKED_WORDS: Final = 60
 """Words of a question that are searched for; a longer one is a text, and its first words stand for it."""
@@ -36,7 +36,16 @@ def asked_words(question: str) -> list[str]:
     >>> asked_words("How does latency affect the users of a mix network?")
     ['latency', 'affect', 'users', 'mix', 'network']
     """
-    words = list(dict.fromkeys(word.lower() for word in _ASKED_WORD.findall(question)))
+    words = list(
+        dict.fromkeys(part for run in _ASKED_WORD.findall(question) for part in _run_words(run.lower()))
+    )
     common = common_stems()
     telling = [word for word in words if not common.issuperset(stems(word))]
     return (telling or words)[:MAX_ASKED_WORDS]
+
+
+def _run_words(run: str) -> list[str]:
+    """Return a run of letters and digits as words: pairs of characters where its script has no spaces between words."""
+    if not any(map(unspaced, run)):
+        return [run]
+    return [run[at : at + 2] for at in range(max(1, len(run) - 1))]

@@ -288,7 +288,7 @@ class QuoteFinder:
             return False
         for left, right in pairwise(places):
             gap = self._text[left.end : right.begin]
-            ends = [match.end() for match in _boundaries(gap)]
+            ends = [match.end() for match in sentence_boundaries(gap)]
             if negates(gap[: ends[0]] if ends else gap) or (ends and negates(gap[ends[-1] :])):
                 return False
         return True
@@ -296,7 +296,7 @@ class QuoteFinder:
     def _sentence_begin(self, offset: int) -> int:
         earliest = max(0, offset - MAX_SENTENCE)
         begin = earliest
-        for match in _boundaries(self._text[earliest : offset + 1]):
+        for match in sentence_boundaries(self._text[earliest : offset + 1]):
             if earliest + match.end() <= offset:
                 begin = earliest + match.end()
         return begin + len(self._text[begin:offset]) - len(self._text[begin:offset].lstrip())
@@ -305,7 +305,7 @@ class QuoteFinder:
         latest = min(len(self._text), offset + MAX_SENTENCE)
         # What is before the offset tells an abbreviation from the end of a sentence.
         begin = max(0, offset - _LOOK_BACK)
-        for match in _boundaries(self._text[begin:latest]):
+        for match in sentence_boundaries(self._text[begin:latest]):
             if begin + match.end() >= offset and (match["stop"] or begin + match.start() >= offset - 1):
                 # A break of lines is no part of the sentence.
                 return begin + match.end() if match["stop"] else max(offset, begin + match.start())
@@ -456,8 +456,8 @@ def _joins(left: Token, mark: Token, right: Token) -> bool:
     return together and left.text[-1:].isalpha() and right.text[:1].isalpha()
 
 
-def _boundaries(text: str) -> Iterator[re.Match[str]]:
-    """Yield where sentences end. After an abbreviation, or before a small letter, none does."""
+def sentence_boundaries(text: str) -> Iterator[re.Match[str]]:
+    """Yield where sentences of a text end, at the end of each match. After an abbreviation, or before a small letter, none does."""
     for match in _BOUNDARY.finditer(text):
         if match["stop"] == "." and _ABBREVIATION.search(
             text, max(0, match.start() - _LOOK_BACK), match.start() + 1

@@ -92,7 +92,9 @@ def _text_argument(value: Any) -> Any:
 
 
 def _list_argument(value: Any) -> Any:
-    """Parse a list that is JSON text. Other text becomes a list of one; blank text an empty list."""
+    """Parse a list that is JSON text. Other text becomes a list of one; blank text and null an empty list."""
+    if value is None:
+        return []
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -108,7 +110,7 @@ def _list_argument(value: Any) -> Any:
 READ_TEXT: Final = BeforeValidator(_text_argument)
 """Validator of a required text that may be a number or a list of one."""
 READ_LIST: Final = BeforeValidator(_list_argument)
-"""Validator of a list that may be JSON text or its only item."""
+"""Validator of a list that may be JSON text or its only item; null is an empty one."""
 
 
 def clamped(value: int, name: str, *, least: int, most: int | None = None, notes: list[str]) -> int:

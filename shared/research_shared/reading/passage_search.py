@@ -1,0 +1,45 @@
+"""The protocol by which evidence is looked for in a whole folder: an index provides it, or a scan of the texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from research_shared.reading.filters import DocumentFilter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPassage:
+    """A passage of a document. Lines are 1-based and inclusive; `score` is BM25, comparable within one `FoundPassages`."""
+
+    path: str
+    start_line: int
+    end_line: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPassages:
+    """What the queries found: for each query its passages, best first.
+
+    `considered` is how many documents were searched. `warnings` are sentences about what was not searched; the first begins
+    with `INCOMPLETE` if documents are missing that a repetition may find.
+    """
+
+    by_query: tuple[tuple[FoundPassage, ...], ...]
+    considered: int
+    warnings: tuple[str, ...] = ()
+
+
+class PassageSearch(Protocol):
+    """Finds the passages of the documents in the current scope that queries in words fit best."""
+
+    async def find(
+        self, queries: Sequence[str], *, patterns: Sequence[str], wanted: DocumentFilter, limit: int
+    ) -> FoundPassages:
+        """Return at most `limit` passages for each query, of `wanted` documents whose path matches one of the `patterns`.
+
+        Raises:
+            InvalidPattern: a pattern is malformed.
+            RootUnavailable: the research folder is gone.
+        """
+        ...
