@@ -110,28 +110,33 @@ class TextPart:
 def text_part(text: DocumentText, wanted: DocumentId, max_tokens: int = MAX_TOKENS) -> TextPart:
     """Return as much of the wanted text as `max_tokens` allows, cut at a line end or within an overlong line.
 
+    A line that is continued under the next number is one line here.
+
     Raises:
         InvalidArguments: the page or the line is beyond the document.
     """
     first, last = _line_range(text, wanted)
     end = text.page_lines(wanted.page)[1] if wanted.page is not None else wanted.last
-    kept: list[str] = []
+    kept = ""
     tokens, characters = 0, MAX_CHARACTERS
     for number in range(first, last + 1):
         skipped = wanted.character - 1 if number == first else 0
         line = text.line(number)[skipped:]
         shown = _beginning(line, tokens=max_tokens - tokens, characters=characters)
         if shown == line and tokens < max_tokens and characters > 0:
-            kept.append(line)
+            kept += line if number == first or text.is_continuation(number) else f"\n{line}"
             tokens += _tokens(line)
             characters -= len(line) + 1
             continue
-        if kept:
+        if kept or (number > first and not text.is_continuation(number)):
             rest = DocumentId(path=text.path, first=number, last=end)
-            return TextPart(text="\n".join(kept), first=first, last=number - 1, rest=rest)
+            if text.is_continuation(number):
+                behind = len(text.line(number - 1)) + 1
+                rest = DocumentId(path=text.path, first=number - 1, last=end, character=behind)
+            return TextPart(text=kept, first=first, last=number - 1, rest=rest)
         rest = DocumentId(path=text.path, first=number, last=end, character=skipped + len(shown) + 1)
         return TextPart(text=shown, first=first, last=number, rest=rest)
-    return TextPart(text="\n".join(kept), first=first, last=last, rest=None)
+    return TextPart(text=kept, first=first, last=last, rest=None)
 
 
 def _beginning(line: str, *, tokens: int, characters: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from research_documents.results import DocumentExcerpt, NumberedLine
-from research_shared.documents import DocumentText
+from research_shared.documents import LONGEST_LINE_BYTES, DocumentText
 from research_shared.errors import InvalidArguments
 from research_shared.text.tokens import ceiling_tokens
 
@@ -13,6 +13,7 @@ MAX_EXCERPT_TOKENS = 12_000
 LINE_TOKENS = 3
 """Tokens of a line number."""
 MAX_RESOURCE_BYTES = 512 * 1024
+_ON_LONG_LINES = f"lines of more than {LONGEST_LINE_BYTES:,} bytes are continued under the next numbers"
 
 
 def excerpt(
@@ -27,7 +28,7 @@ def excerpt(
         InvalidArguments: the page or the line is beyond the document.
     """
     first, last, said = _requested_lines(text, start_line=start_line, max_lines=max_lines, page=page)
-    all_notes = [*notes, *said, *text.notes]
+    all_notes = [*notes, *said, *text.notes, *((_ON_LONG_LINES,) if text.continued else ())]
     lines: list[NumberedLine] = []
     budget = _ReplyBudget()
     for number in range(first, last + 1):

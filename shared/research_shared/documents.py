@@ -182,6 +182,11 @@ class DocumentText:
         """Return the 1-based number of the line that contains the byte at `offset`."""
         return bisect_right(self._line_starts, offset)
 
+    def is_continuation(self, line: int) -> bool:
+        """Return whether the line with this number goes on with what the line before it begins."""
+        begin, _ = self.offsets(line, line)
+        return begin > 0 and not self.data.endswith(b"\n", 0, begin)
+
     def continues_after(self, offset: int) -> int | None:
         """Return the first offset from `offset` on at which a long line goes on under a new number."""
         at = bisect_left(self.continued, offset)
@@ -231,8 +236,9 @@ def _part_end(data: bytes, begin: int) -> int:
     return most
 
 
-def renumbered(data: bytes, lines: Sequence[int], continued: Sequence[int]) -> tuple[int, ...]:
-    r"""Return the numbers that lines (1-based, in order, counted by `\n`) have when long lines are `continued_at` these offsets."""
+def renumbered(data: bytes, lines: Sequence[int]) -> tuple[int, ...]:
+    r"""Return the numbers that lines (1-based, in order, counted by `\n`) have when long lines are continued."""
+    continued = continued_at(data) if lines else ()
     if not continued:
         return tuple(lines)
     numbers: list[int] = []

@@ -28,7 +28,7 @@ def document(text: str, page_starts: tuple[int, ...] = (), media_type: str = "te
         digest="0",
         engine="text",
         data=data,
-        page_starts=renumbered(data, page_starts, continued_at(data)),
+        page_starts=renumbered(data, page_starts),
     )
 
 

@@ -8,18 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from cachetools import LRUCache
 
 from research_shared.access.globs import compile_pattern
 from research_shared.access.roots import OpenDocument, RootsPolicy, identity_of
 from research_shared.documents import (
-    LONGEST_LINE_BYTES,
     DocumentInfo,
     DocumentText,
     Identity,
-    continued_at,
     renumbered,
 )
 from research_shared.errors import DocumentUnreadable, ResearchError
@@ -59,10 +57,6 @@ LARGE_TEXT_BYTES = 1024 * 1024
 """A larger text is searched for long lines in a thread."""
 _ENTRY_BYTES = 1024
 """What an entry of the cache takes besides its text."""
-
-_ON_LONG_LINES: Final = (
-    f"lines of more than {LONGEST_LINE_BYTES:,} bytes are continued under the next numbers"
-)
 
 Key = tuple[Identity, str]
 """What a file was, and the media type that it is read as."""
@@ -364,8 +358,6 @@ def _size_in_cache(text: DocumentText) -> int:
 
 
 def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
-    continued = continued_at(extracted.data)
-    on_long_lines = (_ON_LONG_LINES,) if continued else ()
     return DocumentText(
         path=info.path,
         media_type=info.media_type,
@@ -373,10 +365,10 @@ def _document(info: DocumentInfo, extracted: Extracted) -> DocumentText:
         digest=hashlib.sha256(f"{extracted.file_digest} {extracted.engine}".encode()).hexdigest(),
         engine=extracted.engine,
         data=extracted.data,
-        page_starts=renumbered(extracted.data, extracted.page_starts, continued),
+        page_starts=renumbered(extracted.data, extracted.page_starts),
         missing_pages=extracted.missing_pages,
         ocr_pages=extracted.ocr_pages,
-        notes=(*extracted.notes, *on_long_lines, *format_of(info.media_type).notes),
+        notes=(*extracted.notes, *format_of(info.media_type).notes),
         metadata=with_first_page(info, extracted.metadata, extracted.data),
     )
 

@@ -10,7 +10,7 @@ from research_shared.text.analysis import EXACT, STEMMED, folded, line_end_hyphe
 from research_shared.text.passages import spans
 
 HEAP_BYTES: Final = 24_000_000
-SCHEMA_VERSION: Final = "4"
+SCHEMA_VERSION: Final = "5"
 """Changes whenever fields, analyzers or passages change."""
 _TAIL_WORDS: Final = 12
 _HALF: Final = 32
