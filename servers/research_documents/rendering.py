@@ -51,7 +51,7 @@ def facts_text(document: DocumentFacts) -> str:
         f'"{_clipped(title)}"' if title and _bare_letters(title) != _bare_letters(stem) else "",
         *map(_clipped, names),
         document.date or "",
-        f"tags: {', '.join(document.tags)}" if document.tags else "",
+        f"tags: {_clipped(', '.join(document.tags))}" if document.tags else "",
     ]
     facts = ", ".join(filter(None, said))
     marks = ""

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from research_documents.search import SearchEngine
+from research_documents.search.indexed import IndexedPassages
+from research_shared.access.roots import Root, RootsPolicy
+from research_shared.reading.filters import EVERY_DOCUMENT
+from research_shared.reading.library import Library
 from support.carriers import MODERN, connected
 
 QUESTION = "How many layers of the onion does a relay remove?"
@@ -53,3 +58,25 @@ async def test_the_newer_version_need_not_be_asked_for(library: Path) -> None:
         )
     (source,) = result["sources"]
     assert (source["status"], source["reason"]) == ("used", "older version of notes/relay v2.md")
+
+
+async def test_a_question_over_the_folder_finds_the_same_content_once_and_names_the_copy(
+    tmp_path: Path,
+) -> None:
+    for name, words in (
+        ("plan (1).md", "onion relay"),
+        ("plan.md", "onion relay"),
+        ("other.md", "onion skin"),
+    ):
+        (tmp_path / name).write_text(f"# Layers\n\nThe {words} is one layer.\n", encoding="utf-8")
+    library = Library(RootsPolicy((Root("research", tmp_path),)))
+    async with library, SearchEngine(library, watch=False) as engine:
+        found = await IndexedPassages(engine).find(
+            ["onion relay"], patterns=["*"], wanted=EVERY_DOCUMENT, limit=5
+        )
+        copy = await IndexedPassages(engine).find(
+            ["onion relay"], patterns=["plan (*).md"], wanted=EVERY_DOCUMENT, limit=5
+        )
+    assert [passage.path for passage in found.by_query[0]] == ["plan.md", "other.md"]
+    assert found.warnings == ("counted once: plan (1).md (same content as plan.md)",)
+    assert ([passage.path for passage in copy.by_query[0]], copy.warnings) == (["plan (1).md"], ())

@@ -1,12 +1,16 @@
 """The search engine as the source of evidence for questions over the whole folder."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from research_documents.search.engine import SearchEngine
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.passage_search import FoundPassage, FoundPassages
 from research_shared.text.questions import asked_words
 from research_shared.tools.names import INCOMPLETE
+
+MAX_NAMED_COPIES: Final = 5
+"""Documents that a warning names because another one has the same content."""
 
 
 class IndexedPassages:
@@ -23,6 +27,7 @@ class IndexedPassages:
         warnings: dict[str, None] = {}
         considered: dict[str, int] = {}
         silent: set[str] = set()
+        same: dict[str, str] = {}
         for query in queries:
             words = " ".join(asked_words(query))
             passages: dict[tuple[str, int], FoundPassage] = {}
@@ -39,11 +44,16 @@ class IndexedPassages:
                         score=hit.score or 0.0,
                     )
                     passages.setdefault((passage.path, passage.start_line), passage)
+            same |= self._leave_out_copies(passages)
             best = sorted(passages.values(), key=lambda each: (-each.score, each.path, each.start_line))
             found.append(tuple(best[:limit]))
         if not any(considered.values()) and not wanted.admits_everything:
             told = [(each.info, each.metadata) for each in self._engine.entries() if not each.reason]
             warnings[wanted.why_nothing(told)] = None
+        if same:
+            named = [f"{path} (same content as {first})" for path, first in sorted(same.items())]
+            more = f" and {len(named) - MAX_NAMED_COPIES} more" if len(named) > MAX_NAMED_COPIES else ""
+            warnings[f"counted once: {', '.join(named[:MAX_NAMED_COPIES])}{more}"] = None
         if silent:
             few = len(silent) == 1
             warnings[
@@ -54,3 +64,14 @@ class IndexedPassages:
             considered=sum(considered.values()),
             warnings=tuple(sorted(warnings, key=lambda warning: not warning.startswith(INCOMPLETE))),
         )
+
+    def _leave_out_copies(self, passages: dict[tuple[str, int], FoundPassage]) -> dict[str, str]:
+        """Remove the passages of documents whose content stands in another one of them; return which, each with that one."""
+        notes = self._engine.version_notes()
+        copies: dict[str, str] = {}
+        for path, line in list(passages):
+            first = notes[path].same_content_as if path in notes else ""
+            if first and (first, line) in passages:
+                del passages[path, line]
+                copies[path] = first
+        return copies
