@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -23,6 +24,7 @@ from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.reading.library import Library
 from research_shared.root import Root
 from research_shared.settings import Settings
+from research_shared.text.tokens import ceiling_tokens
 from support.pdf_files import plain_pdf
 from support.results import error_of
 
@@ -40,6 +42,8 @@ The crane is rusty.
 NOTEBOOK = """{"metadata": {"authors": [{"name": "Ann Lee"}]}, "nbformat": 4, "nbformat_minor": 5, "cells": [
 {"cell_type": "markdown", "metadata": {}, "source": ["# Crane study"]}]}"""
 DAY = 86_400
+CLIENT_LIMIT = 25_000
+"""Tokens of a reply that clients let through."""
 
 
 def pdf_with_properties() -> bytes:
@@ -318,3 +322,21 @@ async def test_a_copy_outside_of_the_scope_is_not_told(folder: Path) -> None:
         assert "same_content_as" not in only
         refused = await client.call_tool("list_research_documents", {"author": "Ek"}, meta=scope)
         assert "Bo Ek" not in text_of(refused)
+
+
+async def test_a_page_of_long_titles_and_many_names_stays_below_what_clients_let_through(
+    tmp_path: Path,
+) -> None:
+    for number in range(50):
+        people = ", ".join(f"Author {letter} of paper {number} {'name ' * 15}" for letter in "ABCDEFGHIJKLMN")
+        words = ", ".join(f"keyword {at} of the paper" for at in range(30))
+        (tmp_path / f"{number}.md").write_text(
+            f"---\ntitle: On {number} {'long words ' * 40}\nauthors: [{people}]\ntags: [{words}]\n---\nA crane.\n",
+            encoding="utf-8",
+        )
+    async with connected_to(tmp_path) as client:
+        for tool, arguments in (("list_research_documents", {}), ("search_documents", {"query": "crane"})):
+            result = await client.call_tool(tool, arguments)
+            assert "On 0 long words" in text_of(result)
+            assert ceiling_tokens(text_of(result)) < CLIENT_LIMIT
+            assert ceiling_tokens(json.dumps(result.structured_content)) < CLIENT_LIMIT
