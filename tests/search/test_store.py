@@ -1,6 +1,9 @@
 """Text and index on disk: kept across restarts, checked, disposable, shared."""
 
+import asyncio
+import fcntl
 import shutil
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -185,6 +188,84 @@ async def test_a_process_that_finds_the_directory_in_use_says_so_once(
         assert (await run(folder, store))[0] == ALL
     said = "another process writes the kept index; this one keeps its own in memory"
     assert [record.message for record in caplog.records].count(said) == 1
+
+
+async def test_processes_that_start_at_once_on_a_fresh_directory_all_work(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "research.search")
+    store = tmp_path / "store"
+    found = await asyncio.gather(*(run(folder, store) for _ in range(3)))
+    assert [documents for documents, _ in found] == [ALL, ALL, ALL]
+    assert not [record.message for record in caplog.records if "cannot be used" in record.message]
+    assert await run(folder, store) == (ALL, [])
+
+
+async def test_a_writer_that_has_kept_nothing_yet_is_no_fault(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "research.search")
+    store = tmp_path / "store"
+    assert await run(folder, store) == (ALL, ALL)
+    (place,) = store.iterdir()
+    for path in place.glob("texts.sqlite*"):
+        path.unlink()
+    (place / "texts.sqlite").touch()
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert await run(folder, store) == (ALL, ALL)
+    said = [record.message for record in caplog.records]
+    assert "the writer of the kept index has kept nothing to read yet" in said
+    assert not [message for message in said if "cannot be used" in message]
+
+
+async def test_a_reader_takes_over_when_the_writer_ends(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "research.search")
+    store = tmp_path / "store"
+    library = Library(RootsPolicy([Root("research", folder)]))
+    reader = SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING)
+    writer = SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING)
+    async with AsyncExitStack() as readers:
+        async with writer:
+            await writer.search("honest")
+            await readers.enter_async_context(reader)
+            assert len((await reader.search("honest", limit=50)).hits) == 8
+            (folder / "8.md").write_text("honest\n", encoding="utf-8")
+            await reader._updater.scan()
+        (folder / "9.md").write_text("honest\n", encoding="utf-8")
+        (folder / "0.md").unlink()
+        assert len((await reader.search("honest", limit=50)).hits) == 9
+        await reader._updater.scan()
+        third = await run(folder, store)
+        assert sorted(third[0]) == [*ALL[1:], "8.md", "9.md"]
+        assert third[1] == []
+    said = "the process that wrote the kept index has ended; this one writes now"
+    assert [record.message for record in caplog.records].count(said) == 1
+    again = await run(folder, store)
+    assert (sorted(again[0]), again[1]) == ([*ALL[1:], "8.md", "9.md"], [])
+
+
+async def test_a_reader_that_cannot_take_over_goes_on_in_memory(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "store"
+    library = Library(RootsPolicy([Root("research", folder)]))
+    reader = SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING)
+    async with AsyncExitStack() as readers:
+        async with SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING) as writer:
+            await writer.search("honest")
+            await readers.enter_async_context(reader)
+            await reader.search("honest")
+        (place,) = store.iterdir()
+        for path in place.glob("texts.sqlite*"):
+            path.unlink()
+        (place / "texts.sqlite").mkdir()
+        await reader._updater.scan()
+        assert len((await reader.search("honest", limit=50)).hits) == 8
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == ["the index directory cannot be used; the index is kept in memory"]
 
 
 def test_texts_share_one_budget() -> None:

@@ -13,6 +13,7 @@ import sqlite3
 import stat
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.index.passage_index import SCHEMA_VERSION, PassageIndex
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root
+from research_shared.base_errors import ConfigurationError
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.formats import Metadata
 from research_shared.logs import get_logger
@@ -62,6 +64,9 @@ class Store(Protocol):
     def on_idle(self, index: PassageIndex) -> None:
         """Run when no more changes are pending."""
 
+    def take_over(self) -> bool:
+        """Return whether this process has just become the one that writes; it then saves all that it knows."""
+
     def close(self, index: PassageIndex) -> None:
         """Release all resources."""
 
@@ -86,6 +91,10 @@ class MemoryStore:
     def on_idle(self, index: PassageIndex) -> None:
         """Do nothing."""
 
+    def take_over(self) -> bool:
+        """Return False: nothing is shared."""
+        return False
+
     def close(self, index: PassageIndex) -> None:
         """Wait for the threads of the index."""
         index.close()
@@ -94,8 +103,9 @@ class MemoryStore:
 class DiskStore:
     """Keeps texts and index in a subdirectory of `directory`, one per combination of roots, limits and readers.
 
-    The process that holds the lock of the directory writes. Every other process reads the texts from it, keeps its own
-    index in memory and writes nothing. If the directory cannot be used, everything stays in memory. Both are logged.
+    The process that holds the lock of the directory writes. Every other process on this machine reads the texts from it,
+    keeps its own index in memory and writes nothing, until the writer ends: then one of them takes over. If the directory
+    cannot be used, everything stays in memory. All of this is logged.
     """
 
     def __init__(
@@ -115,27 +125,60 @@ class DiskStore:
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
         self._described: int | None = None
+        self._follows = False
+        """Whether another process wrote when this one opened the store."""
+        self._holds_index = True
+        """Whether the index of this process is the one in the directory."""
 
     def open(self) -> Opened:
         """Open what is stored and passes verification."""
         try:
             _make_private(self.directory)
             self._lock = _locked(self.directory / "lock")
-            if self._lock is None:
+            self._follows = self._lock is None
+            if self._follows:
                 log.info(
                     "another process writes the kept index; this one keeps its own in memory",
                     directory=str(self.directory),
                 )
-                kept = self._kept(self._connect(read_only=True))
-                return Opened(
-                    index=PassageIndex(tuning=self._tuning),
-                    texts={info.path: (info, text) for _, info, text, _ in kept},
-                )
+                return Opened(index=PassageIndex(tuning=self._tuning), texts=self._texts_of_writer())
             return self._open_own()
         except (OSError, sqlite3.Error, ValueError) as error:
             log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
             self._release()
             return Opened(index=PassageIndex(tuning=self._tuning))
+
+    def _texts_of_writer(self) -> dict[str, tuple[DocumentInfo, DocumentText]]:
+        """Return the texts that another process has kept so far: none if it has only just begun."""
+        try:
+            with closing(self._connect(read_only=True)) as database:
+                kept = self._kept(database)
+        except (sqlite3.Error, ValueError) as error:
+            log.info("the writer of the kept index has kept nothing to read yet", error=str(error))
+            return {}
+        return {info.path: (info, text) for _, info, text, _ in kept}
+
+    def take_over(self) -> bool:
+        """Become the writer if the process that was has ended. The kept index goes; texts are kept as before."""
+        if not self._follows:
+            return False
+        try:
+            self._lock = _locked(self.directory / "lock")
+            if self._lock is None:
+                return False
+            self._follows = self._holds_index = False
+            self._database = self._connect()
+            self._database.execute("DELETE FROM state")
+            self._throw_away("index")
+        except (OSError, sqlite3.Error) as error:
+            log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
+            self._release()
+            return False
+        log.info(
+            "the process that wrote the kept index has ended; this one writes now",
+            directory=str(self.directory),
+        )
+        return True
 
     def _open_own(self) -> Opened:
         try:
@@ -213,11 +256,11 @@ class DiskStore:
 
     def on_idle(self, index: PassageIndex) -> None:
         """Record the checksums of the index files for the next start."""
-        if self._database is not None and self._described != index.stamp:
+        if self._database is not None and self._holds_index and self._described != index.stamp:
             self._describe(index.stamp)
 
     def _describe(self, stamp: int) -> None:
-        if self._database is not None:
+        if self._database is not None and self._holds_index:
             state = [("files", json.dumps(_checksums(self.directory / "index"))), ("stamp", str(stamp))]
             self._database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state)
             self._database.commit()
@@ -237,6 +280,21 @@ class DiskStore:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def refuse_inside_folders(directory: Path, roots: Sequence[Root]) -> None:
+    """Check that a directory of an index lies outside of all research folders, under whatever name.
+
+    Raises:
+        ConfigurationError: it lies inside one.
+    """
+    place = directory.resolve()
+    for root in roots:
+        for ancestor in (place, *place.parents):
+            if ancestor.exists() and root.directory.exists() and ancestor.samefile(root.directory):
+                raise ConfigurationError(
+                    f"RESEARCH_INDEX_DIR={directory} lies inside the research folder {root.name}: name one outside of it"
+                )
 
 
 def _make_private(directory: Path) -> None:

@@ -136,6 +136,9 @@ class IndexWriter:
         await self._in_thread(self._tidy)
 
     def _tidy(self) -> None:
+        if self._store.take_over():
+            self._store.save(self._catalog.entries.values(), ())
+            self._store.commit(self._open_index)
         self._store.on_idle(self._open_index)
         if self._indexed_bytes >= self._tuning.trim_every_bytes:
             self._indexed_bytes = 0
