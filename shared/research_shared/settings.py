@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -24,18 +24,39 @@ APPLICATION = "research-assistant-mcp"
 """Name of the directory in the user's cache directory."""
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HTTP_URL = r"^https?://[^\s]+$"
+OTHER_VARIABLES = frozenset({"RESEARCH_CONFIG", "RESEARCH_FOLDER"})
+"""Variables that are no settings: the file of settings, and the folder that `compose.yaml` mounts."""
+_TESTING = "RESEARCH_TEST_"
 
 
 def parse_roots(value: object) -> object:
-    """Turn an `os.pathsep` list of directories, each optionally `name=/dir`, into `Root`s."""
+    """Turn an `os.pathsep` list of directories, each optionally `name=/dir`, into `Root`s.
+
+    A directory whose name holds the separator is given in a JSON list: `["/data/a:b"]`.
+
+    >>> [root.name for root in parse_roots('/data/notes:old=/data/1999')], [root.name for root in parse_roots('["/data/a:b"]')]
+    (['notes', 'old'], ['a-b'])
+    """
     if not isinstance(value, str):
         return value
     roots: list[Root] = []
-    for entry in filter(None, value.split(os.pathsep)):
+    for entry in (
+        _json_list(value) if value.lstrip().startswith("[") else filter(None, value.split(os.pathsep))
+    ):
         name, directory = _name_and_directory(entry)
         path = _absolute(directory)
         roots.append(Root(name or _default_name(path), path))
     return tuple(roots)
+
+
+def _json_list(value: str) -> list[str]:
+    try:
+        listed = json.loads(value)
+    except (ValueError, RecursionError):
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):
+        raise ValueError('a JSON list of directories, such as ["/data/a:b", "name=/data/c"]')
+    return listed
 
 
 def _default_name(directory: Path) -> str:
@@ -416,9 +437,15 @@ class Settings(BaseSettings):
     def _distinct(cls, roots: tuple[Root, ...]) -> tuple[Root, ...]:
         if not roots:
             raise ValueError("at least one directory")
-        names = [root.name for root in roots]
-        if len(set(names)) < len(names):
-            raise ValueError("root names must differ; name them as in name=/dir")
+        for at, root in enumerate(roots):
+            for other in roots[:at]:
+                if other.directory == root.directory:
+                    raise ValueError(f"each directory once; {root.directory} is given twice")
+                if other.name == root.name:
+                    raise ValueError(
+                        f"root names that differ; {other.directory} and {root.directory} are both called {root.name}: "
+                        "name them as in name=/dir"
+                    )
         return roots
 
     @field_validator("state_keys")
@@ -483,6 +510,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "only one of RESEARCH_AUTH_TOKENS, RESEARCH_AUTH_JWKS_URL and RESEARCH_AUTH_PUBLIC_KEY can be set"
             )
+        if not jwt and (self.auth_issuer is not None or self.auth_audience is not None):
+            given = "ISSUER" if self.auth_issuer is not None else "AUDIENCE"
+            raise ValueError(
+                f"RESEARCH_AUTH_{given} needs RESEARCH_AUTH_JWKS_URL or RESEARCH_AUTH_PUBLIC_KEY: without the keys of the "
+                "issuer nobody is authenticated"
+            )
         if jwt and (self.auth_issuer is None or self.auth_audience is None):
             raise ValueError("JWTs need RESEARCH_AUTH_ISSUER and RESEARCH_AUTH_AUDIENCE")
         return self
@@ -491,6 +524,12 @@ class Settings(BaseSettings):
     def _complete_provider(self) -> Self:
         if self.model_route == "provider" and self.provider is None:
             raise ValueError("RESEARCH_MODEL_ROUTE=provider needs RESEARCH_PROVIDER")
+        if self.provider is None:
+            for name in ("provider_key", "provider_url", "provider_model"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{PREFIX}{name.upper()} needs RESEARCH_PROVIDER, which says whose it is"
+                    )
         if self.provider is not None and self.provider_model is None:
             raise ValueError("RESEARCH_PROVIDER needs RESEARCH_PROVIDER_MODEL")
         if self.provider == "azure" and self.provider_url is None:
@@ -502,9 +541,10 @@ class Settings(BaseSettings):
         """Read the settings of an environment, `os.environ` by default; `overrides` win over it, and it over a TOML file.
 
         Raises:
-            ConfigurationError: a value is invalid. The message is one line with the variable, its value and what is allowed,
-                without secrets.
+            ConfigurationError: a value is invalid, or a variable is none of ours. The message is one line with the variable, its
+                value and what is allowed, without secrets.
         """
+        refuse_unknown_variables(os.environ if environ is None else environ, cls.model_fields)
         file = settings_file(os.environ if environ is None else environ, usual=environ is None)
         stored = {} if file is None else read_settings_file(file, cls.model_fields)
         if environ is not None:
@@ -522,6 +562,22 @@ class Settings(BaseSettings):
             return cls(**overrides)
         except ValidationError as error:
             raise ConfigurationError(_one_line(cls, error)) from None
+
+
+def refuse_unknown_variables(environ: Iterable[str], known: Collection[str]) -> None:
+    """Check that each `RESEARCH_*` variable is a setting: a slip in its name would leave it without effect.
+
+    Raises:
+        ConfigurationError: one is not. The message names the nearest one that is.
+    """
+    variables = [PREFIX + name.upper() for name in known]
+    for name in sorted(environ):
+        unknown = name.startswith(PREFIX) and name not in OTHER_VARIABLES and not name.startswith(_TESTING)
+        if unknown and name not in variables:
+            near = difflib.get_close_matches(name, variables, n=1)
+            raise ConfigurationError(
+                f"there is no setting {name}{f'; did you mean {near[0]}?' if near else ''}"
+            )
 
 
 def settings_file(environ: Mapping[str, str], *, usual: bool = True) -> Path | None:

@@ -35,7 +35,7 @@ EXPECTED = {
     "another_format.pdf": "not a PDF",
 }
 BOMBS = ("flate_bomb.pdf", "nested_flate_bomb.pdf")
-ODD_PDFS = os.environ.get("RESEARCH_ODD_PDFS")
+ODD_PDFS = os.environ.get("RESEARCH_TEST_ODD_PDFS")
 """A directory of PDFs found elsewhere, to be read as well."""
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
 from research_gateway.cli import app
-from research_shared.serving.commandline import refuse_windows
+from research_shared.base_errors import ConfigurationError
+from research_shared.root import Root
+from research_shared.serving.commandline import load_settings, refuse_windows
+from research_shared.serving.run import check_address
+from research_shared.settings import Settings
 from support.serving import reserved_port
 from support.sizes import FULL
 
@@ -181,6 +186,30 @@ def test_the_demo_of_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> No
         (["serve"], {"RESEARCH_ROOTS": "~nobody-of-that-name/x"}, "RESEARCH_ROOTS"),
         (["serve"], {"RESEARCH_ROOTS": "/" + "a" * 300}, "RESEARCH_ROOTS"),
         (["serve"], {"RESEARCH_PROVIDER_URL": "htp://user:sekret@host"}, "RESEARCH_PROVIDER_URL"),
+        (["serve"], {"RESEARCH_ROOT": "/tmp"}, "RESEARCH_ROOT; did you mean RESEARCH_ROOTS?"),
+        (["serve"], {"RESEARCH_AUDITLOG": "sekret"}, "RESEARCH_AUDITLOG; did you mean RESEARCH_AUDIT_LOG?"),
+        (["serve"], {"RESEARCH_ZZZ": "sekret"}, "there is no setting RESEARCH_ZZZ"),
+        (
+            ["serve"],
+            {"RESEARCH_AUTH_ISSUER": "https://i"},
+            "RESEARCH_AUTH_ISSUER needs RESEARCH_AUTH_JWKS_URL",
+        ),
+        (["serve"], {"RESEARCH_AUTH_AUDIENCE": "a"}, "RESEARCH_AUTH_AUDIENCE needs RESEARCH_AUTH_JWKS_URL"),
+        (["serve"], {"RESEARCH_PROVIDER_KEY": "sekret"}, "RESEARCH_PROVIDER_KEY needs RESEARCH_PROVIDER"),
+        (["serve"], {"RESEARCH_PROVIDER_URL": "http://h"}, "RESEARCH_PROVIDER_URL needs RESEARCH_PROVIDER"),
+        (["serve"], {"RESEARCH_PROVIDER_MODEL": "m"}, "RESEARCH_PROVIDER_MODEL needs RESEARCH_PROVIDER"),
+        (["serve", "--port", "8001"], {}, "--port is for HTTP"),
+        (["serve", "--host", "0.0.0.0"], {}, "--host is for HTTP"),
+        (["serve", "--root", str(SAMPLES), "--root", str(SAMPLES)], {}, "is given twice"),
+        (["serve", "--root", f"a={SAMPLES}", "--root", "a=/"], {}, "are both called a"),
+        (["serve", "--root", f"a={SAMPLES}", "--root", f"b={SAMPLES}/../samples"], {}, "is given twice"),
+        (
+            ["serve", "--root", str(SAMPLES), "--index", f"{SAMPLES}/x"],
+            {},
+            "lies inside the research folder samples",
+        ),
+        (["serve"], {"RESEARCH_ROOTS": '["/tmp", 1]'}, "a JSON list of directories"),
+        (["serve", "--root", str(SAMPLES)], {"RESEARCH_POLICY": __file__}, "test_command_line.py: line 1: "),
     ],
 )
 def test_what_cannot_be_used_ends_the_start_with_one_line_and_no_secret(
@@ -191,6 +220,7 @@ def test_what_cannot_be_used_ends_the_start_with_one_line_and_no_secret(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["research-assistant"])
+    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level: None)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as end:
@@ -216,6 +246,42 @@ def test_an_audit_log_that_cannot_be_written_ends_the_start_with_one_line(option
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("research-assistant: ")
     assert "audit" in line
+
+
+def test_a_port_in_use_ends_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(SystemExit) as end:
+            app(["serve", "--root", str(SAMPLES), "--transport", "http", "--port", port])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"cannot listen on 127.0.0.1 port {port}: it is in use" in line
+
+
+def test_an_address_of_another_machine_is_refused_and_a_free_port_is_not() -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1 port 8000"):
+        check_address("192.0.2.1", 8000)
+    check_address("127.0.0.1", 0)
+    check_address("localhost", 0)
+
+
+def test_a_folder_whose_name_holds_a_colon_can_be_given(tmp_path: Path) -> None:
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    assert load_settings([str(folder)]).roots == (Root("a-b", folder),)
+    assert load_settings([f"x={folder}", str(SAMPLES)]).roots == (Root("x", folder), Root("samples", SAMPLES))
+    assert Settings.load({"RESEARCH_ROOTS": f'["{folder}", "y={SAMPLES}"]'}).roots == (
+        Root("a-b", folder),
+        Root("y", SAMPLES),
+    )
+
+
+def test_variables_that_are_no_settings_may_stand_beside_them() -> None:
+    others = {"RESEARCH_FOLDER": "/x", "RESEARCH_TEST_FULL": "1", "RESEARCHER": "ann", "research_x": "y"}
+    assert Settings.load(others | {"RESEARCH_LOG_LEVEL": "error"}).log_level == "error"
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -16,7 +16,7 @@ from support.carriers import served, settings
 from support.sizes import FULL
 
 SCRIPT = Path(__file__).parent.parent / "typescript" / "synthesize.mjs"
-DIRECTORY = Path(os.environ.get("RESEARCH_TS_CLIENT_DIR") or SCRIPT.parent)
+DIRECTORY = Path(os.environ.get("RESEARCH_TEST_TS_CLIENT_DIR") or SCRIPT.parent)
 NODE = shutil.which("node")
 PACKAGE = DIRECTORY / "node_modules" / "@modelcontextprotocol" / "client"
 
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(
         not PACKAGE.is_dir(),
         reason="@modelcontextprotocol/client is not installed: run `npm install` in tests/typescript, "
-        "or name a directory that has it in RESEARCH_TS_CLIENT_DIR",
+        "or name a directory that has it in RESEARCH_TEST_TS_CLIENT_DIR",
     ),
 ]
 

@@ -101,9 +101,9 @@ async def test_the_same_lines_as_ripgrep_in_the_order_of_path_and_line(folder: P
 
 @pytest.fixture(scope="module")
 def real_markdown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real Markdown: that of this project, and of the folder that RESEARCH_MARKDOWN names."""
+    """Real Markdown: that of this project, and of the folder that RESEARCH_TEST_MARKDOWN names."""
     folder = tmp_path_factory.mktemp("markdown")
-    sources = [PROJECT, *map(Path, filter(None, [os.environ.get("RESEARCH_MARKDOWN")]))]
+    sources = [PROJECT, *map(Path, filter(None, [os.environ.get("RESEARCH_TEST_MARKDOWN")]))]
     for number, source in enumerate(sources):
         for path in (
             [*source.glob("*.md"), *source.glob("docs/**/*.md")] if not number else source.rglob("*.md")

@@ -11,7 +11,7 @@ from typing import Final, Self
 from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import Catalog, CatalogEntry, IndexCoverage, Selection
-from research_documents.search.index.store import DiskStore, MemoryStore
+from research_documents.search.index.store import DiskStore, MemoryStore, refuse_inside_folders
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch
@@ -109,7 +109,13 @@ class SearchEngine(SharedLifespan):
 
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:
-        """Build the engine the settings describe."""
+        """Build the engine the settings describe.
+
+        Raises:
+            ConfigurationError: the directory of the index lies inside a research folder.
+        """
+        if settings.index_dir is not None:
+            refuse_inside_folders(settings.index_dir, settings.roots)
         return cls(
             library,
             deadline_s=settings.search_deadline_s,

@@ -3,6 +3,7 @@
 Importing it takes 0.1 s, because `--help` and `--version` need no server. Commands import the rest when they run.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,13 +36,15 @@ IndexOption = Annotated[
 TransportOption = Annotated[
     Literal["stdio", "http"], Parameter(name="--transport", help="How clients connect.")
 ]
-HostOption = Annotated[str, Parameter(name="--host", help="Address to listen on (http).")]
+HostOption = Annotated[
+    str | None, Parameter(name="--host", help="Address to listen on (http); 127.0.0.1 when not given.")
+]
 PortOption = Annotated[
-    int,
+    int | None,
     Parameter(
         name="--port",
         validator=Number(gte=0, lte=65_535),
-        help="Port to listen on (http); 0 picks a free one.",
+        help="Port to listen on (http); 0 picks a free one, 8000 when not given.",
     ),
 ]
 
@@ -72,11 +75,20 @@ def as_roots(given: str) -> tuple[Any, ...]:
     """
     from research_shared.settings import parse_roots
 
+    # A folder that is there is meant as a whole, whatever characters its name holds.
+    whole = _is_directory(given) or _is_directory(given.partition("=")[2])
     try:
-        parsed = parse_roots(given)
+        parsed = parse_roots(json.dumps([given]) if whole else given)
     except ValueError as error:
         raise ConfigurationError(f"--root {error}") from error
     return parsed if isinstance(parsed, tuple) else ()
+
+
+def _is_directory(text: str) -> bool:
+    try:
+        return bool(text) and Path(text).expanduser().is_dir()
+    except (OSError, RuntimeError):  # a name that no directory can have
+        return False
 
 
 def check_roots(settings: "Settings") -> None:
@@ -122,14 +134,23 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
         root: RootOption = None,
         index: IndexOption = None,
         transport: TransportOption = "stdio",
-        host: HostOption = "127.0.0.1",
-        port: PortOption = 8000,
+        host: HostOption = None,
+        port: PortOption = None,
     ) -> None:
         disable_gc_for_startup()
+        if transport == "stdio" and (host is not None or port is not None):
+            given = "--port" if port is not None else "--host"
+            sys.exit(report_failure(f"{given} is for HTTP: add --transport http"))
         settings = load_settings(root, **({} if index is None else {"index_dir": index}))
         from research_shared.serving.run import serve
 
         try:
-            serve(build, settings, transport=transport, host=host, port=port)
+            serve(
+                build,
+                settings,
+                transport=transport,
+                host="127.0.0.1" if host is None else host,
+                port=8000 if port is None else port,
+            )
         except ConfigurationError as error:
             sys.exit(report_failure(error.message))

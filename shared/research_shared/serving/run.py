@@ -1,8 +1,10 @@
 """Run a server from the command line: transports, health check, graceful stop."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from research_shared.base_errors import ConfigurationError
 from research_shared.logs import configure_logging, get_logger
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
@@ -65,6 +68,7 @@ def serve(
     if transport == "http":
         server.auth = server.auth or auth_provider(settings)
         check_exposure(settings, host, authenticated=server.auth is not None)
+        check_address(host, port)
     drain = Drain()
     server.add_middleware(drain)
     if transport == "stdio":
@@ -72,6 +76,26 @@ def serve(
     else:
         add_health(server)
         asyncio.run(_run_http(http_server(server, settings, drain, host=host, port=port)))
+
+
+def check_address(host: str, port: int) -> None:
+    """Check that the server can listen on an address.
+
+    Raises:
+        ConfigurationError: another process listens there, or the address is none of this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = (
+            "it is in use; name another with --port" if error.errno == errno.EADDRINUSE else error.strerror
+        )
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 async def _run_http(listener: "DrainingServer") -> None:
