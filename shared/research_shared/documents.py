@@ -64,13 +64,14 @@ class DocumentInfo:
     """One document of the listing.
 
     `path` is the name that every tool takes and gives: relative to its root, with `/`, and led by the root's name
-    when there is more than one root.
+    when there is more than one root. `target` is the path of the file that a link leads to, empty for a file itself.
     """
 
     path: str
     root: str
     media_type: str
     identity: Identity
+    target: str = ""
 
     @property
     def filename(self) -> str:

@@ -384,3 +384,16 @@ def test_policy_check_ends_with_one_line_for_a_wrong_policy(
         policy_app(["check", "--policy", str(folder.parent / "policy.toml"), "--root", str(folder)])
     assert ended.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+async def test_a_link_to_what_is_behind_a_wall_does_not_exist_in_any_count(folder: Path) -> None:
+    (folder / "public" / "link.md").symlink_to("../hr/b.md")
+    (folder / "public" / "good.md").symlink_to("a.md")
+    async with Client(build_gateway(settings_of(folder))) as client:
+        found = await client.call_tool("search_documents", {"query": "stands", "file_pattern": "public/*"})
+        assert found.structured_content is not None
+        hits = sorted(hit["document"] for hit in found.structured_content["matches"])
+        assert hits == ["public/a.md", "public/good.md"]
+        assert found.structured_content["total_documents"] == 2
+        assert not found.structured_content["truncated"]
+        assert (await seen_by(client))[0] == ["public/a.md", "public/good.md"]

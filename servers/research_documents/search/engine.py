@@ -250,7 +250,8 @@ class SearchEngine(SharedLifespan):
 
     def entry(self, path: str) -> CatalogEntry | None:
         """Return what is known at the moment of a document within the current scope, or None."""
-        return self._catalog.entries.get(path) if current_scope().admits(path) else None
+        entry = self._catalog.entries.get(path)
+        return entry if entry is not None and current_scope().shows(entry.info) else None
 
     def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
         """Return what is known at the moment of the documents within the current scope, sorted by path."""

@@ -54,13 +54,14 @@ class Listing:
                             if unread is not None and entry.is_file(follow_symlinks=False):
                                 unread(public)
                         else:
-                            status = self._status(resolved, root_fd, (*parts, name), entry)
+                            status, target = self._status(resolved, root_fd, (*parts, name), entry)
                             if status is not None:
                                 yield DocumentInfo(
                                     path=public,
                                     root=resolved.root.name,
                                     media_type=media_type,
                                     identity=identity_of(status),
+                                    target=target,
                                 )
         finally:
             os.close(root_fd)
@@ -112,7 +113,7 @@ class Listing:
                 if public.endswith("/"):
                     inside.append((*parts, name))
                     continue
-                status = self._status(resolved, root_fd, (*parts, name), entry)
+                status, target = self._status(resolved, root_fd, (*parts, name), entry)
                 media_type = media_type_of(public)
                 if status is None or media_type is None:
                     continue
@@ -122,6 +123,7 @@ class Listing:
                         root=resolved.root.name,
                         media_type=media_type,
                         identity=identity_of(status),
+                        target=target,
                     )
                 )
                 documents += 1
@@ -161,11 +163,12 @@ class Listing:
 
     def _status(
         self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
-    ) -> os.stat_result | None:
-        """Return the status of a regular file, links followed, or None for anything else."""
+    ) -> tuple[os.stat_result | None, str]:
+        """Return the status of a regular file, links followed, or None for anything else; and the path that a link leads to."""
+        target = ""
         try:
             if entry.is_symlink():
-                fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.FILE)
+                fd, target = self._opener.open_target(resolved, root_fd, parts, beneath.FILE)
                 try:
                     status = os.fstat(fd)
                 finally:
@@ -174,9 +177,9 @@ class Listing:
                 status = entry.stat(follow_symlinks=False)
         except OSError as error:
             self._opener.raise_unless_skipped(error, resolved)
-            return None
+            return None, ""
         # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
-        return status if stat.S_ISREG(status.st_mode) else None
+        return (status, target) if stat.S_ISREG(status.st_mode) else (None, "")
 
 
 def _holds_later(directory: str, path: str) -> bool:

@@ -64,7 +64,7 @@ class Opener:
             raise _not_found()
         root_fd = self.open_root(resolved)
         try:
-            fd = self.open_beneath(resolved, root_fd, parts, beneath.FILE)
+            fd, target = self.open_target(resolved, root_fd, parts, beneath.FILE)
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 os.close(fd)
@@ -78,7 +78,11 @@ class Opener:
             os.close(root_fd)
         return OpenDocument(
             DocumentInfo(
-                path=path, root=resolved.root.name, media_type=media_type, identity=identity_of(status)
+                path=path,
+                root=resolved.root.name,
+                media_type=media_type,
+                identity=identity_of(status),
+                target=target,
             ),
             fd,
         )
@@ -147,7 +151,21 @@ class Opener:
         links: bool = True,
         listed: bool = False,
     ) -> int:
-        """Open what is at `parts` beneath an open root. Links are followed as far as they stay beneath it.
+        """Open what is at `parts` beneath an open root. Links are followed as far as they stay beneath it."""
+        fd, _ = self.open_target(resolved, root_fd, parts, flags, links=links, listed=listed)
+        return fd
+
+    def open_target(
+        self,
+        resolved: ResolvedRoot,
+        root_fd: int,
+        parts: tuple[bytes, ...],
+        flags: int,
+        *,
+        links: bool = True,
+        listed: bool = False,
+    ) -> tuple[int, str]:
+        """Open what is at `parts` like `open_beneath`; return it with the public path that links on the way lead to, if any.
 
         Names count only in the spelling that their directory stores. `listed` says that a listing gave them.
         """
@@ -161,7 +179,7 @@ class Opener:
                     raise
             else:
                 if listed or all(stores(root_fd, parts[at], parts[:at]) for at in range(len(parts))):
-                    return fd
+                    return fd, ""
                 os.close(fd)
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         scope = current_scope()
@@ -189,7 +207,8 @@ class Opener:
         if stat.S_ISREG(os.fstat(fd).st_mode) and not scope.admits(reached):
             os.close(fd)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return fd
+        own = resolved.prefix + shown(b"/".join(parts))
+        return fd, "" if reached == own else reached
 
     def raise_unless_skipped(self, error: OSError, resolved: ResolvedRoot) -> None:
         """Raise temporary failures. A listing skips entries that cannot be read for another reason."""

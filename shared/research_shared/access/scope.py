@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from research_shared.access.globs import compile_pattern, folders_of, literal_folder
+from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidPattern
 
 
@@ -70,6 +71,10 @@ class Scope:
     def admits(self, path: str) -> bool:
         """Return whether a document path is within the scope."""
         return _holds(self.prefixes, path) and all(view.admits(path) for view in self.views)
+
+    def shows(self, info: DocumentInfo) -> bool:
+        """Return whether a document is within the scope: its path, and for a link the file that it leads to."""
+        return self.admits(info.path) and (not info.target or self.admits(info.target))
 
     def leads_to(self, directory: str) -> bool:
         """Return whether a path beneath this directory can be within the scope. False only if none can."""

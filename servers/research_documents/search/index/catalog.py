@@ -165,7 +165,7 @@ class Catalog:
                 digest=entry.digest if entry.text_bytes else "",
             )
             for path, entry in self.entries.items()
-            if scope.admits(path)
+            if scope.shows(entry.info)
         )
 
     def new_id(self) -> int:
@@ -230,7 +230,7 @@ class Catalog:
         chosen = [
             entry
             for path, entry in self.entries.items()
-            if scope.admits(path)
+            if scope.shows(entry.info)
             and matches(path)
             and (
                 wanted.admits_info(entry.info) if entry.reason else wanted.admits(entry.info, entry.metadata)

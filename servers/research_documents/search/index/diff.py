@@ -71,6 +71,8 @@ def _kind(entry: CatalogEntry | None, info: DocumentInfo) -> PendingKind:
 
 
 def _needs_reading(entry: CatalogEntry | None, info: DocumentInfo, retry_before: float) -> bool:
-    if entry is None or not entry.mtime_reliable or not entry.info.identity.same_file(info.identity):
+    if entry is None or not entry.mtime_reliable or entry.info.target != info.target:
+        return True
+    if not entry.info.identity.same_file(info.identity):
         return True
     return bool(entry.reason) and entry.read_at < retry_before

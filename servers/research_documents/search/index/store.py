@@ -338,7 +338,7 @@ def _head(entry: CatalogEntry, text: DocumentText) -> str:
     identity = entry.info.identity._asdict()
     return json.dumps(
         {
-            "info": [entry.path, entry.info.root, entry.info.media_type, identity],
+            "info": [entry.path, entry.info.root, entry.info.media_type, identity, entry.info.target],
             "text": [
                 text.digest,
                 text.engine,
@@ -355,8 +355,10 @@ def _head(entry: CatalogEntry, text: DocumentText) -> str:
 
 def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
     kept = json.loads(head)
-    path, root, media_type, identity = kept["info"]
-    info = DocumentInfo(path=path, root=root, media_type=media_type, identity=Identity(**identity))
+    path, root, media_type, identity, target = kept["info"]
+    info = DocumentInfo(
+        path=path, root=root, media_type=media_type, identity=Identity(**identity), target=target
+    )
     digest, engine, starts, missing, ocr, notes = kept["text"]
     text = DocumentText(
         path=path,
