@@ -36,6 +36,7 @@ from research_shared.errors import (
     RootUnavailable,
     UnsupportedType,
 )
+from research_shared.formats import media_type_of
 from research_shared.settings import Settings
 
 NOBODY = 65534
@@ -64,6 +65,7 @@ def as_ordinary_user(*owned: Path) -> Iterator[None]:
         return
     for path in owned:
         os.chown(path, NOBODY, NOBODY)
+    media_type_of("a.md")  # loads the formats, which that user may not be able to read
     os.seteuid(NOBODY)
     try:
         yield
