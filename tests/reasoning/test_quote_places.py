@@ -180,8 +180,26 @@ def test_a_line_that_pages_repeat_at_their_edges_is_left_out(
 
 def test_a_head_is_left_out_or_quoted_as_a_whole() -> None:
     text = f"{FOX}\n- 7 -\nReport\n{DOG}\n- 8 -\nReport\nThe end of it."
-    for between, found in (("", True), ("7 -", False), ("- 7", False), ("- 7 - Report", True)):
+    for between, found in (
+        ("", True),
+        ("7 -", False),
+        ("- 7", False),
+        ("7 - Report", False),
+        ("- 7 - Report", True),
+    ):
         assert (match(text, f"{FOX} {between} {DOG}", (1, 3, 6)) is not None) is found, between
+
+
+def test_a_foot_of_two_lines_is_left_out_of_a_short_page() -> None:
+    body = "a\nb\nc\nd"
+    text = f"Before.\n{body}\n{FOX}\nFoot\nof it\n{DOG}\n{body}\nd\nFoot\nof it\nThe end."
+    assert match(text, f"{FOX} {DOG}", (1, 9, 17)) is not None
+
+
+def test_a_quote_that_ends_in_a_head_is_shown_without_it() -> None:
+    text = f"{FOX}\n- 7 -\nReport\n{DOG}\n- 8 -\nReport\nThe end of it."
+    assert shown(text, f"{FOX} - 7 - Report", (1, 3, 6)) == FOX
+    assert shown(text, f"- 7 - Report {DOG}", (1, 3, 6)) == DOG
 
 
 def test_references_alone_are_no_quote() -> None:
