@@ -442,3 +442,33 @@ async def test_a_refusal_says_whose_limit_is_reached(per_client: int, total: int
 def test_the_size_of_what_has_no_utf8_form_is_still_measured() -> None:
     message = CallToolRequestParams(name="t", arguments={"\ud800": {"\udfff": [1, "x" * 100]}})
     assert 100 < json_size(message) < 300
+
+
+async def test_a_resource_counts_in_bytes_whether_it_is_text_or_not() -> None:
+    limit = SizeLimit(request_bytes=1_000, response_bytes=200)
+    stage = Stage(limit)
+
+    @stage.server.resource("text://accents")
+    async def accents() -> str:
+        return "\u00e9" * 100
+
+    @stage.server.resource("data://bytes")
+    async def raw() -> bytes:
+        return b"x" * 200
+
+    async with Client(stage.server) as client:
+        for uri in ("text://accents", "data://bytes"):
+            limit.response_bytes = 200
+            assert await client.read_resource(uri)
+            limit.response_bytes = 199
+            with pytest.raises(MCPError):
+                await client.read_resource(uri)
+
+
+async def test_a_bucket_holds_no_more_than_a_burst_after_a_long_silence() -> None:
+    clock = Clock()
+    stage = Stage(RateLimit(per_second=2.0, burst=2, clock=clock))
+    async with Client(stage.server) as client:
+        for _ in range(2):
+            assert [await code_of(client, "echo", text="a") for _ in range(3)] == ["ok", "ok", "overloaded"]
+            clock.now += 1_000

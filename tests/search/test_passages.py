@@ -121,9 +121,12 @@ def test_a_passage_ends_at_the_first_blank_line_behind_its_target() -> None:
 def test_a_block_is_cut_only_when_it_is_longer_than_the_limit() -> None:
     assert lines_of("123456789\n" * 8, target=40, limit=80) == [(1, 8)]
     assert lines_of("123456789\n" * 9, target=40, limit=80) == [(1, 4), (5, 9)]
+    assert lines_of("123456789\n" * 12, target=40, limit=80) == [(1, 4), (5, 12)]
     assert lines_of("123456789\n" * 13, target=40, limit=80) == [(1, 4), (5, 8), (9, 13)]
     assert lines_of("1\n" + "x" * 98 + "\n1\n", target=40, limit=80) == [(1, 1), (2, 2), (3, 3)]
     assert lines_of("x" * 98 + "\n1\n", target=40, limit=80) == [(1, 1), (2, 2)]
+    parts = [(1, 4), (5, 8), (9, 9), (10, 10)]
+    assert lines_of("123456789\n" * 8 + "x" * 98 + "\n123456789\n", target=40, limit=80) == parts
     assert lines_of("x" * 100 + "\n" * 5, target=40, limit=80) == [(1, 1)]
 
 
@@ -151,3 +154,8 @@ def test_a_block_of_exactly_the_limit_is_whole_and_one_byte_more_is_cut() -> Non
 def test_a_page_that_is_the_last_line_begins_a_passage() -> None:
     found = passages(text_of("a\nb\nc\n", "application/pdf", (1, 3)))
     assert [(p.start_line, p.end_line, p.page) for p in found] == [(1, 2, 1), (3, 3, 2)]
+
+
+def test_a_single_letter_before_a_heading_is_a_passage() -> None:
+    found = passages(text_of("x\n\n# Head\ntext\n"))
+    assert [(p.start_line, p.end_line, p.heading) for p in found] == [(1, 1, ""), (3, 4, "Head")]
