@@ -1,14 +1,23 @@
-"""How fast PDFs are read: the library with one worker and with several, next to the raw readers, in one run.
+"""How fast documents are read: PDFs by the library with one worker and with several, other formats with one.
 
     python benchmarks/extraction.py DIRECTORY [--rounds 5] [--workers 2]
+    python benchmarks/extraction.py DIRECTORY --formats [--rounds 3]
 
 Each contender reads every PDF of the directory once a round; rounds take turns, so that a busy machine is unfair to
 nobody. The best round counts. A library is made afresh for each round; starting its processes is shown apart, as a
 server pays for it once (its CPU time includes it, and a document for each worker more).
+
+With `--formats` there is a row for each format of the directory: what one worker reads in a second, beside a well-known
+library where it is installed (python-docx, python-pptx, openpyxl, python-calamine, odfpy, striprtf, beautifulsoup4), called
+in this process without limits. Only files that both read count.
 """
 
 import argparse
 import asyncio
+import contextlib
+import email
+import email.policy
+import importlib
 import json
 import logging
 import os
@@ -24,6 +33,7 @@ import pypdf
 import pypdfium2
 
 from research_shared.access.roots import Root, RootsPolicy
+from research_shared.errors import DocumentUnreadable
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 
@@ -79,6 +89,136 @@ def through_library(directory: Path, workers: int, starts: list[float]) -> tuple
     return pages, seconds
 
 
+def with_python_docx(file: Path) -> int:
+    docx = importlib.import_module("docx")
+    document = docx.Document(str(file))
+    cells = (cell.text for table in document.tables for row in table.rows for cell in row.cells)
+    return sum(map(len, (*(each.text for each in document.paragraphs), *cells)))
+
+
+def with_python_pptx(file: Path) -> int:
+    pptx = importlib.import_module("pptx")
+    slides = pptx.Presentation(str(file)).slides
+    return sum(
+        len(shape.text_frame.text) for slide in slides for shape in slide.shapes if shape.has_text_frame
+    )
+
+
+def with_openpyxl(file: Path) -> int:
+    openpyxl = importlib.import_module("openpyxl")
+    book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+    return sum(
+        len(str(value)) for sheet in book for row in sheet.values for value in row if value is not None
+    )
+
+
+def with_calamine(file: Path) -> int:
+    calamine = importlib.import_module("python_calamine")
+    book = calamine.CalamineWorkbook.from_path(str(file))
+    sheets = (book.get_sheet_by_name(name) for name in book.sheet_names)
+    return sum(
+        len(str(value)) for sheet in sheets for row in sheet.to_python() for value in row if value != ""
+    )
+
+
+def with_odfpy(file: Path) -> int:
+    teletype, load = importlib.import_module("odf.teletype"), importlib.import_module("odf.opendocument").load
+    return len(teletype.extractText(load(str(file)).body))
+
+
+def with_striprtf(file: Path) -> int:
+    striprtf = importlib.import_module("striprtf.striprtf")
+    return len(striprtf.rtf_to_text(file.read_text("latin-1"), errors="ignore"))
+
+
+def with_beautifulsoup(file: Path) -> int:
+    bs4 = importlib.import_module("bs4")
+    return len(bs4.BeautifulSoup(file.read_bytes(), "html.parser").get_text())
+
+
+def with_email(file: Path) -> int:
+    message = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+    body = message.get_body(("plain", "html"))
+    return len(body.get_content()) if body is not None else 0
+
+
+OTHERS: dict[str, dict[str, Callable[[Path], int]]] = {
+    ".docx": {"python-docx": with_python_docx},
+    ".pptx": {"python-pptx": with_python_pptx},
+    ".xlsx": {"openpyxl": with_openpyxl, "python-calamine": with_calamine},
+    ".odt": {"odfpy": with_odfpy},
+    ".ods": {"python-calamine": with_calamine},
+    ".odp": {"odfpy": with_odfpy},
+    ".rtf": {"striprtf": with_striprtf},
+    ".html": {"beautifulsoup4": with_beautifulsoup},
+    ".eml": {"email (the standard library)": with_email},
+}
+"""Libraries by the suffix of what they read. Each returns how many characters it found."""
+
+
+def readable(read: Callable[[Path], int], file: Path) -> bool:
+    """Return whether a library reads a file. They raise anything at all on damaged ones, and more when not installed."""
+    try:
+        read(file)
+    except Exception:  # noqa: BLE001
+        return False
+    return True
+
+
+async def _one_by_one(directory: Path, paths: set[str]) -> tuple[set[str], float]:
+    """Return which of the files give text, and the seconds that one worker takes for these."""
+    async with Library(RootsPolicy([Root("files", directory)]), Limits(workers=1)) as library:
+        found: set[str] = set()
+        for path in sorted(paths):
+            with contextlib.suppress(DocumentUnreadable):
+                await library.read(path)
+                found.add(path)
+        library.forget()
+        started = time.perf_counter()
+        for path in sorted(found):
+            await library.read(path)
+        return found, time.perf_counter() - started
+
+
+def print_formats(directory: Path, rounds: int) -> None:
+    """Print a row for each format."""
+    policy = RootsPolicy([Root("files", directory)])
+    by_suffix: dict[str, set[str]] = {}
+    for info in policy.walk():
+        by_suffix.setdefault(Path(info.path).suffix.lower(), set()).add(info.path)
+    by_suffix.pop(".pdf", None)
+    print("| format | files | MB | documents/s | MB/s | beside it | its documents/s | times as fast |")
+    print("|---|---:|---:|---:|---:|---|---:|---:|")
+    for suffix, paths in sorted(by_suffix.items()):
+        taken, _ = asyncio.run(_one_by_one(directory, paths))
+        others = {
+            name: {path for path in taken if readable(read, directory / path)}
+            for name, read in OTHERS.get(suffix, {}).items()
+        }
+        both = set.intersection(taken, *(each for each in others.values() if each))
+        if not both:
+            continue
+        ours = min(asyncio.run(_one_by_one(directory, both))[1] for _ in range(rounds))
+        beside, theirs = "", 0.0
+        for name, read in OTHERS.get(suffix, {}).items():
+            if others[name]:
+                seconds = min(_seconds(read, directory, both) for _ in range(rounds))
+                if not theirs or seconds < theirs:
+                    beside, theirs = name, seconds
+        size = sum((directory / path).stat().st_size for path in both) / 1e6
+        compared = f"{beside} | {len(both) / theirs:.0f} | {theirs / ours:.2f}" if theirs else "| | "
+        print(
+            f"| {suffix} | {len(both)} | {size:.1f} | {len(both) / ours:.0f} | {size / ours:.1f} | {compared} |"
+        )
+
+
+def _seconds(read: Callable[[Path], int], directory: Path, paths: set[str]) -> float:
+    started = time.perf_counter()
+    for path in sorted(paths):
+        read(directory / path)
+    return time.perf_counter() - started
+
+
 def processor_time() -> float:
     """What this process and those that it has seen end have used, in seconds."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -93,8 +233,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--formats", action="store_true", help="compare the formats other than PDF instead")
     arguments = parser.parse_args()
     logging.disable()  # pypdf remarks on every font
+    if arguments.formats:
+        print_formats(arguments.directory, arguments.rounds)
+        return
     files = sorted(arguments.directory.rglob("*.pdf"))
     if not files:
         sys.exit(f"no PDF in {arguments.directory}")

@@ -110,7 +110,7 @@ def _slide_text(package: Package, part: str, authors: dict[str, str], before: li
     hidden = "" if drawing.show else _HIDDEN_SLIDE
     lines = [" ".join(filter(None, ("#", title, hidden)))] if title or hidden else []
     lines += before
-    lines += drawing.lines(without_title=bool(title))
+    lines += drawing.lines(without_title=bool(title), with_number=True)
     for kind in ("comments", "comment"):
         for linked in package.linked(part, kind):
             comments = _SlideComments(authors)

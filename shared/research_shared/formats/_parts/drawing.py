@@ -163,11 +163,13 @@ class Drawing(ElementHandler):
             (on_one_line(" ".join(each.lines)) for each in self.shapes if each.placeholder in _TITLES), ""
         )
 
-    def lines(self, *, without_title: bool = False) -> list[str]:
-        """Return the lines of all shapes in their order. Those of a hidden shape say so."""
+    def lines(self, *, without_title: bool = False, with_number: bool = False) -> list[str]:
+        """Return the lines of all shapes in their order. Those of a hidden shape say so, and that of the slide's number."""
         found: list[str] = []
         left_out = without_title
         for shape in self.shapes:
+            if with_number and shape.placeholder == "sldNum":
+                found += (f"[slide number] {line.strip()}" for line in shape.lines)
             if shape.placeholder in _NO_TEXT:
                 continue
             if left_out and shape.placeholder in _TITLES and shape.lines:
