@@ -4,6 +4,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Final
+
+import anyio
 
 from research_documents.results import Document, DocumentFacts, DocumentList
 from research_documents.search.engine import SearchEngine
@@ -28,6 +31,8 @@ DOCUMENT_OVERHEAD_BYTES = 110
 FACT_OVERHEAD_BYTES = 20
 DETAILED_DOCUMENTS = 50
 """A page of more documents shows only which are copies and older versions, unless a filter chose the documents."""
+DETAILS_WAIT_S: Final = 2.0
+"""How long a listing of few documents waits until they are read."""
 
 
 async def list_page(
@@ -56,6 +61,10 @@ async def list_page(
         await engine.read_wanted(pattern, wanted, on_progress=on_progress) if wanted.needs_text else None
     )
     everything, unread = await library.survey(pattern)
+    if not wanted.needs_text and min(len(everything), limit) <= DETAILED_DOCUMENTS:
+        # What documents say about themselves is known once they are read, which takes few of them no time.
+        with anyio.move_on_after(DETAILS_WAIT_S):
+            await engine.read_wanted(pattern, wanted)
     found, warnings = _wanted(engine, everything, wanted, missing)
     start = 0
     if cursor is not None:
@@ -70,6 +79,11 @@ async def list_page(
         MAX_DEFAULT_PAGE_BYTES if limit <= DEFAULT_LIMIT else MAX_PAGE_BYTES,
     )
     more = start + len(page) < len(found)
+    unknown = 0 if brief else sum(not _is_known(engine, info) for info in shown)
+    if unknown:
+        warnings.append(
+            f"{unknown} documents are not read yet: their titles, authors and copies are missing here"
+        )
     warnings += notes
     if cursor is None and (count := count_of_unread(unread, library.known_reasons(found))):
         warnings.append(count)
@@ -142,6 +156,12 @@ def document_facts(engine: SearchEngine, hits: Sequence[Hit]) -> list[DocumentFa
     return found
 
 
+def _is_known(engine: SearchEngine, info: DocumentInfo) -> bool:
+    """Whether the present version of a document was read, or found to give no text."""
+    entry = engine.entry(info.path)
+    return entry is not None and entry.info.identity.same_file(info.identity)
+
+
 def _metadata_of(engine: SearchEngine, info: DocumentInfo) -> Metadata | None:
     """Return what a document says about itself, or None when its present version was not read or gives no text."""
     entry = engine.entry(info.path)
@@ -155,7 +175,7 @@ def _listed_documents(engine: SearchEngine, infos: Sequence[DocumentInfo], *, br
     found = []
     for info in infos:
         entry = engine.entry(info.path)
-        known = entry is not None and entry.info.identity.same_file(info.identity)
+        known = _is_known(engine, info)
         facts = DocumentFacts.facts_of(
             entry.metadata if entry and known else NO_METADATA,
             pages=entry.pages if entry and known else None,

@@ -302,7 +302,10 @@ async def test_a_search_without_a_hit_has_no_results_and_no_warning_but_for_what
         found = payload(await client.call_tool("search", {"query": "zyzzyva"}))
         assert found == {
             "results": [],
-            "warnings": ["not read: 1 .png", "1 document gives no text and was not searched"],
+            "warnings": [
+                "not read: 1 .pdf (not a PDF), 1 .png",
+                "1 document gives no text and was not searched",
+            ],
         }
         (folder / "broken.pdf").unlink()
         assert payload(await client.call_tool("search", {"query": "zyzzyva"})) == {

@@ -67,7 +67,6 @@ async def test_documents_without_text_are_counted_with_the_reason_as_soon_as_it_
     for name in ("a.docx", "b.docx", "c.pptx"):
         (folder / "letters" / name).write_bytes(COMPOUND_FILE + "EncryptedPackage".encode("utf-16-le"))
     (folder / "letters" / "cut.xlsx").write_bytes(word(paragraph("cut off"))[:200])
-    assert await warnings(client, "list_research_documents", file_pattern="letters/*") == ["not read: 1 .doc"]
     counted = "not read: 2 .docx (password), 1 .doc, 1 .pptx (password), 1 .xlsx (damaged)"
     assert await warnings(client, "search_documents", query="hall", file_pattern="letters/*") == [counted]
     assert await warnings(client, "list_research_documents", file_pattern="letters/*") == [counted]

@@ -29,10 +29,10 @@ def _joining(joint: str) -> BeforeValidator:
 
 _COMMAS_BETWEEN: Final = _joining(", ")
 
-DocumentType = Annotated[str, Field(description="pdf, docx, slides, mail, …"), _COMMAS_BETWEEN]
+DocumentType = Annotated[str, Field(description="pdf, slides, mail, …"), _COMMAS_BETWEEN]
 ModifiedAfter = Annotated[str, Field(description="file's: 2024, 2024-05, 2024-05-31"), _COMMAS_BETWEEN]
-ModifiedBefore = Annotated[str, _COMMAS_BETWEEN]
+ModifiedBefore = Annotated[str, Field(description="inclusive"), _COMMAS_BETWEEN]
 DatedAfter = Annotated[str, Field(description="the document's own"), _COMMAS_BETWEEN]
-DatedBefore = Annotated[str, _COMMAS_BETWEEN]
-Author = Annotated[str, _joining("; ")]
+DatedBefore = Annotated[str, Field(description="inclusive"), _COMMAS_BETWEEN]
+Author = Annotated[str, Field(description="name or part"), _joining("; ")]
 Tags = Annotated[str, Field(description="all of them"), _COMMAS_BETWEEN]
