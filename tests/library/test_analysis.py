@@ -67,7 +67,7 @@ def test_text_is_folded_as_by_the_character(text: str) -> None:
         ("12кг", "12 кг"),
         ("C#", "c#", "Ｃ＃", "C♯"),
         ("C++", "c++,"),
-        (".NET", ".net", "(.Net)"),
+        (".NET", ".net", "(.Net)", '".NET"', "*.NET*"),
         ("grew 12", "grew¹²", "grew\u200b12"),
         ("10 6", "10⁶"),
         ("m2", "m²"),

@@ -91,16 +91,18 @@ _KINDS: Final = bytes(
     ord(
         "0" if chr(code).isdigit() and code < 128  # noqa: PLR2004  (ASCII)
         else "a" if code >= 128 or chr(code).isalpha()  # noqa: PLR2004
+        else "#" if chr(code) in "#+"
         else "." if chr(code) == "."
         else " " if chr(code) in " \t\n("
         else ","
     )
     for code in range(256)
 )  # fmt: skip
-"""Maps UTF-8 to digits (0), letters (a), full stops, spaces and the rest, to see at once which expressions can match."""
+"""Maps UTF-8 to digits (0), letters (a), signs, full stops, spaces and the rest, to see at once which expressions can match."""
 # Several times as fast as `in`, because letters are common.
 _DIGIT_AND_LETTER: Final = re.compile(rb"0a")
-_DOT_AND_LETTER: Final = re.compile(rb"\.a(?<![0a,.]\.a)")
+_LETTER_AND_SIGN: Final = re.compile(rb"#(?<=a#)")
+_DOT_AND_LETTER: Final = re.compile(rb"\.a(?<![0a.]\.a)")
 
 STOP_WORDS: Final = frozenset(
     [
@@ -204,10 +206,10 @@ def folded(text: str) -> str:
 
 def _with_signs(text: str) -> str:
     """Return the text with `C#`, `C++` and `.NET` as words, and with numbers apart from their units."""
-    if "#" in text or "+" in text or "\u266f" in text:
-        text = _SHARP_OR_PLUS.sub(lambda match: f"{SHARP if match[1] else PLUS_PLUS} ", text)
     kinds = text.encode("utf-8", "surrogatepass").translate(_KINDS)
     digits = _DIGIT_AND_LETTER.search(kinds)
+    if _LETTER_AND_SIGN.search(kinds) or "\u266f" in text:
+        text = _SHARP_OR_PLUS.sub(lambda match: f"{SHARP if match[1] else PLUS_PLUS} ", text)
     if _DOT_AND_LETTER.search(kinds):
         text = _DOT_NET.sub(f"{DOT_NET} ", text)
     return _with_units_apart(text) if digits else text
