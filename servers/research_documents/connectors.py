@@ -6,8 +6,8 @@ of JSON, and the same as structured content. An id is a `DocumentId`.
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from fastmcp import Context, FastMCP
@@ -15,6 +15,7 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from research_documents.document_ids import DocumentId
+from research_documents.rendering import hidden_note
 from research_documents.results import Result
 from research_documents.search import IN_PART, SearchEngine, SearchOutcome
 from research_shared.document_urls import LinkTemplate, document_uri
@@ -24,6 +25,7 @@ from research_shared.formats import format_of
 from research_shared.reading.library import Library
 from research_shared.telemetry import record
 from research_shared.text.tokens import ceiling_tokens
+from research_shared.text.visible import without_hidden
 from research_shared.tools.activity import waiting
 from research_shared.tools.arguments import READ_TEXT, resolve_path
 from research_shared.tools.descriptions import described
@@ -192,7 +194,7 @@ def title_of(text: DocumentText) -> str:
     if not format_of(text.media_type).markdown or not text.total_lines:
         return name
     found = next(_titles(text), "")
-    title = " ".join(found.split())
+    title = " ".join(without_hidden(found)[0].split())
     return (title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…") or name
 
 
@@ -273,6 +275,8 @@ class _Connector:
             text = await self.library.read(path)
         record(documents=[path])
         part = text_part(text, wanted, self.max_tokens)
+        shown, hidden = without_hidden(part.text)
+        notes = (*text.notes, *([hidden_note(hidden)] if hidden else ()))
         page = text.page_of(part.first) if text.total_lines else None
         identified = DocumentId(
             path=path, page=wanted.page, first=wanted.first, last=wanted.last, character=wanted.character
@@ -282,7 +286,7 @@ class _Connector:
         return FetchedDocument(
             id=str(identified),
             title=title,
-            text=_with_notes(text, part),
+            text=_with_notes(replace(part, text=shown), notes=notes, total_lines=text.total_lines),
             url=self.url(path, page if str(identified) != path else None),
             metadata=FetchMetadata(
                 path=path,
@@ -294,7 +298,7 @@ class _Connector:
                 lines=f"{part.first}-{part.last}" if part.first <= part.last else None,
                 truncated=part.rest is not None,
                 next_id=str(part.rest) if part.rest is not None else None,
-                notes=text.notes,
+                notes=notes,
             ),
         )
 
@@ -306,13 +310,13 @@ def _titled(title: str, named: DocumentId) -> str:
     return f"{title}, from line {named.first}" if named.first > 1 or named.character > 1 else title
 
 
-def _with_notes(text: DocumentText, part: TextPart) -> str:
-    """Return the text with its notes in front, and behind it how to fetch the rest."""
-    before = "".join(f"[{note}]\n" for note in text.notes)
+def _with_notes(part: TextPart, *, notes: Sequence[str], total_lines: int) -> str:
+    """Return the text with notes in front, and behind it how to fetch the rest."""
+    before = "".join(f"[{note}]\n" for note in notes)
     if part.rest is None:
         return before + part.text
     within = f" within line {part.last}" if part.rest.character > 1 else f" after line {part.last}"
-    return f'{before}{part.text}\n[cut{within} of {text.total_lines}; fetch the rest with id "{part.rest}"]'
+    return f'{before}{part.text}\n[cut{within} of {total_lines}; fetch the rest with id "{part.rest}"]'
 
 
 def _connector_warnings(outcome: SearchOutcome) -> tuple[str, ...]:

@@ -200,13 +200,15 @@ def _joined_text(first: Sequence[str], *, heading: str, notes: Sequence[str], li
     shown = [without_hidden(line) for line in lines]
     hidden = sum(number for _, number in shown)
     if hidden:
-        characters = _pluralized(hidden, "invisible character")
-        notes = [
-            *notes,
-            f"{characters} of the documents (control, zero-width, direction or tag) left out below",
-        ]
+        notes = [*notes, hidden_note(hidden)]
     block = ["```", *(line for line, _ in shown), "```"] if lines else []
     return "\n".join((*first, heading, *(f"Note: {note}" for note in notes), *block))
+
+
+def hidden_note(number: int) -> str:
+    """Return the note that says that characters which nobody sees are left out of a text."""
+    characters = _pluralized(number, "invisible character")
+    return f"{characters} (control, zero-width, direction or tag) of what follows left out"
 
 
 def _pluralized(number: int, one: str, many: str | None = None) -> str:

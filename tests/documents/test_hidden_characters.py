@@ -43,6 +43,19 @@ async def test_text_of_read_and_search_leaves_them_out_and_says_so(tmp_path: Pat
         assert "invisible" not in plain
 
 
+async def test_connectors_get_no_hidden_character_either(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(f"# A{TAGS}\n\n{HIDDEN}\n", encoding="utf-8")
+    settings = Settings(roots=(Root("research", tmp_path),), watch=False, connector_tools=True)
+    async with Client(build_documents_server(settings)) as client:
+        fetched = answer_of(await client.call_tool("fetch", {"id": "a.md"}))
+        found = answer_of(await client.call_tool("search", {"query": "night"}))
+    assert "Owls huntat night." in fetched["text"]
+    assert "invisible characters" in fetched["text"]
+    assert len(fetched["metadata"]["notes"]) == 1
+    assert (fetched["title"], found["results"][0]["title"]) == ("A", "A")
+    assert without_hidden(fetched["text"]) == (fetched["text"], 0)
+
+
 @pytest.mark.parametrize(
     ("text", "shown", "hidden"),
     [
