@@ -159,3 +159,15 @@ def test_a_page_that_is_the_last_line_begins_a_passage() -> None:
 def test_a_single_letter_before_a_heading_is_a_passage() -> None:
     found = passages(text_of("x\n\n# Head\ntext\n"))
     assert [(p.start_line, p.end_line, p.heading) for p in found] == [(1, 1, ""), (3, 4, "Head")]
+
+
+def test_each_part_of_a_long_line_is_a_passage() -> None:
+    text = text_of("word " * 1_200, "text/plain")
+    found = spans(text)
+    assert [span.begin for span in found] == [0, *text.continued]
+    assert [span.start_line for span in found] == list(range(1, len(found) + 1))
+
+
+def test_a_page_without_a_line_has_no_passage() -> None:
+    found = passages(text_of("a\nb\n", "application/pdf", (1, 3)))
+    assert [(p.start_line, p.end_line, p.page) for p in found] == [(1, 2, 1)]
