@@ -1,5 +1,6 @@
 """Limits: what is refused, what is not, and how the refusal reads."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from research_gateway.guards.size import json_size
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.serving.auth import SharedTokens
 from research_shared.serving.drain import Drain
+from research_shared.tools.activity import waiting
 from support.results import error_of
 from support.serving import serving
 
@@ -472,3 +474,25 @@ async def test_a_bucket_holds_no_more_than_a_burst_after_a_long_silence() -> Non
         for _ in range(2):
             assert [await code_of(client, "echo", text="a") for _ in range(3)] == ["ok", "ok", "overloaded"]
             clock.now += 1_000
+
+
+async def test_time_in_a_queue_counts_neither_against_the_limit_nor_against_the_ceiling(
+    pass_time: Callable[[float], None],
+) -> None:
+    stage = Stage(TimeLimit(default_s=60, ceiling_s=100))
+
+    @stage.server.tool
+    async def queue(ctx: Context, seconds: float) -> str:
+        with waiting("a place", limit_s=math.inf):
+            pass_time(1_000)
+            await anyio.lowlevel.checkpoint()
+        for _ in range(2):
+            pass_time(seconds)
+            await anyio.lowlevel.checkpoint()
+            await ctx.report_progress(1, 2)
+            await anyio.lowlevel.checkpoint()
+        return "worked"
+
+    async with Client(stage.server) as client:
+        assert await code_of(client, "queue", seconds=45) == "ok"
+        assert await code_of(client, "queue", seconds=55) == "deadline_exceeded"
