@@ -28,7 +28,7 @@ PIECES_SHARE: Final = 0.75
 """Share of the budget that is for the pieces themselves; the rest is for their surroundings."""
 SOURCE_TOKENS: Final = 20
 """Tokens of the line that names a document."""
-_FURTHER: Final = 0.88
+_FURTHER: Final = 0.98
 """What each further piece of a document counts, of what it would count as the first."""
 _SURROUNDING_BYTES: Final = 400
 _OTHER_QUERY: Final = 0.8
@@ -36,6 +36,8 @@ _OTHER_QUERY: Final = 0.8
 _SAME: Final = 0.8
 """Share of its runs of words that a piece has in common with a chosen one if it says the same."""
 _WORDS_IN_RUN: Final = 4
+_BASE: Final = 0.3
+"""What the score of a passage counts for each of its pieces, whatever of the queries the piece itself holds."""
 _MAX_NAMED_TERMS: Final = 6
 
 
@@ -187,7 +189,7 @@ def _score(candidates: Sequence[_Candidate], asked: Sequence[frozenset[str]]) ->
     spread = Counter(term for piece in candidates for term in piece.terms)
     weight = {term: math.log1p(len(candidates) / count) for term, count in spread.items()}
     for piece in candidates:
-        piece.score *= 0.3 + 0.7 * max(
+        piece.score *= _BASE + (1 - _BASE) * max(
             (_share_held(piece.terms, terms, weight) for terms in asked), default=0.0
         )
 
