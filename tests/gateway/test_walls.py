@@ -87,7 +87,9 @@ def copy_allowed(source: Path, target: Path, allow: Sequence[str], deny: Sequenc
         if not path.is_dir() and allowed(relative, allow, deny):
             (target / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target / relative, follow_symlinks=False)
-    (target / "linked").symlink_to("clients/acme")
+    # A path through a linked directory has to be allowed as it is written; only this one is asked for.
+    if allowed("linked/a.md", allow, deny):
+        (target / "linked").symlink_to("clients/acme")
 
 
 @dataclass
