@@ -490,3 +490,11 @@ def test_sixty_quotes_of_ten_megabytes_take_a_second_or_two() -> None:
         assert finder.find(lines[n]) is not None
         assert finder.find(lines[n].replace("was", "is")) is None
     assert time.process_time() - started < 6
+
+
+def test_a_reference_that_goes_on_in_the_next_line_moves_no_line_and_no_head() -> None:
+    text = "Networks of switches [16, 15,\n24] are used in many halls of the town.\nA head of a page\n\fThey cost little to run.\nA head of a page"
+    pages = (1, 4)
+    assert place(text, "They cost little to run.", pages) == (4, 4, 2)
+    assert place(text, "Networks of switches are used in many halls", pages) == (1, 2, 1)
+    assert place(text, "many halls of the town. They cost little to run.", pages) == (2, 4, 1)

@@ -230,7 +230,8 @@ def skeleton(text: str, *, all_of_it: bool = False) -> bytes:
     Without `all_of_it`, what a quotation may leave out is left out. Texts that say the same have equal skeletons.
     """
     if not all_of_it:
-        text = _LEFT_OUT.sub("", text)
+        # A reference may go on in the next line, and lines keep their numbers.
+        text = _LEFT_OUT.sub(lambda match: "\n" * match[0].count("\n"), text)
     if not text.isascii():
         if not is_normalized("NFC", text):
             text = normalize("NFC", text)
