@@ -56,9 +56,10 @@ async def test_a_question_without_paths_is_answered_from_the_folder_on_every_rou
     assert search["documents_read"] == len(result["sources"]) == result["sources_used"]
     assert search["queries"] == [QUESTION, "layers of encryption", "latency"]
     paths = [source["path"] for source in result["sources"]]
-    # A copy is shown once, whichever of the two it is.
-    assert {"tor.md", "notes/mix-copy.txt"} <= set(paths)
-    assert "notes/mix.txt" not in paths
+    # Of two copies the one with the plainer name is shown.
+    assert {"tor.md", "notes/mix.txt"} <= set(paths)
+    assert "notes/mix-copy.txt" not in paths
+    assert "counted once: notes/mix-copy.txt (same content as notes/mix.txt)" in result["warnings"]
     assert all(source["reason"].startswith("chosen for") for source in result["sources"])
     assert result["answered"] is True
     assert all(insight["verified"] for insight in result["key_insights"])
@@ -130,7 +131,7 @@ async def test_the_choice_is_that_of_the_first_round(many: Path) -> None:
     sources = {source["path"]: source["status"] for source in result["sources"]}
     assert "better.md" not in sources
     assert sources["tor.md"] == "skipped"
-    assert sources["notes/mix-copy.txt"] == "used"
+    assert sources["notes/mix.txt"] == "used"
     assert result["warnings"][0].startswith("INCOMPLETE: 1 of ")
 
 
@@ -165,7 +166,7 @@ async def test_a_finding_belongs_to_the_document_that_holds_its_quote(many: Path
         for insight in result["key_insights"]
         for item in insight["evidence"]
     }
-    assert placed[LATENCY[:20]] == ("notes/mix-copy.txt", True)
+    assert placed[LATENCY[:20]] == ("notes/mix.txt", True)
     assert placed["Each relay removes o"] == ("tor.md", True)
     assert result["unverified_quotes"] == 1
 
@@ -241,7 +242,7 @@ async def test_filters_choose_among_the_documents(many: Path, tmp_path: Path, be
             {"research_question": QUESTION, "document_paths": ["tor.md"], "type": "txt"},
             raise_on_error=False,
         )
-    assert {source["path"] for source in by_type["sources"]} == {"notes/mix-copy.txt"}
+    assert {source["path"] for source in by_type["sources"]} == {"notes/mix.txt"}
     assert by_type["selection"]["documents_considered"] == 2
     assert [source["path"] for source in by_author["sources"]] == ["dated.md"]
     assert error_of(nobody)["code"] == "no_readable_documents"

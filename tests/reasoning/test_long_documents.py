@@ -91,7 +91,9 @@ async def test_findings_that_do_not_fit_the_combination_are_counted(folder: Path
     names = [f"n{number}.md" for number in range(40)]
     for name in names:
         text = "Relay nodes remove one layer of encryption each and learn only their neighbours. " * 2
-        (folder / name).write_text(f"{text}\nThey also never keep any record of what has passed.", "utf-8")
+        (folder / name).write_text(
+            f"{text}\nThey also never keep any record of what has passed.\n{name}", "utf-8"
+        )
     async with connected("provider-openai", folder, model_call_tokens=2_000) as session:
         result = await session.call(
             "synthesize_research", document_paths=names, research_question="What is kept?"

@@ -73,7 +73,8 @@ async def test_what_the_text_of_a_document_lacks_is_a_warning_of_the_synthesis(
     folder: Path, carrier: str
 ) -> None:
     for number in range(12):
-        (folder / f"{number:02}.txt").write_bytes("Onion routing hides who talks, voilà.\n".encode("latin-1"))
+        text = f"Onion routing hides who talks, voilà: {number}.\n"
+        (folder / f"{number:02}.txt").write_bytes(text.encode("latin-1"))
     async with connected(carrier, folder) as session:
         one = await session.call("synthesize_research", document_paths="00.txt", research_question=QUESTION)
         many = await session.call("synthesize_research", document_paths="*.txt", research_question=QUESTION)

@@ -1,16 +1,12 @@
 """The search engine as the source of evidence for questions over the whole folder."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from research_documents.search.engine import SearchEngine
 from research_shared.reading.filters import DocumentFilter
-from research_shared.reading.passage_search import FoundPassage, FoundPassages
+from research_shared.reading.passage_search import FoundPassage, FoundPassages, counted_once
 from research_shared.text.questions import asked_words
 from research_shared.tools.names import INCOMPLETE
-
-MAX_NAMED_COPIES: Final = 5
-"""Documents that a warning names because another one has the same content."""
 
 
 class IndexedPassages:
@@ -51,9 +47,7 @@ class IndexedPassages:
             told = [(each.info, each.metadata) for each in self._engine.entries() if not each.reason]
             warnings[wanted.why_nothing(told)] = None
         if same:
-            named = [f"{path} (same content as {first})" for path, first in sorted(same.items())]
-            more = f" and {len(named) - MAX_NAMED_COPIES} more" if len(named) > MAX_NAMED_COPIES else ""
-            warnings[f"counted once: {', '.join(named[:MAX_NAMED_COPIES])}{more}"] = None
+            warnings[counted_once(same)] = None
         if silent:
             few = len(silent) == 1
             warnings[

@@ -16,7 +16,8 @@ from research_shared.errors import ResearchError
 from research_shared.formats import Metadata
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
-from research_shared.reading.passage_search import FoundPassage, FoundPassages
+from research_shared.reading.passage_search import FoundPassage, FoundPassages, counted_once
+from research_shared.reading.versions import VersionedDocument, version_notes
 from research_shared.text.analysis import stems
 from research_shared.text.passages import passages
 from research_shared.text.questions import asked_words
@@ -75,6 +76,7 @@ class ScannedPassages:
         told: list[tuple[DocumentInfo, Metadata]] = []
         considered = 0
         found: list[_Counted] = []
+        versions: list[VersionedDocument] = []
         for at in range(0, min(len(paths), self._max_documents), _READ_TOGETHER):
             if held >= self._max_bytes or self._clock() - started >= self._time_limit_s:
                 break
@@ -86,12 +88,25 @@ class ScannedPassages:
             told += [(infos[text.path], text.metadata) for text in texts]
             fitting = [text for text in texts if wanted.admits(infos[text.path], text.metadata)]
             considered += len(fitting)
+            versions += [
+                VersionedDocument(
+                    path=text.path, modified_ns=infos[text.path].identity.mtime_ns, digest=text.digest
+                )
+                for text in fitting
+            ]
             found += await asyncio.to_thread(_count_terms, fitting, terms)
+        copies = {
+            path: note.same_content_as
+            for path, note in version_notes(versions).items()
+            if note.same_content_as
+        }
+        found = [each for each in found if each.path not in copies]
         return FoundPassages(
             by_query=tuple([await asyncio.to_thread(_best, found, each, limit) for each in asked]),
             considered=considered,
             warnings=(
                 *_warnings_of(looked_into, len(paths), silent),
+                *([counted_once(copies)] if copies else []),
                 *([] if considered or wanted.admits_everything else [wanted.why_nothing(told)]),
             ),
         )

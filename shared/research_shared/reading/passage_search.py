@@ -1,10 +1,13 @@
 """The protocol by which evidence is looked for in a whole folder: an index provides it, or a scan of the texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from research_shared.reading.filters import DocumentFilter
+
+MAX_NAMED_COPIES: Final = 5
+"""Documents that a warning names because another one has the same content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,13 @@ class FoundPassages:
     by_query: tuple[tuple[FoundPassage, ...], ...]
     considered: int
     warnings: tuple[str, ...] = ()
+
+
+def counted_once(copies: Mapping[str, str]) -> str:
+    """Return the warning that documents were left out because another one, their value, has the same content."""
+    named = [f"{path} (same content as {first})" for path, first in sorted(copies.items())]
+    more = f" and {len(named) - MAX_NAMED_COPIES} more" if len(named) > MAX_NAMED_COPIES else ""
+    return f"counted once: {', '.join(named[:MAX_NAMED_COPIES])}{more}"
 
 
 class PassageSearch(Protocol):
