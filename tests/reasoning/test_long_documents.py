@@ -63,16 +63,19 @@ async def test_a_document_over_its_share_is_read_where_it_bears_on_the_question(
     assert all(line in prompt for number, line in enumerate(lines, 1) if number in shown)
 
 
-async def test_a_single_endless_line_is_cut_and_counted(folder: Path) -> None:
+async def test_a_single_endless_line_is_shown_in_parts_that_are_counted(folder: Path) -> None:
     (folder / "line.txt").write_text("word " * 40_000, encoding="utf-8")
     async with connected("modern-memory", folder) as session:
         summary = await session.call("summarize_document", document_path="line.txt")
         synthesis = await session.call(
             "synthesize_research", document_paths=["line.txt"], research_question="Which words are there?"
         )
-    for coverage in (summary["coverage"], synthesis["sources"][0]["coverage"]):
-        assert coverage["ranges"] == [[1, 1]]
-        assert (coverage["clipped_lines"], coverage["complete"]) == (1, False)
+    whole, part = summary["coverage"], synthesis["sources"][0]["coverage"]
+    assert (whole["ranges"], whole["lines_total"], whole["complete"]) == ([[1, 100]], 100, True)
+    ((first, last),) = part["ranges"]
+    assert (first, part["lines_shown"], part["lines_total"], part["complete"]) == (1, last, 100, False)
+    assert 10 < last < 100
+    assert whole["clipped_lines"] == part["clipped_lines"] == 0
 
 
 async def test_notes_that_do_not_fit_one_prompt_are_merged_first(folder: Path) -> None:
@@ -113,7 +116,10 @@ async def test_a_line_full_of_blanks_does_not_break_the_limits_of_a_prompt(folde
             "synthesize_research", document_paths=["blank.md", "tor.md"], research_question="What is removed?"
         )
     assert max(len(text) for _, _, text in session.model.calls) < 100_000
-    assert result["sources"][0]["coverage"]["complete"] is False
+    coverage = result["sources"][0]["coverage"]
+    # Of more than a thousand parts only those with text are shown, and nothing is missing.
+    assert coverage["ranges"] == [[1, 3], [coverage["lines_total"], coverage["lines_total"]]]
+    assert (coverage["lines_shown"], coverage["complete"]) == (4, True)
 
 
 def asked_tokens(session: Session) -> list[int]:
