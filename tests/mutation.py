@@ -74,6 +74,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "servers/research_reasoning/evidence/answers.py": (
         "reasoning/test_answer_shapes.py",
         "reasoning/test_answers.py",
+        "reasoning/test_folder.py",
         "reasoning/test_reading.py",
     ),
     "servers/research_reasoning/evidence/ranking.py": ("reasoning/test_ranking.py",),
