@@ -147,7 +147,6 @@ async def test_a_failing_model_gets_three_attempts_then_the_summary_is_a_clear_e
             "invalid_arguments",
         ),
         ("summarize_document", {}, "invalid_arguments"),
-        ("synthesize_research", {"document_paths": [], "research_question": QUESTION}, "invalid_arguments"),
         ("synthesize_research", {"document_paths": DOCUMENTS, "research_question": ""}, "invalid_arguments"),
         (
             "synthesize_research",

@@ -50,6 +50,16 @@ ALLOWED: dict[str, tuple[str, str]] = {
         r"reader\.open",
         "reads an attachment from memory, in the worker",
     ),
+    "shared/research_shared/formats/docx.py": (
+        r"reader\.open",
+        "reads an included document from memory, in the worker",
+    ),
+    "shared/research_shared/formats/_mail/outlook.py": (
+        r"self\._file\.listdir",
+        "lists the streams of a message in memory, in the worker",
+    ),
+    "shared/research_shared/settings.py": (r"file\.read_text", "the operator's file of settings"),
+    "shared/research_shared/policy/file.py": (r"path\.read_bytes", "the operator's policy"),
     "shared/research_shared/serving/auth.py": (
         r"settings\.auth_public_key\.read_text",
         "a key that the operator names",
@@ -68,6 +78,22 @@ ALLOWED: dict[str, tuple[str, str]] = {
     ),
     "gateway/research_gateway/audit/": (r".+", "the audit log, and nothing else"),
     "gateway/research_gateway/app.py": (r"AuditTrail\.open", "the audit log"),
+    "gateway/research_gateway/cli/": (
+        r"file\.open|client\.path\.read_text|os\.fdopen",
+        "files of settings and of clients, which the operator names",
+    ),
+    "gateway/research_gateway/cli/doctor.py": (
+        r"os\.walk|walk|_INOTIFY_WATCHES\.read_text",
+        "counts the names in the operator's folders, for the operator",
+    ),
+    "gateway/research_gateway/scope/check.py": (
+        r"RootsPolicy\.from_settings\(settings\)\.walk",
+        "the policy of the folders, for the operator",
+    ),
+    "gateway/research_gateway/upstreams/offers/pins.py": (
+        r"os\.open|path\.read_bytes",
+        "the operator's file of accepted tools",
+    ),
     "gateway/research_gateway/upstreams/config.py": (r"path\.read_text", "the operator's list of servers"),
 }
 """Which calls stand where, and why they open no document."""
