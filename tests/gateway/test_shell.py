@@ -47,6 +47,8 @@ def shell(
     for name in ("CACHE", "STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.setenv("RESEARCH_ROOTS", str(folder))
+    # A command sets up the logging of its whole process, which is that of other tests here.
+    monkeypatch.setattr("research_shared.logs.configure_logging", lambda _level: None)
 
     def run(*arguments: str, **environment: str) -> Ran:
         for name, value in environment.items():
