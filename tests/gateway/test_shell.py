@@ -144,6 +144,24 @@ def test_ask_names_a_source_that_is_missing(shell: Shell) -> None:
     assert "[2] lost.md  skipped: " in asked.out
 
 
+def test_ask_without_documents_looks_in_the_whole_folder(shell: Shell) -> None:
+    asked = shell("ask", "Why are there two high tides a day?")
+    assert asked.status == 0
+    assert "notes.txt" in asked.out.partition("Sources")[2]
+
+
+def test_quotes_are_verified_with_their_place_or_with_the_words_that_differ(shell: Shell) -> None:
+    held = shell("verify-quotes", "The harbour opened in 1911.", "The moon pulls the sea")
+    assert held.status == 0
+    assert "✓ “The harbour opened in 1911.”" in held.out
+    assert "notes.txt, lines 1-1" in held.out
+    wrong = shell("verify-quotes", "The harbour opened in 1912.", "--in", "notes.txt")
+    assert wrong.status == 1
+    assert "✗" in wrong.out
+    assert "the document has" in wrong.out
+    assert json.loads(shell("verify-quotes", "The moon pulls the sea", "--json").out)["verified"] == 1
+
+
 def test_summarize_prints_the_summary_alone_before_its_figures(shell: Shell) -> None:
     printed = shell("summarize", "notes.txt", "--length", "brief")
     assert printed.status == 0

@@ -29,9 +29,14 @@ _COMMANDS = (
     (
         "ask",
         "research_gateway.cli.tools:ask_command",
-        "Answer a question from documents, with quotes that were checked.",
+        "Answer a question from the folder or from documents, with quotes that were checked.",
     ),
     ("summarize", "research_gateway.cli.tools:summarize_command", "Summarize one document."),
+    (
+        "verify-quotes",
+        "research_gateway.cli.tools:verify_quotes_command",
+        "Check whether documents hold quotes word for word.",
+    ),
     (
         "doctor",
         "research_gateway.cli.doctor:doctor_command",

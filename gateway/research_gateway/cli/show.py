@@ -206,6 +206,34 @@ def answer_view(result: dict[str, Any], *, link: Link) -> RenderableType:
     return Group(*parts)
 
 
+def quotes_view(result: dict[str, Any], *, link: Link) -> RenderableType:
+    """Show what became of quotes: where each stands, or the words that differ in the nearest place."""
+    parts: list[RenderableType] = [*_warning_lines(result)]
+    for quote_ in result["quotes"]:
+        mark = Text("✓ ", style="green") if quote_["verified"] else Text("✗ ", style="bold red")
+        parts.append(mark.append(f"“{terminal_safe(quote_['quote'])}”", style="default"))
+        if quote_.get("reason"):
+            parts.append(Text(f"    {terminal_safe(quote_['reason'])}", style="yellow"))
+        stands = quote_ if quote_["verified"] else quote_.get("nearest")
+        if stands and stands.get("document"):
+            where = Text("    " if quote_["verified"] else "    nearest: ")
+            parts.append(where.append_text(_located(stands, link)))
+        for difference in (stands or {}).get("differences", ()):
+            said, there = terminal_safe(difference["quoted"]), terminal_safe(difference["document"])
+            parts.append(Text(f"      quoted “{said}”, the document has “{there}”", style="dim"))
+    return Group(*parts)
+
+
+def _located(stands: dict[str, Any], link: Link) -> Text:
+    """Return the document, page and lines of something, linked."""
+    where = stands["document"]
+    if stands.get("page"):
+        where += f", {place(stands['document'], stands['page'])}"
+    if stands.get("lines"):
+        where += f", lines {stands['lines'][0]}-{stands['lines'][-1]}"
+    return _linked(where, link(stands["document"], stands.get("page")), style="not italic cyan")
+
+
 def _insight_lines(insight: dict[str, Any], link: Link) -> Iterator[RenderableType]:
     mark = Text("✓ ", style="green") if insight["verified"] else Text("? ", style="yellow")
     claim = mark.append(terminal_safe(insight["claim"]), style="default")
@@ -214,14 +242,7 @@ def _insight_lines(insight: dict[str, Any], link: Link) -> Iterator[RenderableTy
     yield claim
     for evidence in insight["evidence"]:
         quote_ = Text(f"“{terminal_safe(evidence['quote'])}” ", style="italic")
-        where = evidence["document"]
-        if evidence.get("page"):
-            where += f", {place(evidence['document'], evidence['page'])}"
-        if evidence.get("lines"):
-            where += f", lines {evidence['lines'][0]}-{evidence['lines'][-1]}"
-        quote_.append(
-            _linked(where, link(evidence["document"], evidence.get("page")), style="not italic cyan")
-        )
+        quote_.append_text(_located(evidence, link))
         if not evidence["verified"]:
             quote_.append(" not found", style="not italic red")
         yield Padding(quote_, (0, 0, 0, 4)) if sys.stdout.isatty() else Text("    ").append_text(quote_)

@@ -180,6 +180,37 @@ def summarize_command(
     return run(shell_settings(root), job)
 
 
+def verify_quotes_command(
+    quotes: Annotated[
+        list[str], Parameter(help="Quotes, word for word; - reads one from each line of standard input.")
+    ],
+    /,
+    *,
+    document: Annotated[
+        str | None,
+        Parameter(name=["--in", "-i"], help="The document they are from; by default the folder is searched."),
+    ] = None,
+    root: RootOption = None,
+    index: IndexOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Check whether documents hold quotes word for word.
+
+    Exit status 0: all of them are verified; 1: at least one is not.
+    """
+    if quotes == ["-"]:
+        quotes = [line.strip() for line in sys.stdin if line.strip()]
+
+    async def job(session: Session) -> int:
+        asked = [{"quote": quote, "document_path": document or ""} for quote in quotes]
+        result = await session.call("verify_quotes", quotes=asked)
+        link = show.linker(session.settings)
+        _print(result, json_, lambda: show.quotes_view(result, link=link))
+        return FOUND if all(quote["verified"] for quote in result["quotes"]) else NOTHING
+
+    return run(shell_settings(root, **_index_override(index)), job)
+
+
 def _index_override(index: str | None) -> dict[str, Any]:
     return {} if index is None else {"index_dir": index}
 
