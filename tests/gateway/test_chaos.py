@@ -88,7 +88,7 @@ async def call(client: Client[Any], dice: random.Random, endings: Counter[str]) 
         assert not result.is_error
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", "legacy"] if FULL else ["auto"])
 async def test_every_call_ends_well_or_with_a_structured_error_and_is_recorded_once(
     tmp_path: Path, mode: Any
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import mcp_types
+import pytest
 from fastmcp import Client
 from fastmcp.client.elicitation import ElicitResult
 from fastmcp.client.logging import LogMessage
@@ -15,6 +16,7 @@ from mcp_types import TextContent
 from research_gateway.upstreams import Upstream
 from support.results import error_of
 from support.serving import serving
+from support.sizes import FULL
 from support.upstreams import ERAS, PATIENT, Behind, Gateway, elicit, modern_only, old_fashioned, sample
 
 
@@ -115,7 +117,7 @@ def process() -> StdioTransport:
     return StdioTransport(sys.executable, ["-W", "ignore", "-c", code], env=env, keep_alive=False)
 
 
-@ERAS
+@pytest.mark.parametrize("mode", ["auto", "legacy"] if FULL else ["auto"])
 async def test_lines_of_a_process_reach_the_client_whose_call_they_belong_to(mode: Any) -> None:
     heard: dict[str, list[str]] = {"one": [], "two": []}
 
