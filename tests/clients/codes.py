@@ -95,6 +95,11 @@ async def deadline_exceeded(place: Place) -> Said:
     return await place.summarize()
 
 
+async def unsupported_type(place: Place) -> Said:
+    (place.gateway.folder / "plan.dwg").write_bytes(b"AC1032")
+    return await place.read("plan.dwg")
+
+
 async def overloaded(place: Place) -> Said:
     async with place.busy():
         return await place.read()
@@ -147,6 +152,7 @@ def situations(port: int, mcp_config: Path, elsewhere: Path) -> Iterator[Situati
             "invalid_pattern": lambda place: place.call("list_research_documents", file_pattern="a" * 1_001),
             "no_readable_documents": lambda place: place.synthesize(BROKEN, MISSING),
             "request_too_large": lambda place: place.call("search_documents", query="layers " * 5_000),
+            "unsupported_type": unsupported_type,
             "unknown_tool": lambda place: place.call("delete_document", document_path=ONION_PATH),
             "overloaded": overloaded,
             "model_failed": model_failed,
