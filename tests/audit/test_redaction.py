@@ -153,6 +153,8 @@ def without_own_words(reply: str, arguments: dict[str, Any]) -> str:
         "AIzaSyA0123456789abcdefghijklmnopqrstuv",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl",
         "Bearer abcdefgh12345678",
+        "OPENAI_API_KEY=abcd1234efgh",
+        "client_secret=hunter2hunter2",
         "password: hunter22",
         '"api_key": "abcd1234"',
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----",

@@ -24,6 +24,10 @@ from research_shared.errors import DocumentNotFound
         (("**",), ("A/**",), "a/b.md", False),
         (("a*",), (), "x/a.md", False),
         (("a/**",), ("a/b/**",), "a/b.md", True),
+        (("**",), ("**/draft*",), "reports/drafts/a.md", False),
+        (("**",), ("clients/acme*",), "clients/acme-gmbh/x/y.md", False),
+        (("**",), ("hr/*",), "hr/sub/x.md", False),
+        (("**",), ("hr/*",), "hr.md", True),
     ],
 )
 def test_a_view_admits_what_is_allowed_and_not_denied(
@@ -118,3 +122,10 @@ def test_a_link_to_what_a_view_denies_is_no_document_and_leaves_nothing_open(
                 doors.open("link.md")
         assert [info.path for info in doors.walk()] == []
     assert len(list(Path("/dev/fd").iterdir())) == descriptors
+
+
+def test_a_folder_is_walked_in_whatever_unicode_form_its_name_is_stored() -> None:
+    view = View(allow=("Vertr\u00e4ge/**",))
+    assert view.leads_to("Vertra\u0308ge")
+    assert view.admits("Vertra\u0308ge/a.md")
+    assert not view.leads_to("Vertrage")

@@ -6,6 +6,8 @@ from fastmcp.server.dependencies import get_access_token
 from fastmcp.server.middleware import MiddlewareContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from research_shared.serving.auth import principal_of
+
 LOCAL = "local"
 """Key of the only client of a stdio server."""
 
@@ -17,7 +19,7 @@ def client_key(context: MiddlewareContext[Any]) -> str:
     """
     token = get_access_token()
     if token is not None:
-        return f"principal:{token.client_id}"
+        return f"principal:{principal_of(token)}"
     request = context.fastmcp_context.request_context if context.fastmcp_context is not None else None
     if request is None or context.fastmcp_context is None:
         return LOCAL

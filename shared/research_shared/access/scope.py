@@ -1,5 +1,6 @@
 """The part of the research folders that a request may see."""
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,18 +30,21 @@ class View:
         >>> View(allow=("papers/**",), deny=("**/draft*",)).admits("papers/a.md")
         True
         """
-        return any(allows(path) for allows in _compiled(self.allow, True)) and not any(
-            denies(path) for denies in _compiled(self.deny, False)
-        )
+        return any(allows(path) for allows in _compiled(self.allow, True)) and not self._denies(path)
 
     def leads_to(self, directory: str) -> bool:
         """Return whether a path beneath a directory can be within the view. False only if none can."""
-        denied = tuple(folders for pattern in self.deny if (folders := folders_of(pattern)) is not None)
-        parts = directory.split("/")
-        above = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
-        if any(denies(folder) for denies in _compiled(denied, False) for folder in above):
+        folders = (folders for pattern in self.deny if (folders := folders_of(pattern)) is not None)
+        if self._denies(directory, also=tuple(folders)):
             return False
-        return any(_may_meet(literal_folder(pattern), directory) for pattern in self.allow)
+        composed = unicodedata.normalize("NFC", directory)
+        return any(_may_meet(literal_folder(pattern), composed) for pattern in self.allow)
+
+    def _denies(self, path: str, also: tuple[str, ...] = ()) -> bool:
+        """Return whether a path, or a directory above it, is denied: what is denied is denied with all that is in it."""
+        parts = path.split("/")
+        above = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        return any(denies(each) for denies in _compiled((*self.deny, *also), False) for each in above)
 
 
 def _may_meet(folder: str, directory: str) -> bool:

@@ -15,6 +15,7 @@ from fastmcp.tools.base import Tool, ToolResult
 from research_shared.access.scope import narrowed_scope
 from research_shared.policy.file import load_policy
 from research_shared.policy.rules import Access, Caller, Policy
+from research_shared.serving.auth import principal_of
 from research_shared.settings import Settings
 from research_shared.telemetry import record
 
@@ -28,9 +29,7 @@ def current_caller(groups_claim: str) -> Caller:
     token = get_access_token()
     if token is None:
         return Caller()
-    subject = (token.claims or {}).get("sub")
-    name = subject if isinstance(subject, str) else token.client_id
-    return Caller.of_claims(name, token.claims or {}, groups_claim)
+    return Caller.of_claims(principal_of(token), token.claims or {}, groups_claim)
 
 
 class PolicyMiddleware(Middleware):
@@ -140,7 +139,8 @@ class PolicyMiddleware(Middleware):
     ) -> ResourceResult:
         """Read a resource of a server that the caller may use."""
         uri = str(context.message.uri)
-        if not self._shows(uri):
+        # FastMCP does not take the namespace off a URI with a line break, and a server that is hidden would answer for it.
+        if not (uri.isprintable() and self._shows(uri)):
             raise NotFoundError(f"Unknown resource: {uri!r}")
         return await call_next(context)
 

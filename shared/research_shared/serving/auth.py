@@ -35,6 +35,12 @@ class SharedTokens(StrictTokenVerifier):
         return AccessToken(token=token, client_id=f"token-{given.hex()[:12]}", scopes=[])
 
 
+def principal_of(token: AccessToken) -> str:
+    """Return whose token it is: the subject of a JWT, because all people of one application share its client id."""
+    subject = (token.claims or {}).get("sub")
+    return subject if isinstance(subject, str) else token.client_id
+
+
 def auth_provider(settings: Settings) -> AuthProvider | None:
     """Return the provider that authenticates HTTP clients, or None when authentication is off.
 

@@ -23,7 +23,7 @@ _CREDENTIAL = re.compile(
     | \bgh[pousr]_[A-Za-z0-9]{20,} | \bgithub_pat_[A-Za-z0-9_]{20,} | \bglpat-[A-Za-z0-9_-]{16,}
     | \bxox[abeoprs]-[A-Za-z0-9-]{10,}                                         # Slack
     | (?-i:\b(?:AKIA|ASIA)[A-Z0-9]{16}\b) | \bAIza[A-Za-z0-9_-]{30,} | \bya29\.[A-Za-z0-9_-]{20,}
-    | \b(?:api[-_ ]?key|access[-_ ]?key|token|secret|password|passwd|pwd)\b["']?\s*[:=]\s*["']?[^\s"',;&]{4,}
+    | (?<![A-Za-z0-9])(?:api[-_ ]?key|access[-_ ]?key|token|secret|password|passwd|pwd)\b["']?\s*[:=]\s*["']?[^\s"',;&]{4,}
     | (?-i:(?<![A-Za-z0-9+])(?=[A-Za-z+]*[0-9])(?=[a-z0-9+]*[A-Z])(?=[A-Z0-9+]*[a-z])[A-Za-z0-9+]{32,}={0,2})
     | (?-i:\b[0-9a-f]{40,}\b)                                                  # hexadecimal keys and digests
     """,

@@ -8,6 +8,8 @@ from mcp_types import INVALID_REQUEST
 from starlette.responses import Response
 from starlette.types import Scope
 
+from research_shared.serving.auth import principal_of
+
 
 def refusal(
     status: HTTPStatus,
@@ -41,6 +43,6 @@ def caller_of_request(scope: Scope) -> str | None:
     user = scope.get("user")
     if user is not None:
         token = getattr(user, "access_token", None)
-        return f"principal:{token.client_id}" if token is not None else None
+        return f"principal:{principal_of(token)}" if token is not None else None
     peer = scope.get("client")
     return f"address:{peer[0]}" if peer else "local"
