@@ -339,6 +339,50 @@ SMALL: list[tuple[str, bytes, list[str], list[str]]] = [
     ("cp1252.html", "<p>caf\xe9".encode("cp1252"), ["café"], ["decoded from Windows-1252"]),
     ("declared.html", '<meta charset="shift_jis"><p>市場'.encode("shift_jis"), ["市場"], ["decoded from shift_jis"]),
     ("tabs.tsv", b"a\tb, c\nd\t\n", ["A1: a | B1: b, c", "A2: d"], []),
+    (
+        "separator.csv",
+        "id,text,n\n1,one\u2028two,7\n2,b,8\n".encode(),
+        ["A1: id | B1: text | C1: n", "A2: 1 | B2: one two | C2: 7", "A3: 2 | B3: b | C3: 8"],
+        [],
+    ),
+    (
+        "field.fodt",
+        (b"<office:document xmlns:office='o' xmlns:text='t'><office:body><office:text><text:p>one <text:meta>two</text:meta>"
+        b" three by <text:creator>Jane Doe</text:creator> in <text:title>Plan</text:title></text:p><text:p>last</text:p>"
+        b"</office:text></office:body></office:document>"),
+        ["one two three by Jane Doe in Plan", "last"],
+        [],
+    ),
+    ("mac.rtf", rb"{\rtf1\ansi\ansicpg10000 caf\'8e\par}", ["café"], []),
+    ("unknown.rtf", rb"{\rtf1\ansi\ansicpg99999 caf\'e9\par}", ["café"], []),
+    (
+        "repeated.eml",
+        (b"Subject: s\nMIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=X\n\n--X\n"
+        b"Content-Type: text/plain\n\nOpen?\nYes\nOn?\nYes\n--X\nContent-Type: text/html\n\n"
+        b"<p>Open?</p><p>Yes</p><p>On?</p><p>Yes</p>\n--X--\n"),
+        ["# s", "Open?", "Yes", "On?", "Yes"],
+        [],
+    ),
+    (
+        "bounce.eml",
+        (b"Subject: failed\nMIME-Version: 1.0\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx\n\n"
+        b"Final-Recipient: rfc822; ann@example.org\nDiagnostic-Code: smtp; 550 mailbox full\n"),
+        [
+            "# failed",
+            "[attachment] message/delivery-status",
+            "Reporting-MTA: dns; mx",
+            "Final-Recipient: rfc822; ann@example.org",
+            "Diagnostic-Code: smtp; 550 mailbox full",
+        ],
+        [],
+    ),
+    (
+        "broken-attachment.eml",
+        (b"Subject: s\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=X\n\n--X\n\nbody\n--X\n"
+        b"Content-Type: application/pdf\nContent-Disposition: attachment; filename=a.pdf\n\n%PDF-1.4 cut\n--X--\n"),
+        ["# s", "body", "[attachment] a.pdf"],
+        ["the attachment a.pdf is not read"],
+    ),
     ("break.csv", b'x,y\n"two\nlines",2\n', ["A1: x | B1: y", "A2: two lines | B2: 2"], []),
     (
         "attached.eml",

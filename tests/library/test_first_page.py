@@ -6,7 +6,9 @@ import pytest
 
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.formats import NO_METADATA, Metadata, media_type_of
+from research_shared.reading.filters import day_range
 from research_shared.reading.first_page import with_first_page
+from research_shared.reading.front_matter import front_matter
 
 
 def said_by(text: str, path: str = "note.md", declared: Metadata = NO_METADATA) -> Metadata:
@@ -126,3 +128,14 @@ def test_only_a_line_that_is_a_date_or_a_title_or_file_name_with_one_dates_a_doc
 )
 def test_the_first_line_of_a_paper_is_its_title(lines: str, title: str) -> None:
     assert said_by(lines, "a.pdf").title == title
+
+
+@pytest.mark.parametrize(("number", "title"), [("1" * 5_000, ""), ("0x" + "f" * 6_000, "a")])
+def test_a_number_of_thousands_of_digits_costs_the_front_matter_alone(number: str, title: str) -> None:
+    found, _ = front_matter(["+++", "title = 'a'", f"x = {number}", "+++", "text"])
+    assert found == Metadata(title=title)
+
+
+def test_the_last_year_of_the_calendar_is_a_date() -> None:
+    assert [str(day) for day in day_range("9999")] == ["9999-01-01", "9999-12-31"]
+    assert [str(day) for day in day_range("9999-12")] == ["9999-12-01", "9999-12-31"]

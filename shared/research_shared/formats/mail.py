@@ -67,8 +67,10 @@ class _Mail:
         yield from self._parts(message, depth)
 
     def _parts(self, part: Message, depth: int) -> Iterator[str]:
-        if part.get_content_type() == "message/rfc822":
+        if part.get_content_type() in {"message/rfc822", "message/global"}:
             yield from self._attached_message(part, depth)
+        elif part.get_content_maintype() == "message" and part.is_multipart():
+            yield from _reported_fields(part)
         elif part.is_multipart():
             yield from self._bodies(part, depth)
         elif part.get_content_maintype() == "text" and not _file_name(part):
@@ -82,12 +84,10 @@ class _Mail:
         for each in part.get_payload():
             if not isinstance(each, Message):
                 continue
-            for line in self._parts(each, depth):
-                # What the other form of the same body says already is not said twice.
-                if not (alternative and on_one_line(line) in said):
-                    yield line
-                if alternative:
-                    said.add(on_one_line(line))
+            lines = list(self._parts(each, depth))
+            # What another form of the same body says already is not said twice.
+            yield from (line for line in lines if not (alternative and on_one_line(line) in said))
+            said.update(map(on_one_line, lines))
 
     def _attached_message(self, part: Message, depth: int) -> Iterator[str]:
         inner = part.get_payload()
@@ -107,6 +107,14 @@ class _Mail:
             yield from _attached_lines(name, _payload(part), self._notes)
 
 
+def _reported_fields(part: Message) -> Iterator[str]:
+    """Yield the fields of a report, such as why a message could not be delivered. Each of its blocks is a message."""
+    yield f"[attachment] {part.get_content_type()}"
+    for block in part.get_payload():
+        if isinstance(block, Message):
+            yield from (f"{name}: {on_one_line(str(value))}" for name, value in block.items())
+
+
 def _attached_lines(name: str, content: bytes, notes: list[str]) -> Iterator[str]:
     """Yield the text of an attached document, with the first reader that finds some."""
     from research_shared.formats import format_of, media_type_of
@@ -121,9 +129,13 @@ def _attached_lines(name: str, content: bytes, notes: list[str]) -> Iterator[str
             continue
         try:
             pages = reader.open(content, 1, 5_000)
+            texts = list(pages.texts)
         except Refused:
             continue
-        texts = list(pages.texts)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  (any fault of an attachment costs the attachment, and it is named)
+            break
         lines = [
             line for text in texts if isinstance(text, str) for line in text.splitlines() if line.strip()
         ]

@@ -121,6 +121,8 @@ class _OpenDocument(ElementHandler):
         self._row_repeated = 1
         self._row_hidden = False
         self._frames: list[str] = []
+        self._frame_paragraphs: list[int] = []
+        """How many paragraphs were open where each frame began."""
         self._deleted: dict[str, list[str]] = {}
         self._region = ""
         self._field: list[str] | None = None
@@ -133,7 +135,7 @@ class _OpenDocument(ElementHandler):
             self._skipped += 1
             return
         match name:
-            case "meta" | "automatic-styles" | "styles" | "master-styles" | "body":
+            case "meta" | "automatic-styles" | "styles" | "master-styles" | "body" if not self._area:
                 self._area = name
             case _ if self._area == "meta":
                 self._field = [] if name in _ODF_PROPERTIES else None
@@ -223,6 +225,7 @@ class _OpenDocument(ElementHandler):
                 self._say("link", attributes.get("href", ""))
             case "note":
                 self._frames.append(attributes.get("note-class", "note"))
+                self._frame_paragraphs.append(len(self._paragraphs))
             case "hidden-text" | "hidden-paragraph":
                 self._say("hidden", attributes.get("string-value", ""))
             case "changed-region":
@@ -231,10 +234,19 @@ class _OpenDocument(ElementHandler):
                 self._beside().extend(self._deleted.get(attributes.get("change-id", ""), ()))
             case "frame":
                 self._frames.append(attributes.get("class", ""))
+                self._frame_paragraphs.append(len(self._paragraphs))
             case "object":
                 self._beside().extend(self._chart(attributes.get("href", "")))
-            case "title" | "desc" | "creator":
+            case "title" | "desc" if self._describes_a_drawing():
                 self._field = []
+            case "creator" if self._flows and self._flows[-1].element == "annotation":
+                self._field = []
+
+    def _describes_a_drawing(self) -> bool:
+        """Whether a title here is that of a drawing; in a paragraph of its own it is a field with the document's title."""
+        return not self._paragraphs or (
+            bool(self._frames) and len(self._paragraphs) == self._frame_paragraphs[-1]
+        )
 
     def text(self, data: str) -> None:
         """Collect characters."""
@@ -270,7 +282,8 @@ class _OpenDocument(ElementHandler):
                 self._end_row(self._rows.pop(), self._row_after.pop())
             case "frame" | "note" if self._frames:
                 self._frames.pop()
-            case "meta" | "automatic-styles" | "styles" | "master-styles" | "body":
+                self._frame_paragraphs.pop()
+            case _ if name == self._area:
                 self._area = ""
 
     # What they come to

@@ -1,5 +1,6 @@
 """Rich Text Format, with notes, comments, headers, text boxes, deleted and hidden text."""
 
+import codecs
 import re
 from dataclasses import dataclass, field, replace
 
@@ -302,9 +303,14 @@ class _RtfDocument:
                 below.after += _prefixed(kind, flow.lines)
 
 
+_OTHER_NAMES = {"cp10000": "mac_roman", "cp0": "cp1252", "cp10007": "mac_cyrillic", "cp65001": "utf-8"}
+
+
 def _known(encoding: str) -> str:
+    if encoding in _OTHER_NAMES:
+        return _OTHER_NAMES[encoding]
     try:
-        b"".decode(encoding)
+        codecs.lookup(encoding)
     except LookupError:
         return "cp1252"
     return encoding

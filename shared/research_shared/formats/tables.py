@@ -1,8 +1,10 @@
 """CSV and TSV: each record is a line that names its cells, as those of a sheet."""
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from research_shared.formats._format import EMPTY, Format, Pages, Reader, Refused
 from research_shared.formats._parts.cells import column_name
@@ -15,7 +17,7 @@ _MAX_FIELD_BYTES = 64 * 1024 * 1024
 
 def _delimiter(text: str) -> str:
     """Return the delimiter that parts most lines into the same number of fields, more than one."""
-    sample = text[: 256 * 1024].splitlines()[:_SAMPLE_LINES]
+    sample = list(islice(io.StringIO(text[: 256 * 1024], newline=""), _SAMPLE_LINES))
 
     def agreement(delimiter: str) -> tuple[int, int]:
         try:
@@ -38,7 +40,7 @@ def open_table(data: bytes, _first: int, _last: int) -> Pages:
     names: list[str] = []
 
     def lines() -> Iterator[str]:
-        records = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text))
+        records = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
         try:
             for row, record in enumerate(records, start=1):
                 while len(names) < len(record):

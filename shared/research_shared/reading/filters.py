@@ -1,10 +1,11 @@
 """Which documents are wanted: by type, day of change, and what they say about themselves."""
 
 import re
+from calendar import monthrange
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
@@ -229,10 +230,8 @@ def day_range(text: str) -> tuple[date, date]:
     assert year is not None  # noqa: S101  (it is not optional in the expression)
     if day is not None:
         return (only := date(year, month or 1, day)), only
-    following = date(
-        year + (month or _LAST_MONTH) // _LAST_MONTH, (month or _LAST_MONTH) % _LAST_MONTH + 1, 1
-    )
-    return date(year, month or 1, 1), following - timedelta(days=1)
+    last_month = month or _LAST_MONTH
+    return date(year, month or 1, 1), date(year, last_month, monthrange(year, last_month)[1])
 
 
 def types_named(word: str) -> frozenset[str]:

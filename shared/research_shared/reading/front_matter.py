@@ -97,7 +97,8 @@ def _toml_values(block: Sequence[str]) -> Values:
     if text.count("[") + text.count("{") + text.count(".") > MAX_TOML_MARKS:
         return {}
     values: dict[str, list[str]] = {}
-    with suppress(tomllib.TOMLDecodeError, RecursionError):
+    # Numbers of thousands of digits are a plain ValueError, of which a TOMLDecodeError is one kind.
+    with suppress(ValueError, RecursionError):
         for key, value in tomllib.loads(text).items():
             values[key.lower()] = list(_toml_texts(value))
     return values
