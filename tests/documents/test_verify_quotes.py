@@ -205,3 +205,27 @@ async def test_the_prompt_has_a_draft_checked_step_by_step(server: Client[Any]) 
     assert (await prompt_of(server, draft="87 percent are fine.")).endswith(
         "The draft:\n\n87 percent are fine."
     )
+
+
+async def test_a_quote_is_found_among_many_documents_that_say_the_opposite(
+    texts: Path, few: Settings
+) -> None:
+    for number in range(30):
+        (texts / f"contract-{number:02}.md").write_text(
+            "The client shall pay the annual fee in January.\n", "utf-8"
+        )
+    (texts / "z.md").write_text("The client shall not pay the annual fee in January.\n", "utf-8")
+    async with Client(build_documents_server(few)) as client:
+        result = await client.call_tool(
+            "verify_quotes",
+            {
+                "quotes": [
+                    "The client shall not pay the annual fee in January",
+                    "The client shall pay the monthly fee",
+                ]
+            },
+        )
+    found, lost = (result.structured_content or {})["quotes"]
+    assert (found["verified"], found["document"]) == (True, "z.md")
+    assert lost["verified"] is False
+    assert "in the 8 documents that fit it best" in lost["reason"]

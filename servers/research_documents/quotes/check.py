@@ -1,6 +1,7 @@
 """Checks quotes of anybody's text against the documents, with the code that checks the quotes of a synthesis."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from research_documents.search import SearchEngine
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.reading.library import Library
+from research_shared.text.analysis import exact_terms
 from research_shared.text.differences import NearestPlace, nearest_place
 from research_shared.text.questions import MAX_ASKED_WORDS, asked_words
 from research_shared.text.quotes import MAX_QUOTE, MIN_WEIGHT, QuoteFinder, QuoteMatch, weight
@@ -30,6 +32,8 @@ from research_shared.tools.names import INCOMPLETE
 CANDIDATES: Final = 8
 """Documents in which a quote without a path is looked for."""
 _HITS: Final = 24
+_PHRASE_WORDS: Final = 10
+_ELLIPSIS: Final = re.compile(r"\[?(?:\.{3,}|\u2026)\]?")
 FINDER_BYTES: Final = 64 * 1024 * 1024
 """Text of the documents that are kept ready during a call."""
 MAX_SHOWN_QUOTE: Final = 300
@@ -56,6 +60,8 @@ class QuoteChecker:
         self._deadline = clock() + time_limit_s
         self._finders: LRUCache[str, QuoteFinder] = LRUCache(FINDER_BYTES)
         self._warnings: dict[str, None] = {}
+        self._cut = False
+        """Whether more documents have words of the last quote than were looked into."""
         self.looked_into: set[str] = set()
         """The documents that were looked into."""
 
@@ -120,18 +126,24 @@ class QuoteChecker:
                 near += await self._near(text, asked.quote)
         if self._is_late() and not near:
             return CheckedQuote(quote=shown, verified=False, reason=_OUT_OF_TIME)
-        return _with_nearest(shown, near, missing, named=named)
+        return _with_nearest(shown, near, missing, named=named, cut=self._cut)
 
     async def _read(self, path: str) -> DocumentText:
         self.looked_into.add(path)
         return await self._library.read(path)
 
     async def _candidates(self, quote: str, *, besides: DocumentText | None) -> list[DocumentText]:
-        """Return the documents of the folder whose passages hold the most words of a quote, best first."""
+        """Return the documents of the folder that have a phrase of a quote, then those that have the most of its words."""
         words = asked_words(quote)[:MAX_ASKED_WORDS]
-        outcome = await self._engine.search(" ".join(words), limit=_HITS)
-        self._warnings.update(dict.fromkeys(w for w in outcome.warnings if w.startswith(INCOMPLETE)))
-        paths = list(dict.fromkeys(hit.document for hit in outcome.hits))
+        longest = max(_ELLIPSIS.split(quote), key=len)
+        # The small words, among them `not`, count in a phrase alone.
+        phrase = " ".join(exact_terms(longest)[:_PHRASE_WORDS])
+        paths: list[str] = []
+        for query in (f'"{phrase}"', " ".join(words)):
+            outcome = await self._engine.search(query, limit=_HITS)
+            self._warnings.update(dict.fromkeys(w for w in outcome.warnings if w.startswith(INCOMPLETE)))
+            paths = list(dict.fromkeys([*paths, *(hit.document for hit in outcome.hits)]))
+        self._cut = len(paths) > CANDIDATES
         texts: list[DocumentText] = []
         for path in paths[:CANDIDATES]:
             if self._is_late() or (besides is not None and path == besides.path):
@@ -192,8 +204,10 @@ def _with_nearest(
     missing: str | None,
     *,
     named: DocumentText | None,
+    cut: bool,
 ) -> CheckedQuote:
-    where = f"in {named.path}" if named is not None else "in the folder"
+    where = f"in the {CANDIDATES} documents that fit it best" if cut else "in the folder"
+    where = f"in {named.path}" if named is not None else where
     reason = missing or f"not found {where}, and nothing like it"
     if not near:
         return CheckedQuote(quote=quote, verified=False, reason=reason)

@@ -55,8 +55,19 @@ class IndexedPassages:
             ] = None
         return FoundPassages(
             by_query=tuple(found),
-            considered=sum(considered.values()),
+            considered=self._number_of(patterns, wanted) if len(considered) > 1 else sum(considered.values()),
             warnings=tuple(sorted(warnings, key=lambda warning: not warning.startswith(INCOMPLETE))),
+        )
+
+    def _number_of(self, patterns: Sequence[str], wanted: DocumentFilter) -> int:
+        """Return how many documents with a text match at least one of the patterns."""
+        return len(
+            {
+                each.path
+                for pattern in patterns
+                for each in self._engine.entries(pattern)
+                if not each.reason and wanted.admits(each.info, each.metadata)
+            }
         )
 
     def _leave_out_copies(self, passages: dict[tuple[str, int], FoundPassage]) -> dict[str, str]:

@@ -166,7 +166,7 @@ async def _choice_of_call(
     kept = call.ledger.get_result(_CHOICE_KEY)
     if kept is not None:
         return _Choice.unpacked(kept)
-    queries = await written_queries(call, question)
+    queries = await written_queries(call, question, where)
     found = await search.find(queries, patterns=where.patterns, wanted=where.wanted, limit=FOUND_PASSAGES)
     if not found.considered:
         raise NoReadableDocuments(_why_nothing(found))

@@ -8,6 +8,8 @@ from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Prompt, key_of
 from research_reasoning.replies.untrusted import quoted
+from research_reasoning.requested import WholeFolder
+from research_shared.access.globs import compile_pattern
 from research_shared.errors import ResearchError
 
 MAX_QUERIES: Final = 6
@@ -25,14 +27,14 @@ _QUERIES_KEY: Final = "queries"
 QUERIES_COST: Final = Cost(OVERHEAD + FOLDER_TOKENS, QUERIES_TOKENS)
 
 
-async def written_queries(call: Call, question: str) -> list[str]:
+async def written_queries(call: Call, question: str, where: WholeFolder) -> list[str]:
     """Return the question, then the queries of the model, the same in every round. Without a model, the question alone."""
     kept: list[str] | None = call.ledger.get_result(_QUERIES_KEY)
     if kept is not None:
         return kept
     written: list[str] = []
     if call.model.route != "extractive":
-        prompt = _prompt(call, question)
+        prompt = _prompt(call, question, where)
         (outcome,) = await call.ask([prompt], reserve=LATER_ROUNDS)
         if isinstance(outcome, Completion):
             written = answers.search_queries(outcome.text, MAX_QUERIES)
@@ -49,10 +51,13 @@ def _queries_identity(call: Call, question: str) -> tuple[object, ...]:
     return (prompts.PROMPTS_VERSION, "queries", question, call.boundary)
 
 
-def _prompt(call: Call, question: str) -> Prompt:
+def _prompt(call: Call, question: str, where: WholeFolder) -> Prompt:
     async def build() -> Body:
         return prompts.queries(
-            question=question, folder=await _described_folder(call), most=MAX_QUERIES, boundary=call.boundary
+            question=question,
+            folder=await _described_folder(call, where),
+            most=MAX_QUERIES,
+            boundary=call.boundary,
         )
 
     async def nothing_to_extract() -> Extract:
@@ -70,9 +75,14 @@ def _prompt(call: Call, question: str) -> Prompt:
     )
 
 
-async def _described_folder(call: Call) -> str:
-    """Return names of documents from all over the folder, and how a few of them begin: their languages and words."""
-    paths = [info.path for info in await call.library.documents()]
+async def _described_folder(call: Call, where: WholeFolder) -> str:
+    """Return names of documents from all that is asked about, and how a few of them begin: their languages and words."""
+    matches = [compile_pattern(pattern) for pattern in where.patterns]
+    paths = [
+        info.path
+        for info in await call.library.documents()
+        if where.wanted.admits_info(info) and any(matching(info.path) for matching in matches)
+    ]
     named = _spread_over(paths, MAX_NAMED_DOCUMENTS)
     beginnings = []
     for path in _spread_over(paths, MAX_SAMPLES):
