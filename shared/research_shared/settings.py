@@ -554,7 +554,7 @@ class Settings(BaseSettings):
         given = {name for name in stored if environ.get(PREFIX + name.upper())}
         overrides = {name: value for name, value in stored.items() if name not in given} | overrides
         key = environ.get(PREFIX + "PROVIDER_KEY") or environ.get(
-            _KEY_VARIABLES.get(environ.get(PREFIX + "PROVIDER", ""), "")
+            key_variable(str(overrides.get("provider") or environ.get(PREFIX + "PROVIDER", ""))) or ""
         )
         if key:
             overrides.setdefault("provider_key", key)

@@ -181,3 +181,30 @@ def test_folders_in_a_file_of_settings_are_a_list_or_a_table(home: Path) -> None
 def test_a_named_file_of_settings_has_to_exist(home: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no such file"):
         Settings.load({"RESEARCH_CONFIG": str(home / "gone.toml")})
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_secrets_of_other_servers_are_not_shown(
+    indent: int | None, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = CLIENTS["cursor"].path
+    file.parent.mkdir()
+    other = {"command": "npx", "env": {"GITHUB_TOKEN": "ghpSECRET"}, "headers": {"Authorization": "SECRET2"}}
+    file.write_text(json.dumps({"mcpServers": {"github": other}}, indent=indent))
+    assert run("install", "cursor") == 0
+    printed = capsys.readouterr().out
+    assert "SECRET" not in printed
+    assert '"research"' in printed
+    assert json.loads(file.read_text())["mcpServers"]["github"] == other
+
+
+def test_an_index_that_settings_name_is_not_overruled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("install", "mcp-json", "--env", "RESEARCH_INDEX_DIR=/srv/index") == 0
+    assert "--index" not in json.loads(capsys.readouterr().out)["mcpServers"]["research"]["args"]
+
+
+def test_the_key_of_a_provider_in_a_file_of_settings_is_that_of_its_own_variable(home: Path) -> None:
+    file = home / "provider.toml"
+    file.write_text('provider = "openai"\nprovider_model = "m"\n')
+    settings = Settings.load({"RESEARCH_CONFIG": str(file), "OPENAI_API_KEY": "k"})
+    assert settings.provider_key is not None

@@ -187,6 +187,11 @@ def test_text_of_a_document_cannot_control_the_terminal(shell: Shell, folder: Pa
     assert "\x1b" not in found.out
     assert "\x07" not in found.out
     assert "[link=http://x]" in found.out
+    (folder / "evil.md").write_text("harbour \x9b2J \u202e", encoding="utf-8")
+    printed = shell("read", "evil.md", "--json").out
+    assert "\x9b" not in printed
+    assert "\u202e" not in printed
+    assert "harbour" in json.loads(printed)["lines"][0]["text"]
 
 
 @pytest.mark.parametrize(

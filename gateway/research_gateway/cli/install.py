@@ -1,6 +1,7 @@
 """`research-assistant install CLIENT`: add the server to an MCP client on this machine, and take it out again."""
 
 import difflib
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -8,11 +9,13 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from research_gateway.audit.check.show import terminal_safe
+from research_gateway.audit.request.redaction import without_credentials
 from research_gateway.cli import show
 from research_gateway.cli.clients import CLIENTS, Change, ClientName, added, removed, server_command
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import RootOption, load_settings, report_failure
 
+_SECRET_MEMBERS = frozenset({"env", "headers", "inputs"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -79,24 +82,40 @@ def _server_entry(root: list[str] | None, variables: dict[str, str]) -> dict[str
             str(each.directory) if len(settings.roots) == 1 else f"{each.name}={each.directory}",
         )
     ]
-    entry: dict[str, Any] = {"command": server_command(), "args": ["serve", *roots, "--index", "auto"]}
+    kept = settings.index_dir is not None or "RESEARCH_INDEX_DIR" in variables
+    index = [] if kept else ["--index", "auto"]
+    entry: dict[str, Any] = {"command": server_command(), "args": ["serve", *roots, *index]}
     return entry | ({"env": variables} if variables else {})
 
 
 def _tell(change: Change, *, dry_run: bool) -> None:
-    """Show the difference that a change makes to a file. Values of variables may be keys and are not shown."""
+    """Show what a change makes of a file's servers. Variables, headers and what looks like a credential are not shown."""
     if change.after == change.before:
         show.console().print(Text(f"{change.path} has it already"))
         return
-    lines = difflib.unified_diff(
-        (change.before or "").splitlines(), change.after.splitlines(), lineterm="", n=2
-    )
+    before, after = ([] if text is None else _public_lines(text) for text in (change.before, change.after))
     verb = "would change" if dry_run else "changes"
     out = show.console()
     out.print(Text(f"{change.path} {verb}:" if change.before is not None else f"{change.path} (new):"))
-    secret = False
-    for line in list(lines)[2:]:
-        secret = '"env": {' in line or (secret and "}" not in line)
-        shown = re.sub(r'^(.\s*"[^"]+": )".*"(,?)$', r'\1"…"\2', line) if secret else line
+    for line in list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]:
         colours = {"+": "green", "-": "red", "@": "dim"}
-        out.print(Text(terminal_safe(shown), style=colours.get(line[:1], "")))
+        out.print(Text(terminal_safe(line), style=colours.get(line[:1], "")))
+
+
+def _public_lines(text: str) -> list[str]:
+    """Return the lines of a configuration file as this command writes it, without what may be a secret."""
+    content = json.loads(text) if text.strip() else {}
+    return json.dumps(_without_values(content), ensure_ascii=False, indent=2).splitlines()
+
+
+def _without_values(value: Any, *, secret: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _without_values(each, secret=secret or name.lower() in _SECRET_MEMBERS)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_values(each, secret=secret) for each in value]
+    if isinstance(value, str):
+        return "…" if secret else without_credentials(value)
+    return value

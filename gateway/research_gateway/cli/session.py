@@ -76,9 +76,13 @@ def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":
     The index is kept in the user's cache directory and the trail in their state directory, unless settings name others.
     Without a model, answers are extractive.
     """
-    if not os.environ.get("RESEARCH_INDEX_DIR"):
-        overrides.setdefault("index_dir", "auto")
     settings = load_settings(roots, **overrides)
+    if (
+        settings.index_dir is None
+        and "index_dir" not in overrides
+        and not os.environ.get("RESEARCH_INDEX_DIR")
+    ):
+        settings = load_settings(roots, **overrides, index_dir="auto")
     changes: dict[str, Any] = {"index_wait_s": max(settings.index_wait_s, INDEX_WAIT_S)}
     if settings.audit_log is None:
         changes["audit_log"] = user_state_path(APPLICATION, appauthor=False) / "shell.jsonl"

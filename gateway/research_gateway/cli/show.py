@@ -44,7 +44,13 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: object) -> None:
     """Print a value as JSON, for programs."""
-    console().out(json.dumps(value, ensure_ascii=False, indent=2), highlight=False)
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    if not all(char.isprintable() or char == "\n" for char in text):
+        # The same value; what a terminal would act on is written as an escape.
+        text = "".join(
+            char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
+        )
+    console().out(text, highlight=False)
 
 
 def _markdown(text: str) -> RenderableType:
