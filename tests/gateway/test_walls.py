@@ -53,8 +53,10 @@ def translated(pattern: str) -> str:
 
 def allowed(path: str, allow: Sequence[str], deny: Sequence[str]) -> bool:
     """Whether somebody with these patterns may see a path, by the second opinion."""
+    parts = path.split("/")
+    above = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
     return any(re.fullmatch(translated(p), path) for p in allow) and not any(
-        re.fullmatch(translated(p), path, re.IGNORECASE) for p in deny
+        re.fullmatch(translated(p), each, re.IGNORECASE) for p in deny for each in above
     )
 
 
