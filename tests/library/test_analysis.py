@@ -21,8 +21,8 @@ def folded_by_the_character(text: str) -> str:
             out.append(f" {chr(ord(char) + 0x20000)} ")
         elif unicodedata.combining(char) or unicodedata.category(char) == "Cf":
             out.append(" " if char == "\u200b" else "")
-        elif char in "ςß\u03ac":
-            out.append({"ς": "σ", "ß": "ss", "\u03ac": "α"}[char])
+        elif "\u0370" <= char <= "\u03ff" or "\u1f00" <= char <= "\u1fff":
+            out.append(unicodedata.normalize("NFD", char)[0].replace("ς", "σ"))
         elif char in "ёİ\u0640٤":
             out.append({"ё": "е", "İ": "I", "\u0640": "", "٤": "4"}[char])
         else:

@@ -184,7 +184,8 @@ def _folded_character(char: str) -> str:
     return casefolded if len(casefolded) > 1 else char
 
 
-_FOLDING: Final = _Folding({0xAD: "", 0x0A: "\n"})
+# The analyzers make `ss` of a sharp s, here as in a text of common letters alone, which is not folded.
+_FOLDING: Final = _Folding({0xDF: "\u00df", 0xAD: "", 0x0A: "\n"})
 
 
 def folded(text: str) -> str:
