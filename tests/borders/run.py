@@ -72,7 +72,7 @@ def mounted(directory: Path, mount_point: Path, *options: str) -> Iterator[None]
         while not mount_point.is_mount():
             if process.poll() is not None or time.monotonic() > until:
                 sys.exit("the file system cannot be mounted: are /dev/fuse, fuse3 and mfusepy there?")
-            time.sleep(0.05)
+            time.sleep(0.05)  # another process mounts it; nothing tells when
         yield
     finally:
         command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]

@@ -65,6 +65,7 @@ class Package:
             raise Refused(EMPTY)
         if data.startswith(_COMPOUND_FILE):
             raise Refused(ENCRYPTED if _ENCRYPTED_STREAM in data else DAMAGED)
+        # zipfile raises NotImplementedError for versions and compressions that it does not know.
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
