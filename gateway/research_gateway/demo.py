@@ -183,16 +183,17 @@ class _Demo:
         self, client: Client[Any], tool: str, *, steps: int | None = None, **arguments: Any
     ) -> dict[str, Any]:
         """Call a tool, with a bar for its progress when `steps` says how many to expect."""
-        columns = (SpinnerColumn(), TextColumn("{task.fields[tool]}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns, TextColumn("{task.description}"), console=self.console, disable=steps is None
-        ) as bar:
-            task = bar.add_task("", total=steps, tool=tool)
+        if steps is None:
+            result = await client.call_tool(tool, arguments)
+        else:
+            columns = (SpinnerColumn(), TextColumn("{task.fields[tool]}"), BarColumn(), MofNCompleteColumn())
+            with Progress(*columns, TextColumn("{task.description}"), console=self.console) as bar:
+                task = bar.add_task("", total=steps, tool=tool)
 
-            async def advance(progress: float, total: float | None, message: str | None) -> None:
-                bar.update(task, completed=progress, total=total, description=message or "")
+                async def advance(progress: float, total: float | None, message: str | None) -> None:
+                    bar.update(task, completed=progress, total=total, description=message or "")
 
-            result = await client.call_tool(tool, arguments, progress_handler=advance)
+                result = await client.call_tool(tool, arguments, progress_handler=advance)
         structured: dict[str, Any] = result.structured_content or {}
         return structured
 

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,7 @@ from research_shared.settings import APPLICATION
 
 if TYPE_CHECKING:
     from fastmcp import Client
+    from fastmcp.client.progress import ProgressHandler
 
     from research_shared.settings import Settings
 
@@ -50,24 +51,36 @@ class Session:
             CallFailed: the result is an error.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        with Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        ) as bar:
-            task = bar.add_task(tool, total=None)
-
-            async def advance(progress: float, total: float | None, message: str | None) -> None:
-                bar.update(task, completed=progress, total=total, description=terminal_safe(message or tool))
-
+        with _progress_bar(tool) as advance:
             result = await self.client.call_tool(tool, given, progress_handler=advance, raise_on_error=False)
         if result.is_error:
             raise CallFailed("\n".join(getattr(part, "text", "") for part in result.content))
         structured: dict[str, Any] = result.structured_content or {}
         return structured
+
+
+@contextmanager
+def _progress_bar(tool: str) -> "Iterator[ProgressHandler | None]":
+    """Give a handler that moves a bar on standard error, or None where that is no terminal.
+
+    A bar that is only disabled still writes a line break in some releases of rich.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(
+        SpinnerColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(tool, total=None)
+
+        async def advance(progress: float, total: float | None, message: str | None) -> None:
+            bar.update(task, completed=progress, total=total, description=terminal_safe(message or tool))
+
+        yield advance
 
 
 def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":

@@ -87,7 +87,9 @@ def verify_logs(
 def _verified(log: LogFiles, expected: Expectations) -> Report:
     """Verify one log, and show the progress on a terminal."""
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    if not console.is_terminal:
+        return verify(log, expected)
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task(terminal_safe(log.names.path.name), total=None)
 
         def show(done: int, total: int) -> None:
