@@ -58,7 +58,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
         r"self\._file\.listdir",
         "lists the streams of a message in memory, in the worker",
     ),
-    "shared/research_shared/settings.py": (r"file\.read_text", "the operator's file of settings"),
+    "shared/research_shared/settings/file.py": (r"file\.read_text", "the operator's file of settings"),
     "shared/research_shared/policy/file.py": (r"path\.read_bytes", "the operator's policy"),
     "shared/research_shared/serving/auth.py": (
         r"settings\.auth_public_key\.read_text",

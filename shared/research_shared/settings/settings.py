@@ -1,0 +1,77 @@
+"""The settings in effect: all sections together, from the environment and a file."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from research_shared.base_errors import ConfigurationError
+from research_shared.settings.file import read_settings_file, settings_file
+from research_shared.settings.names import PREFIX, refuse_unknown_variables, variable_of
+from research_shared.settings.sections.audit import AuditSettings
+from research_shared.settings.sections.gateway import GatewaySettings
+from research_shared.settings.sections.general import GeneralSettings
+from research_shared.settings.sections.reading import ReadingSettings
+from research_shared.settings.sections.reasoning import ReasoningSettings, key_variable
+from research_shared.settings.sections.searching import SearchingSettings
+from research_shared.settings.sections.serving import ServingSettings
+
+
+class Settings(
+    # Pydantic takes the fields of the last base first: this is the order of `docs/configuration.md` from below.
+    ServingSettings,
+    GatewaySettings,
+    AuditSettings,
+    ReasoningSettings,
+    SearchingSettings,
+    ReadingSettings,
+    GeneralSettings,
+    BaseSettings,
+):
+    """The operator's settings. Field `x` is the variable `RESEARCH_X`; units are in names or descriptions."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, defer_build=False
+    )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Read the settings of an environment, `os.environ` by default; `overrides` win over it, and it over a TOML file.
+
+        Raises:
+            ConfigurationError: a value is invalid, or a variable is none of ours. The message is one line with the variable, its
+                value and what is allowed, without secrets.
+        """
+        refuse_unknown_variables(os.environ if environ is None else environ, cls.model_fields)
+        file = settings_file(os.environ if environ is None else environ, usual=environ is None)
+        stored = {} if file is None else read_settings_file(file, cls.model_fields)
+        if environ is not None:
+            raw = {k: v for k in cls.model_fields if (v := environ.get(variable_of(k)))}
+            overrides = {**raw, **overrides}
+        environ = os.environ if environ is None else environ
+        given = {name for name in stored if environ.get(variable_of(name))}
+        overrides = {name: value for name, value in stored.items() if name not in given} | overrides
+        key = environ.get(variable_of("provider_key")) or environ.get(
+            key_variable(str(overrides.get("provider") or environ.get(variable_of("provider"), ""))) or ""
+        )
+        if key:
+            overrides.setdefault("provider_key", key)
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise ConfigurationError(_one_line(cls, error)) from None
+
+
+def _one_line(settings: type[Settings], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    field = settings.model_fields[name]
+    secret = "Secret" in str(field.annotation)
+    # an address may hold a password
+    shown = "(hidden)" if secret or "@" in str(problem["input"]) else repr(problem["input"])
+    allowed = problem.get("ctx", {}).get("expected") or problem["msg"].removeprefix("Value error, ")
+    return f"{variable_of(name)}={shown}: allowed: {allowed}"
