@@ -137,6 +137,23 @@ async def test_a_quote_of_another_document_says_where_it_stands(server: Client[A
     assert "notes/tor.md" in found["reason"]
 
 
+async def test_a_quote_that_only_a_superseded_version_has_says_so(few: Settings, texts: Path) -> None:
+    for version, share in (("v1", "a third"), ("v2", "half")):
+        text = f"# Shares\n\nThe plan gives {share} to the north. Both versions say this of the south.\n"
+        (texts / f"plan {version}.md").write_text(text, "utf-8")
+    async with Client(build_documents_server(few)) as client:
+        quotes = [
+            "The plan gives a third to the north",
+            "The plan gives half to the north",
+            "Both versions say this of the south",
+        ]
+        old, new, both = await verify(client, quotes)
+        reply = await replied(client, quotes)
+    assert (old["document"], old["version"]) == ("plan v1.md", "older version of plan v2.md")
+    assert [(quote["document"], quote.get("version")) for quote in (new, both)] == [("plan v2.md", None)] * 2
+    assert "1 verified: plan v1.md line 3 [older version of plan v2.md]" in reply
+
+
 async def test_what_cannot_be_checked_says_why(server: Client[Any]) -> None:
     long = "Mix networks delay and reorder messages. " * 60
     given = [

@@ -109,7 +109,7 @@ class QuoteChecker:
             else:
                 match = await self._find(named, asked.quote)
                 if match is not None:
-                    return _found_quote(shown, named, match)
+                    return self._found_quote(shown, named, match)
         return await self._looked_for(asked, shown, named, missing)
 
     async def _looked_for(
@@ -120,13 +120,25 @@ class QuoteChecker:
         for text in await self._candidates(asked.quote, besides=named):
             match = await self._find(text, asked.quote)
             if match is not None:
-                found = _found_quote(shown, text, match)
+                found = self._found_quote(shown, text, match)
                 return found if not asked.document_path else _elsewhere(found, missing)
             if named is None and not self._is_late():
                 near += await self._near(text, asked.quote)
         if self._is_late() and not near:
             return CheckedQuote(quote=shown, verified=False, reason=_OUT_OF_TIME)
         return _with_nearest(shown, near, missing, named=named, cut=self._cut)
+
+    def _found_quote(self, quote: str, text: DocumentText, match: QuoteMatch) -> CheckedQuote:
+        note = self._engine.version_notes().get(text.path)
+        return CheckedQuote(
+            quote=quote,
+            verified=True,
+            document=text.path,
+            page=match.page,
+            lines=(match.start_line, match.end_line),
+            text=match.text,
+            version=str(note) if note is not None and note.version_of else None,
+        )
 
     async def _read(self, path: str) -> DocumentText:
         self.looked_into.add(path)
@@ -144,8 +156,11 @@ class QuoteChecker:
             self._warnings.update(dict.fromkeys(w for w in outcome.warnings if w.startswith(INCOMPLETE)))
             paths = list(dict.fromkeys([*paths, *(hit.document for hit in outcome.hits)]))
         self._cut = len(paths) > CANDIDATES
+        # A quote is that of the newest version that has it.
+        notes = self._engine.version_notes()
+        paths = sorted(paths[:CANDIDATES], key=lambda path: path in notes and bool(notes[path].version_of))
         texts: list[DocumentText] = []
-        for path in paths[:CANDIDATES]:
+        for path in paths:
             if self._is_late() or (besides is not None and path == besides.path):
                 continue
             # A document that is gone, or no longer readable, since it was indexed holds no quote.
@@ -173,17 +188,6 @@ def _refusal(text: str) -> str | None:
     if len(text) > MAX_QUOTE:
         return f"too long: a quote has at most {MAX_QUOTE:,} characters; check its parts"
     return None
-
-
-def _found_quote(quote: str, text: DocumentText, match: QuoteMatch) -> CheckedQuote:
-    return CheckedQuote(
-        quote=quote,
-        verified=True,
-        document=text.path,
-        page=match.page,
-        lines=(match.start_line, match.end_line),
-        text=match.text,
-    )
 
 
 def _elsewhere(found: CheckedQuote, missing: str | None) -> CheckedQuote:

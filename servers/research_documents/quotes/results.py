@@ -89,6 +89,10 @@ class CheckedQuote(Result):
     page: Annotated[int | None, Field(exclude_if=_is_none)] = None
     lines: Annotated[tuple[int, int] | None, Field(exclude_if=_is_none, description="first, last")] = None
     text: Annotated[str | None, Field(exclude_if=_is_none, description="what the document says there")] = None
+    version: Annotated[
+        str | None,
+        Field(exclude_if=_is_none, description="if the document is not the newest of its versions"),
+    ] = None
     reason: Annotated[str | None, Field(exclude_if=_is_none, description="why not")] = None
     nearest: Annotated[NearestText | None, Field(exclude_if=_is_none)] = None
 

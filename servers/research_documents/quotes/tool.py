@@ -37,7 +37,8 @@ def add_quote_tool(
     async def verify_quotes(ctx: Context, quotes: QuotesToCheck) -> ToolResult:
         """Check whether quotes of any text, such as your draft, stand in the documents word for word, and where.
 
-        `verified: false`: correct the quote by `nearest` and its `differences`, or take it out.
+        `verified: false`: correct the quote by `nearest` and its `differences`, or take it out. `version`: only a
+        superseded document has it.
         """
         record(documents=sorted({each.document_path for each in quotes if each.document_path}))
         checker = QuoteChecker(library, engine, time_limit_s=time_limit_s)
@@ -84,7 +85,8 @@ def quotes_text(result: VerifiedQuotes) -> str:
 
 def _quote_lines(number: int, checked: CheckedQuote) -> list[str]:
     if checked.verified and checked.document is not None and checked.lines is not None:
-        return [f"{number} verified: {_locator_text(checked.document, checked.page, checked.lines)}"]
+        version = f" [{checked.version}]" if checked.version else ""
+        return [f"{number} verified: {_locator_text(checked.document, checked.page, checked.lines)}{version}"]
     lines = [f"{number} NOT VERIFIED: {checked.reason}"]
     if checked.nearest is not None:
         lines += _nearest_lines(number, checked.nearest)
