@@ -29,7 +29,10 @@ from research_shared.text.tokens import Estimator
 
 MODEL_NAME: Final = "extractive"
 
-_MARKUP: Final = re.compile(r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~)")
+_MARKUP: Final = re.compile(
+    r"^\s*(?:#{1,6}\s|[-*+>|]\s|\d+[.)]\s|\[(?:page \d+, )?lines \d+-\d+\]$|```|~~~|\[[^\W\d_][^\[\]]{0,80}\]\s)"
+)
+"""Beginnings of lines that are no running text; the last is what readers put before properties, notes and links."""
 _LOCATOR: Final = re.compile(r"^\[(?:page \d+, )?lines \d+-\d+\]$")
 _ENDS_A_SENTENCE: Final = re.compile(r"[.!\u3002\uff01][\"')\]”\u2019]*$")
 _LEANS_ON_BEFORE: Final = re.compile(
