@@ -68,7 +68,13 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     answer = await Combination(call, question, plan, usable, warnings, whole=whole).run()
     versions = await version_notes_on(call, paths)
     sources = [
-        _source_of(path, texts[path], found, same=same.get(path), version=versions.get(path))
+        _source_of(
+            path,
+            texts[path],
+            found,
+            same=same.get(path),
+            version=str(versions[path]) if path in versions else None,
+        )
         for _, path, found in numbered
     ]
     unverified = sum(not quote.verified for _, found in usable for f in found.findings for quote in f.quotes)

@@ -80,3 +80,23 @@ async def test_a_question_over_the_folder_finds_the_same_content_once_and_names_
     assert [passage.path for passage in found.by_query[0]] == ["plan.md", "other.md"]
     assert found.warnings == ("counted once: plan (1).md (same content as plan.md)",)
     assert ([passage.path for passage in copy.by_query[0]], copy.warnings) == (["plan (1).md"], ())
+
+
+@pytest.mark.parametrize("carrier", ["extractive", MODERN[0]])
+async def test_a_question_over_the_folder_hears_the_newer_version_alone_where_both_speak(
+    library: Path, carrier: str
+) -> None:
+    (library / "another name.md").unlink()
+    (library / "notes" / "guard v1.md").write_text("# Guards\n\nA guard relay removes a layer.\n", "utf-8")
+    (library / "notes" / "guard v2.md").write_text("# Gardens\n\nTrees grow in them.\n", "utf-8")
+    async with connected(carrier, library) as session:
+        result = await session.call("synthesize_research", research_question=QUESTION)
+    reasons = {source["path"]: source["reason"] for source in result["sources"]}
+    assert "notes/relay v1.md" not in reasons
+    assert "notes/relay v2.md" in reasons
+    assert reasons["notes/guard v1.md"].endswith("; older version of notes/guard v2.md")
+    (warning,) = (warning for warning in result["warnings"] if "newer version" in warning)
+    assert warning == (
+        'left out, because the newer version is heard: "notes/relay v1.md" (older version of notes/relay v2.md); '
+        "name a version in document_paths to hear it"
+    )

@@ -1,10 +1,14 @@
 """Documents that are no evidence of their own: the same content under another name, and versions that are superseded."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
 
 from research_reasoning.call import Call
+from research_reasoning.replies.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.reading.versions import VersionedDocument, version_notes
+from research_shared.reading.passage_search import MAX_NAMED_COPIES, FoundPassages
+from research_shared.reading.versions import VersionedDocument, VersionKind, VersionNote, version_notes
 
 _VERSIONS = "versions"
 """Key of the notes on versions, among the results of a call."""
@@ -23,17 +27,41 @@ def duplicates_in(texts: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
-async def version_notes_on(call: Call, paths: Sequence[str]) -> dict[str, str]:
-    """Return which of these documents are older versions or changed copies of others in the folder, in words, by path.
+async def version_notes_on(call: Call, paths: Sequence[str]) -> dict[str, VersionNote]:
+    """Return which of these documents are older versions or changed copies of others in the folder, by path.
 
-    The folder is listed in the first round of a call only.
+    The folder is listed in the first round of a call only, and for the paths of the first time.
     """
-    kept: dict[str, str] | None = call.ledger.get_result(_VERSIONS)
+    kept: dict[str, list[str]] | None = call.ledger.get_result(_VERSIONS)
     if kept is None:
         listed = await call.library.documents()
         notes = version_notes(
             VersionedDocument(path=info.path, modified_ns=info.identity.mtime_ns) for info in listed
         )
-        kept = {path: str(notes[path]) for path in paths if path in notes}
+        of_paths = {path: notes[path] for path in paths if path in notes}
+        kept = {path: [note.version_of, note.kind or ""] for path, note in of_paths.items()}
         call.ledger.set_result(_VERSIONS, kept, replaces=[])
-    return kept
+    return {
+        path: VersionNote(version_of=version_of, kind=cast(VersionKind, kind))
+        for path, (version_of, kind) in kept.items()
+    }
+
+
+def without_superseded(found: FoundPassages, notes: Mapping[str, VersionNote]) -> FoundPassages:
+    """Return what was found without the passages of documents whose newer version was found as well.
+
+    A version whose newer one says nothing on the question stays: what only it says may have been dropped for a reason, and
+    its source is marked.
+    """
+    present = {passage.path for some in found.by_query for passage in some}
+    left_out = {path: note for path, note in notes.items() if path in present and note.version_of in present}
+    if not left_out:
+        return found
+    named = [f"{quoted(path)} ({note})" for path, note in sorted(left_out.items())]
+    more = f" and {len(named) - MAX_NAMED_COPIES} more" if len(named) > MAX_NAMED_COPIES else ""
+    warning = (
+        f"left out, because the newer version is heard: {', '.join(named[:MAX_NAMED_COPIES])}{more}; name a version in "
+        "document_paths to hear it"
+    )
+    kept = (tuple(passage for passage in some if passage.path not in left_out) for some in found.by_query)
+    return replace(found, by_query=tuple(kept), warnings=(*found.warnings, warning))

@@ -1,6 +1,6 @@
 """`synthesize_research` without named documents: looks for evidence in the whole folder, then answers from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from research_reasoning.budget import DEPTHS, OVERHEAD
 from research_reasoning.call import Call
 from research_reasoning.evidence.combination import Answer, Combination
 from research_reasoning.evidence.coverage import is_blank
-from research_reasoning.evidence.duplicates import version_notes_on
+from research_reasoning.evidence.duplicates import version_notes_on, without_superseded
 from research_reasoning.evidence.gathering import COMBINATION_ROUNDS, DocumentEvidence
 from research_reasoning.folder.choice import (
     SOURCE_TOKENS,
@@ -31,6 +31,7 @@ from research_reasoning.synthesize import MAX_CONCURRENT_READS, synthesize, text
 from research_shared.documents import DocumentText
 from research_shared.errors import NoReadableDocuments, ResearchError
 from research_shared.reading.passage_search import FoundPassages, PassageSearch
+from research_shared.reading.versions import VersionNote
 from research_shared.telemetry import record
 from research_shared.tools.names import INCOMPLETE
 
@@ -170,6 +171,8 @@ async def _choice_of_call(
     found = await search.find(queries, patterns=where.patterns, wanted=where.wanted, limit=FOUND_PASSAGES)
     if not found.considered:
         raise NoReadableDocuments(_why_nothing(found))
+    paths = list(dict.fromkeys(passage.path for some in found.by_query for passage in some))
+    found = without_superseded(found, await version_notes_on(call, paths))
     passages = candidates_of(found, documents=MAX_READ_DOCUMENTS[depth])
     texts: dict[str, DocumentText] = {}
     for path in dict.fromkeys(passage.path for passage in passages):
@@ -232,7 +235,7 @@ async def _read_chosen(call: Call, choice: _Choice) -> tuple[list[ShownDocument]
     return documents, failed
 
 
-def _reason(chosen: Chosen, version: str | None = None) -> str:
+def _reason(chosen: Chosen, version: VersionNote | str | None = None) -> str:
     """Return why a document was read, and what it is to others."""
     on = f" on {', '.join(chosen.words)}" if chosen.words else ""
     count = len(chosen.ranges)
@@ -243,7 +246,7 @@ def _chosen_sources(
     chosen: Sequence[Chosen],
     evidence: dict[str, DocumentEvidence],
     failed: dict[str, str],
-    versions: dict[str, str],
+    versions: Mapping[str, VersionNote],
 ) -> list[Source]:
     sources = []
     for each in chosen:
