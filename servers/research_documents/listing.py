@@ -82,7 +82,9 @@ async def list_page(
     unknown = 0 if brief else sum(not _is_known(engine, info) for info in shown)
     if unknown:
         warnings.append(
-            f"{unknown} documents are not read yet: their titles, authors and copies are missing here"
+            "1 document is not read yet: its title, authors and copies are missing here"
+            if unknown == 1
+            else f"{unknown} documents are not read yet: their titles, authors and copies are missing here"
         )
     warnings += notes
     if cursor is None and (count := count_of_unread(unread, library.known_reasons(found))):
