@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,26 @@ from typing import Any
 
 import uvicorn
 from fastmcp import Client
-from rich.console import Console, Group
-from rich.markdown import Markdown
+from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.rule import Rule
 from rich.table import Table
-from rich.text import Text
 
 from research_gateway.app import build_gateway
+from research_gateway.audit.check.chain_verifier import Expectations
 from research_gateway.audit.check.show import records_of
+from research_gateway.audit.check.verify import collect, verify
 from research_gateway.cli.page import context_of, page
-from research_gateway.cli.show import linker
+from research_gateway.cli.show import (
+    answer_view,
+    documents_view,
+    hits_view,
+    linker,
+    marker,
+    quotes_view,
+    summary_view,
+)
 from research_shared.logs import configure_logging
 from research_shared.serving.run import MCP_PATH
 from research_shared.settings import Settings
@@ -31,10 +40,17 @@ SAMPLES = Path(__file__).parent / "samples"
 DEFAULT_QUESTION = (
     "How did the four-day week change output, burnout and the hours that managers spend on scheduling?"
 )
+DRAFT_QUOTES = (
+    "The mean burnout score fell from 2.9 to 2.1 in Bristol",
+    "The mean burnout score fell from 2.9 to 1.8 in Bristol",
+    "the median time to a first substantive answer rose from 3.1 to 3.9 hours",
+)
+"""Quotes of somebody's draft over the samples: a true one, one that a superseded draft has, and a wrong one."""
+OUTSIDE = "../../../etc/passwd"
 SHOWN_DOCUMENTS = 12
-SYNTHESIZED_DOCUMENTS = 5
+SHOWN_HITS = 3
 SHOWN_INSIGHTS = 5
-SNIPPET = 88
+SUMMARY_STEPS = 3
 
 
 @asynccontextmanager
@@ -73,7 +89,8 @@ class _Demo:
         self.question = question
         self.samples = samples
         self.without_model = without_model
-        self.console = Console()
+        self.console = Console(highlight=False)
+        self.link = linker(settings)
 
     async def run(self) -> None:
         async with gateway_on_loopback(self.settings) as url, Client(url) as client:
@@ -83,10 +100,12 @@ class _Demo:
                 self.console.print("The folder holds no document.")
                 return
             hits = await self.search(client)
-            chosen = list(dict.fromkeys([*hits, *paths]))[:SYNTHESIZED_DOCUMENTS]
-            await self.summary(client, chosen[0])
-            await self.synthesis(client, chosen)
-        self.audit()
+            await self.summary(client, next(iter([*hits, *paths])))
+            await self.answer(client)
+            if self.samples:
+                await self.draft(client)
+            await self.escape(client)
+        self.trail()
 
     def introduce(self, url: str) -> None:
         what = "sample documents of the package" if self.samples else "your research folder"
@@ -99,90 +118,64 @@ class _Demo:
             )
         self.console.print(Panel("\n".join(lines), title="Research Assistant MCP"))
 
+    def show(self, tool: str, what: str, *views: RenderableType) -> None:
+        self.console.print()
+        self.console.print(Rule(f"[bold]{tool}[/] {what}", align="left"))
+        for view in views:
+            self.console.print(view, soft_wrap=False)
+
     async def listing(self, client: Client[Any]) -> list[str]:
         result = await self.call(client, "list_research_documents", limit=1_000)
-        table = Table(title=f"list_research_documents: {result['total']} documents", title_justify="left")
-        table.add_column("path")
-        table.add_column("type")
-        table.add_column("bytes", justify="right")
-        table.add_column("modified")
-        for document in result["documents"][:SHOWN_DOCUMENTS]:
-            table.add_row(
-                Text(document["path"]),
-                document["media_type"].partition("/")[2],
-                f"{document['size_bytes']:,}",
-                document["modified"][:10],
-            )
-        if result["total"] > SHOWN_DOCUMENTS:
-            table.add_row(f"… and {result['total'] - SHOWN_DOCUMENTS} more")
-        self.console.print(table)
-        return [document["path"] for document in result["documents"]]
+        paths = [document["path"] for document in result["documents"]]
+        shown = result | {
+            "documents": result["documents"][:SHOWN_DOCUMENTS],
+            "count": min(len(paths), SHOWN_DOCUMENTS),
+            "next_cursor": None,
+        }
+        self.show("list_research_documents", "what is in the folder", documents_view(shown))
+        return paths
 
     async def search(self, client: Client[Any]) -> list[str]:
-        result = await self.call(client, "search_documents", query=self.question, limit=8)
-        title = f"search_documents: {self.question!r}"
-        table = Table(title=title, title_justify="left", caption_justify="left")
-        table.add_column("document")
-        table.add_column("page", justify="right")
-        table.add_column("line", justify="right")
-        table.add_column("text", ratio=1)
-        for match in result["matches"]:
-            snippet = match["matched_text"].strip()
-            table.add_row(
-                Text(match["document"]),
-                str(match.get("page", "")),
-                str(match["line_number"]),
-                Text(snippet if len(snippet) <= SNIPPET else snippet[:SNIPPET] + "…"),
-            )
-        self.console.print(table)
+        result = await self.call(client, "search_documents", query=self.question, limit=SHOWN_HITS)
+        view = hits_view(
+            result | {"next_cursor": None}, marker=marker(self.question, regex=False), link=self.link
+        )
+        self.show("search_documents", f"the best places for: {self.question}", view)
         return [match["document"] for match in result["matches"]]
 
     async def summary(self, client: Client[Any], path: str) -> None:
         result = await self.call(
-            client, "summarize_document", steps=3, document_path=path, summary_length="standard"
+            client, "summarize_document", steps=SUMMARY_STEPS, document_path=path, summary_length="brief"
         )
-        self.console.print(
-            Panel(
-                Markdown(result["summary"]),
-                title=f"summarize_document: {path}",
-                subtitle=f"{result['word_count']} words · route {result['route']} · model {result['model']}",
-            )
-        )
+        self.show("summarize_document", path, summary_view(result))
 
-    async def synthesis(self, client: Client[Any], paths: Sequence[str]) -> None:
-        result = await self.call(
-            client,
-            "synthesize_research",
-            steps=len(paths),
-            document_paths=list(paths),
-            research_question=self.question,
-            depth="detailed",
-        )
-        insights = Table(title="key insights", title_justify="left", show_header=False, box=None)
-        insights.add_column()
-        insights.add_column(ratio=1)
-        for insight in result["key_insights"][:SHOWN_INSIGHTS]:
-            places = "; ".join(_place(evidence, insight["claim"]) for evidence in insight["evidence"])
-            insights.add_row("✓" if insight["verified"] else "?", Text(f"{insight['claim']}\n  {places}"))
-        used, skipped = result["sources_used"], result["sources_skipped"]
+    async def answer(self, client: Client[Any]) -> None:
+        """Ask the whole folder: the server chooses the evidence."""
+        result = await self.call(client, "synthesize_research", steps=1, research_question=self.question)
+        shown = result | {"key_insights": result["key_insights"][:SHOWN_INSIGHTS]}
+        self.show("synthesize_research", self.question, answer_view(shown, link=self.link))
         file = Path(tempfile.mkdtemp(prefix="research-assistant-")) / "answer.html"
         context = await context_of(result, partial(self.call, client))
-        file.write_text(page(result, link=linker(self.settings), context=context), encoding="utf-8")
-        self.console.print(
-            Panel(
-                Group(Markdown(result["synthesis"]), insights),
-                title=f"synthesize_research: {self.question}",
-                subtitle=f"{used} sources used, {skipped} skipped · route {result['route']} · model {result['model']}",
-            )
-        )
+        file.write_text(page(result, link=self.link, context=context), encoding="utf-8")
         self.console.print(
             f"The same as a page, with each quote in its context: [bold]{file}[/]", soft_wrap=True
         )
 
+    async def draft(self, client: Client[Any]) -> None:
+        """Check the quotes of a draft, of which not all stand in the folder as they are quoted."""
+        result = await self.call(client, "verify_quotes", quotes=list(DRAFT_QUOTES))
+        self.show("verify_quotes", "the quotes of somebody's draft", quotes_view(result, link=self.link))
+
+    async def escape(self, client: Client[Any]) -> None:
+        """Ask for a file outside the folder, which is refused."""
+        refused = await client.call_tool("read_document", {"document_path": OUTSIDE}, raise_on_error=False)
+        said = "\n".join(getattr(part, "text", "") for part in refused.content)
+        self.show("read_document", f"an attempt to leave the folder: {OUTSIDE}", said)
+
     async def call(
         self, client: Client[Any], tool: str, *, steps: int | None = None, **arguments: Any
     ) -> dict[str, Any]:
-        """Call a tool, with a bar for its progress when `steps` says how many to expect."""
+        """Call a tool, with a bar for its progress when `steps` says how many to expect at first."""
         if steps is None:
             result = await client.call_tool(tool, arguments)
         else:
@@ -197,11 +190,12 @@ class _Demo:
         structured: dict[str, Any] = result.structured_content or {}
         return structured
 
-    def audit(self) -> None:
+    def trail(self) -> None:
+        """Show the records of these calls, and verify the chain that they stand in."""
         path = self.settings.audit_log
         if path is None:
             return
-        table = Table(title="the audit trail of these calls", title_justify="left")
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("record", "tool", "outcome", "route", "documents", "ms"):
             table.add_column(column, justify="right" if column in {"record", "documents", "ms"} else "left")
         for record in records_of([path]):
@@ -214,13 +208,12 @@ class _Demo:
                     str(len(record.get("documents", []))),
                     f"{record['duration_ms']:.1f}",
                 )
-        self.console.print(table)
-
-
-def _place(evidence: dict[str, Any], claim: str) -> str:
-    """Return the locator of a piece of evidence, with the quote unless it equals the claim."""
-    quote = "" if evidence["quote"] == claim else f"“{evidence['quote']}” "
-    page = f", page {evidence['page']}" if evidence.get("page") else ""
-    lines = evidence.get("lines")
-    where = f", lines {lines[0]}-{lines[-1]}" if lines else ""
-    return f"{quote}({evidence['document']}{page}{where})"
+        key = self.settings.audit_key
+        expected = Expectations(key=None if key is None else key.get_secret_value().encode())
+        verdicts = [
+            f"{report.records} records, each sealed by the one before; none was changed, added or removed."
+            if report.intact
+            else f"The trail is not intact: {report.problem}"
+            for report in (verify(log, expected) for log in collect([path]))
+        ]
+        self.show("the audit trail", "of these calls", table, *verdicts)

@@ -26,7 +26,7 @@ async def test_figures_count_calls_and_show_cache_index_and_trail(
     calls = 'research_calls_total{{method="tools/call",outcome="{}",target="{}"}}'
     assert shown[calls.format("ok", "search_documents")] == 1
     assert shown[calls.format("error", "read_document")] == 1
-    assert shown["research_index_documents"] == 5
+    assert shown["research_index_documents"] == 10
     assert shown["research_index_passages"] > 5
     assert shown["research_cache_misses_total"] >= 2
     assert shown["research_audit_writable"] == 1

@@ -154,7 +154,7 @@ def test_quotes_are_verified_with_their_place_or_with_the_words_that_differ(shel
     held = shell("verify-quotes", "The harbour opened in 1911.", "The moon pulls the sea")
     assert held.status == 0
     assert "✓ “The harbour opened in 1911.”" in held.out
-    assert "notes.txt, lines 1-1" in held.out
+    assert "notes.txt, line 1" in held.out
     wrong = shell("verify-quotes", "The harbour opened in 1912.", "--in", "notes.txt")
     assert wrong.status == 1
     assert "✗" in wrong.out

@@ -223,7 +223,10 @@ def quotes_view(result: dict[str, Any], *, link: Link) -> RenderableType:
         stands = quote_ if quote_["verified"] else quote_.get("nearest")
         if stands and stands.get("document"):
             where = Text("    " if quote_["verified"] else "    nearest: ")
-            parts.append(where.append_text(_located(stands, link)))
+            where.append_text(_located(stands, link))
+            if stands.get("version"):
+                where.append(f"  {terminal_safe(stands['version'])}", style="yellow")
+            parts.append(where)
         for difference in (stands or {}).get("differences", ()):
             said, there = terminal_safe(difference["quoted"]), terminal_safe(difference["document"])
             parts.append(Text(f"      quoted “{said}”, the document has “{there}”", style="dim"))
@@ -236,7 +239,8 @@ def _located(stands: dict[str, Any], link: Link) -> Text:
     if stands.get("page"):
         where += f", {place(stands['document'], stands['page'])}"
     if stands.get("lines"):
-        where += f", lines {stands['lines'][0]}-{stands['lines'][-1]}"
+        first, last = stands["lines"][0], stands["lines"][-1]
+        where += f", line {first}" if first == last else f", lines {first}-{last}"
     return _linked(where, link(stands["document"], stands.get("page")), style="not italic cyan")
 
 
@@ -247,7 +251,8 @@ def _insight_lines(insight: dict[str, Any], link: Link) -> Iterator[RenderableTy
         claim.append(f"  [{terminal_safe(flag)}]", style="yellow")
     yield claim
     for evidence in insight["evidence"]:
-        quote_ = Text(f"“{terminal_safe(evidence['quote'])}” ", style="italic")
+        said = "" if evidence["quote"] == insight["claim"] else f"“{terminal_safe(evidence['quote'])}” "
+        quote_ = Text(said, style="italic")
         quote_.append_text(_located(evidence, link))
         if not evidence["verified"]:
             quote_.append(" not found", style="not italic red")
