@@ -55,6 +55,14 @@ DOG = "over the lazy dog at noon"
         pytest.param("1. we use good meth-\n2. odds of it", "we use good meth2 odds", False, id="a word and the number of an item"),
         pytest.param("1. we use good meth-\n2. odds of it", "we use good meth2. odds", True, id="with the mark of the item"),
         pytest.param("they offer 3-effective trips", "effective trips", True, id="behind a number's hyphen"),
+        pytest.param("cost-effective trips", "effective trips", False, id="behind the first hyphen of the document"),
+        pytest.param("they offer the good-a", "they offer the good", False, id="before the last hyphen of the document"),
+        pytest.param("meth-\nods rely on it all", "methods rely on it", True, id="with a first word on two lines"),
+        pytest.param("they use en/cryption of it", "use encryption of it", False, id="two words and a mark as one word"),
+        pytest.param("Not that Foxes are sold here", "Foxes are sold here", True, id="with the document's capital behind a negation"),
+        pytest.param(f"so that {FOX}", f"T{FOX[1:]}", True, id="with a capital behind no negation"),
+        pytest.param(FOX, f"THE{FOX[3:]}", False, id="a first word in capitals"),
+        pytest.param(f"Not {FOX} [12 now. So\n\n{FOX} [12] now", f"{FOX} [12", True, id="behind a negation once and up to a reference once"),
     ],
 )  # fmt: skip
 def test_a_quote_ends_at_the_border_of_a_word(text: str, quote: str, *, found: bool) -> None:
@@ -202,6 +210,12 @@ def test_a_quote_that_ends_in_a_head_is_shown_without_it() -> None:
     assert shown(text, f"- 7 - Report {DOG}", (1, 3, 6)) == DOG
 
 
+def test_a_foot_is_left_out_of_a_page_of_nine_lines() -> None:
+    body = "a\nb\nc\nd\ne\nf"
+    text = f"Before.\n{body}\n{FOX}\nFoot 1\n{DOG}\n{body}\nSo on.\nFoot 2\nThe end."
+    assert match(text, f"{FOX} {DOG}", (1, 10, 19)) is not None
+
+
 def test_references_alone_are_no_quote() -> None:
     assert match("as in [1234] [5678] [9012] here", "[1234] [5678] [9012]") is None
 
@@ -290,7 +304,73 @@ def test_a_sentence_is_shown_for_six_hundred_characters_before_and_after_a_quote
         pytest.param(f"[12] {FOX} now", f"[12] {FOX}", f"12] {FOX}", id="beginning with a reference"),
         pytest.param(f"[12] {FOX} now", FOX, f"[12] {FOX} now", id="behind a reference"),
         pytest.param(f"{FOX[:9]} [12] [13] {FOX[10:]} now", FOX, f"{FOX[:9]} [12] [13] {FOX[10:]}", id="around two references"),
+        pytest.param(f"[12] 12 {FOX} now", f"12 {FOX}", f"[12] 12 {FOX} now", id="beginning with the number of the reference before it"),
+        pytest.param("We like the cafe\u0301 here", "We like the caf\u00e9", "We like the cafe\u0301", id="with its last accent"),
+        pytest.param("We like \u1112\u1161\u11ab\u1100\u1173\u11af here", "We like \ud55c\uae00", "We like \u1112\u1161\u11ab\u1100\u1173\u11af", id="in letters of Hangul"),
+        pytest.param(f"2. 3 {FOX} and 2 {FOX}", f"2 {FOX}", f"2. 3 {FOX} and 2 {FOX}", id="beginning with the number of its item"),
+        pytest.param(f"So it is\n# {FOX} now", f"# {FOX}", f"# {FOX}", id="beginning with the mark of a heading"),
+        pytest.param(f"So it is\n12. {FOX} now", f"12. {FOX}", f"12. {FOX}", id="beginning with the number of an item"),
+        pytest.param(f"So it is. It is. {FOX.capitalize()} now", f"It is. {FOX.capitalize()}", f"It is. {FOX.capitalize()}", id="two sentences"),
+        pytest.param(f"So it is\u3002{FOX} now", f"\u3002{FOX}", f"So it is\u3002{FOX} now", id="beginning with a full stop"),
+        pytest.param(f"{FOX}. It is not so. Now", f"{FOX}. It is", f"{FOX}. It is not so.", id="up to the middle of a sentence with a negation"),
+        pytest.param(f"# {FOX} not so\nBut then", FOX, f"# {FOX} not so But then", id="in a heading with a negation"),
+        pytest.param("\u9690\u85cf\u901a\u4fe1\u3002\u300d\u300f it is not so", "\u9690\u85cf\u901a\u4fe1\u3002\u300d", "\u9690\u85cf\u901a\u4fe1\u3002\u300d", id="up to the first of its brackets"),
     ],
 )  # fmt: skip
 def test_a_quote_is_shown_with_its_sentence(text: str, quote: str, expected: str | None) -> None:
     assert shown(text, quote) == expected
+
+
+def test_a_page_s_head_with_marks_in_it_is_quoted_with_them_or_not_at_all() -> None:
+    text = f"Report | of it\n{FOX}\nReport | of it\n{DOG}\nReport | of it"
+    assert match(text, f"Report | of it {FOX}", (1, 3)) is not None
+    assert match(text, f"Report of it {FOX}", (1, 3)) is None
+    assert match(text, f"{DOG} Report | of it", (1, 3)) is not None
+    assert match(text, f"{DOG} Report of it", (1, 3)) is None
+
+
+def test_only_heads_are_left_out_of_a_document_that_has_some() -> None:
+    text = f"Report\n{FOX}\n!?!\n{DOG}\nReport\nIt ends."
+    assert match(text, f"{FOX} !?! {DOG}", (1, 5)) is not None
+    assert match(text, f"{FOX} {DOG}", (1, 5)) is None
+
+
+def test_lines_are_those_of_the_last_character() -> None:
+    for text, quote, lines, shown_lines in (
+        (f"{FOX}\na", f"{FOX} a", (1, 2), (1, 2)),
+        (f"So {FOX} now\n", FOX, (1, 1), (1, 1)),
+        (f"{FOX}\n{250 * ' '}a b", f"{FOX} a", (1, 2), (1, 2)),
+    ):
+        found = match(text, quote)
+        assert found is not None, text
+        assert ((found.start_line, found.end_line), found.text_lines) == (lines, shown_lines)
+
+
+def test_an_ellipsis_stands_for_six_hundred_letters_of_any_script() -> None:
+    first, letter = 12 * "\U00010428", "\U00010429"
+    for count, found in ((600, True), (601, False)):
+        text = f"{first} {count * letter} {DOG}"
+        assert (match(text, f"{first} ... {DOG}") is not None) is found, count
+
+
+def test_what_is_read_for_a_quote_is_bounded_and_what_is_not_read_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, behind = "x " * 150, "\n" + "y " * 150
+    text = f"{before}\nun{FOX}\n{FOX}{behind}"
+    read = 200 + len(f"un{FOX}\n") + 200
+    monkeypatch.setattr("research_shared.text.quotes.MAX_COMPARED", read)
+    assert match(text, FOX) is not None
+    monkeypatch.setattr("research_shared.text.quotes.MAX_COMPARED", read - 1)
+    assert match(text, FOX) is None
+
+
+def test_tokens_that_are_compared_for_a_quote_are_bounded_for_each_quote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finder = QuoteFinder(document(f"the {FOX}"))
+    monkeypatch.setattr("research_shared.text.quotes.MAX_COMPARED", 10)
+    assert finder.find(FOX) is not None
+    assert finder.find(FOX) is not None
+    monkeypatch.setattr("research_shared.text.quotes.MAX_COMPARED", 9)
+    assert finder.find(FOX) is None

@@ -32,6 +32,8 @@ def left_out(text: str) -> list[str]:
         ("x_'y )' a)..", ["x", "'", "y", ")", "'", "a", ")", ".", "."]),
         ("x,5 y.5", ["x", ",", "5", "y", ".", "5"]),
         ("5 \u2126 a\0b", ["5", "\u03a9", "ab"]),
+        ("it is 3.\uff11 now", ["it", "is", "3.\uff11", "now"]),
+        ("\u1112\u1161\u11ab\u1100\u1173\u11af", ["\ud55c", "\uae00"]),
         ("\u0301a", ["\u0301a"]),
         ("a....b", ["a", "\u2026", "b"]),
         ("it .. ends. .", ["it", ".", ".", "ends", ".", "."]),
@@ -107,7 +109,7 @@ def test_a_token_knows_its_place_and_whether_a_space_is_before_it() -> None:
     assert tokens("*a*, e\u0301-\ufb01x") == [
         Token("a", 1, 2, "word", spaced=True),
         Token(",", 3, 4, "mark", spaced=False),
-        Token("\u00e9", 5, 6, "word", spaced=True),
+        Token("\u00e9", 5, 7, "word", spaced=True),
         Token("-", 7, 8, "hyphen", spaced=False),
         Token("fix", 8, 10, "word", spaced=False),
     ]

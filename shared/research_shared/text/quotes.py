@@ -41,6 +41,7 @@ MAX_COMPARED: Final = 100_000
 
 _MARGIN: Final = 200
 _LOOK_BACK: Final = 12
+_LOOK_AHEAD: Final = 8
 _EDGE_LINES: Final = 2
 _MAX_HEAD: Final = 120
 _LEADING: Final = frozenset("',;:.-)]}" + ELLIPSIS)
@@ -56,7 +57,7 @@ _BOUNDARY: Final = re.compile(
       | [\u3002\uff01\uff1f]["'\u201d\u2019)\]\u300d\u300f]*
       | \n[ \t]*\n
       | \n(?=[ \t]*(?:[-*+\u2022]|\d{1,3}[.)]|\#{1,6})[ \t])
-      | ^[ \t]*\#{1,6}[ \t][^\n]*\n
+      | ^[ \t]*(?P<heading>\#{1,6})[ \t][^\n]*\n
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -124,8 +125,6 @@ class QuoteFinder:
         for place in self._candidates(quote, asked):
             if self._keeps_negation([place]):
                 return [place]
-        if all(token.text != ELLIPSIS for token in asked):
-            return []
         parts = _parts(quote, asked)
         if len(parts) < 2 or any(weight(part) < MIN_WEIGHT for part in parts):  # noqa: PLR2004
             return []
@@ -193,15 +192,13 @@ class QuoteFinder:
 
     def _candidates(self, quote: str, asked: Sequence[Token], after: int = 0) -> Iterator[_Place]:
         """Yield the places of a quote in order, found by its letters and digits and compared token by token."""
-        seen = False
         for whole in (False, True):
             wanted = skeleton(quote, all_of_it=whole).replace(b"\n", b"")
-            if not wanted or seen:
+            if not wanted:
                 return
             for window in self._windows(wanted, self._whole if whole else self._reduced, after):
                 place = self._compared(asked, window, after)
                 if place is not None:
-                    seen = True
                     yield place
 
     def _windows(
@@ -296,7 +293,8 @@ class QuoteFinder:
     def _sentence_begin(self, offset: int) -> int:
         earliest = max(0, offset - MAX_SENTENCE)
         begin = earliest
-        for match in sentence_boundaries(self._text[earliest : offset + 1]):
+        # A quote may begin with the mark by which a break of lines ends a sentence.
+        for match in sentence_boundaries(self._text[earliest : offset + _LOOK_AHEAD]):
             if earliest + match.end() <= offset:
                 begin = earliest + match.end()
         return begin + len(self._text[begin:offset]) - len(self._text[begin:offset].lstrip())
@@ -306,7 +304,7 @@ class QuoteFinder:
         # What is before the offset tells an abbreviation from the end of a sentence.
         begin = max(0, offset - _LOOK_BACK)
         for match in sentence_boundaries(self._text[begin:latest]):
-            if begin + match.end() >= offset and (match["stop"] or begin + match.start() >= offset - 1):
+            if begin + match.end() >= offset and not match["heading"]:
                 # A break of lines is no part of the sentence.
                 return begin + match.end() if match["stop"] else max(offset, begin + match.start())
         return latest
@@ -387,12 +385,11 @@ def _aligned(asked: Sequence[Token], found: Sequence[Token], begin: int) -> tupl
     hyphens: list[int] = []
     while index < len(asked):
         group = found[at].group if at < len(found) else 0
-        if group and (at == begin or found[at - 1].group != group):
+        # A quote that begins within what may be left out holds the rest of it.
+        if group and found[at - 1].group != group:
             size = next((n for n, token in enumerate(found[at:]) if token.group != group), len(found) - at)
             same = [token.text for token in asked[index : index + size]]
-            if same == [token.text for token in found[at : at + len(same)]] and (
-                len(same) == size or index + len(same) == len(asked)
-            ):
+            if same == [token.text for token in found[at : at + len(same)]]:
                 # The quote holds it, or ends within it.
                 index += len(same)
                 size = len(same)
@@ -415,15 +412,9 @@ def _taken(asked: Token, found: Sequence[Token], at: int, *, first: bool) -> int
     word = found[at].text
     following = at + 1
     while not _same(asked.text, word, first=first):
-        split = (
-            len(word) < len(asked.text)
-            and following + 1 < len(found)
-            and found[following].kind == "soft"
-            and found[following + 1].kind == "word"
-        )
-        if not split:
+        if len(word) >= len(asked.text) or following >= len(found) or found[following].kind != "soft":
             return 0
-        word += found[following + 1].text
+        word += found[following + 1].text  # a word follows a hyphen at the end of a line
         following += 2
     return following - at
 
@@ -434,9 +425,7 @@ def _may_begin(asked: str, word: str) -> bool:
 
 
 def _same(asked: str, word: str, *, first: bool) -> bool:
-    return asked == word or (
-        first and asked[1:] == word[1:] and asked[:1].lower() == word[:1].lower() and bool(word)
-    )
+    return asked == word or (first and asked[1:] == word[1:] and asked[:1].lower() == word[:1].lower())
 
 
 def _on_borders(found: Sequence[Token], begin: int, end: int) -> bool:

@@ -92,7 +92,7 @@ def tokens(text: str, optional: Sequence[tuple[int, int]] = ()) -> list[Token]:
             at += 1
             continue
         value, kind, following = _token(chars, at)
-        begin, end = chars[at][1], chars[following - 1][1] + 1
+        begin, end = chars[at][1], chars[following - 1][2]
         while span < len(optional) and optional[span][1] <= begin:
             span += 1
         group = span + 1 if span < len(optional) and optional[span][0] <= begin else 0
@@ -103,26 +103,27 @@ def tokens(text: str, optional: Sequence[tuple[int, int]] = ()) -> list[Token]:
     return found
 
 
-_Char = tuple[str, int]
+_Char = tuple[str, int, int]
+"""A character, and where it begins and ends in the text: what is composed of several may be longer than one."""
 
 
 def _characters(text: str) -> list[_Char]:
-    """Return the characters that count, each with its offset."""
+    """Return the characters that count, each with its place."""
     chars: list[_Char] = []
     for offset, raw in enumerate(text):
         if raw == "\u00ad" and text[offset + 1 : offset + 2] == "\n":
-            chars.append(("-", offset))
+            chars.append(("-", offset, offset + 1))
             continue
         char = raw if raw.isascii() and raw.isprintable() else _folded(raw)
         if char in _FOLDS:
             char = _FOLDS[char]
-        if chars and char and is_mark(char):
+        if chars and not char.isascii():
             composed = normalize("NFC", chars[-1][0] + char)
             if len(composed) == 1:
-                chars[-1] = (composed, chars[-1][1])
+                chars[-1] = (composed, chars[-1][1], offset + 1)
                 continue
         if not _is_markup(text, offset, char):
-            chars.extend((part, offset) for part in char)
+            chars.extend((part, offset, offset + 1) for part in char)
     return chars
 
 
@@ -151,7 +152,7 @@ def _token(chars: Sequence[_Char], at: int) -> tuple[str, Kind, int]:
     char = chars[at][0]
     if is_part_of_word(char):
         end = _word_end(chars, at)
-        return "".join(part for part, _ in chars[at:end]).strip("_"), "word", end
+        return "".join(part for part, *_ in chars[at:end]).strip("_"), "word", end
     if char in "-\u2013":
         return _dash(chars, at)
     end = at + 1
@@ -172,7 +173,7 @@ def _dash(chars: Sequence[_Char], at: int) -> tuple[str, Kind, int]:
     after = chars[end][0] if end < len(chars) else " "
     if end == at + 1 and after.isdigit() and (before.isspace() or before in _OPENING):
         end = _word_end(chars, at + 1)
-        return "-" + "".join(part for part, _ in chars[at + 1 : end]), "word", end
+        return "-" + "".join(part for part, *_ in chars[at + 1 : end]), "word", end
     if end > at + 1 or chars[at][0] != "-":
         return "-", "dash", end
     if is_part_of_word(before) and after == "\n":
