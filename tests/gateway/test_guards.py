@@ -444,6 +444,7 @@ async def test_a_refusal_says_whose_limit_is_reached(per_client: int, total: int
 def test_the_size_of_what_has_no_utf8_form_is_still_measured() -> None:
     message = CallToolRequestParams(name="t", arguments={"\ud800": {"\udfff": [1, "x" * 100]}})
     assert 100 < json_size(message) < 300
+    assert json_size({(1, 2): "a", "b": "\ud800" * 9}) == len('{"b": ""}') + 9 * len("\\ud800")
 
 
 async def test_a_resource_counts_in_bytes_whether_it_is_text_or_not() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from research_reasoning.evidence.answers import combined, findings, looks_like_json
+from research_reasoning.evidence.answers import combined, findings, looks_like_json, search_queries
 
 
 def claims(answer: str, most: int = 9) -> list[str] | None:
@@ -162,3 +162,50 @@ def test_an_insight_is_cut_at_the_length_of_a_claim() -> None:
 )
 def test_what_begins_like_json_or_holds_its_names_is_no_prose(text: str, *, expected: bool) -> None:
     assert looks_like_json(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ('"source": 2', 2),
+        ('"source": 2.0', 2),
+        ('"source": "2"', 2),
+        ('"source": "Source 23, p. 4"', 23),
+        ('"source": [2]', 2),
+        ('"source": []', None),
+        ('"source": [2, 3]', None),
+        ('"source": "none"', None),
+        ('"source": true', None),
+        ('"source": null', None),
+        ('"source": {"number": 2}', None),
+        ('"document": 3', 3),
+        ('"document": 3, "source": 2', 2),
+        ('"page": 2', None),
+    ],
+)
+def test_a_finding_names_its_source_by_number(member: str, expected: int | None) -> None:
+    found = findings(f'{{"findings": [{{"claim": "c", {member}}}]}}', 3)
+    assert found is not None
+    assert found[0].source == expected
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [
+        ('["a", "b"]', ("a", "b")),
+        ('"a"', ("a",)),
+        ('[" a\\n b ", "a b", "", "..."]', ("a b",)),
+        ("[unknown, 5, null]", ()),
+        ("null", ()),
+        ('["1", "2", "3", "4", "5", "6"]', ("1", "2", "3", "4", "5")),
+    ],
+)
+def test_what_stays_open_is_a_list_of_texts(missing: str, expected: tuple[str, ...]) -> None:
+    found = combined(f'{{"synthesis": "s", "insights": [{{"claim": "c"}}], "missing": {missing}}}', 3)
+    assert found is not None
+    assert found.missing == expected
+
+
+def test_search_queries_are_the_texts_of_their_list() -> None:
+    assert search_queries('So: {"queries": ["a", " b\\tc ", "a", "d"]}', 2) == ["a", "b c"]
+    assert search_queries('{"questions": ["a"]} and no more', 2) == []

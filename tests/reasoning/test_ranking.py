@@ -2,9 +2,10 @@
 
 import math
 import random
+from collections import Counter
 from pathlib import Path
 
-from research_reasoning.evidence.ranking import rank
+from research_reasoning.evidence.ranking import bm25, rank
 from research_shared.documents import DocumentText, Identity
 
 
@@ -84,6 +85,7 @@ def test_without_a_shared_word_there_is_nothing(tmp_path: Path) -> None:
     assert headings(text, "penguins") == []
     assert headings(text, "?!") == []
     assert headings(text, "relays", 0) == headings(text, "relays", -1) == []
+    assert headings(document("Relays.", "Relays."), "relays", -1) == []
     assert headings(document(), "relays") == []
     assert headings(text, "the of and") == []
 
@@ -97,3 +99,8 @@ def test_common_words_find_nothing_where_the_question_has_others() -> None:
 def test_common_words_count_where_the_question_has_no_others() -> None:
     text = document("To be or not to be.", "Onion relays.")
     assert headings(text, "to be or not to be") == ["Section 0"]
+
+
+def test_nothing_and_passages_without_a_term_have_no_score() -> None:
+    assert bm25([], []) == []
+    assert bm25([Counter(), Counter()], [0, 0]) == [0, 0]

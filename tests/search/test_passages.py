@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,8 @@ def test_a_heading_begins_a_passage_and_names_it_but_not_inside_a_code_fence() -
 
 def test_headings_that_follow_each_other_stay_together() -> None:
     assert [(p.start_line, p.heading) for p in passages(text_of("# One\n\n## Two\n\ntext\n"))] == [(1, "Two")]
+    found = passages(text_of("x\n\n# One\n\n## Two\n\ntext\n"))
+    assert [(p.start_line, p.heading) for p in found] == [(1, ""), (3, "Two")]
 
 
 def test_a_page_begins_a_passage_and_a_passage_knows_its_page() -> None:
@@ -118,6 +121,14 @@ def test_a_passage_ends_at_the_first_blank_line_behind_its_target() -> None:
         assert lines_of("x" * length + "\n\ny\n", target=40, limit=80) == expected
 
 
+def test_the_target_counts_from_the_beginning_of_each_passage() -> None:
+    assert lines_of("x" * 50 + "\n\na\n\nb\n", target=40, limit=80) == [(1, 1), (3, 5)]
+
+
+def test_blank_lines_before_the_first_passage_count_to_its_target() -> None:
+    assert lines_of("\n" * 50 + "x\n\ny\n", target=40, limit=80) == [(51, 51), (53, 53)]
+
+
 def test_a_block_is_cut_only_when_it_is_longer_than_the_limit() -> None:
     assert lines_of("123456789\n" * 8, target=40, limit=80) == [(1, 8)]
     assert lines_of("123456789\n" * 9, target=40, limit=80) == [(1, 4), (5, 9)]
@@ -128,6 +139,7 @@ def test_a_block_is_cut_only_when_it_is_longer_than_the_limit() -> None:
     parts = [(1, 4), (5, 8), (9, 9), (10, 10)]
     assert lines_of("123456789\n" * 8 + "x" * 98 + "\n123456789\n", target=40, limit=80) == parts
     assert lines_of("x" * 100 + "\n" * 5, target=40, limit=80) == [(1, 1)]
+    assert lines_of("x" * 98 + "\n" + "123456789\n" * 8, target=40, limit=80) == [(1, 1), (2, 9)]
 
 
 def test_a_heading_ends_with_its_line_and_loses_its_marks() -> None:
@@ -161,9 +173,10 @@ def test_a_single_letter_before_a_heading_is_a_passage() -> None:
     assert [(p.start_line, p.end_line, p.heading) for p in found] == [(1, 1, ""), (3, 4, "Head")]
 
 
-def test_each_part_of_a_long_line_is_a_passage() -> None:
+@pytest.mark.parametrize("target", [1_200, 4_000])
+def test_each_part_of_a_long_line_is_a_passage(target: int) -> None:
     text = text_of("word " * 1_200, "text/plain")
-    found = spans(text)
+    found = spans(text, target=target)
     assert [span.begin for span in found] == [0, *text.continued]
     assert [span.start_line for span in found] == list(range(1, len(found) + 1))
 

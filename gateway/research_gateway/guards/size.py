@@ -30,7 +30,7 @@ def json_size(value: Any) -> int:
 def _content_size(blocks: Iterable[Any]) -> int:
     size = 0
     for block in blocks:
-        data = getattr(block, "text", None) or getattr(block, "data", None) or getattr(block, "blob", None)
+        data = getattr(block, "text", None) or getattr(block, "data", None)
         if isinstance(data, str | bytes):
             size += len(data.encode("utf-8", "replace")) if isinstance(data, str) else len(data)
         else:

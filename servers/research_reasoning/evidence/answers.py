@@ -210,7 +210,7 @@ def _finding(item: Any) -> RawFinding | None:
 def _source_number(value: Any) -> int | None:
     """Return the number of a source, which may be written as `2`, `"2"`, `[2]` or `"Source 2"`."""
     value = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if not isinstance(value, int | float | str):
         return None
     number = re.search(r"\d{1,6}", str(value))
     return int(number[0]) if number else None

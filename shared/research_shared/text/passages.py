@@ -60,9 +60,6 @@ def _blocks(data: bytes, *, markdown: bool) -> Iterator[tuple[int, bool]]:
 
 def _split_range(data: bytes, *, begin: int, end: int, target: int, limit: int) -> Iterator[tuple[int, int]]:
     """Yield a range in pieces of about `target` bytes, cut between lines, or whole if it has at most `limit` bytes."""
-    if end - begin <= limit:
-        yield begin, end
-        return
     # Computed once: stripping the rest for each piece would take quadratic time.
     last = begin + len(data[begin:end].rstrip())
     while end - begin > limit:
