@@ -397,3 +397,49 @@ async def test_a_link_to_what_is_behind_a_wall_does_not_exist_in_any_count(folde
         assert found.structured_content["total_documents"] == 2
         assert not found.structured_content["truncated"]
         assert (await seen_by(client))[0] == ["public/a.md", "public/good.md"]
+
+
+def checked(capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:
+    """What the check says, line by line."""
+    with pytest.raises(SystemExit) as ended:
+        policy_app(["check", *options])
+    assert ended.value.code in {0, None}
+    return capsys.readouterr().out.splitlines()
+
+
+def test_policy_check_knows_callers_by_their_claims_or_as_nobody(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--policy", str(folder.parent / "policy.toml"), "--root", str(folder)]
+    claims = ["--claim", "department=tax", "--claim", "level=6", "--claim", "level=7"]
+    by_claims = checked(capsys, *options, "--as", "carol", *claims)
+    assert by_claims[0] == "carol: these rules apply"
+    assert "sees 2 of 4 documents:" in by_claims
+    nobody = checked(capsys, *options)
+    assert nobody[0] == "callers without authentication (guest): these rules apply"
+    assert nobody[3:10] == [
+        "may call 3 of 6 tools:",
+        "  list_research_documents",
+        "  read_document",
+        "  search_documents",
+        "may not call 3 of 6 tools:",
+        "  summarize_document",
+        "  synthesize_research",
+    ]
+    assert "sees 1 of 4 documents:" in nobody
+
+
+def test_policy_check_names_a_hundred_documents_unless_told_otherwise(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(100):
+        (folder / "public" / f"{number}.md").touch()
+    lines = checked(capsys, "--policy", str(folder.parent / "policy.toml"), "--root", str(folder))
+    assert "  … and 1 more" in lines
+
+
+def test_policy_check_needs_a_policy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        policy_app(["check", "--root", str(folder)])
+    assert ended.value.code == 2
+    assert "no policy" in capsys.readouterr().err

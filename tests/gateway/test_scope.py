@@ -16,9 +16,10 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResul
 
 from research_gateway._framework import params_of_request
 from research_gateway.scope.client_roots import narrowed_by
-from research_gateway.scope.middleware import EMPTY_SCOPE, ScopeFromClientRoots
+from research_gateway.scope.middleware import EMPTY_SCOPE, PassScopeOn, ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource, describe_scope
-from research_shared.access.roots import EVERYTHING, Root, Scope, current_scope
+from research_shared.access.roots import EVERYTHING, Root, Scope, current_scope, narrowed_scope
+from research_shared.access.scope import View
 from research_shared.errors import DocumentNotFound
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.scope_meta import SCOPE_META_KEY, ScopeFromRequest
@@ -180,6 +181,12 @@ def test_what_a_client_is_told_about_its_scope(roots: tuple[Root, Root]) -> None
     assert [one["message"].startswith("Nothing") for one in told] == [False, False, False, True]
 
 
+def test_a_client_is_told_the_folders_of_which_the_policy_shows_something(roots: tuple[Root, Root]) -> None:
+    views = (View(allow=("alpha/**", "beta/**")), View(allow=("beta/**",)))
+    told = [describe_scope(Scope(("",), views), some)["roots"] for some in (roots, roots[:1])]
+    assert told == [["beta"], ["alpha"]]
+
+
 async def test_other_notifications_leave_a_session_its_roots(
     roots: tuple[Root, Root], tmp_path: Path
 ) -> None:
@@ -295,6 +302,39 @@ async def test_a_tool_that_cannot_be_repeated_is_not_run_before_the_roots_are_kn
     async with answering.client(host) as client:
         await client.call_tool("once")
     assert host.seen == [Scope(("beta",))]
+
+
+async def test_a_resource_and_a_prompt_are_not_read_before_the_roots_are_known(
+    roots: tuple[Root, Root], tmp_path: Path
+) -> None:
+    host, answering = Host(roots), Answering(tmp_path / "beta")
+
+    @host.server.resource("data://once")
+    async def once() -> str:
+        host.seen.append(current_scope())
+        return "once"
+
+    @host.server.prompt
+    async def ask() -> str:
+        host.seen.append(current_scope())
+        return "ask"
+
+    async with answering.client(host) as client:
+        await client.read_resource("data://once")
+        await client.get_prompt("ask")
+    assert host.seen == [Scope(("beta",)), Scope(("beta",))]
+
+
+async def test_a_call_from_within_the_process_has_no_client_whose_roots_could_narrow_it(
+    roots: tuple[Root, Root],
+) -> None:
+    host = Host(roots)
+    await host.server.call_tool("look")
+    assert host.seen == [EVERYTHING]
+    host.server.add_middleware(PassScopeOn())
+    with narrowed_scope(Scope(("beta",))):
+        await host.server.call_tool("look")
+    assert host.seen == [EVERYTHING, Scope(("beta",))]
 
 
 async def test_exempt_tools_are_served_without_asking(roots: tuple[Root, Root], tmp_path: Path) -> None:
@@ -431,6 +471,13 @@ def test_how_client_roots_map_onto_research_folders(
     (tmp_path / "alpha" / "out").symlink_to(tmp_path / "far" / "away")
     uris = [d.replace("{base}", uri(tmp_path)).replace("{path}", str(tmp_path)) for d in declared]
     assert narrowed_by(roots, uris).prefixes == expected
+
+
+def test_a_relative_path_is_no_root_wherever_the_server_runs(
+    roots: tuple[Root, Root], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert narrowed_by(roots, ["file:alpha", "file:./beta"]) == EMPTY_SCOPE
 
 
 def test_paths_of_a_single_research_folder_carry_no_name(roots: tuple[Root, Root], tmp_path: Path) -> None:

@@ -7,12 +7,17 @@ from typing import Any, Literal
 
 import pytest
 from fastmcp import Client, FastMCP
+from fastmcp.server.middleware import Middleware
 from fastmcp.tools.base import RawStructuredToolResult, ToolResult
 from mcp import MCPError
-from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, TextContent
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, InputRequiredResult, TextContent
 
 from research_shared.errors import InternalError, ResearchError
-from research_shared.middleware.boundary import STRUCTURED_META_KEY, ErrorBoundary
+from research_shared.middleware.boundary import (
+    STRUCTURED_META_KEY,
+    ErrorBoundary,
+    without_structured_content,
+)
 from support.raising import error_classes, example, raising_server
 from support.results import error_of
 from support.serving import serving
@@ -175,3 +180,27 @@ async def test_a_cause_of_ours_is_what_is_told() -> None:
     async with Client(server) as client:
         result = await client.call_tool("wrapped", raise_on_error=False)
     assert error_of(result)["error_id"] == "ab12"
+
+
+class Refusing(Middleware):
+    """Middleware of a host that refuses calls in the protocol's own way."""
+
+    async def on_call_tool(self, context: Any, call_next: Any) -> Any:
+        raise MCPError(code=-32_042, message="first visit the page")
+
+
+@ERAS
+async def test_a_protocol_error_of_what_is_behind_the_boundary_stays_one(mode: Any) -> None:
+    server: FastMCP[Any] = FastMCP("refusing", middleware=[ErrorBoundary(), Refusing()])
+    server.tool(lambda: 1, name="one")
+    async with Client(server, mode=mode) as client:
+        with pytest.raises(MCPError) as failure:
+            await client.call_tool("one")
+    assert failure.value.error.code == -32_042
+
+
+def test_only_errors_of_tools_are_changed() -> None:
+    asks = InputRequiredResult(request_state="s")
+    assert without_structured_content(asks) is asks
+    fine = ToolResult(structured_content={"n": 1})
+    assert without_structured_content(fine) is fine

@@ -19,6 +19,8 @@ import pytest
 
 from library.conftest import Policy
 from research_shared.access import beneath
+from research_shared.access.listing import Listing
+from research_shared.access.resolved import ResolvedRoot
 from research_shared.access.roots import (
     Root,
     RootsPolicy,
@@ -210,7 +212,8 @@ def test_links_whose_targets_pile_up_are_refused(policy: Policy, folder: Path) -
 
 def test_hidden_names_are_neither_listed_nor_opened_unless_configured(policy: Policy, folder: Path) -> None:
     (folder / ".git").mkdir()
-    paths = [".git/a.md", ".notes.md"]
+    (folder / "sub").mkdir()
+    paths = [".git/a.md", ".notes.md", "sub/.draft.md"]
     for path in paths:
         (folder / path).write_text("text")
     doors = policy()
@@ -218,8 +221,11 @@ def test_hidden_names_are_neither_listed_nor_opened_unless_configured(policy: Po
     for path in paths:
         with pytest.raises(DocumentNotFound):
             doors.open(path)
-    assert listed(policy(include_hidden=True)) == paths
-    assert read(policy(include_hidden=True), ".git/a.md") == b"text"
+    doors = policy(include_hidden=True)
+    assert listed(doors) == paths
+    assert read(doors, ".git/a.md") == b"text"
+    assert doors.changed(doors.walk()) == set()
+    assert doors.include_hidden
 
 
 def test_a_name_that_is_not_utf8_is_listed_in_a_form_that_opens_it(policy: Policy, folder: Path) -> None:
@@ -552,6 +558,8 @@ def test_a_document_that_the_server_may_not_read_says_so(policy: Policy, public_
     shut.mkdir()
     (shut / "a.md").write_text("secret")
     (public_folder / "link.md").symlink_to("closed.md")
+    (public_folder / "linked").symlink_to("shut")
+    (shut / "deep").mkdir()
     doors = policy(Root("research", public_folder))
     with as_ordinary_user(public_folder, closed, shut, shut / "a.md"):
         closed.chmod(0o000)
@@ -560,13 +568,17 @@ def test_a_document_that_the_server_may_not_read_says_so(policy: Policy, public_
         with pytest.raises(DocumentUnreadable) as refusal:
             doors.open("closed.md")
         assert refusal.value.reason == "not permitted"
-        for path in ("shut/a.md", "shut/missing.md", "link.md"):
+        for path in ("shut/a.md", "shut/missing.md", "shut/deep/a.md", "link.md"):
             with pytest.raises(DocumentNotFound):
                 doors.open(path)
         shut.chmod(0o755)
         (shut / "a.md").chmod(0o000)
-        with pytest.raises(DocumentUnreadable):
-            doors.open("shut/a.md")
+        for path in ("shut/a.md", "linked/a.md"):
+            with pytest.raises(DocumentUnreadable):
+                doors.open(path)
+        # Outside the scope, what may not be read is not there, as everything else.
+        with narrowed_scope(Scope(("linked",))), pytest.raises(DocumentNotFound):
+            doors.open("linked/a.md")
 
 
 def _take_every_descriptor() -> list[int]:
@@ -690,6 +702,90 @@ def test_paths_too_long_to_open_are_not_listed(policy: Policy, folder: Path) -> 
     paths = listed(doors)
     assert 15 <= len(paths) <= 20
     assert all(read(doors, path) == b"text" for path in paths)
+
+
+def test_a_path_of_the_greatest_length_is_listed_and_opened(policy: Policy, folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 200, dir_fd=fd)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    for name in ("b" * 72 + ".md", "b" * 73 + ".md"):
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+    (path,) = listed(policy())
+    assert len(path) == 4_095
+    assert read(policy(), path) == b""
+
+
+def test_a_page_of_a_folder_looks_only_at_the_files_that_it_shows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abcd":
+        (folder / f"{name}.md").write_text("text")
+    looked: list[tuple[bytes, ...]] = []
+    status = Listing._status
+
+    def noted(
+        listing: Listing, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], *more: Any
+    ) -> Any:
+        looked.append(parts)
+        return status(listing, resolved, root_fd, parts, *more)
+
+    monkeypatch.setattr(Listing, "_status", noted)
+    found = RootsPolicy([Root("research", folder)]).documents_after("a.md", 2)
+    assert [info.path for info in found] == ["b.md", "c.md"]
+    assert looked == [(b"b.md",), (b"c.md",)]
+
+
+def test_files_of_types_that_are_not_read_are_told(policy: Policy, folder: Path) -> None:
+    (folder / "sub.bin").mkdir()
+    for name in ("a.md", "b.bin", "sub.bin/c.bin", "hidden.bin/d.bin"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("text")
+    (folder / "link.bin").symlink_to("b.bin")
+    os.mkfifo(folder / "pipe.bin")
+    told: list[str] = []
+    with narrowed_scope(Scope(("a.md", "b.bin", "sub.bin", "link.bin", "pipe.bin"))):
+        assert [info.path for info in policy().walk(unread=told.append)] == ["a.md"]
+    assert sorted(told) == ["b.bin", "sub.bin/c.bin"]
+
+
+def test_a_path_that_ends_in_a_dot_is_the_directory_before_it(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    root = os.open(tmp_path, beneath.PASSAGE)
+    try:
+        for parts, directory in (([b"inner", b"."], tmp_path / "inner"), ([b"inner", b".."], tmp_path)):
+            fd = beneath.open_walking(root, parts, beneath.DIRECTORY, lambda _parts: True)
+            assert os.path.samestat(os.fstat(fd), directory.stat())
+            os.close(fd)
+    finally:
+        os.close(root)
+
+
+def test_a_document_whose_path_is_none_has_changed(policy: Policy, folder: Path) -> None:
+    (folder / "a.md").write_text("text")
+    doors = policy()
+    (info,) = doors.walk()
+    odd = replace(info, path=".git/a.md")
+    assert doors.changed([odd, info]) == {".git/a.md"}
+
+
+def test_what_lies_before_a_link_on_a_path_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.md").write_text("text")
+    (tmp_path / "l4").symlink_to("inner")
+    (tmp_path / "l3").symlink_to("l4" + "/." * 95)
+    for name, following in (("l1", "l2"), ("l2", "l3")):
+        (tmp_path / name).symlink_to(following + "/." * 2_000)
+    root = os.open(tmp_path, beneath.PASSAGE)
+    try:
+        os.close(beneath.open_walking(root, [b"l1", b"a.md"], beneath.FILE, lambda _parts: True))
+        with pytest.raises(OSError, match="symbolic links"):
+            beneath.open_walking(root, [b"l1", b".", b"a.md"], beneath.FILE, lambda _parts: True)
+    finally:
+        os.close(root)
 
 
 def test_no_descriptor_is_left_open(policy: Policy, folder: Path) -> None:

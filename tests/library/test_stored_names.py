@@ -126,11 +126,13 @@ def test_a_spelling_that_is_not_stored_is_no_document_directly_and_behind_a_link
 
     for module in (opener, changes):
         monkeypatch.setattr(module, "stores", stored)
+    open_before = len(list(Path("/dev/fd").iterdir()))
     os.close(documents.open("reports/q3.md").fd)
     for path in ("REPORTS/q3.md", "link.md"):
         with pytest.raises(DocumentNotFound):
             documents.open(path)
     assert documents.changed(listed.values()) == {"REPORTS/q3.md", "link.md"}
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
 
 
 def test_a_directory_that_may_not_be_passed_is_not_there_and_leaves_no_descriptor_open(

@@ -8,6 +8,7 @@ import pytest
 from library.conftest import Policy
 from research_shared.access.roots import Scope, current_scope, narrowed_scope
 from research_shared.access.scope import View
+from research_shared.documents import DocumentInfo, Identity
 from research_shared.errors import DocumentNotFound
 
 
@@ -28,6 +29,7 @@ from research_shared.errors import DocumentNotFound
         (("**",), ("clients/acme*",), "clients/acme-gmbh/x/y.md", False),
         (("**",), ("hr/*",), "hr/sub/x.md", False),
         (("**",), ("hr/*",), "hr.md", True),
+        (("**",), ("hr",), "hr/sub/x.md", False),
     ],
 )
 def test_a_view_admits_what_is_allowed_and_not_denied(
@@ -73,6 +75,23 @@ def test_a_scope_admits_and_leads_to_what_its_prefixes_and_all_its_views_do() ->
     assert not Scope(("a",), (View(allow=("b/**",)),)).leads_to("a")
 
 
+@pytest.mark.parametrize(
+    ("path", "target", "expected"),
+    [
+        ("a/x.md", "", True),
+        ("b/x.md", "", False),
+        ("a/x.md", "a/y.md", True),
+        ("a/x.md", "b/y.md", False),
+        ("b/x.md", "a/y.md", False),
+    ],
+)
+def test_a_scope_shows_a_document_and_what_it_leads_to(path: str, target: str, *, expected: bool) -> None:
+    info = DocumentInfo(
+        path=path, root="r", media_type="text/plain", identity=Identity(0, 0, 0, 0, 0), target=target
+    )
+    assert Scope(("a",)).shows(info) is expected
+
+
 def test_scopes_that_narrow_each_other_keep_the_smaller_prefixes_and_all_views() -> None:
     first, second = View(allow=("a/**",)), View(allow=("**",), deny=("b/**",))
     both = Scope(("", "x"), (first,)).narrowed(Scope(("b", "a/c"), (second, first)))
@@ -109,14 +128,15 @@ def test_a_scope_is_read_in_order_and_narrows_only_its_block() -> None:
     assert current_scope() == before
 
 
+@pytest.mark.parametrize("view", [View(allow=("**",), deny=("secret.md",)), View(allow=("l*.md",))])
 def test_a_link_to_what_a_view_denies_is_no_document_and_leaves_nothing_open(
-    policy: Policy, folder: Path
+    policy: Policy, folder: Path, view: View
 ) -> None:
     (folder / "secret.md").write_text("secret")
     (folder / "link.md").symlink_to("secret.md")
     doors = policy()
     descriptors = len(list(Path("/dev/fd").iterdir()))
-    with narrowed_scope(Scope(("",), (View(allow=("**",), deny=("secret.md",)),))):
+    with narrowed_scope(Scope(("",), (view,))):
         for _ in range(3):
             with pytest.raises(DocumentNotFound):
                 doors.open("link.md")
@@ -129,3 +149,17 @@ def test_a_folder_is_walked_in_whatever_unicode_form_its_name_is_stored() -> Non
     assert view.leads_to("Vertra\u0308ge")
     assert view.admits("Vertra\u0308ge/a.md")
     assert not view.leads_to("Vertrage")
+
+
+def test_a_document_in_a_linked_folder_changes_for_a_view_that_denies_where_it_is(
+    policy: Policy, folder: Path
+) -> None:
+    (folder / "real").mkdir()
+    for name in ("x.md", "y.md"):
+        (folder / "real" / name).write_text("text")
+    (folder / "linked").symlink_to("real")
+    doors = policy()
+    documents = [doors.stat("linked/x.md"), doors.stat("linked/y.md")]
+    assert doors.changed(documents) == set()
+    with narrowed_scope(Scope(("",), (View(allow=("linked/*", "real/y*.md")),))):
+        assert doors.changed(documents) == {"linked/x.md"}

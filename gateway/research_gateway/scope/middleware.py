@@ -113,7 +113,7 @@ class ScopeFromClientRoots(Middleware):
             ScopeRound.of, ctx.request_state, ctx.input_responses, self.roots
         )
         if rounds.scope is None:
-            begins = not rounds.asked and await _only_reads(context)
+            begins = not rounds.asked and await _only_reads(ctx, context)
             return ask_for_roots(None, await _first_asks(context, call_next) if begins else None)
         async with _unwrapped(context, rounds) as own:
             answer = await self._within(own, call_next, rounds.scope)
@@ -164,11 +164,11 @@ def _needs_documents(context: MiddlewareContext[Any]) -> bool:
     return context.method == "tools/call"
 
 
-async def _only_reads(context: MiddlewareContext[Any]) -> bool:
+async def _only_reads(ctx: Context, context: MiddlewareContext[Any]) -> bool:
     """Return whether the request calls a read-only, idempotent tool."""
-    if context.fastmcp_context is None or context.method != "tools/call":
+    if context.method != "tools/call":
         return False
-    tool = await context.fastmcp_context.fastmcp.get_tool(context.message.name)
+    tool = await ctx.fastmcp.get_tool(context.message.name)
     hints = tool.annotations if tool is not None else None
     return bool(hints is not None and hints.read_only_hint and hints.idempotent_hint)
 

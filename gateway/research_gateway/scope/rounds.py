@@ -41,10 +41,10 @@ class ScopeRound:
         else:
             answer = (answers or {}).get(ROOTS_KEY)
             if answer is None:
-                return cls(scope=None, state=carried["state"], answers=inner or None, asked=True)
+                return cls(scope=None, state=carried["state"], answers=inner, asked=True)
             listed = answer.roots if isinstance(answer, mcp_types.ListRootsResult) else []
             scope = narrowed_by(roots, (str(root.uri) for root in listed))
-        return cls(scope=scope, state=carried["state"], answers=inner or None, asked=True)
+        return cls(scope=scope, state=carried["state"], answers=inner, asked=True)
 
 
 def _sealed_state(scope: Scope | None, state: str | None) -> str:

@@ -21,7 +21,7 @@ class Listing:
         self._opener = opener
 
     def walk(
-        self, stopped: Callable[[], bool] = lambda: False, unread: Callable[[str], None] | None = None
+        self, stopped: Callable[[], bool], unread: Callable[[str], None] | None
     ) -> Iterator[DocumentInfo]:
         """See `RootsPolicy.walk`."""
         scope = current_scope()
@@ -66,9 +66,7 @@ class Listing:
         finally:
             os.close(root_fd)
 
-    def documents_after(
-        self, path: str, limit: int, stopped: Callable[[], bool] = lambda: False
-    ) -> list[DocumentInfo]:
+    def documents_after(self, path: str, limit: int, stopped: Callable[[], bool]) -> list[DocumentInfo]:
         """See `RootsPolicy.documents_after`."""
         scope = current_scope()
         found: list[DocumentInfo] = []

@@ -111,17 +111,15 @@ class Opener:
 
     def admits(self, resolved: ResolvedRoot, parts: Sequence[bytes]) -> bool:
         """Return whether the last part of a resolved path is neither hidden nor a nested root."""
-        return (self.include_hidden or parts[-1][:1] != b".") and (
-            not resolved.nested or tuple(parts) not in resolved.nested
-        )
+        return (self.include_hidden or parts[-1][:1] != b".") and tuple(parts) not in resolved.nested
 
     def open_root(self, resolved: ResolvedRoot) -> int:
         """Open the root for one operation. It must be the directory of the start, and searchable."""
         fd = -1
         try:
             fd = beneath.open_absolute(resolved.real, beneath.DIRECTORY, openat2=self._openat2)
-            status = os.stat(b".", dir_fd=fd)
-            if not self._leads_to(resolved, status):
+            os.stat(b".", dir_fd=fd)
+            if not self._leads_to(resolved):
                 raise FileNotFoundError
         except OSError as error:
             if fd >= 0:
@@ -131,15 +129,10 @@ class Opener:
             raise unavailable(resolved.root) from error
         return fd
 
-    def _leads_to(self, resolved: ResolvedRoot, status: os.stat_result) -> bool:
+    def _leads_to(self, resolved: ResolvedRoot) -> bool:
         """Return whether the configured path still leads to the directory of the start."""
         configured = os.fsencode(resolved.configured)
-        return (
-            configured == resolved.real
-            or os.path.samestat(status, resolved.configured.stat())
-            # Some file systems number a directory anew for each spelling.
-            or stored_path(os.path.realpath(configured)) == resolved.real
-        )
+        return configured == resolved.real or stored_path(os.path.realpath(configured)) == resolved.real
 
     def open_beneath(
         self,
