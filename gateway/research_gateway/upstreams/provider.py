@@ -24,6 +24,7 @@ from research_documents.resources import ResourcePage, current_page
 from research_gateway.upstreams.components import HeldTool, PlaceholderTool, relay_component, relayed
 from research_gateway.upstreams.listing import KnownLists
 from research_gateway.upstreams.offers.foreign import ForeignOffers
+from research_gateway.upstreams.offers.names import can_be_namespaced
 from research_gateway.upstreams.offers.pins import ToolPins
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.access.scope import EVERYTHING, current_scope
@@ -201,6 +202,8 @@ class UpstreamProvider(ProxyProvider):
 
     async def _get_resource(self, uri: str, version: VersionSpec | None = None) -> Resource | None:
         del version
+        if self._namespaced and not can_be_namespaced(uri):
+            return None
         found: Resource | None = await self._lookup("resources", lambda item: str(item.uri) == uri)
         return found
 
@@ -208,6 +211,8 @@ class UpstreamProvider(ProxyProvider):
         self, uri: str, version: VersionSpec | None = None
     ) -> ResourceTemplate | None:
         del version
+        if self._namespaced and not can_be_namespaced(uri):
+            return None
         found: ResourceTemplate | None = await self._lookup(
             "resource_templates", lambda item: item.matches(uri) is not None
         )

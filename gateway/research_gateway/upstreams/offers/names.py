@@ -11,7 +11,8 @@ from research_shared.tools.names import OWN_PROMPTS, OWN_TOOLS, SCOPE_URI
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _OWN_URIS = (DOCUMENT_URI, SCOPE_URI)
-_NAMESPACED_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_NAMESPACED_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\x00-\x1f\x7f]*")
+"""FastMCP adds and takes off no namespace where there is a line break."""
 
 
 def namespace_problem(name: str, names: Iterable[str]) -> str | None:
@@ -41,9 +42,11 @@ def namespace_problem(name: str, names: Iterable[str]) -> str | None:
 
 
 def can_be_namespaced(uri: str) -> bool:
-    """Return whether a URI or URI template has the form `scheme://…`, to which a namespace can be added.
+    """Return whether a URI or URI template has the form `scheme://…` without control characters.
+
+    To such a one a namespace can be added.
 
     >>> can_be_namespaced("note://{name}"), can_be_namespaced("{+uri}"), can_be_namespaced("urn:isbn:1")
     (True, False, False)
     """
-    return _NAMESPACED_URI.match(uri) is not None
+    return _NAMESPACED_URI.fullmatch(uri) is not None
