@@ -203,6 +203,22 @@ async def test_tampered_and_misplaced_state_is_refused(folder: Path) -> None:
             assert refused.value.data == {"reason": "invalid_request_state"}
 
 
+async def test_an_expired_state_is_refused_and_the_call_can_be_made_again_from_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("research_shared.serving.sealing.STATE_TTL_S", 1e-6)
+    async with driving(folder) as driver:
+        first = await driver.ask()
+        with pytest.raises(MCPError, match=r"expired.*call again from the start") as refused:
+            await driver.send(driver.answers(first), first.request_state)
+        assert refused.value.data == {"reason": "invalid_request_state"}
+        again = await driver.ask()
+    assert len(again.input_requests or {}) == len(first.input_requests or {}) > 0
+    assert "requestState rejected on tools/call: expired" in [
+        record.getMessage() for record in caplog.records
+    ]
+
+
 async def test_the_client_cannot_read_its_state(folder: Path) -> None:
     async with driving(folder) as driver:
         first = await driver.ask()

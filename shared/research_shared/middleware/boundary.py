@@ -25,6 +25,9 @@ R = TypeVar("R")
 
 log = get_logger("research.boundary")
 MAX_PROBLEMS = 5
+STATE_REFUSED = {"reason": "invalid_request_state"}
+"""The data of the SDK's error for a `requestState` that is expired or was not made for this request."""
+CALL_AGAIN = "Invalid or expired requestState: make the call again from the start, without it"
 STRUCTURED_META_KEY = "io.github.research-assistant-mcp/structured-content"
 """Key in the `_meta` of another server's error result that holds its structured content."""
 
@@ -131,7 +134,11 @@ class ErrorBoundary(Middleware):
         """Answer any other failed request with a protocol error that carries the same structure."""
         try:
             return await call_next(context)
-        except (MCPError, NotFoundError, DisabledError):
+        except MCPError as error:
+            if error.error.data == STATE_REFUSED:
+                raise MCPError(code=error.code, message=CALL_AGAIN, data=error.data) from error
+            raise
+        except (NotFoundError, DisabledError):
             raise
         except Exception as error:
             raise protocol_error(as_research_error(error)) from error
