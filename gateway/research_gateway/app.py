@@ -23,6 +23,7 @@ from research_gateway.health import (
     Check,
     add_readiness,
     audit_check,
+    faults_check,
     index_check,
     roots_check,
     upstream_check,
@@ -229,6 +230,7 @@ def _add_servers(
     if settings.documents_url is None or settings.reasoning_url is None:
         library = library or Library.from_settings(settings)
         parts.checks["roots"] = roots_check(library.roots)
+        parts.checks["faults"] = faults_check(library.roots)
     if settings.documents_url is not None:
         url = settings.documents_url
         parts.add_remote(

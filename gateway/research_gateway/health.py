@@ -40,11 +40,8 @@ Check = Callable[[], Awaitable[CheckResult]]
 def roots_check(policy: RootsPolicy) -> Check:
     """Check that each research folder can be read."""
 
-    def readable() -> dict[str, bool]:
-        return {root.name: policy.available(root) for root in policy.roots}
-
     async def check() -> CheckResult:
-        found = await asyncio.to_thread(readable)
+        found = await asyncio.to_thread(_readable, policy)
         return CheckResult(ok=all(found.values()), detail=found)
 
     return check
@@ -60,6 +57,24 @@ def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
         done, total = progress
         detail = {"state": "building", "done": done, "total": total} if total else {"state": "listing"}
         return CheckResult(ok=True, detail=detail, required=False)
+
+    return check
+
+
+def _readable(policy: RootsPolicy) -> dict[str, bool]:
+    return {root.name: policy.available(root) for root in policy.roots}
+
+
+def faults_check(policy: RootsPolicy) -> Check:
+    """Name the current faults. The gateway is unready while one of them makes its answers wrong or none."""
+
+    async def check() -> CheckResult:
+        await asyncio.to_thread(_readable, policy)  # what has just ended is not named
+        current = policy.faults.current
+        named = [{"fault": kind.name, **({"root": about} if about else {})} for kind, about in current]
+        return CheckResult(
+            ok=not current, detail={"current": named}, required=any(fault.kind.unready for fault in current)
+        )
 
     return check
 

@@ -1,6 +1,7 @@
 """Prometheus metrics: requests, their outcomes and durations, and the state of the server's parts."""
 
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ from fastmcp import FastMCP
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +24,7 @@ from research_gateway.audit import (
     outcome_of_result,
     params_of,
 )
+from research_shared.faults import FAULT_KINDS, Faults
 from research_shared.reading.library import Library
 from research_shared.telemetry import collecting
 
@@ -58,6 +60,23 @@ class _Read(Collector):
 
     def describe(self) -> list[Metric]:
         return [CounterMetricFamily(self._name, self._text)]
+
+
+class _FaultGauges(Collector):
+    """Collector for one gauge for each kind of fault."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def collect(self) -> list[Metric]:
+        gauge = self.describe()[0]
+        current = Counts(fault.kind.name for fault in self._faults.current)
+        for kind in FAULT_KINDS:
+            gauge.add_metric([kind.name], current[kind.name])
+        return [gauge]
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return [GaugeMetricFamily("research_fault", "Current faults; 0: none.", labels=["fault"])]
 
 
 class Metrics:
@@ -152,14 +171,19 @@ class Metrics:
             lambda: trail.refused,
         )
 
+    def watch_faults(self, faults: Faults) -> None:
+        """Add a gauge for each kind of fault."""
+        self.registry.register(_FaultGauges(faults))
+
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
         return exposition.generate_latest(self.registry)
 
 
 def watch_library(library: Library, metrics: Metrics) -> None:
-    """Add the metrics of the document library."""
+    """Add the metrics of the document library, and the faults that it and those who share it report."""
     watch, total = metrics.watch, metrics.watch_total
+    metrics.watch_faults(library.faults)
     watch("research_cache_documents", "Documents whose text is in memory.", lambda: library.stats.documents)
     watch("research_cache_bytes", "Bytes of text in memory.", lambda: library.stats.cached_bytes)
     watch("research_readers", "Processes that read PDFs.", lambda: library.stats.workers)

@@ -86,7 +86,7 @@ async def list_page(
             if unknown == 1
             else f"{unknown} documents are not read yet: their titles, authors and copies are missing here"
         )
-    warnings += notes
+    warnings = [*library.fault_warnings(), *warnings, *notes]
     if cursor is None and (count := count_of_unread(unread, library.known_reasons(found))):
         warnings.append(count)
     if not everything and (others := await library.documents()):

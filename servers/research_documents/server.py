@@ -390,9 +390,14 @@ def _add_document_template(server: FastMCP[Any], documents: Library) -> None:
 async def _read_document(library: Library, given: str) -> DocumentText:
     """Read the document that a path names, exactly or leniently."""
     try:
-        return await library.read(given)
-    except DocumentNotFound:
-        return await library.read(await resolve_path(library, given))
+        try:
+            return await library.read(given)
+        except DocumentNotFound:
+            return await library.read(await resolve_path(library, given))
+    except DocumentNotFound as error:
+        if faults := library.fault_warnings():
+            error.hint = " ".join([*faults, error.hint])
+        raise
 
 
 async def _report(client_log: ClientLog, outcome: SearchOutcome) -> None:

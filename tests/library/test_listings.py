@@ -13,6 +13,7 @@ from research_shared.access import beneath
 from research_shared.access.opener import Opener
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.errors import DocumentNotFound, RootUnavailable
+from research_shared.faults import Faults
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_a_failure_that_does_not_pass_is_not_tried_again(monkeypatch: pytest.Mon
 
 
 def test_the_name_of_a_root_alone_leads_to_no_document(roots: list[Root]) -> None:
-    opener = Opener(roots, include_hidden=False, openat2=False)
+    opener = Opener(roots, include_hidden=False, openat2=False, faults=Faults())
     assert opener.locate("one/a.md")[1] == (b"a.md",)
     for path in ("one", "one/", "three/a.md", "a.md"):
         with pytest.raises(DocumentNotFound):

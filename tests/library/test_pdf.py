@@ -331,12 +331,12 @@ async def test_a_process_that_does_not_come_up_is_reported(
     script = tmp_path / "worker.py"
     script.write_text(program, encoding="utf-8")
     monkeypatch.setattr(_worker, "__file__", str(script))
-    assert await reason(read(plain_pdf(TEXT))) == "not available"
+    assert await reason(read(plain_pdf(TEXT))) == "no process"
 
 
 async def test_no_process_at_all_is_reported(monkeypatch: pytest.MonkeyPatch, read: Read) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    assert await reason(read(plain_pdf(TEXT))) == "not available"
+    assert await reason(read(plain_pdf(TEXT))) == "no process"
 
 
 SPEAKS = """
@@ -373,7 +373,7 @@ async def test_a_process_that_was_taken_over_is_not_believed(
     script = tmp_path / "worker.py"
     script.write_text(SPEAKS % {"first": first, "then": then}, encoding="utf-8")
     monkeypatch.setattr(_worker, "__file__", str(script))
-    expected = {"not available", "damaged", "no text (scanned?)"}
+    expected = {"no process", "not available", "damaged", "no text (scanned?)"}
     assert await reason(read(plain_pdf(TEXT), max_pages=4)) in expected
 
 

@@ -87,11 +87,19 @@ class SearchEngine(SharedLifespan):
         store = (
             MemoryStore(tuning)
             if index_dir is None
-            else DiskStore(index_dir, library.roots.roots, library.limits, tuning=tuning)
+            else DiskStore(
+                index_dir,
+                library.roots.roots,
+                library.limits,
+                tuning=tuning,
+                faults=library.faults,
+                clock=clock,
+            )
         )
         self._updater = IndexUpdater(library, self._catalog, store, tuning=tuning, clock=clock)
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._replacing: asyncio.Task[None] | None = None
         self._complete = False
         self._pools = ThreadPools()
         freshness = FreshnessChecker(library)
@@ -134,6 +142,9 @@ class SearchEngine(SharedLifespan):
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._replacing is not None:
+            await asyncio.wait([self._replacing])
+            self._replacing = None
         if self._watcher is not None:
             await self._watcher.stop()
             self._watcher = None
@@ -317,6 +328,7 @@ class SearchEngine(SharedLifespan):
             warnings = (missing, *warnings)
         elif request.mode == "keyword" and not self._coverage("*", request.mode).complete:
             warnings += ("the order may still change: other documents are not indexed yet",)
+        warnings = (*self._library.fault_warnings(), *warnings)
         if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
             warnings += (
                 f"{len(selection.unreadable)} documents give no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
@@ -354,7 +366,11 @@ class SearchEngine(SharedLifespan):
         return self._watching and self._complete
 
     def _rescan(self) -> None:
-        """Scan now and every `rescan_interval_s`; a failure surfaces in the next search."""
+        """Scan now and every `rescan_interval_s`; a failure surfaces in the next search.
+
+        If watching has failed, or does not see where the folders are now, it begins anew.
+        """
+        self._replacing = asyncio.get_running_loop().create_task(self._follow_folders(again=True))
         self._updater.scan().add_done_callback(self._on_scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
@@ -370,13 +386,18 @@ class SearchEngine(SharedLifespan):
 
     def _watch_folders(self) -> None:
         """Watch the folders the roots resolve to now."""
-        self._watcher = Watcher(self._library.roots.roots, self._updater.refresh_now, self._on_unclear_change)
+        self._watcher = Watcher(
+            self._library.roots.roots,
+            self._updater.refresh_now,
+            self._on_unclear_change,
+            faults=self._library.faults,
+        )
         self._complete = False
 
-    async def _follow_folders(self) -> None:
-        """Restart the watcher if a root now resolves to another folder."""
+    async def _follow_folders(self, *, again: bool = False) -> None:
+        """Restart the watcher if a root now resolves to another folder, and with `again` if it has failed."""
         replaced = self._watcher
-        if replaced is not None and not replaced.in_place:
+        if replaced is not None and (not replaced.in_place or (again and replaced.failed)):
             self._watch_folders()
             await replaced.stop()
 

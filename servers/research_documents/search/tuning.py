@@ -23,6 +23,7 @@ class SearchTuning:
     Writing:
         `slice_bytes`: bytes of one document that are indexed at a time: a fraction of a second of work.
         `first_commit_s`, `commit_every_s`: time from the first change to the first commit, and between commits.
+        `index_retry_s`: time after which a directory of the index that could not be used is tried again.
         `trim_every_bytes`: memory is trimmed when the writer is idle and at least so many bytes were indexed.
     """
 
@@ -39,6 +40,7 @@ class SearchTuning:
     slice_bytes: int = 256 * 1024
     first_commit_s: float = 0.3
     commit_every_s: float = 2.0
+    index_retry_s: float = 60.0
     trim_every_bytes: int = 16 * 1024 * 1024
 
 

@@ -9,8 +9,9 @@ from research_shared.access import beneath
 from research_shared.access.names import MAX_PATH_BYTES, shown
 from research_shared.access.opener import Opener, identity_of, unavailable
 from research_shared.access.resolved import ResolvedRoot
-from research_shared.access.scope import Scope, current_scope
+from research_shared.access.scope import EVERYTHING, Scope, current_scope
 from research_shared.documents import DocumentInfo
+from research_shared.faults import OUT_OF_FILES, ROOT_EMPTIED, ROOT_EMPTY, ROOT_FAILING
 from research_shared.formats import media_type_of
 
 
@@ -19,6 +20,12 @@ class Listing:
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
+        self._held_documents: set[str] = set()
+        """Names of the roots in which there was a document."""
+
+    def expect_documents(self, roots: Iterable[str]) -> None:
+        """See `RootsPolicy.expect_documents`."""
+        self._held_documents.update(roots)
 
     def walk(
         self, stopped: Callable[[], bool], unread: Callable[[str], None] | None
@@ -39,11 +46,13 @@ class Listing:
         root_fd = self._opener.open_root(resolved)
         try:
             todo: list[tuple[bytes, ...]] = [()]
+            documents = entries_seen = 0
             while todo and not stopped():
                 parts = todo.pop()
                 base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
                 with self._scanned(resolved, root_fd, parts) as entries:
                     for entry, name in entries:
+                        entries_seen += 1
                         public = base + shown(name)
                         if entry.is_dir(follow_symlinks=False):
                             if scope.leads_to(public):
@@ -56,6 +65,7 @@ class Listing:
                         else:
                             status, target = self._status(resolved, root_fd, (*parts, name), entry)
                             if status is not None:
+                                documents += 1
                                 yield DocumentInfo(
                                     path=public,
                                     root=resolved.root.name,
@@ -63,8 +73,28 @@ class Listing:
                                     identity=identity_of(status),
                                     target=target,
                                 )
+            if not todo:
+                self._note_content(
+                    resolved.root.name, documents, whole=scope == EVERYTHING, empty=not entries_seen
+                )
         finally:
             os.close(root_fd)
+
+    def _note_content(self, root: str, documents: int, *, whole: bool, empty: bool) -> None:
+        """Compare what a root holds with what it held. `whole`: nothing was left out; `empty`: no entry was found."""
+        faults = self._opener.faults
+        faults.end(OUT_OF_FILES)
+        faults.end(ROOT_FAILING, root)
+        if documents:
+            self._held_documents.add(root)
+            faults.end(ROOT_EMPTIED, root)
+            faults.end(ROOT_EMPTY, root)
+        elif whole and root in self._held_documents:
+            faults.begin(ROOT_EMPTIED, root)
+        elif whole and empty:
+            faults.begin(ROOT_EMPTY, root)
+        elif not empty:
+            faults.end(ROOT_EMPTY, root)
 
     def documents_after(self, path: str, limit: int, stopped: Callable[[], bool]) -> list[DocumentInfo]:
         """See `RootsPolicy.documents_after`."""

@@ -25,11 +25,12 @@ from research_shared.errors import (
     RootUnavailable,
     UnsupportedType,
 )
+from research_shared.faults import OUT_OF_FILES, ROOT_FAILING, ROOT_UNAVAILABLE, Faults
 from research_shared.formats import media_type_of
 from research_shared.root import Root
 
 _NO_NAMES = frozenset({b"", b".", b".."})
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _BROKEN = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
 
 
@@ -42,16 +43,20 @@ class OpenDocument:
 
 
 class Opener:
-    """Opens roots, directories and documents beneath them, and nothing else. Raises what `RootsPolicy` raises."""
+    """Opens roots, directories and documents beneath them, and nothing else. Raises what `RootsPolicy` raises.
 
-    def __init__(self, roots: Sequence[Root], *, include_hidden: bool, openat2: bool) -> None:
+    Roots that cannot be opened, file systems that fail and a lack of descriptors are reported to `faults`.
+    """
+
+    def __init__(self, roots: Sequence[Root], *, include_hidden: bool, openat2: bool, faults: Faults) -> None:
         self.resolved = resolve_roots(roots)
+        self.faults = faults
         self.include_hidden = include_hidden
         self._openat2 = openat2
         for resolved in self.resolved:
             try:
-                os.close(self.open_root(resolved))
-            except RootUnavailable as error:
+                os.close(self._open_directory(resolved))
+            except OSError as error:
                 raise ConfigurationError(
                     f"the research folder {resolved.root.directory} cannot be read"
                 ) from error
@@ -76,6 +81,7 @@ class Opener:
             raise self._explained(error, resolved, root_fd, parts, path) from error
         finally:
             os.close(root_fd)
+        self.faults.end(OUT_OF_FILES)
         return OpenDocument(
             DocumentInfo(
                 path=path,
@@ -115,18 +121,25 @@ class Opener:
 
     def open_root(self, resolved: ResolvedRoot) -> int:
         """Open the root for one operation. It must be the directory of the start, and searchable."""
-        fd = -1
         try:
-            fd = beneath.open_absolute(resolved.real, beneath.DIRECTORY, openat2=self._openat2)
+            fd = self._open_directory(resolved)
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                raise self.overloaded(error) from error
+            self.faults.begin(ROOT_UNAVAILABLE, resolved.root.name, error=error.strerror or "not the same")
+            raise unavailable(resolved.root) from error
+        self.faults.end(ROOT_UNAVAILABLE, resolved.root.name)
+        return fd
+
+    def _open_directory(self, resolved: ResolvedRoot) -> int:
+        fd = beneath.open_absolute(resolved.real, beneath.DIRECTORY, openat2=self._openat2)
+        try:
             os.stat(b".", dir_fd=fd)
             if not self._leads_to(resolved):
                 raise FileNotFoundError
-        except OSError as error:
-            if fd >= 0:
-                os.close(fd)
-            if error.errno in _OUT_OF_RESOURCES:
-                raise _overloaded() from error
-            raise unavailable(resolved.root) from error
+        except OSError:
+            os.close(fd)
+            raise
         return fd
 
     def _leads_to(self, resolved: ResolvedRoot) -> bool:
@@ -205,18 +218,27 @@ class Opener:
 
     def raise_unless_skipped(self, error: OSError, resolved: ResolvedRoot) -> None:
         """Raise temporary failures. A listing skips entries that cannot be read for another reason."""
-        if error.errno in _OUT_OF_RESOURCES:
-            raise _overloaded() from error
+        if error.errno in OUT_OF_RESOURCES:
+            raise self.overloaded(error) from error
         if error.errno in _BROKEN:
-            raise unavailable(resolved.root) from error
+            raise self._failing(error, resolved.root) from error
+
+    def overloaded(self, error: OSError) -> Overloaded:
+        """Return the error of a process that can open nothing more, and report the fault."""
+        self.faults.begin(OUT_OF_FILES, error=error.strerror)
+        return Overloaded("the server has too many files open")
+
+    def _failing(self, error: OSError, root: Root) -> RootUnavailable:
+        self.faults.begin(ROOT_FAILING, root.name, error=error.strerror)
+        return unavailable(root)
 
     def _explained(
         self, error: OSError, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], path: str
     ) -> Exception:
-        if error.errno in _OUT_OF_RESOURCES:
-            return _overloaded()
+        if error.errno in OUT_OF_RESOURCES:
+            return self.overloaded(error)
         if error.errno in _BROKEN:
-            return unavailable(resolved.root)
+            return self._failing(error, resolved.root)
         if error.errno in {errno.EACCES, errno.EPERM} and self._is_listed(resolved, root_fd, parts):
             return DocumentUnreadable(
                 f"{path} gives no text: the server is not permitted to read it", reason="not permitted"
@@ -264,7 +286,3 @@ def _unsupported(path: str) -> UnsupportedType:
 def unavailable(root: Root) -> RootUnavailable:
     """Return the error of a root that is gone."""
     return RootUnavailable(f"the research folder {root.name!r} is not available")
-
-
-def _overloaded() -> Overloaded:
-    return Overloaded("the server has too many files open")

@@ -14,7 +14,8 @@ from research_shared.access.listing import Listing
 from research_shared.access.opener import OpenDocument, Opener, identity_of
 from research_shared.access.scope import EVERYTHING, Scope, current_scope, narrowed_scope
 from research_shared.documents import DocumentInfo
-from research_shared.errors import RootUnavailable
+from research_shared.errors import Overloaded, RootUnavailable
+from research_shared.faults import Faults
 from research_shared.root import Root
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ __all__ = [
 class RootsPolicy:
     """Opens and lists files beneath its roots, and no others.
 
-    `openat2=False` uses the portable way of opening even if the kernel has `openat2`.
+    `openat2=False` uses the portable way of opening even if the kernel has `openat2`. Folders that are gone, fail or have
+    lost their documents are reported to `faults`.
 
     >>> from pathlib import Path
     >>> policy = RootsPolicy([Root("research", Path("research"))])
@@ -56,14 +58,21 @@ class RootsPolicy:
     """
 
     def __init__(
-        self, roots: Sequence[Root], *, include_hidden: bool = False, openat2: bool | None = None
+        self,
+        roots: Sequence[Root],
+        *,
+        include_hidden: bool = False,
+        openat2: bool | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.roots = tuple(roots)
         self.include_hidden = include_hidden
+        self.faults = faults or Faults()
         self._opener = Opener(
             self.roots,
             include_hidden=include_hidden,
             openat2=beneath.has_openat2() if openat2 is None else openat2,
+            faults=self.faults,
         )
         self._listing = Listing(self._opener)
         self._changes = Changes(self._opener)
@@ -82,6 +91,14 @@ class RootsPolicy:
         except RootUnavailable:
             return False
         return True
+
+    def expect_documents(self, roots: Iterable[str]) -> None:
+        """Take note that the roots of these names held documents when an earlier process looked."""
+        self._listing.expect_documents(roots)
+
+    def overloaded(self, error: OSError) -> Overloaded:
+        """Return the error of a process that can open nothing more, and report the fault."""
+        return self._opener.overloaded(error)
 
     def open(self, path: str) -> OpenDocument:
         """Open the document with this public path.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 from cachetools import LRUCache
 
 from research_shared.access.globs import compile_pattern
-from research_shared.access.roots import OpenDocument, RootsPolicy, identity_of
+from research_shared.access.opener import OUT_OF_RESOURCES
+from research_shared.access.roots import OpenDocument, RootsPolicy, current_scope, identity_of
 from research_shared.documents import (
     DocumentInfo,
     DocumentText,
@@ -21,6 +22,7 @@ from research_shared.documents import (
     renumbered,
 )
 from research_shared.errors import DocumentUnreadable, ResearchError
+from research_shared.faults import Faults
 from research_shared.formats import TOO_LARGE, format_of, media_type_of
 from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
@@ -33,7 +35,7 @@ from research_shared.reading.extraction import (
     read_binary,
     read_text,
 )
-from research_shared.reading.extraction.result import CHANGING, TIMED_OUT, UNAVAILABLE
+from research_shared.reading.extraction.result import CHANGING, NOT_STARTED, TIMED_OUT, UNAVAILABLE
 from research_shared.reading.first_page import with_first_page
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
@@ -99,8 +101,12 @@ class Library(SharedLifespan):
     ) -> None:
         self.roots = roots
         self.limits = limits
-        self._pool = WorkerPool(limits.workers, limits.worker_memory_bytes)
-        self._pictures = PictureReader(limits.ocr, limits) if limits.ocr and not limits.ocr.problem else None
+        self._pool = WorkerPool(limits.workers, limits.worker_memory_bytes, faults=roots.faults)
+        self._pictures = (
+            PictureReader(limits.ocr, limits, faults=roots.faults)
+            if limits.ocr and not limits.ocr.problem
+            else None
+        )
         self._texts: LRUCache[Key, DocumentText] = LRUCache(limits.cache_bytes, getsizeof=_size_in_cache)
         self._failures: LRUCache[Key, tuple[str, float]] = LRUCache(max_failures)
         self._flights: dict[Key, _Flight] = {}
@@ -134,6 +140,20 @@ class Library(SharedLifespan):
         """Clear the cached texts and the cached reasons of unreadable documents."""
         self._texts.clear()
         self._failures.clear()
+
+    @property
+    def faults(self) -> Faults:
+        """The faults of the server that serves these documents."""
+        return self.roots.faults
+
+    def fault_warnings(self) -> tuple[str, ...]:
+        """Return what answers to the current request have to say about current faults."""
+        scope, alone = current_scope(), len(self.roots.roots) == 1
+        return tuple(
+            kind.warning.format(about=about)
+            for kind, about in self.faults.current
+            if kind.warning and (alone or not about or scope.leads_to(about))
+        )
 
     @property
     def stats(self) -> Stats:
@@ -269,7 +289,7 @@ class Library(SharedLifespan):
         else:
             raise Unreadable(CHANGING)
         if problem is not None:
-            if problem.reason != UNAVAILABLE and self._settled(info.identity):
+            if problem.reason not in {UNAVAILABLE, NOT_STARTED} and self._settled(info.identity):
                 self._remember_failure((info.identity, info.media_type), problem.reason)
             raise problem
         large = len(extracted.data) > LARGE_TEXT_BYTES
@@ -286,6 +306,8 @@ class Library(SharedLifespan):
         try:
             return await _read_text_in_thread(fd, info.size_bytes, self.limits)
         except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                raise self.roots.overloaded(error) from error
             raise Unreadable(UNAVAILABLE) from error
 
     async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
@@ -349,7 +371,13 @@ class Library(SharedLifespan):
         media_type = media_type_of(path)
         assert media_type is not None  # noqa: S101  (only documents are opened)
         why = explanation(reason, format_of(media_type), self.limits.ocr)
-        return DocumentUnreadable(f"{path} gives no text: {why}", reason=reason)
+        error = DocumentUnreadable(f"{path} gives no text: {why}", reason=reason)
+        if reason == NOT_STARTED:
+            error.retryable = True
+            error.hint = (
+                "Call again later, or tell the operator; documents of plain text can be read meanwhile."
+            )
+        return error
 
 
 def _size_in_cache(text: DocumentText) -> int:

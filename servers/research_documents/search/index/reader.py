@@ -11,6 +11,7 @@ from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
 from research_shared.formats import format_of
+from research_shared.reading.extraction.result import CHANGING, NOT_STARTED, UNAVAILABLE
 from research_shared.reading.library import Library
 
 MAX_READERS: Final = 3
@@ -20,7 +21,7 @@ BATCH_DOCUMENTS: Final = 128
 BATCH_BYTES: Final = 1024 * 1024
 AHEAD_BYTES: Final = 32 * 1024 * 1024
 """Reading pauses while more text than this waits to be indexed."""
-TRANSIENT_REASONS: Final = frozenset({"changed while being read", "not available", "not permitted"})
+TRANSIENT_REASONS: Final = frozenset({CHANGING, NOT_STARTED, UNAVAILABLE, "not permitted"})
 """Failures whose cause lies outside the file: its identity stays the same when they go away."""
 
 

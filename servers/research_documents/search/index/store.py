@@ -11,9 +11,10 @@ import os
 import shutil
 import sqlite3
 import stat
+import time
 import zlib
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root
 from research_shared.base_errors import ConfigurationError
 from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.faults import INDEX_FAILED, Faults
 from research_shared.formats import Metadata
 from research_shared.logs import get_logger
 from research_shared.reading.extraction import engines
@@ -38,6 +40,20 @@ CREATE TABLE IF NOT EXISTS document (path TEXT PRIMARY KEY, id INTEGER, head TEX
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
 """
 _TRANSIENT_FILES: Final = (".lock", ".managed.json")
+_DISK_ERRORS: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+STORE_ERRORS: Final = (OSError, ValueError, sqlite3.Error)
+"""What a directory raises that cannot be used: the system, tantivy, SQLite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +67,10 @@ class Opened:
 
 class Store(Protocol):
     """Storage of an index and its texts. Used from one thread."""
+
+    @property
+    def holds_index(self) -> bool:
+        """Return whether the index is in the storage, and with it depends on a disk."""
 
     def open(self) -> Opened:
         """Open the storage."""
@@ -70,12 +90,20 @@ class Store(Protocol):
     def close(self, index: PassageIndex) -> None:
         """Release all resources."""
 
+    def leave(self, index: PassageIndex, error: Exception) -> None:
+        """Give up the storage for the time being, because of an error, and with it the index that it holds."""
+
 
 class MemoryStore:
     """Keeps the index in memory and stores nothing."""
 
     def __init__(self, tuning: SearchTuning = DEFAULT_TUNING) -> None:
         self._tuning = tuning
+
+    @property
+    def holds_index(self) -> bool:
+        """Return False."""
+        return False
 
     def open(self) -> Opened:
         """Return an empty index."""
@@ -99,13 +127,17 @@ class MemoryStore:
         """Wait for the threads of the index."""
         index.close()
 
+    def leave(self, index: PassageIndex, error: Exception) -> None:
+        """Do nothing."""
+
 
 class DiskStore:
     """Keeps texts and index in a subdirectory of `directory`, one per combination of roots, limits and readers.
 
     The process that holds the lock of the directory writes. Every other process on this machine reads the texts from it,
     keeps its own index in memory and writes nothing, until the writer ends: then one of them takes over. If the directory
-    cannot be used, everything stays in memory. All of this is logged.
+    cannot be used, everything stays in memory, this is reported to `faults`, and the directory is tried again every
+    `index_retry_s` of the tuning, by `clock` in seconds.
     """
 
     def __init__(
@@ -115,8 +147,12 @@ class DiskStore:
         limits: Limits,
         *,
         tuning: SearchTuning = DEFAULT_TUNING,
+        faults: Faults | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tuning = tuning
+        self._faults = faults or Faults()
+        self._clock = clock
         places = [[root.name, str(root.directory)] for root in roots]
         made_for = json.dumps(
             [SCHEMA_VERSION, version("tantivy"), places, *engines(), IDENTITY, *limits.of_text]
@@ -127,8 +163,15 @@ class DiskStore:
         self._described: int | None = None
         self._follows = False
         """Whether another process wrote when this one opened the store."""
-        self._holds_index = True
+        self._failed_at: float | None = None
+        """When the directory could not be used the last time, if that was the case since it was used."""
+        self._holds_index = False
         """Whether the index of this process is the one in the directory."""
+
+    @property
+    def holds_index(self) -> bool:
+        """Return whether the index of this process is the one in the directory."""
+        return self._holds_index
 
     def open(self) -> Opened:
         """Open what is stored and passes verification."""
@@ -142,11 +185,12 @@ class DiskStore:
                     directory=str(self.directory),
                 )
                 return Opened(index=PassageIndex(tuning=self._tuning), texts=self._texts_of_writer())
-            return self._open_own()
-        except (OSError, sqlite3.Error, ValueError) as error:
-            log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
-            self._release()
+            opened = self._open_own()
+        except STORE_ERRORS as error:
+            self._give_up(error)
             return Opened(index=PassageIndex(tuning=self._tuning))
+        self._holds_index = True
+        return opened
 
     def _texts_of_writer(self) -> dict[str, tuple[DocumentInfo, DocumentText]]:
         """Return the texts that another process has kept so far: none if it has only just begun."""
@@ -159,26 +203,61 @@ class DiskStore:
         return {info.path: (info, text) for _, info, text, _ in kept}
 
     def take_over(self) -> bool:
-        """Become the writer if the process that was has ended. The kept index goes; texts are kept as before."""
-        if not self._follows:
+        """Become the writer if the process that was has ended, or the directory can be used again.
+
+        The kept index goes; texts are kept as before.
+        """
+        if self._failed_at is not None:
+            if self._clock() - self._failed_at < self._tuning.index_retry_s:
+                return False
+        elif not self._follows:
             return False
         try:
+            _make_private(self.directory)
             self._lock = _locked(self.directory / "lock")
             if self._lock is None:
+                self._follows, self._failed_at = True, None
+                self._faults.end(INDEX_FAILED)
                 return False
-            self._follows = self._holds_index = False
+            self._connect_anew()
+        except STORE_ERRORS as error:
+            self._give_up(error)
+            return False
+        if self._follows:
+            log.info(
+                "the process that wrote the kept index has ended; this one writes now",
+                directory=str(self.directory),
+            )
+        self._follows, self._failed_at = False, None
+        return True
+
+    def _connect_anew(self) -> None:
+        """Connect to the texts, or to new ones in place of damaged ones, and throw away the index."""
+        try:
             self._database = self._connect()
             self._database.execute("DELETE FROM state")
-            self._throw_away("index")
-        except (OSError, sqlite3.Error) as error:
-            log.warning("the index directory cannot be used; the index is kept in memory", error=str(error))
-            self._release()
-            return False
-        log.info(
-            "the process that wrote the kept index has ended; this one writes now",
-            directory=str(self.directory),
-        )
-        return True
+        except sqlite3.Error as error:
+            if _is_of_disk(error):
+                raise
+            self._throw_away_damaged(error)
+            self._database = self._connect()
+        self._throw_away("index")
+
+    def _throw_away_damaged(self, error: Exception) -> None:
+        log.warning("the kept texts are damaged and are deleted", error=str(error))
+        self._throw_away("texts.sqlite*")
+
+    def _give_up(self, error: Exception) -> None:
+        """Use the directory no more, for the time being."""
+        self._failed_at, self._follows, self._holds_index = self._clock(), False, False
+        self._faults.begin(INDEX_FAILED, error=error)
+        self._release()
+
+    def leave(self, index: PassageIndex, error: Exception) -> None:
+        """Give up the directory for the time being, because of an error, and with it the index that it holds."""
+        self._give_up(error)
+        with suppress(*STORE_ERRORS):
+            index.close()
 
     def _open_own(self) -> Opened:
         try:
@@ -189,8 +268,9 @@ class DiskStore:
             if (index := self._checked_index(entries)) is not None:
                 return Opened(index=index, indexed=entries)
         except (sqlite3.Error, ValueError) as error:
-            log.warning("the kept texts are damaged and are deleted", error=str(error))
-            self._throw_away("texts.sqlite*")
+            if _is_of_disk(error):
+                raise
+            self._throw_away_damaged(error)
             self._database, texts = self._connect(), {}
         self._throw_away("index")
         self._database.execute("DELETE FROM document")
@@ -240,19 +320,37 @@ class DiskStore:
         """Store these documents, except those whose mtime is not reliable."""
         if self._database is None:
             return
-        self._database.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in outdated])
+        try:
+            self._save(self._database, entries, outdated)
+        except sqlite3.Error as error:
+            if self._holds_index:
+                raise
+            self._give_up(error)
+
+    def _save(
+        self, database: sqlite3.Connection, entries: Iterable[CatalogEntry], outdated: Iterable[str]
+    ) -> None:
+        database.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in outdated])
         rows = []
         for entry in entries:
             if entry.mtime_reliable and entry.text is not None:
                 head, data = _head(entry, entry.text), entry.text.data
                 rows.append((entry.path, entry.id, head, data, _sum(head, data)))
-        self._database.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", rows)
+        database.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", rows)
 
     def commit(self, index: PassageIndex) -> None:
         """Commit the index, then the texts: after a crash in between, the missing texts are read again."""
         index.commit()
-        if self._database is not None:
+        if self._database is None:
+            return
+        try:
             self._database.commit()
+        except sqlite3.Error as error:
+            if self._holds_index:
+                raise
+            self._give_up(error)
+        else:
+            self._faults.end(INDEX_FAILED)
 
     def on_idle(self, index: PassageIndex) -> None:
         """Record the checksums of the index files for the next start."""
@@ -275,7 +373,8 @@ class DiskStore:
 
     def _release(self) -> None:
         if self._database is not None:
-            self._database.close()
+            with suppress(sqlite3.Error):
+                self._database.close()
             self._database = None
         if self._lock is not None:
             os.close(self._lock)
@@ -295,6 +394,11 @@ def refuse_inside_folders(directory: Path, roots: Sequence[Root]) -> None:
                 raise ConfigurationError(
                     f"RESEARCH_INDEX_DIR={directory} lies inside the research folder {root.name}: name one outside of it"
                 )
+
+
+def _is_of_disk(error: Exception) -> bool:
+    """Return whether an error says nothing about what a database holds: the disk is full or read-only, for example."""
+    return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK_ERRORS
 
 
 def _make_private(directory: Path) -> None:

@@ -12,7 +12,7 @@ from research_documents.search.index.diff import ListingDiff, diff_listing
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import KeptTexts, Readers, ReadResult, RefreshRequest
 from research_documents.search.index.store import Store
-from research_documents.search.index.writer import IndexWriter
+from research_documents.search.index.writer import IndexLost, IndexWriter
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.scope import EVERYTHING
 from research_shared.errors import ResearchError
@@ -140,15 +140,10 @@ class IndexUpdater:
 
     async def _work(self) -> None:
         try:
-            if (kept := await self._writer.open()) is not None:
-                self._readers.kept = kept
-            async with asyncio.TaskGroup() as tasks:
-                while await self._step(tasks):
-                    pass
+            while not await self._worked_off():
+                pass
         except BaseException as error:
-            refreshes = [*self._refreshes, *self._refreshing]
-            scans = [*self._scans, *(self._listing or ()), *self._listed]
-            waiting = [*scans, *(request.future for request in refreshes)]
+            waiting = self._waiting
             self._reset()
             cause = _cause(error)
             for future in waiting:
@@ -159,6 +154,39 @@ class IndexUpdater:
                 raise
             if not isinstance(cause, ResearchError):
                 log.exception("updating the search index failed", exc_info=cause)
+
+    async def _worked_off(self) -> bool:
+        """Work until nothing is left to do. Return False if the index was lost meanwhile and begins again in memory."""
+        try:
+            if (kept := await self._writer.open()) is not None:
+                self._readers.kept = kept
+                held = (entry.info for entry in self._catalog.entries.values())
+                found = (info for info, _ in kept.values())
+                self._library.roots.expect_documents({info.root for info in (*held, *found)})
+            async with asyncio.TaskGroup() as tasks:
+                while await self._step(tasks):
+                    pass
+        except* IndexLost as group:
+            lost = _cause(group)
+        else:
+            return True
+        assert isinstance(lost, IndexLost)  # noqa: S101  (that is what was caught)
+        worker, waiting = self._worker, self._waiting
+        self._reset()
+        self._worker = worker
+        self._readers.kept = await self._writer.continue_in_memory(lost)
+        # A scan shows whatever was waited for.
+        self._scans += [future for future in waiting if not future.done()] or [
+            asyncio.get_running_loop().create_future()
+        ]
+        return False
+
+    @property
+    def _waiting(self) -> "list[asyncio.Future[None]]":
+        """Return the futures that callers wait for."""
+        refreshes = [*self._refreshes, *self._refreshing]
+        scans = [*self._scans, *(self._listing or ()), *self._listed]
+        return [*scans, *(request.future for request in refreshes)]
 
     async def _step(self, tasks: asyncio.TaskGroup) -> bool:
         """Do the next unit of work; return whether there may be more."""

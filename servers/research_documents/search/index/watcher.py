@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from research_shared.access.roots import Root
+from research_shared.faults import WATCHING_FAILED, Faults
 from research_shared.formats import media_type_of
-from research_shared.logs import get_logger
-
-log = get_logger("research.search")
 
 STEP_MS: Final = 10
 DEBOUNCE_MS: Final = 100
@@ -22,13 +20,21 @@ class Watcher:
     """Watches the folders of the roots in its own thread and calls back in the event loop it was created in.
 
     `on_paths` gets the public paths of changed documents. `on_unclear` is called for a change that may affect more than
-    single documents, and once when watching has begun. `live` says whether changes are being reported.
+    single documents, and once when watching has begun. `live` says whether changes are being reported. Watching that cannot
+    begin, or ends, is reported to `faults`; this watcher then has `failed`, and another one can try again.
     """
 
     def __init__(
-        self, roots: Sequence[Root], on_paths: Callable[[set[str]], object], on_unclear: Callable[[], object]
+        self,
+        roots: Sequence[Root],
+        on_paths: Callable[[set[str]], object],
+        on_unclear: Callable[[], object],
+        *,
+        faults: Faults,
     ) -> None:
         self.live = False
+        self.failed = False
+        self._faults = faults
         self._roots = roots
         self._watched = self._identities()
         self._on_paths = on_paths
@@ -78,13 +84,13 @@ class Watcher:
                 if not self.live:
                     # Watching began some time within the first wait: one scan finds what changed before.
                     self.live = True
+                    self._faults.end(WATCHING_FAILED)
                     self._notify(self._on_unclear)
                 if changes:
                     self._sort(path for _, path in changes)
         except Exception as error:  # noqa: BLE001  (out of watches, no such directory: searches scan instead)
-            log.warning(
-                "the research folder cannot be watched; searches look at it themselves", error=str(error)
-            )
+            self._faults.begin(WATCHING_FAILED, error=error)
+            self.failed = True
         finally:
             self.live = False
 

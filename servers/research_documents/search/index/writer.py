@@ -10,12 +10,20 @@ from typing import TypeVar
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import ReadResult
-from research_documents.search.index.store import Store
+from research_documents.search.index.store import STORE_ERRORS, Store
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.serving.memory import trim_memory
 
 StepResult = TypeVar("StepResult")
+
+
+class IndexLost(Exception):
+    """The index in the directory can no longer be written: a full disk, for example."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(slots=True)
@@ -30,7 +38,8 @@ class _Large:
 class IndexWriter:
     """Writes to catalog and index. One task calls it; the work on the index runs in one thread of its own.
 
-    `index` is None until `open`. `uncommitted` counts the changes that the next commit makes visible.
+    `index` is None until `open`. `uncommitted` counts the changes that the next commit makes visible. All that writes raises
+    `IndexLost` when the directory of the index fails; `continue_in_memory` is then what is left.
     """
 
     def __init__(
@@ -71,10 +80,29 @@ class IndexWriter:
             self._catalog.reserve_ids(entry.id)
         return opened.index, opened.texts
 
+    async def continue_in_memory(self, lost: IndexLost) -> dict[str, tuple[DocumentInfo, DocumentText]]:
+        """Begin an empty index in memory. Return the texts that are known; the catalog is empty then."""
+        texts = {
+            path: (entry.info, entry.text)
+            for path, entry in self._catalog.entries.items()
+            if entry.text is not None and entry.mtime_reliable
+        }
+        index = self._open_index
+        await self._in_thread(lambda: self._store.leave(index, lost.error))
+        self.index = PassageIndex(tuning=self._tuning)
+        self._catalog.clear()
+        self._removed, self._outdated, self._abandoned, self._large = {}, [], [], None
+        self.uncommitted = 0
+        return texts
+
     async def close(self) -> None:
         """Save what is indexed so far."""
-        if self.index is not None:
-            await self._in_thread(self._save)
+        if (index := self.index) is not None:
+            try:
+                await self._in_thread(self._save)
+            except IndexLost as lost:
+                error = lost.error
+                await self._in_thread(lambda: self._store.leave(index, error))
         self.index = None
         if self._thread is not None:
             await asyncio.to_thread(self._thread.shutdown)
@@ -253,7 +281,13 @@ class IndexWriter:
     async def _in_thread(self, function: Callable[[], StepResult]) -> StepResult:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        depends_on_disk = self._store.holds_index
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        except STORE_ERRORS as error:
+            if depends_on_disk:
+                raise IndexLost(error) from error
+            raise
 
 
 def _digest_of(entry: CatalogEntry | None) -> str | None:

@@ -23,6 +23,7 @@ from research_shared.reading.extraction.pictures import PictureReader
 from research_shared.reading.extraction.pool import Slot, WorkerPool
 from research_shared.reading.extraction.result import (
     NOT_INSTALLED,
+    NOT_STARTED,
     READ_BY_OCR,
     TIMED_OUT,
     UNAVAILABLE,
@@ -30,7 +31,7 @@ from research_shared.reading.extraction.result import (
     Unreadable,
     ocr_remedy,
 )
-from research_shared.reading.extraction.worker import WorkerGone, WorkerLost
+from research_shared.reading.extraction.worker import WorkerGone, WorkerLost, WorkerNotStarted
 from research_shared.reading.limits import Limits
 
 MAX_RESTARTS = 3
@@ -102,14 +103,17 @@ class _Extraction:
         """Read until the end, the limits, or the last restart."""
         try:
             await self._slot.worker()
-        except (WorkerLost, OSError) as error:
-            raise Unreadable(UNAVAILABLE) from error
+        except WorkerNotStarted as error:
+            raise Unreadable(NOT_STARTED) from error
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._limits.document_timeout_s
         readers = tuple(reader.name for reader in self._format.readers if reader.installed)
         for _ in range(1 + MAX_RESTARTS):
             try:
                 self._reason = await self._attempt(readers, deadline)
+            except WorkerNotStarted as error:
+                # All of it is read again later, rather than a part kept.
+                raise Unreadable(NOT_STARTED) from error
             except WorkerGone:
                 self._reason = UNAVAILABLE
                 continue

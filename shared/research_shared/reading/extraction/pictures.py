@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from cachetools import LRUCache
 
+from research_shared.faults import Faults
 from research_shared.reading.extraction import _worker
 from research_shared.reading.extraction.pool import Slot, WorkerPool
 from research_shared.reading.extraction.worker import WorkerGone, WorkerLost
@@ -25,10 +26,10 @@ class PictureReader:
     What was recognised is kept by the content of the file, so that a copy, or a file that was moved, is not read again.
     """
 
-    def __init__(self, ocr: Ocr, limits: Limits) -> None:
+    def __init__(self, ocr: Ocr, limits: Limits, *, faults: Faults | None = None) -> None:
         self.ocr = ocr
         self._limits = limits
-        self._pool = WorkerPool(1, limits.worker_memory_bytes)
+        self._pool = WorkerPool(1, limits.worker_memory_bytes, faults=faults)
         self._kept: LRUCache[tuple[str, tuple[int, ...]], Recognised] = LRUCache(
             CACHE_BYTES, getsizeof=lambda found: 1024 + sum(map(len, found.values()))
         )

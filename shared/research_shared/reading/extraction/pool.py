@@ -6,15 +6,29 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from research_shared.reading.extraction.worker import DEFAULT_WORKER_TIMINGS, Worker, WorkerTimings
+from research_shared.faults import WORKERS_FAILED, Faults
+from research_shared.reading.extraction.worker import (
+    DEFAULT_WORKER_TIMINGS,
+    Worker,
+    WorkerLost,
+    WorkerNotStarted,
+    WorkerTimings,
+)
 
 
 class Slot:
     """Exclusive use of one worker. A killed worker is replaced when the slot is used again."""
 
-    def __init__(self, memory_bytes: int, timings: WorkerTimings = DEFAULT_WORKER_TIMINGS) -> None:
+    def __init__(
+        self,
+        memory_bytes: int,
+        timings: WorkerTimings = DEFAULT_WORKER_TIMINGS,
+        *,
+        faults: Faults | None = None,
+    ) -> None:
         self._memory_bytes = memory_bytes
         self._timings = timings
+        self._faults = faults or Faults()
         self._worker: Worker | None = None
 
     @property
@@ -23,10 +37,19 @@ class Slot:
         return self._worker if self._worker is not None and self._worker.alive else None
 
     async def worker(self) -> Worker:
-        """Return the worker, started if there is none alive."""
+        """Return the worker, started if there is none alive.
+
+        Raises:
+            WorkerNotStarted: no process could be started; this is reported as a fault.
+        """
         if self.live is None:
             self.kill()
-            self._worker = await Worker.start(self._memory_bytes, self._timings)
+            try:
+                self._worker = await Worker.start(self._memory_bytes, self._timings)
+            except (WorkerLost, OSError) as error:
+                self._faults.begin(WORKERS_FAILED, error=error)
+                raise WorkerNotStarted(str(error)) from error
+            self._faults.end(WORKERS_FAILED)
         return self._worker  # type: ignore[return-value]  # set above
 
     def kill(self) -> None:
@@ -43,12 +66,17 @@ class Slot:
 
 
 class WorkerPool:
-    """At most `size` workers. Waiting callers are served in order."""
+    """At most `size` workers. Waiting callers are served in order. That none can be started is reported to `faults`."""
 
     def __init__(
-        self, size: int, memory_bytes: int, *, timings: WorkerTimings = DEFAULT_WORKER_TIMINGS
+        self,
+        size: int,
+        memory_bytes: int,
+        *,
+        timings: WorkerTimings = DEFAULT_WORKER_TIMINGS,
+        faults: Faults | None = None,
     ) -> None:
-        self._slots = tuple(Slot(memory_bytes, timings) for _ in range(size))
+        self._slots = tuple(Slot(memory_bytes, timings, faults=faults) for _ in range(size))
         self._free = list(self._slots)
         self._turns = anyio.Semaphore(size, fast_acquire=True)
 

@@ -20,6 +20,7 @@ TIMED_OUT = "timed out"
 BINARY = "binary content"
 CHANGING = "changed while being read"
 UNAVAILABLE = "not available"
+NOT_STARTED = "no process"
 NOT_INSTALLED = "not installed"
 
 _EXPLANATIONS = {
@@ -33,6 +34,7 @@ _EXPLANATIONS = {
     BINARY: "it holds binary data, not text",
     CHANGING: "it was being changed while it was read",
     UNAVAILABLE: "the system could not read it now",
+    NOT_STARTED: "the process that reads such documents cannot be started now",
 }
 
 

@@ -42,6 +42,10 @@ class WorkerLost(Exception):
         self.out_of_memory = out_of_memory
 
 
+class WorkerNotStarted(WorkerLost):
+    """No process could be started. The document is not the cause."""
+
+
 class WorkerGone(WorkerLost):
     """The process may have ended before it received the job, so the job may not be the cause."""
 
