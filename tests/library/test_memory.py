@@ -1,8 +1,11 @@
 """The collector is tuned in a dedicated process and left alone in the process of another program."""
 
+import asyncio
 import gc
+import weakref
 from collections.abc import Iterator
 
+import anyio
 import pytest
 
 from research_shared.serving import memory
@@ -36,9 +39,49 @@ def test_the_collector_is_disabled_until_a_dedicated_process_has_started() -> No
 def test_in_a_dedicated_process_the_heap_is_frozen_after_a_build() -> None:
     often = gc.get_threshold()[0]
     memory.tune_gc_for_dedicated_process()
-    before = gc.get_freeze_count()
-    assert before > 0
+    assert gc.get_freeze_count() > 0
     assert gc.get_threshold()[0] > often
-    built = [[number] for number in range(1_000)]
+    built = [["a text"]]
+    assert any(found is built for found in gc.get_objects())
     memory.trim_memory()
-    assert gc.get_freeze_count() >= before + len(built)
+    assert not any(found is built for found in gc.get_objects())
+
+
+class Node:
+    """One of two that refer to each other."""
+
+    other: "Node"
+
+
+def ended_pair() -> "weakref.ref[Node]":
+    """A cycle that nothing refers to, as an ended session leaves one."""
+    one, two = Node(), Node()
+    one.other, two.other = two, one
+    return weakref.ref(one)
+
+
+def test_what_ended_after_it_was_frozen_is_collected_with_the_next_freeze() -> None:
+    memory.tune_gc_for_dedicated_process()
+    gc.disable()
+    ended = ended_pair()
+    gc.freeze()
+    assert ended() is not None
+    gc.collect()
+    assert ended() is not None
+    memory.trim_memory()
+    assert ended() is None
+
+
+async def test_garbage_is_collected_and_memory_returned_while_a_server_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gc.disable()
+    ended, returned = ended_pair(), anyio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(memory, "_return_freed_memory", lambda: loop.call_soon_threadsafe(returned.set))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(memory.keep_memory_low, 0.01)
+        with anyio.fail_after(60):
+            await returned.wait()
+        tasks.cancel_scope.cancel()
+    assert ended() is None

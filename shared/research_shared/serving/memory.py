@@ -38,10 +38,29 @@ def trim_memory() -> None:
     """Return freed memory to the operating system. In a dedicated process, collect once and freeze the heap.
 
     An index holds hundreds of thousands of objects: each full collection would pause all calls for tens of
-    milliseconds.
+    milliseconds. What an earlier freeze held and is garbage by now, such as ended sessions, is collected first.
     """
-    with suppress(AttributeError):  # only glibc has it
-        ctypes.CDLL(None).malloc_trim(0)
     if _dedicated:
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
+    _return_freed_memory()
+
+
+async def keep_memory_low(every_s: float = 60.0) -> None:
+    """Collect garbage and return freed memory to the operating system every `every_s` seconds, until cancelled.
+
+    The ends of many sessions or calls leave freed memory in pieces, which the allocator would keep, and cycles of objects
+    that are too old for the collections of an idle server. The frozen heap is left out, so that this takes milliseconds.
+    """
+    import anyio.to_thread  # `--help` needs none of it
+
+    while True:
+        await anyio.sleep(every_s)
+        gc.collect()  # in the thread of the event loop, which finalizers may expect
+        await anyio.to_thread.run_sync(_return_freed_memory)
+
+
+def _return_freed_memory() -> None:
+    with suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)

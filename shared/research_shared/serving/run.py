@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import FrameType
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from research_shared.serving.keep_alive import KeepAlive
 from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
 from research_shared.serving.limits.connections import LimitedConnection
 from research_shared.serving.limits.sessions import SessionLimit
-from research_shared.serving.memory import tune_gc_for_dedicated_process
+from research_shared.serving.memory import keep_memory_low, tune_gc_for_dedicated_process
 from research_shared.serving.web import web_middleware
 from research_shared.settings import Settings
 
@@ -100,9 +100,19 @@ def check_address(host: str, port: int) -> None:
 
 async def _run_http(listener: "DrainingServer") -> None:
     """Serve over HTTP. The lifespan is entered here, because uvicorn would log a traceback for an error in it."""
-    async with listener.lifespan():
-        tune_gc_for_dedicated_process()
+    async with listener.lifespan(), _memory_kept_low():
         await listener.serve()
+
+
+@asynccontextmanager
+async def _memory_kept_low() -> AsyncIterator[None]:
+    """Keep the memory of this process, which runs only our server, low while a block runs."""
+    tune_gc_for_dedicated_process()
+    task = asyncio.create_task(keep_memory_low())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 class DrainingServer(uvicorn.Server):
@@ -227,9 +237,9 @@ async def _run_stdio(server: FastMCP[Any], *, drain: Drain, within_s: float) -> 
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, lambda: stopping.append(loop.create_task(stop())))
-    tune_gc_for_dedicated_process()
     try:
-        await server.run_stdio_async(show_banner=False)
+        async with _memory_kept_low():
+            await server.run_stdio_async(show_banner=False)
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
 
