@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -85,3 +88,39 @@ async def test_garbage_is_collected_and_memory_returned_while_a_server_runs(
             await returned.wait()
         tasks.cancel_scope.cancel()
     assert ended() is None
+
+
+ARENAS = """
+import ctypes, os, sys, threading
+from research_shared.serving.memory import limit_arenas
+if sys.argv[1] == "limited":
+    limit_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
+together = threading.Barrier(6)
+def allocate():
+    together.wait()
+    libc.malloc(100)
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(6)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+end, entry = os.pipe()
+stream = ctypes.c_void_p(libc.fdopen(entry, b"w"))
+libc.malloc_info(0, stream)
+libc.fclose(stream)
+print(open(end).read().count("<heap nr="))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has arenas")
+def test_threads_of_a_dedicated_process_share_few_arenas() -> None:
+    found = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", ARENAS, how], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for how in ("limited", "as usual")
+    ]
+    assert found[0] == memory.ARENAS < found[1]

@@ -4,6 +4,7 @@ Importing it takes 0.1 s, because `--help` and `--version` need no server. Comma
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from research_shared.base_errors import ConfigurationError
-from research_shared.serving.memory import disable_gc_for_startup
+from research_shared.serving.memory import disable_gc_for_startup, limit_arenas
 
 if TYPE_CHECKING:
     from fastmcp import FastMCP
@@ -138,6 +139,8 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
         port: PortOption = None,
     ) -> None:
         disable_gc_for_startup()
+        if "MALLOC_ARENA_MAX" not in os.environ:
+            limit_arenas()
         if transport == "stdio" and (host is not None or port is not None):
             given = "--port" if port is not None else "--host"
             sys.exit(report_failure(f"{given} is for HTTP: add --transport http"))
