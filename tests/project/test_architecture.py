@@ -2,18 +2,13 @@
 
 import ast
 import importlib
-import runpy
 from collections import Counter
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.sources import MODULES, ROOT, nodes_of, script
+
 MAX_MODULES = 12
-script = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "make_architecture.py")))
-MODULES: dict[str, Path] = script.modules()
-GRAPH: dict[str, set[str]] = script.graph()
 PACKAGES = sorted(name for name, file in MODULES.items() if file.name == "__init__.py")
 
 
@@ -35,8 +30,9 @@ def test_a_circle_is_seen() -> None:
 
 
 def test_no_module_imports_itself_over_others() -> None:
-    assert len(GRAPH) > 100
-    assert circles(GRAPH) == []
+    graph = script.graph()
+    assert len(graph) > 100
+    assert circles(graph) == []
 
 
 def test_no_folder_holds_more_modules_than_one_looks_through() -> None:
@@ -64,7 +60,7 @@ def test_nothing_private_of_one_module_is_imported_by_another() -> None:
     taken = [
         f"{name} imports {alias.name} of {node.module}"
         for name, file in MODULES.items()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in nodes_of(file)
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("research_")
         for alias in node.names
         # A module that runs in a process of its own is named like this, too.

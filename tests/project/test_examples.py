@@ -4,42 +4,48 @@ import ast
 import doctest
 import importlib
 import inspect
-import runpy
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
+from types import FunctionType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-script = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "make_architecture.py")))
-MODULES: dict[str, Path] = script.modules()
+from support.sources import MODULES, nodes_of
+
 ENTRY_POINTS = {"build_documents_server", "build_gateway", "build_reasoning_server", "RootsPolicy"}
 PARSER = doctest.DocTestParser()
 CHECKER = doctest.OutputChecker()
 
 
-def documented() -> Iterator[tuple[str, str, ast.AST, list[doctest.Example]]]:
-    """All functions and classes of the project, and the modules themselves: module, name, definition, its examples."""
+def documented() -> Iterator[tuple[str, str, list[doctest.Example]]]:
+    """The functions, classes and modules of the project that have examples: module, name, the examples."""
     for module, file in MODULES.items():
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        source = file.read_text(encoding="utf-8")
+        if (
+            ">>>" not in source
+        ):  # to take a module apart takes longer, and this is done whenever tests are collected
+            continue
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 text = ast.get_docstring(node, clean=True) or ""
-                examples = PARSER.get_examples(text) if ">>>" in text else []  # to look for one takes longer
-                yield module, getattr(node, "name", module), node, examples
+                if examples := PARSER.get_examples(text) if ">>>" in text else []:
+                    yield module, getattr(node, "name", module), examples
 
 
-DOCUMENTED = list(documented())
-EXAMPLES = {f"{module}.{name}": (module, found) for module, name, _, found in DOCUMENTED if found}
-MIDDLEWARE = {
-    name
-    for _, name, node, _ in DOCUMENTED
-    if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Middleware" for base in node.bases)
-}
+EXAMPLES = {f"{module}.{name}": (module, found) for module, name, found in documented()}
+
+
+def middleware() -> set[str]:
+    """The names of the middleware classes of the project."""
+    return {
+        node.name
+        for file in MODULES.values()
+        for node in nodes_of(file)
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Middleware" for base in node.bases)
+    }
 
 
 async def outcomes(examples: list[doctest.Example], names: dict[str, Any]) -> list[tuple[str, str]]:
@@ -70,9 +76,10 @@ async def test_an_example_that_prints_something_else_is_seen() -> None:
 
 
 def test_what_a_stranger_starts_with_has_an_example() -> None:
-    assert len(MIDDLEWARE) > 10
+    classes = middleware()
+    assert len(classes) > 10
     with_example = {name.rpartition(".")[2] for name in EXAMPLES}
-    assert with_example >= MIDDLEWARE | ENTRY_POINTS, (MIDDLEWARE | ENTRY_POINTS) - with_example
+    assert with_example >= classes | ENTRY_POINTS, (classes | ENTRY_POINTS) - with_example
 
 
 @pytest.mark.usefixtures("directory")

@@ -3,9 +3,9 @@
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from support.sources import ROOT, module_of
+
 SOURCES = sorted(
     source
     for folder in ("shared/research_shared", "servers", "gateway/research_gateway")
@@ -48,11 +48,11 @@ def names_defined_by(body: list[ast.stmt]) -> Iterator[str]:
                 yield statement.name.id  # type: ignore[attr-defined]
 
 
-def defined_twice(sources: dict[str, str]) -> dict[str, list[str]]:
+def defined_twice(sources: dict[str, ast.Module]) -> dict[str, list[str]]:
     """The names that more than one module defines, each with its modules."""
     homes: defaultdict[str, list[str]] = defaultdict(list)
     for module, source in sources.items():
-        for name in sorted(set(names_defined_by(ast.parse(source).body))):
+        for name in sorted(set(names_defined_by(source.body))):
             homes[name].append(module)
     return {name: modules for name, modules in homes.items() if len(modules) > 1}
 
@@ -63,12 +63,12 @@ def test_a_name_with_two_meanings_is_seen() -> None:
         "b": "LIMIT: int = 2\nasync def _engine(): local = 1",
         "c": "class Call: pass\ndef other():\n    def local(): pass\nif LIMIT:\n    local = 2",
     }
-    assert defined_twice(sources) == {"LIMIT": ["a", "b"], "Call": ["a", "c"], "_engine": ["a", "b"]}
+    trees = {module: ast.parse(source) for module, source in sources.items()}
+    assert defined_twice(trees) == {"LIMIT": ["a", "b"], "Call": ["a", "c"], "_engine": ["a", "b"]}
 
 
 def test_each_name_of_a_module_has_one_meaning_in_the_house() -> None:
     assert len(SOURCES) > 150
-    sources = {str(source.relative_to(ROOT)): source.read_text(encoding="utf-8") for source in SOURCES}
-    twice = defined_twice(sources)
+    twice = defined_twice({str(source.relative_to(ROOT)): module_of(source) for source in SOURCES})
     assert {name: modules for name, modules in twice.items() if name not in SAME_EVERYWHERE} == {}
     assert SAME_EVERYWHERE.keys() <= twice.keys(), "an exception that is none any more"

@@ -5,7 +5,7 @@ import importlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +13,8 @@ from typing import Any
 
 import research_gateway._framework
 import research_shared._framework
+from support.sources import ROOT, nodes_of
 
-ROOT = Path(__file__).parents[2]
 ADAPTER = "_framework.py"
 SOURCES = {
     ".".join(source.relative_to(ROOT / folder).with_suffix("").parts): source
@@ -34,10 +34,10 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def own_names(tree: ast.AST) -> set[str]:
+def own_names(nodes: Iterable[ast.AST]) -> set[str]:
     """The private names that a module defines: functions, classes, variables, and attributes of its own objects."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 names.add(name)
@@ -48,9 +48,9 @@ def own_names(tree: ast.AST) -> set[str]:
     return {name for name in names if is_private(name)}
 
 
-def private_uses(tree: ast.AST) -> Iterator[tuple[ast.expr | None, str]]:
+def private_uses(nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.expr | None, str]]:
     """Each private attribute that is read, set or named in a call, with the object; None for what is imported."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Attribute(value=value, attr=name) if is_private(name):
                 yield value, name
@@ -69,14 +69,14 @@ def private_uses(tree: ast.AST) -> Iterator[tuple[ast.expr | None, str]]:
                 yield from ((None, f"{module}.{part}") for part in parts if is_private(part))
 
 
-def foreign(tree: ast.AST, of_the_house: set[str]) -> set[str]:
+def foreign(nodes: Collection[ast.AST], of_the_house: set[str]) -> set[str]:
     """The private names of other packages in a module. `of_the_house` are those that our packages define.
 
     An object other than `self` may be foreign, so its attribute must be one that the module itself defines.
     """
-    own = own_names(tree)
+    own = own_names(nodes)
     found = set()
-    for value, name in private_uses(tree):
+    for value, name in private_uses(nodes):
         if isinstance(value, ast.Name) and value.id in {"self", "cls"}:
             known = own | of_the_house
         else:
@@ -100,7 +100,7 @@ class Mine:
     def foreign(self, server): server._mcp_server.title = setattr(server, "_name", getattr(server, "name"))
     def named(self, item): return item._replace(a=1), os._exit(0)
 """
-    seen = foreign(ast.parse(source), {"_elsewhere"})
+    seen = foreign([*ast.walk(ast.parse(source))], {"_elsewhere"})
     assert seen == {
         "_thread",
         "mcp.client._transport",
@@ -113,10 +113,10 @@ class Mine:
 
 
 def test_no_private_name_of_another_package_stands_outside_the_adapters() -> None:
-    trees = {module: ast.parse(source.read_text(encoding="utf-8")) for module, source in SOURCES.items()}
+    modules = {module: nodes_of(source) for module, source in SOURCES.items()}
     # A base class may be of another package of the house.
-    own = set[str]().union(*map(own_names, trees.values()))
-    used = {module: names for module, tree in trees.items() if (names := foreign(tree, own))}
+    own = set[str]().union(*map(own_names, modules.values()))
+    used = {module: names for module, nodes in modules.items() if (names := foreign(nodes, own))}
     adapters = {module for module, source in SOURCES.items() if source.name == ADAPTER}
     assert used.keys() == adapters, {module: used[module] for module in used.keys() - adapters}
 
@@ -126,7 +126,7 @@ def test_the_adapters_say_why_they_use_each_private_name_and_how_to_get_rid_of_i
         for name, function in inspect.getmembers(adapter, inspect.isfunction):
             if function.__module__ == adapter.__name__:
                 doc = inspect.getdoc(function) or ""
-                used = foreign(ast.parse(textwrap.dedent(inspect.getsource(function))), set())
+                used = foreign([*ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function))))], set())
                 assert used, f"{name} of {adapter.__name__} needs no adapter"
                 assert "Private: `" in doc, f"{name} of {adapter.__name__} does not name what is private"
                 assert "Way out: " in doc, f"{name} of {adapter.__name__} does not name the way out"
@@ -144,7 +144,7 @@ def names_in_classes(file: str) -> dict[str, set[str]]:
     def visit(body: list[ast.stmt], prefix: str) -> None:
         for node in body:
             if isinstance(node, ast.ClassDef):
-                found[prefix + node.name] = own_names(node) - {node.name}
+                found[prefix + node.name] = own_names(ast.walk(node)) - {node.name}
                 visit(node.body, f"{prefix}{node.name}.")
 
     visit(ast.parse(Path(file).read_bytes()).body, "")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.sources import ROOT, nodes_of
+
 PACKAGES = {
     "research_shared": ROOT / "shared" / "research_shared",
     "research_documents": ROOT / "servers" / "research_documents",
@@ -25,7 +26,7 @@ MAY_IMPORT = {
 
 def imports_of(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
