@@ -16,6 +16,10 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from support.spare_workers import SpareWorkers
 
+# Each process that a test starts would compile all modules again. Set here, before xdist starts its processes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A machine may be slow, and what fails is to be the change: the same examples are tried every time.
 settings.register_profile(
     "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
