@@ -12,6 +12,7 @@ import pytest
 from mcp.shared.exceptions import MCPDeprecationWarning
 
 from research_shared.logs import configure_logging, get_logger, without_secrets
+from support.starts import start_of_servers
 
 
 @pytest.fixture
@@ -100,12 +101,7 @@ LIBRARIES = {
 
 
 def test_every_logger_in_use_is_known() -> None:
-    code = (
-        "import logging, research_gateway.app, research_gateway.upstreams.provider, research_reasoning.models.provider.client;"
-        "print(*{name.partition('.')[0] for name in logging.Logger.manager.loggerDict})"
-    )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    in_use = set(printed.stdout.split())
+    in_use = {name.partition(".")[0] for name in start_of_servers()["a provider"].loggers}
     assert {"httpx", "httpx2", "mcp", "fastmcp"} <= in_use
     assert in_use - LIBRARIES.keys() == set()
 

@@ -2,13 +2,13 @@
 
 import ast
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from support.sources import ROOT, nodes_of
+from support.starts import start_of_servers
 
 PACKAGES = {
     "research_shared": ROOT / "shared" / "research_shared",
@@ -49,16 +49,10 @@ def test_packages_are_typed(package: str) -> None:
 
 
 def test_importing_reads_no_settings_sets_up_no_logging_and_loads_no_parser() -> None:
-    code = """
-import logging, os, sys
-handlers = list(logging.getLogger().handlers)
-os.environ["RESEARCH_MODEL_ROUTE"] = "nonsense"
-import research_gateway.app, research_gateway.cli, research_documents.server, research_reasoning.server
-assert logging.getLogger().handlers == handlers
-heavy = {"tantivy", "re2", "pypdfium2", "pypdf"} & set(sys.modules)
-assert not heavy, heavy
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+    imported, nothing = (start_of_servers()[step] for step in ("imports", "nothing"))
+    assert {"research_gateway.cli", "research_reasoning.server"} <= imported.modules - nothing.modules
+    assert imported.root_handlers == nothing.root_handlers
+    assert not imported.modules & {"tantivy", "re2", "pypdfium2", "pypdf"}
 
 
 def test_the_sample_pdfs_are_what_their_script_writes(
