@@ -162,34 +162,43 @@ async def test_http_serves_mcp_and_a_health_check_and_stops_on_sigterm(command: 
     assert paths == ["two/cost-analysis.pdf"]
 
 
-def test_the_demo_shows_the_main_job_and_says_that_no_model_was_used() -> None:
-    result = run("research-assistant", "demo", COLUMNS="160")
-    assert result.returncode == 0, result.stderr
-    assert "extractive" in result.stdout
-    for tool in ("list_research_documents", "search_documents", "summarize_document", "synthesize_research"):
-        assert tool in result.stdout
-    for suffix in ("pdf", "docx", "pptx", "xlsx", "eml", "md"):
-        assert re.search(rf"^\S+\.{suffix} +[\d.]+ k?B +\d{{4}}-", result.stdout, re.MULTILINE)
-    assert re.search(r"synthesize_research .*9/9 answered", result.stdout)
-    assert 'left out, because the newer version is heard: "results-report (draft).pdf"' in result.stdout
-    assert "results-report.pdf, page 2, line 17\n" in result.stdout
-    assert "line 11  older version of results-report.pdf" in result.stdout
-    assert "quoted “3.9”, the document has “3.4”" in result.stdout
-    assert "document_not_found: no document has this path" in result.stdout
-    assert "read_document            denied" in result.stdout
-    assert "each sealed by the one before; none was changed, added or removed." in result.stdout
-    assert (result.stderr, "Traceback" in result.stdout) == ("", False)
-
-
-def test_the_demo_of_an_empty_folder_says_that_it_is_empty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def demo_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leave this process's logging alone when the demonstration runs in it."""
     monkeypatch.setattr("research_gateway.demo.configure_logging", lambda _level: None)
+    monkeypatch.setenv("COLUMNS", "160")
     level = logging.getLogger("uvicorn").level
-    try:
-        assert app(["demo", "--root", str(tmp_path)], result_action="return_value") is None
-    finally:
-        logging.getLogger("uvicorn").setLevel(level)
+    yield
+    logging.getLogger("uvicorn").setLevel(level)
+
+
+@pytest.mark.usefixtures("demo_here")
+def test_the_demo_shows_the_main_job_and_says_that_no_model_was_used(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert app(["demo"], result_action="return_value") is None
+    out, err = capsys.readouterr()
+    assert "extractive" in out
+    for tool in ("list_research_documents", "search_documents", "summarize_document", "synthesize_research"):
+        assert tool in out
+    for suffix in ("pdf", "docx", "pptx", "xlsx", "eml", "md"):
+        assert re.search(rf"^\S+\.{suffix} +[\d.]+ k?B +\d{{4}}-", out, re.MULTILINE)
+    assert re.search(r"synthesize_research .*9/9 answered", out)
+    assert 'left out, because the newer version is heard: "results-report (draft).pdf"' in out
+    assert "results-report.pdf, page 2, line 17\n" in out
+    assert "line 11  older version of results-report.pdf" in out
+    assert "quoted “3.9”, the document has “3.4”" in out
+    assert "document_not_found: no document has this path" in out
+    assert "read_document            denied" in out
+    assert "each sealed by the one before; none was changed, added or removed." in out
+    assert err == ""
+
+
+@pytest.mark.usefixtures("demo_here")
+def test_the_demo_of_an_empty_folder_says_that_it_is_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app(["demo", "--root", str(tmp_path)], result_action="return_value") is None
     assert "The folder holds no document." in capsys.readouterr().out
 
 

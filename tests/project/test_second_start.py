@@ -4,13 +4,16 @@ import os
 import shutil
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastmcp import Client
+from fastmcp import Client, FastMCP
 from fastmcp.client.transports import StdioTransport
 
+import research_documents.cli
+import research_gateway.cli
 from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
 from support.sizes import FULL
@@ -18,6 +21,7 @@ from support.sizes import FULL
 BIN = Path(sys.executable).parent
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
 CACHE = "research-assistant-mcp"
+APPS = {"research-assistant": research_gateway.cli.app, "research-documents": research_documents.cli.app}
 
 
 def environment(cache: Path, **extra: str) -> dict[str, str]:
@@ -35,13 +39,41 @@ async def first_answer(
         env=environment(cache, **extra),
         keep_alive=False,
     )
-    async with Client(transport) as client:
+    return await search(transport)
+
+
+async def search(target: Any) -> dict[str, Any]:
+    async with Client(target) as client:
         result = await client.call_tool(
             "search_documents", {"query": "burnout score", "file_pattern": "*.pdf"}
         )
     found: dict[str, Any] | None = result.structured_content
     assert found is not None
     return found
+
+
+async def first_answer_here(
+    command: str, folder: Path, cache: Path, *options: str, **extra: str
+) -> dict[str, Any]:
+    """The same from the server that the command line builds, in this process and without a transport."""
+    servers: list[FastMCP[Any]] = []
+
+    def serve(build: Callable[[Settings], FastMCP[Any]], settings: Settings, **_: Any) -> None:
+        servers.append(build(settings))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (name for name in os.environ if name.startswith("RESEARCH_")):
+            patch.delenv(name)
+        for name, value in ({"HOME": str(cache), "XDG_CACHE_HOME": str(cache)} | extra).items():
+            patch.setenv(name, value)
+        patch.setattr("research_shared.serving.run.serve", serve)
+        patch.setattr("research_shared.serving.commandline.disable_gc_for_startup", lambda: None)
+        APPS[command](["serve", "--root", str(folder), *options], result_action="return_value")
+    return await search(servers.pop())
+
+
+at_a_start = first_answer if FULL else first_answer_here
+"""Processes of their own take seconds; the quick tests start one where it matters that it is another one."""
 
 
 def kept_texts(cache: Path) -> dict[str, int]:
@@ -67,7 +99,7 @@ async def test_the_second_start_is_complete_without_reading_anything_again(
 ) -> None:
     folder, cache = tmp_path / "research", tmp_path / "cache"
     shutil.copytree(SAMPLES, folder)
-    first = await first_answer(command, folder, cache, *options, **extra)
+    first = await at_a_start(command, folder, cache, *options, **extra)
     assert first["matches"][0]["document"] == "results-report.pdf"
     texts = kept_texts(cache)
     assert len(texts) == 5
@@ -80,14 +112,14 @@ async def test_the_second_start_is_complete_without_reading_anything_again(
 async def test_nothing_is_kept_by_default_or_when_the_option_says_none(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    await first_answer("research-documents", SAMPLES, cache)
-    await first_answer("research-documents", SAMPLES, cache, "--index", "none", RESEARCH_INDEX_DIR="auto")
+    await at_a_start("research-documents", SAMPLES, cache)
+    await at_a_start("research-documents", SAMPLES, cache, "--index", "none", RESEARCH_INDEX_DIR="auto")
     assert list(cache.rglob("*sqlite*")) == []
 
 
 async def test_a_cache_directory_that_cannot_be_used_leaves_the_index_in_memory(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("not a directory", encoding="utf-8")
-    found = await first_answer("research-documents", SAMPLES, tmp_path / "cache", "--index", "auto")
+    found = await at_a_start("research-documents", SAMPLES, tmp_path / "cache", "--index", "auto")
     assert found["matches"][0]["document"] == "results-report.pdf"
 
 
