@@ -26,6 +26,9 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
+GC_GEN0_THRESHOLD = 50_000
+"""New objects before a garbage collection, as in a process that only serves."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
@@ -38,6 +41,7 @@ def pytest_collection_finish() -> None:
     """Leave what is imported by now out of later garbage collections: looking at it again takes a fifth of the tests' time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_GEN0_THRESHOLD, *gc.get_threshold()[1:])
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -103,6 +107,13 @@ def _same_user() -> Iterator[None]:
     if (left := os.geteuid()) != before:
         os.seteuid(before)
         pytest.fail(f"the process was left to user {left}")
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected() -> Iterator[None]:
+    """A command that serves turns the collector off while it starts, which may be in the process of the tests."""
+    yield
+    gc.enable()
 
 
 @pytest.fixture
