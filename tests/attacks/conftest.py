@@ -17,8 +17,38 @@ from research_shared.access.roots import Root, RootsPolicy
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
-from support.attack_cases import Case
+from support.attack_cases import SUMMARIZE, SYNTHESIZE, Case, all_cases
+from support.sizes import FULL
 from support.world import CANARY, World, build
+
+SERVERS = ("documents server", "documents server without openat2", "gateway")
+TURNS = {case.id: number for number, case in enumerate(all_cases())}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Try each attack on one of the servers, and each kind of attack on all of them; the long variant tries all on all."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        parameters = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        case, server = parameters.get("case"), parameters.get("target")
+        tried = not isinstance(case, Case) or server not in SERVERS or server in servers_of(case)
+        (kept if tried else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
+
+def servers_of(case: Case) -> frozenset[str]:
+    """The servers that an attack is tried on. Attacks of one kind follow each other in the table.
+
+    Attacks on the tools that only the gateway has are all tried there, and the first of them everywhere.
+    """
+    reasoning = case.operation in {SUMMARIZE, SYNTHESIZE}
+    if FULL or (reasoning and case.id == f"{case.operation}-parent"):
+        return frozenset(SERVERS)
+    return frozenset({"gateway" if reasoning else SERVERS[TURNS[case.id] % len(SERVERS)]})
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +100,7 @@ class _Records(logging.Handler):
         self._target.logged.append(self.format(record))
 
 
-@pytest.fixture(scope="module", params=["documents server", "documents server without openat2", "gateway"])
+@pytest.fixture(scope="module", params=SERVERS)
 async def target(
     request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Target]:

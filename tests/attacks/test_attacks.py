@@ -11,10 +11,11 @@ from fastmcp import Client
 from fastmcp.exceptions import McpError, ToolError
 from mcp_types import ResourceTemplateReference
 
-from attacks.conftest import Target
+from attacks.conftest import SERVERS, Target, servers_of
 from support import attack_cases as cases
 from support.attack_cases import Case, all_cases
 from support.results import answer_of
+from support.sizes import FULL
 from support.world import CANARY, READABLE
 
 LIMIT_S = 1.0
@@ -191,3 +192,13 @@ def test_there_are_enough_attacks() -> None:
     assert len(CASES) >= 150
     assert len({case.id for case in CASES}) == len(CASES)
     assert all(case.reason for case in CASES)
+
+
+def test_each_attack_is_tried_and_each_kind_on_every_server() -> None:
+    tried = {case.id: servers_of(case) for case in CASES}
+    assert all(tried.values())
+    for operation in {case.operation for case in CASES}:
+        assert frozenset().union(*(tried[case.id] for case in CASES if case.operation == operation)) == {
+            *SERVERS
+        }
+    assert not FULL or set(tried.values()) == {frozenset(SERVERS)}
