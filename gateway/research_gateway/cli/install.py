@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
-from research_gateway.audit.check.show import terminal_safe
 from research_gateway.audit.request.redaction import without_credentials
 from research_gateway.cli import show
 from research_gateway.cli.clients import CLIENTS, Change, ClientName, added, removed, server_command
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import RootOption, load_settings, report_failure
+from research_shared.text.visible import terminal_safe
 
 _SECRET_MEMBERS = frozenset({"env", "headers", "inputs"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)

@@ -1,6 +1,5 @@
 """Calls of the gateway's tools from a shell: an own gateway in this process, with the progress of each call on stderr."""
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -8,15 +7,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from platformdirs import user_state_path
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from research_gateway.audit.check.show import terminal_safe
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import load_settings, report_failure
 from research_shared.settings import APPLICATION
+from research_shared.text.visible import terminal_safe
 
 if TYPE_CHECKING:
     from fastmcp import Client
@@ -68,6 +65,8 @@ def _progress_bar(tool: str) -> "Iterator[ProgressHandler | None]":
     if not sys.stderr.isatty():
         yield None
         return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
     with Progress(
         SpinnerColumn(),
         BarColumn(bar_width=20),
@@ -89,6 +88,8 @@ def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":
     The index is kept in the user's cache directory and the trail in their state directory, unless settings name others.
     Without a model, answers are extractive.
     """
+    from platformdirs import user_state_path
+
     settings = load_settings(roots, **overrides)
     if (
         settings.index_dir is None
@@ -125,6 +126,7 @@ def session_of(settings: "Settings", job: Callable[[Session], Awaitable[JobResul
         CallFailed: a tool answered with an error.
         ConfigurationError: a folder or the trail is not usable.
     """
+    import asyncio
 
     async def with_session() -> JobResult:
         async with _session(settings) as session:

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rich.console import Console, Group, RenderableType
-from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from research_documents.rendering import part_name, size_text
-from research_gateway.audit.check.show import terminal_safe
 from research_shared.document_urls import LinkTemplate
-from research_shared.formats import media_type_of
+from research_shared.formats import media_type_of, part_name
 from research_shared.text.analysis import STOP_WORDS, exact_terms, stems
+from research_shared.text.sizes import size_text
+from research_shared.text.visible import terminal_safe
 from research_shared.tools.names import INCOMPLETE
 
 if TYPE_CHECKING:
@@ -56,7 +55,11 @@ def print_json(value: object) -> None:
 def _markdown(text: str) -> RenderableType:
     """Return Markdown as people read it; a file or a program gets it as it is."""
     printable = "\n".join(terminal_safe(line) for line in text.split("\n"))
-    return Markdown(printable, hyperlinks=False) if sys.stdout.isatty() else Text(printable)
+    if not sys.stdout.isatty():
+        return Text(printable)
+    from rich.markdown import Markdown
+
+    return Markdown(printable, hyperlinks=False)
 
 
 def linker(settings: "Settings") -> Link:

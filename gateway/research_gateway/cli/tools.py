@@ -14,7 +14,6 @@ from cyclopts.validators import Number
 from rich.console import RenderableType
 
 from research_gateway.cli import show
-from research_gateway.cli.page import context_of, page
 from research_gateway.cli.session import FOUND, NOTHING, Session, run, shell_settings
 from research_shared.serving.commandline import IndexOption, RootOption, report_failure
 
@@ -151,6 +150,8 @@ def ask_command(
         link = show.linker(session.settings)
         _print(result, json_, lambda: show.answer_view(result, link=link))
         if html is not None:
+            from research_gateway.cli.page import context_of, page
+
             html.write_text(
                 page(result, link=link, context=await context_of(result, session.call)), encoding="utf-8"
             )

@@ -1,6 +1,5 @@
 """`research-assistant policy`: shows what a caller sees under the operator's policy, and why."""
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from research_shared.base_errors import ConfigurationError
-from research_shared.policy.file import load_policy
-from research_shared.policy.rules import Access, Caller, Policy
 from research_shared.serving.commandline import RootOption, load_settings
 
 if TYPE_CHECKING:
+    from research_shared.policy.rules import Access, Caller, Policy
     from research_shared.settings import Settings
 
 policy_app = App(name="policy", help="Check who may see which folders and call which tools.")
@@ -45,6 +43,8 @@ def check(
     limit: Annotated[int, Parameter(name="--limit", help="Documents named of each kind at most.")] = 100,
 ) -> None:
     """Show what somebody sees of the research folders, which tools it may call, and which rule says so."""
+    from research_shared.policy.file import load_policy
+
     settings = load_settings(root, **({} if policy is None else {"policy": policy}))
     if settings.policy is None:
         sys.stderr.write(
@@ -61,7 +61,11 @@ def check(
         sys.stdout.write(line + "\n")
 
 
-def _caller(rules: Policy, *, principal: str | None, groups: Sequence[str], claims: Sequence[str]) -> Caller:
+def _caller(
+    rules: "Policy", *, principal: str | None, groups: Sequence[str], claims: Sequence[str]
+) -> "Caller":
+    from research_shared.policy.rules import Caller
+
     if principal is None:
         return Caller()
     held: dict[str, list[str]] = {}
@@ -72,8 +76,10 @@ def _caller(rules: Policy, *, principal: str | None, groups: Sequence[str], clai
     return Caller(name=principal, groups=(*named.groups, *groups), claims=held)
 
 
-def sight_of(rules: Policy, caller: Caller, settings: "Settings", *, limit: int) -> Iterator[str]:
+def sight_of(rules: "Policy", caller: "Caller", settings: "Settings", *, limit: int) -> Iterator[str]:
     """Yield what a caller sees and why, line by line."""
+    import asyncio
+
     access = rules.access_of(caller)
     name = caller.name or rules.default_principal
     who = name if caller.name else f"callers without authentication ({name or 'no default principal'})"
@@ -102,7 +108,7 @@ def _lines_of(word: str, lines: Sequence[str], total: int, what: str, more: int 
         yield f"  … and {more} more"
 
 
-def _reason_for(access: Access, path: str) -> str:
+def _reason_for(access: "Access", path: str) -> str:
     said = [f"{rule} {word} {pattern}" for rule, word, pattern in access.verdicts(path)]
     return ", ".join(said) or "no rule allows it"
 

@@ -47,6 +47,7 @@ __all__ = [
     "formats",
     "media_type_of",
     "package_directories",
+    "part_name",
 ]
 
 
@@ -82,6 +83,11 @@ def media_type_of(path: str) -> str | None:
     """Return the media type that a path's suffix stands for, or None when the file is no document."""
     stem, dot, suffix = path.rpartition("/")[2].rpartition(".")
     return _by_suffix().get(dot + suffix.lower()) if stem.strip(".") else None
+
+
+def part_name(media_type: str | None) -> str:
+    """Return what the pages of a document of this type are called."""
+    return (media_type and format_of(media_type).part) or "page"
 
 
 def package_directories() -> tuple[str, ...]:

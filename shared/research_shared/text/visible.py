@@ -1,5 +1,6 @@
-"""Characters that a person does not see."""
+"""Characters that a person does not see, and those that a terminal acts on."""
 
+import json
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -64,3 +65,13 @@ def visible(text: str) -> str:
         return text
     hidden = {ord(char): None for char in set(text) if _is_invisible(char)}
     return text.translate(hidden) if hidden else text
+
+
+def terminal_safe(value: object) -> str:
+    r"""Return a text, or a value as JSON, with escapes for what is not printable, so that it cannot control a terminal.
+
+    >>> terminal_safe("a\x1b[2Jb"), terminal_safe({"n": 1})
+    ('a\\x1b[2Jb', '{"n": 1}')
+    """
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

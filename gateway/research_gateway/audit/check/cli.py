@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
 
 from research_gateway.audit.check.chain_verifier import Expectations
-from research_gateway.audit.check.show import last_records, print_call, records_of, table_of, terminal_safe
+from research_gateway.audit.check.show import last_records, print_call, records_of, table_of
 from research_gateway.audit.check.verify import LogFiles, Report, collect, verify
 from research_shared.base_errors import ConfigurationError
+from research_shared.text.visible import terminal_safe
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -89,6 +89,8 @@ def _verified(log: LogFiles, expected: Expectations) -> Report:
     console = Console(stderr=True)
     if not console.is_terminal:
         return verify(log, expected)
+    from rich.progress import Progress
+
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(terminal_safe(log.names.path.name), total=None)
 

@@ -1,6 +1,5 @@
 """Renders audit records for people."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,16 +12,11 @@ from rich.text import Text
 
 from research_gateway.audit.check.verify import MAX_LINE_BYTES
 from research_gateway.audit.log.format import parse_record
+from research_shared.text.visible import terminal_safe
 
 BLOCK_BYTES = 65_536
 _COLOURS = {"ok": "green", "input_required": "cyan", "cancelled": "yellow"}
 _CHAIN_FIELDS = frozenset({"schema", "chain", "seq", "prev", "hash"})
-
-
-def terminal_safe(value: object) -> str:
-    """Escape characters that are not printable, so that a value cannot control the terminal."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def records_of(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from research_shared.document_urls import DOCUMENT_URI, without_document_uri
-from research_shared.logs import without_secrets
+from research_shared.text.secrets import without_secrets
 
 REJECTED: Final = "(not a document path)"
 """Stands for the path in the URI of a document that can be none."""
