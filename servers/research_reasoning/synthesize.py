@@ -1,19 +1,19 @@
 """`synthesize_research`: evidence from each document, then one answer over all, with verified quotes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import anyio
 
 from research_reasoning.budget import DEPTHS, MIN_BYTES_PER_TOKEN, OVERHEAD, DepthPlan
 from research_reasoning.call import Call
-from research_reasoning.evidence.combination import Combination
+from research_reasoning.evidence.combination import Answer, Combination
 from research_reasoning.evidence.coverage import is_blank
 from research_reasoning.evidence.duplicates import duplicates_in, version_notes_on
 from research_reasoning.evidence.gathering import COMBINATION_ROUNDS, DocumentEvidence, EvidenceTask, gather
 from research_reasoning.models.protocol import Cost
 from research_reasoning.replies.fitting import fitted
-from research_reasoning.replies.results import Depth, Source, Synthesis
+from research_reasoning.replies.results import Depth, FolderSearch, Source, Synthesis
 from research_reasoning.replies.untrusted import quoted
 from research_reasoning.requested import Requested
 from research_shared.documents import DocumentText
@@ -77,21 +77,55 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
         )
         for _, path, found in numbered
     ]
-    unverified = sum(not quote.verified for _, found in usable for f in found.findings for quote in f.quotes)
+    unverified = unverified_in(found for _, found in usable)
     prose = sum(bool(found.notes) for _, found in usable)
     await _tell_limits(call, sources, unverified, prose, warnings)
+    result = synthesis_of(
+        call,
+        answer,
+        question=question,
+        depth=depth,
+        sources=sources,
+        unverified=unverified,
+        warnings=warnings,
+    )
+    await call.progress.to(call.progress.total, "synthesized")
+    return result
+
+
+def unverified_in(evidence: Iterable[DocumentEvidence]) -> int:
+    """Return the number of quotes that could not be found in their documents."""
+    return sum(not quote.verified for each in evidence for f in each.findings for quote in f.quotes)
+
+
+def synthesis_of(
+    call: Call,
+    answer: Answer,
+    *,
+    question: str,
+    depth: Depth,
+    sources: list[Source],
+    unverified: int,
+    warnings: list[str],
+    missing: Iterable[str] = (),
+    selection: FolderSearch | None = None,
+) -> Synthesis:
+    """Return the result of a call from its answer, as long as a reply may be, and record its numbers.
+
+    `missing` are parts of the question that are not answered, besides those that the answer names itself. `selection` is
+    how the documents were chosen, when they were not named.
+    """
     used = sum(source.status == "used" for source in sources)
     skipped = sum(source.status == "skipped" for source in sources)
     record(sources_used=used, sources_skipped=skipped, partial=answer.partial)
-    await call.progress.to(call.progress.total, "synthesized")
     result = Synthesis(
         research_question=question,
         synthesis=answer.text,
         key_insights=list(answer.insights),
         contradictions=list(answer.contradictions),
         answered=answer.answered,
-        not_answered=list(answer.missing),
-        selection=None,
+        not_answered=[*answer.missing, *missing],
+        selection=selection,
         sources_used=used,
         sources_skipped=skipped,
         sources=sources,

@@ -23,11 +23,16 @@ from research_reasoning.folder.choice import (
 from research_reasoning.folder.gathering import PassagesTask, ShownDocument
 from research_reasoning.folder.queries import LATER_ROUNDS, QUERIES_COST, written_queries
 from research_reasoning.models.protocol import Cost
-from research_reasoning.replies.fitting import fitted
 from research_reasoning.replies.results import Depth, FolderSearch, Source, Synthesis
 from research_reasoning.replies.untrusted import quoted
 from research_reasoning.requested import Requested, WholeFolder
-from research_reasoning.synthesize import MAX_CONCURRENT_READS, synthesize, text_notes
+from research_reasoning.synthesize import (
+    MAX_CONCURRENT_READS,
+    synthesis_of,
+    synthesize,
+    text_notes,
+    unverified_in,
+)
 from research_shared.documents import DocumentText
 from research_shared.errors import NoReadableDocuments, ResearchError
 from research_shared.reading.passage_search import FoundPassages, PassageSearch
@@ -121,7 +126,7 @@ async def ask_folder(
         answer = await Combination(call, question, plan, usable, warnings, whole=False).run()
     versions = await version_notes_on(call, [each.path for each in choice.chosen])
     sources = _chosen_sources(choice.chosen, {found.path: found for found in evidence}, failed, versions)
-    unverified = sum(not quote.verified for each in evidence for f in each.findings for quote in f.quotes)
+    unverified = unverified_in(evidence)
     warnings += call.model_warnings()
     if failed:
         warnings.append(
@@ -132,32 +137,22 @@ async def ask_folder(
     warnings.sort(key=lambda warning: not warning.startswith(INCOMPLETE))
     for warning in warnings:
         await call.client.warning(warning, once=True)
-    used = sum(source.status == "used" for source in sources)
-    record(sources_used=used, sources_skipped=len(sources) - used, partial=answer.partial)
-    await call.progress.to(call.progress.total, "answered")
-    missing = list(answer.missing)
+    missing: list[str] = []
     if call.model.route == "extractive" and documents:
-        missing += open_words(question, [each.shown.text for each in documents])
-    result = Synthesis(
-        research_question=question,
-        synthesis=answer.text,
-        key_insights=list(answer.insights),
-        contradictions=list(answer.contradictions),
-        answered=answer.answered,
-        not_answered=missing,
-        selection=_selection(choice, len(documents), budget),
-        sources_used=used,
-        sources_skipped=len(sources) - used,
-        sources=sources,
-        partial=answer.partial,
-        unverified_quotes=unverified,
+        missing = open_words(question, [each.shown.text for each in documents])
+    result = synthesis_of(
+        call,
+        answer,
+        question=question,
         depth=depth,
-        model=call.model_name,
-        route=call.model.route,
+        sources=sources,
+        unverified=unverified,
         warnings=warnings,
-        usage=call.usage(),
+        missing=missing,
+        selection=_selection(choice, len(documents), budget),
     )
-    return fitted(result, call.estimate)
+    await call.progress.to(call.progress.total, "answered")
+    return result
 
 
 async def _choice_of_call(
