@@ -44,15 +44,7 @@ from research_shared.telemetry import record
 from research_shared.tools.activity import waiting
 from research_shared.tools.arguments import READ_TEXT, clamped, or_default, resolve_path
 from research_shared.tools.descriptions import described
-from research_shared.tools.filters import (
-    Author,
-    DatedAfter,
-    DatedBefore,
-    DocumentType,
-    ModifiedAfter,
-    ModifiedBefore,
-    Tags,
-)
+from research_shared.tools.filters import takes_filter
 from research_shared.tools.names import INCOMPLETE
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
@@ -209,6 +201,7 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine)
         annotations=READ_ONLY,
         output_schema=output_schema(DocumentList),
     )
+    @takes_filter
     async def list_research_documents(
         ctx: Context,
         file_pattern: FilePattern = "*",
@@ -217,13 +210,7 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine)
         ] = DEFAULT_LIMIT,
         cursor: Cursor = "",
         *,
-        type: DocumentType = "",  # noqa: A002  (what people call it)
-        modified_after: ModifiedAfter = "",
-        modified_before: ModifiedBefore = "",
-        dated_after: DatedAfter = "",
-        dated_before: DatedBefore = "",
-        author: Author = "",
-        tags: Tags = "",
+        wanted: DocumentFilter,
     ) -> ToolResult:
         """List the documents of the research folder by path, with size, day of change, title, authors, date, versions.
 
@@ -231,15 +218,6 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine)
         """
         notes = pattern_notes(file_pattern)
         limit = clamped(limit, "limit", least=1, most=MAX_LIMIT, notes=notes)
-        wanted = DocumentFilter.of(
-            type=type,
-            modified_after=modified_after,
-            modified_before=modified_before,
-            dated_after=dated_after,
-            dated_before=dated_before,
-            author=author,
-            tags=tags,
-        )
         page = await list_page(
             documents,
             search,
@@ -261,6 +239,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
         annotations=READ_ONLY,
         output_schema=output_schema(SearchResult),
     )
+    @takes_filter
     async def search_documents(
         ctx: Context,
         query: SearchQuery,
@@ -280,13 +259,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             or_default(DEFAULT_PASSAGE_TOKENS),
         ] = DEFAULT_PASSAGE_TOKENS,
         cursor: Cursor = "",
-        type: DocumentType = "",  # noqa: A002  (what people call it)
-        modified_after: ModifiedAfter = "",
-        modified_before: ModifiedBefore = "",
-        dated_after: DatedAfter = "",
-        dated_before: DatedBefore = "",
-        author: Author = "",
-        tags: Tags = "",
+        wanted: DocumentFilter,
     ) -> ToolResult:
         """Find where something is said. The text groups hits by document: `12: hit`, `12 p3: hit on page 3`, `11 line around it`.
 
@@ -300,15 +273,6 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
         context_lines = clamped(context_lines, "context_lines", least=0, most=MAX_CONTEXT_LINES, notes=notes)
         max_tokens = clamped(
             max_tokens, "max_tokens", least=MIN_PASSAGE_TOKENS, most=MAX_PASSAGE_TOKENS, notes=notes
-        )
-        wanted = DocumentFilter.of(
-            type=type,
-            modified_after=modified_after,
-            modified_before=modified_before,
-            dated_after=dated_after,
-            dated_before=dated_before,
-            author=author,
-            tags=tags,
         )
         outcome = await search.search(
             query,

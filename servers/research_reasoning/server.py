@@ -51,15 +51,7 @@ from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimator_for
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
 from research_shared.tools.descriptions import described
-from research_shared.tools.filters import (
-    Author,
-    DatedAfter,
-    DatedBefore,
-    DocumentType,
-    ModifiedAfter,
-    ModifiedBefore,
-    Tags,
-)
+from research_shared.tools.filters import takes_filter
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
@@ -404,19 +396,14 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         annotations=annotations,
         output_schema=output_schema(Synthesis),
     )
+    @takes_filter
     async def synthesize_research(
         context: Context,
         *,
         document_paths: DocumentPaths = [],  # noqa: B006  (never changed; a list in the schema)
         research_question: Question,
         depth: HowDeep = "overview",
-        type: DocumentType = "",  # noqa: A002  (what people call it)
-        modified_after: ModifiedAfter = "",
-        modified_before: ModifiedBefore = "",
-        dated_after: DatedAfter = "",
-        dated_before: DatedBefore = "",
-        author: Author = "",
-        tags: Tags = "",
+        wanted: DocumentFilter,
     ) -> ToolResult | InputRequiredResult:
         """Answer one research question from the folder or from named documents, with quotes that were looked up in them.
 
@@ -430,37 +417,28 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         read_document gives the rest. `route`: whose model answered: client (yours), provider (the server's),
         extractive (none: sentences chosen by rule).
         """
-        filters = DocumentFilter.of(
-            type=type,
-            modified_after=modified_after,
-            modified_before=modified_before,
-            dated_after=dated_after,
-            dated_before=dated_before,
-            author=author,
-            tags=tags,
-        )
 
         async def prepare(ledger: Ledger) -> tuple[int, Run]:
             record(documents=document_paths)
-            wanted = await requested(service.library, document_paths, ledger, filters)
-            if isinstance(wanted, list):
-                wanted = await fitting(service.library, wanted, filters, ledger)
-                record(documents=[entry.path for entry in wanted])
+            chosen = await requested(service.library, document_paths, ledger, wanted)
+            if isinstance(chosen, list):
+                chosen = await fitting(service.library, chosen, wanted, ledger)
+                record(documents=[entry.path for entry in chosen])
 
             async def run(call: Call) -> ToolResult:
-                if isinstance(wanted, WholeFolder):
+                if isinstance(chosen, WholeFolder):
                     from research_reasoning.folder import ask_folder
 
-                    result = await ask_folder(call, service.passages, wanted, research_question, depth)
+                    result = await ask_folder(call, service.passages, chosen, research_question, depth)
                 else:
                     from research_reasoning.synthesize import synthesize
 
-                    result = await synthesize(call, wanted, research_question, depth)
+                    result = await synthesize(call, chosen, research_question, depth)
                 return ToolResult(
                     synthesis_text(result, estimate=service.estimate), result.model_dump(mode="json")
                 )
 
-            return len(wanted) if isinstance(wanted, list) else FOLDER_STEPS, run
+            return len(chosen) if isinstance(chosen, list) else FOLDER_STEPS, run
 
         return await service.serve(context, prepare)
 
