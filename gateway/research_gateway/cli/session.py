@@ -1,6 +1,5 @@
 """Calls of the gateway's tools from a shell: an own gateway in this process, with the progress of each call on stderr."""
 
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -90,14 +89,15 @@ def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":
     """
     from platformdirs import user_state_path
 
+    from research_shared.settings import parse_index_dir
+
     settings = load_settings(roots, **overrides)
-    if (
-        settings.index_dir is None
-        and "index_dir" not in overrides
-        and not os.environ.get("RESEARCH_INDEX_DIR")
-    ):
-        settings = load_settings(roots, **overrides, index_dir="auto")
     changes: dict[str, Any] = {"index_wait_s": max(settings.index_wait_s, INDEX_WAIT_S)}
+    if "index_dir" not in settings.model_fields_set:
+        try:
+            changes["index_dir"] = parse_index_dir("auto")
+        except ValueError as error:
+            sys.exit(report_failure(f"RESEARCH_INDEX_DIR: allowed: {error}"))
     if settings.audit_log is None:
         changes["audit_log"] = user_state_path(APPLICATION, appauthor=False) / "shell.jsonl"
     if settings.provider is None and settings.model_route in {"auto", "client"}:
