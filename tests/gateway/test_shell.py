@@ -9,8 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from research_gateway.cli import app
+from research_gateway.cli.filters import FilterOptions
 from research_gateway.cli.show import linker, marker
 from research_shared.settings import Settings
+from research_shared.tools.filters import FILTER_ARGUMENTS
 
 
 class Ran(NamedTuple):
@@ -92,6 +94,30 @@ def test_a_pattern_keeps_a_search_to_its_documents(shell: Shell) -> None:
     assert (
         shell("search", "--regex", r"m.{2}n", "--in", "papers").out.rstrip().endswith("1 match in 1 document")
     )
+
+
+def test_the_commands_have_the_filters_of_the_tools_under_the_same_names() -> None:
+    assert list(FilterOptions().arguments()) == list(FILTER_ARGUMENTS)
+
+
+def test_filters_keep_a_command_to_the_documents_that_meet_all_of_them(shell: Shell, folder: Path) -> None:
+    (folder / "cost.md").write_text(
+        "---\nauthor: Ann Lee\ndate: 2019-05-02\ntags: [sea, cost]\n---\nThe moon costs nothing.\n",
+        encoding="utf-8",
+    )
+    listed = shell(
+        "list", "--type", "md", "--type", "txt", "--dated-before", "2020", "--tags", "sea", "--json"
+    )
+    assert [document["path"] for document in json.loads(listed.out)["documents"]] == ["cost.md"]
+    found = json.loads(shell("search", "moon", "--author", "Smith", "--author", "Lee", "--json").out)
+    assert [match["document"] for match in found["matches"]] == ["cost.md"]
+    asked = json.loads(shell("ask", "What costs nothing?", "--type", "txt", "--json").out)
+    assert {source["path"] for source in asked["sources"]} <= {"notes.txt"}
+    assert asked["selection"]["documents_considered"] == 1
+    assert shell("list", "--modified-after", "2100").status == 1
+    wrong = shell("list", "--modified-after", "soon")
+    assert wrong.status == 2
+    assert wrong.err.startswith("invalid_arguments: modified_after: 'soon' is no date")
 
 
 def test_the_exit_status_says_whether_anything_was_found(shell: Shell) -> None:

@@ -14,6 +14,7 @@ from cyclopts.validators import Number
 from rich.console import RenderableType
 
 from research_gateway.cli import show
+from research_gateway.cli.filters import EVERYTHING_WANTED, FilterOptions
 from research_gateway.cli.session import FOUND, NOTHING, Session, run, shell_settings
 from research_shared.serving.commandline import IndexOption, RootOption, report_failure
 
@@ -36,6 +37,7 @@ def list_command(
     *,
     limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=Number(gte=1, lte=1000))] = 100,
     cursor: CursorOption = None,
+    filters: FilterOptions = EVERYTHING_WANTED,
     root: RootOption = None,
     json_: JsonOption = False,
 ) -> int:
@@ -43,7 +45,11 @@ def list_command(
 
     async def job(session: Session) -> int:
         result = await session.call(
-            "list_research_documents", file_pattern=pattern, limit=limit, cursor=cursor
+            "list_research_documents",
+            file_pattern=pattern,
+            limit=limit,
+            cursor=cursor,
+            **filters.arguments(),
         )
         _print(result, json_, lambda: show.documents_view(result))
         return FOUND if result["total"] else NOTHING
@@ -65,6 +71,7 @@ def search_command(
     ] = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=Number(gte=1, lte=1000))] = 10,
     cursor: CursorOption = None,
+    filters: FilterOptions = EVERYTHING_WANTED,
     root: RootOption = None,
     index: IndexOption = None,
     json_: JsonOption = False,
@@ -80,6 +87,7 @@ def search_command(
             context_lines=context,
             limit=limit,
             cursor=cursor,
+            **filters.arguments(),
         )
         _print(
             result,
@@ -134,6 +142,7 @@ def ask_command(
     html: Annotated[
         Path | None, Parameter(name="--html", help="Write the answer with its sources to this page, too.")
     ] = None,
+    filters: FilterOptions = EVERYTHING_WANTED,
     root: RootOption = None,
     index: IndexOption = None,
     json_: JsonOption = False,
@@ -146,6 +155,7 @@ def ask_command(
             document_paths=documents or None,
             research_question=question,
             depth=depth,
+            **filters.arguments(),
         )
         link = show.linker(session.settings)
         _print(result, json_, lambda: show.answer_view(result, link=link))
