@@ -41,18 +41,18 @@ class FilterOptions:
         {'type': 'pdf, mail'}
         """
         return {
-            "type": _joined(self.type, ", "),
+            "type": _all_of(self.type, ", "),
             "modified_after": self.modified_after,
             "modified_before": self.modified_before,
             "dated_after": self.dated_after,
             "dated_before": self.dated_before,
-            "author": _joined(self.author, "; "),
-            "tags": _joined(self.tags, ", "),
+            "author": _all_of(self.author, "; "),
+            "tags": _all_of(self.tags, ", "),
         }
 
 
 EVERYTHING_WANTED = FilterOptions()
 
 
-def _joined(given: list[str] | None, joint: str) -> str | None:
+def _all_of(given: list[str] | None, joint: str) -> str | None:
     return joint.join(given) if given else None
