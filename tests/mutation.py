@@ -114,7 +114,9 @@ EQUIVALENT: dict[str, str] = {
     "beneath-22235622": "what is no link cannot be read as one either, and is refused as before",
     "beneath-311ebbf1": "a file that is opened here never has descriptor 0",
     "beneath-534f4dfe": "a file that is opened here never has descriptor 0",
+    "beneath-55b474ec": "the first link is one too many either way",
     "beneath-5a150210": "the path is absolute, so that no directory is asked for",
+    "beneath-9ff03770": "the path is absolute, so that no directory is asked for",
     "check-2e3d714b": "both are of one length",
     "check-6370060e": "these servers have no policy, and nothing else takes a tool out of the list",
     "head-02de7e16": "counts are only compared with each other",
@@ -125,6 +127,7 @@ EQUIVALENT: dict[str, str] = {
     "head-e8d6b873": "every negative number says that the file is closed",
     "head-edb7f337": "a file that is opened here never has descriptor 0",
     "listing-13ffd901": "only saves work: what a listing gave is stored so",
+    "listing-88aef839": "what is the directory itself begins with it as well",
     "listing-97ef7cbf": "only what has a type is looked at there",
     "listing-b7443cca": "nothing follows in the loop",
     "listing-be90a21f": "only what is no link gets there",
@@ -133,6 +136,7 @@ EQUIVALENT: dict[str, str] = {
     "middleware-4dbab48a": "only asked of a client that has declared roots, which is within a request",
     "opener-386f78b5": "walking without links refuses a link as well",
     "opener-3e4f423d": "the first link is one too many either way",
+    "opener-6b9b17ac": "the first of one is the last of it",
     "opener-8361ad53": "a file that is opened here never has descriptor 0",
     "opener-9b255627": "only saves work: what a listing gave is stored so",
     "opener-bb17efb0": "every negative number says that none is open",
@@ -191,6 +195,9 @@ EQUIVALENT: dict[str, str] = {
     "retry-1fb8534d": "the number of the attempt is set before it is read",
     "retry-69eaaaeb": "a back-off is never negative, so that no lower bound below 0 matters",
     "retry-e7607980": "the number of the attempt is set before it is read",
+    "scope-2c94e786": "whether it is a pattern does not depend on the case",
+    "scope-72a92063": "only saves work: the empty prefix holds everything one by one as well",
+    "scope-ae9af268": "whether it is a pattern does not depend on the case",
     "wording-34a3a729": "a letter that is written as itself and a mark is one with nothing before it",
     "wording-59d19915": "the loop steps over the first character as well",
     "wording-66cc96fd": "no character of ASCII is a mark",
@@ -230,6 +237,7 @@ CALCULATED: dict[type[ast.operator], type[ast.operator]] = {
 }
 SYMMETRIC = frozenset({"_same", "compare_digest", "samestat", "suppress"})
 """Calls that mean the same with their arguments exchanged."""
+CACHES = frozenset({"cache", "lru_cache"})
 SWAPPED_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -247,6 +255,8 @@ class Mutant:
     original: str
     replacement: str
     tests: tuple[str, ...]
+    cached: bool
+    """Whether it is within a function that runs once, whichever test comes first."""
 
     @property
     def lines(self) -> frozenset[int]:
@@ -276,12 +286,13 @@ class Mutator(ast.NodeVisitor):
     """Collects the changes of one file as pairs of a node and what takes its place."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, ast.expr | ast.stmt, str]] = []
+        self.found: list[tuple[str, ast.expr | ast.stmt, str, bool]] = []
         self._scopes: list[str] = []
+        self._cached = False
 
     def _change(self, node: ast.expr | ast.stmt, replacement: ast.expr | str) -> None:
         text = replacement if isinstance(replacement, str) else f"({ast.unparse(replacement)})"
-        self.found.append((".".join(self._scopes), node, text))
+        self.found.append((".".join(self._scopes), node, text, self._cached))
 
     def _visit_all(self, nodes: Sequence[ast.AST | None]) -> None:
         for node in nodes:
@@ -289,9 +300,12 @@ class Mutator(ast.NodeVisitor):
                 self.visit(node)
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        outer = self._cached
+        self._cached |= any(ast.unparse(it).partition("(")[0] in CACHES for it in node.decorator_list)
         self._scopes.append(node.name)
         self._visit_all([*node.args.defaults, *node.args.kw_defaults, *node.body])
         self._scopes.pop()
+        self._cached = outer
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._function(node)
@@ -439,7 +453,7 @@ def mutants_of(file: str, tests: tuple[str, ...]) -> Iterator[Mutant]:
     mutator = Mutator()
     mutator.visit(ast.parse(source))
     seen: Counter[str] = Counter()
-    for scope, node, replacement in mutator.found:
+    for scope, node, replacement, cached in mutator.found:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         begin = starts[node.lineno - 1] + node.col_offset
@@ -459,6 +473,7 @@ def mutants_of(file: str, tests: tuple[str, ...]) -> Iterator[Mutant]:
             original=original,
             replacement=replacement,
             tests=tests,
+            cached=cached,
         )
 
 
@@ -741,7 +756,7 @@ class Trials:
     def _ordered(self, mutant: Mutant) -> list[str]:
         """The tests that run the lines of a mutant, the quick ones that often kill first.
 
-        All tests of its module when none is seen to run them: it may happen in another process.
+        All tests of its module when none is seen to run them: it may happen in another process, or be cached.
         """
         names = [name for test in mutant.tests for name in self._names[test]]
         spot = {(mutant.file, line) for line in mutant.lines}
@@ -749,7 +764,8 @@ class Trials:
         def cost(name: str) -> float:
             return self._measured[name].seconds / (1 + self._kills[mutant.file, name])
 
-        names = [name for name in names if self._measured[name].lines & spot] or names
+        if not mutant.cached:
+            names = [name for name in names if self._measured[name].lines & spot] or names
         quick = [name for name in names if self._measured[name].seconds <= self._slowest_s]
         return sorted(quick or names, key=cost)
 

@@ -18,6 +18,7 @@ from research_gateway._framework import params_of_request
 from research_gateway.scope.client_roots import narrowed_by
 from research_gateway.scope.middleware import EMPTY_SCOPE, PassScopeOn, ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource, describe_scope
+from research_gateway.scope.rounds import ScopeRound, ask_for_roots
 from research_shared.access.roots import EVERYTHING, Root, Scope, current_scope, narrowed_scope
 from research_shared.access.scope import View
 from research_shared.errors import DocumentNotFound
@@ -391,6 +392,19 @@ async def test_a_relayed_call_that_may_see_everything_carries_no_scope(
     assert seen["meta"] == {"test/a": 1}
 
 
+def test_a_round_that_did_not_begin_here_is_the_tools_own(roots: tuple[Root, Root]) -> None:
+    for state, answers in (("own", {"a": 1}), (None, None)):
+        assert ScopeRound.of(state, answers, roots) == ScopeRound(
+            scope=None, state=state, answers=answers, asked=False
+        )
+
+
+def test_a_tool_that_asks_nothing_and_only_keeps_its_state_still_asks_nothing() -> None:
+    asks = ask_for_roots(Scope(("beta",)), InputRequiredResult(request_state="own"))
+    assert asks.input_requests is None
+    assert asks.request_state is not None
+
+
 async def test_a_round_without_the_roots_asks_for_them_again(
     roots: tuple[Root, Root], tmp_path: Path
 ) -> None:
@@ -451,6 +465,7 @@ async def test_completions_follow_the_scope_and_are_empty_where_the_roots_cannot
         pytest.param(["{base}/alpha/%72eports"], ("alpha/reports",), id="percent-encoded"),
         pytest.param(["{base}/alpha/caf%E9"], ("alpha/caf\\xe9",), id="bytes that are not UTF-8"),
         pytest.param(["https://example.org/alpha"], (), id="another scheme"),
+        pytest.param(["http://localhost{path}/alpha"], (), id="another scheme of this host"),
         pytest.param(["file://elsewhere{path}/alpha"], (), id="another host"),
         pytest.param(["file://localhost{path}/alpha"], ("alpha",), id="this host by name"),
         pytest.param(["{base}/alpha?x"], (), id="a query"),

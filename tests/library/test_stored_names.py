@@ -191,3 +191,15 @@ def test_an_absolute_path_is_spelled_as_its_directories_store_it(tmp_path: Path)
     assert stored_path(plan) == plan
     assert stored_path(plan + b"/none/") == plan + b"/none"
     assert stored_path(b"/") == b"/"
+
+
+def test_a_nested_root_is_told_by_its_name_while_its_directory_cannot_be_looked_at(
+    folder: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "inner").mkdir()
+    (folder / "inner" / "secret.md").write_text("alpha")
+    documents = policy(Root("outer", folder), Root("inner", folder / "inner"))
+    monkeypatch.setattr(opener, "_status_of", lambda _directory: None)
+    assert [info.path for info in documents.walk()] == ["inner/secret.md"]
+    with pytest.raises(DocumentNotFound):
+        documents.open("outer/inner/secret.md")

@@ -58,6 +58,7 @@ DOG = "over the lazy dog at noon"
         pytest.param("cost-effective trips", "effective trips", False, id="behind the first hyphen of the document"),
         pytest.param("they offer the good-a", "they offer the good", False, id="before the last hyphen of the document"),
         pytest.param("meth-\nods rely on it all", "methods rely on it", True, id="with a first word on two lines"),
+        pytest.param("they offer the 14-day trips", "they offer the 14", True, id="before a number's hyphen"),
         pytest.param("they use en/cryption of it", "use encryption of it", False, id="two words and a mark as one word"),
         pytest.param("Not that Foxes are sold here", "Foxes are sold here", True, id="with the document's capital behind a negation"),
         pytest.param(f"so that {FOX}", f"T{FOX[1:]}", True, id="with a capital behind no negation"),
@@ -313,7 +314,7 @@ def test_a_sentence_is_shown_for_six_hundred_characters_before_and_after_a_quote
         pytest.param(f"So it is. It is. {FOX.capitalize()} now", f"It is. {FOX.capitalize()}", f"It is. {FOX.capitalize()}", id="two sentences"),
         pytest.param(f"So it is\u3002{FOX} now", f"\u3002{FOX}", f"So it is\u3002{FOX} now", id="beginning with a full stop"),
         pytest.param(f"{FOX}. It is not so. Now", f"{FOX}. It is", f"{FOX}. It is not so.", id="up to the middle of a sentence with a negation"),
-        pytest.param(f"# {FOX} not so\nBut then", FOX, f"# {FOX} not so But then", id="in a heading with a negation"),
+        pytest.param("# \u9690\u85cf\u901a\u4fe1 not so\nBut then", "\u9690\u85cf\u901a\u4fe1", "# \u9690\u85cf\u901a\u4fe1 not so But then", id="in a heading with a negation"),
         pytest.param("\u9690\u85cf\u901a\u4fe1\u3002\u300d\u300f it is not so", "\u9690\u85cf\u901a\u4fe1\u3002\u300d", "\u9690\u85cf\u901a\u4fe1\u3002\u300d", id="up to the first of its brackets"),
     ],
 )  # fmt: skip
