@@ -22,7 +22,7 @@ from research_gateway.guards.size import json_size
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.serving.auth import SharedTokens
 from research_shared.serving.drain import Drain
-from research_shared.tools.activity import waiting
+from research_shared.tools.activity import observed, waiting
 from support.results import error_of
 from support.serving import serving
 
@@ -497,3 +497,15 @@ async def test_time_in_a_queue_counts_neither_against_the_limit_nor_against_the_
     async with Client(stage.server) as client:
         assert await code_of(client, "queue", seconds=45) == "ok"
         assert await code_of(client, "queue", seconds=55) == "deadline_exceeded"
+
+
+async def test_what_goes_on_after_the_call_is_no_matter_of_its_limit() -> None:
+    class Lasting(Middleware):
+        async def on_call_tool(self, context: Any, call_next: Any) -> Any:
+            with observed(context):
+                result = await call_next(context)
+                with waiting("the disk", limit_s=60):
+                    return result
+
+    async with Client(Stage(Lasting(), TimeLimit(default_s=60, ceiling_s=100)).server) as client:
+        assert await code_of(client, "echo", text="a") == "ok"

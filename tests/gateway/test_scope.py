@@ -24,6 +24,7 @@ from research_shared.access.scope import View
 from research_shared.errors import DocumentNotFound
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.scope_meta import SCOPE_META_KEY, ScopeFromRequest
+from research_shared.telemetry import collecting
 from support.results import error_of
 from support.serving import serving
 from support.upstreams import Behind, Gateway
@@ -204,6 +205,16 @@ async def test_a_session_is_asked_again_when_its_roots_change(
     roots: tuple[Root, Root], tmp_path: Path
 ) -> None:
     host, answering = Host(roots), Answering(tmp_path / "alpha")
+    told: list[str | None] = []
+
+    class Told(Middleware):
+        async def on_notification(
+            self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
+        ) -> Any:
+            told.append(context.method)
+            return await call_next(context)
+
+    host.server.add_middleware(Told())
     async with answering.client(host, "legacy") as client:
         assert (await client.call_tool("look")).data == ["alpha"]
         answering.roots = [uri(tmp_path / "beta")]
@@ -211,6 +222,40 @@ async def test_a_session_is_asked_again_when_its_roots_change(
         await client.send_roots_list_changed()
         assert (await client.call_tool("look")).data == ["beta"]
     assert answering.asked == ["roots", "roots"]
+    assert "notifications/roots/list_changed" in told
+
+
+async def test_the_scope_of_a_call_is_recorded(roots: tuple[Root, Root], tmp_path: Path) -> None:
+    host, answering = Host(roots), Answering(tmp_path / "beta")
+    recorded: list[dict[str, Any]] = []
+
+    class Recording(Middleware):
+        async def on_call_tool(
+            self,
+            context: MiddlewareContext[mcp_types.CallToolRequestParams],
+            call_next: CallNext[mcp_types.CallToolRequestParams, ToolResult],
+        ) -> ToolResult:
+            with collecting() as facts:
+                result = await call_next(context)
+            recorded.append(facts)
+            return result
+
+    host.server.middleware.insert(0, Recording())
+    async with answering.client(host, "legacy") as client:
+        await client.call_tool("look")
+    assert recorded == [{"scope": ["beta"], "effective_scope": Scope(("beta",))}]
+
+
+async def test_where_nothing_is_kept_of_a_session_no_roots_are_known(
+    roots: tuple[Root, Root], tmp_path: Path
+) -> None:
+    host, answering = Host(roots), Answering(tmp_path / "beta")
+    async with (
+        serving(host.server, stateless_http=True) as served,
+        Client(served.url, mode="legacy", roots=answering.list_roots) as client,
+    ):
+        assert (await client.call_tool("look")).data == [""]
+    assert answering.asked == []
 
 
 async def test_sessions_do_not_share_their_roots(roots: tuple[Root, Root], tmp_path: Path) -> None:

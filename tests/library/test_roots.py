@@ -226,6 +226,7 @@ def test_hidden_names_are_neither_listed_nor_opened_unless_configured(policy: Po
     assert read(doors, ".git/a.md") == b"text"
     assert doors.changed(doors.walk()) == set()
     assert doors.include_hidden
+    assert not RootsPolicy([Root("research", folder)]).include_hidden
 
 
 def test_a_name_that_is_not_utf8_is_listed_in_a_form_that_opens_it(policy: Policy, folder: Path) -> None:
@@ -529,8 +530,10 @@ def test_a_root_that_is_a_link_is_served_until_it_points_elsewhere(policy: Polic
     with pytest.raises(RootUnavailable):
         doors.open("a.md")
     link.symlink_to("second")
+    descriptors = open_descriptors()
     with pytest.raises(RootUnavailable):
         doors.open("a.md")
+    assert open_descriptors() == descriptors
     link.unlink()
     link.symlink_to("first")
     assert listed(doors) == ["a.md"]
@@ -722,7 +725,8 @@ def test_a_path_of_the_greatest_length_is_listed_and_opened(policy: Policy, fold
 def test_a_page_of_a_folder_looks_only_at_the_files_that_it_shows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in "abcd":
+    (folder / "e").mkdir()
+    for name in ("a", "b", "c", "d", "e/p", "e/q"):
         (folder / f"{name}.md").write_text("text")
     looked: list[tuple[bytes, ...]] = []
     status = Listing._status
@@ -734,9 +738,12 @@ def test_a_page_of_a_folder_looks_only_at_the_files_that_it_shows(
         return status(listing, resolved, root_fd, parts, *more)
 
     monkeypatch.setattr(Listing, "_status", noted)
-    found = RootsPolicy([Root("research", folder)]).documents_after("a.md", 2)
-    assert [info.path for info in found] == ["b.md", "c.md"]
+    doors = RootsPolicy([Root("research", folder)])
+    assert [info.path for info in doors.documents_after("a.md", 2)] == ["b.md", "c.md"]
     assert looked == [(b"b.md",), (b"c.md",)]
+    looked.clear()
+    assert [info.path for info in doors.documents_after("c.md", 2)] == ["d.md", "e/p.md"]
+    assert looked == [(b"d.md",), (b"e", b"p.md")]
 
 
 def test_files_of_types_that_are_not_read_are_told(policy: Policy, folder: Path) -> None:
@@ -782,8 +789,9 @@ def test_what_lies_before_a_link_on_a_path_is_bounded(tmp_path: Path) -> None:
     root = os.open(tmp_path, beneath.PASSAGE)
     try:
         os.close(beneath.open_walking(root, [b"l1", b"a.md"], beneath.FILE, lambda _parts: True))
-        with pytest.raises(OSError, match="symbolic links"):
+        with pytest.raises(OSError, match="symbolic links") as refusal:
             beneath.open_walking(root, [b"l1", b".", b"a.md"], beneath.FILE, lambda _parts: True)
+        assert refusal.value.errno == errno.ELOOP
     finally:
         os.close(root)
 
@@ -906,6 +914,12 @@ def test_a_page_of_a_folder_opens_only_the_directories_that_it_shows(
     monkeypatch.setattr(os, "scandir", counting)
     assert [info.path for info in policy.documents_after("a.md", 2)] == ["a/b!.md", "a/b.md"]
     assert opened == [many.stat().st_ino, (many / "a").stat().st_ino]
+    opened.clear()
+    (many / "within").mkdir()
+    (many / "within" / "a.md").write_text("text")
+    with narrowed_scope(Scope(("within",))):
+        assert [info.path for info in policy.documents_after("", 9)] == ["within/a.md"]
+    assert opened == [many.stat().st_ino, (many / "within").stat().st_ino]
 
 
 def test_documents_after_a_path_can_be_stopped_and_leave_no_descriptor(many: Path) -> None:

@@ -3,12 +3,14 @@
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from library.conftest import Policy
 from research_shared.access import beneath, changes, opener
+from research_shared.access.opener import Opener
 from research_shared.access.roots import Root
 from research_shared.access.stored_names import is_stored, other_spellings, stored_path, stores
 from research_shared.errors import ConfigurationError, DocumentNotFound
@@ -116,22 +118,23 @@ def test_a_spelling_that_is_not_stored_is_no_document_directly_and_behind_a_link
     for name in ("reports", "REPORTS"):
         (folder / name).mkdir()
         (folder / name / "q3.md").write_text("alpha")
+    (folder / "reports" / "Q3.md").write_text("alpha")
     (folder / "link.md").symlink_to("REPORTS/q3.md")
     documents = policy()
     listed = {info.path: info for info in documents.walk()}
-    assert sorted(listed) == ["REPORTS/q3.md", "link.md", "reports/q3.md"]
+    assert sorted(listed) == ["REPORTS/q3.md", "link.md", "reports/Q3.md", "reports/q3.md"]
 
     def stored(directory: int, name: bytes, parts: Sequence[bytes] = ()) -> bool:
-        return name != b"REPORTS" and stores(directory, name, parts)
+        return name not in {b"REPORTS", b"Q3.md"} and stores(directory, name, parts)
 
     for module in (opener, changes):
         monkeypatch.setattr(module, "stores", stored)
     open_before = len(list(Path("/dev/fd").iterdir()))
     os.close(documents.open("reports/q3.md").fd)
-    for path in ("REPORTS/q3.md", "link.md"):
+    for path in ("REPORTS/q3.md", "link.md", "reports/Q3.md"):
         with pytest.raises(DocumentNotFound):
             documents.open(path)
-    assert documents.changed(listed.values()) == {"REPORTS/q3.md", "link.md"}
+    assert documents.changed(listed.values()) == {"REPORTS/q3.md", "link.md", "reports/Q3.md"}
     assert len(list(Path("/dev/fd").iterdir())) == open_before
 
 
@@ -201,5 +204,33 @@ def test_a_nested_root_is_told_by_its_name_while_its_directory_cannot_be_looked_
     documents = policy(Root("outer", folder), Root("inner", folder / "inner"))
     monkeypatch.setattr(opener, "_status_of", lambda _directory: None)
     assert [info.path for info in documents.walk()] == ["inner/secret.md"]
+    with pytest.raises(DocumentNotFound):
+        documents.open("outer/inner/secret.md")
+
+
+def test_a_nested_root_is_told_by_its_directory_at_another_name_too(
+    folder: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the same directory is mounted at two places."""
+    for name in ("inner", "alias"):
+        (folder / name).mkdir()
+        (folder / name / "secret.md").write_text("alpha")
+    documents = policy(Root("outer", folder), Root("inner", folder / "inner"))
+    monkeypatch.setattr(opener, "_status_of", lambda _directory: (folder / "alias").stat())
+    assert [info.path for info in documents.walk()] == ["inner/secret.md"]
+    with pytest.raises(DocumentNotFound):
+        documents.open("outer/alias/secret.md")
+
+
+@pytest.mark.parametrize("openat2", [True, False])
+def test_a_nested_root_is_told_by_its_directory_where_its_name_is_another(
+    folder: Path, openat2: bool
+) -> None:
+    (folder / "inner").mkdir()
+    (folder / "inner" / "secret.md").write_text("alpha")
+    roots = Root("outer", folder), Root("inner", folder / "inner")
+    documents = Opener(roots, include_hidden=False, openat2=openat2)
+    documents.resolved = tuple(replace(each, nested=()) for each in documents.resolved)
+    os.close(documents.open("inner/secret.md").fd)
     with pytest.raises(DocumentNotFound):
         documents.open("outer/inner/secret.md")

@@ -59,6 +59,7 @@ DOG = "over the lazy dog at noon"
         pytest.param("they offer the good-a", "they offer the good", False, id="before the last hyphen of the document"),
         pytest.param("meth-\nods rely on it all", "methods rely on it", True, id="with a first word on two lines"),
         pytest.param("they offer the 14-day trips", "they offer the 14", True, id="before a number's hyphen"),
+        pytest.param("unencryption of it all en", "encryption of it all", False, id="with the first letters at the very end"),
         pytest.param("they use en/cryption of it", "use encryption of it", False, id="two words and a mark as one word"),
         pytest.param("Not that Foxes are sold here", "Foxes are sold here", True, id="with the document's capital behind a negation"),
         pytest.param(f"so that {FOX}", f"T{FOX[1:]}", True, id="with a capital behind no negation"),

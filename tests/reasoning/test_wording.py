@@ -106,6 +106,7 @@ def test_a_token_knows_its_place_and_whether_a_space_is_before_it() -> None:
         Token("it's", 4, 8, "word", spaced=True),
         Token("\u2026", 8, 9, "mark", spaced=False),
     ]
+    assert tokens("so\u200b x")[0] == Token("so", 0, 2, "word", spaced=True)
     assert tokens("so\u00ad\nx")[1] == Token("-", 2, 3, "soft", spaced=False)
     assert tokens("*a*, e\u0301-\ufb01x") == [
         Token("a", 1, 2, "word", spaced=True),
