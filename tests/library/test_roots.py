@@ -568,8 +568,10 @@ def test_a_document_that_the_server_may_not_read_says_so(policy: Policy, public_
         closed.chmod(0o000)
         shut.chmod(0o000)
         assert listed(doors) == ["closed.md"]
+        descriptors = open_descriptors()
         with pytest.raises(DocumentUnreadable) as refusal:
             doors.open("closed.md")
+        assert open_descriptors() == descriptors
         assert refusal.value.reason == "not permitted"
         for path in ("shut/a.md", "shut/missing.md", "shut/deep/a.md", "link.md"):
             with pytest.raises(DocumentNotFound):

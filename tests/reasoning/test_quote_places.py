@@ -331,6 +331,12 @@ def test_a_page_s_head_with_marks_in_it_is_quoted_with_them_or_not_at_all() -> N
     assert match(text, f"{DOG} Report of it", (1, 3)) is None
 
 
+def test_a_reference_that_begins_in_a_head_is_none_behind_it() -> None:
+    text = f"{FOX}\nReport [12,\n13] {DOG}\nReport [12,\n14] It ends."
+    assert match(text, f"{FOX} Report [12, 13] {DOG}", (1, 2, 4)) is not None
+    assert match(text, f"{FOX} {DOG}", (1, 2, 4)) is None
+
+
 def test_only_heads_are_left_out_of_a_document_that_has_some() -> None:
     text = f"Report\n{FOX}\n!?!\n{DOG}\nReport\nIt ends."
     assert match(text, f"{FOX} !?! {DOG}", (1, 5)) is not None

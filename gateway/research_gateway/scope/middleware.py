@@ -105,7 +105,7 @@ class ScopeFromClientRoots(Middleware):
     async def _scoped(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Return the result within the scope, or an `InputRequiredResult` that asks for the roots."""
         ctx = context.fastmcp_context
-        if ctx is None or ctx.request_context is None or not _declares_roots(ctx):
+        if ctx is None or not _declares_roots(ctx):
             return await call_next(context)
         if not _modern(ctx):
             return await self._within(context, call_next, await self._session_scope(ctx))

@@ -52,8 +52,7 @@ class Changes:
         """Return the changed documents of one directory."""
         try:
             fd = self._opener.open_beneath(resolved, root_fd, parts, beneath.PASSAGE, links=False)
-        except OSError as error:
-            self._opener.raise_unless_skipped(error, resolved)
+        except OSError:
             return self._changed_alone(inside)
         admits = current_scope().admits
         base = inside[0].path.rfind("/") + 1
