@@ -14,6 +14,8 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, InputRequiredResult, TextC
 
 from research_shared.errors import InternalError, ResearchError
 from research_shared.middleware.boundary import (
+    CALL_AGAIN,
+    STATE_REFUSED,
     STRUCTURED_META_KEY,
     ErrorBoundary,
     without_structured_content,
@@ -185,18 +187,23 @@ async def test_a_cause_of_ours_is_what_is_told() -> None:
 class Refusing(Middleware):
     """Middleware of a host that refuses calls in the protocol's own way."""
 
+    def __init__(self, data: Any = None) -> None:
+        self.data = data
+
     async def on_call_tool(self, context: Any, call_next: Any) -> Any:
-        raise MCPError(code=-32_042, message="first visit the page")
+        raise MCPError(code=-32_042, message="first visit the page", data=self.data)
 
 
 @ERAS
 async def test_a_protocol_error_of_what_is_behind_the_boundary_stays_one(mode: Any) -> None:
-    server: FastMCP[Any] = FastMCP("refusing", middleware=[ErrorBoundary(), Refusing()])
-    server.tool(lambda: 1, name="one")
-    async with Client(server, mode=mode) as client:
-        with pytest.raises(MCPError) as failure:
-            await client.call_tool("one")
-    assert failure.value.error.code == -32_042
+    for data, message in ((None, "first visit the page"), (STATE_REFUSED, CALL_AGAIN)):
+        server: FastMCP[Any] = FastMCP("refusing", middleware=[ErrorBoundary(), Refusing(data)])
+        server.tool(lambda: 1, name="one")
+        async with Client(server, mode=mode) as client:
+            with pytest.raises(MCPError) as failure:
+                await client.call_tool("one")
+        told = failure.value.error
+        assert (told.code, told.message, told.data) == (-32_042, message, data)
 
 
 def test_only_errors_of_tools_are_changed() -> None:

@@ -14,6 +14,7 @@ from research_shared.access.opener import Opener
 from research_shared.access.roots import Root
 from research_shared.access.stored_names import is_stored, other_spellings, stored_path, stores
 from research_shared.errors import ConfigurationError, DocumentNotFound
+from research_shared.faults import Faults
 
 
 class LenientDirectory:
@@ -229,7 +230,7 @@ def test_a_nested_root_is_told_by_its_directory_where_its_name_is_another(
     (folder / "inner").mkdir()
     (folder / "inner" / "secret.md").write_text("alpha")
     roots = Root("outer", folder), Root("inner", folder / "inner")
-    documents = Opener(roots, include_hidden=False, openat2=openat2)
+    documents = Opener(roots, include_hidden=False, openat2=openat2, faults=Faults())
     documents.resolved = tuple(replace(each, nested=()) for each in documents.resolved)
     os.close(documents.open("inner/secret.md").fd)
     with pytest.raises(DocumentNotFound):

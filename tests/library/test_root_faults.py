@@ -1,0 +1,173 @@
+"""What roots report when they are empty, gone, or fail: it begins with what shows it, and ends with what shows the contrary."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from library.conftest import Policy
+from research_shared.access.opener import Opener
+from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.errors import Overloaded, RootUnavailable
+from research_shared.faults import Faults
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def current(doors: RootsPolicy) -> list[tuple[str, str]]:
+    return [(fault.kind.name, fault.about) for fault in doors.faults.current]
+
+
+def walk(doors: RootsPolicy, stopped: Callable[[], bool] = lambda: False) -> list[str]:
+    return [info.path for info in doors.walk(stopped)]
+
+
+def test_a_root_is_empty_while_no_entry_is_in_it(policy: Policy, folder: Path) -> None:
+    doors = policy()
+    assert walk(doors, lambda: True) == []
+    assert current(doors) == []
+    assert walk(doors) == []
+    assert current(doors) == [("root_empty", "research")]
+    (folder / "notes.bin").write_text("no document")
+    assert walk(doors) == []
+    assert current(doors) == []
+
+
+def test_a_root_that_held_a_document_is_emptied_and_no_longer_when_there_is_one(
+    policy: Policy, folder: Path
+) -> None:
+    document = folder / "a.md"
+    doors = policy()
+    for left in ("", "notes.bin"):
+        document.touch()
+        assert walk(doors) == ["a.md"]
+        assert current(doors) == []
+        document.unlink()
+        if left:
+            (folder / left).touch()
+        assert walk(doors) == []
+        assert current(doors) == [("root_emptied", "research")]
+
+
+def test_an_empty_root_is_so_until_a_document_is_seen(policy: Policy, folder: Path) -> None:
+    doors = policy()
+    walk(doors)
+    (folder / "a.md").touch()
+    assert walk(doors) == ["a.md"]
+    assert current(doors) == []
+
+
+def test_what_a_scope_shows_of_a_root_says_nothing_of_all_of_it(policy: Policy, folder: Path) -> None:
+    doors = policy()
+    doors.expect_documents(["research", "another"])
+    with narrowed_scope(Scope(("sub",))):
+        assert walk(doors) == []
+        assert current(doors) == []
+    assert walk(doors) == []
+    assert current(doors) == [("root_emptied", "research")]
+    (folder / "a.md").touch()
+    with narrowed_scope(Scope(("sub",))):
+        assert walk(doors) == []
+    assert current(doors) == [("root_emptied", "research")]
+
+
+def test_only_the_root_that_is_empty_is_named(policy: Policy, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one" / "a.md").touch()
+    doors = policy(*(Root(name, tmp_path / name) for name in ("one", "two")))
+    doors.expect_documents(["one"])
+    assert walk(doors) == ["one/a.md"]
+    assert current(doors) == [("root_empty", "two")]
+
+
+def test_a_root_is_unavailable_until_it_can_be_opened(
+    policy: Policy, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "a.md").touch()
+    doors = policy()
+    folder.rename(folder.with_name("away"))
+    with pytest.raises(RootUnavailable):
+        doors.open("a.md")
+    assert current(doors) == [("root_unavailable", "research")]
+    assert vars(caplog.records[-1])["error"] == os.strerror(errno.ENOENT)
+    folder.with_name("away").rename(folder)
+    os.close(doors.open("a.md").fd)
+    assert current(doors) == []
+
+
+def test_a_root_that_leads_elsewhere_is_not_the_same(
+    policy: Policy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("first")
+    doors = policy(Root("research", tmp_path / "link"))
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("second")
+    with pytest.raises(RootUnavailable):
+        walk(doors)
+    assert vars(caplog.records[-1])["error"] == "not the same"
+
+
+@pytest.mark.parametrize("how", ["opened", "listed"])
+def test_a_file_system_that_fails_does_so_until_all_of_it_is_listed(
+    policy: Policy, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    (folder / "a.md").touch()
+    doors = policy()
+
+    def fail(*_args: Any, **_options: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Opener, "open_target", fail)
+        with pytest.raises(RootUnavailable):
+            doors.open("a.md") if how == "opened" else walk(doors)
+    assert current(doors) == [("root_failing", "research")]
+    assert vars(caplog.records[-1])["error"] == os.strerror(errno.EIO)
+    os.close(doors.open("a.md").fd)
+    assert current(doors) == [("root_failing", "research")]
+    walk(doors)
+    assert current(doors) == []
+
+
+@pytest.mark.parametrize("how", ["opened", "listed"])
+@pytest.mark.parametrize("where", ["open_target", "_open_directory"])
+def test_a_process_is_out_of_files_until_it_opens_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str, how: str
+) -> None:
+    (folder / "a.md").touch()
+    clock = Clock()
+    doors = RootsPolicy([Root("research", folder)], faults=Faults(clock))
+
+    def fail(*_args: Any, **_options: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Opener, where, fail)
+        with pytest.raises(Overloaded):
+            doors.open("a.md") if how == "opened" else walk(doors)
+    assert current(doors) == [("out_of_files", "")]
+    assert vars(caplog.records[-1])["error"] == os.strerror(errno.EMFILE)
+    clock.now += 5
+    if how == "opened":
+        os.close(doors.open("a.md").fd)
+    else:
+        walk(doors)
+    assert current(doors) == []
+
+
+def test_others_report_that_nothing_can_be_opened_too(folder: Path) -> None:
+    doors = RootsPolicy([Root("research", folder)])
+    error = doors.overloaded(OSError(errno.EMFILE, "too many"))
+    assert isinstance(error, Overloaded)
+    assert current(doors) == [("out_of_files", "")]
