@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from research_shared.formats import DAMAGED, EMPTY, ENCRYPTED, TOO_LARGE, Refused, format_of, media_type_of
+from support.sizes import examples
 
 CASES = sorted((Path(__file__).parents[1] / "data" / "office").iterdir())
-MUTANTS = 200
+MUTANTS = examples(200)
 
 
 def turned(data: bytes, chance: random.Random) -> bytes:
