@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
@@ -38,26 +38,19 @@ async def test_fastmcp_run_serves_the_gateway_from_another_directory(tmp_path: P
     assert summary.is_error
 
 
-def test_fastmcp_install_writes_absolute_paths_and_the_settings(tmp_path: Path) -> None:
-    written = subprocess.run(
-        [
-            FASTMCP,
-            "install",
-            "mcp-json",
-            CONFIG,
-            "--with-editable",
-            ROOT,
-            "--env",
-            f"RESEARCH_ROOTS={SAMPLES}",
-        ],
-        env=environment(tmp_path),
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    ((name, entry),) = json.loads(written.stdout).items()
+def test_fastmcp_install_writes_absolute_paths_and_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in set(os.environ) - environment(tmp_path).keys():
+        monkeypatch.delenv(name)
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    from fastmcp.cli import app  # takes half a second
+
+    options = ["--with-editable", str(ROOT), "--env", f"RESEARCH_ROOTS={SAMPLES}"]
+    app(["install", "mcp-json", str(CONFIG), *options], result_action="return_value")
+    ((name, entry),) = json.loads(capsys.readouterr().out).items()
     assert name == "research-assistant"
     assert entry["env"] == {"RESEARCH_ROOTS": str(SAMPLES)}
     assert entry["args"][-3:] == ["fastmcp", "run", f"{ROOT}/gateway/research_gateway/app.py:create_server"]
