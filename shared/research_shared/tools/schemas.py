@@ -1,5 +1,7 @@
 """Compact JSON schemas of results: clients put them into the context of a model."""
 
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -7,6 +9,11 @@ from pydantic import BaseModel
 
 def output_schema(result: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON schema of a result without titles, defaults, `$ref` and the descriptions of its classes."""
+    return deepcopy(_schema_of(result))
+
+
+@cache  # it takes a third of building a server
+def _schema_of(result: type[BaseModel]) -> dict[str, Any]:
     schema = result.model_json_schema(mode="serialization")
     lean: dict[str, Any] = _lean(schema, schema.pop("$defs", {}))
     return lean
