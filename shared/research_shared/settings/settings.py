@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.settings.file import read_settings_file, settings_file
@@ -35,6 +35,19 @@ class Settings(
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, defer_build=False
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  (Pydantic names its arguments)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments and variables alone. No `.env` file is read, and to look for each field in one takes 2 ms."""
+        has_variables = any(name.upper().startswith(PREFIX) for name in os.environ)
+        return (init_settings, env_settings) if has_variables else (init_settings,)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
