@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
 from support.audit import KEY, Hall, check, found, records, write_log
+from support.disks import small_disk
 from support.results import error_of
 from support.sizes import FULL
 
@@ -409,50 +409,132 @@ def test_no_file_is_begun_in_a_directory_that_was_put_in_place_of_the_log_s_own(
     assert found(directory / "audit.jsonl") is None
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB where mounting is allowed; otherwise a limit on the size of files."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = (
-        sys.platform == "linux"
-        and subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
-    if mounted:
-        yield place
-        subprocess.run(["umount", "-l", str(place)], check=True)
-    else:
-        import resource
-
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, before[1]))
-        yield place
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 async def test_a_disk_that_is_really_full_loses_no_acknowledged_call(
-    options: AuditOptions, small_disk: Path
+    options: AuditOptions, tmp_path: Path
 ) -> None:
-    log = small_disk / "audit.jsonl"
+    log = tmp_path / "disk" / "audit.jsonl"
     done = 0
-    async with AuditTrail(replace(options, path=log)) as trail:
-        hall = Hall(trail)
-        async with Client(hall.server) as client:
-            await client.list_tools()
-            for _ in range(500):
-                if await code_of(client) is not None:
-                    break
-                done += 1
-            assert 20 < done < 200
-            assert [await code_of(client) for _ in range(3)] == ["audit_unavailable"] * 3
-    assert found(log) is None
-    ended = [item for item in records(log, "end") if item["method"] == "tools/call"]
+    with small_disk(log.parent, kib=64):
+        async with AuditTrail(replace(options, path=log)) as trail:
+            hall = Hall(trail)
+            async with Client(hall.server) as client:
+                await client.list_tools()
+                for _ in range(500):
+                    if await code_of(client) is not None:
+                        break
+                    done += 1
+                assert 20 < done < 200
+                assert [await code_of(client) for _ in range(3)] == ["audit_unavailable"] * 3
+        assert found(log) is None
+        ended = [item for item in records(log, "end") if item["method"] == "tools/call"]
     assert len(ended) == done
+
+
+async def test_a_disk_that_is_really_full_stops_no_call_where_that_is_accepted_and_what_is_lost_is_counted(
+    options: AuditOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "disk" / "audit.jsonl"
+    with small_disk(log.parent, kib=64) as make_room:
+        async with AuditTrail(replace(options, path=log, on_failure="open")) as trail:
+            hall = Hall(trail)
+            async with Client(hall.server) as client:
+                while trail.status().writable and hall.calls < 500:
+                    assert await code_of(client) is None
+                assert [await code_of(client) for _ in range(3)] == [None] * 3
+                lost = trail.status().lost
+                assert 20 < hall.calls < 200
+                assert lost >= 6
+                make_room()
+                assert await code_of(client) is None
+                assert trail.status().writable
+        assert found(log) is None
+        assert check(log).lost == lost
+        assert [item["event"] for item in records(log)][-4:] == ["gap", "start", "end", "closed"]
+    assert [item.message for item in caplog.records if item.name == "research.audit"] == [
+        "the audit log cannot be written",
+        "the audit log can be written again",
+    ]
+
+
+@pytest.mark.parametrize("way", ["create", "copytruncate"])
+@pytest.mark.parametrize("on_failure", ["closed", "open"])
+async def test_a_log_that_logrotate_has_taken_is_noticed_and_goes_on_when_it_is_back_or_in_a_new_chain(
+    way: str,
+    on_failure: Any,
+    options: AuditOptions,
+    log: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rotated = log.with_name("audit.jsonl.1")
+
+    def rotate() -> None:
+        if way == "create":
+            log.rename(rotated)
+            log.touch(mode=0o600)
+        else:
+            rotated.write_bytes(log.read_bytes())
+            os.truncate(log, 0)
+
+    def put_back() -> None:
+        if way == "create":
+            rotated.rename(log)
+        else:
+            log.write_bytes(rotated.read_bytes())
+
+    refused = None if on_failure == "open" else "audit_unavailable"
+    options = replace(options, file_check_interval_s=0.0, on_failure=on_failure)
+    async with AuditTrail(options) as trail, Client(Hall(trail).server) as client:
+        assert await code_of(client) is None
+        rotate()
+        assert await code_of(client) == refused
+        assert not trail.status().writable
+        assert found(log) == ("tail_truncated", 0)
+        assert check(rotated, head=log.with_name("audit.jsonl.head")).intact
+        put_back()
+        assert await code_of(client) is None
+        assert trail.status().writable
+        assert found(log) is None
+        assert check(log).lost == 2
+        rotate()
+        assert await code_of(client) == refused
+    assert [item.message for item in caplog.records if item.name == "research.audit"] == [
+        "the audit log cannot be written",
+        "the audit log can be written again",
+        "the audit log cannot be written",
+    ]
+    write_log(options, 3)
+    assert found(log) == ("restarted", 0)
+    (begun,) = records(log, "genesis")
+    assert begun["supersedes"]["reason"] == "missing"
+    assert found(log, acknowledged=frozenset({begun["chain"]})) is None
+
+
+async def test_a_clock_that_is_set_back_changes_no_order_and_is_said_by_log_and_verification(
+    options: AuditOptions, log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 1_800_000_000.0
+    async with (
+        AuditTrail(replace(options, max_age_s=86_400.0), clock=lambda: now) as trail,
+        Client(Hall(trail).server) as client,
+    ):
+        for step in (0, 10, -20, -7_200, 5, -3_600, 90_000):
+            now += step
+            assert await code_of(client) is None
+    report = check(log)
+    assert report.intact
+    assert report.notes == (
+        "the clock was set back 2 times, first at record 9, by 7220 s: records stand in the order in which they were written",
+    )
+    # A day after the clock was set back the last time, a new file is begun.
+    assert report.files == 2
+    first, second = (records(file) for file in (log.with_name("audit.000001.jsonl"), log))
+    assert [item["seq"] for item in (*first, *second)] == list(range(report.records))
+    assert second[0]["event"] == "continued"
+    said = [vars(item) for item in caplog.records if item.name == "research.audit"]
+    assert [(item["message"], item["seconds"]) for item in said] == [
+        ("the clock was set back; records stay in the order in which they are written", 7_220),
+        ("the clock was set back; records stay in the order in which they are written", 3_600),
+    ]
 
 
 async def test_the_start_is_in_the_log_before_the_tool_runs_and_the_end_before_its_answer_arrives(
@@ -569,7 +651,7 @@ async def test_a_disk_that_cannot_be_made_sure_is_a_failure(
             failing.set()
             trail.submit(Event.of("note", 0))
             with anyio.fail_after(60):
-                while trail.status().writable:  # noqa: ASYNC110  (the thread has no event to wait for)
+                while trail.status().writable and hall.calls < 500:  # noqa: ASYNC110  (the thread has no event to wait for)
                     await asyncio.sleep(0)
             assert await code_of(client) == "audit_unavailable"
             failing.clear()

@@ -27,6 +27,7 @@ from research_shared.reading.extraction.worker import Worker
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
 from support.asgi import send_request
+from support.disks import small_disk
 from support.pdf_files import plain_pdf
 from support.results import error_of
 from support.serving import until
@@ -191,27 +192,6 @@ async def test_an_index_directory_that_cannot_be_used_costs_no_answer(
     assert logged(caplog, k.INDEX_FAILED) == [k.INDEX_FAILED.began]
 
 
-@contextmanager
-def small_disk(place: Path) -> Iterator[Any]:
-    """A file system of 512 KiB where mounting is allowed; otherwise a limit on the size of files. Yields what enlarges it."""
-    place.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs", str(place)]
-    if sys.platform == "linux" and subprocess.run(options, check=False, capture_output=True).returncode == 0:
-        try:
-            yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
-        finally:
-            subprocess.run(["umount", "-l", str(place)], check=True)
-    else:
-        import resource
-
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 1024, before[1]))
-        try:
-            yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 async def test_a_disk_that_gets_full_under_the_index_loses_no_document_and_is_used_again_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,7 +201,7 @@ async def test_a_disk_that_gets_full_under_the_index_loses_no_document_and_is_us
         (folder / f"{number}.md").write_text(f"honest\n{'all of it again ' * 6_000}\n", encoding="utf-8")
         os.utime(folder / f"{number}.md", (1, 1))
     clock = Clock()
-    with small_disk(tmp_path / "index") as enlarge:
+    with small_disk(tmp_path / "index", kib=512) as enlarge:
 
         def engine() -> SearchEngine:
             return SearchEngine(

@@ -1,8 +1,10 @@
 """Verifies a chain record by record, up to the first bad one."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from research_gateway.audit.log.chain import CLOCK_TOLERANCE_S, seconds_of
 from research_gateway.audit.log.format import NO_HASH, ChainPosition, Record, key_id, sign
 from research_gateway.audit.log.head import Head
 
@@ -66,6 +68,10 @@ class ChainVerifier:
     signed_to: int = -1
     open_calls: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    latest: str = ""
+    set_backs: int = 0
+    first_set_back: tuple[int, float] | None = None
+    """(record, seconds) of the first of the `set_backs` of the clock."""
 
     def check(self, record: Record, number: int | None, *, first_of_file: bool) -> None:
         """Check one record against the records before it. `number` is that of its file, None for the file in use.
@@ -94,6 +100,23 @@ class ChainVerifier:
                 sequence=first,
             )
         self._count(record)
+        self._compare_time(record)
+
+    def _compare_time(self, record: Record) -> None:
+        """Notice when the clock was set back. Nothing is wrong with the log then."""
+        time = record.fields.get("time")
+        if not isinstance(time, str):
+            return
+        if time >= self.latest:
+            self.latest = time
+            return
+        with suppress(ValueError):
+            seconds = seconds_of(self.latest) - seconds_of(time)
+            if seconds > CLOCK_TOLERANCE_S:
+                self.latest = time
+                self.set_backs += 1
+                if self.first_set_back is None:
+                    self.first_set_back = (record.position.sequence, seconds)
 
     def _open(self, record: Record, number: int | None) -> None:
         at = record.position

@@ -237,6 +237,13 @@ def verify(
         verifier.notes.append(
             "only finished files were checked; name the file in use to check the end of the log"
         )
+    if verifier.first_set_back is not None:
+        record, seconds = verifier.first_set_back
+        times = "once" if verifier.set_backs == 1 else f"{verifier.set_backs} times, first"
+        verifier.notes.append(
+            f"the clock was set back {times} at record {record}, by {seconds:.0f} s: "
+            "records stand in the order in which they were written"
+        )
     if expected.key is None and verifier.every is not None:
         verifier.notes.append("the log is signed, but the signatures were not checked: no key is set")
     return Report(

@@ -10,6 +10,8 @@ from research_gateway.audit.log.format import ChainPosition, key_id, sign, to_js
 
 Clock = Callable[[], float]
 MAX_LISTED_CALLS = 1_000
+CLOCK_TOLERANCE_S = 60.0
+"""Records of one moment may wait so long for each other. A record with an earlier time shows that the clock was set back."""
 
 
 @lru_cache(maxsize=4)

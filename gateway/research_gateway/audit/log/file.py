@@ -204,9 +204,9 @@ class FileLog:
             self._check_head()
             self._continue()
         self._check_file(self._file)
-        if self._size >= self._options.max_bytes or (
-            self._chain.clock() - self._since >= self._options.max_age_s
-        ):
+        now = self._chain.clock()
+        self._since = min(self._since, now)  # the clock may have been set back
+        if self._size >= self._options.max_bytes or now - self._since >= self._options.max_age_s:
             self._rotate()
         self._commit(events)
         for event in events:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from research_gateway.audit.log.chain import Event
+from research_gateway.audit.log.chain import CLOCK_TOLERANCE_S, Event
 from research_gateway.audit.log.stream import Log
 from research_gateway.audit.options import AuditOptions
 from research_shared.logs import get_logger
@@ -62,6 +62,7 @@ class Writer:
         self._log = log
         self._options = options
         self._clock = clock
+        self._latest = clock()
         self._queue: queue.SimpleQueue[PendingRecord | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._guard = threading.Lock()
@@ -199,6 +200,7 @@ class Writer:
             audit_logger.exception("the audit log failed unexpectedly")
             return failure
         self._unreported = 0
+        self._note_time()
         if self._failure is not None:
             audit_logger.warning("the audit log can be written again", lost=self._lost)
             self._failure = None
@@ -206,6 +208,17 @@ class Writer:
             self._unsynced = True
             self._sync_at = time.monotonic() + self._options.fsync_interval_s
         return None
+
+    def _note_time(self) -> None:
+        """Log when the clock was set back."""
+        now = self._clock()
+        if self._latest - now > CLOCK_TOLERANCE_S:
+            audit_logger.warning(
+                "the clock was set back; records stay in the order in which they are written",
+                seconds=round(self._latest - now),
+            )
+            self._latest = now
+        self._latest = max(self._latest, now)
 
     def _report(self, error: OSError) -> None:
         if self._failure is None:
