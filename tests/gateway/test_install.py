@@ -10,8 +10,9 @@ import pytest
 
 from research_gateway.cli import app
 from research_gateway.cli.clients import CLIENTS
+from research_gateway.cli.session import shell_settings
 from research_shared.base_errors import ConfigurationError
-from research_shared.settings import Settings
+from research_shared.settings import Settings, parse_index_dir
 
 
 @pytest.fixture(autouse=True)
@@ -201,6 +202,19 @@ def test_secrets_of_other_servers_are_not_shown(
 def test_an_index_that_settings_name_is_not_overruled(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("install", "mcp-json", "--env", "RESEARCH_INDEX_DIR=/srv/index") == 0
     assert "--index" not in json.loads(capsys.readouterr().out)["mcpServers"]["research"]["args"]
+
+
+def test_the_index_of_a_shell_is_kept_unless_settings_say_otherwise(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shell_settings(None).index_dir == parse_index_dir("auto")
+    assert shell_settings(None, index_dir="none").index_dir is None
+    file = home / "memory.toml"
+    file.write_text('index_dir = "none"\n', encoding="utf-8")
+    monkeypatch.setenv("RESEARCH_CONFIG", str(file))
+    assert shell_settings(None).index_dir is None
+    monkeypatch.setenv("RESEARCH_INDEX_DIR", str(home / "index"))
+    assert shell_settings(None).index_dir == home / "index"
 
 
 def test_the_key_of_a_provider_in_a_file_of_settings_is_that_of_its_own_variable(home: Path) -> None:
