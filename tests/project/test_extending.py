@@ -70,3 +70,28 @@ async def test_a_middleware_of_ones_own_refuses_within_the_error_boundary() -> N
         leave.set()
     assert refused.is_error
     assert refused.content[0].text.startswith("overloaded: another call is running")
+
+
+POSIX_ONLY = re.compile(
+    r"\b(?:fcntl\.\w|resource\.\w*rlimit|resource\.getrusage|os\.(?:pread|fchmod|geteuid|fdatasync)|O_NOFOLLOW|dir_fd"
+    r"|send_fds|pass_fds|SIGKILL|setitimer|add_signal_handler|CDLL\(None)"
+)
+
+
+def test_the_page_names_each_module_that_a_port_to_windows_changes() -> None:
+    (part,) = re.findall(r"^## A native Windows port\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`([\w/]+\.py)`", part))
+    modules = [
+        f"/{file.relative_to(ROOT)}"
+        for folder in ("shared", "servers", "gateway", "tests")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    assert [name for name in named if not any(module.endswith(f"/{name}") for module in modules)] == []
+    changed = [
+        module
+        for module in modules
+        if not module.startswith("/tests/")
+        and POSIX_ONLY.search((ROOT / module[1:]).read_text(encoding="utf-8"))
+    ]
+    assert len(changed) > 10
+    assert [module for module in changed if not any(module.endswith(f"/{name}") for name in named)] == []
