@@ -211,3 +211,14 @@ def test_only_errors_of_tools_are_changed() -> None:
     assert without_structured_content(asks) is asks
     fine = ToolResult(structured_content={"n": 1})
     assert without_structured_content(fine) is fine
+
+
+@ERAS
+async def test_what_is_not_there_is_refused_as_without_the_boundary(mode: Any) -> None:
+    told = []
+    for middleware in ([], [ErrorBoundary()]):
+        async with Client(FastMCP[Any]("empty", middleware=middleware), mode=mode) as client:
+            with pytest.raises(MCPError) as failure:
+                await client.read_resource("data://none")
+            told.append((failure.value.error.code, failure.value.error.message))
+    assert told[0] == told[1]
