@@ -123,6 +123,8 @@ EQUIVALENT: dict[str, str] = {
     "boundary-1d54e2d2": "only the place and the message of a problem are used",
     "boundary-350d0736": "only the place and the message of a problem are used",
     "boundary-e1b75977": "only the place and the message of a problem are used",
+    "chain_verifier-b781e764": "a clock that is set back by nothing is not set back",
+    "changes-9e02c73e": "all of them are in one directory",
     "check-2e3d714b": "both are of one length",
     "check-6370060e": "these servers have no policy, and nothing else takes a tool out of the list",
     "head-02de7e16": "counts are only compared with each other",

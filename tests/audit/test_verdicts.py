@@ -9,7 +9,7 @@ import pytest
 from research_gateway.audit import AuditOptions
 from research_gateway.audit.check.chain_verifier import Problem, VerificationError
 from research_gateway.audit.check.verify import MAX_LINE_BYTES
-from research_gateway.audit.log.chain import Chain
+from research_gateway.audit.log.chain import Chain, timestamp
 from research_gateway.audit.log.files import LogName
 from research_gateway.audit.log.format import ChainPosition, Record, parse_record
 from research_gateway.audit.log.head import Head
@@ -179,3 +179,28 @@ def test_what_is_wrong_is_said_with_its_place() -> None:
     told = Problem(code=error.code, message=error.message, file="a.jsonl", line=8, sequence=error.sequence)
     assert str(told) == "a.jsonl:8: record 7: its hash does not fit"
     assert str(replace(told, line=None, sequence=None)) == "a.jsonl: its hash does not fit"
+
+
+@pytest.mark.parametrize(
+    ("times", "note"),
+    [
+        ((2_000, 1_940, 1_940), ""),
+        ((2_000, 1_939, None, "0", 1_939), "the clock was set back once at record 2, by 61 s"),
+        ((2_000, 1_939, 1_879, 1_878), "the clock was set back 2 times, first at record 2, by 61 s"),
+    ],
+)
+def test_a_time_that_is_more_than_a_minute_before_an_earlier_one_is_told(
+    log: Path, times: tuple[float | str | None, ...], note: str
+) -> None:
+    position = ChainPosition(chain="0123456789abcdef")
+    line, position = position.append(Chain(None, 50, lambda: 1_000.0).genesis(position).body)
+    lines = [line]
+    for time in times:
+        stamp = timestamp(time) if isinstance(time, int) else time
+        line, position = position.append(json.dumps({"event": "note", "time": stamp}))
+        lines.append(line)
+    log.write_bytes(b"".join(lines))
+    log.with_name("audit.jsonl.head").write_bytes(Head(position=position, segment=1, count=1).encode() * 2)
+    report = check(log)
+    assert report.problem is None
+    assert [told.partition(":")[0] for told in report.notes if "clock" in told] == [note] * bool(note)

@@ -1,15 +1,19 @@
 """What a scope lets through: prefixes, and views with what they allow and deny."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from library.conftest import Policy
-from research_shared.access.roots import Scope, current_scope, narrowed_scope
+from research_shared.access import beneath
+from research_shared.access.opener import Opener
+from research_shared.access.roots import Root, Scope, current_scope, narrowed_scope
 from research_shared.access.scope import View
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.errors import DocumentNotFound
+from research_shared.faults import Faults
 
 
 @pytest.mark.parametrize(
@@ -163,3 +167,20 @@ def test_a_document_in_a_linked_folder_changes_for_a_view_that_denies_where_it_i
     assert doors.changed(documents) == set()
     with narrowed_scope(Scope(("",), (View(allow=("linked/*", "real/y*.md")),))):
         assert doors.changed(documents) == {"linked/x.md"}
+
+
+@pytest.mark.parametrize("openat2", [True, False])
+def test_what_a_link_leads_to_is_not_there_when_no_view_shows_it(folder: Path, openat2: bool) -> None:
+    (folder / "secret.md").write_text("secret")
+    (folder / "link.md").symlink_to("secret.md")
+    opener = Opener([Root("research", folder)], include_hidden=False, openat2=openat2, faults=Faults())
+    resolved, parts = opener.locate("link.md")
+    root = opener.open_root(resolved)
+    try:
+        with (
+            narrowed_scope(Scope(("",), (View(allow=("l*.md",)),))),
+            pytest.raises(FileNotFoundError),
+        ):
+            opener.open_target(resolved, root, parts, beneath.FILE)
+    finally:
+        os.close(root)
