@@ -496,7 +496,17 @@ def mutants_of(file: str, tests: tuple[str, ...]) -> Iterator[Mutant]:
 
 
 def all_mutants() -> list[Mutant]:
-    """The mutants of all modules of the table that some test can tell from the original.
+    """The mutants of all modules of the table that some test can tell from the original."""
+    found = every_mutant()
+    if unknown := EQUIVALENT.keys() - {mutant.id for mutant in found}:
+        print(
+            f"no mutant any more, to be taken from EQUIVALENT: {' '.join(sorted(unknown))}", file=sys.stderr
+        )
+    return [mutant for mutant in found if mutant.id not in EQUIVALENT]
+
+
+def every_mutant() -> list[Mutant]:
+    """The mutants of all modules of the table.
 
     Raises:
         SystemExit: the table names a file that does not exist.
@@ -509,11 +519,7 @@ def all_mutants() -> list[Mutant]:
             raise SystemExit(f"the table names files that do not exist: {missing or pattern}")
         for file in files:
             found += mutants_of(file.relative_to(PROJECT).as_posix(), tests)
-    if unknown := EQUIVALENT.keys() - {mutant.id for mutant in found}:
-        print(
-            f"no mutant any more, to be taken from EQUIVALENT: {' '.join(sorted(unknown))}", file=sys.stderr
-        )
-    return [mutant for mutant in found if mutant.id not in EQUIVALENT]
+    return found
 
 
 def is_known_bad(mutant: Mutant) -> bool:
@@ -851,6 +857,17 @@ def record(outcomes: Mapping[Mutant, Outcome]) -> None:
     SURVIVORS.write_text("\n".join([*comments, *lines, ""]), encoding="utf-8")
 
 
+def table(outcomes: Mapping[Mutant, Outcome]) -> str:
+    """What was tried of each module, and how many of its mutants nothing can tell from the code."""
+    equivalent = Counter(mutant.file for mutant in every_mutant() if mutant.id in EQUIVALENT)
+    survived = Counter(mutant.file for mutant, outcome in outcomes.items() if outcome is Outcome.SURVIVED)
+    lines = [f"{'':60} {'tried':>8} {'killed':>8} {'survived':>8} {'equivalent':>10}"]
+    for file, count in sorted(Counter(mutant.file for mutant in outcomes).items()):
+        killed = count - survived[file]
+        lines.append(f"{file:60} {count:8} {killed:8} {survived[file]:8} {equivalent[file]:10}")
+    return "\n".join(lines)
+
+
 def tried(
     chosen: Sequence[Mutant], workers: int, *, only_cold: bool, slowest_s: float
 ) -> dict[Mutant, Outcome]:
@@ -916,6 +933,7 @@ def main() -> int:
             print(f"killed now, to be taken from {SURVIVORS.name}: {mutant}")
     if options.record:
         record(outcomes)
+    print(table(outcomes))
     rate = 100 * (1 - len(fresh) / len(chosen)) if chosen else 100.0
     print(
         f"{len(chosen) - len(survived)} of {len(chosen)} killed ({counted[Outcome.TIMED_OUT]} by time),"
