@@ -304,6 +304,7 @@ class QuoteFinder:
         # What is before the offset tells an abbreviation from the end of a sentence.
         begin = max(0, offset - _LOOK_BACK)
         for match in sentence_boundaries(self._text[begin:latest]):
+            # A heading in which the quote ends goes on behind it.
             if begin + match.end() >= offset and not match["heading"]:
                 # A break of lines is no part of the sentence.
                 return begin + match.end() if match["stop"] else max(offset, begin + match.start())
