@@ -3,12 +3,13 @@
 import asyncio
 import functools
 import gc
+import json
 import logging
 import os
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -57,6 +58,24 @@ def _certificates_are_read_once() -> Iterator[None]:
     """Every HTTP client reads the authorities that the system trusts, which takes longer than most requests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _schemas_are_checked_once() -> Iterator[None]:
+    """Every client checks the schemas of the tools that it calls, which takes longer than most calls."""
+    from jsonschema import Draft202012Validator
+
+    check, checked = Draft202012Validator.check_schema, set[str]()
+
+    def check_once(schema: Any, *options: Any, **named: Any) -> None:
+        text = json.dumps([schema, options, named], default=repr)
+        if text not in checked:
+            check(schema, *options, **named)
+            checked.add(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Draft202012Validator, "check_schema", check_once)
         yield
 
 
