@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from support.spare_workers import SpareWorkers
 
 # Each process that a test starts would compile all modules again. Set here, before xdist starts its processes.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
+if (
+    os.environ.get("RESEARCH_TEST_BYTECODE") != "0"
+):  # mutation.py changes sources faster than bytecode is told apart
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 # A machine may be slow, and what fails is to be the change: the same examples are tried every time.
 settings.register_profile(

@@ -569,6 +569,7 @@ class Workshop:
         compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
         subprocess.run([*compiling, *PACKAGES], cwd=directory, check=True)
         self.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        self.environ["RESEARCH_TEST_BYTECODE"] = "0"
 
         origin = [sys.executable, "-c", "import research_shared; print(research_shared.__file__)"]
         found = subprocess.run(
