@@ -14,7 +14,7 @@ from research_reasoning.replies.untrusted import fenced, neutralised, neutralise
 from research_shared.text.visible import visible
 from support.carriers import connected
 from support.scripted import Reply, ScriptedModel
-from support.sizes import examples
+from support.sizes import HOSTILE_LETTERS, HOSTILE_LIMIT_S, examples
 
 EVIL = """# Minutes
 
@@ -272,8 +272,8 @@ def test_the_time_for_an_answer_grows_no_faster_than_the_answer(shape: str) -> N
     started = time.process_time()
     assert acts(neutralised(shape * (2_000 // len(shape)))) == []
     for start in ("", "[a](", "!["):
-        neutralised(start + shape * (200_000 // len(shape)))
-    assert time.process_time() - started < 10
+        neutralised(start + shape * (HOSTILE_LETTERS // len(shape)))
+    assert time.process_time() - started < HOSTILE_LIMIT_S
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))

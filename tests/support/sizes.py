@@ -8,6 +8,9 @@ import os
 FULL = os.environ.get("RESEARCH_TEST_FULL") == "1"
 """Whether to run the long variants."""
 
+HOSTILE_LETTERS, HOSTILE_LIMIT_S = (200_000, 10.0) if FULL else (50_000, 2.5)
+"""How long a text is that is made to keep its reader busy, and the seconds of the processor that it may take."""
+
 
 def examples(full: int) -> int:
     """How many examples of a property to try, out of those that the long variant tries."""
