@@ -48,6 +48,12 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(GC_GEN0_THRESHOLD, *gc.get_threshold()[1:])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Collect garbage again after a command that serves, which turns the collector off while it starts."""
+    gc.enable()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _time_to_start() -> Iterator[None]:
     """Do not take a process that is slow to start for one that does not know 2026-07-28."""
@@ -129,13 +135,6 @@ def _same_user() -> Iterator[None]:
     if (left := os.geteuid()) != before:
         os.seteuid(before)
         pytest.fail(f"the process was left to user {left}")
-
-
-@pytest.fixture(autouse=True)
-def _garbage_is_collected() -> Iterator[None]:
-    """A command that serves turns the collector off while it starts, which may be in the process of the tests."""
-    yield
-    gc.enable()
 
 
 @pytest.fixture
