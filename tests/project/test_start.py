@@ -77,8 +77,14 @@ async def test_commands_that_need_no_server_load_none(
         ["doctor"],
         ["install", "cursor", "--dry-run"],
     )
-    *_, last = after_each(*(command_line("research_gateway", *command) for command in commands))
-    assert {"research_gateway.audit.check.verify", "pydantic_settings"} <= last.modules
+    code, arguments = command_line("research_gateway", "upstreams", "held")
+    pins = (
+        f"import os; os.environ['RESEARCH_MCP_PINS'] = {str(tmp_path / 'pins.json')!r}\n{code}",
+        arguments,
+    )
+    *_, last = after_each(*(command_line("research_gateway", *command) for command in commands), pins)
+    used = {"research_gateway.audit.check.verify", "research_gateway.upstreams.offers.pins"}
+    assert used | {"pydantic_settings"} <= last.modules
     assert not last.modules & (SERVERS | CLIENTS | {"structlog", "rich.markdown"})
 
 

@@ -7,11 +7,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mcp_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from research_shared.errors import ConfigurationError
+from research_shared.base_errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import mcp_types
 
 _PINNED = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 
@@ -33,7 +36,7 @@ class _Pinned(BaseModel):
     servers: dict[str, dict[str, _Pin]] = Field(default_factory=dict)
 
 
-def digest_of_tool(tool: mcp_types.Tool) -> str:
+def digest_of_tool(tool: "mcp_types.Tool") -> str:
     """Return the digest of what a model is told about a tool: name, title, description, schemas and annotations."""
     told = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
     pinned = {key: told[key] for key in _PINNED if key in told}
