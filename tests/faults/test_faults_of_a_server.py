@@ -106,27 +106,30 @@ def logged(caplog: pytest.LogCaptureFixture, kind: FaultKind) -> list[str]:
     return [record.message for record in caplog.records if record.message in {kind.began, kind.ended}]
 
 
+@pytest.mark.parametrize("told", [True, False])
 async def test_a_folder_that_cannot_be_watched_is_scanned_by_searches_until_it_can(
-    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    told: bool, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried = 0
+    """`told`: whether watchfiles says that it has left directories out, or only that another one cannot be watched."""
+    tried, failing = 0, True
 
-    def out_of_watches(*_folders: Path, **_options: Any) -> Iterator[set[Any]]:
+    def watch(
+        *_folders: Path, stop_event: Any, recursive: bool = True, **_options: Any
+    ) -> Iterator[set[Any]]:
         nonlocal tried
         tried += 1
-        raise OSError(errno.ENOSPC, "OS file watch limit reached.")
-
-    def watch(*_folders: Path, stop_event: Any, **_options: Any) -> Iterator[set[Any]]:
+        if failing and (told or not recursive):
+            raise OSError(errno.ENOSPC, "OS file watch limit reached.")
         yield set()
         stop_event.wait()
 
-    monkeypatch.setattr("watchfiles.watch", out_of_watches)
+    monkeypatch.setattr("watchfiles.watch", watch)
     async with seen(folder, watch=True, rescan_interval_s=0.02) as server:
         await until(lambda: tried > 2)
         assert await server.faults() == (200, [{"fault": "watching_failed"}])
         (folder / "b.md").write_text("Owls sleep.\n", encoding="utf-8")
         assert sorted(await server.found()) == ["a.md", "b.md"]
-        monkeypatch.setattr("watchfiles.watch", watch)
+        failing = False
         await until(lambda: not server.library.faults.current)
         assert await server.faults() == (200, [])
         assert sorted(await server.found()) == ["a.md", "b.md"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,7 @@ class Watcher:
         from watchfiles import watch
 
         directories = [root.directory for root in self._roots]
+        checks = 1  # how often it is still to be seen whether all directories could be watched
         try:
             for changes in watch(
                 *directories,
@@ -81,20 +83,47 @@ class Watcher:
                 raise_interrupt=False,
                 ignore_permission_denied=True,
             ):
+                if checks:
+                    checks -= 1
+                    self._check_that_watches_are_left()
                 if not self.live:
                     # Watching began some time within the first wait: one scan finds what changed before.
                     self.live = True
                     self._faults.end(WATCHING_FAILED)
                     self._notify(self._on_unclear)
-                if changes:
-                    self._sort(path for _, path in changes)
+                if changes and self._sort(path for _, path in changes):
+                    # New directories are watched about when they are reported, so this is seen at the next two events.
+                    checks = 2
         except Exception as error:  # noqa: BLE001  (out of watches, no such directory: searches scan instead)
             self._faults.begin(WATCHING_FAILED, error=error)
             self.failed = True
         finally:
             self.live = False
 
-    def _sort(self, changed: Iterable[str]) -> None:
+    def _check_that_watches_are_left(self) -> None:
+        """Raise OSError if one more directory could not be watched.
+
+        watchfiles does not tell when directories are left out because the system has no watch left for them.
+        """
+        from watchfiles import watch
+
+        one_more = watch(
+            self._roots[0].directory,
+            watch_filter=None,
+            step=1,
+            debounce=1,
+            rust_timeout=1,
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            raise_interrupt=False,
+            recursive=False,
+            ignore_permission_denied=False,
+        )
+        with closing(one_more):
+            next(one_more, None)
+
+    def _sort(self, changed: Iterable[str]) -> bool:
+        """Report changes. Return whether there may be new directories."""
         paths: set[str] = set()
         unclear = False
         for path in changed:
@@ -109,6 +138,7 @@ class Watcher:
             self._notify(lambda: self._on_paths(paths))
         if unclear:
             self._notify(self._on_unclear)
+        return unclear
 
     def _public(self, path: str) -> str | None:
         for root in self._roots:
