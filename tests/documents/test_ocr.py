@@ -15,6 +15,7 @@ from research_documents.server import build_documents_server
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.errors import DocumentUnreadable
+from research_shared.reading.extraction.worker import Worker
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 from research_shared.reading.ocr import Ocr, tesseract
@@ -196,3 +197,23 @@ async def test_tesseract_reads_a_scanned_page(connect: Connect) -> None:
             ("scan.pdf", 1, HARBOUR),
             ("mixed.pdf", 2, HARBOUR),
         }
+
+
+async def test_a_picture_that_no_process_could_look_at_is_looked_at_later(
+    library: Callable[[str], Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = Worker.start, 0
+
+    async def start_again(*args: Any) -> Worker:
+        nonlocal started
+        started += 1
+        if started == 2:  # the first process has read the text, the second one is for the pictures
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return await start(*args)
+
+    monkeypatch.setattr(Worker, "start", start_again)
+    async with library(TWICE) as reading:
+        with pytest.raises(DocumentUnreadable) as refused:
+            await reading.read("mixed.pdf")
+        assert (refused.value.reason, refused.value.retryable) == ("no process", True)
+        assert (await reading.read("mixed.pdf")).ocr_pages == (2,)

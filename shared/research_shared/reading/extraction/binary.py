@@ -80,7 +80,10 @@ async def read_binary(
         extraction = _Extraction(slot, fd, document_format, media_type, limits)
         await extraction.run()
     if pictures is not None:
-        await extraction.look(pictures)
+        try:
+            await extraction.look(pictures)
+        except WorkerNotStarted as error:
+            raise Unreadable(NOT_STARTED) from error
     # In a thread, because joining the largest allowed text takes long.
     return await asyncio.to_thread(extraction.result)
 

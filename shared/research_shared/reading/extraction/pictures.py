@@ -9,7 +9,7 @@ from cachetools import LRUCache
 from research_shared.faults import Faults
 from research_shared.reading.extraction import _worker
 from research_shared.reading.extraction.pool import Slot, WorkerPool
-from research_shared.reading.extraction.worker import WorkerGone, WorkerLost
+from research_shared.reading.extraction.worker import WorkerGone, WorkerLost, WorkerNotStarted
 from research_shared.reading.limits import Limits
 from research_shared.reading.ocr import Ocr
 
@@ -49,6 +49,9 @@ class PictureReader:
         """Return the text of these pages of an open file (numbers from 1, ascending), as far as it could be had.
 
         `file_digest` stands for the bytes of the file, `reader` is the name of the one that draws its pages.
+
+        Raises:
+            WorkerNotStarted: no process could be started.
         """
         key = (f"{file_digest} {reader}", pages)
         async with self._pool.slot() as slot:
@@ -79,6 +82,8 @@ class PictureReader:
             )
             try:
                 await self._attempt(slot, fd, job, deadline, found, left)
+            except WorkerNotStarted:
+                raise
             except WorkerGone:
                 continue
             except (TimeoutError, WorkerLost, OSError):
