@@ -1,12 +1,14 @@
 """The policy file: whom its rules apply to, what they give, what is wrong with it, and what the trail says of it."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.server.auth.providers.jwt import JWTVerifier, RSAKeyPair
+from mcp import MCPError
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
@@ -16,11 +18,12 @@ from research_shared.access.scope import View
 from research_shared.errors import ConfigurationError
 from research_shared.policy import Caller, Policy, PolicyMiddleware, Rule, load_policy
 from research_shared.policy.file import parse_policy
-from research_shared.serving.auth import SharedTokens
+from research_shared.serving.auth import SharedTokens, auth_provider
 from research_shared.settings import Settings
 from support.results import error_of
 from support.serving import serving
 
+TOKEN = "a-token-of-some-length"
 POLICY = """
 default_principal = "guest"
 groups_claim = "realm_access.roles"
@@ -217,9 +220,8 @@ async def test_over_stdio_the_default_principal_sees_its_folders_and_tools(folde
 
 
 async def test_each_token_is_a_principal_and_a_server_alone_has_the_same_walls(folder: Path) -> None:
-    token = "a-token-of-some-length"
-    names = SharedTokens([token])
-    access = await names.verify_token(token)
+    names = SharedTokens([TOKEN])
+    access = await names.verify_token(TOKEN)
     assert access is not None
     path = folder.parent / "policy.toml"
     path.write_text(
@@ -229,8 +231,69 @@ async def test_each_token_is_a_principal_and_a_server_alone_has_the_same_walls(f
     for build in (build_gateway, build_documents_server):
         server = build(settings_of(folder))
         server.auth = names
-        async with serving(server) as served, Client(served.url, auth=token) as client:
+        async with serving(server) as served, Client(served.url, auth=TOKEN) as client:
             assert (await seen_by(client))[0] == ["hr/b.md", "hr/pay/c.md"]
+
+
+async def test_a_token_that_was_given_a_name_is_that_principal_in_policies_and_in_the_trail(
+    folder: Path,
+) -> None:
+    token, unnamed = "c2VjcmV0LW9mLWFubg==", "YW5vdGhlci10b2tlbg=="
+    rule = "[[rules]]\nname = 'a'\nprincipals = ['ann@firm']\nallow = ['hr/**']\ntools = ['*']"
+    (folder.parent / "policy.toml").write_text(rule, encoding="utf-8")
+    settings = settings_of(folder, auth_tokens=f"ann@firm={token}, {unnamed}")
+    server = build_gateway(settings)
+    server.auth = auth_provider(settings)
+    async with serving(server) as served:
+        async with Client(served.url, auth=token) as client:
+            assert (await seen_by(client))[0] == ["hr/b.md", "hr/pay/c.md"]
+        async with Client(served.url, auth=unnamed) as client:
+            assert await client.list_tools() == []
+        with pytest.raises(MCPError):
+            async with Client(served.url, auth=f"ann@firm={token}"):
+                raise AssertionError
+    lines = (folder.parent / "audit.jsonl").read_text(encoding="utf-8")
+    principals = [
+        record["principal"]["client_id"]
+        for record in map(json.loads, lines.splitlines())
+        if "principal" in record
+    ]
+    assert set(principals) == {"ann@firm", f"token-{sha256(unnamed.encode()).hexdigest()[:12]}"}
+    assert token not in lines
+
+
+@pytest.mark.parametrize(
+    ("tokens", "problem"),
+    [
+        (f"ann={TOKEN}1,bob={TOKEN}2,Ann={TOKEN}3", "numbers 1 and 3 have the same"),
+        (f"{TOKEN},={TOKEN}2", "number 2 has an empty name"),
+        (f"a*={TOKEN}", "number 1 has other characters"),
+        (f"[ab]={TOKEN}", "number 1 has other characters"),
+        (f"{'n' * 65}={TOKEN}", "number 1 has other characters"),
+        (f"Token-0123456789ab={TOKEN}", "number 1 does"),
+        ("ann=short==", "number 1 has fewer"),
+        (f"ann={TOKEN},bob={TOKEN}", "numbers 1 and 2 are the same"),
+        (f"{TOKEN},bob={TOKEN}", "numbers 1 and 2 are the same"),
+    ],
+)
+def test_a_name_of_a_token_that_could_stand_for_another_is_refused_at_the_start(
+    tokens: str, problem: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.load({"RESEARCH_AUTH_TOKENS": tokens})
+    message = refused.value.message
+    assert message.startswith("RESEARCH_AUTH_TOKENS=(hidden): allowed: ")
+    assert problem in message
+    assert "\n" not in message
+    assert TOKEN not in message
+
+
+@pytest.mark.parametrize(
+    "tokens", [TOKEN, f"{TOKEN}==", f"{TOKEN},{TOKEN}", f"{'n' * 64}={TOKEN}", f"0={TOKEN}="]
+)
+def test_tokens_without_a_name_are_taken_as_before(tokens: str) -> None:
+    settings = Settings.load({"RESEARCH_AUTH_TOKENS": tokens})
+    assert [token.get_secret_value() for token in settings.auth_tokens] == tokens.split(",")
 
 
 async def test_the_subject_and_the_claims_of_a_jwt_say_who_calls(folder: Path) -> None:

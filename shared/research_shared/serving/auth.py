@@ -1,6 +1,5 @@
 """HTTP authentication: shared bearer tokens or JWTs, as configured, through FastMCP's providers."""
 
-import hashlib
 import hmac
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -10,29 +9,27 @@ from fastmcp.server.auth import AccessToken, AuthProvider
 from research_shared.errors import ConfigurationError
 from research_shared.serving.verifiers import StrictTokenVerifier
 from research_shared.settings import Settings
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+from research_shared.settings.tokens import NamedToken, token_digest
 
 
 class SharedTokens(StrictTokenVerifier):
-    """Accepts the tokens that the operator configured. Each token is a principal of its own.
+    """Accepts the tokens that the operator configured. Each token is a principal of its own, by the name of `name=token`.
 
     Digests are compared in constant time, so response times reveal nothing about a token.
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
         super().__init__()
-        self._digests = [_digest(token) for token in tokens]
+        named = [NamedToken.parse(token) for token in tokens]
+        self._known = [(token_digest(each.token), each.name) for each in named]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return the access that a token grants, or None."""
-        given = _digest(token)
-        known = [digest for digest in self._digests if hmac.compare_digest(digest, given)]
-        if not known:
+        given = token_digest(token)
+        names = [name for digest, name in self._known if hmac.compare_digest(digest, given)]
+        if not names:
             return None
-        return AccessToken(token=token, client_id=f"token-{given.hex()[:12]}", scopes=[])
+        return AccessToken(token=token, client_id=names[0], scopes=[])
 
 
 def principal_of(token: AccessToken) -> str:

@@ -8,12 +8,17 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from research_shared.reading.limits import MIB
 from research_shared.settings.field_types import HTTP_URL, Names, Secrets
 from research_shared.settings.sections.section import Section
+from research_shared.settings.tokens import token_problem
 
 
 class ServingSettings(Section):
     """Who may connect, and limits of connections, requests and sessions."""
 
-    auth_tokens: Secrets = Field(default=(), description="bearer tokens of at least 16 characters")
+    auth_tokens: Secrets = Field(
+        default=(),
+        description="bearer tokens of at least 16 characters, each optionally `name=token`: the name is the principal of "
+        "policies and of the audit trail",
+    )
     auth_jwks_url: str | None = Field(
         default=None, pattern=HTTP_URL, description="where the keys are that sign the JWTs to be accepted"
     )
@@ -69,9 +74,9 @@ class ServingSettings(Section):
 
     @field_validator("auth_tokens")
     @classmethod
-    def _long(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(token.get_secret_value()) < 16 for token in tokens):  # noqa: PLR2004  (nothing to be guessed)
-            raise ValueError("each token needs at least 16 characters")
+    def _usable_tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if (problem := token_problem([token.get_secret_value() for token in tokens])) is not None:
+            raise ValueError(problem)
         return tokens
 
     @model_validator(mode="after")
