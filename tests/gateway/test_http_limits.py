@@ -158,10 +158,12 @@ async def test_a_body_over_the_limit_is_answered_with_413() -> None:
     assert (await send_request(app, b"x" * 10, {"content-length": "many"})).status == 200
 
 
-async def test_unfinished_requests_hold_no_more_than_the_limit() -> None:
-    app = RequestBodies(nothing, limits=BodyLimits(held_bytes=10, linger_s=0.01))
+@asynccontextmanager
+async def unfinished(app: RequestBodies, body: bytes, address: str) -> AsyncIterator[None]:
+    """A request of which `body` has arrived and one byte has not, while the block runs; it is then served."""
     begun, going_on = anyio.Event(), anyio.Event()
-    parts = [(b"x" * 8, None), (b"y", going_on)]
+    parts = [(body, None), (b"y", going_on)]
+    statuses: list[int] = []
 
     async def receive() -> dict[str, Any]:
         part, after = parts.pop(0)
@@ -170,22 +172,55 @@ async def test_unfinished_requests_hold_no_more_than_the_limit() -> None:
             await after.wait()
         return {"type": "http.request", "body": part, "more_body": bool(parts)}
 
-    statuses: list[int] = []
-
     async def send(message: Any) -> None:
         statuses.append(message.get("status", 0))
 
     async with anyio.create_task_group() as tasks:
-        scope = {"type": "http", "method": "POST", "headers": [], "client": ("a", 1)}
+        scope = {"type": "http", "method": "POST", "headers": [], "client": (address, 1)}
         tasks.start_soon(app, scope, receive, send)
         await begun.wait()
+        yield
+        going_on.set()
+    assert statuses[0] == 200
+
+
+async def test_unfinished_requests_hold_no_more_than_the_limit() -> None:
+    app = RequestBodies(nothing, limits=BodyLimits(held_bytes=10, linger_s=0.01))
+    async with unfinished(app, b"x" * 8, "a"):
         assert app.held_bytes == 8
         refused = await send_request(app, b"x" * 3, {})
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert (await send_request(app, b"xx", {})).status == 200
-        going_on.set()
-    assert statuses[0] == 200
     assert app.held_bytes == 0
+
+
+async def test_one_slow_client_leaves_room_for_the_others() -> None:
+    app = RequestBodies(nothing, limits=BodyLimits(client_bytes=10, held_bytes=20, linger_s=0.01))
+    for _ in range(2):  # nothing is left over from the first time
+        async with unfinished(app, b"x" * 4, "127.0.0.1"), unfinished(app, b"x" * 3, "127.0.0.1"):
+            refused = await send_request(app, b"x" * 4, {})
+            assert (refused.status, refused.headers["retry-after"], refused.headers["connection"]) == (
+                429,
+                "1",
+                "close",
+            )
+            assert "this client" in json.loads(refused.body)["error"]["message"]
+            assert (await send_request(app, b"x" * 3, {})).status == 200
+            async with unfinished(app, b"x" * 9, "another"):
+                refused = await send_request(app, b"x" * 5, {}, address="a third")
+                assert refused.status == 503
+                assert (await send_request(app, b"x" * 4, {}, address="a third")).status == 200
+        assert app.held_bytes == 0
+
+
+async def test_the_share_of_a_client_is_a_setting(tmp_path: Path) -> None:
+    ann, bob = TOKENS
+    async with sessions(tmp_path, client_held_bytes=1_024) as app:
+        body = INITIALIZE + b" " * (1_025 - len(INITIALIZE))
+        assert (await send_request(app, body, of(ann))).status == 429
+        assert (await send_request(app, body[:-1], of(ann))).status == 200
+        assert (await send_request(app, body, of(bob))).status == 429
+        assert (await send_request(app, body, of("nobody"))).status == 401
 
 
 async def test_a_client_that_leaves_before_its_body_is_whole_holds_nothing() -> None:

@@ -26,6 +26,7 @@ async def send_request(
     *,
     method: str = "POST",
     path: str = "/mcp",
+    address: str = "127.0.0.1",
     within_s: float = 60.0,
 ) -> Answer:
     """Send one request and return its whole response.
@@ -47,7 +48,7 @@ async def send_request(
             (name.lower().encode(), value.encode("latin-1"))
             for name, value in {"host": "127.0.0.1:8000", **headers}.items()
         ],
-        "client": ("127.0.0.1", 40_000),
+        "client": (address, 40_000),
         "server": ("127.0.0.1", 8_000),
         "state": {},
     }

@@ -210,6 +210,7 @@ def _limits(settings: Settings) -> list[Middleware]:
     """Return the ASGI middleware that limits sessions and request bodies."""
     bodies = BodyLimits(
         body_bytes=settings.max_body_bytes,
+        client_bytes=settings.client_held_bytes,
         held_bytes=settings.max_held_bytes,
         timeout_s=settings.body_timeout_s,
     )

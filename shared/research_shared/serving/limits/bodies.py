@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -27,12 +28,14 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLimits:
-    """Limits of request bodies: bytes of one, bytes held by all unfinished ones, and seconds for receiving one.
+    """Limits of request bodies: bytes of one, bytes that unfinished ones hold, and seconds for receiving one.
 
+    `client_bytes`, `held_bytes`: what those of one client, and of all clients, hold together.
     `linger_s`: seconds for which the rest of a refused body is received and thrown away.
     """
 
     body_bytes: int = 4 << 20
+    client_bytes: int = 16 << 20
     held_bytes: int = 64 << 20
     timeout_s: float = 30.0
     linger_s: float = 1.0
@@ -42,7 +45,8 @@ class RequestBodies:
     """ASGI middleware that receives each body whole before the request is served.
 
     A body over `body_bytes` is answered with 413, one that takes longer than `timeout_s` with 408. While unfinished
-    requests hold `held_bytes`, others are answered with 503. In a session of the handshake era, a request with the id
+    requests of a client, which is its principal, else its address, hold `client_bytes`, its others are answered with 429.
+    While those of all clients hold `held_bytes`, others are answered with 503. In a session of the handshake era, a request with the id
     of one in flight is refused: its answer could not be told from the other's. A body with half of a surrogate pair is a
     parse error in both eras, as it is over stdio: such text has no UTF-8 form, so that no answer could hold it.
     """
@@ -50,22 +54,24 @@ class RequestBodies:
     def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
         self._app = app
         self._limits = limits
-        self._held = 0
+        self._held: Counter[str] = Counter()
         self._in_flight: set[tuple[str, str]] = set()
 
     @property
     def held_bytes(self) -> int:
         """Bytes held by requests that are not finished yet."""
-        return self._held
+        return self._held.total()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receive the body and serve the request, or refuse it."""
-        if scope["type"] != "http" or scope["method"] != "POST" or caller_of_request(scope) is None:
+        posts = scope["type"] == "http" and scope["method"] == "POST"
+        caller = caller_of_request(scope) if posts else None
+        if caller is None:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         try:
-            body = await self._body(headers, receive)
+            body = await self._body(caller, headers, receive)
         except _Refused as refused:
             response = refusal(refused.status, refused.message, retry_after_s=refused.retry_after_s)
             slow = refused.status == HTTPStatus.REQUEST_TIMEOUT
@@ -93,22 +99,24 @@ class RequestBodies:
 
         return send_and_discard
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+    async def _body(self, caller: str, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:20]) > self._limits.body_bytes:
             raise self._too_large()
         held = bytearray()
         try:
             with anyio.fail_after(self._limits.timeout_s):
-                while await self._receive_part(held, receive):
+                while await self._receive_part(caller, held, receive):
                     pass
         except TimeoutError:
             raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive") from None
         finally:
-            self._held -= len(held)
+            self._held[caller] -= len(held)
+            if not self._held[caller]:
+                del self._held[caller]
         return bytes(held)
 
-    async def _receive_part(self, held: bytearray, receive: Receive) -> bool:
+    async def _receive_part(self, caller: str, held: bytearray, receive: Receive) -> bool:
         """Add one part of the body to `held`. Return whether there is more."""
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -116,10 +124,14 @@ class RequestBodies:
         part: bytes = message.get("body", b"")
         if len(held) + len(part) > self._limits.body_bytes:
             raise self._too_large()
-        if self._held + len(part) > self._limits.held_bytes:
+        if self._held[caller] + len(part) > self._limits.client_bytes:
+            raise _Refused(
+                HTTPStatus.TOO_MANY_REQUESTS, "this client has too many unfinished requests", retry_after_s=1
+            )
+        if self.held_bytes + len(part) > self._limits.held_bytes:
             raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many unfinished requests", retry_after_s=1)
         held += part
-        self._held += len(part)
+        self._held[caller] += len(part)
         return bool(message.get("more_body", False))
 
     def _too_large(self) -> _Refused:

@@ -49,6 +49,11 @@ class ServingSettings(Section):
         le=4 * MIB,
         description="body of one HTTP request at most; a larger one gets 413",
     )
+    client_held_bytes: int = Field(
+        default=16 * MIB,
+        ge=1024,
+        description="bytes that unfinished HTTP requests of one client hold at most; beyond that 429",
+    )
     max_held_bytes: int = Field(
         default=64 * MIB,
         ge=1024,
