@@ -17,7 +17,7 @@ from research_gateway.app import build_gateway
 from research_gateway.cli import app
 from research_gateway.upstreams import ToolPins, Upstream, UpstreamProvider, load_servers
 from research_gateway.upstreams.offers.listings import DEFAULT_LIMITS, ListLimits
-from research_gateway.upstreams.transport import PooledHttpTransport
+from research_gateway.upstreams.transports.http import PooledHttpTransport
 from research_shared.errors import ERROR_META_KEY, ConfigurationError
 from research_shared.settings import Settings
 from support.asgi import send_request

@@ -18,7 +18,7 @@ from mcp import MCPError
 
 from research_gateway.app import build_gateway
 from research_gateway.upstreams import Upstream, load_servers, remote
-from research_gateway.upstreams.transport import PooledHttpTransport
+from research_gateway.upstreams.transports.http import PooledHttpTransport
 from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
 from research_shared.middleware.scope_meta import SCOPE_META_KEY

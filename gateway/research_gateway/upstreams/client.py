@@ -27,7 +27,7 @@ from research_gateway.upstreams.downstream import DownstreamRequest, current_dow
 from research_gateway.upstreams.offers.attribution import attributed_question
 from research_gateway.upstreams.offers.listings import ListDispatcher, ListLimits
 from research_gateway.upstreams.stateless import StatelessHttp
-from research_gateway.upstreams.transport import PooledHttpTransport
+from research_gateway.upstreams.transports import BoundedStdioTransport, PooledHttpTransport
 from research_shared.middleware.capabilities import SAMPLING_META_KEY
 
 _NO_SAMPLING = frozenset({mcp_types.METHOD_NOT_FOUND, mcp_types.INVALID_REQUEST})
@@ -145,6 +145,8 @@ class UpstreamClient(Client[ClientTransport]):
     @property
     def alive(self) -> bool:
         """Whether the client has an open session."""
+        if isinstance(self.transport, BoundedStdioTransport) and self.transport.ended:
+            return False
         task = session_task_of(self)
         return self.is_connected() and task is not None and not task.done()
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from research_gateway.upstreams.offers.names import namespace_problem
 from research_gateway.upstreams.sessions import Upstream
 from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
-from research_gateway.upstreams.transport import PooledHttpTransport, transport_of
+from research_gateway.upstreams.transports import PooledHttpTransport, transport_of
 from research_shared.errors import ConfigurationError
 
 
@@ -50,6 +50,6 @@ def load_servers(path: Path, *, timings: UpstreamTimings = DEFAULT_TIMINGS) -> S
         if (reason := namespace_problem(name, config.mcpServers)) is not None:
             raise ConfigurationError(f"RESEARCH_MCP_CONFIG={str(path)!r}: server {name!r}: {reason}")
     return [
-        ForeignServer(name, Upstream(name, transport_of(server), timings=timings))
+        ForeignServer(name, Upstream(name, transport_of(server, name=name), timings=timings))
         for name, server in config.mcpServers.items()
     ]

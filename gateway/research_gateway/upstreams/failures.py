@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from research_gateway.upstreams.errors import UpstreamFailure, causes, transport_failures
 from research_gateway.upstreams.offers.attribution import attributed
-from research_gateway.upstreams.transport import UNAVAILABLE_STATUSES
+from research_gateway.upstreams.transports.http import UNAVAILABLE_STATUSES
 from research_shared.errors import BackendRefused, ResearchError
 from research_shared.retry import retry_after
 

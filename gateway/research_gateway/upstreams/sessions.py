@@ -27,7 +27,7 @@ from research_gateway.upstreams.downstream import DownstreamRequest, current_dow
 from research_gateway.upstreams.failures import is_changed, is_closed, is_session_gone
 from research_gateway.upstreams.offers.listings import DEFAULT_LIMITS, ListLimits
 from research_gateway.upstreams.timings import DEFAULT_TIMINGS, UpstreamTimings
-from research_gateway.upstreams.transport import PooledHttpTransport
+from research_gateway.upstreams.transports.http import PooledHttpTransport
 from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from research_gateway._framework import stream_within_origin
-from research_gateway.upstreams.transport import PooledHttpTransport
+from research_gateway.upstreams.transports.http import PooledHttpTransport
 from research_shared.logs import get_logger
 
 log = get_logger("research.upstreams")

@@ -1,15 +1,14 @@
-"""Transports to upstream servers: HTTP with one connection pool for each upstream, or stdio."""
+"""Transport to an upstream server over HTTP, with one connection pool for each upstream."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import httpx2
 import mcp_types
-from fastmcp.client.transports import ClientTransport, StdioTransport, StreamableHttpTransport
+from fastmcp.client.transports import ClientTransport, StreamableHttpTransport
 from fastmcp.client.transports.base import TransportOptions
-from fastmcp.mcp_config import MCPServerTypes
 from mcp import ClientSession, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
@@ -158,18 +157,3 @@ async def _raise_if_unavailable(response: httpx2.Response) -> None:
     """Raise `HTTPStatusError` for an overloaded server: the SDK's transport would drop the status."""
     if response.status_code in UNAVAILABLE_STATUSES:
         response.raise_for_status()
-
-
-def transport_of(server: MCPServerTypes) -> ClientTransport | Callable[[], ClientTransport]:
-    """Return the shared transport of a Streamable HTTP server, else a factory of one transport for each session."""
-    transport = server.to_transport()
-    if type(transport) is StreamableHttpTransport:
-        return PooledHttpTransport(transport)
-
-    def fresh() -> ClientTransport:
-        made = server.to_transport()
-        if isinstance(made, StdioTransport):
-            made.keep_alive = False
-        return made
-
-    return fresh
