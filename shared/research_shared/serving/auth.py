@@ -1,4 +1,4 @@
-"""HTTP authentication: shared bearer tokens or JWTs, as configured, through FastMCP's providers."""
+"""HTTP authentication: shared bearer tokens, JWTs or a login, as configured, through FastMCP's providers."""
 
 import hmac
 from collections.abc import Iterable
@@ -42,17 +42,24 @@ def auth_provider(settings: Settings) -> AuthProvider | None:
     """Return the provider that authenticates HTTP clients, or None when authentication is off.
 
     Raises:
-        ConfigurationError: a key cannot be read or used.
+        ConfigurationError: a key cannot be read or used, or the identity provider of the login cannot.
     """
     if settings.auth_tokens:
         return SharedTokens(token.get_secret_value() for token in settings.auth_tokens)
+    if settings.login is not None:
+        from research_shared.serving.login.providers import login_provider
+
+        try:
+            return login_provider(settings)
+        except ValueError as error:
+            raise ConfigurationError(f"RESEARCH_LOGIN={settings.login}: {error}") from error
     if settings.auth_jwks_url is None and settings.auth_public_key is None:
         return None
     from research_shared.serving.jwts import ExpiringJwts
 
     try:
         key = settings.auth_public_key.read_text(encoding="ascii") if settings.auth_public_key else None
-        return ExpiringJwts(
+        verifier = ExpiringJwts(
             public_key=key,
             jwks_uri=settings.auth_jwks_url,
             issuer=settings.auth_issuer,
@@ -67,6 +74,11 @@ def auth_provider(settings: Settings) -> AuthProvider | None:
         raise ConfigurationError(
             f"RESEARCH_AUTH_ALGORITHM={settings.auth_algorithm!r} or RESEARCH_AUTH_PUBLIC_KEY: {error}"
         ) from error
+    if settings.public_url is None:
+        return verifier
+    from research_shared.serving.login.pointers import pointing_resource
+
+    return pointing_resource(settings, verifier)
 
 
 def is_loopback(host: str) -> bool:
@@ -88,5 +100,5 @@ def check_exposure(settings: Settings, host: str, *, authenticated: bool) -> Non
     if not (authenticated or is_loopback(host) or settings.allow_unauthenticated):
         raise ConfigurationError(
             f"--host {host} lets other machines connect without authentication: set RESEARCH_AUTH_TOKENS (or "
-            "RESEARCH_AUTH_JWKS_URL), listen on 127.0.0.1, or set RESEARCH_ALLOW_UNAUTHENTICATED=true"
+            "RESEARCH_AUTH_JWKS_URL or RESEARCH_LOGIN), listen on 127.0.0.1, or set RESEARCH_ALLOW_UNAUTHENTICATED=true"
         )

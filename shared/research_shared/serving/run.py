@@ -26,7 +26,7 @@ from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
 from research_shared.serving.limits.connections import LimitedConnection
 from research_shared.serving.limits.sessions import SessionLimit
 from research_shared.serving.memory import keep_memory_low, tune_gc_for_dedicated_process
-from research_shared.serving.web import web_middleware
+from research_shared.serving.web import trusted_names, web_middleware
 from research_shared.settings import Settings
 
 log = get_logger("research.serving")
@@ -170,6 +170,11 @@ def http_server(
     On a loopback host, and without authentication on every host, it checks the Host and Origin headers.
     It stops `follow_up_s` seconds after the last answer.
     """
+    # Without credentials a page in a browser must not be taken for a client, on whatever address (DNS rebinding).
+    strict = is_loopback(host) or server.auth is None
+    hosts, origins = trusted_names(
+        settings.allowed_hosts, settings.allowed_origins, public_url=settings.public_url, always=strict
+    )
     app = server.http_app(
         path=MCP_PATH,
         middleware=[
@@ -179,10 +184,9 @@ def http_server(
             Middleware(KeepAlive),
         ],
         json_response=False,  # only a stream carries progress and can be kept alive
-        # Without credentials a page in a browser must not be taken for a client, on whatever address (DNS rebinding).
-        host_origin_protection=True if is_loopback(host) or server.auth is None else "auto",
-        allowed_hosts=[*settings.allowed_hosts] or None,
-        allowed_origins=[*settings.allowed_origins] or None,
+        host_origin_protection=True if strict else "auto",
+        allowed_hosts=hosts or None,
+        allowed_origins=origins or None,
         session_idle_timeout=settings.session_idle_s,
     )
     config = uvicorn.Config(

@@ -1,6 +1,6 @@
-"""Token verifiers that reject ambiguous or malformed credentials."""
+"""Authentication providers that reject ambiguous or malformed credentials."""
 
-from fastmcp.server.auth import TokenVerifier
+from fastmcp.server.auth import AuthProvider, TokenVerifier
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuthBackend
 from starlette.authentication import AuthCredentials
@@ -30,8 +30,8 @@ class _StrictBearerBackend(BearerAuthBackend):
         return found
 
 
-class StrictTokenVerifier(TokenVerifier):
-    """A token verifier that accepts one Authorization header per request. Malformed tokens get 401."""
+class StrictCredentials(AuthProvider):
+    """An authentication provider that accepts one Authorization header per request. Malformed tokens get 401."""
 
     def get_middleware(self) -> list[Middleware]:
         """Return the ASGI middleware that authenticates each HTTP request."""
@@ -39,3 +39,7 @@ class StrictTokenVerifier(TokenVerifier):
             Middleware(AuthenticationMiddleware, backend=_StrictBearerBackend(self)),
             Middleware(AuthContextMiddleware),
         ]
+
+
+class StrictTokenVerifier(StrictCredentials, TokenVerifier):
+    """A token verifier that accepts one Authorization header per request. Malformed tokens get 401."""

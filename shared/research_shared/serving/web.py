@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -36,6 +37,24 @@ def origin_pattern(origins: Sequence[str]) -> str:
     """
     written = (origin.strip().rstrip("/").lower() for origin in origins)
     return "|".join(fnmatch.translate(_DEFAULT_PORT.sub(r"\1\2", origin)) for origin in written)
+
+
+def trusted_names(
+    hosts: Sequence[str], origins: Sequence[str], *, public_url: str | None, always: bool
+) -> tuple[list[str], list[str]]:
+    """Return the hosts and the origins that requests may name: those given, and the server's own public address.
+
+    The pages of a login are part of this server, and their forms name its origin. Without given ones nothing is checked
+    unless `always`, and then the public address is no reason to begin.
+
+    >>> trusted_names(["a.example"], [], public_url="https://b.example:8443/path", always=False)
+    (['a.example', 'b.example'], ['https://b.example:8443'])
+    """
+    parts = urlsplit(public_url or "")
+    if not parts.hostname or not (always or hosts or origins):
+        return [*hosts], [*origins]
+    own_host = [parts.hostname] if always or hosts else []
+    return [*hosts, *own_host], [*origins, f"{parts.scheme}://{parts.netloc}"]
 
 
 def web_middleware(path: str, allowed_origins: Sequence[str]) -> list[Middleware]:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from research_shared.settings.file import read_settings_file, settings_file
     from research_shared.settings.names import APPLICATION, OTHER_VARIABLES, PREFIX, refuse_unknown_variables
     from research_shared.settings.roots import parse_roots
+    from research_shared.settings.sections.authentication import OPENID_SCOPES
     from research_shared.settings.sections.reasoning import ProviderName, key_variable
     from research_shared.settings.settings import Settings
 
 __all__ = [
     "APPLICATION",
+    "OPENID_SCOPES",
     "OTHER_VARIABLES",
     "PREFIX",
     "ProviderName",
@@ -28,6 +30,7 @@ __all__ = [
 
 _HOMES = {
     "APPLICATION": "names",
+    "OPENID_SCOPES": "sections.authentication",
     "OTHER_VARIABLES": "names",
     "PREFIX": "names",
     "ProviderName": "sections.reasoning",

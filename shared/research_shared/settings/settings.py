@@ -11,6 +11,7 @@ from research_shared.base_errors import ConfigurationError
 from research_shared.settings.file import read_settings_file, settings_file
 from research_shared.settings.names import PREFIX, refuse_unknown_variables, variable_of
 from research_shared.settings.sections.audit import AuditSettings
+from research_shared.settings.sections.authentication import AuthenticationSettings
 from research_shared.settings.sections.gateway import GatewaySettings
 from research_shared.settings.sections.general import GeneralSettings
 from research_shared.settings.sections.reading import ReadingSettings
@@ -22,6 +23,7 @@ from research_shared.settings.sections.serving import ServingSettings
 class Settings(
     # Pydantic takes the fields of the last base first: this is the order of `docs/configuration.md` from below.
     ServingSettings,
+    AuthenticationSettings,
     GatewaySettings,
     AuditSettings,
     ReasoningSettings,

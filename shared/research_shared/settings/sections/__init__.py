@@ -6,6 +6,7 @@ from research_shared.exports import lazy_exports
 
 if TYPE_CHECKING:
     from research_shared.settings.sections.audit import AuditSettings
+    from research_shared.settings.sections.authentication import AuthenticationSettings
     from research_shared.settings.sections.gateway import GatewaySettings
     from research_shared.settings.sections.general import GeneralSettings
     from research_shared.settings.sections.reading import ReadingSettings
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditSettings",
+    "AuthenticationSettings",
     "GatewaySettings",
     "GeneralSettings",
     "ReadingSettings",
@@ -27,6 +29,7 @@ __all__ = [
 
 _HOMES = {
     "AuditSettings": "audit",
+    "AuthenticationSettings": "authentication",
     "GatewaySettings": "gateway",
     "GeneralSettings": "general",
     "ReadingSettings": "reading",

@@ -1,0 +1,37 @@
+"""What an OpenID provider publishes about itself, read once at the start."""
+
+import httpx2
+from fastmcp.server.auth.oidc_proxy import OIDCConfiguration
+
+from research_shared.base_errors import ConfigurationError
+
+CONFIGURATION_PATH = "/.well-known/openid-configuration"
+DISCOVERY_TIMEOUT_S = 10.0
+
+
+def discover(issuer: str, *, timeout_s: float = DISCOVERY_TIMEOUT_S) -> OIDCConfiguration:
+    """Return the configuration that an issuer publishes (OpenID Connect Discovery 1.0, section 4).
+
+    Raises:
+        ConfigurationError: it cannot be fetched within `timeout_s` seconds, is incomplete, or belongs to another issuer.
+    """
+    address = issuer.rstrip("/") + CONFIGURATION_PATH
+    try:
+        response = httpx2.get(address, timeout=timeout_s)
+        response.raise_for_status()
+        configuration = OIDCConfiguration.model_validate(response.json())
+    except httpx2.HTTPStatusError as error:
+        raise _unusable_issuer(issuer, f"{address} answers {error.response.status_code}") from error
+    except httpx2.HTTPError as error:
+        raise _unusable_issuer(issuer, f"{address} cannot be reached ({type(error).__name__})") from error
+    except ValueError as error:
+        raise _unusable_issuer(
+            issuer, f"{address} is no complete configuration of an OpenID provider"
+        ) from error
+    if str(configuration.issuer) != issuer:
+        raise _unusable_issuer(issuer, f"the provider there calls itself {configuration.issuer}")
+    return configuration
+
+
+def _unusable_issuer(issuer: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"RESEARCH_AUTH_ISSUER={issuer}: {reason}")
