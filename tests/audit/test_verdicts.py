@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said_with_its_place() -> None:
     ],
 )
 def test_a_time_that_is_more_than_a_minute_before_an_earlier_one_is_told(
-    log: Path, times: tuple[float | str | None, ...], note: str
+    log: Path, times: tuple[int | str | None, ...], note: str
 ) -> None:
     position = ChainPosition(chain="0123456789abcdef")
     line, position = position.append(Chain(None, 50, lambda: 1_000.0).genesis(position).body)
