@@ -50,6 +50,40 @@ def test_a_folder_in_order_has_no_problem(
     assert all(each["remedy"] for each in findings if each["status"] != "ok")
 
 
+LOGIN = {
+    "RESEARCH_PUBLIC_URL": "https://research.example",
+    "RESEARCH_LOGIN": "google",
+    "RESEARCH_LOGIN_CLIENT_ID": "gateway",
+    "RESEARCH_LOGIN_CLIENT_SECRET": "a-secret-of-the-client",
+}
+OF_AN_ISSUER = {"RESEARCH_LOGIN": "oidc", "RESEARCH_AUTH_ISSUER": "http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "text", "remedy"),
+    [
+        ({}, "warning", "everybody with a Google account", "RESEARCH_POLICY"),
+        ({"RESEARCH_POLICY": "policy.toml"}, "ok", "google: clients of https://research.example/mcp", None),
+        ({"RESEARCH_LOGIN_DIR": "{tmp}/folder/note.md/login"}, "problem", "Not a directory", "writable"),
+        (OF_AN_ISSUER, "problem", "http://127.0.0.1:1/.well-known/openid-configuration cannot", "issuer"),
+    ],
+)
+def test_a_login_that_lets_nobody_or_everybody_in_is_found(
+    changes: dict[str, str],
+    status: str,
+    text: str,
+    remedy: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {**LOGIN, **changes}.items():
+        monkeypatch.setenv(name, value.format(tmp=tmp_path))
+    finding = found("login", ask_model=False)
+    assert (finding.status, text in finding.text) == (status, True), finding
+    assert (remedy or "None") in str(finding.remedy)
+    assert LOGIN["RESEARCH_LOGIN_CLIENT_SECRET"] not in str(finding)
+
+
 @pytest.mark.parametrize(
     ("about", "variable", "value", "status", "remedy"),
     [

@@ -106,6 +106,7 @@ def examine(roots: list[str] | None = None, *, ask_model: bool = True) -> Iterat
     yield _watching_finding(settings, directories)
     yield _open_files()
     yield from _trail_finding(settings)
+    yield from _login_finding(settings)
     yield from _model_finding(settings, ask=ask_model)
     yield from _client_findings()
 
@@ -336,6 +337,46 @@ def _trail_finding(settings: "Settings") -> Iterator[Finding]:
             text="the trail is not signed: who can write the file can make it anew",
             remedy="Set RESEARCH_AUDIT_KEY to at least 32 random bytes.",
         )
+
+
+def _login_finding(settings: "Settings") -> Iterator[Finding]:
+    """Yield what is found about the login, if there is one: nothing is registered, and nobody logs in."""
+    if settings.login is None:
+        return
+    if settings.auth_issuer is not None:
+        from research_shared.serving.login import discover
+
+        try:
+            discover(settings.auth_issuer)
+        except ConfigurationError as error:
+            yield Finding(
+                about="login",
+                status="problem",
+                text=error.message,
+                remedy="Name the issuer exactly as it calls itself, and let this machine reach it.",
+            )
+            return
+    if settings.login_dir is not None and (problem := _unwritable(settings.login_dir)) is not None:
+        yield Finding(
+            about="login",
+            status="problem",
+            text=f"{settings.login_dir} cannot be written: {problem}",
+            remedy="Make it writable for the server's user: without it nobody can log in.",
+        )
+        return
+    if settings.login == "google" and settings.policy is None:
+        yield Finding(
+            about="login",
+            status="warning",
+            text="everybody with a Google account may log in, if the application is not internal",
+            remedy="Set RESEARCH_POLICY to rules that name the domain of the firm.",
+        )
+        return
+    yield Finding(
+        about="login",
+        status="ok",
+        text=f"{settings.login}: clients of {settings.public_url}/mcp are led to it",
+    )
 
 
 def _model_finding(settings: "Settings", *, ask: bool) -> Iterator[Finding]:
