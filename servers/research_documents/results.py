@@ -26,7 +26,7 @@ Warnings = Annotated[
     tuple[str, ...],
     Field(
         exclude_if=_absent,
-        description="what the answer lacks or how an argument was read; tell the user what matters",
+        description="what the answer lacks, how arguments were read",
     ),
 ]
 

@@ -91,7 +91,7 @@ class CheckedQuote(Result):
     text: Annotated[str | None, Field(exclude_if=_is_none, description="what the document says there")] = None
     version: Annotated[
         str | None,
-        Field(exclude_if=_is_none, description="if the document is not the newest of its versions"),
+        Field(exclude_if=_is_none, description="if superseded"),
     ] = None
     reason: Annotated[str | None, Field(exclude_if=_is_none, description="why not")] = None
     nearest: Annotated[NearestText | None, Field(exclude_if=_is_none)] = None

@@ -37,8 +37,7 @@ def add_quote_tool(
     async def verify_quotes(ctx: Context, quotes: QuotesToCheck) -> ToolResult:
         """Check whether quotes of any text, such as your draft, stand in the documents word for word, and where.
 
-        `verified: false`: correct the quote by `nearest` and its `differences`, or take it out. `version`: only a
-        superseded document has it.
+        `verified: false`: correct the quote by `nearest` and its `differences`, or take it out.
         """
         record(documents=sorted({each.document_path for each in quotes if each.document_path}))
         checker = QuoteChecker(library, engine, time_limit_s=time_limit_s)
