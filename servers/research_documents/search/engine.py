@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
+from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch
 from research_documents.search.index.catalog import Catalog, CatalogEntry, IndexCoverage, Selection
 from research_documents.search.index.store import DiskStore, MemoryStore, refuse_inside_folders
 from research_documents.search.index.updater import IndexUpdater
@@ -41,6 +42,9 @@ from research_shared.settings import Settings
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
 
+if TYPE_CHECKING:
+    from research_documents.search.semantic.semantic_index import SemanticIndex
+
 log = get_logger("research.search")
 
 PROGRESS_SHARE: Final = 0.1
@@ -59,7 +63,8 @@ class SearchEngine(SharedLifespan):
     entering scans the folder and indexes what is missing. A search waits up to `index_wait_s` seconds for documents that
     were never indexed; `deadline_s` limits the time after that. `index_dir` keeps texts and index across restarts.
     `rescan_interval_s` is the time between scans that find what watching missed. `text_budget` bounds the bytes of text
-    held in memory, `max_response_bytes` those of one answer. `tuning` paces the work, by `clock` in seconds.
+    held in memory, `max_response_bytes` those of one answer. `semantic` adds hybrid search; without it, hybrid mode
+    answers by words and says `no_semantic`, why that is so. `tuning` paces the work, by `clock` in seconds.
     """
 
     def __init__(
@@ -73,6 +78,8 @@ class SearchEngine(SharedLifespan):
         rescan_interval_s: float = 30.0,
         text_budget: int = TEXT_BUDGET,
         max_response_bytes: int = MAX_SEARCH_BYTES,
+        semantic: "SemanticIndex | None" = None,
+        no_semantic: str = NOT_SET_UP,
         tuning: SearchTuning = DEFAULT_TUNING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -96,24 +103,33 @@ class SearchEngine(SharedLifespan):
                 clock=clock,
             )
         )
-        self._updater = IndexUpdater(library, self._catalog, store, tuning=tuning, clock=clock)
+        self._semantic = semantic
+        self._updater = IndexUpdater(
+            library,
+            self._catalog,
+            store,
+            tuning=tuning,
+            clock=clock,
+            on_change=None if semantic is None else semantic.wake,
+        )
         self._watcher: Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._replacing: asyncio.Task[None] | None = None
         self._complete = False
         self._pools = ThreadPools()
-        freshness = FreshnessChecker(library)
-        self._by_regex, self._by_keyword = (
-            kind(
-                pools=self._pools,
-                freshness=freshness,
-                catalog=self._catalog,
-                max_response_bytes=max_response_bytes,
-                tuning=tuning,
-                clock=clock,
-            )
-            for kind in (RegexSearch, KeywordSearch)
+        freshness = self._freshness = FreshnessChecker(library)
+        self._by_meaning = MeaningSearch(
+            pools=self._pools, catalog=self._catalog, semantic=semantic, no_semantic=no_semantic
         )
+        parts: dict[str, Any] = {
+            "pools": self._pools,
+            "freshness": freshness,
+            "catalog": self._catalog,
+            "max_response_bytes": max_response_bytes,
+            "tuning": tuning,
+            "clock": clock,
+        }
+        self._by_regex, self._by_keyword = RegexSearch(**parts), KeywordSearch(**parts)
 
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:
@@ -138,8 +154,16 @@ class SearchEngine(SharedLifespan):
         if self._watch:
             self._watch_folders()
         self._rescan()
+        if self._semantic is not None:
+            self._semantic.open(
+                self._catalog,
+                text_of=self._freshness.text,
+                is_ready=lambda: self._catalog.backlog.listed and self._updater.progress is None,
+            )
 
     async def _close(self) -> None:
+        if self._semantic is not None:
+            await self._semantic.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._replacing is not None:
@@ -174,6 +198,7 @@ class SearchEngine(SharedLifespan):
             missing=indexing[1] - indexing[0] if indexing else 0,
             building=indexing is not None,
             watching=self._watching,
+            embedded=None if self._semantic is None else self._semantic.coverage(readable),
         )
 
     async def search(
@@ -189,6 +214,7 @@ class SearchEngine(SharedLifespan):
         cursor: str | None = None,
         on_progress: OnProgress | None = None,
         wanted: DocumentFilter = EVERY_DOCUMENT,
+        meant: str = "",
     ) -> SearchOutcome:
         """Search the documents of the current scope whose path matches `file_pattern` and that are `wanted`.
 
@@ -196,7 +222,10 @@ class SearchEngine(SharedLifespan):
         of lines. With `snippet="passage"` it shows its whole passage, as many hits as fit into `max_tokens`, and the query
         may be a question in words.
 
-        Hits are sorted by score, path and line in keyword mode, by path and line in regex mode. An invalid expression
+        Hybrid mode ranks by words and by meaning together: that of `meant`, or of the query itself. It ranks by words
+        alone, with a warning that says why, if there is nothing to compare, or if the query has operators.
+
+        Hits are sorted by score, path and line in keyword and hybrid mode, by path and line in regex mode. An invalid expression
         gives no hits and a warning that names the problem. An answer that does not cover all documents, because some are
         not indexed yet, is `truncated`, and its first warning begins with `INCOMPLETE:`.
 
@@ -219,6 +248,7 @@ class SearchEngine(SharedLifespan):
             deadline=self._clock() + self._deadline_s,
             on_progress=on_progress,
             wanted=wanted,
+            meant=meant or query,
         )
         if not self.in_use:
             return await self._answer(request)
@@ -284,10 +314,7 @@ class SearchEngine(SharedLifespan):
         for attempt in range(1, MAX_ATTEMPTS + 1):
             selection = self._catalog.select(request.file_pattern, current_scope(), request.wanted)
             coverage = self._coverage(request.file_pattern, request.mode, request.wanted)
-            if request.mode == "keyword":
-                found = await self._by_keyword.search(request, selection, self._updater.index)
-            else:
-                found = await self._by_regex.search(request, selection, self._updater.index)
+            found = await self._run(request, selection)
             stale = self._stale_documents(found, read_since)
             if not stale and not found.again:
                 break
@@ -304,13 +331,23 @@ class SearchEngine(SharedLifespan):
             missing=_incomplete_warning(coverage, up_to_date),
         )
 
+    async def _run(self, request: SearchRequest, selection: Selection) -> RunResult:
+        index = self._updater.index
+        if request.mode == "regex":
+            return await self._by_regex.search(request, selection, index)
+        if request.mode == "keyword":
+            return await self._by_keyword.search(request, selection, index)
+        near = await self._by_meaning.nearest(request, selection)
+        found = await self._by_keyword.search(request, selection, index, nearest=near.passages)
+        return replace(found, warnings=(*near.warnings, *found.warnings), embedded=near.embedded)
+
     def _coverage(
         self, file_pattern: str, mode: Mode, wanted: DocumentFilter = EVERY_DOCUMENT
     ) -> IndexCoverage:
         """Return how much of the requested documents is indexed."""
         before = self._clock() - self._tuning.recent_change_s if self._is_current else math.inf
         return self._catalog.coverage(
-            file_pattern, current_scope(), visible=mode == "keyword", before=before, wanted=wanted
+            file_pattern, current_scope(), visible=mode != "regex", before=before, wanted=wanted
         )
 
     def _outcome(
@@ -326,7 +363,7 @@ class SearchEngine(SharedLifespan):
         if missing is not None:
             log.warning("search answered from an incomplete index", missing=missing)
             warnings = (missing, *warnings)
-        elif request.mode == "keyword" and not self._coverage("*", request.mode).complete:
+        elif request.mode != "regex" and not self._coverage("*", request.mode).complete:
             warnings += ("the order may still change: other documents are not indexed yet",)
         warnings = (*self._library.fault_warnings(), *warnings)
         if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
@@ -341,7 +378,7 @@ class SearchEngine(SharedLifespan):
         # An answer that is only incomplete has no next page: the client repeats the call.
         if found.truncated and hits:
             end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
-            if request.mode == "keyword":
+            if request.mode != "regex":
                 end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
             cursor = seal_cursor(end, request.query, request.mode, request.file_pattern, request.wanted.key)
         return SearchOutcome(
@@ -352,6 +389,7 @@ class SearchEngine(SharedLifespan):
             warnings=warnings,
             next_cursor=cursor,
             indexing=None if coverage.complete else (coverage.done, coverage.total),
+            embedded=found.embedded,
         )
 
     # Staying fresh

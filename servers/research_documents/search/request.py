@@ -10,7 +10,8 @@ from research_shared.errors import InvalidCursor
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
-Mode = Literal["keyword", "regex"]
+Mode = Literal["keyword", "regex", "hybrid"]
+"""By words, by expression, or by words and meaning together."""
 Snippet = Literal["context", "line", "passage"]
 """What a keyword hit shows: the lines around it in its passage, its line alone, or the whole passage."""
 OnProgress = Callable[[int, int, str], Awaitable[None]]
@@ -23,7 +24,7 @@ MAX_RANK: Final = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CursorPosition:
-    """Where a search continues: after (path, line) in regex mode, after `rank` hits in keyword mode."""
+    """Where a search continues: after (path, line) in regex mode, after `rank` hits in the ranked modes."""
 
     path: str = ""
     line: int = 0
@@ -54,7 +55,7 @@ class SearchRequest:
     """One search: the query, where it continues, and its `deadline` on the monotonic clock in seconds.
 
     `matches` is the compiled `file_pattern`; `wanted` chooses among the documents that it matches. Whole passages take at
-    most about `max_tokens` together.
+    most about `max_tokens` together. `meant` is the text whose meaning hybrid mode compares.
     """
 
     query: str
@@ -70,6 +71,7 @@ class SearchRequest:
     deadline: float
     on_progress: OnProgress | None
     wanted: DocumentFilter = EVERY_DOCUMENT
+    meant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,8 @@ class RunResult:
     """Hits of one run of a search.
 
     `sources` are the versions of the documents the hits are from, `covered` the number of documents searched, `stale`
-    the paths that changed since they were read. `again` asks for another run, because the index was outdated.
+    the paths that changed since they were read. `again` asks for another run, because the index was outdated. `embedded` is
+    (passages that have a vector, all passages) of the selection, if meaning counted.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -87,3 +90,4 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     stale: frozenset[str] = frozenset()
     again: bool = False
+    embedded: tuple[int, int] | None = None

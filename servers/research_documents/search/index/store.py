@@ -176,8 +176,8 @@ class DiskStore:
     def open(self) -> Opened:
         """Open what is stored and passes verification."""
         try:
-            _make_private(self.directory)
-            self._lock = _locked(self.directory / "lock")
+            make_private(self.directory)
+            self._lock = locked(self.directory / "lock")
             self._follows = self._lock is None
             if self._follows:
                 log.info(
@@ -213,8 +213,8 @@ class DiskStore:
         elif not self._follows:
             return False
         try:
-            _make_private(self.directory)
-            self._lock = _locked(self.directory / "lock")
+            make_private(self.directory)
+            self._lock = locked(self.directory / "lock")
             if self._lock is None:
                 self._follows, self._failed_at = True, None
                 self._faults.end(INDEX_FAILED)
@@ -401,7 +401,7 @@ def _is_of_disk(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK_ERRORS
 
 
-def _make_private(directory: Path) -> None:
+def make_private(directory: Path) -> None:
     """Create a directory and its parent, accessible to their owner only.
 
     Raises:
@@ -414,7 +414,7 @@ def _make_private(directory: Path) -> None:
         raise PermissionError(f"{directory} is not this user's own")
 
 
-def _locked(path: Path) -> int | None:
+def locked(path: Path) -> int | None:
     """Return a descriptor that holds the lock, or None if another process holds it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -28,7 +28,8 @@ class IndexUpdater:
     """Decides what is read and written next: one worker task, which lives only while there is work.
 
     `scan`, `catch_up` and `refresh_now` ask for an update and return a future. `Readers` read, `IndexWriter` writes.
-    `tuning` paces the work, by `clock` in seconds.
+    `tuning` paces the work, by `clock` in seconds. `on_change` is called when searches may find something new, and when
+    the work is done.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class IndexUpdater:
         *,
         tuning: SearchTuning = DEFAULT_TUNING,
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self._library = library
         self._catalog = catalog
         self._writer = IndexWriter(catalog, store, tuning=tuning, clock=clock)
         self._tuning = tuning
         self._clock = clock
+        self._on_change = on_change or (lambda: None)
         self._worker: asyncio.Task[None] | None = None
         self._work_available = asyncio.Event()
         self._scans: list[asyncio.Future[None]] = []
@@ -226,6 +229,7 @@ class IndexUpdater:
         self._readers.kept = {}
         self._writer.forget_removed()
         self._resolve_listed()
+        self._on_change()
         return bool(self._scans or self._refreshes)
 
     @property
@@ -284,6 +288,7 @@ class IndexUpdater:
     async def _commit(self, urgent: Sequence[tuple[RefreshRequest, str]]) -> None:
         await self._writer.commit()
         self._resolve_listed()
+        self._on_change()
         for request, path in urgent:
             request.paths.discard(path)
             if not request.paths:

@@ -78,6 +78,21 @@ def parse_query(text: str) -> Query:
     return Query(Group(tuple(clauses)), tuple(parser.warnings))
 
 
+def has_operators(group: Group) -> bool:
+    """Return whether a query is more than words, any of which may match: it has a sign, a phrase, a prefix or a field."""
+    for clause in group.clauses:
+        node = clause.node
+        if clause.occur != "should":
+            return True
+        if (
+            has_operators(node)
+            if isinstance(node, Group)
+            else node.quoted or node.prefix or node.field != "text"
+        ):
+            return True
+    return False
+
+
 class _Parser:
     """Recursive descent parser over a reversed list of tokens."""
 

@@ -20,6 +20,7 @@ from research_documents.search.keyword.snippets import snippet_bytes, with_neigh
 from research_documents.search.outcome import Hit
 from research_documents.search.passages import with_whole_passage
 from research_documents.search.request import Snippet
+from research_documents.search.semantic.fusion import FUSED, fused
 from research_shared.documents import DocumentText
 
 _OVERLAP_MARGIN: Final = 12
@@ -64,13 +65,15 @@ class Ranker:
     context_lines: int = 0
     snippet: Snippet = "line"
     """What hits show of their passage, if `context_lines` is 0."""
+    nearest: Sequence[ScoredPassage] = ()
+    """The passages of the selection nearest by meaning, best first, to be fused with the ranking by words."""
 
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """Return the hits `first` to `first + limit` in the order of score, words as typed, path and line, one per line."""
         last = first + limit
         wanted = last + 1 + (_OVERLAP_MARGIN if self._may_repeat else 0)
         while True:
-            scored, open_tie = self._best(wanted)
+            scored, open_tie = self._fused(wanted) if self.nearest else self._best(wanted)
             found = self._gathered(scored, last, texts, open_tie)
             enough = len(found.hits) + len(found.missing) >= last + self._may_repeat
             # Passages that share lines give fewer hits than passages: fetch more of them.
@@ -93,6 +96,16 @@ class Ranker:
             )
         lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
         return with_neighbours(hit, passage=lines, terms=self.terms, most=most)
+
+    def _fused(self, wanted: int) -> tuple[list[ScoredPassage], float]:
+        """Return at least `wanted` passages of both rankings, if there are so many, and the score of an open tie as `_best`."""
+        scored, open_tie = self._best(max(wanted, FUSED))
+        by_id = self.by_id
+        known = [passage for passage in scored if passage.document in by_id]
+        known.sort(key=lambda passage: (-passage.score, by_id[passage.document].info.path, passage.begin))
+        together = fused(known, self.nearest, open_tie=open_tie)
+        lost = [passage for passage in scored if passage.document not in by_id]  # the index is outdated
+        return [*together.passages, *lost], together.open_tie
 
     def _best(self, wanted: int) -> tuple[list[ScoredPassage], float]:
         """Return at least `wanted` of the best passages; of a large tie, those of the first documents by path.

@@ -1,9 +1,11 @@
 """Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
+from collections.abc import Sequence
+
 from research_documents.search.base import TextSearch
 from research_documents.search.display import bounded
 from research_documents.search.index.catalog import Selection
-from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.index.passage_index import PassageIndex, ScoredPassage
 from research_documents.search.keyword.builder import build
 from research_documents.search.keyword.query import Query, parse_query
 from research_documents.search.keyword.ranking import Ranker, Ranking
@@ -16,9 +18,17 @@ class KeywordSearch(TextSearch):
     """Searches the passages of documents by relevance; answers of at most about `max_response_bytes`."""
 
     async def search(
-        self, request: SearchRequest, selection: Selection, index: PassageIndex | None
+        self,
+        request: SearchRequest,
+        selection: Selection,
+        index: PassageIndex | None,
+        *,
+        nearest: Sequence[ScoredPassage] = (),
     ) -> RunResult:
-        """Return the best passages, each at its best line. Without an index the result is empty and truncated."""
+        """Return the best passages, each at its best line. Without an index the result is empty and truncated.
+
+        `nearest` are passages of the selection that are near by meaning, best first, to be fused with those by words.
+        """
         whole = request.snippet == "passage"
         parsed = parse_query(plain_question(request.query) if whole else request.query)
         if index is None:
@@ -26,20 +36,20 @@ class KeywordSearch(TextSearch):
         covered = len(selection.readable)
         texts: dict[int, DocumentText] = {}
         gone: set[str] = set()
-        ranking, stale = await self.pools.run(
-            "ranking",
-            lambda: self._rank(request, parsed=parsed, index=index, selection=selection, texts=texts),
-        )
+
+        def rank() -> tuple[Ranking | None, frozenset[str]]:
+            return self._rank(
+                request, parsed=parsed, index=index, selection=selection, texts=texts, nearest=nearest
+            )
+
+        ranking, stale = await self.pools.run("ranking", rank)
         if ranking is not None and ranking.missing:
             for entry in ranking.missing:
                 if (text := await self.freshness.text(entry)) is not None:
                     texts[entry.id] = text
                 else:
                     gone.add(entry.path)
-            ranking, stale = await self.pools.run(
-                "ranking",
-                lambda: self._rank(request, parsed=parsed, index=index, selection=selection, texts=texts),
-            )
+            ranking, stale = await self.pools.run("ranking", rank)
         if ranking is None:
             return RunResult(
                 covered=covered, warnings=(*parsed.warnings, "the query has no word to search for")
@@ -65,6 +75,7 @@ class KeywordSearch(TextSearch):
         index: PassageIndex,
         selection: Selection,
         texts: dict[int, DocumentText],
+        nearest: Sequence[ScoredPassage],
     ) -> tuple[Ranking | None, frozenset[str]]:
         query, terms = build(parsed.group, index)
         if query is None:
@@ -77,6 +88,7 @@ class KeywordSearch(TextSearch):
             selection=selection,
             context_lines=request.context_lines,
             snippet=request.snippet,
+            nearest=nearest,
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
         return ranking, self.freshness.changed(ranking.entries.values())

@@ -1,0 +1,74 @@
+"""The part of hybrid search that is about meaning: which passages are near to a query, and why none are if so."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from research_documents.search.executors import ThreadPools
+from research_documents.search.index.catalog import Catalog, Selection
+from research_documents.search.index.passage_index import ScoredPassage
+from research_documents.search.keyword.query import has_operators, parse_query
+from research_documents.search.request import SearchRequest
+from research_documents.search.semantic.embedder import EmbeddingFailed
+
+if TYPE_CHECKING:
+    from research_documents.search.semantic.semantic_index import SemanticIndex
+
+NOT_SET_UP: Final = (
+    "it is not set up here (pip install 'research-assistant-mcp[semantic]', then RESEARCH_EMBEDDING_MODEL or "
+    "RESEARCH_EMBEDDING_URL)"
+)
+BY_WORDS: Final = "ranked by words alone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearPassages:
+    """The passages nearest to a query, best first, and what an answer says about them.
+
+    `embedded` is (passages that have a vector, all passages) of the selection; None if meaning counts for nothing.
+    """
+
+    passages: tuple[ScoredPassage, ...] = ()
+    warnings: tuple[str, ...] = ()
+    embedded: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeaningSearch:
+    """Finds the passages nearest to a query. Without a `semantic` index there are none, and `no_semantic` says why."""
+
+    pools: ThreadPools
+    catalog: Catalog
+    semantic: "SemanticIndex | None"
+    no_semantic: str
+
+    async def nearest(self, request: SearchRequest, selection: Selection) -> NearPassages:
+        """Return the nearest passages of the selected documents. Without any, the warning says why; nothing is raised."""
+        semantic = self.semantic
+        if semantic is None:
+            return _by_words(self.no_semantic)
+        if has_operators(parse_query(request.query).group):
+            return _by_words("the query has operators")
+        done, total = semantic.coverage(selection.readable)
+        if not total:
+            return NearPassages()
+        if not done:
+            because = f" ({semantic.problem})" if semantic.problem else ""
+            return _by_words(f"none of {total:,} passages is embedded yet{because}")
+        try:
+            vector = await semantic.vector_of(request.meant, limit_s=request.time_limit_s / 2)
+            found = await self.pools.run(
+                "ranking", lambda: semantic.nearest(vector, selection, self.catalog.by_id)
+            )
+        except EmbeddingFailed as failure:
+            return _by_words(str(failure))
+        warnings: tuple[str, ...] = ()
+        if done < total:
+            because = f" ({semantic.problem})" if semantic.problem else ""
+            warnings = (
+                f"hybrid: {done:,} of {total:,} passages embedded{because}; the others are {BY_WORDS}",
+            )
+        return NearPassages(passages=tuple(found), warnings=warnings, embedded=(done, total))
+
+
+def _by_words(reason: str) -> NearPassages:
+    return NearPassages(warnings=(f"hybrid: {reason}; {BY_WORDS}",))

@@ -1,0 +1,181 @@
+"""Hybrid search: by words and by meaning together, with vectors that the tests make themselves."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from research_documents.search import Hit, SearchEngine
+from research_documents.search.semantic.embedder import EmbeddingFailed
+from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.reading.library import Library
+from support.embedding import ConceptEmbedder, embedded, engine_with, until
+
+TEXTS = {
+    "cars.md": "The automobile needs new tyres.\n",
+    "cats.md": "The cat sleeps on the mat.\n",
+    "hens.md": "Hens lay eggs in spring.\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "research"
+    folder.mkdir()
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+async def test_a_passage_is_found_by_its_meaning_without_a_word_of_the_query(folder: Path) -> None:
+    async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
+        by_words = await engine.search("car vehicle", mode="keyword")
+        outcome = await engine.search("car vehicle", mode="hybrid")
+    assert by_words.hits == ()
+    first = outcome.hits[0]
+    assert (first.document, first.line_number) == ("cars.md", 1)
+    assert first.score == pytest.approx(0.4)
+    assert (outcome.embedded, outcome.warnings, outcome.total_documents) == ((3, 3), (), 3)
+
+
+async def test_words_count_more_than_meaning(folder: Path) -> None:
+    (folder / "shop.md").write_text("A car shop: car, car, car.\n", encoding="utf-8")
+    async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
+        outcome = await engine.search("car tyres", mode="hybrid")
+    scores = {hit.document: hit.score or 0.0 for hit in outcome.hits}
+    assert scores["shop.md"] > 0.4 > scores["cats.md"]
+    assert all(0 <= score <= 1 for score in scores.values())
+    assert [*scores.values()] == sorted(scores.values(), reverse=True)
+
+
+async def test_the_same_search_gives_the_same_answer_and_pages_cover_it_without_repeats(folder: Path) -> None:
+    for number in range(30):
+        (folder / f"{number:02}.md").write_text(f"Egg number {number} of the hens.\n", encoding="utf-8")
+    async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
+        whole = await engine.search("hens egg vehicle", mode="hybrid", limit=100)
+        again = await engine.search("hens egg vehicle", mode="hybrid", limit=100)
+        pages: list[Hit] = []
+        cursor = None
+        while True:
+            page = await engine.search("hens egg vehicle", mode="hybrid", limit=7, cursor=cursor)
+            pages += page.hits
+            if (cursor := page.next_cursor) is None:
+                break
+    assert whole == again
+    assert tuple(pages) == whole.hits
+    assert len({(hit.document, hit.line_number) for hit in pages}) == len(pages) == 33
+
+
+async def test_documents_outside_the_scope_change_neither_results_nor_scores(folder: Path) -> None:
+    (folder / "open").mkdir()
+    for name in ("cars.md", "hens.md"):
+        (folder / name).rename(folder / "open" / name)
+    scope = Scope(("open",))
+    async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
+        with narrowed_scope(scope):
+            alone = await engine.search("vehicle eggs", mode="hybrid")
+    (folder / "secret").mkdir()
+    for number in range(120):
+        (folder / "secret" / f"{number}.md").write_text(f"vehicle car eggs {number}\n", encoding="utf-8")
+    async with embedded(engine_with(folder, ConceptEmbedder(batch=64))) as engine:
+        with narrowed_scope(scope):
+            beside = await engine.search("vehicle eggs", mode="hybrid")
+            only = await engine.search("vehicle eggs", mode="hybrid", file_pattern="open/hens.md")
+    assert {hit.document for hit in beside.hits} == {"open/cars.md", "open/hens.md"}
+    meaning = {hit.document: hit.score for hit in alone.hits}
+    assert meaning["open/cars.md"] == {hit.document: hit.score for hit in beside.hits}["open/cars.md"]
+    assert (beside.embedded, only.embedded) == ((2, 2), (1, 1))
+    assert [hit.document for hit in only.hits] == ["open/hens.md"]
+
+
+async def test_a_query_with_operators_is_ranked_by_its_words(folder: Path) -> None:
+    embedder = ConceptEmbedder()
+    async with embedded(engine_with(folder, embedder)) as engine:
+        for query in ("+automobile", '"new tyres"', "auto*", "eggs -cat", "path:cars", "a AND automobile"):
+            outcome = await engine.search(query, mode="hybrid")
+            by_words = await engine.search(query)
+            assert outcome.hits == by_words.hits, query
+            assert outcome.warnings[0] == "hybrid: the query has operators; ranked by words alone"
+            assert outcome.embedded is None
+        plain = await engine.search("CD4+ cells (the automobile)", mode="hybrid")
+    assert plain.warnings == ()
+    assert embedder.queries == ["CD4+ cells (the automobile)"]
+
+
+async def test_an_answer_says_how_much_is_embedded(folder: Path) -> None:
+    embedder = ConceptEmbedder(batch=1)
+    embedder.turns = asyncio.Semaphore(0)
+    engine = engine_with(folder, embedder)
+    async with engine:
+        before = await engine.search("vehicle tyres", mode="hybrid")
+        embedder.turns.release()
+        await until(lambda: engine.stats.embedded == (1, 3))
+        during = await engine.search("vehicle tyres", mode="hybrid")
+    assert before.warnings[0] == "hybrid: none of 3 passages is embedded yet; ranked by words alone"
+    assert [hit.document for hit in before.hits] == ["cars.md"]
+    assert during.embedded == (1, 3)
+    assert during.warnings == ("hybrid: 1 of 3 passages embedded; the others are ranked by words alone",)
+
+
+async def test_without_an_embedder_hybrid_is_keyword_with_a_warning(folder: Path) -> None:
+    engine = SearchEngine(Library(RootsPolicy([Root("research", folder)])), watch=False)
+    outcome = await engine.search("automobile", mode="hybrid")
+    by_words = await engine.search("automobile")
+    assert outcome.hits == by_words.hits
+    assert "[semantic]" in outcome.warnings[0]
+    assert "ranked by words alone" in outcome.warnings[0]
+
+
+async def test_a_query_that_cannot_be_embedded_is_ranked_by_its_words(folder: Path) -> None:
+    embedder = ConceptEmbedder()
+    async with embedded(engine_with(folder, embedder)) as engine:
+        embedder.query_failure = EmbeddingFailed("the embeddings endpoint cannot be reached")
+        outcome = await engine.search("automobile", mode="hybrid")
+        embedder.query_failure = None
+        left_alone = await engine.search("vehicle", mode="hybrid")
+    told = "hybrid: the embeddings endpoint cannot be reached; ranked by words alone"
+    assert outcome.warnings == left_alone.warnings == (told,)
+    assert [hit.document for hit in outcome.hits] == ["cars.md"]
+    assert embedder.queries == []
+
+
+async def test_a_changed_document_is_embedded_anew_and_only_where_it_changed(folder: Path) -> None:
+    embedder = ConceptEmbedder()
+    async with embedded(engine_with(folder, embedder)) as engine:
+        embedder.passages.clear()
+        (folder / "copy.md").write_text(TEXTS["cats.md"], encoding="utf-8")
+        (folder / "cars.md").write_text("The physician is at home.\n", encoding="utf-8")
+        await engine.search("physician")
+        await until(lambda: engine.stats.embedded == (4, 4))
+        outcome = await engine.search("doctor", mode="hybrid")
+        gone = await engine.search("vehicle", mode="hybrid", limit=1)
+    assert embedder.passages == ["The physician is at home."]
+    assert outcome.hits[0].document == "cars.md"
+    assert gone.embedded == (4, 4)
+
+
+async def test_a_passage_that_the_model_fails_with_does_not_keep_the_others(folder: Path) -> None:
+    embedder = ConceptEmbedder(batch=3)
+    embedder.poison = "Hens"
+    engine = engine_with(folder, embedder)
+    async with engine:
+        await engine.search("x")
+        await until(lambda: engine.stats.embedded == (2, 3))
+        outcome = await engine.search("vehicle eggs", mode="hybrid")
+    assert sorted(embedder.passages) == [text.strip() for name, text in TEXTS.items() if name != "hens.md"]
+    assert {hit.document for hit in outcome.hits} == set(TEXTS)
+    assert outcome.warnings == ("hybrid: 2 of 3 passages embedded; the others are ranked by words alone",)
+
+
+async def test_kept_vectors_are_used_after_a_restart_and_those_of_another_model_are_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    first, second, other = ConceptEmbedder(), ConceptEmbedder(), ConceptEmbedder("another model")
+    results = []
+    for embedder in (first, second, other):
+        async with embedded(engine_with(folder, embedder, kept_in=kept)) as engine:
+            results.append(await engine.search("vehicle", mode="hybrid"))
+    assert [len(each.passages) for each in (first, second, other)] == [3, 0, 3]
+    assert results[0] == results[1] == results[2]
+    assert len(list(kept.glob("vectors-*.bin"))) == 1
