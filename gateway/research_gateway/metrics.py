@@ -199,6 +199,11 @@ def watch_search(engine: SearchEngine, metrics: Metrics) -> None:
     watch("research_index_bytes", "Bytes of indexed text.", lambda: engine.stats.text_bytes)
     watch("research_index_unreadable", "Documents without text.", lambda: engine.stats.unreadable)
     watch("research_index_missing", "Documents not in the index yet.", lambda: engine.stats.missing)
+    watch(
+        "research_index_embedded",
+        "Passages with a vector, for hybrid search.",
+        lambda: (engine.stats.embedded or (0, 0))[0],
+    )
     watch("research_index_building", "1 while the index is being built.", lambda: engine.stats.building)
 
 

@@ -88,6 +88,8 @@ def search_text(result: SearchResult, *, ranked: bool) -> str:
     if result.matches:
         heading = _pluralized(len(result.matches), "match", "matches")
         heading += f" in {searched}{', best first' if ranked else ''}"
+        if result.embedded is not None:
+            heading += f" (hybrid: {result.embedded.done:,} of {result.embedded.total:,} passages embedded)"
         if result.next_cursor is not None:
             heading += f'. More: cursor="{result.next_cursor}"'
     else:

@@ -101,7 +101,7 @@ class Match(Result):
     page: Annotated[int | None, Field(exclude_if=_absent)] = None
     score: Annotated[
         float | None,
-        Field(exclude_if=_absent, description="BM25: higher is better, comparable within one answer only"),
+        Field(exclude_if=_absent, description="higher is better, comparable within one answer only"),
     ] = None
     before: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="lines before")] = ()
     after: Annotated[tuple[str, ...], Field(exclude_if=_absent, description="lines after")] = ()
@@ -122,8 +122,15 @@ class Indexing(Result):
     total: int = Field(description="as far as the folder is listed")
 
 
+class Embedded(Result):
+    """How many passages hybrid mode ranked by meaning."""
+
+    done: int
+    total: int
+
+
 class SearchResult(Result):
-    """What a search found: best first in keyword mode, by path and line in regex mode."""
+    """What a search found: best first in keyword and hybrid mode, by path and line in regex mode."""
 
     matches: tuple[Match, ...]
     total_documents: int = Field(description="documents searched")
@@ -147,6 +154,9 @@ class SearchResult(Result):
     next_cursor: Annotated[str | None, Field(exclude_if=_absent, description="cursor of the next page")] = (
         None
     )
+    embedded: Annotated[
+        Embedded | None, Field(exclude_if=_absent, description="passages that hybrid mode ranked by meaning")
+    ] = None
     indexing: Annotated[
         Indexing | None,
         Field(exclude_if=_absent, description="not all documents are indexed yet: repeat in a few seconds"),

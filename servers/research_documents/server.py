@@ -21,6 +21,7 @@ from research_documents.results import (
     DocumentExcerpt,
     DocumentFacts,
     DocumentList,
+    Embedded,
     Indexing,
     Match,
     SearchResult,
@@ -89,7 +90,9 @@ SearchQuery = Annotated[
 ]
 SearchMode = Annotated[
     Mode,
-    Field(description="keyword: by relevance; regex: every matching line by path"),
+    Field(
+        description="keyword: by relevance; hybrid: by meaning, too, for questions; regex: every matching line by path"
+    ),
     or_default("keyword", choice=True),
 ]
 HowMuch = Annotated[
@@ -291,7 +294,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             notes += await nothing_there(documents, file_pattern)
         await _report(ClientLog(ctx, DOCUMENTS_SERVER), outcome)
         result = _search_result(outcome, notes, chosen=chosen, documents=document_facts(search, outcome.hits))
-        return ToolResult(search_text(result, ranked=mode == "keyword"), result.model_dump(mode="json"))
+        return ToolResult(search_text(result, ranked=mode != "regex"), result.model_dump(mode="json"))
 
 
 def _add_reading(server: FastMCP[Any], documents: Library) -> None:
@@ -401,6 +404,7 @@ def _search_result(
         documents=tuple(documents),
         warnings=(*incomplete, *chosen, *others, *notes),
         next_cursor=outcome.next_cursor,
+        embedded=Embedded(done=outcome.embedded[0], total=outcome.embedded[1]) if outcome.embedded else None,
         indexing=Indexing(done=outcome.indexing[0], total=outcome.indexing[1]) if outcome.indexing else None,
     )
 

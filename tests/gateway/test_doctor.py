@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from research_gateway.cli import app, doctor
@@ -185,3 +186,32 @@ def test_no_client_at_all_is_a_warning() -> None:
     finding = found("clients")
     assert finding.status == "warning"
     assert "research-assistant install" in str(finding.remedy)
+
+
+def test_the_state_of_hybrid_search_is_told(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "off" in found("hybrid search").text
+    monkeypatch.setattr("research_documents.search.semantic.build.PACKAGES", ("numpy",))
+    monkeypatch.setenv("RESEARCH_EMBEDDING_DIR", str(home))
+    without_model = found("hybrid search", ask_model=True)
+    assert (without_model.status, "has no model.onnx" in without_model.text) == ("problem", True)
+    assert "(not asked)" in found("hybrid search", ask_model=False).text
+    monkeypatch.setattr("research_documents.search.semantic.build.PACKAGES", ("numpy", "no_such_package"))
+    without_extra = found("hybrid search")
+    assert (without_extra.status, without_extra.text) == ("problem", "not installed: no_such_package")
+    assert "[semantic]" in (without_extra.remedy or "")
+    monkeypatch.delenv("RESEARCH_EMBEDDING_DIR")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"data": [{"embedding": [0.5, 0.5]}]})
+
+    monkeypatch.setattr(
+        "research_documents.search.semantic.endpoint.EmbeddingEndpoint._default_client",
+        lambda _self: httpx.AsyncClient(transport=httpx.MockTransport(answer)),
+    )
+    monkeypatch.setenv("RESEARCH_EMBEDDING_URL", "http://localhost:1")
+    monkeypatch.setenv("RESEARCH_EMBEDDING_MODEL", "minilm")
+    assert "answers with 2 components" in found("hybrid search").text
+    monkeypatch.setenv("RESEARCH_INDEX_DIR", "auto")
+    assert "0 passages are kept" in found("hybrid search").text

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio
 from cyclopts import Parameter
 from rich.console import Group
 from rich.text import Text
@@ -103,6 +104,7 @@ def examine(roots: list[str] | None = None, *, ask_model: bool = True) -> Iterat
     yield from _readers_finding()
     yield from _ocr_finding(settings)
     yield _index_finding(settings)
+    yield _meaning_finding(settings, ask=ask_model)
     yield _watching_finding(settings, directories)
     yield _open_files()
     yield from _trail_finding(settings)
@@ -256,6 +258,46 @@ def _index_finding(settings: "Settings") -> Finding:
             remedy="Make it writable for the server's user, or set RESEARCH_INDEX_DIR=auto.",
         )
     return Finding(about="index", status="ok", text=f"{directory}")
+
+
+def _meaning_finding(settings: "Settings", *, ask: bool) -> Finding:
+    """Return the state of hybrid search: whether its packages are there, its model answers, and what is embedded."""
+    about = "hybrid search"
+    if settings.embedding_dir is None and settings.embedding_url is None:
+        return Finding(
+            about=about,
+            status="ok",
+            text="off: RESEARCH_EMBEDDING_DIR or RESEARCH_EMBEDDING_URL adds it (docs/search.md)",
+        )
+    from research_documents.search.semantic import EmbeddingFailed
+    from research_documents.search.semantic.build import missing_packages, tried
+
+    if missing := missing_packages(settings):
+        return Finding(
+            about=about,
+            status="problem",
+            text=f"not installed: {', '.join(missing)}",
+            remedy="pip install 'research-assistant-mcp[semantic]'",
+        )
+    named = str(settings.embedding_dir or f"{settings.embedding_model} at {settings.embedding_url}")
+    if not ask:
+        return Finding(about=about, status="ok", text=f"{named} (not asked)")
+    try:
+        dimension, kept = anyio.run(tried, settings)
+    except EmbeddingFailed as failure:
+        return Finding(
+            about=about,
+            status="problem",
+            text=f"{named}: {failure}",
+            remedy="Have RESEARCH_EMBEDDING_DIR name a directory with model.onnx and tokenizer.json, or check "
+            "RESEARCH_EMBEDDING_URL, _MODEL and _KEY.",
+        )
+    share = (
+        "vectors are made anew at each start"
+        if settings.index_dir is None
+        else f"{kept or 0:,} passages are kept embedded"
+    )
+    return Finding(about=about, status="ok", text=f"{named} answers with {dimension} components; {share}")
 
 
 def _unwritable(directory: Path) -> str | None:

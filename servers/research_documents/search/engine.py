@@ -140,6 +140,11 @@ class SearchEngine(SharedLifespan):
         """
         if settings.index_dir is not None:
             refuse_inside_folders(settings.index_dir, settings.roots)
+        semantic, no_semantic = None, NOT_SET_UP
+        if settings.embedding_dir is not None or settings.embedding_url is not None:
+            from research_documents.search.semantic.build import semantic_of
+
+            semantic, no_semantic = semantic_of(settings)
         return cls(
             library,
             deadline_s=settings.search_deadline_s,
@@ -148,6 +153,8 @@ class SearchEngine(SharedLifespan):
             watch=settings.watch,
             rescan_interval_s=settings.rescan_interval_s,
             text_budget=settings.cache_bytes,
+            semantic=semantic,
+            no_semantic=no_semantic,
         )
 
     async def _open(self) -> None:
@@ -183,6 +190,11 @@ class SearchEngine(SharedLifespan):
         (0, 0) during the first listing of the folder, when their number is unknown.
         """
         return self._updater.progress
+
+    @property
+    def ranks_by_meaning(self) -> bool:
+        """Whether hybrid search has vectors to compare, of at least some passages."""
+        return self._semantic is not None and self._semantic.coverage(self._catalog.entries.values())[0] > 0
 
     @property
     def stats(self) -> EngineStats:

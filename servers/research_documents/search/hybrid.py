@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from research_documents.search.semantic.semantic_index import SemanticIndex
 
 NOT_SET_UP: Final = (
-    "it is not set up here (pip install 'research-assistant-mcp[semantic]', then RESEARCH_EMBEDDING_MODEL or "
+    "it is not set up here (pip install 'research-assistant-mcp[semantic]', then RESEARCH_EMBEDDING_DIR or "
     "RESEARCH_EMBEDDING_URL)"
 )
 BY_WORDS: Final = "ranked by words alone"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from research_documents.search.engine import SearchEngine
+from research_documents.search.request import Mode
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.passage_search import FoundPassage, FoundPassages, counted_once
 from research_shared.text.questions import asked_words
@@ -10,7 +11,7 @@ from research_shared.tools.names import INCOMPLETE
 
 
 class IndexedPassages:
-    """Finds passages in the keyword index, see `research_shared.reading.passage_search.PassageSearch`."""
+    """Finds passages in the index, by meaning too where there are vectors, see `research_shared.reading.passage_search.PassageSearch`."""
 
     def __init__(self, engine: SearchEngine) -> None:
         self._engine = engine
@@ -24,11 +25,14 @@ class IndexedPassages:
         considered: dict[str, int] = {}
         silent: set[str] = set()
         same: dict[str, str] = {}
+        mode: Mode = "hybrid" if self._engine.ranks_by_meaning else "keyword"
         for query in queries:
             words = " ".join(asked_words(query))
             passages: dict[tuple[str, int], FoundPassage] = {}
             for pattern in patterns:
-                outcome = await self._engine.search(words, limit=limit, file_pattern=pattern, wanted=wanted)
+                outcome = await self._engine.search(
+                    words, mode=mode, meant=query, limit=limit, file_pattern=pattern, wanted=wanted
+                )
                 considered[pattern] = outcome.total_documents
                 silent.update(path for path, _ in outcome.unreadable)
                 warnings.update(dict.fromkeys(outcome.warnings))

@@ -12,7 +12,7 @@ MAX_NAMED_COPIES: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPassage:
-    """A passage of a document. Lines are 1-based and inclusive; `score` is BM25, comparable within one `FoundPassages`."""
+    """A passage of a document. Lines are 1-based and inclusive; `score` is BM25, or fused with the similarity of meaning, comparable within one `FoundPassages`."""
 
     path: str
     start_line: int

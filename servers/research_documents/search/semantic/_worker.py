@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+PACKAGES = ("numpy", "onnxruntime", "tokenizers")
+"""What this program imports. The extra `semantic` installs them."""
 LOADED, VECTORS, NOT_EMBEDDED = range(3)
 ANSWER_HEAD = struct.Struct("!BII")
 TEXTS_HEAD = struct.Struct("!I")

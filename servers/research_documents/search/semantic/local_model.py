@@ -20,8 +20,6 @@ from research_shared.logs import get_logger
 
 log = get_logger("research.search")
 
-PACKAGES: Final = ("numpy", "onnxruntime", "tokenizers")
-"""What the processes import. The extra `semantic` installs them."""
 MAX_VECTOR_BYTES: Final = 64 * 1024 * 1024
 BACKGROUND_NICENESS: Final = 19
 IDENTITY_VERSION: Final = "1"
@@ -83,13 +81,8 @@ def _pooling(config: Path) -> str:
     )
 
 
-def missing_packages() -> list[str]:
-    """Return which packages of the extra are not installed."""
-    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-
-
 def _package_directories() -> list[str]:
-    places = (importlib.util.find_spec(name) for name in PACKAGES)
+    places = (importlib.util.find_spec(name) for name in _worker.PACKAGES)
     return sorted({str(Path(each.origin).parents[1]) for each in places if each is not None and each.origin})
 
 
@@ -237,7 +230,7 @@ class LocalModel:
         passage_prefix: str = "",
         timings: ProcessTimings = DEFAULT_PROCESS_TIMINGS,
     ) -> None:
-        self._directory = directory
+        self._directory = directory.expanduser().absolute()  # the processes run elsewhere
         self._max_tokens = max_tokens
         self._threads = threads or max((os.cpu_count() or 1) // 2, 1)
         self._prefixes = {True: query_prefix, False: passage_prefix}

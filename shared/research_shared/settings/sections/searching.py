@@ -1,14 +1,18 @@
 """Settings of searching, and of what search results link to."""
 
-from pydantic import Field, field_validator
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from research_shared.document_urls import LinkTemplate
-from research_shared.settings.field_types import IndexDir
+from research_shared.settings.field_types import HTTP_URL, IndexDir
+from research_shared.settings.names import variable_of
 from research_shared.settings.sections.section import Section
 
 
 class SearchingSettings(Section):
-    """The index, its freshness, and the tools of connectors."""
+    """The index, its freshness, what makes vectors for hybrid search, and the tools of connectors."""
 
     index_dir: IndexDir = Field(
         default=None,
@@ -25,6 +29,31 @@ class SearchingSettings(Section):
         default=30.0, gt=0, description="time between safety scans while watching"
     )
 
+    embedding_dir: Path | None = Field(
+        default=None,
+        description="directory of a local model for hybrid search, with `model.onnx` and `tokenizer.json`; needs the extra "
+        "`semantic`",
+    )
+    embedding_url: str | None = Field(
+        default=None,
+        pattern=HTTP_URL,
+        description="base URL of a server for hybrid search instead, which has OpenAI's `/v1/embeddings`",
+    )
+    embedding_model: str | None = Field(
+        default=None, min_length=1, description="name of that server's model for embeddings"
+    )
+    embedding_key: SecretStr | None = Field(default=None, description="key of that server")
+    embedding_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one answer of it")
+    embedding_tokens: int = Field(
+        default=256, ge=16, le=8192, description="tokens that the local model reads of a passage"
+    )
+    embedding_query_prefix: str | None = Field(
+        default=None, description="what the model wants before a query, such as `query: `"
+    )
+    embedding_passage_prefix: str | None = Field(
+        default=None, description="what the model wants before a passage, such as `passage: `"
+    )
+
     connector_tools: bool = Field(
         default=False,
         description="whether `search` and `fetch` are offered too, as ChatGPT and other connectors want them",
@@ -34,6 +63,20 @@ class SearchingSettings(Section):
         description="where people open documents, such as `https://dms.example/{path}#page={page}`: the `url` of "
         "`search` and `fetch`; the `research://` URI when not set",
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_embed(self) -> Self:
+        if self.embedding_dir is not None and self.embedding_url is not None:
+            raise ValueError("only one of RESEARCH_EMBEDDING_DIR and RESEARCH_EMBEDDING_URL can be set")
+        if self.embedding_url is not None and self.embedding_model is None:
+            raise ValueError("RESEARCH_EMBEDDING_URL needs RESEARCH_EMBEDDING_MODEL")
+        if self.embedding_url is None:
+            for name in ("embedding_model", "embedding_key"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{variable_of(name)} needs RESEARCH_EMBEDDING_URL, which says whose it is"
+                    )
+        return self
 
     @field_validator("document_url")
     @classmethod
