@@ -1,6 +1,7 @@
 """How often the line with the answer is in the prompt, and what is said when the folder does not answer.
 
     python benchmarks/answers.py [--folder DIR --questions benchmarks/questions.json] [--budget 10000] [--verbose]
+        [--embedding-dir MODEL]
 
 Without `--folder` a folder is written for the purpose: reports full of sentences of the same kind, a few of them with the
 answers (gold lines), copies and outdated versions. Each question is asked without naming documents, through the gateway, of a
@@ -8,6 +9,8 @@ client whose scripted model writes the queries that stand beside the question. A
 the prompt with the passages. Baselines over the same folder: the first 5,000 characters of each document, the same share of the
 budget for each document, and the best passages of one keyword search. At the end the same questions without a model, for what
 is answered and what is not. Tokens are estimates, the same for all ways.
+With a local model (`model.onnx` and `tokenizer.json` in MODEL) the folder is searched by meaning, too, from when all passages are
+embedded. One more way then is a model that writes no queries: what is found by the question alone.
 """
 
 import argparse
@@ -287,6 +290,18 @@ async def measured(name: str, way: Way, questions: Sequence[Question], *, verbos
     return figures
 
 
+async def all_embedded(client: Client[Any]) -> int:
+    """Wait until all passages are embedded; return how many these are."""
+    while True:
+        found = await client.call_tool(
+            "search_documents", {"query": "anything", "mode": "hybrid", "limit": 1}
+        )
+        embedded = (found.structured_content or {}).get("embedded")
+        if embedded and embedded["done"] == embedded["total"]:
+            return int(embedded["total"])
+        await asyncio.sleep(1)
+
+
 def line(name: str, figures: Figures, kinds: Sequence[str]) -> str:
     every = [shown for some in figures.shown.values() for shown in some]
     cells = [f"{mean(figures.shown[kind]):>13.0%}" for kind in kinds]
@@ -296,11 +311,17 @@ def line(name: str, figures: Figures, kinds: Sequence[str]) -> str:
     )
 
 
-async def without_model(folder: Path, work: Path, questions: Sequence[Question], *, verbose: bool) -> None:
-    settings = Settings.load({}, roots=str(folder), model_route="extractive", audit_log=str(work / "b.jsonl"))
+async def without_model(
+    folder: Path, work: Path, questions: Sequence[Question], *, meaning: dict[str, str], verbose: bool
+) -> None:
+    settings = Settings.load(
+        {}, roots=str(folder), model_route="extractive", audit_log=str(work / "b.jsonl"), **meaning
+    )
     right: dict[str, list[bool]] = defaultdict(list)
     unverified = answered = 0
     async with Client(build_gateway(settings), log_handler=quiet) as client:
+        if meaning:
+            await all_embedded(client)
         for question in questions:
             result = (
                 await client.call_tool("synthesize_research", {"research_question": question.text})
@@ -330,7 +351,10 @@ async def run(options: argparse.Namespace, work: Path) -> int:
         questions = write_folder(folder)
     kinds = list(dict.fromkeys(question.kind for question in questions if question.gold))
     model = Scripted()
-    settings = Settings.load({}, roots=str(folder), audit_log=str(work / "a.jsonl"))
+    meaning: dict[str, str] = {}
+    if options.embedding_dir:
+        meaning = {"embedding_dir": str(options.embedding_dir), "index_dir": str(work / "index")}
+    settings = Settings.load({}, roots=str(folder), audit_log=str(work / "a.jsonl"), **meaning)
     library = Library.from_settings(settings)
     async with library:
         texts = [await library.read(info.path) for info in await library.documents()]
@@ -349,6 +373,8 @@ async def run(options: argparse.Namespace, work: Path) -> int:
         async with Client(
             build_gateway(settings), sampling_handler=model.sample, log_handler=quiet
         ) as client:
+            if options.embedding_dir:
+                print(f"{await all_embedded(client)} passages are embedded\n")
 
             async def best(question: Question) -> tuple[str, int]:
                 result = await client.call_tool(
@@ -356,6 +382,7 @@ async def run(options: argparse.Namespace, work: Path) -> int:
                     {
                         "query": question.text,
                         "snippet": "passage",
+                        "mode": "hybrid" if options.embedding_dir else "keyword",
                         "max_tokens": options.budget,
                         "limit": 100,
                     },
@@ -367,6 +394,9 @@ async def run(options: argparse.Namespace, work: Path) -> int:
                 await client.call_tool("synthesize_research", {"research_question": question.text})
                 return model.passages, model.calls
 
+            async def unaided(question: Question) -> tuple[str, int]:
+                return await chosen(Question(question.kind, question.text, question.gold))
+
             heads = "".join(f"{kind:>13}" for kind in kinds)
             print(f"{'gold line in the prompt':<28}{'all':>7}{heads}{'tokens':>9}{'most':>9}{'calls':>7}")
             ways: dict[str, Way] = {
@@ -375,11 +405,13 @@ async def run(options: argparse.Namespace, work: Path) -> int:
                 "best passages of a search": best,
                 "chosen over the folder": chosen,
             }
+            if options.embedding_dir:
+                ways["… without written queries"] = unaided
             results = {}
             for name, way in ways.items():
                 results[name] = await measured(name, way, questions, verbose=options.verbose)
                 print(line(name, results[name], kinds))
-    await without_model(folder, work, questions, verbose=options.verbose)
+    await without_model(folder, work, questions, meaning=meaning, verbose=options.verbose)
     ours = results["chosen over the folder"]
     every = [shown for some in ours.shown.values() for shown in some]
     fine = mean(every) >= options.reach and max(ours.tokens) <= options.budget
@@ -396,6 +428,7 @@ def main() -> int:
     parser.add_argument(
         "--reach", type=float, default=0.95, help="share of gold lines below which the status is 1"
     )
+    parser.add_argument("--embedding-dir", type=Path, help="directory of a local model")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
