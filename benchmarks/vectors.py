@@ -43,7 +43,7 @@ def table_of(passages: int, dimension: int) -> tuple[PassageTable, dict[int, Cat
         )  # fmt: skip
         path = f"folder{number % 97}/document{number}.md"
         info = DocumentInfo(
-            path=path, root="data", media_type="text/markdown", identity=Identity(1, number, 1, 1, 1), target=None
+            path=path, root="data", media_type="text/markdown", identity=Identity(1, number, 1, 1, 1), target=""
         )  # fmt: skip
         entries[number] = CatalogEntry(id=number, info=info, passages=EACH)
     return PassageTable(documents=documents, vectors=store.rows), entries
