@@ -9,7 +9,7 @@ from research_documents.search import Hit, SearchEngine
 from research_documents.search.semantic.embedder import EmbeddingFailed
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.reading.library import Library
-from support.embedding import ConceptEmbedder, embedded, engine_with, until
+from support.embedding import IMPATIENT, ConceptEmbedder, embedded, engine_with, until
 
 TEXTS = {
     "cars.md": "The automobile needs new tyres.\n",
@@ -162,9 +162,25 @@ async def test_a_passage_that_the_model_fails_with_does_not_keep_the_others(fold
         await engine.search("x")
         await until(lambda: engine.stats.embedded == (2, 3))
         outcome = await engine.search("vehicle eggs", mode="hybrid")
-    assert sorted(embedder.passages) == [text.strip() for name, text in TEXTS.items() if name != "hens.md"]
+    assert sorted(each for each in embedder.passages if each != "test") == [
+        text.strip() for name, text in TEXTS.items() if name != "hens.md"
+    ]
     assert {hit.document for hit in outcome.hits} == set(TEXTS)
     assert outcome.warnings == ("hybrid: 2 of 3 passages embedded; the others are ranked by words alone",)
+
+
+async def test_a_model_that_fails_with_everything_is_asked_again_later(folder: Path) -> None:
+    embedder = ConceptEmbedder()
+    embedder.poison = ""
+    engine = engine_with(folder, embedder, pace=IMPATIENT)
+    async with engine:
+        await engine.search("x")
+        told = ""
+        while "the model failed" not in told:
+            told = (await engine.search("vehicle", mode="hybrid")).warnings[0]
+        embedder.poison = None
+        await until(lambda: engine.stats.embedded == (3, 3))
+    assert told == "hybrid: none of 3 passages is embedded yet (the model failed); ranked by words alone"
 
 
 async def test_kept_vectors_are_used_after_a_restart_and_those_of_another_model_are_not(

@@ -22,6 +22,8 @@ from research_shared.text.passages import spans
 log = get_logger("research.search")
 
 DOCUMENTS_AT_A_TIME: Final = 32
+HARMLESS: Final = "test"
+"""What any model can embed."""
 FORGOTTEN: Final = 1024
 """Vectors of passages that no longer exist are kept, in case that these come back, until they are so many and outnumber the others."""
 
@@ -255,6 +257,8 @@ class EmbeddingUpdater:
             if not failure.about_texts:
                 raise
             if len(texts) == 1:
+                # The cause is the passage only if the model answers otherwise.
+                await self._embedder.embed([HARMLESS], query=False)
                 log.warning("a passage cannot be embedded and is found by its words only", error=str(failure))
                 self._given_up.add(keys_of(texts)[0].tobytes())
                 return
