@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from research_reasoning.budget import DepthPlan, LengthPlan
+from research_reasoning.inquiry import Inquiry
 from research_reasoning.models.protocol import Body
+from research_reasoning.replies.results import AnswerFormat
 from research_reasoning.replies.untrusted import fenced, quoted
 
-PROMPTS_VERSION = "3"
+PROMPTS_VERSION = "4"
 """Part of every prompt's key: a change of wording must not take up answers to the old one."""
 
 CLAIM_PLACEHOLDER: Final = "<one sentence in your words>"
@@ -22,6 +24,9 @@ SYNTHESIS_PLACEHOLDER: Final = "<the answer in Markdown>"
 MARK_PLACEHOLDER: Final = "<mark of a finding>"
 MISSING_PLACEHOLDER: Final = "<what stays open>"
 QUERY_PLACEHOLDER: Final = "<search words>"
+ENTRY_PLACEHOLDER: Final = "<entry in a few words>"
+DATE_PLACEHOLDER: Final = "<date as it is written>"
+ASPECT_PLACEHOLDER: Final = "<name of a column>"
 
 EVIDENCE_SHAPE: Final = json.dumps(
     {"relevant": True, "findings": [{"claim": CLAIM_PLACEHOLDER, "quotes": [QUOTE_PLACEHOLDER]}]}
@@ -35,6 +40,20 @@ PASSAGES_SHAPE: Final = json.dumps(
 
 QUERIES_SHAPE: Final = json.dumps({"queries": [QUERY_PLACEHOLDER]})
 """The search queries for a question."""
+
+ASPECTS_SHAPE: Final = json.dumps({"aspects": [ASPECT_PLACEHOLDER]})
+"""The columns of a table for a question."""
+
+_ENTRY: Final = {"aspect": 1, "claim": ENTRY_PLACEHOLDER, "quotes": [QUOTE_PLACEHOLDER]}
+_EVENT: Final = {"date": DATE_PLACEHOLDER, "claim": CLAIM_PLACEHOLDER, "quotes": [QUOTE_PLACEHOLDER]}
+ROW_SHAPE: Final = json.dumps({"relevant": True, "findings": [_ENTRY]})
+"""The answer about one document for a table."""
+ROWS_SHAPE: Final = json.dumps({"relevant": True, "findings": [{"source": 1, **_ENTRY}]})
+"""The answer about passages of several documents for a table."""
+EVENTS_SHAPE: Final = json.dumps({"relevant": True, "findings": [_EVENT]})
+"""The answer about one document for a timeline."""
+DATED_SHAPE: Final = json.dumps({"relevant": True, "findings": [{"source": 1, **_EVENT}]})
+"""The answer about passages of several documents for a timeline."""
 
 COMBINE_SHAPE: Final = json.dumps(
     {
@@ -85,10 +104,25 @@ PASSAGES_SCHEMA: Final = _object_schema(
 QUERIES_SCHEMA: Final = _object_schema(queries=_list(_TEXT))
 """The JSON schema of `QUERIES_SHAPE`."""
 
+ASPECTS_SCHEMA: Final = _object_schema(aspects=_list(_TEXT))
+"""The JSON schema of `ASPECTS_SHAPE`."""
+
+
+def _findings_schema(**fields: Mapping[str, Any]) -> dict[str, Any]:
+    return _object_schema(
+        relevant=_FLAG, findings=_list(_object_schema(**fields, claim=_TEXT, quotes=_list(_TEXT)))
+    )
+
+
+_INTEGER: Final = {"type": "integer"}
 _SCHEMAS: Final = {
     EVIDENCE_SHAPE: EVIDENCE_SCHEMA,
     PASSAGES_SHAPE: PASSAGES_SCHEMA,
     COMBINE_SHAPE: COMBINE_SCHEMA,
+    ROW_SHAPE: _findings_schema(aspect=_INTEGER),
+    ROWS_SHAPE: _findings_schema(source=_INTEGER, aspect=_INTEGER),
+    EVENTS_SHAPE: _findings_schema(date=_TEXT),
+    DATED_SHAPE: _findings_schema(source=_INTEGER, date=_TEXT),
 }
 
 _RULES = (
@@ -129,6 +163,65 @@ _PASSAGES = (
     "speaks against an answer counts as much as what speaks for it. Each is about one document: `source` is its number, "
     "and it rests on one or two quotes of it. " + _QUOTING + _LANGUAGE.format(material="documents") + " "
     'If the passages say nothing about the question, answer {{"relevant": false, "findings": []}}.'
+)
+
+_ENTRIES = (
+    "The columns of the table are the numbered aspects that follow the research question. "
+    "Answer with one JSON object of this form and nothing else:\n"
+    "{shape}\n"
+    "`aspect` is the number of a column, and `claim` is the entry: what the document says on it for the question, in at "
+    "most twenty words, with its numbers and units. Each entry rests on one quote. Leave out an aspect that a document says "
+    "nothing on; never guess. " + _QUOTING
+)
+
+_ROW = (
+    "Fill one row of a table: what this document says on each aspect of the user's research question, which follows the "
+    "document. " + _ENTRIES + _LANGUAGE.format(material="document") + " "
+    'If the document says nothing on any aspect, answer {{"relevant": false, "findings": []}}.'
+)
+
+_ROWS = (
+    "Fill a table: what each of several documents, of which passages follow, says on each aspect of the user's research "
+    "question. "
+    + _ENTRIES
+    + "`source` is the number of the document; give at most one entry for each document and aspect. "
+    + _LANGUAGE.format(material="documents")
+    + " "
+    'If the passages say nothing on any aspect, answer {{"relevant": false, "findings": []}}.'
+)
+
+_DATES = (
+    "Answer with one JSON object of this form and nothing else:\n"
+    "{shape}\n"
+    "`date` is the date as it is written, and `claim` says in one sentence what happened then. Give at most {findings} "
+    "events, those that bear most on the question. Each rests on one or two quotes, one of which holds the date. Leave out "
+    "what has no date, and work out none. " + _QUOTING
+)
+
+_EVENTS = (
+    "List the dated events in this document that bear on the user's research question, which follows the document. "
+    + _DATES
+    + _LANGUAGE.format(material="document")
+    + " "
+    'If there is none, answer {{"relevant": false, "findings": []}}.'
+)
+
+_DATED = (
+    "List dated events from passages of several documents that bear on the user's research question, which follows them. "
+    + _DATES
+    + "`source` is the number of the document. "
+    + _LANGUAGE.format(material="documents")
+    + " "
+    'If there is none, answer {{"relevant": false, "findings": []}}.'
+)
+
+_ASPECTS = (
+    "Choose the columns of a table that compares documents for the user's research question. The user's message holds "
+    "names and beginnings of some of the documents, then the question. Answer with one JSON object of this form and nothing "
+    "else:\n"
+    "{shape}\n"
+    "Give at most {most} aspects, those that the question names first, each in one to five words, such that one entry of a few "
+    "words can be found for most documents. " + _LANGUAGE.format(material="documents")
 )
 
 _QUERIES = (
@@ -201,50 +294,93 @@ def _body(
     return Body(f"{task}\n\n{_RULES}", f"{lead}{fenced(material, boundary)}{tail}", schema)
 
 
+_OF_ONE: Final[Mapping[AnswerFormat, tuple[str, str]]] = {
+    "prose": (_EVIDENCE, EVIDENCE_SHAPE),
+    "table": (_ROW, ROW_SHAPE),
+    "timeline": (_EVENTS, EVENTS_SHAPE),
+}
+_OF_PASSAGES: Final[Mapping[AnswerFormat, tuple[str, str]]] = {
+    "prose": (_PASSAGES, PASSAGES_SHAPE),
+    "table": (_ROWS, ROWS_SHAPE),
+    "timeline": (_DATED, DATED_SHAPE),
+}
+
+
+def evidence_shape(inquiry: Inquiry, *, passages: bool = False) -> str:
+    """Return the form of the answer about one document, or about passages of several."""
+    return (_OF_PASSAGES if passages else _OF_ONE)[inquiry.format][1]
+
+
+def _question_lines(inquiry: Inquiry, *, aspects: bool = True) -> str:
+    """Return what follows the material: the question, those that it follows, and the columns of a table."""
+    lines = [f"Research question: {inquiry.question}"]
+    if inquiry.earlier:
+        before = " ".join(quoted(question) for question in inquiry.earlier)
+        lines.append(f"It follows what was asked before: {before}")
+    if aspects and inquiry.aspects:
+        lines.append("Aspects:")
+        lines += [f"{number}. {quoted(aspect)}" for number, aspect in enumerate(inquiry.aspects, 1)]
+    return "\n".join([*lines, "", _JSON_ONLY])
+
+
 def evidence(
-    *, path: str, question: str, outline: str, content: str, whole: bool, plan: DepthPlan, boundary: str
+    *, path: str, inquiry: Inquiry, outline: str, content: str, whole: bool, plan: DepthPlan, boundary: str
 ) -> Body:
     """Asks one document for what it says about the question."""
+    task, shape = _OF_ONE[inquiry.format]
     extent = "The whole document" if whole else "The passages of it that fit the question best"
     headings = f"Headings: {outline}\n\n" if outline else ""
     return _body(
-        _EVIDENCE.format(shape=EVIDENCE_SHAPE, findings=plan.findings),
+        task.format(shape=shape, findings=plan.findings),
         headings + content,
         boundary=boundary,
         before=f"Document: {quoted(path)}. {extent}:",
-        after=f"Research question: {question}\n\n{_JSON_ONLY}",
-        schema=EVIDENCE_SCHEMA,
+        after=_question_lines(inquiry),
+        schema=_SCHEMAS[shape],
     )
 
 
 def passages_evidence(
-    *, sources: Sequence[tuple[int, str, str]], question: str, findings: int, boundary: str
+    *, sources: Sequence[tuple[int, str, str]], inquiry: Inquiry, findings: int, boundary: str
 ) -> Body:
     """Asks passages of several documents for what they say about the question. Sources are number, path and passages."""
+    task, shape = _OF_PASSAGES[inquiry.format]
     return _body(
-        _PASSAGES.format(shape=PASSAGES_SHAPE, findings=findings),
+        task.format(shape=shape, findings=findings),
         "\n\n".join(f"Source {number}: {quoted(path)}\n{content}" for number, path, content in sources),
         boundary=boundary,
         before="The passages of the documents that fit the question best:",
-        after=f"Research question: {question}\n\n{_JSON_ONLY}",
-        schema=PASSAGES_SCHEMA,
+        after=_question_lines(inquiry),
+        schema=_SCHEMAS[shape],
     )
 
 
-def queries(*, question: str, folder: str, most: int, boundary: str) -> Body:
+def aspects(*, inquiry: Inquiry, folder: str, most: int, boundary: str) -> Body:
+    """Asks for the columns of a table. `folder` tells what the documents look like."""
+    return _body(
+        _ASPECTS.format(shape=ASPECTS_SHAPE, most=most),
+        folder,
+        boundary=boundary,
+        before="Of the documents:",
+        after=_question_lines(inquiry),
+        schema=ASPECTS_SCHEMA,
+    )
+
+
+def queries(*, inquiry: Inquiry, folder: str, most: int, boundary: str) -> Body:
     """Asks for search queries. `folder` tells what the documents look like."""
     return _body(
         _QUERIES.format(shape=QUERIES_SHAPE, most=most),
         folder,
         boundary=boundary,
         before="Of the folder:",
-        after=f"Research question: {question}\n\n{_JSON_ONLY}",
+        after=_question_lines(inquiry),
         schema=QUERIES_SCHEMA,
     )
 
 
 def combine(
-    *, question: str, sources: Sequence[tuple[int, str]], findings: str, plan: DepthPlan, boundary: str
+    *, inquiry: Inquiry, sources: Sequence[tuple[int, str]], findings: str, plan: DepthPlan, boundary: str
 ) -> Body:
     """Asks for an answer over all documents."""
     listed = "\n".join(f"[{number}] {quoted(path)}" for number, path in sources)
@@ -253,7 +389,7 @@ def combine(
         findings,
         boundary=boundary,
         before=f"Sources:\n{listed}\n\nFindings:",
-        after=f"Research question: {question}\n\n{_JSON_ONLY}",
+        after=_question_lines(inquiry, aspects=False),
         schema=COMBINE_SCHEMA,
     )
 
@@ -299,5 +435,5 @@ def reduce(*, path: str, notes: str, plan: LengthPlan, boundary: str) -> Body:
 
 
 def repair(*, answer: str, shape: str, boundary: str) -> Body:
-    """Asks to correct an answer that is not the JSON that was asked for: `EVIDENCE_SHAPE` or `COMBINE_SHAPE`."""
+    """Asks to correct an answer that is not the JSON that was asked for, such as `EVIDENCE_SHAPE`."""
     return _body(_REPAIR.format(shape=shape), answer, boundary=boundary, schema=_SCHEMAS[shape])

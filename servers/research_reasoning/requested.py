@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
 
 import anyio
 
 from research_reasoning.models.state import Ledger
+from research_reasoning.replies.untrusted import quoted
 from research_shared.access.globs import compile_pattern
 from research_shared.documents import DocumentInfo
 from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchError, RootUnavailable
@@ -43,6 +45,24 @@ class WholeFolder:
 
     patterns: tuple[str, ...] = ("*",)
     wanted: DocumentFilter = EVERY_DOCUMENT
+    paths: frozenset[str] | None = None
+    """The documents that evidence is chosen from, or None for all."""
+    missing: tuple[str, ...] = ()
+    """Why entries that were given name no document."""
+
+    @classmethod
+    def among(cls, entries: Sequence[Requested]) -> Self:
+        """Return the part of the folder that holds named documents alone, for a question that is not about all of each."""
+        paths = [entry.path for entry in entries if entry.missing is None]
+        return cls(
+            patterns=tuple(paths),
+            paths=frozenset(paths),
+            missing=tuple(f"{quoted(entry.path)}: {entry.missing}" for entry in entries if entry.missing),
+        )
+
+    def holds(self, path: str) -> bool:
+        """Return whether a document that matches a pattern is among those that evidence is chosen from."""
+        return self.paths is None or path in self.paths
 
 
 async def requested(

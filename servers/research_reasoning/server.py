@@ -1,9 +1,9 @@
 """The reasoning server: `summarize_document` and `synthesize_research`, on whichever route a model can be reached."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from weakref import WeakValueDictionary
 
 from fastmcp import Context, FastMCP
@@ -17,6 +17,14 @@ from research_reasoning.budget import Budget
 from research_reasoning.call import Call
 from research_reasoning.evidence.prepared import PreparedDocuments
 from research_reasoning.folder.scanning import ScannedPassages
+from research_reasoning.follow_up import (
+    FOLLOW_UP_PURPOSE,
+    FOLLOW_UP_TTL_S,
+    MAX_FOLLOW_UP_CHARS,
+    carried_evidence,
+    follow_up_token,
+)
+from research_reasoning.inquiry import MAX_ASPECT_CHARS, MAX_ASPECTS, MAX_TABLE_ROWS, Inquiry
 from research_reasoning.models.concurrent import Attempt, ConcurrentModel
 from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
 from research_reasoning.models.limiter import CallLimiter
@@ -31,9 +39,18 @@ from research_reasoning.models.rounds import (
 from research_reasoning.models.session import session_call
 from research_reasoning.models.state import Ledger
 from research_reasoning.remedies import model_hint
+from research_reasoning.replies.fitting import MAX_RESULT_TOKENS, fitted
 from research_reasoning.replies.rendering import summary_text, synthesis_text
-from research_reasoning.replies.results import Depth, Summary, SummaryLength, Synthesis
+from research_reasoning.replies.results import (
+    AnswerFormat,
+    Depth,
+    ExportFormat,
+    Summary,
+    SummaryLength,
+    Synthesis,
+)
 from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, WholeFolder, fitting, requested
+from research_shared.document_urls import LinkTemplate
 from research_shared.errors import ModelUnavailable, ResearchError
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.capabilities import client_samples
@@ -45,7 +62,7 @@ from research_shared.reading.library import Library
 from research_shared.reading.passage_search import PassageSearch
 from research_shared.retry import RetryPolicy
 from research_shared.serving.identity import TITLE, new_server
-from research_shared.serving.sealing import request_state_security
+from research_shared.serving.sealing import TokenSealer, request_state_security
 from research_shared.settings import Settings
 from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimator_for
@@ -62,6 +79,8 @@ REASONING_SERVER = "research-reasoning"
 MAX_QUESTION = 2_000
 FOLDER_STEPS = 21
 """Steps of a question over the folder, until it is known how many documents are read."""
+MIN_RESULT_TOKENS = 8_000
+"""Tokens of a structured result that an export leaves to the answer, however long it is."""
 MIN_CALL_TOKENS = 1_000
 """A call is planned with as many tokens, however short the model's context is said to be."""
 
@@ -109,6 +128,40 @@ HowDeep = Annotated[
 ]
 
 
+AnswerLayout = Annotated[
+    AnswerFormat,
+    Field(
+        description="prose; table: documents by aspects, each entry with its quote; timeline: dated events in order"
+    ),
+    or_default("prose", choice=True),
+]
+Aspects = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=MAX_ASPECT_CHARS)]],
+    Field(
+        max_length=MAX_ASPECTS,
+        description="columns of a table, such as method, cost; left out: the model chooses",
+    ),
+    READ_LIST,
+]
+
+
+ExportAs = Annotated[
+    Literal["", "markdown", "bibtex", "csl-json"],
+    Field(
+        description="also give the answer as a file: markdown (footnotes), bibtex or csl-json (its sources)"
+    ),
+    or_default("", choice=True),
+]
+FollowUp = Annotated[
+    str,
+    Field(
+        max_length=2 * MAX_FOLLOW_UP_CHARS,
+        description="follow_up of the last answer, for a question that goes on from it: its evidence is used again",
+    ),
+    or_default(""),
+]
+
+
 Run = Callable[[Call], Awaitable[ToolResult]]
 
 
@@ -123,6 +176,8 @@ class _Service:
     estimate: Estimator
     prepared: PreparedDocuments
     passages: PassageSearch
+    sealer: TokenSealer
+    links: LinkTemplate | None
     limiters: WeakValueDictionary[str, CallLimiter] = field(default_factory=WeakValueDictionary)
     """Bounds the model calls in flight over each session, so that no client waits for another one's model.
 
@@ -167,6 +222,28 @@ class _Service:
             # Also of a call that was cancelled: what was spent is spent.
             if model is not None:
                 _record(ledger, model.route)
+
+    async def completed(
+        self, call: Call, result: Synthesis, inquiry: Inquiry, export: ExportFormat | None
+    ) -> Synthesis:
+        """Return an answer with the token for questions that follow it, and with the file that it is asked as.
+
+        Raises:
+            ResponseTooLarge: the file would be longer than a reply holds.
+        """
+        token = follow_up_token(self.sealer, result, inquiry, call.ledger.digests)
+        if export is None:
+            return result.model_copy(update={"follow_up": token})
+        from research_reasoning.exports import exported
+
+        file = await exported(result, export, self.library, self.link, self.estimate)
+        room = max(MIN_RESULT_TOKENS, MAX_RESULT_TOKENS - self.estimate(file.content))
+        shorter = fitted(result, self.estimate, limit=room)
+        return shorter.model_copy(update={"follow_up": token, "export": file})
+
+    def link(self, path: str, page: int | None) -> str | None:
+        """Return the address of a document, or of a page of it, in the operator's document system."""
+        return None if self.links is None else self.links.link(path, page)
 
     def _budget(self, model: Model) -> Budget:
         request = self.settings.model_request_tokens
@@ -321,6 +398,8 @@ def build_reasoning_server(
         estimate,
         PreparedDocuments(estimate),
         passages if passages is not None else ScannedPassages(library),
+        TokenSealer(settings, purpose=FOLLOW_UP_PURPOSE, ttl_s=FOLLOW_UP_TTL_S),
+        LinkTemplate.parse(settings.document_url) if settings.document_url is not None else None,
     )
 
     @asynccontextmanager
@@ -403,9 +482,16 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         document_paths: DocumentPaths = [],  # noqa: B006  (never changed; a list in the schema)
         research_question: Question,
         depth: HowDeep = "overview",
+        format: AnswerLayout = "prose",  # noqa: A002  (what people call it)
+        aspects: Aspects = [],  # noqa: B006  (never changed; a list in the schema)
+        follow_up: FollowUp = "",
+        export: ExportAs = "",
         wanted: DocumentFilter,
     ) -> ToolResult | InputRequiredResult:
         """Answer one research question from the folder or from named documents, with quotes that were looked up in them.
+
+        `format` table gives `table` (documents by aspects, entries with quotes) in place of prose, timeline `timeline`.
+        `follow_up` of an answer, passed with the next question, uses its evidence again.
 
         Without document_paths, passages of all documents that the filters (type to tags) admit compete to be shown to
         the model; `selection` says what was
@@ -417,23 +503,28 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         read_document gives the rest. `route`: whose model answered: client (yours), provider (the server's),
         extractive (none: sentences chosen by rule).
         """
+        inquiry = _inquiry(research_question, format, aspects)
 
         async def prepare(ledger: Ledger) -> tuple[int, Run]:
             record(documents=document_paths)
+            carried = carried_evidence(service.sealer, follow_up) if follow_up else None
+            asked = inquiry if carried is None else replace(inquiry, earlier=carried.questions)
             chosen = await requested(service.library, document_paths, ledger, wanted)
             if isinstance(chosen, list):
                 chosen = await fitting(service.library, chosen, wanted, ledger)
                 record(documents=[entry.path for entry in chosen])
+                chosen = chosen if carried is None else WholeFolder.among(chosen)
 
             async def run(call: Call) -> ToolResult:
                 if isinstance(chosen, WholeFolder):
                     from research_reasoning.folder import ask_folder
 
-                    result = await ask_folder(call, service.passages, chosen, research_question, depth)
+                    result = await ask_folder(call, service.passages, chosen, asked, depth, carried=carried)
                 else:
                     from research_reasoning.synthesize import synthesize
 
-                    result = await synthesize(call, chosen, research_question, depth)
+                    result = await synthesize(call, chosen, asked, depth)
+                result = await service.completed(call, result, asked, export or None)
                 return ToolResult(
                     synthesis_text(result, estimate=service.estimate), result.model_dump(mode="json")
                 )
@@ -441,6 +532,14 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
             return len(chosen) if isinstance(chosen, list) else FOLDER_STEPS, run
 
         return await service.serve(context, prepare)
+
+
+def _inquiry(question: str, answer_format: AnswerFormat, aspects: Sequence[str]) -> Inquiry:
+    """Return what is asked. Aspects alone ask for a table, too."""
+    named = tuple(dict.fromkeys(" ".join(aspect.split()) for aspect in aspects if aspect.strip()))
+    if named and answer_format == "prose":
+        answer_format = "table"
+    return Inquiry(question=question, format=answer_format, aspects=named if answer_format == "table" else ())
 
 
 def _add_prompt(server: FastMCP[Any]) -> None:
@@ -455,6 +554,25 @@ def _add_prompt(server: FastMCP[Any]) -> None:
             "4. Call synthesize_research with those documents (three to ten) and one precise question.\n"
             "5. Write the brief: the answer, the key insights with document, page and lines, where sources disagree, "
             "and what the folder does not answer. Report only insights that are verified; name skipped sources."
+        )
+
+    @described(server.prompt, title="Compare documents")
+    def compare_documents(documents: str, aspects: str = "") -> str:
+        """Compare documents in a table whose every entry has a quote that was looked up."""
+        columns = (
+            f"aspects: {aspects}"
+            if aspects.strip()
+            else "no aspects: the columns are then chosen for the question"
+        )
+        return (
+            f"Compare these documents: {documents}\n\n"
+            "1. Find their paths with list_research_documents, if they are not given exactly.\n"
+            f"2. Call synthesize_research with document_paths (at most {MAX_TABLE_ROWS}), format table, one question that says "
+            f"what the comparison is for, and {columns}.\n"
+            "3. Give the table as it is: each entry with page and lines. `not stated` means that no checked quote was found, "
+            "not that it is untrue. Mark entries with flags as doubtful.\n"
+            "4. Below the table say in a few sentences where the documents agree, where they differ, and what none of them "
+            "states. Add nothing that is not in the table."
         )
 
 

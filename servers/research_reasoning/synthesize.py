@@ -7,10 +7,13 @@ import anyio
 
 from research_reasoning.budget import DEPTHS, MIN_BYTES_PER_TOKEN, OVERHEAD, DepthPlan
 from research_reasoning.call import Call
-from research_reasoning.evidence.combination import Answer, Combination
+from research_reasoning.evidence.combination import Answer
 from research_reasoning.evidence.coverage import is_blank
 from research_reasoning.evidence.duplicates import duplicates_in, version_notes_on
-from research_reasoning.evidence.gathering import COMBINATION_ROUNDS, DocumentEvidence, EvidenceTask, gather
+from research_reasoning.evidence.gathering import DocumentEvidence, EvidenceTask, gather
+from research_reasoning.inquiry import MAX_TABLE_ROWS, Inquiry
+from research_reasoning.layouts import compose
+from research_reasoning.layouts.aspects import chosen_aspects
 from research_reasoning.models.protocol import Cost
 from research_reasoning.replies.fitting import fitted
 from research_reasoning.replies.results import Depth, FolderSearch, Source, Synthesis
@@ -19,6 +22,7 @@ from research_reasoning.requested import Requested
 from research_shared.documents import DocumentText
 from research_shared.errors import (
     DocumentNotFound,
+    InvalidArguments,
     NoReadableDocuments,
     ResearchError,
     RootUnavailable,
@@ -36,28 +40,35 @@ MAX_CONCURRENT_READS = 8
 """Documents read concurrently. The library limits its processes itself."""
 
 
-async def synthesize(call: Call, wanted: Sequence[Requested], question: str, depth: Depth) -> Synthesis:
-    """Return an answer to the question from the documents.
+async def synthesize(call: Call, wanted: Sequence[Requested], inquiry: Inquiry, depth: Depth) -> Synthesis:
+    """Return an answer to the question from the documents, in the form that is asked for.
 
     Raises:
+        InvalidArguments: too many documents for a table.
         NoReadableDocuments: no document could be read.
         RootUnavailable: no document could be read because the research folder is missing.
         BudgetExceeded: too many documents for one request.
         ModelError: the model failed for all documents, in all attempts.
     """
     paths = [entry.path for entry in wanted]
-    said = call.estimate(question) + max(map(call.estimate, paths))
+    check_table_size(inquiry, len(paths))
+    said = call.estimate(inquiry.search_text) + max(map(call.estimate, paths))
     call.budget = replace(call.budget, overhead=OVERHEAD + said)
-    plan = DEPTHS[depth].for_document_count(len(paths), call.budget.content_tokens)
-    least = call.budget.per_document_tokens(len(paths), plan.per_document_tokens)
+    least = call.budget.per_document_tokens(len(paths), DEPTHS[depth].per_document_tokens)
     texts = await _read(call, wanted)
+    inquiry = await chosen_aspects(
+        call, inquiry, [path for path, text in texts.items() if isinstance(text, DocumentText)]
+    )
+    plan = inquiry.plan(depth, len(paths), call.budget.content_tokens)
     same = duplicates_in(texts)
     readable = [text for path, text in texts.items() if isinstance(text, DocumentText) and path not in same]
     per_document_tokens = _shown_tokens(call, readable, plan, least)
-    tasks = [EvidenceTask(call, text, question, plan, per_document_tokens) for text in readable]
-    content_tokens = min(call.budget.content_tokens, len(tasks) * plan.evidence_tokens)
-    combination = Cost(content_tokens + call.budget.overhead, plan.combine_tokens)
-    await call.announce(([Cost.of(task.prompt()) for task in tasks], COMBINATION_ROUNDS), ([combination], 0))
+    tasks = [EvidenceTask(call, text, inquiry, plan, per_document_tokens) for text in readable]
+    steps = [([Cost.of(task.prompt()) for task in tasks], inquiry.later_rounds)]
+    if inquiry.format == "prose":
+        content_tokens = min(call.budget.content_tokens, len(tasks) * plan.evidence_tokens)
+        steps.append(([Cost(content_tokens + call.budget.overhead, plan.combine_tokens)], 0))
+    await call.announce(*steps)
     gathered = {found.path: found for found in await gather(call, tasks, len(paths) - len(tasks))}
     numbered = [(number, path, gathered.get(path)) for number, path in enumerate(paths, 1)]
     usable = [(number, found) for number, _, found in numbered if found is not None and found.failure is None]
@@ -65,7 +76,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     whole = len(usable) == len(paths) - len(same) and all(
         found.covered is not None and found.covered.complete for _, found in usable
     )
-    answer = await Combination(call, question, plan, usable, warnings, whole=whole).run()
+    answer = await compose(call, inquiry, plan, usable, warnings, whole=whole)
     versions = await version_notes_on(call, paths)
     sources = [
         _source_of(
@@ -83,7 +94,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], question: str, dep
     result = synthesis_of(
         call,
         answer,
-        question=question,
+        question=inquiry.question,
         depth=depth,
         sources=sources,
         unverified=unverified,
@@ -126,6 +137,8 @@ def synthesis_of(
         answered=answer.answered,
         not_answered=[*answer.missing, *missing],
         selection=selection,
+        table=answer.table,
+        timeline=answer.timeline,
         sources_used=used,
         sources_skipped=skipped,
         sources=sources,
@@ -138,6 +151,19 @@ def synthesis_of(
         usage=call.usage(),
     )
     return fitted(result, call.estimate)
+
+
+def check_table_size(inquiry: Inquiry, documents: int) -> None:
+    """Refuse a table with more rows than a reply holds.
+
+    Raises:
+        InvalidArguments: there are too many.
+    """
+    if inquiry.format == "table" and documents > MAX_TABLE_ROWS:
+        raise InvalidArguments(
+            f"a table has at most {MAX_TABLE_ROWS} rows, and document_paths names {documents} documents",
+            hint="Ask about fewer documents at a time, or leave document_paths out: then the documents that fit best are compared.",
+        )
 
 
 def _shown_tokens(call: Call, texts: Sequence[DocumentText], plan: DepthPlan, least: int) -> int:

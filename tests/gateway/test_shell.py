@@ -170,6 +170,32 @@ def test_ask_names_a_source_that_is_missing(shell: Shell) -> None:
     assert "[2] lost.md  skipped: " in asked.out
 
 
+def test_ask_writes_the_answer_and_its_sources_to_files(shell: Shell, tmp_path: Path) -> None:
+    question = "Why are there two high tides a day?"
+    files = [tmp_path / name for name in ("answer.md", "sources.BIB", "sources.json")]
+    for file in files:
+        asked = shell("ask", question, "notes.txt", "--export", str(file))
+        assert asked.status == 0
+        assert f"written: {file}" in asked.err.replace("\n", "")
+    markdown, bibtex, csl = (file.read_text("utf-8") for file in files)
+    assert markdown.startswith(f"# {question}\n")
+    assert "[^1]: *notes.txt*" in markdown
+    assert bibtex.startswith("@misc{notes,\n")
+    assert [item["id"] for item in json.loads(csl)] == ["notes"]
+    refused = shell("ask", question, "--export", str(tmp_path / "answer.docx"))
+    assert refused.status != 0
+    assert "allowed: a file that ends in .md, .bib, .json" in refused.err.replace("\n", " ")
+
+
+def test_ask_compares_documents_in_a_table(shell: Shell) -> None:
+    asked = shell(
+        "ask", "What is said on tides?", "notes.txt", "papers", "--aspect", "moon", "--aspect", "cost"
+    )
+    assert asked.status == 0
+    assert "| Document | moon | cost |" in asked.out
+    assert "not stated" in asked.out
+
+
 def test_ask_without_documents_looks_in_the_whole_folder(shell: Shell) -> None:
     asked = shell("ask", "Why are there two high tides a day?")
     assert asked.status == 0

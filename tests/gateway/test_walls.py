@@ -116,6 +116,10 @@ class Observer:
         if content and "results" in content:
             content["results"] = sorted(content["results"], key=lambda hit: hit["id"])
             texts = []
+        if content and (token := content.get("follow_up")):
+            # It is sealed anew each time; how long it is tells how much is in it.
+            content["follow_up"] = len(token)
+            texts = [{**text, "text": text["text"].replace(token, "")} for text in texts]
         self.seen.append((name, arguments, answer.is_error, content, texts, _told(answer.meta)))
         return content
 

@@ -11,12 +11,14 @@ from jsonschema import Draft202012Validator
 from research_reasoning import prompts
 from research_reasoning.budget import DEPTHS, LENGTHS, OVERHEAD
 from research_reasoning.evidence.answers import is_placeholder
+from research_reasoning.inquiry import Inquiry
 from research_reasoning.models.protocol import Body
 from research_shared.text.tokens import estimator_for
 from support.carriers import connected
 from support.scripted import ScriptedModel
 
 BOUNDARY = "0123456789abcdef" * 2
+WHY = Inquiry(question="Why?")
 
 
 def one_of_each() -> dict[str, Body]:
@@ -24,10 +26,10 @@ def one_of_each() -> dict[str, Body]:
     plan, length = DEPTHS["detailed"], LENGTHS["detailed"]
     kinds = {
         "evidence": prompts.evidence(
-            path="a.md", question="Why?", outline="", content="x", whole=True, plan=plan, boundary=BOUNDARY
+            path="a.md", inquiry=WHY, outline="", content="x", whole=True, plan=plan, boundary=BOUNDARY
         ),
         "combine": prompts.combine(
-            question="Why?", sources=[(1, "a.md")], findings="1.1 x", plan=plan, boundary=BOUNDARY
+            inquiry=WHY, sources=[(1, "a.md")], findings="1.1 x", plan=plan, boundary=BOUNDARY
         ),
         "summary": prompts.summary(path="a.md", content="x", plan=length, boundary=BOUNDARY),
         "part": prompts.part(path="a.md", number=1, count=2, content="x", plan=length, boundary=BOUNDARY),

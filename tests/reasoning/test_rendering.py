@@ -91,6 +91,8 @@ async def test_a_synthesis_reads_as_answer_insights_and_sources_with_what_is_mis
             document_paths=["no.md", "tor.md"],
             research_question="Who hides it?",
         )
+    text, _, token = text.partition("\n\nTo ask on from this evidence, pass follow_up: ")
+    assert token.startswith("v1.")
     assert text == (
         "INCOMPLETE: 1 of 2 documents were skipped; see their reasons\n"
         "Note: 1 quote could not be found in the documents and is marked unverified\n"

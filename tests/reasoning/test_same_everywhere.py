@@ -78,6 +78,9 @@ async def synthesis(folder: Path, carrier: str, scenario: str) -> dict[str, Any]
         assert session.progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
         rounds = result["usage"]["rounds"]
         assert (2 <= rounds <= 8) if carrier in MODERN else rounds == 0
+    assert bool(result.pop("follow_up", "")) is any(
+        quote["verified"] for insight in result["key_insights"] for quote in insight["evidence"]
+    )
     return {key: value for key, value in result.items() if key not in {"route", "model", "usage"}}
 
 

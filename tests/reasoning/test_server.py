@@ -69,6 +69,19 @@ async def test_the_brief_walks_from_the_listing_to_the_synthesis(folder: Path) -
     assert [text.index(tool) for tool in order] == sorted(text.index(tool) for tool in order)
 
 
+async def test_the_comparison_asks_for_a_table_of_the_aspects_that_are_given(folder: Path) -> None:
+    async with connected("extractive", folder) as session:
+        given = await session.client.get_prompt(
+            "compare_documents", {"documents": "tor.md, cache.md", "aspects": "cost, limits"}
+        )
+        free = await session.client.get_prompt("compare_documents", {"documents": "tor.md"})
+    text = given.messages[0].content.text  # type: ignore[union-attr]
+    assert "tor.md, cache.md" in text
+    assert "format table" in text
+    assert "aspects: cost, limits" in text
+    assert "no aspects" in free.messages[0].content.text  # type: ignore[union-attr]
+
+
 class Collecting(Middleware):
     """What the audit trail does: one collector around each round of a call."""
 
@@ -161,7 +174,7 @@ async def test_mounted_into_another_host_the_tools_are_the_same(folder: Path, ca
         async with Client(host, mode=mode, sampling_handler=sampling) as client:
             mounted = await client.call_tool("synthesize_research", QUESTION)
             assert [tool.model_dump() for tool in await client.list_tools()] == tools
-    without = {"usage"}
+    without = {"usage", "follow_up"}
     assert {k: v for k, v in (mounted.structured_content or {}).items() if k not in without} == {
         k: v for k, v in alone.items() if k not in without
     }

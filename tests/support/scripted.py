@@ -26,6 +26,11 @@ def kind_of(system: str) -> str:
         "Find what": "evidence",
         "From passages": "passages",
         "Write search": "queries",
+        "Choose the": "aspects",
+        "Fill one": "row",
+        "Fill a": "rows",
+        "List the dated": "events",
+        "List dated": "dated",
         "Answer the": "combine",
         "Below is one": "part",
         "Below are notes on con": "merge",
@@ -38,14 +43,22 @@ def material(text: str) -> str:
     return re.search(r"<<<UNTRUSTED \w+\n(.*)\nUNTRUSTED", text, re.DOTALL)[1]  # type: ignore[index]
 
 
+FIXED = {
+    "queries": {"queries": ["layers of encryption", "latency"]},
+    "aspects": {"aspects": ["timing", "layers"]},
+}
+
+
 def honest(kind: str, text: str) -> str:
     shown = material(text)
     sentences = re.findall(r"[A-Z][^.\n]{20,}(?:\n[^.\n]+)?\.", shown)
     if kind == "evidence":
         found = [{"claim": f"It says: {' '.join(s.split())[:60]}", "quotes": [s]} for s in sentences[:2]]
         return json.dumps({"relevant": bool(found), "findings": found})
-    if kind == "queries":
-        return json.dumps({"queries": ["layers of encryption", "latency"]})
+    if kind in FIXED:
+        return json.dumps(FIXED[kind])
+    if kind in {"row", "rows", "events", "dated"}:
+        return json.dumps(_laid_out(kind, text, shown))
     if kind == "passages":
         findings = []
         for number, part in re.findall(
@@ -66,6 +79,26 @@ def honest(kind: str, text: str) -> str:
         )
     words = " ".join(shown.split()[:30])
     return "\n\n".join(f"Paragraph {n} on {words}" for n in range(1, 7))
+
+
+def _laid_out(kind: str, text: str, shown: str) -> dict[str, Any]:
+    """The sentences that name an aspect, or that hold a date such as `12 March 2021`."""
+    asked = re.findall(r'^(\d+)\. "([^"]*)"$', text.rpartition(">>>")[2], re.MULTILINE)
+    parts = re.findall(r"^Source (\d+): [^\n]*\n(.*?)(?=^Source \d+: |\Z)", shown, re.MULTILINE | re.DOTALL)
+    findings: list[dict[str, Any]] = []
+    for number, part in parts or [("", shown)]:
+        source = {"source": int(number)} if number else {}
+        for said in re.findall(r"[A-Z][^.\n]{20,}(?:\n[^.\n]+)?\.", part):
+            line = " ".join(said.split())
+            fields: list[dict[str, Any]] = [
+                {"aspect": int(n)} for n, aspect in asked if aspect.lower() in line.lower()
+            ]
+            if kind in {"events", "dated"}:
+                fields = [{"date": date} for date in re.findall(r"\d{1,2} [A-Z][a-z]+ \d{4}", line)]
+            findings += [
+                {**source, **each, "claim": f"It says: {line[:60]}", "quotes": [said]} for each in fields
+            ]
+    return {"relevant": bool(findings), "findings": findings}
 
 
 @dataclass

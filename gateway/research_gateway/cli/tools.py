@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -131,6 +131,10 @@ def read_command(
     return run(shell_settings(root), job)
 
 
+EXPORTS: Final = {".md": "markdown", ".bib": "bibtex", ".json": "csl-json"}
+"""What a file is written as, by the end of its name."""
+
+
 def ask_command(
     question: Annotated[str, Parameter(help="One whole question.")],
     documents: Annotated[
@@ -139,6 +143,21 @@ def ask_command(
     /,
     *,
     depth: Literal["overview", "detailed"] = "overview",
+    format_: Annotated[
+        Literal["prose", "table", "timeline"],
+        Parameter(name="--format", help="A table compares documents, a timeline orders dated events."),
+    ] = "prose",
+    aspects: Annotated[
+        list[str] | None,
+        Parameter(name="--aspect", negative="", help="A column of the table; repeat it for several."),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        Parameter(
+            name="--export",
+            help="Write the answer to FILE.md with footnotes, or its sources to FILE.bib (BibTeX) or FILE.json (CSL-JSON).",
+        ),
+    ] = None,
     html: Annotated[
         Path | None, Parameter(name="--html", help="Write the answer with its sources to this page, too.")
     ] = None,
@@ -148,6 +167,8 @@ def ask_command(
     json_: JsonOption = False,
 ) -> int:
     """Answer a question from documents, with quotes that were checked."""
+    if export is not None and export.suffix.lower() not in EXPORTS:
+        sys.exit(report_failure(f"--export {export}: allowed: a file that ends in {', '.join(EXPORTS)}"))
 
     async def job(session: Session) -> int:
         result = await session.call(
@@ -156,6 +177,9 @@ def ask_command(
             research_question=question,
             depth=depth,
             **filters.arguments(),
+            format=format_,
+            aspects=aspects,
+            export=EXPORTS[export.suffix.lower()] if export is not None else None,
         )
         link = show.linker(session.settings)
         _print(result, json_, lambda: show.answer_view(result, link=link))
@@ -166,6 +190,9 @@ def ask_command(
                 page(result, link=link, context=await context_of(result, session.call)), encoding="utf-8"
             )
             show.console(stderr=True).print(f"written: {html}", style="dim", markup=False)
+        if export is not None:
+            export.write_text(result["export"]["content"], encoding="utf-8")
+            show.console(stderr=True).print(f"written: {export}", style="dim", markup=False)
         return FOUND if result["answered"] else NOTHING
 
     return run(shell_settings(root, **_index_override(index)), job)

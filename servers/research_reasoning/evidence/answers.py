@@ -47,6 +47,10 @@ class RawFinding:
     quotes: tuple[str, ...]
     source: int | None = None
     """The number of its document, in an answer about several."""
+    aspect: str = ""
+    """The number or the name of what it is about, in an answer for a table."""
+    date: str = ""
+    """The date as it is stated, in an answer for a timeline."""
 
 
 Marked = tuple[str, tuple[str, ...]]
@@ -67,7 +71,16 @@ class Combined:
 
 def search_queries(answer: str, most: int) -> list[str]:
     """Return at most `most` search queries of an answer; none if it holds no list of them."""
-    read = _last(answer, "queries", lambda _: None)
+    return _named_texts(answer, "queries", most)
+
+
+def table_aspects(answer: str, most: int) -> list[str]:
+    """Return at most `most` columns for a table of an answer; none if it holds no list of them."""
+    return _named_texts(answer, "aspects", most)
+
+
+def _named_texts(answer: str, key: str, most: int) -> list[str]:
+    read = _last(answer, key, lambda _: None)
     return _listed_texts(read.items, most) if read is not None else []
 
 
@@ -187,6 +200,8 @@ def _claim(item: Any) -> str | None:
     if not isinstance(item, dict) or isinstance(item, Broken):
         return None
     claim = item.get("claim")
+    if "aspect" in item and isinstance(claim, int | float) and not isinstance(claim, bool):
+        claim = str(claim)  # the entry of a table may be a number
     return " ".join(claim.split()) if isinstance(claim, str) and not is_placeholder(claim) else None
 
 
@@ -204,7 +219,21 @@ def _finding(item: Any) -> RawFinding | None:
     kept = tuple(_bounded(quote) for quote in quotes if not is_placeholder(quote))[:MAX_QUOTES]
     # Numbers in brackets are the document's own references here; later they would pass for citations of sources.
     said = " ".join(without_citations(claim).split())[:MAX_CLAIM]
-    return RawFinding(said, kept, _source_number(item.get("source", item.get("document"))))
+    return RawFinding(
+        said,
+        kept,
+        _source_number(item.get("source", item.get("document"))),
+        _short_text(item.get("aspect", "")),
+        _short_text(item.get("date", "")),
+    )
+
+
+def _short_text(value: Any) -> str:
+    """Return a text or a number on one short line; nothing for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or isinstance(value, Unknown):
+        return ""
+    text = " ".join(visible(str(value)).split())[:MAX_LISTED_TEXT]
+    return "" if is_placeholder(text) else text
 
 
 def _source_number(value: Any) -> int | None:
@@ -310,6 +339,22 @@ def checked_citations(text: str, citable: set[int]) -> tuple[str, list[int]]:
 
     checked = in_prose(visible(text), lambda prose: _CITATION.sub(keep, prose), no_code=only_cites)
     return checked, wrong
+
+
+def with_citations(text: str, write: Callable[[Sequence[int]], str | None]) -> str:
+    """Return a text with its citations of sources written otherwise; code is unchanged.
+
+    `write` gets the numbers of a citation, and returns what stands in its place, or None to leave it.
+    """
+
+    def rewritten(match: re.Match[str]) -> str:
+        numbers = [
+            number for first, last in _RANGE.findall(match["numbers"]) for number in _counted(first, last)
+        ]
+        written = write(numbers)
+        return match[0] if written is None else f"{match['space']}{written}{match['place'] or ''}"
+
+    return in_prose(text, lambda prose: _CITATION.sub(rewritten, prose), no_code=lambda _content: False)
 
 
 def without_citations(text: str) -> str:

@@ -10,8 +10,9 @@ from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.evidence.claims import flags
 from research_reasoning.evidence.gathering import CheckedFinding, DocumentEvidence, repair_prompt
+from research_reasoning.inquiry import Inquiry
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
-from research_reasoning.replies.results import Evidence, Insight
+from research_reasoning.replies.results import ComparisonTable, Evidence, Insight, Timeline
 from research_reasoning.replies.untrusted import neutralised, neutralised_line, quoted
 from research_shared.text.visible import visible
 from research_shared.tools.names import INCOMPLETE
@@ -38,6 +39,8 @@ class Answer:
     contradictions: tuple[Insight, ...] = ()
     missing: tuple[str, ...] = ()
     """What of the question stays open."""
+    table: ComparisonTable | None = None
+    timeline: Timeline | None = None
 
 
 class Combination:
@@ -46,7 +49,7 @@ class Combination:
     def __init__(
         self,
         call: Call,
-        question: str,
+        inquiry: Inquiry,
         plan: DepthPlan,
         usable: Sequence[tuple[int, DocumentEvidence]],
         warnings: list[str],
@@ -55,7 +58,7 @@ class Combination:
     ) -> None:
         self._call = call
         self._whole = whole
-        self._question = question
+        self._inquiry = inquiry
         self._plan = plan
         self._usable = usable
         self._warnings = warnings
@@ -129,7 +132,7 @@ class Combination:
     def _prompt(self, listed: str) -> Prompt:
         async def build() -> Body:
             return prompts.combine(
-                question=self._question,
+                inquiry=self._inquiry,
                 sources=[(number, found.path) for number, found in self._usable],
                 findings=listed,
                 plan=self._plan,
@@ -138,10 +141,10 @@ class Combination:
 
         async def extract() -> Extract:
             claims = tuple((mark, finding.claim) for mark, (_, finding) in self._by_mark.items())
-            return Extract("combine", (), self._question, self._plan.insights, claims)
+            return Extract("combine", (), self._inquiry.question, self._plan.insights, claims)
 
         key = key_of(
-            prompts.PROMPTS_VERSION, "combine", self._question, self._plan, listed, self._call.boundary
+            prompts.PROMPTS_VERSION, "combine", self._inquiry, self._plan, listed, self._call.boundary
         )
 
         def repair(answer: str) -> Prompt | None:
@@ -206,7 +209,7 @@ class Combination:
             self._warnings.append(
                 "an insight rested on a finding that does not exist; that reference was removed"
             )
-        evidence = [item for mark in known for item in _evidence_of(*self._by_mark[mark])]
+        evidence = [item for mark in known for item in evidence_of(*self._by_mark[mark])]
         told = flags(claim, [text for mark in known for text in self._by_mark[mark][1].verified])
         self._flagged += bool(told)
         return Insight(
@@ -261,7 +264,8 @@ def _entry(mark: str, finding: CheckedFinding) -> str:
     return f"{mark} {finding.claim}{shown}{doubts}"
 
 
-def _evidence_of(path: str, finding: CheckedFinding) -> list[Evidence]:
+def evidence_of(path: str, finding: CheckedFinding) -> list[Evidence]:
+    """Return the quotes of a finding as evidence."""
     return [
         Evidence(
             document=path,

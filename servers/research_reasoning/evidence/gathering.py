@@ -12,6 +12,7 @@ from research_reasoning.call import Call
 from research_reasoning.evidence import answers
 from research_reasoning.evidence.coverage import coverage_of
 from research_reasoning.evidence.selection import Shown, clip
+from research_reasoning.inquiry import Inquiry
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.replies.results import Coverage
 from research_reasoning.replies.untrusted import quoted
@@ -20,9 +21,6 @@ from research_shared.errors import ModelError, ModelFailed, ModelUnavailable
 from research_shared.text.quotes import QuoteFinder
 
 UNREADABLE = "the model's answer was not in the format that was asked for"
-
-COMBINATION_ROUNDS = 2
-"""Rounds reserved for the combination and its repair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,12 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFinding:
-    """A finding with verified or rejected quotes."""
+    """A finding with verified or rejected quotes. `aspect` and `date` are what an answer for a table or a timeline gives."""
 
     claim: str
     quotes: tuple[Quote, ...]
+    aspect: str = ""
+    date: str = ""
 
     @property
     def verified(self) -> list[str]:
@@ -77,7 +77,12 @@ class DocumentEvidence:
     def unpacked(cls, kept: dict[str, Any]) -> "DocumentEvidence":
         """Return the evidence from the output of `packed`."""
         found = tuple(
-            CheckedFinding(item["claim"], tuple(Quote(**quote) for quote in item["quotes"]))
+            CheckedFinding(
+                item["claim"],
+                tuple(Quote(**quote) for quote in item["quotes"]),
+                item["aspect"],
+                item["date"],
+            )
             for item in kept["findings"]
         )
         covered = Coverage.model_validate(kept["covered"]) if kept["covered"] else None
@@ -88,11 +93,11 @@ class EvidenceTask:
     """The evidence prompt of one document, and its result."""
 
     def __init__(
-        self, call: Call, text: DocumentText, question: str, plan: DepthPlan, per_document_tokens: int
+        self, call: Call, text: DocumentText, inquiry: Inquiry, plan: DepthPlan, per_document_tokens: int
     ) -> None:
         self.text = text
         self.label = f"the evidence in {quoted(text.path)}"
-        self.question = question
+        self.inquiry = inquiry
         self.plan = plan
         self._call = call
         self._per_document_tokens = per_document_tokens
@@ -105,7 +110,7 @@ class EvidenceTask:
             "evidence",
             text.path,
             text.digest,
-            question,
+            inquiry,
             plan,
             per_document_tokens,
             call.boundary,
@@ -118,7 +123,7 @@ class EvidenceTask:
             self._selected = await asyncio.to_thread(
                 self._call.prepared.select,
                 self.text,
-                self.question,
+                self.inquiry.search_text,
                 int(self._per_document_tokens / self._call.correction),
             )
         return self._selected
@@ -132,7 +137,7 @@ class EvidenceTask:
             self._call.ledger.set_result(self.shown_key, covered.model_dump(mode="json"), replaces=[])
             return prompts.evidence(
                 path=self.text.path,
-                question=self.question,
+                inquiry=self.inquiry,
                 outline=headings,
                 content=shown.text,
                 whole=covered.complete,
@@ -164,7 +169,14 @@ class EvidenceTask:
 
     async def _extract(self) -> Extract:
         shown, _ = await self.selected()
-        return Extract("evidence", tuple(shown.text.split("\n")), self.question, self.plan.findings)
+        return Extract(
+            "evidence",
+            tuple(shown.text.split("\n")),
+            self.inquiry.question,
+            self.plan.findings,
+            format=self.inquiry.format,
+            aspects=self.inquiry.aspects,
+        )
 
     def repair(self, answer: str) -> Prompt | None:
         """Return the prompt that asks to correct an answer, or None for a well-formed answer."""
@@ -172,7 +184,12 @@ class EvidenceTask:
             return None
         self.prose = answer
         return repair_prompt(
-            self._call, self.key, self.label, answer, prompts.EVIDENCE_SHAPE, self.plan.evidence_tokens
+            self._call,
+            self.key,
+            self.label,
+            answer,
+            prompts.evidence_shape(self.inquiry),
+            self.plan.evidence_tokens,
         )
 
     async def outcome(self, outcome: PromptOutcome) -> DocumentEvidence:
@@ -211,11 +228,16 @@ class EvidenceTask:
     def _check(self, found: Sequence[answers.RawFinding]) -> tuple[CheckedFinding, ...]:
         finder = self._call.prepared.quotes(self.text)
         return tuple(
-            CheckedFinding(
-                finding.claim, tuple(checked_quote(finder, self.text, quote) for quote in finding.quotes)
+            checked_finding(
+                finding, tuple(checked_quote(finder, self.text, quote) for quote in finding.quotes)
             )
             for finding in found
         )
+
+
+def checked_finding(finding: answers.RawFinding, quotes: tuple[Quote, ...]) -> CheckedFinding:
+    """Return a finding with its checked quotes."""
+    return CheckedFinding(finding.claim, quotes, finding.aspect, finding.date)
 
 
 def checked_quote(finder: QuoteFinder, text: DocumentText, quote: str) -> Quote:
@@ -274,7 +296,8 @@ async def gather(call: Call, tasks: Sequence[EvidenceTask], skipped: int) -> lis
             call.ledger.set_result(f"evidence:{task.key}", found.packed(), replaces=used)
         await _done(call, skipped + len(results), f"evidence from {quoted(task.text.path)}")
 
-    outcomes = await call.ask([task.prompt() for task in open_tasks], reserve=COMBINATION_ROUNDS, tell=tell)
+    later = tasks[0].inquiry.later_rounds if tasks else 0
+    outcomes = await call.ask([task.prompt() for task in open_tasks], reserve=later, tell=tell)
     failures = [found.failure for found in results.values() if found.failure]
     if len(failures) == len(results):
         errors = [outcome for outcome in outcomes if isinstance(outcome, ModelError)]

@@ -8,10 +8,10 @@ import anyio
 
 from research_reasoning.budget import DEPTHS, OVERHEAD
 from research_reasoning.call import Call
-from research_reasoning.evidence.combination import Answer, Combination
+from research_reasoning.evidence.combination import Answer
 from research_reasoning.evidence.coverage import is_blank
 from research_reasoning.evidence.duplicates import version_notes_on, without_superseded
-from research_reasoning.evidence.gathering import COMBINATION_ROUNDS, DocumentEvidence
+from research_reasoning.evidence.gathering import DocumentEvidence
 from research_reasoning.folder.choice import (
     SOURCE_TOKENS,
     Chosen,
@@ -19,9 +19,15 @@ from research_reasoning.folder.choice import (
     choose,
     open_words,
     shown_of,
+    with_reused,
+    with_surroundings,
 )
 from research_reasoning.folder.gathering import PassagesTask, ShownDocument
-from research_reasoning.folder.queries import LATER_ROUNDS, QUERIES_COST, written_queries
+from research_reasoning.folder.queries import QUERIES_COST, rounds_after_queries, written_queries
+from research_reasoning.follow_up import CarriedEvidence
+from research_reasoning.inquiry import CELL_TOKENS, Inquiry
+from research_reasoning.layouts import compose
+from research_reasoning.layouts.aspects import AspectsTask
 from research_reasoning.models.protocol import Cost
 from research_reasoning.replies.results import Depth, FolderSearch, Source, Synthesis
 from research_reasoning.replies.untrusted import quoted
@@ -46,8 +52,15 @@ MAX_READ_DOCUMENTS: Final = {"overview": 20, "detailed": 10}
 """Documents that are read for one question."""
 FOUND_PASSAGES: Final = 40
 """Passages that are looked for with each query."""
+MAX_COMPARED_DOCUMENTS: Final = 8
+"""Rows of a table for which one prompt holds the passages of all documents."""
+REUSED_SHARE: Final = 0.5
+"""Share of the budget that the evidence of an earlier answer takes at most; the rest is for new passages."""
 PASSAGE_FINDINGS: Final = 12
+PASSAGE_EVENTS: Final = 20
 PASSAGES_OUTPUT_TOKENS: Final = 2_600
+EVENTS_OUTPUT_TOKENS: Final = 3_600
+MAX_TABLE_OUTPUT_TOKENS: Final = 7_000
 _CHOICE_KEY: Final = "choice"
 NOTHING_IN_FOLDER: Final = (
     "No passage of the documents that were searched shares the words of the question or of the queries."
@@ -66,7 +79,7 @@ class _Choice:
     def packed(self) -> dict[str, Any]:
         return {
             "queries": self.queries,
-            "chosen": [[each.path, each.ranges, each.words] for each in self.chosen],
+            "chosen": [[each.path, each.ranges, each.words, each.reused] for each in self.chosen],
             "considered": self.considered,
             "warnings": self.warnings,
         }
@@ -74,8 +87,13 @@ class _Choice:
     @classmethod
     def unpacked(cls, kept: dict[str, Any]) -> "_Choice":
         chosen = [
-            Chosen(path=path, ranges=tuple((first, last) for first, last in ranges), words=tuple(words))
-            for path, ranges, words in kept["chosen"]
+            Chosen(
+                path=path,
+                ranges=tuple((first, last) for first, last in ranges),
+                words=tuple(words),
+                reused=reused,
+            )
+            for path, ranges, words, reused in kept["chosen"]
         ]
         return cls(
             queries=kept["queries"],
@@ -86,11 +104,17 @@ class _Choice:
 
 
 async def ask_folder(
-    call: Call, search: PassageSearch, where: WholeFolder, question: str, depth: Depth
+    call: Call,
+    search: PassageSearch,
+    where: WholeFolder,
+    inquiry: Inquiry,
+    depth: Depth,
+    *,
+    carried: CarriedEvidence | None = None,
 ) -> Synthesis:
     """Return an answer to the question from the passages of the folder that fit it best.
 
-    `where` limits the folder. With `depth` "overview" one prompt holds passages of all chosen documents; with "detailed"
+    `where` limits the folder. `carried` is the evidence of the answer that the question follows. With `depth` "overview" one prompt holds passages of all chosen documents; with "detailed"
     the documents that were chosen are read like named ones.
 
     Raises:
@@ -98,19 +122,23 @@ async def ask_folder(
         RootUnavailable: the research folder is gone.
         ModelError: the model failed in all attempts.
     """
-    call.budget = replace(call.budget, overhead=OVERHEAD + call.estimate(question))
+    call.budget = replace(call.budget, overhead=OVERHEAD + call.estimate(inquiry.search_text))
     budget = max(1, min(FOLDER_TOKENS_OVERVIEW - call.budget.overhead, call.budget.content_tokens))
     plan = DEPTHS[depth]
     if depth == "overview":
-        await call.announce(
-            ([QUERIES_COST], LATER_ROUNDS),
-            ([Cost(budget + call.budget.overhead, PASSAGES_OUTPUT_TOKENS)], COMBINATION_ROUNDS),
-            ([Cost(PASSAGES_OUTPUT_TOKENS + call.budget.overhead, plan.combine_tokens)], 0),
-        )
-    choice = await _choice_of_call(call, search, where, question, depth, budget)
+        evidence_cost = Cost(budget + call.budget.overhead, PASSAGES_OUTPUT_TOKENS)
+        steps = [
+            ([QUERIES_COST], rounds_after_queries(inquiry)),
+            ([evidence_cost], inquiry.later_rounds),
+        ]
+        if inquiry.format == "prose":
+            steps.append(([Cost(PASSAGES_OUTPUT_TOKENS + call.budget.overhead, plan.combine_tokens)], 0))
+        await call.announce(*steps)
+    chooser = _Chooser(call, search, where, carried, budget=budget, depth=depth)
+    choice, inquiry = await chooser.choice(inquiry)
     record(documents=[each.path for each in choice.chosen])
     if depth == "detailed" and choice.chosen:
-        return await _in_detail(call, choice, question)
+        return await _in_detail(call, choice, inquiry)
     call.progress.total = len(choice.chosen) + 1
     documents, failed = await _read_chosen(call, choice)
     texts = {each.text.path: each.text for each in documents}
@@ -118,12 +146,11 @@ async def ask_folder(
     evidence: list[DocumentEvidence] = []
     answer = Answer(NOTHING_IN_FOLDER, (), answered=False)
     if documents:
-        task = PassagesTask(
-            call, question, documents, findings=PASSAGE_FINDINGS, max_tokens=PASSAGES_OUTPUT_TOKENS
-        )
+        findings, max_tokens = _passage_findings(inquiry, len(documents))
+        task = PassagesTask(call, inquiry, documents, findings=findings, max_tokens=max_tokens)
         evidence = await task.gather()
         usable = [(each.number, found) for each, found in zip(documents, evidence, strict=True)]
-        answer = await Combination(call, question, plan, usable, warnings, whole=False).run()
+        answer = await compose(call, inquiry, plan, usable, warnings, whole=False)
     versions = await version_notes_on(call, [each.path for each in choice.chosen])
     sources = _chosen_sources(choice.chosen, {found.path: found for found in evidence}, failed, versions)
     unverified = unverified_in(evidence)
@@ -139,11 +166,11 @@ async def ask_folder(
         await call.client.warning(warning, once=True)
     missing: list[str] = []
     if call.model.route == "extractive" and documents:
-        missing = open_words(question, [each.shown.text for each in documents])
+        missing = open_words(inquiry.question, [each.shown.text for each in documents])
     result = synthesis_of(
         call,
         answer,
-        question=question,
+        question=inquiry.question,
         depth=depth,
         sources=sources,
         unverified=unverified,
@@ -155,40 +182,135 @@ async def ask_folder(
     return result
 
 
-async def _choice_of_call(
-    call: Call, search: PassageSearch, where: WholeFolder, question: str, depth: Depth, budget: int
-) -> _Choice:
-    """Return what was chosen in an earlier round, or look for it and choose."""
-    kept = call.ledger.get_result(_CHOICE_KEY)
-    if kept is not None:
-        return _Choice.unpacked(kept)
-    queries = await written_queries(call, question, where)
-    found = await search.find(queries, patterns=where.patterns, wanted=where.wanted, limit=FOUND_PASSAGES)
-    if not found.considered:
-        raise NoReadableDocuments(_why_nothing(found))
-    paths = list(dict.fromkeys(passage.path for some in found.by_query for passage in some))
-    found = without_superseded(found, await version_notes_on(call, paths))
-    passages = candidates_of(found, documents=MAX_READ_DOCUMENTS[depth])
-    texts: dict[str, DocumentText] = {}
-    for path in dict.fromkeys(passage.path for passage in passages):
-        try:
-            texts[path] = await call.read(path)
-        except ResearchError as error:
-            # It was readable when it was found: what it says is not considered.
-            found = replace(found, warnings=(*found.warnings, f"{quoted(path)} is left out: {error.message}"))
-    chosen = await anyio.to_thread.run_sync(
-        lambda: choose(passages, texts, queries, budget=budget, estimate=call.base_estimate)
-    )
-    choice = _Choice(
-        queries=queries, chosen=chosen, considered=found.considered, warnings=list(found.warnings)
-    )
-    call.ledger.set_result(_CHOICE_KEY, choice.packed(), replaces=["queries"])
-    await call.client.info(
-        f"passages of {len(chosen)} of {found.considered} documents chosen with {len(queries)} "
-        f"quer{'ies' if len(queries) != 1 else 'y'}",
-        once=True,
-    )
-    return choice
+def _passage_findings(inquiry: Inquiry, documents: int) -> tuple[int, int]:
+    """Return how many findings of so many documents are asked for in one prompt, and the tokens of its answer."""
+    if inquiry.format == "table":
+        cells = documents * len(inquiry.aspects)
+        return cells, min(MAX_TABLE_OUTPUT_TOKENS, max(PASSAGES_OUTPUT_TOKENS, CELL_TOKENS * cells))
+    if inquiry.format == "timeline":
+        return PASSAGE_EVENTS, EVENTS_OUTPUT_TOKENS
+    return PASSAGE_FINDINGS, PASSAGES_OUTPUT_TOKENS
+
+
+class _Chooser:
+    """Chooses what is shown of which documents."""
+
+    def __init__(
+        self,
+        call: Call,
+        search: PassageSearch,
+        where: WholeFolder,
+        carried: CarriedEvidence | None,
+        *,
+        budget: int,
+        depth: Depth,
+    ) -> None:
+        self._call = call
+        self._search = search
+        self._where = where
+        self._carried = carried
+        self._budget = budget
+        self._depth = depth
+        self._texts: dict[str, DocumentText] = {}
+        self._warnings: list[str] = []
+
+    async def choice(self, inquiry: Inquiry) -> tuple[_Choice, Inquiry]:
+        """Return what was chosen in an earlier round, or look for it and choose, and the inquiry with its columns.
+
+        Raises:
+            NoReadableDocuments: nothing could be searched.
+        """
+        call = self._call
+        kept = call.ledger.get_result(_CHOICE_KEY)
+        if kept is not None:
+            return _Choice.unpacked(kept), AspectsTask(call, inquiry, ()).settle(None)
+        queries, inquiry = await written_queries(call, inquiry, self._where)
+        found = await self._found(queries)
+        reused, used = await self._reused()
+        if not found.considered and not reused:
+            raise NoReadableDocuments(_why_nothing(found))
+        most = max(1, _most_documents(inquiry, self._depth) - len(reused))
+        passages = candidates_of(found, documents=most)
+        await self._read([passage.path for passage in passages])
+        chosen = await anyio.to_thread.run_sync(
+            lambda: choose(
+                passages,
+                self._texts,
+                queries,
+                budget=max(0, self._budget - used),
+                estimate=call.base_estimate,
+            )
+        )
+        choice = _Choice(
+            queries=queries,
+            chosen=with_reused(chosen, reused),
+            considered=found.considered,
+            warnings=[*found.warnings, *self._warnings, *self._where.missing],
+        )
+        call.ledger.set_result(_CHOICE_KEY, choice.packed(), replaces=["queries"])
+        await call.client.info(
+            f"passages of {len(choice.chosen)} of {found.considered} documents chosen with {len(queries)} "
+            f"quer{'ies' if len(queries) != 1 else 'y'}",
+            once=True,
+        )
+        return choice, inquiry
+
+    async def _found(self, queries: Sequence[str]) -> FoundPassages:
+        where = self._where
+        found = await self._search.find(
+            queries, patterns=where.patterns, wanted=where.wanted, limit=FOUND_PASSAGES
+        )
+        if where.paths is not None:
+            among = tuple(
+                tuple(passage for passage in some if where.holds(passage.path)) for some in found.by_query
+            )
+            found = replace(found, by_query=among)
+        paths = [passage.path for some in found.by_query for passage in some]
+        paths += [each.path for each in self._carried.documents] if self._carried is not None else []
+        return without_superseded(found, await version_notes_on(self._call, list(dict.fromkeys(paths))))
+
+    async def _read(self, paths: Sequence[str]) -> None:
+        """Read documents. One that was readable when it was found and is not any more is not considered."""
+        for path in dict.fromkeys(paths):
+            try:
+                self._texts[path] = await self._call.read(path)
+            except ResearchError as error:
+                self._warnings.append(f"{quoted(path)} is left out: {error.message}")
+
+    async def _reused(self) -> tuple[list[Chosen], int]:
+        """Return what is shown again of the documents that the last answer rests on, and the tokens that it takes.
+
+        A document that has changed since, or is not there any more, is left out and named.
+        """
+        reused: list[Chosen] = []
+        used = 0
+        most = int(self._budget * REUSED_SHARE)
+        for each in self._carried.documents if self._carried is not None else ():
+            await self._read([each.path])
+            text = self._texts.get(each.path)
+            if text is None:
+                continue
+            if not text.digest.startswith(each.digest):
+                self._warnings.append(
+                    f"{INCOMPLETE}: the evidence of the last answer from {quoted(each.path)} is left out, because the document "
+                    "has changed since"
+                )
+                continue
+            ranges = with_surroundings(text, each.ranges)
+            cost = shown_of(text, ranges, self._call.base_estimate).tokens + SOURCE_TOKENS
+            if used + cost > most:
+                self._warnings.append(
+                    f"the evidence of the last answer from {quoted(each.path)} does not fit the prompt and is left out"
+                )
+                continue
+            used += cost
+            reused.append(Chosen(path=each.path, ranges=ranges, reused=len(ranges)))
+        return reused, used
+
+
+def _most_documents(inquiry: Inquiry, depth: Depth) -> int:
+    most = MAX_READ_DOCUMENTS[depth]
+    return min(most, MAX_COMPARED_DOCUMENTS) if inquiry.format == "table" and depth == "overview" else most
 
 
 def _why_nothing(found: FoundPassages) -> str:
@@ -232,9 +354,14 @@ async def _read_chosen(call: Call, choice: _Choice) -> tuple[list[ShownDocument]
 
 def _reason(chosen: Chosen, version: VersionNote | str | None = None) -> str:
     """Return why a document was read, and what it is to others."""
-    on = f" on {', '.join(chosen.words)}" if chosen.words else ""
     count = len(chosen.ranges)
-    return f"chosen for {count} passage{'s' * (count != 1)}{on}" + (f"; {version}" if version else "")
+    if chosen.reused:
+        why = "holds evidence of the last answer"
+        why += f"; also chosen on {', '.join(chosen.words)}" if chosen.words else ""
+    else:
+        why = f"chosen for {count} passage{'s' * (count != 1)}"
+        why += f" on {', '.join(chosen.words)}" if chosen.words else ""
+    return why + (f"; {version}" if version else "")
 
 
 def _chosen_sources(
@@ -268,14 +395,15 @@ def _selection(choice: _Choice, read: int, budget: int) -> FolderSearch:
         documents_read=read,
         queries=choice.queries,
         token_budget=budget,
+        passages_reused=sum(each.reused for each in choice.chosen),
     )
 
 
-async def _in_detail(call: Call, choice: _Choice, question: str) -> Synthesis:
+async def _in_detail(call: Call, choice: _Choice, inquiry: Inquiry) -> Synthesis:
     """Return the synthesis of the chosen documents, as if they had been named."""
     call.progress.total = len(choice.chosen)
     wanted = [Requested(each.path) for each in choice.chosen]
-    result = await synthesize(call, wanted, question, "detailed")
+    result = await synthesize(call, wanted, inquiry, "detailed")
     chosen = {each.path: each for each in choice.chosen}
     sources = [
         source.model_copy(update={"reason": _reason(chosen[source.path], source.reason)})

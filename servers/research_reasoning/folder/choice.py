@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -48,6 +48,8 @@ class Chosen:
     path: str
     ranges: tuple[tuple[int, int], ...]
     words: tuple[str, ...] = ()
+    reused: int = 0
+    """How many of the ranges are shown because an earlier answer rests on them."""
 
 
 @dataclass(slots=True)
@@ -115,6 +117,30 @@ def choose(
         named = [word for word, terms in words.items() if terms and terms <= held]
         chosen.append(Chosen(path=path, ranges=tuple(ranges[path]), words=tuple(named[:_MAX_NAMED_TERMS])))
     return chosen
+
+
+def with_reused(chosen: Sequence[Chosen], reused: Sequence[Chosen]) -> list[Chosen]:
+    """Return what was chosen together with what is shown again, which comes first; touching ranges are joined."""
+    by_path = {each.path: each for each in chosen}
+    first = [
+        replace(
+            each,
+            ranges=tuple(_joined_ranges([*each.ranges, *by_path[each.path].ranges])),
+            words=by_path[each.path].words,
+        )
+        if each.path in by_path
+        else each
+        for each in reused
+    ]
+    again = {each.path for each in reused}
+    return [*first, *(each for each in chosen if each.path not in again)]
+
+
+def with_surroundings(text: DocumentText, ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return line ranges of a document with what stands around them, as far as the document has them."""
+    there = [(first, min(last, text.total_lines)) for first, last in ranges if first <= text.total_lines]
+    wider = [(_before(text, first)[0], _after(text, last)[1]) for first, last in there]
+    return tuple(_joined_ranges(wider))
 
 
 def open_words(question: str, shown: Sequence[str]) -> list[str]:

@@ -10,14 +10,15 @@ from research_reasoning.budget import MIN_DOCUMENT_TOKENS
 from research_reasoning.call import Call, completed
 from research_reasoning.evidence import Shown, answers, coverage_of
 from research_reasoning.evidence.gathering import (
-    COMBINATION_ROUNDS,
     UNREADABLE,
     CheckedFinding,
     DocumentEvidence,
+    checked_finding,
     checked_quote,
     repair_prompt,
 )
 from research_reasoning.evidence.selection import clip
+from research_reasoning.inquiry import Inquiry
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelFailed
@@ -42,10 +43,16 @@ class PassagesTask:
     """The evidence prompt over the chosen passages, and its result."""
 
     def __init__(
-        self, call: Call, question: str, documents: Sequence[ShownDocument], *, findings: int, max_tokens: int
+        self,
+        call: Call,
+        inquiry: Inquiry,
+        documents: Sequence[ShownDocument],
+        *,
+        findings: int,
+        max_tokens: int,
     ) -> None:
         self._call = call
-        self._question = question
+        self._inquiry = inquiry
         self._documents = documents
         self._findings = findings
         self._max_tokens = max_tokens
@@ -53,7 +60,7 @@ class PassagesTask:
         """Part of the passages that is shown: less than all after a model refused the prompt as too long."""
         self._read = lru_cache(maxsize=1)(partial(answers.findings, most=findings))
         shown = [(each.number, each.text.path, each.text.digest, each.shown.ranges) for each in documents]
-        self.key = key_of(prompts.PROMPTS_VERSION, "passages", question, findings, shown, call.boundary)
+        self.key = key_of(prompts.PROMPTS_VERSION, "passages", inquiry, findings, shown, call.boundary)
 
     def prompt(self) -> Prompt:
         """Return the evidence prompt."""
@@ -61,7 +68,7 @@ class PassagesTask:
         async def build() -> Body:
             return prompts.passages_evidence(
                 sources=[(each.number, each.text.path, self._content(each)) for each in self._documents],
-                question=self._question,
+                inquiry=self._inquiry,
                 findings=self._findings,
                 boundary=self._call.boundary,
             )
@@ -71,7 +78,15 @@ class PassagesTask:
                 (each.number, tuple(whole_sentences(each.text, each.shown.ranges)))
                 for each in self._documents
             )
-            return Extract("passages", (), self._question, self._findings, sources=lines)
+            return Extract(
+                "passages",
+                (),
+                self._inquiry.question,
+                self._findings,
+                sources=lines,
+                format=self._inquiry.format,
+                aspects=self._inquiry.aspects,
+            )
 
         size = sum(each.shown.tokens for each in self._documents)
         return Prompt(
@@ -104,7 +119,12 @@ class PassagesTask:
         if self._read(answer) is not None:
             return None
         return repair_prompt(
-            self._call, self.key, PASSAGES_LABEL, answer, prompts.PASSAGES_SHAPE, self._max_tokens
+            self._call,
+            self.key,
+            PASSAGES_LABEL,
+            answer,
+            prompts.evidence_shape(self._inquiry, passages=True),
+            self._max_tokens,
         )
 
     async def gather(self) -> list[DocumentEvidence]:
@@ -116,7 +136,7 @@ class PassagesTask:
         call, key = self._call, f"evidence:{self.key}"
         kept = call.ledger.get_result(key)
         if kept is None:
-            (outcome,) = await call.ask([self.prompt()], reserve=COMBINATION_ROUNDS)
+            (outcome,) = await call.ask([self.prompt()], reserve=self._inquiry.later_rounds)
             found = self._read(completed(outcome).text) if isinstance(outcome, Completion) else None
             if found is None:
                 completed(outcome)
@@ -151,7 +171,7 @@ class PassagesTask:
         for each in order:
             finder = self._call.prepared.quotes(each.text)
             quotes = tuple(checked_quote(finder, each.text, quote) for quote in finding.quotes)
-            checked = CheckedFinding(finding.claim, quotes)
+            checked = checked_finding(finding, quotes)
             if quotes and all(quote.verified for quote in quotes):
                 return each.number, checked
             tried.append((each.number, checked))

@@ -5,57 +5,86 @@ from typing import Final
 from research_reasoning import prompts
 from research_reasoning.budget import OVERHEAD
 from research_reasoning.call import Call
+from research_reasoning.documents_shown import DESCRIPTION_TOKENS, folder_description
 from research_reasoning.evidence import answers
-from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Prompt, key_of
-from research_reasoning.replies.untrusted import quoted
+from research_reasoning.inquiry import Inquiry
+from research_reasoning.layouts.aspects import AspectsTask
+from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.requested import WholeFolder
 from research_shared.access.globs import compile_pattern
-from research_shared.errors import ResearchError
 
 MAX_QUERIES: Final = 6
 """Queries that a model writes for one question."""
 QUERIES_TOKENS: Final = 400
-FOLDER_TOKENS: Final = 700
-"""Tokens of what the model is shown of the folder, about."""
-MAX_NAMED_DOCUMENTS: Final = 24
-MAX_SAMPLES: Final = 4
-MAX_SAMPLE_CHARS: Final = 240
-LATER_ROUNDS: Final = 4
-"""Rounds reserved for the evidence, the combination and their repairs."""
+_ROUNDS_OF_EVIDENCE: Final = 2
+"""Rounds reserved for the evidence and its repair; those of the combination are added."""
 _QUERIES_KEY: Final = "queries"
 
-QUERIES_COST: Final = Cost(OVERHEAD + FOLDER_TOKENS, QUERIES_TOKENS)
+QUERIES_COST: Final = Cost(OVERHEAD + DESCRIPTION_TOKENS, QUERIES_TOKENS)
 
 
-async def written_queries(call: Call, question: str, where: WholeFolder) -> list[str]:
-    """Return the question, then the queries of the model, the same in every round. Without a model, the question alone."""
+def rounds_after_queries(inquiry: Inquiry) -> int:
+    """Return the rounds that are reserved for what follows the queries."""
+    return _ROUNDS_OF_EVIDENCE + inquiry.later_rounds
+
+
+async def written_queries(call: Call, inquiry: Inquiry, where: WholeFolder) -> tuple[list[str], Inquiry]:
+    """Return what to search for, the same in every round, and the inquiry with the columns of its table.
+
+    The question comes first, then the aspects of a table, then the queries of the model. A question that follows others is
+    searched for with the last of them as well. Without a model there are no further queries.
+    """
+    paths = await _paths_of(call, where)
+    columns = AspectsTask(call, inquiry, paths)
     kept: list[str] | None = call.ledger.get_result(_QUERIES_KEY)
-    if kept is not None:
-        return kept
-    written: list[str] = []
-    if call.model.route != "extractive":
-        prompt = _prompt(call, question, where)
-        (outcome,) = await call.ask([prompt], reserve=LATER_ROUNDS)
-        if isinstance(outcome, Completion):
-            written = answers.search_queries(outcome.text, MAX_QUERIES)
-        if not written:
-            await call.client.warning(
-                "the model wrote no search queries; the question itself is searched for", once=True
-            )
-    queries = list(dict.fromkeys([question, *written]))
-    call.ledger.set_result(_QUERIES_KEY, queries, replaces=[key_of(*_queries_identity(call, question))])
-    return queries
+    asked: list[Prompt] = []
+    if kept is None and call.model.route != "extractive":
+        asked.append(_prompt(call, inquiry, paths))
+    if columns.is_open:
+        asked.append(columns.prompt())
+    outcomes: dict[str, PromptOutcome] = {}
+    if asked:
+        given = await call.ask(asked, reserve=rounds_after_queries(inquiry))
+        outcomes = {prompt.key: outcome for prompt, outcome in zip(asked, given, strict=True)}
+    settled = columns.settle(outcomes.get(columns.prompt().key))
+    if kept is None:
+        key = key_of(*_queries_identity(call, inquiry))
+        kept = await _searched(call, inquiry, outcomes.get(key))
+        call.ledger.set_result(_QUERIES_KEY, kept, replaces=[key])
+    return list(dict.fromkeys([inquiry.question, *settled.aspects, *kept])), settled
 
 
-def _queries_identity(call: Call, question: str) -> tuple[object, ...]:
-    return (prompts.PROMPTS_VERSION, "queries", question, call.boundary)
+async def _searched(call: Call, inquiry: Inquiry, outcome: PromptOutcome | None) -> list[str]:
+    """Return what is searched for besides the question."""
+    written = answers.search_queries(outcome.text, MAX_QUERIES) if isinstance(outcome, Completion) else []
+    if outcome is not None and not written:
+        await call.client.warning(
+            "the model wrote no search queries; the question itself is searched for", once=True
+        )
+    return [*inquiry.earlier[-1:], *written]
 
 
-def _prompt(call: Call, question: str, where: WholeFolder) -> Prompt:
+async def _paths_of(call: Call, where: WholeFolder) -> list[str]:
+    """Return the paths of what is asked about."""
+    matches = [compile_pattern(pattern) for pattern in where.patterns]
+    return [
+        info.path
+        for info in await call.library.documents()
+        if where.holds(info.path)
+        and where.wanted.admits_info(info)
+        and any(matching(info.path) for matching in matches)
+    ]
+
+
+def _queries_identity(call: Call, inquiry: Inquiry) -> tuple[object, ...]:
+    return (prompts.PROMPTS_VERSION, "queries", inquiry, call.boundary)
+
+
+def _prompt(call: Call, inquiry: Inquiry, paths: list[str]) -> Prompt:
     async def build() -> Body:
         return prompts.queries(
-            question=question,
-            folder=await _described_folder(call, where),
+            inquiry=inquiry,
+            folder=await folder_description(call, paths),
             most=MAX_QUERIES,
             boundary=call.boundary,
         )
@@ -64,38 +93,12 @@ def _prompt(call: Call, question: str, where: WholeFolder) -> Prompt:
         raise AssertionError("the extractive route is not asked for queries")
 
     return Prompt(
-        key_of(*_queries_identity(call, question)),
+        key_of(*_queries_identity(call, inquiry)),
         "search queries",
         QUERIES_TOKENS,
         build,
         nothing_to_extract,
-        QUERIES_COST.input_tokens + call.estimate(question),
+        QUERIES_COST.input_tokens + call.estimate(inquiry.question),
         brief=True,
         usable=lambda answer: bool(answers.search_queries(answer, MAX_QUERIES)),
     )
-
-
-async def _described_folder(call: Call, where: WholeFolder) -> str:
-    """Return names of documents from all that is asked about, and how a few of them begin: their languages and words."""
-    matches = [compile_pattern(pattern) for pattern in where.patterns]
-    paths = [
-        info.path
-        for info in await call.library.documents()
-        if where.wanted.admits_info(info) and any(matching(info.path) for matching in matches)
-    ]
-    named = _spread_over(paths, MAX_NAMED_DOCUMENTS)
-    beginnings = []
-    for path in _spread_over(paths, MAX_SAMPLES):
-        try:
-            text = await call.library.read(path)
-        except ResearchError:
-            continue  # its name is enough
-        words = " ".join(" ".join(text.lines(1, 12)).split())[:MAX_SAMPLE_CHARS]
-        beginnings.append(f"{quoted(path)} begins: {words}")
-    return "\n".join([f"{len(paths)} documents, among them:", *map(quoted, named), *beginnings])
-
-
-def _spread_over(paths: list[str], most: int) -> list[str]:
-    """Return at most so many of the paths, evenly from all of them."""
-    step = max(1, -(-len(paths) // most))
-    return paths[::step][:most]

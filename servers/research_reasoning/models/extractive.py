@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from research_reasoning.models.protocol import (
     Completion,
@@ -24,6 +24,7 @@ from research_reasoning.models.protocol import (
     Spend,
 )
 from research_shared.text.analysis import STOP_WORDS, stems
+from research_shared.text.dates import stated_dates
 from research_shared.text.quotes import sentence_boundaries
 from research_shared.text.tokens import Estimator
 
@@ -178,13 +179,53 @@ def one_line(sentence: str) -> str:
 
 
 def _findings_reply(extract: Extract) -> str:
-    chosen = best(extract.lines, extract.question, extract.amount)
-    findings = [{"claim": one_line(sentence), "quotes": [sentence]} for sentence in chosen]
+    findings = _findings_in(extract.lines, extract)
     return json.dumps({"relevant": bool(findings), "findings": findings}, ensure_ascii=False)
+
+
+def _findings_in(lines: Sequence[str], extract: Extract) -> list[dict[str, Any]]:
+    """Return the findings in lines of one document: for prose, for each aspect of a table, or with their dates."""
+    if extract.format == "table":
+        chosen = [
+            ({"aspect": number}, sentence)
+            for number, aspect in enumerate(extract.aspects, 1)
+            for sentence in best(lines, aspect, 1)
+        ]
+    elif extract.format == "timeline":
+        chosen = _dated(sentences(lines), extract.question, extract.amount)
+    else:
+        chosen = [({}, sentence) for sentence in best(lines, extract.question, extract.amount)]
+    return [{**fields, "claim": one_line(sentence), "quotes": [sentence]} for fields, sentence in chosen]
+
+
+def _dated(candidates: Sequence[str], question: str, amount: int) -> list[tuple[dict[str, Any], str]]:
+    """Return the sentences that state a date and share most terms with the question, in their order."""
+    asked = set(_terms(question))
+    found = []
+    for index, sentence in enumerate(candidates):
+        shared = len(asked & set(_terms(sentence)))
+        dates = next(stated_dates(one_line(sentence)), None)
+        if shared and dates is not None:
+            found.append((-shared, index, dates.stated))
+    return [
+        ({"date": date}, candidates[index])
+        for _, index, date in sorted(sorted(found)[:amount], key=_by_index)
+    ]
+
+
+def _by_index(found: tuple[int, int, str]) -> int:
+    return found[1]
 
 
 def _passages_reply(extract: Extract) -> str:
     """Return findings from passages of several documents: the best sentences of all of them, best first."""
+    if extract.format != "prose":
+        each = [
+            {"source": number, **finding}
+            for number, lines in extract.sources
+            for finding in _findings_in(lines, extract)
+        ]
+        return json.dumps({"relevant": bool(each), "findings": each}, ensure_ascii=False)
     bearing = _bearing(extract)
     every = [(number, sentence) for number, lines in bearing for sentence in sentences(lines)]
     chosen = _most_relevant([sentence for _, sentence in every], extract.question, extract.amount)

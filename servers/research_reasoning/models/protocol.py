@@ -44,6 +44,10 @@ class Extract:
     """For `passages`: the number of each document, and the lines that are shown of it."""
     title: str = ""
     """For `summary`: the document's title."""
+    format: Literal["prose", "table", "timeline"] = "prose"
+    """For `evidence` and `passages`: what the findings are for."""
+    aspects: tuple[str, ...] = ()
+    """The columns of a table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Self
 from research_reasoning.models.protocol import Completion
 from research_shared.errors import BudgetExceeded, InvalidArguments
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 MAX_STATE_BYTES = 8 * 1024 * 1024
 """The largest state, unpacked. The seal already proves that a server of ours packed it."""
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from research_reasoning.replies.results import Evidence, Insight, Synthesis
+from research_reasoning.replies.layout_text import table_text
+from research_reasoning.replies.results import Cell, Evidence, Insight, Synthesis
 from research_shared.text.tokens import Estimator
 from research_shared.tools.names import INCOMPLETE
 
 MAX_RESULT_TOKENS: Final = 20_000
 """Estimated tokens of a structured result."""
+
+MAX_LAYOUT_QUOTE_CHARS: Final = 100
 
 Shorten = Callable[[Synthesis], Synthesis]
 
@@ -34,6 +37,7 @@ def _steps() -> Iterator[tuple[str, Shorten]]:
     yield "all but four quotes of each insight", lambda result: _with_evidence(result, 4)
     yield "all but one quote of each insight", lambda result: _with_evidence(result, 1)
     yield "quotes beyond 200 characters", _with_short_quotes
+    yield "quotes of a table or a timeline beyond 100 characters", _with_short_layouts
     yield "the reasons of skipped documents beyond 60 characters", _with_short_reasons
 
 
@@ -77,6 +81,36 @@ def _with_changed_evidence(
             "contradictions": changed(result.contradictions),
         }
     )
+
+
+def _with_short_layouts(result: Synthesis) -> Synthesis:
+    """Return the result with short quotes in its table or timeline; the text of a table gives their places alone."""
+    changes: dict[str, object] = {}
+    if (table := result.table) is not None:
+        numbers = {source.path: number for number, source in enumerate(result.sources, 1)}
+        rows = [
+            row.model_copy(update={"cells": [_with_short_quote(cell) for cell in row.cells]})
+            for row in table.rows
+        ]
+        shorter = table.model_copy(update={"rows": rows})
+        changes = {"table": shorter, "synthesis": table_text(shorter, numbers, quotes=False)}
+    if (timeline := result.timeline) is not None:
+        events = [
+            event.model_copy(update={"evidence": [_shortened(item) for item in event.evidence[:1]]})
+            for event in timeline.events
+        ]
+        changes["timeline"] = timeline.model_copy(update={"events": events})
+    return result.model_copy(update=changes)
+
+
+def _with_short_quote(cell: Cell) -> Cell:
+    if cell.evidence is None:
+        return cell
+    return cell.model_copy(update={"evidence": _shortened(cell.evidence)})
+
+
+def _shortened(item: Evidence) -> Evidence:
+    return item.model_copy(update={"quote": _cut(item.quote, MAX_LAYOUT_QUOTE_CHARS)})
 
 
 def _cut(text: str, most: int) -> str:

@@ -4,9 +4,11 @@ Pure functions. Everything that a document or a model may have worded is neutral
 ours goes on after it.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
+from research_reasoning.replies.layout_text import locator_text
 from research_reasoning.replies.results import Evidence, FolderSearch, Insight, Source, Summary, Synthesis
 from research_reasoning.replies.untrusted import neutralised_line
 from research_shared.text.tokens import Estimator, estimate_tokens
@@ -55,8 +57,21 @@ def synthesis_text(result: Synthesis, *, estimate: Estimator = estimate_tokens) 
     tail = _model(result.model, result.route)
     if result.selection is not None:
         tail = f"{_folder_search_text(result.selection)} {tail}"
-    room = MAX_TEXT_TOKENS - estimate("\n\n".join([*blocks, tail]))
-    return "\n\n".join([*blocks, _sources(result, room, estimate), tail])
+    ends = [tail, *_export(result), *_follow_up(result)]
+    room = MAX_TEXT_TOKENS - estimate("\n\n".join([*blocks, *ends]))
+    return "\n\n".join([*blocks, _sources(result, room, estimate), *ends])
+
+
+def _export(result: Synthesis) -> list[str]:
+    """The exported file, in a block of code that nothing in it closes."""
+    if result.export is None:
+        return []
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", result.export.content)), default=0))
+    return [f"Export ({result.export.format}):", f"{fence}\n{result.export.content}{fence}"]
+
+
+def _follow_up(result: Synthesis) -> list[str]:
+    return [f"To ask on from this evidence, pass follow_up: {result.follow_up}"] if result.follow_up else []
 
 
 def _folder_search_text(selection: FolderSearch) -> str:
@@ -102,16 +117,7 @@ def _evidence_text(item: Evidence, numbers: dict[str, int], claim: str) -> str:
         if len(item.quote) <= MAX_SHOWN_QUOTE_CHARS
         else item.quote[: MAX_SHOWN_QUOTE_CHARS - 1] + "…"
     )
-    if item.lines is None:
-        where = "is not in the document"
-    else:
-        first, last = item.lines
-        where = f"line {first}" if first == last else f"lines {first}-{last}"
-        if item.page is not None:
-            where = f"p. {item.page}, {where}"
-        if item.ocr:
-            where += " (read by OCR)"
-    place = f"[{numbers[item.document]}] {where}"
+    place = f"[{numbers[item.document]}] {locator_text(item)}"
     return (
         place
         if neutralised_line(item.quote) == neutralised_line(claim)

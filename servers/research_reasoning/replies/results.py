@@ -8,7 +8,17 @@ from research_reasoning.models.protocol import Route
 
 SummaryLength = Literal["brief", "standard", "detailed"]
 Depth = Literal["overview", "detailed"]
+AnswerFormat = Literal["prose", "table", "timeline"]
+ExportFormat = Literal["markdown", "bibtex", "csl-json"]
 SourceStatus = Literal["used", "skipped", "duplicate"]
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(value: str | list[str]) -> bool:
+    return not value
 
 
 class _Result(BaseModel):
@@ -94,6 +104,57 @@ class Source(_Result):
     coverage: Coverage | None
 
 
+class Cell(_Result):
+    """What a document says on one aspect, with the quote that holds it; both null: not stated."""
+
+    value: str | None
+    evidence: Evidence | None
+    flags: list[str] = Field(
+        default=[], exclude_if=_is_empty, description="as of an insight: what the quote does not hold"
+    )
+
+
+class TableRow(_Result):
+    """One document of a table; `cells` are in the order of the aspects."""
+
+    document: str
+    cells: list[Cell]
+
+
+class ComparisonTable(_Result):
+    """Documents by aspects. Each cell rests on a quote that was found in its document."""
+
+    aspects: list[str]
+    rows: list[TableRow]
+    stated: int = Field(description="cells with an entry")
+    unsupported: int = Field(description="entries left out because no quote of theirs was found")
+
+
+class DatedEvent(_Result):
+    """What happened when, as a document states it. `iso` is a year, month or day, or the months of a quarter."""
+
+    date: str = Field(description="as it is stated")
+    iso: str
+    claim: str
+    evidence: list[Evidence]
+    verified: bool
+    flags: list[str]
+
+
+class Timeline(_Result):
+    """Dated events, the earliest first. `undated` counts what was left out because it gives no date that can be read."""
+
+    events: list[DatedEvent]
+    undated: int
+
+
+class Export(_Result):
+    """The answer, or its sources, as the text of a file."""
+
+    format: ExportFormat
+    content: str
+
+
 class FolderSearch(_Result):
     """How evidence was chosen when no documents were named. The model was shown at most `token_budget` tokens of them."""
 
@@ -101,6 +162,11 @@ class FolderSearch(_Result):
     documents_read: int
     queries: list[str] = Field(description="what was searched for; the first is the question")
     token_budget: int
+    passages_reused: int = Field(
+        default=0,
+        exclude_if=lambda number: not number,
+        description="passages with evidence of the answer that the question follows",
+    )
 
 
 _OptionalFolderSearch = Annotated[
@@ -110,6 +176,15 @@ _OptionalFolderSearch = Annotated[
     ),
     WithJsonSchema({"type": ["object", "null"]}, mode="serialization"),
 ]
+
+
+_OptionalTable = Annotated[
+    ComparisonTable | None, Field(exclude_if=_is_absent, description="with format table")
+]
+_OptionalTimeline = Annotated[
+    Timeline | None, Field(exclude_if=_is_absent, description="with format timeline")
+]
+_OptionalExport = Annotated[Export | None, Field(exclude_if=_is_absent, description="with export")]
 
 
 class Synthesis(_Result):
@@ -122,6 +197,14 @@ class Synthesis(_Result):
     answered: bool
     not_answered: list[str] = Field(default=[], description="what of the question stays open")
     selection: _OptionalFolderSearch = None
+    table: _OptionalTable = None
+    timeline: _OptionalTimeline = None
+    export: _OptionalExport = None
+    follow_up: str = Field(
+        default="",
+        exclude_if=_is_empty,
+        description="pass it to the next question to reuse the evidence of this one; valid for a day",
+    )
     sources_used: int
     sources_skipped: int
     sources: list[Source]
@@ -132,3 +215,13 @@ class Synthesis(_Result):
     route: Route
     warnings: list[str]
     usage: _Usage
+
+    def quotes(self) -> list[Evidence]:
+        """Return the quotes that the answer rests on, in the order of their weight."""
+        found = [item for insight in self.key_insights for item in insight.evidence]
+        found += [item for insight in self.contradictions for item in insight.evidence]
+        if self.table is not None:
+            found += [cell.evidence for row in self.table.rows for cell in row.cells if cell.evidence]
+        if self.timeline is not None:
+            found += [item for event in self.timeline.events for item in event.evidence]
+        return found

@@ -11,7 +11,7 @@ OWN_TOOLS = (
     "synthesize_research",
 )
 """In the order of a research task. No upstream's namespace may begin one of them."""
-OWN_PROMPTS: Final = ("research_brief",)
+OWN_PROMPTS: Final = ("compare_documents", "research_brief")
 """The prompts. No upstream's namespace may begin one of them either."""
 SCOPE_URI: Final = "research://scope"
 """The resource that shows what the client can read."""

@@ -1,0 +1,158 @@
+"""Questions that follow an answer: its evidence comes back with the client, and is read anew."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+
+from research_gateway import build_gateway
+from research_reasoning.follow_up import FOLLOW_UP_PURPOSE, MAX_FOLLOW_UP_CHARS
+from research_shared.access.scope import Scope
+from research_shared.middleware.scope_meta import SCOPE_META_KEY
+from research_shared.serving.sealing import TokenError, TokenSealer
+from support.carriers import CARRIERS, connected, no_wait, settings
+from support.results import error_of
+from support.scripted import ScriptedModel
+from support.sizes import FULL
+
+FIRST = "What is the price of protection in mix networks?"
+THEN = "And what do relays learn?"
+ROUTES = (*CARRIERS, "extractive") if FULL else ("modern-replicas", "handshake-memory", "extractive")
+Ask = Callable[..., Any]
+
+
+async def ask(client: Client[Any], question: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool("synthesize_research", {"research_question": question} | arguments)
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+async def refused(client: Client[Any], token: str, **meta: Any) -> dict[str, Any]:
+    result = await client.call_tool(
+        "synthesize_research",
+        {"research_question": THEN, "follow_up": token},
+        raise_on_error=False,
+        meta=meta or None,
+    )
+    return error_of(result)
+
+
+@pytest.mark.parametrize("carrier", ROUTES)
+async def test_a_question_goes_on_from_the_evidence_of_the_last_answer(folder: Path, carrier: str) -> None:
+    async with connected(carrier, folder) as session:
+        first = await session.call(
+            "synthesize_research", research_question=FIRST, document_paths=["notes/mix.txt"]
+        )
+        then = await session.call("synthesize_research", research_question=THEN, follow_up=first["follow_up"])
+        calls = list(session.model.calls)
+    assert 0 < len(first["follow_up"]) <= MAX_FOLLOW_UP_CHARS
+    reasons = {source["path"]: source["reason"] for source in then["sources"]}
+    assert reasons["notes/mix.txt"].startswith("holds evidence of the last answer")
+    assert reasons["tor.md"].startswith("chosen for")
+    assert then["selection"]["passages_reused"] >= 1
+    assert then["selection"]["queries"][:2] == [THEN, FIRST]
+    assert then["follow_up"] not in {"", first["follow_up"]}
+    if carrier != "extractive":
+        asked = [text for kind, _, text in calls if kind in {"queries", "passages"}]
+        assert len(asked) == 2
+        assert all(f'It follows what was asked before: "{FIRST}"' in text for text in asked)
+        assert "The price of that protection is latency" in asked[-1]
+
+
+async def test_evidence_of_a_changed_document_is_dropped_and_said(folder: Path) -> None:
+    async with connected("extractive", folder) as session:
+        first = await session.call("synthesize_research", research_question=FIRST)
+        with (folder / "notes" / "mix.txt").open("a", encoding="utf-8") as file:
+            file.write("One more line.\n")
+        then = await session.call("synthesize_research", research_question=THEN, follow_up=first["follow_up"])
+        (folder / "notes" / "mix.txt").unlink()
+        gone = await session.call("synthesize_research", research_question=THEN, follow_up=first["follow_up"])
+    assert then["warnings"][0] == (
+        'INCOMPLETE: the evidence of the last answer from "notes/mix.txt" is left out, because the document has changed since'
+    )
+    assert "passages_reused" not in then["selection"]
+    assert any(warning.startswith('"notes/mix.txt" is left out: ') for warning in gone["warnings"])
+
+
+async def test_named_documents_limit_where_new_passages_come_from(folder: Path) -> None:
+    async with connected("extractive", folder) as session:
+        first = await session.call("synthesize_research", research_question=FIRST)
+        then = await session.call(
+            "synthesize_research",
+            research_question=THEN,
+            document_paths=["cache.md", "nowhere.md"],
+            follow_up=first["follow_up"],
+        )
+    assert {source["path"] for source in then["sources"]} <= {"notes/mix.txt", "cache.md"}
+    assert any("nowhere.md" in warning for warning in then["warnings"])
+
+
+async def test_another_gateway_with_the_key_takes_the_token_and_one_without_it_does_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    def gateway(name: str, **changes: Any) -> Client[Any]:
+        options = {"model_route": "extractive", "audit_log": tmp_path / f"{name}.jsonl"} | changes
+        return Client(build_gateway(settings(folder, **options)))
+
+    async with gateway("one") as one, gateway("two") as two, gateway("other", state_keys="o" * 40) as other:
+        first = await ask(one, FIRST)
+        then = await ask(two, THEN, follow_up=first["follow_up"])
+        error = await refused(other, first["follow_up"])
+    assert then["selection"]["passages_reused"] >= 1
+    assert error["code"] == "invalid_arguments"
+    assert "another key" in error["message"]
+
+
+async def test_a_token_that_cannot_be_used_says_what_to_do(folder: Path) -> None:
+    async with connected("extractive", folder) as session:
+        token = (await ask(session.client, FIRST))["follow_up"]
+        changed = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
+        narrow = {SCOPE_META_KEY: Scope(("notes",)).to_json()}
+        errors = [
+            await refused(session.client, changed),
+            await refused(session.client, token[: len(token) // 2]),
+            await refused(session.client, "last answer"),
+            await refused(session.client, token, **narrow),
+        ]
+        long_ago = TokenSealer(
+            settings(folder), purpose=FOLLOW_UP_PURPOSE, ttl_s=60, clock=lambda: 1_000_000.0
+        )
+        errors.append(await refused(session.client, long_ago.seal(b"")))
+    assert {error["code"] for error in errors} == {"invalid_arguments"}
+    assert all("call again without it" in error["hint"] for error in errors)
+    assert "another caller, or for other documents" in errors[3]["message"]
+    assert "expired" in errors[4]["message"]
+
+
+def test_a_token_is_of_one_purpose_one_key_and_one_time(tmp_path: Path) -> None:
+    now = [0.0]
+    mine = settings(tmp_path)
+    sealer = TokenSealer(mine, purpose="a", ttl_s=10, clock=lambda: now[0])
+    token = sealer.seal(b"value")
+    assert sealer.open(token) == b"value"
+    assert b"value" not in token.encode()
+    with pytest.raises(TokenError):
+        TokenSealer(mine, purpose="b", ttl_s=10, clock=lambda: now[0]).open(token)
+    rotated = settings(tmp_path, state_keys=f"{'n' * 40},{'k' * 40}")
+    assert TokenSealer(rotated, purpose="a", ttl_s=10, clock=lambda: now[0]).open(token) == b"value"
+    now[0] = 10.0
+    with pytest.raises(TokenError, match="expired"):
+        sealer.open(token)
+
+
+async def test_a_token_is_bounded_however_much_an_answer_rests_on(folder: Path) -> None:
+    deep = "a" * 180
+    for number in range(30):
+        path = folder / f"{deep}{number}" / f"{deep}{number}.md"
+        path.parent.mkdir()
+        path.write_text(
+            f"The price of protection in mix networks number {number} is latency of {number} hours.\n"
+        )
+    async with connected("handshake-memory", folder, ScriptedModel(), retry=no_wait()) as session:
+        result = await session.call(
+            "synthesize_research", research_question=FIRST + " " + "x" * 1_800, depth="detailed"
+        )
+    assert result["sources_used"] > 5
+    assert 0 < len(result["follow_up"]) <= MAX_FOLLOW_UP_CHARS
