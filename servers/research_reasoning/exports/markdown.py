@@ -75,11 +75,12 @@ class _Document:
                 "## Not answered",
                 "\n".join(f"- {plain_text(each)}" for each in result.not_answered),
             ]
-        model = "no model" if result.route == "extractive" else f"{plain_text(result.model)} ({result.route})"
+        route = result.route
+        by = "without a model" if route == "extractive" else f"by {plain_text(result.model)} ({route})"
         blocks += [
             "## Sources",
             "\n".join(f"- \\[{number}\\] {self._named(each)}" for number, each in self._by_number.items()),
-            f"Answered by {model}; quotes were looked up in the documents.",
+            f"Answered {by}; quotes were looked up in the documents.",
         ]
         notes = [f"[^{number}]: {self._named(self._by_number[number])}" for number in self._cited]
         return "\n\n".join([*blocks, *notes, *self._notes]) + "\n"

@@ -12,7 +12,7 @@ from research_reasoning.replies.layout_text import table_text
 from research_reasoning.replies.results import Cell, ComparisonTable, TableRow
 from research_reasoning.replies.untrusted import neutralised_line
 
-MAX_VALUE_CHARS: Final = 240
+MAX_VALUE_CHARS: Final = 420
 QUESTION_AS_COLUMN: Final = "no aspects were given, and no model chose any: the only column is what each document says on the question; give aspects"
 _NO_ENTRY: Final = Cell(value=None, evidence=None)
 _SAYS_NOTHING: Final = frozenset(

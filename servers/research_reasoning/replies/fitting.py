@@ -12,6 +12,7 @@ MAX_RESULT_TOKENS: Final = 20_000
 """Estimated tokens of a structured result."""
 
 MAX_LAYOUT_QUOTE_CHARS: Final = 100
+MAX_LAYOUT_ENTRY_CHARS: Final = 120
 
 Shorten = Callable[[Synthesis], Synthesis]
 
@@ -38,6 +39,7 @@ def _steps() -> Iterator[tuple[str, Shorten]]:
     yield "all but one quote of each insight", lambda result: _with_evidence(result, 1)
     yield "quotes beyond 200 characters", _with_short_quotes
     yield "quotes of a table or a timeline beyond 100 characters", _with_short_layouts
+    yield "entries of a table beyond 120 characters", _with_short_entries
     yield "the reasons of skipped documents beyond 60 characters", _with_short_reasons
 
 
@@ -101,6 +103,29 @@ def _with_short_layouts(result: Synthesis) -> Synthesis:
         ]
         changes["timeline"] = timeline.model_copy(update={"events": events})
     return result.model_copy(update=changes)
+
+
+def _with_short_entries(result: Synthesis) -> Synthesis:
+    if (table := result.table) is None:
+        return result
+    rows = [
+        row.model_copy(
+            update={
+                "cells": [
+                    cell
+                    if cell.value is None
+                    else cell.model_copy(update={"value": _cut(cell.value, MAX_LAYOUT_ENTRY_CHARS)})
+                    for cell in row.cells
+                ]
+            }
+        )
+        for row in table.rows
+    ]
+    numbers = {source.path: number for number, source in enumerate(result.sources, 1)}
+    shorter = table.model_copy(update={"rows": rows})
+    return result.model_copy(
+        update={"table": shorter, "synthesis": table_text(shorter, numbers, quotes=False)}
+    )
 
 
 def _with_short_quote(cell: Cell) -> Cell:

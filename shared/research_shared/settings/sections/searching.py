@@ -61,7 +61,7 @@ class SearchingSettings(Section):
     document_url: str | None = Field(
         default=None,
         description="where people open documents, such as `https://dms.example/{path}#page={page}`: the `url` of "
-        "`search` and `fetch`; the `research://` URI when not set",
+        "`search` and `fetch`, the `research://` URI when not set, and the links of exported answers",
     )
 
     @model_validator(mode="after")
