@@ -17,7 +17,7 @@ from support.pdf_files import plain_pdf
 from support.scripted import Reply, ScriptedModel
 
 QUESTION = "What do the networks do about timing?"
-HOSTILE = '50% of "onions" & {layers} \\input{x} [^1] <b>$a_1^2~#</b>'
+HOSTILE = '50% of "onions" & {layers}} { \\input{x} [^1] <b>$a_1^2~#</b>'
 FRONT = f"---\ntitle: '{HOSTILE}'\nauthor:\n  - Ann Lee\n  - World Health Organization\ndate: 2021-05-03\nlang: en\n---\n"
 DATE = {
     "type": "object",
@@ -166,8 +166,7 @@ async def test_bibtex_escapes_what_tex_would_act_on(described: Path) -> None:
     assert "  year = {2021},\n  month = may,\n  day = {3},\n  language = {en}," in text
     assert "url = {https://dms.example/notes/mix.txt}," in text
     for entry in text.split("\n\n"):
-        unescaped = re.sub(r"\\[{}]", "", entry)
-        assert unescaped.count("{") == unescaped.count("}")
+        assert entry.count("{") == entry.count("}")  # BibTeX counts those behind a backslash, too
         assert entry.rstrip().endswith("\n}")
         for field in re.findall(r" = \{(.*)\},$", entry, re.MULTILINE):
             assert not re.search(r"(?<!\\)[%&#$_^~<>|\"]", re.sub(r"https?://\S*", "", field))

@@ -8,8 +8,9 @@ from research_reasoning.exports.references import SourceReference, person_names
 
 _MEANINGS: Final = {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
+    # BibTeX counts braces behind a backslash, too: one alone would end the field elsewhere.
+    "{": r"\textbraceleft{}",
+    "}": r"\textbraceright{}",
     "$": r"\$",
     "&": r"\&",
     "#": r"\#",
@@ -30,8 +31,8 @@ _AND: Final = re.compile(r"\band\b", re.IGNORECASE)
 def escaped_for_tex(text: str) -> str:
     r"""Return a text in which nothing has a meaning to TeX or BibTeX.
 
-    >>> escaped_for_tex("50% of C#_{x}")
-    '50\\% of C\\#\\_\\{x\\}'
+    >>> print(escaped_for_tex("50% of C#_{x"))
+    50\% of C\#\_\textbraceleft{}x
     """
     return "".join(_MEANINGS.get(char, char) for char in text)
 
