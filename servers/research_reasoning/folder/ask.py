@@ -27,9 +27,9 @@ from research_reasoning.folder.queries import QUERIES_COST, rounds_after_queries
 from research_reasoning.follow_up import CarriedEvidence
 from research_reasoning.inquiry import CELL_TOKENS, Inquiry
 from research_reasoning.layouts import compose
-from research_reasoning.layouts.aspects import AspectsTask
+from research_reasoning.layouts.aspects import ASPECTS_TOKENS, AspectsTask
 from research_reasoning.models.protocol import Cost
-from research_reasoning.replies.results import Depth, FolderSearch, Source, Synthesis
+from research_reasoning.replies.results import AnswerFormat, Depth, FolderSearch, Source, Synthesis
 from research_reasoning.replies.untrusted import quoted
 from research_reasoning.requested import Requested, WholeFolder
 from research_reasoning.synthesize import (
@@ -61,6 +61,12 @@ PASSAGE_EVENTS: Final = 20
 PASSAGES_OUTPUT_TOKENS: Final = 2_600
 EVENTS_OUTPUT_TOKENS: Final = 3_600
 MAX_TABLE_OUTPUT_TOKENS: Final = 7_000
+_MOST_OUTPUT: Final[Mapping[AnswerFormat, int]] = {
+    "prose": PASSAGES_OUTPUT_TOKENS,
+    "table": MAX_TABLE_OUTPUT_TOKENS,
+    "timeline": EVENTS_OUTPUT_TOKENS,
+}
+"""Tokens of the evidence at most."""
 _CHOICE_KEY: Final = "choice"
 NOTHING_IN_FOLDER: Final = (
     "No passage of the documents that were searched shares the words of the question or of the queries."
@@ -126,11 +132,11 @@ async def ask_folder(
     budget = max(1, min(FOLDER_TOKENS_OVERVIEW - call.budget.overhead, call.budget.content_tokens))
     plan = DEPTHS[depth]
     if depth == "overview":
-        evidence_cost = Cost(budget + call.budget.overhead, PASSAGES_OUTPUT_TOKENS)
-        steps = [
-            ([QUERIES_COST], rounds_after_queries(inquiry)),
-            ([evidence_cost], inquiry.later_rounds),
-        ]
+        first = [QUERIES_COST]
+        if inquiry.format == "table" and not inquiry.aspects:
+            first.append(Cost(QUERIES_COST.input_tokens, ASPECTS_TOKENS))
+        evidence_cost = Cost(budget + call.budget.overhead, _MOST_OUTPUT[inquiry.format])
+        steps = [(first, rounds_after_queries(inquiry)), ([evidence_cost], inquiry.later_rounds)]
         if inquiry.format == "prose":
             steps.append(([Cost(PASSAGES_OUTPUT_TOKENS + call.budget.overhead, plan.combine_tokens)], 0))
         await call.announce(*steps)
