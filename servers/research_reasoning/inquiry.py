@@ -33,6 +33,11 @@ class Inquiry:
         return " ".join([self.question, *self.aspects])
 
     @property
+    def asked_text(self) -> str:
+        """All that a prompt says of the inquiry."""
+        return " ".join([self.search_text, *self.earlier])
+
+    @property
     def later_rounds(self) -> int:
         """Rounds that the evidence leaves to the combination and its repair; tables and timelines need no combination."""
         return _COMBINATION_ROUNDS if self.format == "prose" else 0

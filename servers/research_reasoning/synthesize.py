@@ -52,7 +52,7 @@ async def synthesize(call: Call, wanted: Sequence[Requested], inquiry: Inquiry, 
     """
     paths = [entry.path for entry in wanted]
     check_table_size(inquiry, len(paths))
-    said = call.estimate(inquiry.search_text) + max(map(call.estimate, paths))
+    said = call.estimate(inquiry.asked_text) + max(map(call.estimate, paths))
     call.budget = replace(call.budget, overhead=OVERHEAD + said)
     least = call.budget.per_document_tokens(len(paths), DEPTHS[depth].per_document_tokens)
     texts = await _read(call, wanted)

@@ -187,13 +187,14 @@ def test_ask_writes_the_answer_and_its_sources_to_files(shell: Shell, tmp_path: 
     assert "allowed: a file that ends in .md, .bib, .json" in refused.err.replace("\n", " ")
 
 
-def test_ask_compares_documents_in_a_table(shell: Shell) -> None:
-    asked = shell(
-        "ask", "What is said on tides?", "notes.txt", "papers", "--aspect", "moon", "--aspect", "cost"
-    )
+def test_ask_compares_documents_in_a_table(shell: Shell, tmp_path: Path) -> None:
+    page = tmp_path / "answer.html"
+    aspects = ("--aspect", "moon", "--aspect", "cost")
+    asked = shell("ask", "What is said on tides?", "notes.txt", "papers", *aspects, "--html", str(page))
     assert asked.status == 0
     assert "| Document | moon | cost |" in asked.out
     assert "not stated" in asked.out
+    assert "<td>not stated</td>" in page.read_text("utf-8")
 
 
 def test_ask_without_documents_looks_in_the_whole_folder(shell: Shell) -> None:

@@ -47,8 +47,10 @@ table { border-collapse: collapse; width: 100%; } th, td { text-align: left; pad
   a { color: inherit; text-decoration: none; } }
 """
 
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(
-    ["image", "link", "autolink", "html_inline", "html_block", "reference"]
+_MARKDOWN = (
+    MarkdownIt("commonmark", {"html": False})
+    .enable("table")
+    .disable(["image", "link", "autolink", "html_inline", "html_block", "reference"])
 )
 _CITED_NUMBERS = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 

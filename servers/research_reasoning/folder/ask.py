@@ -128,7 +128,7 @@ async def ask_folder(
         RootUnavailable: the research folder is gone.
         ModelError: the model failed in all attempts.
     """
-    call.budget = replace(call.budget, overhead=OVERHEAD + call.estimate(inquiry.search_text))
+    call.budget = replace(call.budget, overhead=OVERHEAD + call.estimate(inquiry.asked_text))
     budget = max(1, min(FOLDER_TOKENS_OVERVIEW - call.budget.overhead, call.budget.content_tokens))
     plan = DEPTHS[depth]
     if depth == "overview":
