@@ -220,6 +220,13 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         auth_provider(Settings.load(environment(given)))
 
 
+def test_a_directory_inside_a_research_folder_is_refused(tmp_path: Path) -> None:
+    given = GOOGLE | {"LOGIN_DIR": str(tmp_path / "login"), "ROOTS": f"r={tmp_path}"}
+    with pytest.raises(ConfigurationError, match="lies inside the research folder r: name one outside"):
+        auth_provider(Settings.load(environment(given)))
+    assert not (tmp_path / "login").exists()
+
+
 def test_a_secret_is_in_no_setting_that_is_shown_and_in_no_line_of_the_log(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -228,8 +235,8 @@ def test_a_secret_is_in_no_setting_that_is_shown_and_in_no_line_of_the_log(
 ) -> None:
     given = GOOGLE | {
         "LOGIN_KEY": "the-key-of-the-login-has-32-bytes",
-        "LOGIN_DIR": str(tmp_path),
-        "ROOTS": str(tmp_path),
+        "LOGIN_DIR": str(tmp_path / "login"),
+        "ROOTS": str(tmp_path / "r"),
     }
     for name, value in environment(given).items():
         monkeypatch.setenv(name, value)

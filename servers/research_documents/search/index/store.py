@@ -32,6 +32,7 @@ from research_shared.logs import get_logger
 from research_shared.reading.extraction import engines
 from research_shared.reading.first_page import IDENTITY
 from research_shared.reading.limits import Limits
+from research_shared.root import root_around
 
 log = get_logger("research.search")
 
@@ -387,13 +388,10 @@ def refuse_inside_folders(directory: Path, roots: Sequence[Root]) -> None:
     Raises:
         ConfigurationError: it lies inside one.
     """
-    place = directory.resolve()
-    for root in roots:
-        for ancestor in (place, *place.parents):
-            if ancestor.exists() and root.directory.exists() and ancestor.samefile(root.directory):
-                raise ConfigurationError(
-                    f"RESEARCH_INDEX_DIR={directory} lies inside the research folder {root.name}: name one outside of it"
-                )
+    if (root := root_around(directory, roots)) is not None:
+        raise ConfigurationError(
+            f"RESEARCH_INDEX_DIR={directory} lies inside the research folder {root.name}: name one outside of it"
+        )
 
 
 def _is_of_disk(error: Exception) -> bool:

@@ -20,6 +20,7 @@ from pydantic import AnyHttpUrl
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.logs import get_logger
+from research_shared.root import root_around
 from research_shared.serving.jwts import ExpiringJwts
 from research_shared.serving.login.discovery import discover
 from research_shared.serving.login.pointers import Pointing, exact_url, pointing_resource
@@ -189,6 +190,10 @@ def _client(settings: Settings) -> dict[str, Any]:
         )
     key = derive_jwt_key(high_entropy_material=material, salt="research-login-tokens")
     directory = settings.login_dir or user_state_path(APPLICATION, appauthor=False) / "login"
+    if (root := root_around(directory, settings.roots)) is not None:
+        raise ConfigurationError(
+            f"RESEARCH_LOGIN_DIR={directory} lies inside the research folder {root.name}: name one outside of it"
+        )
     return {
         "client_id": settings.login_client_id,
         "client_secret": secret,
