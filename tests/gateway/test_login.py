@@ -210,6 +210,8 @@ async def test_what_clients_register_is_limited_in_number_size_and_addresses(wor
         ):
             answer = await client.post("/register", json={**metadata, **changes})
             told.append((answer.status_code, answer.json().get("error")))
+        for path in ("/register", "/token", "/consent", "/revoke"):
+            assert (await client.post(path, content=b"x" * 100_000)).status_code == 413
     assert told == [
         (201, None),
         (400, "invalid_client_metadata"),

@@ -225,7 +225,7 @@ def _limits(settings: Settings) -> list[Middleware]:
             total=settings.max_sessions,
             idle_s=settings.session_idle_s,
         ),
-        Middleware(RequestBodies, limits=bodies),
+        Middleware(RequestBodies, limits=bodies, path=MCP_PATH),
     ]
 
 

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from research_shared.serving.limits.refusals import caller_of_request, refusal
+from research_shared.serving.limits.refusals import address_of_request, caller_of_request, refusal
 
 SESSION_HEADER = "mcp-session-id"
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -30,11 +30,13 @@ class _Refused(Exception):
 class BodyLimits:
     """Limits of request bodies: bytes of one, bytes that unfinished ones hold, and seconds for receiving one.
 
+    `open_bytes`: what one without credentials has at most, where none are needed.
     `client_bytes`, `held_bytes`: what those of one client, and of all clients, hold together.
     `linger_s`: seconds for which the rest of a refused body is received and thrown away.
     """
 
     body_bytes: int = 4 << 20
+    open_bytes: int = 64 << 10
     client_bytes: int = 16 << 20
     held_bytes: int = 64 << 20
     timeout_s: float = 30.0
@@ -49,11 +51,15 @@ class RequestBodies:
     While those of all clients hold `held_bytes`, others are answered with 503. In a session of the handshake era, a request with the id
     of one in flight is refused: its answer could not be told from the other's. A body with half of a surrogate pair is a
     parse error in both eras, as it is over stdio: such text has no UTF-8 form, so that no answer could hold it.
+
+    A request to `path` without the credentials that it needs is passed on unread: it will be refused. One to another path,
+    such as those of a login, is limited like that of an address.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits, path: str = "/mcp") -> None:
         self._app = app
         self._limits = limits
+        self._path = path
         self._held: Counter[str] = Counter()
         self._in_flight: set[tuple[str, str]] = set()
 
@@ -66,12 +72,15 @@ class RequestBodies:
         """Receive the body and serve the request, or refuse it."""
         posts = scope["type"] == "http" and scope["method"] == "POST"
         caller = caller_of_request(scope) if posts else None
+        limit = self._limits.body_bytes
+        if posts and caller is None and scope["path"] != self._path:
+            caller, limit = address_of_request(scope), min(limit, self._limits.open_bytes)
         if caller is None:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         try:
-            body = await self._body(caller, headers, receive)
+            body = await self._body(caller, limit, headers, receive)
         except _Refused as refused:
             response = refusal(refused.status, refused.message, retry_after_s=refused.retry_after_s)
             slow = refused.status == HTTPStatus.REQUEST_TIMEOUT
@@ -99,14 +108,14 @@ class RequestBodies:
 
         return send_and_discard
 
-    async def _body(self, caller: str, headers: Headers, receive: Receive) -> bytes:
+    async def _body(self, caller: str, limit: int, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length[:20]) > self._limits.body_bytes:
-            raise self._too_large()
+        if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+            raise _too_large(limit)
         held = bytearray()
         try:
             with anyio.fail_after(self._limits.timeout_s):
-                while await self._receive_part(caller, held, receive):
+                while await self._receive_part(caller, limit, held, receive):
                     pass
         except TimeoutError:
             raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive") from None
@@ -116,14 +125,14 @@ class RequestBodies:
                 del self._held[caller]
         return bytes(held)
 
-    async def _receive_part(self, caller: str, held: bytearray, receive: Receive) -> bool:
+    async def _receive_part(self, caller: str, limit: int, held: bytearray, receive: Receive) -> bool:
         """Add one part of the body to `held`. Return whether there is more."""
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         part: bytes = message.get("body", b"")
-        if len(held) + len(part) > self._limits.body_bytes:
-            raise self._too_large()
+        if len(held) + len(part) > limit:
+            raise _too_large(limit)
         if self._held[caller] + len(part) > self._limits.client_bytes:
             raise _Refused(
                 HTTPStatus.TOO_MANY_REQUESTS, "this client has too many unfinished requests", retry_after_s=1
@@ -133,10 +142,6 @@ class RequestBodies:
         held += part
         self._held[caller] += len(part)
         return bool(message.get("more_body", False))
-
-    def _too_large(self) -> _Refused:
-        limit = self._limits.body_bytes
-        return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request has more than {limit} bytes")
 
     async def _serve(
         self, session: str | None, body: bytes, scope: Scope, receive: Receive, send: Send
@@ -159,6 +164,10 @@ class RequestBodies:
             await self._app(scope, receive, send)
         finally:
             self._in_flight.discard(key)
+
+
+def _too_large(limit: int) -> _Refused:
+    return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request has more than {limit} bytes")
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

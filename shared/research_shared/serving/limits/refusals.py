@@ -44,5 +44,10 @@ def caller_of_request(scope: Scope) -> str | None:
     if user is not None:
         token = getattr(user, "access_token", None)
         return f"principal:{principal_of(token)}" if token is not None else None
+    return address_of_request(scope)
+
+
+def address_of_request(scope: Scope) -> str:
+    """Return the address that an HTTP request comes from."""
     peer = scope.get("client")
     return f"address:{peer[0]}" if peer else "local"
