@@ -155,7 +155,9 @@ class SearchResult(Result):
         None
     )
     embedded: Annotated[
-        Embedded | None, Field(exclude_if=_absent, description="passages that hybrid mode ranked by meaning")
+        Embedded | None,
+        Field(exclude_if=_absent),
+        WithJsonSchema({"type": "object", "description": "passages ranked by meaning"}, mode="serialization"),
     ] = None
     indexing: Annotated[
         Indexing | None,

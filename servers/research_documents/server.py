@@ -90,9 +90,7 @@ SearchQuery = Annotated[
 ]
 SearchMode = Annotated[
     Mode,
-    Field(
-        description="keyword: by relevance; hybrid: by meaning, too, for questions; regex: every matching line by path"
-    ),
+    Field(description="keyword: by relevance; hybrid: by meaning, too; regex: every matching line by path"),
     or_default("keyword", choice=True),
 ]
 HowMuch = Annotated[
