@@ -26,7 +26,7 @@ Warnings = Annotated[
     tuple[str, ...],
     Field(
         exclude_if=_absent,
-        description="what the answer lacks, how arguments were read",
+        description="what the answer lacks; tell the user",
     ),
 ]
 
@@ -134,7 +134,7 @@ class SearchResult(Result):
 
     matches: tuple[Match, ...]
     total_documents: int = Field(description="documents searched")
-    truncated: bool = Field(description="there is or may be more than is shown")
+    truncated: bool = Field(description="there may be more")
     documents: Annotated[
         tuple[DocumentFacts, ...],
         Field(exclude_if=_absent),
@@ -148,7 +148,7 @@ class SearchResult(Result):
         ),
     ] = ()
     unreadable: tuple[UnreadableDocument, ...] = Field(
-        default=(), description="documents that give no text, or not all of it: not searched, or only in part"
+        default=(), description="not searched, or only in part"
     )
     warnings: Warnings = ()
     next_cursor: Annotated[str | None, Field(exclude_if=_absent, description="cursor of the next page")] = (
@@ -161,7 +161,7 @@ class SearchResult(Result):
     ] = None
     indexing: Annotated[
         Indexing | None,
-        Field(exclude_if=_absent, description="not all documents are indexed yet: repeat in a few seconds"),
+        Field(exclude_if=_absent, description="repeat in a few seconds"),
     ] = None
 
 

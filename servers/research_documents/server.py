@@ -69,13 +69,13 @@ MIN_PASSAGE_TOKENS = 200
 FilePattern = Annotated[
     str,
     Field(
-        description="keep to matching paths: papers/** (a folder), *.pdf (any depth), notes/{a,b}*.md; case is ignored"
+        description="paths to keep to: papers/** (a folder), *.pdf (any depth), notes/{a,b}*.md"
     ),
     or_default("*"),
 ]
 Cursor = Annotated[
     str,
-    Field(description="next_cursor of the reply before, the other arguments unchanged"),
+    Field(description="next_cursor of the reply before; the rest unchanged"),
     or_default(""),
 ]
 SearchQuery = Annotated[
