@@ -231,7 +231,7 @@ async def test_the_schemas_keep_the_plain_type_of_every_argument(gateway: Client
             assert schema["description"]
     assert tools["search_documents"]["cursor"]["default"] == ""
     assert tools["read_document"]["page"]["type"] == "integer"
-    assert tools["search_documents"]["mode"]["enum"] == ["keyword", "regex"]
+    assert tools["search_documents"]["mode"]["enum"] == ["keyword", "regex", "hybrid"]
 
 
 async def test_a_scope_is_not_widened_by_generous_reading(library: Path) -> None:
