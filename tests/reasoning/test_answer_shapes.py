@@ -1,10 +1,18 @@
 """Which object of an answer counts, and which of its parts."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from research_reasoning.evidence.answers import combined, findings, looks_like_json, search_queries
+from research_reasoning.evidence.answers import (
+    combined,
+    findings,
+    looks_like_json,
+    search_queries,
+    table_aspects,
+    with_citations,
+)
 
 
 def claims(answer: str, most: int = 9) -> list[str] | None:
@@ -209,3 +217,42 @@ def test_what_stays_open_is_a_list_of_texts(missing: str, expected: tuple[str, .
 def test_search_queries_are_the_texts_of_their_list() -> None:
     assert search_queries('So: {"queries": ["a", " b\\tc ", "a", "d"]}', 2) == ["a", "b c"]
     assert search_queries('{"questions": ["a"]} and no more', 2) == []
+
+
+def test_aspects_of_a_table_are_the_texts_of_their_list() -> None:
+    assert table_aspects('{"aspects": ["a", "b", "c"], "queries": ["d"]}', 2) == ["a", "b"]
+    assert table_aspects('{"queries": ["d"]}', 2) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ('"claim": 4.5, "aspect": 1', ("4.5", "1", "")),
+        ('"claim": 4.5', None),
+        ('"claim": true, "aspect": 1', None),
+        ('"claim": ["c"], "aspect": 1', None),
+        ('"claim": "c", "aspect": " a\\n b ", "date": "2024-03"', ("c", "a b", "2024-03")),
+        ('"claim": "c", "date": 2024', ("c", "", "2024")),
+        ('"claim": "c", "aspect": true, "date": ["2024"]', ("c", "", "")),
+        ('"claim": "c", "aspect": ..., "date": "..."', ("c", "", "")),
+        ('"claim": "c", "aspect": unknown', ("c", "", "")),
+    ],
+)
+def test_an_entry_of_a_table_may_be_a_number_and_has_an_aspect_and_a_date(
+    members: str, expected: tuple[str, str, str] | None
+) -> None:
+    found = findings(f'{{"findings": [{{{members}}}]}}', 3)
+    told = [(one.claim, one.aspect, one.date) for one in found or []]
+    assert told == ([] if expected is None else [expected])
+
+
+def test_citations_are_written_otherwise_and_code_is_not() -> None:
+    asked: list[list[int]] = []
+
+    def write(numbers: Sequence[int]) -> str | None:
+        asked.append(list(numbers))
+        return f"({numbers[0]})" if numbers[0] < 5 else None
+
+    text = "It is so [1-3], also [4, p. 7], not [5] `[6]`."
+    assert with_citations(text, write) == "It is so (1), also (4), p. 7, not [5] `[6]`."
+    assert asked == [[1, 2, 3], [4], [5]]
