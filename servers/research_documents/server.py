@@ -68,9 +68,7 @@ MIN_PASSAGE_TOKENS = 200
 
 FilePattern = Annotated[
     str,
-    Field(
-        description="paths to keep to: papers/** (a folder), *.pdf (any depth), notes/{a,b}*.md"
-    ),
+    Field(description="paths to keep to: papers/** (a folder), *.pdf (any depth), notes/{a,b}*.md"),
     or_default("*"),
 ]
 Cursor = Annotated[
