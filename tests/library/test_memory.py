@@ -15,14 +15,15 @@ from research_shared.serving import memory
 
 @pytest.fixture(autouse=True)
 def thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give a test the collector of a new process, and leave it as the suite has it."""
     monkeypatch.setattr(memory, "_dedicated", False)
-    before = gc.get_freeze_count()
     threshold = gc.get_threshold()
+    gc.unfreeze()
+    gc.set_threshold(700, *threshold[1:])
     yield
     gc.enable()
     gc.set_threshold(*threshold)
-    if gc.get_freeze_count() > before:
-        gc.unfreeze()
+    gc.freeze()
 
 
 def test_in_the_process_of_another_program_the_collector_is_left_alone() -> None:

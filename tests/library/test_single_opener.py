@@ -80,6 +80,23 @@ ALLOWED: dict[str, tuple[str, str]] = {
         r".+",
         "the index in RESEARCH_INDEX_DIR, and nothing else",
     ),
+    "servers/research_documents/search/engine.py": (
+        r"self\._semantic\.open",
+        "the vectors in RESEARCH_INDEX_DIR",
+    ),
+    "servers/research_documents/search/semantic/local_model.py": (
+        r"self\.model\.parent\.glob|path\.open|config\.read_text",
+        "the files of the model in RESEARCH_EMBEDDING_DIR",
+    ),
+    "servers/research_documents/search/semantic/vector_file.py": (
+        r"directory\.glob|temporary\.open",
+        "the vectors in RESEARCH_INDEX_DIR",
+    ),
+    "servers/research_documents/search/semantic/_worker.py": (
+        r"os\.fdopen",
+        "its own standard input and output",
+    ),
+    "servers/research_reasoning/follow_up.py": (r"sealer\.open", "a sealed token, in memory"),
     "gateway/research_gateway/audit/": (r".+", "the audit log, and nothing else"),
     "gateway/research_gateway/app.py": (r"AuditTrail\.open", "the audit log"),
     "gateway/research_gateway/cli/": (
