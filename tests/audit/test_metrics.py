@@ -17,6 +17,7 @@ from research_shared.serving.auth import SharedTokens
 from research_shared.telemetry import record
 from support.asgi import send_request
 from support.audit import Hall, answer
+from support.serving import until
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -120,6 +121,8 @@ async def test_the_trail_and_other_figures_are_read_when_asked(
     async with trail:
         async with Client(Hall(trail).server) as client:
             await client.list_tools()
+        # The writer lets a record go a moment after it has said that it is written.
+        await until(lambda: trail.status().lag_s == 0 and trail.status().pending == 0)
         hits = 6
         found = figures(metrics)
     assert of(found, "research_index_documents") == 7
