@@ -8,7 +8,7 @@ import pytest
 
 from research_reasoning.inquiry import MAX_TABLE_ROWS
 from research_reasoning.layouts.table import QUESTION_AS_COLUMN
-from research_shared.text.dates import normalised_date, stated_dates
+from research_shared.text.dates import holds_date, normalised_date, stated_dates
 from support.carriers import CARRIERS, connected
 from support.scripted import Reply, ScriptedModel
 from support.sizes import FULL
@@ -165,6 +165,7 @@ async def test_events_without_a_date_are_counted_and_dates_that_no_quote_holds_f
         {"date": "last week", "claim": "Nothing.", "quotes": [quote]},
         {"claim": "No date at all.", "quotes": [quote]},
         {"date": "2019", "claim": "Made up.", "quotes": [quote]},
+        {"date": "2 March 2021", "claim": "Renewed early.", "quotes": [quote]},
     ]
     answer = Reply(json.dumps({"relevant": True, "findings": findings}))
     result = await asked(
@@ -175,7 +176,7 @@ async def test_events_without_a_date_are_counted_and_dates_that_no_quote_holds_f
         document_paths=["tor.md"],
     )
     events = [(event["iso"], event["verified"]) for event in result["timeline"]["events"]]
-    assert events == [("2019", False), ("2021-03-12", True)]
+    assert events == [("2019", False), ("2021-03-02", False), ("2021-03-12", True)]
     assert result["timeline"]["undated"] == 2
     assert "events left out because they give no date that can be read: 2" in result["warnings"]
     assert "NOT VERIFIED, do not report as fact: the date is in none of its quotes" in result["synthesis"]
@@ -200,6 +201,9 @@ async def test_a_document_without_dates_gives_no_timeline(folder: Path) -> None:
         ("03/04/2020", "2020"),
         ("May 2020", "2020-05"),
         ("Q3 2021", "2021-07/2021-09"),
+        ("2021-03-12T10:00", "2021-03-12"),
+        ("2021/03/12", "2021-03-12"),
+        ("2021/13/12", None),
         ("2021-02-31", None),
         ("summer of 2019", "2019"),
         ("yesterday", None),
@@ -213,3 +217,41 @@ def test_dates_are_normalised_as_far_as_they_tell(text: str, iso: str | None) ->
 def test_a_number_of_four_digits_is_a_year_where_a_word_tells_so() -> None:
     text = "In 1998 it kept 2048 keys (2001), 2010 bits more, and since 2015 a total of 1500."
     assert [date.iso for date in stated_dates(text)] == ["1998", "2001", "2015"]
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("It was tested in 1200 patients and from 1843 participants.", []),
+        ("Half of them (1500 respondents) failed after 1000 cycles.", []),
+        ("Er hielt nach 1600 Zyklen und in 1750 Fällen.", []),
+        ("It rose from 1600 to 1900 units in 1850 (12 %) of them.", []),
+        ("It rose from 1600 to 1900 and fell in 1950 (see above).", ["1600", "1950"]),
+        ("In the year 1215 barons met, and in 1216 they were gone.", ["1215"]),
+        ("Seit 2015 wurden sie gezählt; en 2016 se midió.", ["2015", "2016"]),
+    ],
+)
+def test_an_amount_is_no_year(text: str, years: list[str]) -> None:
+    assert [date.iso for date in stated_dates(text)] == years
+
+
+@pytest.mark.parametrize(
+    ("quote", "stated", "held"),
+    [
+        ("It opened on 11 March 2021.", "1 March 2021", False),
+        ("It opened on 11 March 2021.", "11. März 2021", True),
+        ("It opened on 11 March 2021.", "March 2021", True),
+        ("It opened on 03/04/2021.", "04/03/2021", False),
+        ("It opened on 03/04/2021.", "03/04/2021", True),
+        ("It opened on 03/04/2021.", "2021", True),
+        ("It closed in 2021 by order.", "winter 2021", False),
+        ("It closed in 2021 by order.", "before 2021", False),
+        ("It closed in 2021 by order.", "in the year 2021", True),
+        ("It closed on 2021-03-12T10:00.", "12 March 2021", True),
+        ("It closed on 12 March 2021.", "2021-03-12T10:00", False),
+        ("It is version 3.2021 of it.", "2021", False),
+        ("It closed in 2021.", "the", False),
+    ],
+)
+def test_a_quote_holds_a_date_only_if_it_says_all_of_it(quote: str, stated: str, held: bool) -> None:
+    assert holds_date(quote, stated) is held

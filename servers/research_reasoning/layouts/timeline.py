@@ -9,7 +9,7 @@ from research_reasoning.evidence.gathering import CheckedFinding, DocumentEviden
 from research_reasoning.replies.layout_text import timeline_text
 from research_reasoning.replies.results import DatedEvent, Timeline
 from research_reasoning.replies.untrusted import neutralised_line
-from research_shared.text.dates import normalised_date, stated_dates
+from research_shared.text.dates import holds_date, normalised_date
 
 MAX_EVENTS: Final = 60
 """Events of one timeline; of more, those of verified quotes are kept first."""
@@ -45,7 +45,7 @@ def timeline_answer(usable: Sequence[tuple[int, DocumentEvidence]], warnings: li
 def _event(path: str, finding: CheckedFinding, iso: str) -> DatedEvent:
     evidence = evidence_of(path, finding)
     told = flags(finding.claim, finding.verified)
-    if not _is_quoted(finding, iso):
+    if not any(holds_date(quote, finding.date) for quote in finding.verified):
         told = [DATE_NOT_QUOTED, *told]
     return DatedEvent(
         date=neutralised_line(finding.date),
@@ -55,16 +55,6 @@ def _event(path: str, finding: CheckedFinding, iso: str) -> DatedEvent:
         verified=bool(evidence) and all(item.verified for item in evidence) and not told,
         flags=told,
     )
-
-
-def _is_quoted(finding: CheckedFinding, iso: str) -> bool:
-    """Return whether a verified quote holds the date, as it is stated or in another form."""
-    stated = " ".join(finding.date.split()).casefold()
-    for quote in finding.verified:
-        said = " ".join(quote.split())
-        if stated in said.casefold() or any(date.iso == iso for date in stated_dates(said)):
-            return True
-    return False
 
 
 def _sort_key(event: DatedEvent) -> tuple[str, str, int, str]:
