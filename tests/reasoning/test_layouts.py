@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from research_reasoning.inquiry import MAX_TABLE_ROWS
-from research_reasoning.layouts.table import QUESTION_AS_COLUMN
+from research_reasoning.layouts.table import QUESTION_AS_COLUMN, QUOTE_NOT_FOUND
 from research_shared.text.dates import holds_date, normalised_date, stated_dates
 from support.carriers import CARRIERS, connected
 from support.scripted import Reply, ScriptedModel
@@ -127,6 +127,38 @@ async def test_an_entry_without_a_quote_that_is_found_is_not_stated(folder: Path
     assert line.replace("\\|", "").count("|") == 7
     assert "7 layers (NOT VERIFIED: the number 7" in line
     assert any(warning.startswith("entries left out as not stated") for warning in result["warnings"])
+
+
+async def table_row_of(folder: Path, aspects: list[str], findings: list[dict[str, Any]]) -> Any:
+    answer = Reply(json.dumps({"relevant": True, "findings": findings}))
+    model = ScriptedModel({"row": [answer]})
+    result = await asked(folder, "handshake-memory", model, document_paths=["tor.md"], aspects=aspects)
+    return result["table"]["rows"][0]["cells"], result["warnings"]
+
+
+async def test_an_entry_is_shown_and_judged_with_the_one_quote_that_holds_it(dated: Path) -> None:
+    general, exact = "Onion routing hides who talks to whom", DATED["tor.md"]
+    nowhere = "nobody has ever written this sentence"
+    cells, warnings = await table_row_of(
+        dated,
+        ["renewal", "layers", "half"],
+        [
+            {"aspect": 1, "claim": "Renewed in 2021", "quotes": [general, exact]},
+            {"aspect": 2, "claim": "7 layers since 2021", "quotes": [general, exact]},
+            {"aspect": 3, "claim": "Renewed in 2021", "quotes": [nowhere, exact]},
+        ],
+    )
+    assert [cell["evidence"]["quote"].rstrip(".") for cell in cells] == [
+        exact.rstrip("."),
+        general,
+        exact.rstrip("."),
+    ]
+    assert [cell.get("flags", []) for cell in cells] == [
+        [],
+        ["the number 7 is in none of its quotes", "the number 2021 is in none of its quotes"],
+        [QUOTE_NOT_FOUND],
+    ]
+    assert any(": 2; see the flags" in warning for warning in warnings)
 
 
 async def test_a_table_of_more_documents_than_a_reply_holds_is_refused(folder: Path) -> None:

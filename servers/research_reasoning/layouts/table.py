@@ -14,6 +14,7 @@ from research_reasoning.replies.untrusted import neutralised_line
 
 MAX_VALUE_CHARS: Final = 420
 QUESTION_AS_COLUMN: Final = "no aspects were given, and no model chose any: the only column is what each document says on the question; give aspects"
+QUOTE_NOT_FOUND: Final = "another quote of it is not in the document"
 _NO_ENTRY: Final = Cell(value=None, evidence=None)
 _SAYS_NOTHING: Final = frozenset(
     {"n/a", "na", "none stated", "not addressed", "not available", "not given", "not mentioned", "not specified",
@@ -48,8 +49,8 @@ def table_answer(
         )
     if doubtful:
         warnings.append(
-            f"entries with a number or a negation otherwise than their quotes: {doubtful}; see the flags, and do not report "
-            "them as fact"
+            "entries with a number or a negation otherwise than their quote, or with a quote that is not in the document: "
+            f"{doubtful}; see the flags, and do not report them as fact"
         )
     numbers = {found.path: number for number, found in usable}
     open_ = [
@@ -84,9 +85,11 @@ def _is_on(finding: CheckedFinding, number: int, aspect: str) -> bool:
 
 
 def _cell_of(path: str, finding: CheckedFinding) -> Cell:
-    quote = next(quote for quote in finding.quotes if quote.verified)
+    """Return the cell of an entry, with the first quote that holds all of it; if none does, with the first that was found."""
+    told = [(quote, flags(finding.claim, [quote.text])) for quote in finding.quotes if quote.verified]
+    quote, doubts = next((each for each in told if not each[1]), told[0])
+    if len(told) < len(finding.quotes):
+        doubts = [*doubts, QUOTE_NOT_FOUND]
     (evidence,) = evidence_of(path, CheckedFinding(finding.claim, (quote,)))
     value, _ = checked_citations(finding.claim[:MAX_VALUE_CHARS], set())
-    return Cell(
-        value=neutralised_line(value), evidence=evidence, flags=flags(finding.claim, finding.verified)
-    )
+    return Cell(value=neutralised_line(value), evidence=evidence, flags=doubts)
