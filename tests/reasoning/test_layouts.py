@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from research_reasoning.inquiry import MAX_TABLE_ROWS
-from research_reasoning.layouts.table import QUESTION_AS_COLUMN, QUOTE_NOT_FOUND
+from research_reasoning.layouts.table import QUESTION_AS_COLUMN, QUOTE_NOT_FOUND, aspect_number
 from research_shared.text.dates import holds_date, normalised_date, stated_dates
 from support.carriers import CARRIERS, connected
 from support.scripted import Reply, ScriptedModel
@@ -159,6 +159,23 @@ async def test_an_entry_is_shown_and_judged_with_the_one_quote_that_holds_it(dat
         [QUOTE_NOT_FOUND],
     ]
     assert any(": 2; see the flags" in warning for warning in warnings)
+
+
+async def test_an_aspect_is_found_however_it_is_written_and_else_counted(folder: Path) -> None:
+    quote = "Onion routing hides who talks to whom"
+    aspects = ["Cost", "Method", "Method of pay", "4-year use", "Five"]
+    fitting = ["2. Method", "Cost (EUR)", "column 3: it", "[4]", "Aspect 5"]
+    others = ["Methodical", "9. Else", "", "2 years", "3-month use"]
+    for named, values, misplaced in ((fitting, ["b", "a", "c", "d", "e"], 0), (others, [None] * 5, 5)):
+        findings = [
+            {"aspect": aspect, "claim": "abcde"[at], "quotes": [quote]} for at, aspect in enumerate(named)
+        ]
+        cells, warnings = await table_row_of(folder, aspects, findings)
+        assert [cell["value"] for cell in cells] == values
+        left_out = [warning for warning in warnings if "name no aspect" in warning]
+        assert [warning.rpartition(": ")[2] for warning in left_out] == [str(misplaced)] * bool(misplaced)
+    said = ["method of pay (x)", "5. Method", "4-year use", "#2", '2 "Cost"', "2"]
+    assert [aspect_number(each, aspects) for each in said] == [3, 2, 4, 2, 1, 2]
 
 
 async def test_a_table_of_more_documents_than_a_reply_holds_is_refused(folder: Path) -> None:

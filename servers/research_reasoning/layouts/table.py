@@ -1,5 +1,6 @@
 """A table of documents by aspects, in which every entry has a quote that its document holds. Pure functions."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,10 @@ MAX_VALUE_CHARS: Final = 420
 QUESTION_AS_COLUMN: Final = "no aspects were given, and no model chose any: the only column is what each document says on the question; give aspects"
 QUOTE_NOT_FOUND: Final = "another quote of it is not in the document"
 _NO_ENTRY: Final = Cell(value=None, evidence=None)
+_LEADING_NUMBER: Final = re.compile(
+    r"[\s\[(]*(?P<word>aspect|column)?\s*#?(?P<number>\d{1,3})(?!\w|[.,]\d|-\w)(?P<mark>\s*[.:)\]-]\s*|\s*$)?",
+    re.IGNORECASE,
+)
 _SAYS_NOTHING: Final = frozenset(
     {"n/a", "na", "none stated", "not addressed", "not available", "not given", "not mentioned", "not specified",
      "not stated", "unknown", "unspecified", "keine angabe", "nicht angegeben", "non précisé", "no indicado"}
@@ -28,9 +33,11 @@ def table_answer(
 ) -> Answer:
     """Return the table of the findings. An entry without a quote that was found is left out and counted in `warnings`."""
     rows = []
-    unsupported = doubtful = 0
+    unsupported = doubtful = misplaced = 0
     for _, found in usable:
-        cells = [_cell(found, number, aspect) for number, aspect in enumerate(inquiry.aspects, 1)]
+        entries = _by_aspect(found.findings, inquiry.aspects)
+        misplaced += len(entries.pop(None, ()))
+        cells = [_cell(found.path, entries.get(at, ())) for at, _ in enumerate(inquiry.aspects, 1)]
         unsupported += sum(dropped for _, dropped in cells)
         doubtful += sum(bool(cell.flags) for cell, _ in cells)
         rows.append(TableRow(document=found.path, cells=[cell for cell, _ in cells]))
@@ -47,6 +54,8 @@ def table_answer(
         warnings.append(
             f"entries left out as not stated, because none of their quotes could be found: {unsupported}"
         )
+    if misplaced:
+        warnings.append(f"entries left out because they name no aspect of the table: {misplaced}")
     if doubtful:
         warnings.append(
             "entries with a number or a negation otherwise than their quote, or with a quote that is not in the document: "
@@ -65,23 +74,56 @@ def table_answer(
     )
 
 
-def _cell(found: DocumentEvidence, number: int, aspect: str) -> tuple[Cell, bool]:
-    """Return the cell of a document, and whether an entry for it was left out. One without a flag wins."""
-    entries = [finding for finding in found.findings if _is_on(finding, number, aspect)]
-    entries = [finding for finding in entries if finding.claim.strip(" .").casefold() not in _SAYS_NOTHING]
-    supported = [finding for finding in entries if finding.verified]
-    cells = [_cell_of(found.path, finding) for finding in supported]
+def _cell(path: str, entries: Sequence[CheckedFinding]) -> tuple[Cell, bool]:
+    """Return the cell of a document from its entries, and whether they were left out. One without a flag wins."""
+    cells = [_cell_of(path, finding) for finding in entries if finding.verified]
     if not cells:
         return _NO_ENTRY, bool(entries)
     return next((cell for cell in cells if not cell.flags), cells[0]), False
 
 
-def _is_on(finding: CheckedFinding, number: int, aspect: str) -> bool:
-    """Return whether a finding names an aspect: by its name, or by a number alone or with a word before it."""
-    said = finding.aspect.strip(" .:[]").casefold()
-    if said == aspect.casefold():
-        return True
-    return said.removeprefix("aspect").removeprefix("#").strip() == str(number)
+def _by_aspect(
+    findings: Sequence[CheckedFinding], aspects: Sequence[str]
+) -> dict[int | None, list[CheckedFinding]]:
+    """Return what a document's findings state, by the number of their aspect; None is for those that name none of them."""
+    entries: dict[int | None, list[CheckedFinding]] = {}
+    for finding in findings:
+        if finding.claim.strip(" .").casefold() not in _SAYS_NOTHING:
+            entries.setdefault(aspect_number(finding.aspect, aspects), []).append(finding)
+    return entries
+
+
+def aspect_number(said: str, aspects: Sequence[str]) -> int | None:
+    """Return the number of the aspect that a finding names: by its name, which more may follow, or by a number before any text.
+
+    >>> [aspect_number(said, ["Method", "Cost"]) for said in ("method", "Cost (EUR)", "aspect 2", "2. Costs", "Methodical", "3")]
+    [1, 2, 2, 2, None, None]
+    """
+    numbered = _LEADING_NUMBER.match(said)
+    by_name = _named_aspect(said, aspects)
+    if by_name is not None or numbered is None:
+        return by_name
+    by_name = _named_aspect(said[numbered.end() :], aspects)
+    number = int(numbered["number"])
+    # "2 years" is no name of the second column.
+    tells = (numbered["word"] or numbered["mark"] is not None) and 1 <= number <= len(aspects)
+    return by_name if by_name is not None or not tells else number
+
+
+def _named_aspect(said: str, aspects: Sequence[str]) -> int | None:
+    """Return the number of the aspect with whose name a text begins, of several the longest."""
+    said = _plain_name(said)
+    names = [_plain_name(aspect) for aspect in aspects]
+    begun = [
+        (len(name), -number)
+        for number, name in enumerate(names, 1)
+        if name and said.startswith(name) and not said[len(name) : len(name) + 1].isalnum()
+    ]
+    return -max(begun)[1] if begun else None
+
+
+def _plain_name(text: str) -> str:
+    return text.strip(" .:)[]\"'").casefold()
 
 
 def _cell_of(path: str, finding: CheckedFinding) -> Cell:
