@@ -226,6 +226,16 @@ def test_keys_are_ascii_and_unique() -> None:
         ("Plato", None),
         ("Smith, John, Jr.", None),
         ("Ministry of Health", None),
+        ("Martin Luther King Jr.", None),
+        ("Ann Lee, Ph.D.", None),
+        ("Deutsche Forschungsgemeinschaft", None),
+        ("European Parliament", None),
+        ("Department of Energy, Office of Science", None),
+        ("Press, William H.", ("Press", "William H.")),
+        ("Paul Harcourt", ("Harcourt", "Paul")),
+        ("王 小明", None),
+        ("김 민수", None),
+        ("", None),
     ],
 )
 def test_names_are_parted_where_they_tell(author: str, names: tuple[str, str] | None) -> None:

@@ -15,52 +15,26 @@ _NOT_IN_KEYS: Final = re.compile(r"[^a-z0-9]+")
 _LETTERS_WITHOUT_MARKS: Final = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "þ": "th", "ð": "d", "\u0131": "i"}
 )
-_OF_ORGANISATIONS: Final = frozenset(
-    [
-        "academy",
-        "agency",
-        "association",
-        "authority",
-        "bank",
-        "board",
-        "bureau",
-        "centre",
-        "center",
-        "college",
-        "commission",
-        "committee",
-        "company",
-        "corp",
-        "corporation",
-        "council",
-        "department",
-        "foundation",
-        "gmbh",
-        "group",
-        "inc",
-        "institute",
-        "institut",
-        "laboratory",
-        "labs",
-        "limited",
-        "llc",
-        "ltd",
-        "ministry",
-        "office",
-        "organisation",
-        "organization",
-        "press",
-        "project",
-        "society",
-        "team",
-        "university",
-        "universität",
-        "université",
-        "union",
-        "verein",
-    ]
-)
+_OF_ORGANISATIONS: Final = frozenset({
+    "academy", "agency", "agence", "agencia", "association", "authority", "bank", "board", "bureau", "bundesbank",
+    "centre", "center", "college", "comisión", "comité", "commission", "committee", "company", "congress", "conseil",
+    "consejo", "consortium", "corp", "corporation", "council", "court", "department", "federation", "fondation", "forum",
+    "foundation", "fundación", "fund", "gmbh", "government", "group", "inc", "institute", "institut", "instituto",
+    "laboratory", "labs", "limited", "llc", "ltd", "ministry", "ministère", "ministerio", "office", "organisation",
+    "organization", "parlement", "parliament", "partners", "plc", "press", "programme", "project", "school", "senate",
+    "services", "sociedad", "société", "society", "team", "trust", "union", "universidad", "university", "université",
+    "università",
+})  # fmt: skip
 """Words in names that are no persons'."""
+_ENDS_OF_ORGANISATIONS: Final = (
+    "agentur", "akademie", "anstalt", "behörde", "bundesamt", "gemeinschaft", "genossenschaft", "gericht", "gerichtshof",
+    "gesellschaft", "hochschule", "institut", "kommission", "landesamt", "ministerium", "parlament", "stiftung", "universität",
+    "verband", "verein",
+)  # fmt: skip
+"""Ends of German words for organisations, which are written together with what they are for."""
+_AFTER_NAMES: Final = frozenset({"jr", "sr", "ii", "iii", "iv", "phd", "md"})
+_CJK: Final = re.compile("[\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
+"""Letters of Chinese, Japanese and Korean names, whose family name comes first."""
 MAX_KEY_PART: Final = 24
 
 
@@ -89,15 +63,28 @@ def person_names(author: str) -> tuple[str, str] | None:
     (('Lee', 'Ann'), ('Lee', 'Ann B.'), None)
     """
     family, comma, given = (part.strip() for part in author.partition(","))
-    if comma:
-        return (family, given) if family and given and "," not in given else None
-    words = author.split()
-    if not _OF_ORGANISATIONS.isdisjoint(word.strip("().,").lower() for word in words):
+    words = [_plain_word(word) for word in author.split()]
+    if not words or words[-1] in _AFTER_NAMES:
         return None
+    if comma:
+        # "Press, Ann" is a person, "Clarendon Press, Oxford" is none.
+        parted = family and given and "," not in given and not (" " in family and _is_organisation(words))
+        return (family, given) if parted else None
+    if _is_organisation(words) or _CJK.search(author):
+        return None
+    words = author.split()
     at = len(words) - 1
     while at > 1 and words[at - 1][:1].islower():  # "van der Berg"
         at -= 1
     return (" ".join(words[at:]), " ".join(words[:at])) if len(words) > 1 else None
+
+
+def _is_organisation(words: Iterable[str]) -> bool:
+    return any(word in _OF_ORGANISATIONS or word.endswith(_ENDS_OF_ORGANISATIONS) for word in words)
+
+
+def _plain_word(word: str) -> str:
+    return word.replace(".", "").strip("(),").lower()
 
 
 def unique_keys(sources: Iterable[tuple[int, Metadata, str]]) -> list[str]:
