@@ -155,6 +155,35 @@ async def test_tables_and_timelines_are_exported_with_a_note_for_each_entry(
     assert ("- **2021-03-12** (12 March 2021): " in text) is (layout == "timeline")
 
 
+async def test_no_backslash_makes_or_breaks_a_footnote_or_a_cell(described: Path) -> None:
+    (described / "tor.md").write_text(
+        "---\ntitle: A | B\n---\nOnion routing hides who talks.\n", encoding="utf-8"
+    )
+    quote = "Onion routing hides who talks"
+    row = [{"aspect": 1, "claim": "a \\| b \\[^x] \\", "quotes": [quote]}]
+    text = await exported(
+        described,
+        "markdown",
+        "handshake-memory",
+        ScriptedModel({"row": [Reply(json.dumps({"relevant": True, "findings": row}))]}),
+        format="table",
+        aspects=["who"],
+        document_paths=["tor.md"],
+    )
+    assert "| A \\| B[^1] | a \\| b \\[^x] \\\\[^1-1] |" in text
+    combined = {
+        "answered": True,
+        "synthesis": "Who \\[1]; what \\\\[^9].",
+        "insights": [{"claim": "It hides \\", "evidence": ["1.1"]}],
+    }
+    model = ScriptedModel({"combine": [Reply(json.dumps(combined))]})
+    text = await exported(described, "markdown", "handshake-memory", model)
+    assert "Who [^1]; what \\\\\\[^9]." in text
+    assert "- It hides \\\\[^1-" in text
+    marks, notes = footnotes(text.replace("\\\\", ""))
+    assert set(marks) == set(notes)
+
+
 async def test_bibtex_escapes_what_tex_would_act_on(described: Path) -> None:
     text = await exported(described, "bibtex")
     entries = re.findall(r"^@misc\{([a-z0-9-]+),$", text, re.MULTILINE)

@@ -7,7 +7,7 @@ from typing import Final
 from research_reasoning.evidence.answers import with_citations
 from research_reasoning.exports.references import Linker, SourceReference
 from research_reasoning.replies.code_spans import in_prose
-from research_reasoning.replies.layout_text import NOT_STATED, locator_text, table_row
+from research_reasoning.replies.layout_text import NOT_STATED, escaped_mark, locator_text, table_row
 from research_reasoning.replies.results import Cell, DatedEvent, Evidence, Insight, Synthesis
 from research_shared.text.visible import visible
 from research_shared.tools.names import INCOMPLETE
@@ -16,6 +16,9 @@ UNVERIFIED: Final = " **(not verified)**"
 _MARKDOWN_MARKS: Final = re.compile(
     r"([\\`*_\[\]<>|~&@#!$])|(?<=[A-Za-z])(:)(?=//)|(?<=www)(\.)", re.IGNORECASE
 )
+
+_NOTE_MARK: Final = re.compile(r"(?<!\\)(?P<marks>\\*+)\[\^")
+_ESCAPED_CITATION: Final = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?=\[\d{1,3}[\],])")
 
 
 def plain_text(text: str) -> str:
@@ -43,7 +46,13 @@ def _markdown_link(text: str, address: str) -> str:
 
 def _without_notes(text: str) -> str:
     """Return Markdown of a model in which nothing is the mark of a footnote."""
-    return in_prose(text, lambda prose: prose.replace("[^", "\\[^"))
+    return in_prose(text, lambda prose: _NOTE_MARK.sub(lambda mark: escaped_mark(mark["marks"], "[^"), prose))
+
+
+def _before_mark(text: str) -> str:
+    """Return Markdown of a model on one line behind which the mark of a footnote is one, too: no backslash escapes it."""
+    backslashes = len(text) - len(text.rstrip("\\"))
+    return text + "\\" * (backslashes % 2)
 
 
 class _Document:
@@ -101,17 +110,16 @@ class _Document:
     def _cell(self, cell: Cell) -> str:
         if cell.value is None or cell.evidence is None:
             return NOT_STATED
-        return (
-            f"{_without_notes(cell.value)}{UNVERIFIED if cell.flags else ''}{self._quote_mark(cell.evidence)}"
-        )
+        return f"{_before_mark(_without_notes(cell.value))}{UNVERIFIED if cell.flags else ''}{self._quote_mark(cell.evidence)}"
 
     def _event(self, event: DatedEvent) -> str:
         stated = "" if event.date == event.iso else f" ({_without_notes(event.date)})"
         marks = "".join(map(self._quote_mark, event.evidence))
         doubt = "" if event.verified else UNVERIFIED
-        return f"- **{event.iso}**{stated}: {_without_notes(event.claim)}{doubt}{marks}"
+        return f"- **{event.iso}**{stated}: {_before_mark(_without_notes(event.claim))}{doubt}{marks}"
 
     def _cited_text(self, text: str) -> str:
+        text = in_prose(text, lambda prose: _ESCAPED_CITATION.sub(r"\1", prose))
         return with_citations(_without_notes(text), self._cite)
 
     def _cite(self, numbers: Sequence[int]) -> str | None:
@@ -129,7 +137,7 @@ class _Document:
         for insight in insights:
             doubt = "" if insight.verified else UNVERIFIED
             marks = "".join(map(self._quote_mark, insight.evidence))
-            lines.append(f"- {self._cited_text(insight.claim)}{doubt}{marks}")
+            lines.append(f"- {_before_mark(self._cited_text(insight.claim))}{doubt}{marks}")
         yield "\n".join(lines)
 
     def _quote_mark(self, item: Evidence) -> str:

@@ -1,5 +1,6 @@
 """Tables and timelines as Markdown. Pure functions; everything that a document or a model worded is neutralised."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ from research_shared.text.visible import visible
 NOT_STATED: Final = "not stated"
 MAX_CELL_QUOTE_CHARS: Final = 160
 MAX_CELL_PATH_CHARS: Final = 80
+_BAR: Final = re.compile(r"(?<!\\)(?P<marks>\\*+)\|")
 
 
 def locator_text(item: Evidence) -> str:
@@ -45,8 +47,17 @@ def table_row(cells: Sequence[str]) -> str:
 
 
 def in_table(text: str) -> str:
-    """Return a text on one line in which no bar ends a cell."""
-    return " ".join(text.split()).replace("\\|", "\\ |").replace("|", "\\|")
+    r"""Return a text on one line in which no bar ends a cell. One that is escaped already stays as it is.
+
+    >>> print(in_table(r"a | b \| c \\| d"))
+    a \| b \| c \\\| d
+    """
+    return _BAR.sub(lambda bar: escaped_mark(bar["marks"], "|"), " ".join(text.split()))
+
+
+def escaped_mark(backslashes: str, mark: str) -> str:
+    """Return a mark of Markdown behind as many backslashes as it has, or one more if these escape only each other."""
+    return backslashes + "\\" * (len(backslashes) % 2 == 0) + mark
 
 
 def _cell_text(cell: Cell, *, quotes: bool) -> str:
