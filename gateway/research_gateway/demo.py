@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from fastmcp import Client
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.rule import Rule
@@ -35,6 +36,7 @@ from research_gateway.cli.show import (
 from research_shared.logs import configure_logging
 from research_shared.serving.run import MCP_PATH
 from research_shared.settings import Settings
+from research_shared.text.visible import terminal_safe
 
 SAMPLES = Path(__file__).parent / "samples"
 DEFAULT_QUESTION = (
@@ -83,6 +85,11 @@ def run_demo(settings: Settings, *, question: str = DEFAULT_QUESTION, samples: b
         asyncio.run(demo.run())
 
 
+def _plain(text: str) -> str:
+    """Return text of a document or a caller as markup of the console that shows it as it is."""
+    return "\n".join(escape(terminal_safe(line)) for line in text.split("\n"))
+
+
 class _Demo:
     def __init__(self, settings: Settings, question: str, *, samples: bool, without_model: bool) -> None:
         self.settings = settings
@@ -120,9 +127,9 @@ class _Demo:
 
     def show(self, tool: str, what: str, *views: RenderableType) -> None:
         self.console.print()
-        self.console.print(Rule(f"[bold]{tool}[/] {what}", align="left"))
+        self.console.print(Rule(f"[bold]{tool}[/] {_plain(what)}", align="left"))
         for view in views:
-            self.console.print(view, soft_wrap=False)
+            self.console.print(_plain(view) if isinstance(view, str) else view, soft_wrap=False)
 
     async def listing(self, client: Client[Any]) -> list[str]:
         result = await self.call(client, "list_research_documents", limit=1_000)
@@ -158,7 +165,8 @@ class _Demo:
         context = await context_of(result, partial(self.call, client))
         file.write_text(page(result, link=self.link, context=context), encoding="utf-8")
         self.console.print(
-            f"The same as a page, with each quote in its context: [bold]{file}[/]", soft_wrap=True
+            f"The same as a page, with each quote in its context: [bold]{_plain(str(file))}[/]",
+            soft_wrap=True,
         )
 
     async def draft(self, client: Client[Any]) -> None:
@@ -184,7 +192,7 @@ class _Demo:
                 task = bar.add_task("", total=steps, tool=tool)
 
                 async def advance(progress: float, total: float | None, message: str | None) -> None:
-                    bar.update(task, completed=progress, total=total, description=message or "")
+                    bar.update(task, completed=progress, total=total, description=_plain(message or ""))
 
                 result = await client.call_tool(tool, arguments, progress_handler=advance)
         structured: dict[str, Any] = result.structured_content or {}
@@ -202,9 +210,9 @@ class _Demo:
             if record.get("event") == "end" and record.get("tool"):
                 table.add_row(
                     str(record["seq"]),
-                    record["tool"],
-                    record["outcome"],
-                    record.get("route", ""),
+                    _plain(record["tool"]),
+                    _plain(record["outcome"]),
+                    _plain(record.get("route", "")),
                     str(len(record.get("documents", []))),
                     f"{record['duration_ms']:.1f}",
                 )

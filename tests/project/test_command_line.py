@@ -195,6 +195,19 @@ def test_the_demo_shows_the_main_job_and_says_that_no_model_was_used(
 
 
 @pytest.mark.usefixtures("demo_here")
+def test_the_demo_shows_names_and_questions_with_brackets_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "[draft] plan.md").write_text("The plan is to move the harbour [/b].\n", encoding="utf-8")
+    question = "What is the plan [/x]?"
+    arguments = ["demo", "--question", question, "--root", str(tmp_path)]
+    assert app(arguments, result_action="return_value") is None
+    out = capsys.readouterr().out
+    assert "summarize_document [draft] plan.md" in out
+    assert f"synthesize_research {question}" in out
+
+
+@pytest.mark.usefixtures("demo_here")
 def test_the_demo_of_an_empty_folder_says_that_it_is_empty(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def _progress_bar(tool: str) -> "Iterator[ProgressHandler | None]":
     with Progress(
         SpinnerColumn(),
         BarColumn(bar_width=20),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         console=Console(stderr=True),
         transient=True,
     ) as bar:
