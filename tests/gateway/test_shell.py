@@ -10,6 +10,7 @@ import pytest
 
 from research_gateway.cli import app
 from research_gateway.cli.filters import FilterOptions
+from research_gateway.cli.session import CallFailed
 from research_gateway.cli.show import linker, marker
 from research_shared.settings import Settings
 from research_shared.tools.filters import FILTER_ARGUMENTS
@@ -185,6 +186,20 @@ def test_ask_writes_the_answer_and_its_sources_to_files(shell: Shell, tmp_path: 
     refused = shell("ask", question, "--export", str(tmp_path / "answer.docx"))
     assert refused.status != 0
     assert "allowed: a file that ends in .md, .bib, .json" in refused.err.replace("\n", " ")
+
+
+def test_an_export_is_written_though_the_page_cannot_be(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(*_arguments: object) -> None:
+        raise CallFailed("the document went away")
+
+    monkeypatch.setattr("research_gateway.cli.page.context_of", unreadable)
+    files = ("--html", str(tmp_path / "answer.html"), "--export", str(tmp_path / "answer.md"))
+    asked = shell("ask", "Why are there two high tides a day?", "notes.txt", *files)
+    assert asked.status == 2
+    assert "the document went away" in asked.err
+    assert [path.name for path in tmp_path.glob("answer.*")] == ["answer.md"]
 
 
 def test_ask_compares_documents_in_a_table(shell: Shell, tmp_path: Path) -> None:

@@ -183,16 +183,16 @@ def ask_command(
         )
         link = show.linker(session.settings)
         _print(result, json_, lambda: show.answer_view(result, link=link))
-        if html is not None:
+        if export is not None:
+            export.write_text(result["export"]["content"], encoding="utf-8")
+            show.console(stderr=True).print(f"written: {export}", style="dim", markup=False)
+        if html is not None:  # last, because it reads more, and a read can fail
             from research_gateway.cli.page import context_of, page
 
             html.write_text(
                 page(result, link=link, context=await context_of(result, session.call)), encoding="utf-8"
             )
             show.console(stderr=True).print(f"written: {html}", style="dim", markup=False)
-        if export is not None:
-            export.write_text(result["export"]["content"], encoding="utf-8")
-            show.console(stderr=True).print(f"written: {export}", style="dim", markup=False)
         return FOUND if result["answered"] else NOTHING
 
     return run(shell_settings(root, **_index_override(index)), job)
