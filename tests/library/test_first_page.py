@@ -41,6 +41,21 @@ def test_front_matter_is_read_in_the_forms_that_people_write(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "authors"),
+    [
+        ("[Ann Lee, 'van der Berg, Bo']", ("Ann Lee", "van der Berg, Bo")),
+        ("['Ek, Bo' , \"Lee, Ann\" ]", ("Ek, Bo", "Lee, Ann")),
+        ("[Ann Lee, 'O''Neil, Bo']", ("Ann Lee", "O'Neil, Bo")),
+        ('["Ann \\"An\\" Lee", Bo Ek]', ('Ann "An" Lee', "Bo Ek")),
+        ("[Ann O'Neil, Bo 'B' Ek]", ("Ann O'Neil", "Bo 'B' Ek")),
+        ("\n  - 'van der Berg, Bo Anders'\n  - Ann Lee", ("van der Berg, Bo Anders", "Ann Lee")),
+    ],
+)
+def test_a_name_in_quotation_marks_is_one_author(written: str, authors: tuple[str, ...]) -> None:
+    assert said_by(f"---\nauthor: {written}\n---\n").authors == authors
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "---\ntitle: never closed\n",

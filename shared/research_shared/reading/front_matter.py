@@ -20,7 +20,10 @@ MAX_TOML_MARKS: Final = 200
 _FRONT_KEY: Final = re.compile(r"([A-Za-z][\w .-]{0,60}?)\s*:(?:\s+(.*)|\s*)$")
 _ITEM: Final = re.compile(r"\s*-\s+(.*)$")
 _NAMED_ITEM: Final = re.compile(r"(?:name|family|literal)\s*:\s+(.*)$")
-_LIST_ITEM: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^,]+")
+_QUOTED: Final = r"\"(?:[^\"\\]|\\.)*+\"|'(?:[^']|'')*+'"
+_LIST_ITEM: Final = re.compile(rf"\s*+(?:{_QUOTED}|[^,]+)")
+_QUOTED_TEXT: Final = re.compile(_QUOTED)
+_ESCAPED: Final = re.compile(r"\\([\"\\/])")
 _COMMENT: Final = re.compile(r"(?:^|\s)#\s.*$")
 _FOLDED: Final = frozenset({">", "|", ">-", "|-", ">+", "|+"})
 
@@ -87,8 +90,9 @@ def _scalars(text: str) -> list[str]:
 
 def _unquoted(text: str) -> str:
     text = text.strip()
-    if text[:1] in {'"', "'"} and (end := text.find(text[0], 1)) > 0:
-        return text[1:end]
+    if quoted := _QUOTED_TEXT.match(text):
+        inner = quoted[0][1:-1]
+        return inner.replace("''", "'") if text[0] == "'" else _ESCAPED.sub(r"\1", inner)
     return _COMMENT.sub("", text).strip()
 
 

@@ -127,6 +127,8 @@ def split_names(text: str) -> list[str]:
     for part in _PARTED.split(text.strip()):
         names = [name for name in _COMMA.split(part) if name]
         several = len(names) > 1 and all(" " in name for name in names)
+        # "van der Berg, Bo Anders" is one person.
+        several = several and not (names[0][:1].islower() and names[1][:1].isupper())
         found += names if several else [part.strip(" ,")]
     return [name for name in found if name]
 
