@@ -290,6 +290,7 @@ def test_an_amount_is_no_year(text: str, years: list[str]) -> None:
         ("It opened on 11 March 2021.", "1 March 2021", False),
         ("It opened on 11 March 2021.", "11. März 2021", True),
         ("It opened on 11 March 2021.", "March 2021", True),
+        ("It opened on March 11, 2021.", "March 2021", True),
         ("It opened on 03/04/2021.", "04/03/2021", False),
         ("It opened on 03/04/2021.", "03/04/2021", True),
         ("It opened on 03/04/2021.", "2021", True),

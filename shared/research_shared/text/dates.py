@@ -116,7 +116,7 @@ def normalised_date(stated: str) -> str | None:
 
 
 def holds_date(text: str, stated: str) -> bool:
-    """Return whether a running text holds a date, as it is stated or in another form that says the same.
+    """Return whether a running text holds a date, as it is stated or in another form that says the same or more.
 
     >>> [holds_date("It opened on 11 March 2021.", stated) for stated in ("2021-03-11", "1 March 2021", "winter 2021")]
     [True, False, False]
@@ -130,7 +130,7 @@ def holds_date(text: str, stated: str) -> bool:
     if as_stated.search(text.casefold()):
         return True
     iso = _iso_of_whole(date_alone)
-    return iso is not None and any(found.iso == iso for found in stated_dates(text))
+    return iso is not None and any(f"{found.iso}-".startswith(f"{iso}-") for found in stated_dates(text))
 
 
 def _iso_of_whole(stated: str) -> str | None:
