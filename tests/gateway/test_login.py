@@ -7,11 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fastmcp import FastMCP
-from fastmcp.server.middleware.rate_limiting import TokenBucketRateLimiter
 from mcp.shared.exceptions import MCPError
 
-from research_shared.serving.login.providers import PassedOn
+from research_shared.serving.login.rates import PageLimit, PageRate
 from research_shared.serving.login.store import CulledFileStore
 from support.browser import Person, visit
 from support.identity import IdentityProvider
@@ -194,18 +192,14 @@ async def test_a_token_of_the_provider_itself_is_no_token_of_a_login_that_is_pas
 
 
 async def test_what_clients_register_is_limited_in_number_size_and_addresses(world: World) -> None:
-    server = FastMCP[Any]("s")
     metadata = {"redirect_uris": ["https://app.example/back"], "token_endpoint_auth_method": "none"}
     given = fixed(world, login_redirects=("https://app.example/*",))
-    async with world.asked(server=server, **given) as client:
-        assert isinstance(server.auth, PassedOn)
-        server.auth.registrations = TokenBucketRateLimiter(3, 0)
+    async with world.asked(**given) as client:
         told = []
         for changes in (
             {},
             {"client_name": "x" * 20_000},
             {"redirect_uris": ["https://evil.example/back"]},
-            {},
             {},
         ):
             answer = await client.post("/register", json={**metadata, **changes})
@@ -217,8 +211,64 @@ async def test_what_clients_register_is_limited_in_number_size_and_addresses(wor
         (400, "invalid_client_metadata"),
         (400, "invalid_redirect_uri"),
         (201, None),
-        (400, "invalid_client_metadata"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "last", "at_once"), [("/consent", "/authorize", 60), ("/register", "/register", 30)]
+)
+async def test_one_address_may_ask_for_the_pages_of_a_login_a_number_of_times(
+    path: str, last: str, at_once: int, world: World
+) -> None:
+    async with world.asked(**fixed(world)) as client:
+        method = "POST" if path == "/register" else "GET"
+        told = {(await client.request(method, path)).status_code for _ in range(at_once)}
+        refused = await client.post(last)
+        other = await client.get("/.well-known/oauth-authorization-server")
+    assert told == {400}
+    assert refused.status_code == 429
+    assert refused.json()["error"] == "temporarily_unavailable"
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    assert other.status_code == 200
+
+
+async def test_one_address_does_not_take_what_others_may_ask_for() -> None:
+    now = [0.0]
+    rate = PageRate(address_burst=2, address_per_second=0.5, burst=3, per_second=1.0)
+    limit = PageLimit(rate, clock=lambda: now[0])
+    assert [limit.wait_s("a") for _ in range(4)] == [0, 0, 2.0, 2.0]
+    assert [limit.wait_s("b") for _ in range(2)] == [0, 1.0]
+    now[0] = 4.0
+    assert [limit.wait_s(address) for address in "aab"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("state", "s" * 3_000),
+        ("code_challenge", "c" * 300),
+        ("redirect_uri", f"http://localhost:1/{'r' * 3_000}"),
+        ("resource", f"RESOURCE?{'r' * 3_000}"),
+    ],
+)
+async def test_a_login_with_a_parameter_that_is_too_long_to_be_kept_is_refused(
+    name: str, value: str, world: World
+) -> None:
+    async with world.asked(**fixed(world)) as client:
+        asked = {
+            "client_id": FIXED["client_id"],
+            "redirect_uri": "http://localhost:1/callback",
+            "response_type": "code",
+            "code_challenge": "c" * 43,
+            "code_challenge_method": "S256",
+        }
+        assert "/consent" in (await client.get("/authorize", params=asked)).headers["location"]
+        kept = len([*(world.folder / "login").rglob("*.json")])
+        asked[name] = value.replace("RESOURCE", world.url)
+        answer = await client.get("/authorize", params=asked)
+    told = httpx.URL(answer.headers["location"]).params
+    assert (told["error"], told["error_description"].split()[0]) == ("invalid_request", name)
+    assert len([*(world.folder / "login").rglob("*.json")]) == kept
 
 
 async def test_what_has_expired_is_removed_from_the_directory(tmp_path: Path) -> None:
@@ -229,6 +279,8 @@ async def test_what_has_expired_is_removed_from_the_directory(tmp_path: Path) ->
     assert await store.get("code", collection="codes") is None
     now[0] = 61.0
     await store.put("other", {"a": 1}, collection="clients")
+    assert store.culling is not None
+    await store.culling
     assert sorted(path.stem for path in tmp_path.glob("*/*.json")) == ["client", "other"]
 
 

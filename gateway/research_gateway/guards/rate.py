@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cachetools import LRUCache
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from research_gateway.guards.clients import client_key
 from research_shared.errors import Overloaded
 from research_shared.serving.drain import WORK
-
-MAX_CLIENTS = 10_000
+from research_shared.serving.limits.buckets import MAX_BUCKETS, TokenBuckets
 
 
 class RateLimit(Middleware):
@@ -30,22 +28,10 @@ class RateLimit(Middleware):
         *,
         per_second: float,
         burst: int,
-        max_clients: int = MAX_CLIENTS,
+        max_clients: int = MAX_BUCKETS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.per_second = per_second
-        self.burst = burst
-        self._clock = clock
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(max_clients)
-
-    def _take(self, client: str) -> float:
-        """Take one token. Return the seconds until the next one if the bucket is empty, else 0."""
-        now = self._clock()
-        tokens, last = self._buckets.pop(client, (float(self.burst), now))
-        tokens = min(float(self.burst), tokens + (now - last) * self.per_second)
-        short = 1.0 - tokens
-        self._buckets[client] = (tokens if short > 0 else tokens - 1.0, now)
-        return max(short, 0.0) / self.per_second
+        self._buckets = TokenBuckets(per_second=per_second, burst=burst, max_buckets=max_clients, clock=clock)
 
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Serve the request if the client's bucket holds a token.
@@ -53,6 +39,6 @@ class RateLimit(Middleware):
         Raises:
             Overloaded: the bucket is empty.
         """
-        if context.method in WORK and (wait := self._take(client_key(context))) > 0:
+        if context.method in WORK and (wait := self._buckets.take(client_key(context))) > 0:
             raise Overloaded(f"rate limit exceeded; retry in {wait:.3g} s", retry_after_s=round(wait, 3))
         return await call_next(context)

@@ -12,11 +12,11 @@ from fastmcp.server.auth.oauth_proxy import OAuthProxy
 from fastmcp.server.auth.oidc_proxy import OIDCConfiguration, OIDCProxy
 from fastmcp.server.auth.providers.azure import AzureProvider
 from fastmcp.server.auth.providers.google import GoogleProvider
-from fastmcp.server.middleware.rate_limiting import TokenBucketRateLimiter
-from mcp.server.auth.provider import RegistrationError
+from mcp.server.auth.provider import AuthorizationParams, AuthorizeError, RegistrationError
 from mcp.shared.auth import OAuthClientInformationFull
 from platformdirs import user_state_path
 from pydantic import AnyHttpUrl
+from starlette.routing import Route
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.logs import get_logger
@@ -24,6 +24,7 @@ from research_shared.root import root_around
 from research_shared.serving.jwts import ExpiringJwts
 from research_shared.serving.login.discovery import discover
 from research_shared.serving.login.pointers import Pointing, exact_url, pointing_resource
+from research_shared.serving.login.rates import limited_pages
 from research_shared.serving.login.store import login_store
 from research_shared.settings import APPLICATION, OPENID_SCOPES, Settings
 
@@ -37,36 +38,50 @@ _ASKED = {
 }
 """Scopes that a login asks for by default. `offline_access` is what makes it last longer than a token."""
 MAX_REGISTRATION_BYTES = 16_384
-REGISTRATIONS = 100
-"""Clients that may register at once."""
-REGISTRATION_EVERY_S = 10.0
-"""Seconds after which one more may register."""
+MAX_PARAMETER_BYTES = 2_048
+MAX_CHALLENGE_BYTES = 256
 GOOGLE_CACHE_S = 60
 """Seconds for which an answer of Google about a token counts. A withdrawn token is refused after that."""
 
 
 class PassedOn(Pointing, OAuthProxy):
-    """A login that this server passes on to an identity provider. Registrations are limited in size and number."""
+    """A login that this server passes on to an identity provider.
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        # Anybody may register, and each registration is kept.
-        self.registrations = TokenBucketRateLimiter(REGISTRATIONS, 1 / REGISTRATION_EVERY_S)
+    Anybody may ask for its pages, and much of what they ask is kept: it is limited in size, and in number for each address
+    and for all.
+    """
+
+    def get_routes(self, mcp_path: str | None = None) -> list[Route]:
+        """Return the routes of the login, for a server at `mcp_path`."""
+        return limited_pages(super().get_routes(mcp_path))
 
     async def register_client(self, client_info: OAuthClientInformationFull) -> None:
         """Remember a client.
 
         Raises:
-            RegistrationError: it says too much about itself, or too many have registered.
+            RegistrationError: it says too much about itself.
         """
         if len(client_info.model_dump_json()) > MAX_REGISTRATION_BYTES:
             raise RegistrationError("invalid_client_metadata", "the metadata of the client is too long")
-        if not await self.registrations.consume():
-            log.warning("too many clients register")
-            raise RegistrationError(
-                "invalid_client_metadata", "too many clients have registered: try again later"
-            )
         await super().register_client(client_info)
+
+    async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
+        """Begin a login, and return the address at which it goes on.
+
+        Raises:
+            AuthorizeError: a parameter is too long to be kept, or the login cannot begin.
+        """
+        lengths = {
+            "state": (params.state, MAX_PARAMETER_BYTES),
+            "code_challenge": (params.code_challenge, MAX_CHALLENGE_BYTES),
+            "redirect_uri": (params.redirect_uri, MAX_PARAMETER_BYTES),
+            "scope": (" ".join(params.scopes or ()), MAX_PARAMETER_BYTES),
+            "resource": (params.resource, MAX_PARAMETER_BYTES),
+        }
+        for name, (value, most) in lengths.items():
+            if len(str(value or "").encode()) > most:
+                raise AuthorizeError("invalid_request", f"{name} has more than {most} bytes")
+        return await super().authorize(client, params)
 
 
 class OidcLogin(PassedOn, OIDCProxy):
@@ -129,7 +144,7 @@ def login_provider(settings: Settings) -> Pointing:
             )
         case "entra":
             return EntraLogin(
-                **_client(settings), tenant_id=settings.login_tenant, required_scopes=_scopes(settings)
+                **_client(settings), tenant_id=str(settings.login_tenant), required_scopes=_scopes(settings)
             )
     configuration = discover(str(settings.auth_issuer))
     if settings.login_client_id is None:

@@ -1,5 +1,6 @@
 """Where a login that this server passes on keeps its state: the clients that registered, and the tokens of people."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,14 +17,17 @@ from key_value.aio.stores.filetree import (
 from key_value.aio.wrappers.encryption import FernetEncryptionWrapper
 
 from research_shared.base_errors import ConfigurationError
+from research_shared.logs import get_logger
 
-CULL_EVERY_S = 3_600.0
+log = get_logger("research.auth")
+
+CULL_EVERY_S = 300.0
 
 
 class CulledFileStore(FileTreeStore):
-    """A store of files that removes what has expired, at most once in `every_s` seconds, when something is stored.
+    """A store of files that removes what has expired, at most once in `every_s` seconds, after something is stored.
 
-    `clock` gives seconds.
+    Nobody waits for that: it is done in the task `culling`. `clock` gives seconds.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class CulledFileStore(FileTreeStore):
         self._every_s = every_s
         self._clock = clock
         self._next_s = clock()
+        self.culling: asyncio.Task[None] | None = None
 
     async def put(
         self,
@@ -51,10 +56,17 @@ class CulledFileStore(FileTreeStore):
         ttl: SupportsFloat | None = None,
     ) -> None:
         """Store a value for `ttl` seconds."""
-        if self._clock() >= self._next_s:
-            self._next_s = self._clock() + self._every_s
-            await self.cull()
         await super().put(key, value, collection=collection, ttl=ttl)
+        if self._clock() >= self._next_s and (self.culling is None or self.culling.done()):
+            self._next_s = self._clock() + self._every_s
+            # kept here, because the loop itself forgets a task that nobody holds
+            self.culling = asyncio.create_task(self.cull())
+            self.culling.add_done_callback(_log_failure)
+
+
+def _log_failure(culling: "asyncio.Task[None]") -> None:
+    if not culling.cancelled() and (error := culling.exception()) is not None:
+        log.warning("what has expired of the login could not be removed", error=str(error))
 
 
 def login_store(directory: Path, signing_key: bytes) -> AsyncKeyValue:
