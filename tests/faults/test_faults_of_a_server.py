@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -349,17 +350,37 @@ async def test_a_file_system_that_fails_is_named_until_all_of_the_folder_can_be_
         with monkeypatch.context() as patch:
             patch.setattr(beneath, "open_unlinked", failing)
             patch.setattr(beneath, "open_walking", failing)
-            for tool, arguments in (
-                ("read_document", {"document_path": "a.md"}),
-                ("search_documents", {"query": "owls"}),
-                ("list_research_documents", {}),
-            ):
+            for tool, arguments in (("search_documents", {"query": "owls"}), ("list_research_documents", {})):
                 error = await server.refused(tool, **arguments)
                 assert (error["code"], error["retryable"]) == ("root_unavailable", True)
             assert await server.faults() == (503, [{"fault": "root_failing", "root": "research"}])
+        server.clock.now += k.ROOT_FAILING.settle_s
         assert await server.found() == ["a.md"]
+        await server.call("list_research_documents")
         assert await server.faults() == (200, [])
     assert logged(caplog, k.ROOT_FAILING) == [k.ROOT_FAILING.began, k.ROOT_FAILING.ended]
+
+
+async def test_one_file_that_the_file_system_fails_to_give_leaves_the_server_ready(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "b.md").write_text("Owls sleep.\n", encoding="utf-8")
+    originals = {name: getattr(beneath, name) for name in ("open_unlinked", "open_walking")}
+
+    def failing(name: str, root_fd: int, parts: Any, *rest: Any, **options: Any) -> int:
+        if parts == (b"b.md",):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return int(originals[name](root_fd, parts, *rest, **options))
+
+    async with seen(folder) as server:
+        for name in originals:
+            monkeypatch.setattr(beneath, name, partial(failing, name))
+        error = await server.refused("read_document", document_path="b.md")
+        assert (error["code"], error["reason"]) == ("document_unreadable", "not available")
+        answer = await server.call("search_documents", query="owls")
+        assert [match["document"] for match in answer["matches"]] == ["a.md"]
+        assert answer["unreadable"] == [{"path": "b.md", "reason": "not available"}]
+        assert await server.faults() == (200, [])
 
 
 def _take_every_descriptor(held: list[int]) -> None:

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from library.conftest import Policy
 from research_shared.access.opener import Opener
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
-from research_shared.errors import Overloaded, RootUnavailable
-from research_shared.faults import Faults
+from research_shared.errors import DocumentUnreadable, Overloaded, RootUnavailable
+from research_shared.faults import ROOT_FAILING, Faults
 
 
 class Clock:
@@ -120,23 +121,89 @@ def test_a_root_that_leads_elsewhere_is_not_the_same(
 
 @pytest.mark.parametrize("how", ["opened", "listed"])
 def test_a_file_system_that_fails_does_so_until_all_of_it_is_listed(
-    policy: Policy, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
 ) -> None:
     (folder / "a.md").touch()
-    doors = policy()
+    clock = Clock()
+    doors = RootsPolicy([Root("research", folder)], faults=Faults(clock))
+    looks = 0
 
     def fail(*_args: Any, **_options: Any) -> Any:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
+    def stat_once(path: Any, **options: Any) -> os.stat_result:
+        nonlocal looks
+        looks += path == b"."
+        return os_stat(path, **options) if looks < 2 else fail()
+
+    os_stat = os.stat
     with monkeypatch.context() as patched:
         patched.setattr(Opener, "open_target", fail)
+        patched.setattr(os, "stat", stat_once)  # the root can be opened, and fails then
         with pytest.raises(RootUnavailable):
             doors.open("a.md") if how == "opened" else walk(doors)
     assert current(doors) == [("root_failing", "research")]
     assert vars(caplog.records[-1])["error"] == os.strerror(errno.EIO)
+    clock.now += ROOT_FAILING.settle_s
     os.close(doors.open("a.md").fd)
+    with narrowed_scope(Scope(("other/**",))):
+        walk(doors)
     assert current(doors) == [("root_failing", "research")]
     walk(doors)
+    assert current(doors) == []
+
+
+def test_one_file_that_the_file_system_fails_to_give_is_no_fault_of_the_folder(
+    policy: Policy, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.md", "b.md"):
+        (folder / name).write_text("text", encoding="utf-8")
+    doors = policy()
+    known = [doors.stat(name) for name in ("a.md", "b.md")]
+    open_target, scandir, os_stat = Opener.open_target, os.scandir, os.stat
+    broken = OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def open_others(self: Opener, resolved: Any, root_fd: int, parts: Any, *rest: Any, **options: Any) -> Any:
+        if parts[-1:] == (b"b.md",):
+            raise broken
+        return open_target(self, resolved, root_fd, parts, *rest, **options)
+
+    class Entry:
+        def __init__(self, entry: "os.DirEntry[str]") -> None:
+            self._entry = entry
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._entry, name)
+
+        def stat(self, **options: Any) -> os.stat_result:
+            if self._entry.name == "b.md":
+                raise broken
+            return self._entry.stat(**options)
+
+    @contextmanager
+    def scanned(fd: int) -> Iterator[Any]:
+        with scandir(fd) as entries:
+            yield map(Entry, entries)
+
+    def stat_others(path: Any, **options: Any) -> os.stat_result:
+        if path == b"b.md":
+            raise broken
+        return os_stat(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Opener, "open_target", open_others)
+        patched.setattr(os, "scandir", scanned)
+        patched.setattr(os, "stat", stat_others)
+        with pytest.raises(DocumentUnreadable) as refusal:
+            doors.open("b.md")
+        found = sorted(info.path for info in doors.walk(lambda: False))
+        changed = doors.changed(known)
+    assert refusal.value.reason == "not available"
+    assert found == ["a.md", "b.md"]
+    assert changed == {"b.md"}
     assert current(doors) == []
 
 

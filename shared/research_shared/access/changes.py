@@ -69,7 +69,8 @@ class Changes:
                 try:
                     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except OSError as error:
-                    self._opener.raise_unless_skipped(error, resolved)
+                    if not self._opener.is_of_file_alone(error, root_fd):
+                        self._opener.raise_unless_skipped(error, resolved)
                     changed.append(path)
                     continue
                 if stat.S_ISLNK(status.st_mode):

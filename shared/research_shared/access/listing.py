@@ -10,7 +10,7 @@ from research_shared.access.names import MAX_PATH_BYTES, shown
 from research_shared.access.opener import Opener, identity_of, unavailable
 from research_shared.access.resolved import ResolvedRoot
 from research_shared.access.scope import EVERYTHING, Scope, current_scope
-from research_shared.documents import DocumentInfo
+from research_shared.documents import DocumentInfo, Identity
 from research_shared.faults import OUT_OF_FILES, ROOT_EMPTIED, ROOT_EMPTY, ROOT_FAILING
 from research_shared.formats import media_type_of
 
@@ -63,14 +63,14 @@ class Listing:
                             if unread is not None and entry.is_file(follow_symlinks=False):
                                 unread(public)
                         else:
-                            status, target = self._status(resolved, root_fd, (*parts, name), entry)
-                            if status is not None:
+                            identity, target = self._identity(resolved, root_fd, (*parts, name), entry)
+                            if identity is not None:
                                 documents += 1
                                 yield DocumentInfo(
                                     path=public,
                                     root=resolved.root.name,
                                     media_type=media_type,
-                                    identity=identity_of(status),
+                                    identity=identity,
                                     target=target,
                                 )
             if not todo:
@@ -84,7 +84,8 @@ class Listing:
         """Compare what a root holds with what it held. `whole`: nothing was left out; `empty`: no entry was found."""
         faults = self._opener.faults
         faults.end(OUT_OF_FILES)
-        faults.end(ROOT_FAILING, root)
+        if whole:
+            faults.end(ROOT_FAILING, root)
         if documents:
             self._held_documents.add(root)
             faults.end(ROOT_EMPTIED, root)
@@ -141,16 +142,16 @@ class Listing:
                 if public.endswith("/"):
                     inside.append((*parts, name))
                     continue
-                status, target = self._status(resolved, root_fd, (*parts, name), entry)
+                identity, target = self._identity(resolved, root_fd, (*parts, name), entry)
                 media_type = media_type_of(public)
-                if status is None or media_type is None:
+                if identity is None or media_type is None:
                     continue
                 inside.append(
                     DocumentInfo(
                         path=public,
                         root=resolved.root.name,
                         media_type=media_type,
-                        identity=identity_of(status),
+                        identity=identity,
                         target=target,
                     )
                 )
@@ -189,10 +190,10 @@ class Listing:
             if len(name) <= room and self._opener.admits(resolved, (*parts, name)):
                 yield entry, name
 
-    def _status(
+    def _identity(
         self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...], entry: "os.DirEntry[str]"
-    ) -> tuple[os.stat_result | None, str]:
-        """Return the status of a regular file, links followed, or None for anything else; and the path that a link leads to."""
+    ) -> tuple[Identity | None, str]:
+        """Return the identity of a regular file, links followed, or None for anything else; and the path that a link leads to."""
         target = ""
         try:
             if entry.is_symlink():
@@ -204,10 +205,13 @@ class Listing:
             else:
                 status = entry.stat(follow_symlinks=False)
         except OSError as error:
+            if self._opener.is_of_file_alone(error, root_fd):
+                # Listed, so that whoever reads it is told that it is there and cannot be read.
+                return Identity(0, entry.inode(), 0, 0, 0), ""
             self._opener.raise_unless_skipped(error, resolved)
             return None, ""
         # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
-        return (status, target) if stat.S_ISREG(status.st_mode) else (None, "")
+        return (identity_of(status), target) if stat.S_ISREG(status.st_mode) else (None, "")
 
 
 def _holds_later(directory: str, path: str) -> bool:

@@ -223,6 +223,16 @@ class Opener:
         if error.errno in _BROKEN:
             raise self._failing(error, resolved.root) from error
 
+    def is_of_file_alone(self, error: OSError, root_fd: int) -> bool:
+        """Return whether the file system fails to give one file, while the root can be looked at."""
+        if error.errno not in _BROKEN:
+            return False
+        try:
+            os.stat(b".", dir_fd=root_fd)
+        except OSError:
+            return False
+        return True
+
     def overloaded(self, error: OSError) -> Overloaded:
         """Return the error of a process that can open nothing more, and report the fault."""
         self.faults.begin(OUT_OF_FILES, error=error.strerror)
@@ -237,6 +247,10 @@ class Opener:
     ) -> Exception:
         if error.errno in OUT_OF_RESOURCES:
             return self.overloaded(error)
+        if self.is_of_file_alone(error, root_fd):
+            return DocumentUnreadable(
+                f"{path} gives no text: the file system fails to give it", reason="not available"
+            )
         if error.errno in _BROKEN:
             return self._failing(error, resolved.root)
         if error.errno in {errno.EACCES, errno.EPERM} and self._is_listed(resolved, root_fd, parts):

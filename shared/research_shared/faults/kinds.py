@@ -64,6 +64,7 @@ ROOT_FAILING: Final = FaultKind(
     began="the file system of the research folder fails; calls that need it are refused",
     ended="the file system of the research folder works again",
     unready=True,
+    settle_s=5.0,
 )
 OUT_OF_FILES: Final = FaultKind(
     name="out_of_files",
