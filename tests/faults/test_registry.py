@@ -1,8 +1,21 @@
 """The registry of current faults."""
 
+import errno
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from research_shared.faults import FAULT_KINDS, OUT_OF_FILES, ROOT_EMPTIED, WATCHING_FAILED, Faults
+from research_shared.faults import (
+    FAULT_KINDS,
+    OUT_OF_FILES,
+    ROOT_EMPTIED,
+    WATCHING_FAILED,
+    WORKERS_FAILED,
+    Faults,
+)
+from research_shared.reading.extraction.pool import WorkerPool
+from research_shared.reading.extraction.worker import Worker, WorkerNotStarted
 
 
 class Clock:
@@ -63,3 +76,32 @@ def test_every_kind_has_a_name_of_its_own_and_stands_in_the_documentation() -> N
     for kind in FAULT_KINDS:
         assert f"`{kind.name}`" in page
         assert kind.began.partition(";")[0].partition(":")[0] in page
+
+
+async def test_a_worker_that_goes_on_ends_the_fault_that_its_start_was_too_soon_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, failing = [0.0], True
+
+    async def start(*_args: Any) -> Any:
+        if failing:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return SimpleNamespace(alive=True, stop=stop)
+
+    async def stop() -> None:
+        """Stop nothing."""
+
+    monkeypatch.setattr(Worker, "start", start)
+    faults = Faults(lambda: now[0])
+    pool = WorkerPool(2, 1 << 20, faults=faults)
+    async with pool.slot() as first, pool.slot() as second:
+        with pytest.raises(WorkerNotStarted):
+            await first.worker()
+        failing, now[0] = False, 1.0
+        for slot in (first, second):
+            await slot.worker()
+        assert [fault.kind for fault in faults.current] == [WORKERS_FAILED]
+        now[0] = 10.0
+        await first.worker()
+        assert faults.current == ()
+    await pool.stop()

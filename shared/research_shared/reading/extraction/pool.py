@@ -49,7 +49,8 @@ class Slot:
             except (WorkerLost, OSError) as error:
                 self._faults.begin(WORKERS_FAILED, error=error)
                 raise WorkerNotStarted(str(error)) from error
-            self._faults.end(WORKERS_FAILED)
+        # Not at a start only: one right after the failure is too soon for the fault to end, and may be the last for long.
+        self._faults.end(WORKERS_FAILED)
         return self._worker  # type: ignore[return-value]  # set above
 
     def kill(self) -> None:
