@@ -288,8 +288,12 @@ async def test_what_has_expired_is_removed_from_the_directory(tmp_path: Path) ->
     ("changes", "address", "scope"),
     [
         (
-            {"login": "entra", "login_tenant": "firm.example", "login_scopes": ("access",)},
-            "https://login.microsoftonline.com/firm.example/oauth2/v2.0/authorize",
+            {
+                "login": "entra",
+                "login_tenant": "11111111-2222-3333-4444-AAAAAAAAAAAA",
+                "login_scopes": ("access",),
+            },
+            "https://login.microsoftonline.com/11111111-2222-3333-4444-aaaaaaaaaaaa/oauth2/v2.0/authorize",
             {"api://gateway/access", "offline_access"},
         ),
         (

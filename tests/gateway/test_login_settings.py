@@ -22,7 +22,8 @@ SECRET = "a-secret-of-the-client"
 HERE = {"PUBLIC_URL": "https://research.example"}
 CLIENT = {"LOGIN_CLIENT_ID": "research", "LOGIN_CLIENT_SECRET": SECRET}
 OIDC = {"LOGIN": "oidc", "AUTH_ISSUER": "https://login.example", **HERE}
-ENTRA = {"LOGIN": "entra", "LOGIN_TENANT": "firm.example", "LOGIN_SCOPES": "access", **HERE, **CLIENT}
+TENANT = "11111111-2222-3333-4444-aaaaaaaaaaaa"
+ENTRA = {"LOGIN": "entra", "LOGIN_TENANT": TENANT, "LOGIN_SCOPES": "access", **HERE, **CLIENT}
 GOOGLE = {"LOGIN": "google", **HERE, **CLIENT}
 TOKENS = {"AUTH_TOKENS": "a-token-of-some-length"}
 
@@ -50,6 +51,11 @@ def test_a_whole_login_is_taken(given: dict[str, str | None]) -> None:
     assert Settings.load(environment(given)).public_url == HERE["PUBLIC_URL"]
 
 
+def test_the_id_of_a_tenant_is_read_as_tokens_write_it() -> None:
+    given = ENTRA | {"LOGIN_TENANT": TENANT.upper()}
+    assert Settings.load(environment(given)).login_tenant == TENANT
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [
@@ -66,7 +72,7 @@ def test_a_whole_login_is_taken(given: dict[str, str | None]) -> None:
         ),
         (OIDC | CLIENT | {"LOGIN_CLIENT_SECRET_FILE": "/x"}, "only one of RESEARCH_LOGIN_CLIENT_SECRET and"),
         (
-            OIDC | CLIENT | {"LOGIN_TENANT": "x"},
+            OIDC | CLIENT | {"LOGIN_TENANT": TENANT},
             "RESEARCH_LOGIN_TENANT has no effect with RESEARCH_LOGIN=oidc",
         ),
         (OIDC | CLIENT | {"LOGIN_KEY": "short"}, "RESEARCH_LOGIN_KEY=(hidden): allowed: at least 32 bytes"),
@@ -79,7 +85,14 @@ def test_a_whole_login_is_taken(given: dict[str, str | None]) -> None:
             OIDC | {"LOGIN": "github"},
             "RESEARCH_LOGIN='github': allowed: 'oidc', 'entra', 'okta', 'keycloak' or 'google'",
         ),
-        (ENTRA | {"LOGIN_TENANT": "common"}, "RESEARCH_LOGIN_TENANT='common': allowed: one tenant"),
+        *(
+            (ENTRA | {"LOGIN_TENANT": many}, f"RESEARCH_LOGIN_TENANT={many!r}: allowed: one tenant")
+            for many in ("Common", "consumers", "9188040D-6c67-4c5b-b112-36a304b66dad")
+        ),
+        (
+            ENTRA | {"LOGIN_TENANT": "firm.example"},
+            "RESEARCH_LOGIN_TENANT='firm.example': allowed: the id of a tenant, not its domain",
+        ),
         (ENTRA | {"LOGIN_TENANT": None}, "RESEARCH_LOGIN=entra needs RESEARCH_LOGIN_TENANT"),
         (ENTRA | {"LOGIN_SCOPES": "openid"}, "RESEARCH_LOGIN=entra needs in RESEARCH_LOGIN_SCOPES a scope"),
         (

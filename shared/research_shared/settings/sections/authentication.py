@@ -1,5 +1,6 @@
 """Settings of authentication over HTTP: tokens, JWTs, and where people log in."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -15,7 +16,10 @@ LoginName = Literal["oidc", "entra", "okta", "keycloak", "google"]
 """The identity providers whose ways are known. Any other one is `oidc`."""
 OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 """Scopes that are about the person who logs in, and that access tokens need not name."""
-_MANY_TENANTS = ("common", "organizations", "consumers")
+_PERSONAL_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
+"""The tenant of all personal Microsoft accounts."""
+_MANY_TENANTS = ("common", "organizations", "consumers", _PERSONAL_TENANT)
+_TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _KEY_SOURCES = ("auth_tokens", "auth_jwks_url", "auth_public_key")
 _SECRETS = ("login_client_secret", "login_client_secret_file", "login_key")
@@ -66,8 +70,7 @@ class AuthenticationSettings(Section):
     )
     login_tenant: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$",
-        description="directory (tenant) of `entra`: its id, or one of its domains",
+        description="directory (tenant) of `entra`: its id, such as `00000000-0000-0000-0000-000000000000`",
     )
     login_scopes: Names = Field(
         default=(),
@@ -112,8 +115,13 @@ class AuthenticationSettings(Section):
     @field_validator("login_tenant")
     @classmethod
     def _one_tenant(cls, tenant: str | None) -> str | None:
+        if tenant is None:
+            return None
+        tenant = tenant.lower()
         if tenant in _MANY_TENANTS:
             raise ValueError("one tenant; with this one everybody with a Microsoft account could log in")
+        if _TENANT_ID.fullmatch(tenant) is None:
+            raise ValueError("the id of a tenant, not its domain: tokens name the id")
         return tenant
 
     @field_validator("login_key")
