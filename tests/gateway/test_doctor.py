@@ -57,6 +57,7 @@ LOGIN = {
     "RESEARCH_LOGIN_CLIENT_ID": "gateway",
     "RESEARCH_LOGIN_CLIENT_SECRET": "a-secret-of-the-client",
 }
+AT_GOOGLE = {"RESEARCH_LOGIN": "oidc", "RESEARCH_AUTH_ISSUER": "https://accounts.google.com"}
 OF_AN_ISSUER = {"RESEARCH_LOGIN": "oidc", "RESEARCH_AUTH_ISSUER": "http://127.0.0.1:1"}
 
 
@@ -64,6 +65,7 @@ OF_AN_ISSUER = {"RESEARCH_LOGIN": "oidc", "RESEARCH_AUTH_ISSUER": "http://127.0.
     ("changes", "status", "text", "remedy"),
     [
         ({}, "warning", "everybody with a Google account", "RESEARCH_POLICY"),
+        (AT_GOOGLE, "warning", "everybody with a Google account", "RESEARCH_POLICY"),
         ({"RESEARCH_POLICY": "policy.toml"}, "ok", "google: clients of https://research.example/mcp", None),
         ({"RESEARCH_LOGIN_DIR": "{tmp}/folder/note.md/login"}, "problem", "Not a directory", "writable"),
         (OF_AN_ISSUER, "problem", "http://127.0.0.1:1/.well-known/openid-configuration cannot", "issuer"),
@@ -77,6 +79,8 @@ def test_a_login_that_lets_nobody_or_everybody_in_is_found(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if changes is AT_GOOGLE:
+        monkeypatch.setattr("research_shared.serving.login.discovery.discover", lambda _issuer: None)
     for name, value in {**LOGIN, **changes}.items():
         monkeypatch.setenv(name, value.format(tmp=tmp_path))
     finding = found("login", ask_model=False)

@@ -3,13 +3,14 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from fastmcp.server.auth.oidc_proxy import OIDCConfiguration
 
 from research_gateway.cli import app
 from research_shared.errors import ConfigurationError
@@ -215,6 +216,28 @@ def test_a_file_without_a_secret_is_named(content: str | None, reason: str, tmp_
     given = GOOGLE | {"LOGIN_CLIENT_SECRET": None, "LOGIN_CLIENT_SECRET_FILE": str(file)}
     with pytest.raises(ConfigurationError, match=f"RESEARCH_LOGIN_CLIENT_SECRET_FILE={file}: {reason}"):
         auth_provider(Settings.load(environment(given)))
+
+
+@pytest.mark.parametrize("given", [GOOGLE, OIDC | CLIENT | {"AUTH_ISSUER": "https://accounts.google.com"}])
+def test_a_login_with_google_accounts_and_without_a_policy_is_warned_of(
+    given: dict[str, str | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def unreachable(issuer: str) -> OIDCConfiguration:
+        raise ConfigurationError(issuer)
+
+    monkeypatch.setattr("research_shared.serving.login.providers.discover", unreachable)
+    with suppress(ConfigurationError):
+        auth_provider(Settings.load(environment(given | {"LOGIN_DIR": str(tmp_path / "login")})))
+    assert "everybody with a Google account" in caplog.text
+    caplog.clear()
+    (tmp_path / "policy.toml").touch()
+    with suppress(ConfigurationError):
+        changes = {"LOGIN_DIR": str(tmp_path / "login"), "POLICY": str(tmp_path / "policy.toml")}
+        auth_provider(Settings.load(environment(given | changes)))
+    assert "everybody with a Google account" not in caplog.text
 
 
 def test_an_algorithm_that_nobody_knows_is_named() -> None:

@@ -406,7 +406,7 @@ def _login_finding(settings: "Settings") -> Iterator[Finding]:
             remedy="Make it writable for the server's user: without it nobody can log in.",
         )
         return
-    if settings.login == "google" and settings.policy is None:
+    if settings.logs_in_at_google and settings.policy is None:
         yield Finding(
             about="login",
             status="warning",

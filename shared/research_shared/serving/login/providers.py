@@ -131,12 +131,12 @@ def login_provider(settings: Settings) -> Pointing:
     Raises:
         ConfigurationError: the identity provider cannot be reached or is another one, or a secret or directory cannot be used.
     """
+    if settings.logs_in_at_google and settings.policy is None:
+        log.warning(
+            "without RESEARCH_POLICY everybody with a Google account may log in, if the app is not internal"
+        )
     match settings.login:
         case "google":
-            if settings.policy is None:
-                log.warning(
-                    "without RESEARCH_POLICY everybody with a Google account may log in, if the app is not internal"
-                )
             return GoogleLogin(
                 **_client(settings),
                 required_scopes=_scopes(settings),

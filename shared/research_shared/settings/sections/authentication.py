@@ -20,6 +20,7 @@ _PERSONAL_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 """The tenant of all personal Microsoft accounts."""
 _MANY_TENANTS = ("common", "organizations", "consumers", _PERSONAL_TENANT)
 _TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_GOOGLE = "https://accounts.google.com"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _KEY_SOURCES = ("auth_tokens", "auth_jwks_url", "auth_public_key")
 _SECRETS = ("login_client_secret", "login_client_secret_file", "login_key")
@@ -91,6 +92,12 @@ class AuthenticationSettings(Section):
         description="directory that keeps the clients and tokens of such a login, for all replicas; in the user's state "
         "directory when not set",
     )
+
+    @property
+    def logs_in_at_google(self) -> bool:
+        """Whether people log in with their Google accounts, in whichever way."""
+        issuer = (self.auth_issuer or "").rstrip("/")
+        return self.login == "google" or (self.login is not None and issuer == _GOOGLE)
 
     @field_validator("auth_tokens")
     @classmethod
