@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 from fastmcp import FastMCP
+from starlette.authentication import UnauthenticatedUser
 
 from research_shared.access.roots import Root
 from research_shared.serving.auth import SharedTokens
@@ -159,7 +160,7 @@ async def test_a_body_over_the_limit_is_answered_with_413() -> None:
 
 
 @asynccontextmanager
-async def unfinished(app: RequestBodies, body: bytes, address: str) -> AsyncIterator[None]:
+async def unfinished(app: RequestBodies, body: bytes, address: str, **more: Any) -> AsyncIterator[None]:
     """A request of which `body` has arrived and one byte has not, while the block runs; it is then served."""
     begun, going_on = anyio.Event(), anyio.Event()
     parts = [(body, None), (b"y", going_on)]
@@ -176,7 +177,14 @@ async def unfinished(app: RequestBodies, body: bytes, address: str) -> AsyncIter
         statuses.append(message.get("status", 0))
 
     async with anyio.create_task_group() as tasks:
-        scope = {"type": "http", "method": "POST", "headers": [], "client": (address, 1)}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/mcp",
+            "headers": [],
+            "client": (address, 1),
+            **more,
+        }
         tasks.start_soon(app, scope, receive, send)
         await begun.wait()
         yield
@@ -213,6 +221,27 @@ async def test_one_slow_client_leaves_room_for_the_others() -> None:
         assert app.held_bytes == 0
 
 
+async def test_callers_without_credentials_take_no_room_from_the_others() -> None:
+    stranger: dict[str, Any] = {"path": "/token", "user": UnauthenticatedUser()}
+    app = RequestBodies(nothing, limits=BodyLimits(held_bytes=160, open_bytes=10, linger_s=0.01), login=True)
+    async with unfinished(app, b"x" * 8, "a", **stranger):
+        refused = await send_request(app, b"x" * 3, {}, address="a", **stranger)
+        assert refused.status == 429
+        async with AsyncExitStack() as others:
+            for address in "bcd":
+                await others.enter_async_context(unfinished(app, b"x" * 9, address, **stranger))
+            refused = await send_request(app, b"x" * 6, {}, address="e", **stranger)
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert (await send_request(app, b"x" * 160, {})).status == 200
+    assert app.held_bytes == 0
+
+
+async def test_a_body_that_no_page_is_there_for_is_not_received() -> None:
+    app = RequestBodies(nothing, limits=BodyLimits(body_bytes=10, linger_s=0.01))
+    assert (await send_request(app, b"x" * 11, {}, path="/token")).body == b"11"
+    assert (await send_request(app, b"x" * 11, {})).status == 413
+
+
 async def test_the_share_of_a_client_is_a_setting(tmp_path: Path) -> None:
     ann, bob = TOKENS
     async with sessions(tmp_path, client_held_bytes=1_024) as app:
@@ -236,7 +265,9 @@ async def test_a_client_that_leaves_before_its_body_is_whole_holds_nothing() -> 
     async def send(_message: Any) -> None:
         raise AssertionError
 
-    await app({"type": "http", "method": "POST", "headers": [], "client": ("a", 1)}, receive, send)
+    await app(
+        {"type": "http", "method": "POST", "path": "/mcp", "headers": [], "client": ("a", 1)}, receive, send
+    )
     assert app.held_bytes == 0
 
 

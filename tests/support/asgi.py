@@ -28,8 +28,9 @@ async def send_request(
     path: str = "/mcp",
     address: str = "127.0.0.1",
     within_s: float = 60.0,
+    **more: Any,
 ) -> Answer:
-    """Send one request and return its whole response.
+    """Send one request and return its whole response. `more` is what else is in the scope.
 
     Raises:
         TimeoutError: there is no whole response after `within_s` seconds.
@@ -51,6 +52,7 @@ async def send_request(
         "client": (address, 40_000),
         "server": ("127.0.0.1", 8_000),
         "state": {},
+        **more,
     }
     answer = Answer()
     answered = asyncio.Event()

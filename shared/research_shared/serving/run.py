@@ -225,7 +225,7 @@ def _limits(settings: Settings) -> list[Middleware]:
             total=settings.max_sessions,
             idle_s=settings.session_idle_s,
         ),
-        Middleware(RequestBodies, limits=bodies, path=MCP_PATH),
+        Middleware(RequestBodies, limits=bodies, path=MCP_PATH, login=settings.login_client_id is not None),
     ]
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -30,7 +30,7 @@ class _Refused(Exception):
 class BodyLimits:
     """Limits of request bodies: bytes of one, bytes that unfinished ones hold, and seconds for receiving one.
 
-    `open_bytes`: what one without credentials has at most, where none are needed.
+    `open_bytes`: what one without credentials has at most on the pages of a login, which need none.
     `client_bytes`, `held_bytes`: what those of one client, and of all clients, hold together.
     `linger_s`: seconds for which the rest of a refused body is received and thrown away.
     """
@@ -43,6 +43,16 @@ class BodyLimits:
     linger_s: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Budget:
+    """Bytes that the bodies of some callers hold: of one, of one caller and of all at most, and `held` at the moment."""
+
+    body_bytes: int
+    client_bytes: int
+    held_bytes: int
+    held: Counter[str] = field(default_factory=Counter)
+
+
 class RequestBodies:
     """ASGI middleware that receives each body whole before the request is served.
 
@@ -52,35 +62,42 @@ class RequestBodies:
     of one in flight is refused: its answer could not be told from the other's. A body with half of a surrogate pair is a
     parse error in both eras, as it is over stdio: such text has no UTF-8 form, so that no answer could hold it.
 
-    A request to `path` without the credentials that it needs is passed on unread: it will be refused. One to another path,
-    such as those of a login, is limited like that of an address.
+    A request to `path` without the credentials that it needs is passed on unread: it will be refused. One to another path
+    is read only if `login` says that there are pages of a login. Those without credentials hold a quarter of `held_bytes`
+    at most, those of one address a quarter of that, and take nothing from the clients that have some.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: BodyLimits, path: str = "/mcp") -> None:
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits, path: str = "/mcp", login: bool = False) -> None:
         self._app = app
         self._limits = limits
         self._path = path
-        self._held: Counter[str] = Counter()
+        self._login = login
+        self._clients = _Budget(
+            body_bytes=limits.body_bytes, client_bytes=limits.client_bytes, held_bytes=limits.held_bytes
+        )
+        strangers = limits.held_bytes // 4
+        self._strangers = _Budget(
+            body_bytes=min(limits.body_bytes, limits.open_bytes),
+            # enough for a whole body, however small the budget is
+            client_bytes=min(limits.client_bytes, max(strangers // 4, limits.open_bytes)),
+            held_bytes=strangers,
+        )
         self._in_flight: set[tuple[str, str]] = set()
 
     @property
     def held_bytes(self) -> int:
         """Bytes held by requests that are not finished yet."""
-        return self._held.total()
+        return self._clients.held.total() + self._strangers.held.total()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receive the body and serve the request, or refuse it."""
-        posts = scope["type"] == "http" and scope["method"] == "POST"
-        caller = caller_of_request(scope) if posts else None
-        limit = self._limits.body_bytes
-        if posts and caller is None and scope["path"] != self._path:
-            caller, limit = address_of_request(scope), min(limit, self._limits.open_bytes)
+        caller, budget = self._caller(scope)
         if caller is None:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         try:
-            body = await self._body(caller, limit, headers, receive)
+            body = await self._body(caller, budget, headers, receive)
         except _Refused as refused:
             response = refusal(refused.status, refused.message, retry_after_s=refused.retry_after_s)
             slow = refused.status == HTTPStatus.REQUEST_TIMEOUT
@@ -89,6 +106,18 @@ class RequestBodies:
         except ClientDisconnect:
             return
         await self._serve(headers.get(SESSION_HEADER), body, scope, _replayed(body, receive), send)
+
+    def _caller(self, scope: Scope) -> tuple[str | None, "_Budget"]:
+        """Return who sends a body that is to be read, and what it counts against; None if it is passed on unread."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return None, self._clients
+        page = scope["path"] != self._path
+        if page and not self._login:
+            return None, self._clients
+        caller = caller_of_request(scope)
+        if page and caller is None:
+            return address_of_request(scope), self._strangers
+        return caller, self._clients
 
     def _lingering(self, receive: Receive, send: Send) -> Send:
         """Return a `send` that discards the rest of the body before it ends the response.
@@ -108,39 +137,40 @@ class RequestBodies:
 
         return send_and_discard
 
-    async def _body(self, caller: str, limit: int, headers: Headers, receive: Receive) -> bytes:
+    async def _body(self, caller: str, budget: "_Budget", headers: Headers, receive: Receive) -> bytes:
+        limit = budget.body_bytes
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:20]) > limit:
             raise _too_large(limit)
         held = bytearray()
         try:
             with anyio.fail_after(self._limits.timeout_s):
-                while await self._receive_part(caller, limit, held, receive):
+                while await self._receive_part(caller, budget, held, receive):
                     pass
         except TimeoutError:
             raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive") from None
         finally:
-            self._held[caller] -= len(held)
-            if not self._held[caller]:
-                del self._held[caller]
+            budget.held[caller] -= len(held)
+            if not budget.held[caller]:
+                del budget.held[caller]
         return bytes(held)
 
-    async def _receive_part(self, caller: str, limit: int, held: bytearray, receive: Receive) -> bool:
+    async def _receive_part(self, caller: str, budget: "_Budget", held: bytearray, receive: Receive) -> bool:
         """Add one part of the body to `held`. Return whether there is more."""
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         part: bytes = message.get("body", b"")
-        if len(held) + len(part) > limit:
-            raise _too_large(limit)
-        if self._held[caller] + len(part) > self._limits.client_bytes:
+        if len(held) + len(part) > budget.body_bytes:
+            raise _too_large(budget.body_bytes)
+        if budget.held[caller] + len(part) > budget.client_bytes:
             raise _Refused(
                 HTTPStatus.TOO_MANY_REQUESTS, "this client has too many unfinished requests", retry_after_s=1
             )
-        if self.held_bytes + len(part) > self._limits.held_bytes:
+        if budget.held.total() + len(part) > budget.held_bytes:
             raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many unfinished requests", retry_after_s=1)
         held += part
-        self._held[caller] += len(part)
+        budget.held[caller] += len(part)
         return bool(message.get("more_body", False))
 
     async def _serve(
