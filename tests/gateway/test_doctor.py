@@ -68,6 +68,7 @@ OF_AN_ISSUER = {"RESEARCH_LOGIN": "oidc", "RESEARCH_AUTH_ISSUER": "http://127.0.
         (AT_GOOGLE, "warning", "everybody with a Google account", "RESEARCH_POLICY"),
         ({"RESEARCH_POLICY": "policy.toml"}, "ok", "google: clients of https://research.example/mcp", None),
         ({"RESEARCH_LOGIN_DIR": "{tmp}/folder/note.md/login"}, "problem", "Not a directory", "writable"),
+        ({"RESEARCH_LOGIN_DIR": "{tmp}/folder"}, "problem", "other users can read", "alone"),
         (OF_AN_ISSUER, "problem", "http://127.0.0.1:1/.well-known/openid-configuration cannot", "issuer"),
     ],
 )

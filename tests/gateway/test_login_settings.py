@@ -256,6 +256,19 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         auth_provider(Settings.load(environment(given)))
 
 
+def test_a_directory_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    given = GOOGLE | {"LOGIN_DIR": str(tmp_path / "shared")}
+    (tmp_path / "shared").mkdir()
+    for mode in (0o740, 0o702):
+        (tmp_path / "shared").chmod(mode)
+        with pytest.raises(
+            ConfigurationError, match=r"RESEARCH_LOGIN_DIR=.*: other users can read or write it"
+        ):
+            auth_provider(Settings.load(environment(given)))
+    auth_provider(Settings.load(environment(given | {"LOGIN_DIR": str(tmp_path / "shared" / "login")})))
+    assert (tmp_path / "shared" / "login").stat().st_mode & 0o077 == 0
+
+
 def test_a_directory_inside_a_research_folder_is_refused(tmp_path: Path) -> None:
     given = GOOGLE | {"LOGIN_DIR": str(tmp_path / "login"), "ROOTS": f"r={tmp_path}"}
     with pytest.raises(ConfigurationError, match="lies inside the research folder r: name one outside"):

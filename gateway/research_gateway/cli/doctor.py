@@ -310,6 +310,12 @@ def _unwritable(directory: Path) -> str | None:
         return error.strerror or str(error)
 
 
+def _unusable_for_login(directory: Path) -> str | None:
+    from research_shared.serving.login import open_to_others
+
+    return _unwritable(directory) or open_to_others(directory)
+
+
 def _watching_finding(settings: "Settings", directories: int) -> Finding:
     if not settings.watch:
         return Finding(
@@ -398,12 +404,12 @@ def _login_finding(settings: "Settings") -> Iterator[Finding]:
                 remedy="Name the issuer exactly as it calls itself, and let this machine reach it.",
             )
             return
-    if settings.login_dir is not None and (problem := _unwritable(settings.login_dir)) is not None:
+    if settings.login_dir is not None and (problem := _unusable_for_login(settings.login_dir)) is not None:
         yield Finding(
             about="login",
             status="problem",
-            text=f"{settings.login_dir} cannot be written: {problem}",
-            remedy="Make it writable for the server's user: without it nobody can log in.",
+            text=f"{settings.login_dir} cannot be used: {problem}",
+            remedy="Make it writable for the server's user alone: without it nobody can log in.",
         )
         return
     if settings.logs_in_at_google and settings.policy is None:

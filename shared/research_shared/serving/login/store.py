@@ -1,6 +1,8 @@
 """Where a login that this server passes on keeps its state: the clients that registered, and the tokens of people."""
 
 import asyncio
+import os
+import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -69,19 +71,42 @@ def _log_failure(culling: "asyncio.Task[None]") -> None:
         log.warning("what has expired of the login could not be removed", error=str(error))
 
 
+def open_to_others(directory: Path) -> str | None:
+    """Return why a directory is not this user's alone, None if it is or does not exist yet.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    if not directory.exists():
+        return None
+    status = directory.stat()
+    if status.st_uid != os.geteuid():
+        return (
+            "it belongs to another user: name a directory inside it, which is then made for this user alone"
+        )
+    if stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+        return (
+            "other users can read or write it: take that from them (chmod 700), or name a directory inside it"
+        )
+    return None
+
+
 def login_store(directory: Path, signing_key: bytes) -> AsyncKeyValue:
     """Return the store in a directory that only this user can read. What it holds is encrypted.
 
     Servers with the same `signing_key` that share the directory serve each other's people.
 
     Raises:
-        ConfigurationError: the directory cannot be used.
+        ConfigurationError: the directory cannot be used, or others can.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        problem = open_to_others(directory)
         files = CulledFileStore(directory)
     except OSError as error:
         raise ConfigurationError(f"RESEARCH_LOGIN_DIR={directory}: {error.strerror}") from error
+    if problem is not None:
+        raise ConfigurationError(f"RESEARCH_LOGIN_DIR={directory}: {problem}")
     key = derive_jwt_key(high_entropy_material=signing_key.decode("ascii"), salt="research-login-store")
     # What another key has encrypted is unknown here: after a change of the key everybody logs in again.
     return FernetEncryptionWrapper(key_value=files, fernet=Fernet(key), raise_on_decryption_error=False)
