@@ -13,14 +13,15 @@ from fastmcp.client.transports import StdioTransport
 from fastmcp.mcp_config import StdioMCPServer
 
 from research_gateway.upstreams import Upstream
-from research_gateway.upstreams.transports import BoundedStdioTransport, transport_of
+from research_gateway.upstreams.transports import BoundedStdioTransport, stdio, transport_of
 from research_gateway.upstreams.transports.stdio import LineTooLong, lines_of
 from support.results import error_of
 from support.serving import until
+from support.sizes import FULL
 from support.upstreams import PATIENT, Gateway
 
 SERVER = """
-import json, os, sys
+import json, os, subprocess, sys
 TOOL = {"name": "say", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True, "idempotentHint": True}}
 for line in sys.stdin:
     request = json.loads(line)
@@ -35,6 +36,9 @@ for line in sys.stdin:
         if asked.get("odd"):
             sys.stdout.write("this is no message\\n\\n")
         said = "x" * asked.get("size", 0)
+        if asked.get("starts"):
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            said = str(subprocess.Popen(["sleep", "600"], **quiet).pid)
         result = {"result": {"content": [{"type": "text", "text": said}, {"type": "text", "text": str(os.getpid())}]}}
         if asked.get("endless"):
             while True:
@@ -80,6 +84,15 @@ def runs(pid: int) -> bool:
     return True
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs that may be nobody's child to wait for."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
 async def ended(pid: int) -> None:
     await until(lambda: not runs(pid))
 
@@ -116,6 +129,22 @@ async def test_a_process_that_has_ended_between_two_calls_is_started_again(mode:
         os.kill(before, signal.SIGKILL)
         await ended(before)
         assert await pid_of(client) != before
+
+
+@pytest.mark.parametrize("how", ["asked", *(["killed"] if FULL else [])])
+async def test_what_a_process_has_started_ends_with_it(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`how`: the process ends because its input does, or is killed from outside; neither ends its children."""
+    monkeypatch.setattr(stdio, "EXIT_S", 0.2)
+    async with Client(stdio_gateway(tmp_path, max_line_bytes=100_000).server) as client:
+        content: Any = (await client.call_tool("loud_say", {"starts": True})).content
+        child, process = (int(part.text) for part in content)
+        assert alive(child)
+        if how == "killed":
+            os.kill(process, signal.SIGKILL)
+            await ended(process)
+    await until(lambda: not alive(child))
 
 
 async def test_lines_that_are_no_messages_cost_nothing_else(tmp_path: Path) -> None:

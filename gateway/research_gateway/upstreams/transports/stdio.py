@@ -188,8 +188,8 @@ class _Pipes:
             await self._stdin.aclose()
         with anyio.move_on_after(EXIT_S):
             await self._process.wait()
-        if self._process.returncode is None:
-            await terminate_posix_process_tree(self._process, EXIT_S)
+        # Also when the server itself has ended: what it started may not have. Returns at once if nothing is left.
+        await terminate_posix_process_tree(self._process, EXIT_S)
         with anyio.move_on_after(EXIT_S), suppress(*_GONE):
             await self._process.aclose()
         for stream in (self._deliver, self._to_send):
