@@ -1,12 +1,13 @@
 """Hybrid search: by words and by meaning together, with vectors that the tests make themselves."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from research_documents.search import Hit, SearchEngine
-from research_documents.search.semantic.embedder import EmbeddingFailed
+from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
 from research_shared.reading.library import Library
 from support.embedding import IMPATIENT, ConceptEmbedder, embedded, engine_with, until
@@ -195,3 +196,37 @@ async def test_kept_vectors_are_used_after_a_restart_and_those_of_another_model_
     assert [len(each.passages) for each in (first, second, other)] == [3, 0, 3]
     assert results[0] == results[1] == results[2]
     assert len(list(kept.glob("vectors-*.bin"))) == 1
+
+
+class AwaitedEmbedder(ConceptEmbedder):
+    """Says when a query is asked for, and answers when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
+        if query:
+            self.asked.set()
+            await self.may_answer.wait()
+        return await super().embed(texts, query=query)
+
+
+@pytest.mark.parametrize("pattern", ["*", "c*.md"])
+async def test_a_document_that_is_read_again_while_the_query_is_embedded_is_found_by_its_new_words(
+    folder: Path, pattern: str
+) -> None:
+    embedder = AwaitedEmbedder()
+    async with embedded(engine_with(folder, embedder)) as engine:
+        embedder.turns = asyncio.Semaphore(0)  # the vectors stay those of the former version
+        search = asyncio.create_task(
+            engine.search("vehicle physician", mode="hybrid", file_pattern=pattern, limit=1)
+        )
+        await embedder.asked.wait()
+        (folder / "cars.md").write_text("The physician is at home.\n", encoding="utf-8")
+        await engine.search("physician")
+        embedder.may_answer.set()
+        outcome = await search
+    assert [(hit.document, hit.matched_text) for hit in outcome.hits] == [
+        ("cars.md", "The physician is at home.")
+    ]

@@ -351,7 +351,14 @@ class SearchEngine(SharedLifespan):
             return await self._by_keyword.search(request, selection, index)
         near = await self._by_meaning.nearest(request, selection)
         found = await self._by_keyword.search(request, selection, index, nearest=near.passages)
-        return replace(found, warnings=(*near.warnings, *found.warnings), embedded=near.embedded)
+        # While the query's vector was awaited, documents may have been read again under other ids.
+        forgotten = any(entry.id not in self._catalog.by_id for entry in selection.readable)
+        return replace(
+            found,
+            warnings=(*near.warnings, *found.warnings),
+            again=found.again or forgotten,
+            embedded=near.embedded,
+        )
 
     def _coverage(
         self, file_pattern: str, mode: Mode, wanted: DocumentFilter = EVERY_DOCUMENT

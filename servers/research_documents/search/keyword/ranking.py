@@ -100,11 +100,16 @@ class Ranker:
     def _fused(self, wanted: int) -> tuple[list[ScoredPassage], float]:
         """Return at least `wanted` passages of both rankings, if there are so many, and the score of an open tie as `_best`."""
         scored, open_tie = self._best(max(wanted, FUSED))
-        by_id = self.by_id
-        known = [passage for passage in scored if passage.document in by_id]
-        known.sort(key=lambda passage: (-passage.score, by_id[passage.document].info.path, passage.begin))
-        together = fused(known, self.nearest, open_tie=open_tie)
-        lost = [passage for passage in scored if passage.document not in by_id]  # the index is outdated
+        known: list[tuple[str, ScoredPassage]] = []
+        lost: list[ScoredPassage] = []  # the index is outdated
+        for passage in scored:
+            # Once for each passage: another task may forget documents at any time.
+            if (entry := self.by_id.get(passage.document)) is None:
+                lost.append(passage)
+            else:
+                known.append((entry.path, passage))
+        known.sort(key=lambda each: (-each[1].score, each[0], each[1].begin))
+        together = fused([passage for _, passage in known], self.nearest, open_tie=open_tie)
         return [*together.passages, *lost], together.open_tie
 
     def _best(self, wanted: int) -> tuple[list[ScoredPassage], float]:

@@ -107,7 +107,7 @@ class PassageTable:
         The score is the cosine. Equal ones come in the order of path and place. Documents that are not selected count for
         nothing: neither for the passages nor for their scores.
 
-        `by_id` has the selected documents.
+        Documents that `by_id` does not have any more are left out: they were read again since they were selected.
 
         Raises:
             EmbeddingFailed: the query's vector has another size.
@@ -126,7 +126,7 @@ class PassageTable:
             best = np.flatnonzero(scores >= least)
         places = best if chosen is None else chosen[best]
         found = [
-            ScoredPassage(document, begin, end, line, score)
+            (entry.path, ScoredPassage(document, begin, end, line, score))
             for document, begin, end, line, score in zip(
                 documents[places].tolist(),
                 begins[places].tolist(),
@@ -135,9 +135,11 @@ class PassageTable:
                 scores[best].tolist(),
                 strict=True,
             )
+            # Once for each passage: another task may forget documents at any time.
+            if (entry := by_id.get(document)) is not None
         ]
-        found.sort(key=lambda passage: (-passage.score, by_id[passage.document].path, passage.begin))
-        return found[:limit]
+        found.sort(key=lambda each: (-each[1].score, each[0], each[1].begin))
+        return [passage for _, passage in found[:limit]]
 
     def _scores(self, query: NDArray[np.float32], rows: Rows) -> Scores:
         """Return the similarity of each row: of them alone if they are few, otherwise picked from those of all."""
