@@ -9,8 +9,7 @@ from typing import Self
 import anyio
 
 from research_reasoning.models.state import Ledger
-from research_reasoning.replies.untrusted import quoted
-from research_shared.access.globs import compile_pattern
+from research_shared.access.globs import EVERY_PATH, PathChoice, compile_pattern
 from research_shared.documents import DocumentInfo
 from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchError, RootUnavailable
 from research_shared.formats import Metadata
@@ -43,26 +42,17 @@ class Requested:
 class WholeFolder:
     """No documents are named, or only patterns over many: evidence is chosen from those that match one and are wanted."""
 
-    patterns: tuple[str, ...] = ("*",)
+    paths: PathChoice = EVERY_PATH
+    """The documents that evidence is chosen from."""
     wanted: DocumentFilter = EVERY_DOCUMENT
-    paths: frozenset[str] | None = None
-    """The documents that evidence is chosen from, or None for all."""
-    missing: tuple[str, ...] = ()
-    """Why entries that were given name no document."""
+    named: tuple[Requested, ...] = ()
+    """The entries of named documents: what becomes of each is said."""
 
     @classmethod
-    def among(cls, entries: Sequence[Requested]) -> Self:
+    def among(cls, entries: Sequence[Requested], wanted: DocumentFilter = EVERY_DOCUMENT) -> Self:
         """Return the part of the folder that holds named documents alone, for a question that is not about all of each."""
-        paths = [entry.path for entry in entries if entry.missing is None]
-        return cls(
-            patterns=tuple(paths),
-            paths=frozenset(paths),
-            missing=tuple(f"{quoted(entry.path)}: {entry.missing}" for entry in entries if entry.missing),
-        )
-
-    def holds(self, path: str) -> bool:
-        """Return whether a document that matches a pattern is among those that evidence is chosen from."""
-        return self.paths is None or path in self.paths
+        paths = frozenset(entry.path for entry in entries if entry.missing is None)
+        return cls(paths=PathChoice(among=paths), wanted=wanted, named=tuple(entries))
 
 
 async def requested(
@@ -93,7 +83,7 @@ async def requested(
             kept = [[entry.path, entry.missing] for entry in named]
         ledger.set_result(_KEY, kept, replaces=[])
     if isinstance(kept, dict):
-        return WholeFolder(tuple(kept["patterns"]), wanted)
+        return WholeFolder(PathChoice(tuple(kept["patterns"])), wanted)
     return [Requested(path, missing) for path, missing in kept]
 
 

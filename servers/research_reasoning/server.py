@@ -513,7 +513,7 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
             if isinstance(chosen, list):
                 chosen = await fitting(service.library, chosen, wanted, ledger)
                 record(documents=[entry.path for entry in chosen])
-                chosen = chosen if carried is None else WholeFolder.among(chosen)
+                chosen = chosen if carried is None else WholeFolder.among(chosen, wanted)
 
             async def run(call: Call) -> ToolResult:
                 if isinstance(chosen, WholeFolder):

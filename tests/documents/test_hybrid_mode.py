@@ -1,5 +1,6 @@
 """`search_documents(mode="hybrid")` as clients meet it, and the settings that add it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from mcp_types import TextContent
 
 from research_documents.search import SearchEngine
 from research_documents.search.indexed import IndexedPassages
+from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
 from research_documents.server import build_documents_server
+from research_shared.access.globs import EVERY_PATH, PathChoice
 from research_shared.base_errors import ConfigurationError
 from research_shared.reading.filters import EVERY_DOCUMENT
 from research_shared.reading.library import Library
@@ -91,16 +94,60 @@ async def test_a_question_over_the_folder_is_answered_by_meaning_where_there_are
     embedder = ConceptEmbedder()
     async with embedded(engine_with(folder, embedder)) as engine:
         found = await IndexedPassages(engine).find(
-            ["Which vehicle is old?"], patterns=["*"], wanted=EVERY_DOCUMENT, limit=1
+            ["Which vehicle is old?"], paths=EVERY_PATH, wanted=EVERY_DOCUMENT, limit=1
         )
     async with engine_with(folder, ConceptEmbedder()) as engine:
         by_words = await IndexedPassages(engine).find(
-            ["Which automobile is old?"], patterns=["*"], wanted=EVERY_DOCUMENT, limit=5
+            ["Which automobile is old?"], paths=EVERY_PATH, wanted=EVERY_DOCUMENT, limit=5
         )
     assert [each.path for each in found.by_query[0]] == ["cars.md"]
     assert embedder.queries == ["Which vehicle is old?"]
     assert [each.path for each in by_words.by_query[0]] == ["cars.md"]
     assert by_words.warnings == ()
+
+
+async def test_several_patterns_and_named_documents_are_one_search_of_one_scale(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    for number in range(3):
+        (folder / "sub" / f"{number}.md").write_text("The old automobile is old.\n", encoding="utf-8")
+    (folder / "sub" / "cars.md").write_text("A vehicle, an old automobile.\n", encoding="utf-8")
+    embedder = ConceptEmbedder()
+    async with embedded(engine_with(folder, embedder)) as engine:
+        named = await IndexedPassages(engine).find(
+            ["Which automobile is old?"],
+            paths=PathChoice(among=frozenset({"cars.md", "sub/1.md"})),
+            wanted=EVERY_DOCUMENT,
+            limit=1,
+        )
+        patterns = await IndexedPassages(engine).find(
+            ["Which automobile is old?"],
+            paths=PathChoice(("sub/cars.md", "sub/0.md")),
+            wanted=EVERY_DOCUMENT,
+            limit=5,
+        )
+    assert ([each.path for each in named.by_query[0]], named.considered) == (["sub/1.md"], 2)
+    assert {each.path: each.score for each in patterns.by_query[0]} == {
+        "sub/0.md": pytest.approx(1.0),
+        "sub/cars.md": pytest.approx(0.0),
+    }
+    assert patterns.considered == 2
+
+
+async def test_queries_of_which_one_has_no_vector_are_all_ranked_by_words(folder: Path) -> None:
+    class HalfEmbedder(ConceptEmbedder):
+        async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
+            if query and "tyres" in texts[0]:
+                raise EmbeddingFailed("the embedding model does not answer in time", about_texts=True)
+            return await super().embed(texts, query=query)
+
+    queries = ["Which automobile is old?", "Which tyres are needed?"]
+    async with embedded(engine_with(folder, HalfEmbedder())) as engine:
+        found = await IndexedPassages(engine).find(queries, paths=EVERY_PATH, wanted=EVERY_DOCUMENT, limit=5)
+        by_words = [await engine.search(query) for query in ("automobile old", "tyres needed")]
+    assert [[each.score for each in some] for some in found.by_query] == [
+        [hit.score for hit in outcome.hits] for outcome in by_words
+    ]
+    assert found.warnings == ("hybrid: the embedding model does not answer in time; ranked by words alone",)
 
 
 @pytest.mark.parametrize(

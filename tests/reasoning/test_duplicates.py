@@ -7,6 +7,7 @@ import pytest
 
 from research_documents.search import SearchEngine
 from research_documents.search.indexed import IndexedPassages
+from research_shared.access.globs import EVERY_PATH, PathChoice
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.reading.filters import EVERY_DOCUMENT
 from research_shared.reading.library import Library
@@ -72,10 +73,10 @@ async def test_a_question_over_the_folder_finds_the_same_content_once_and_names_
     library = Library(RootsPolicy((Root("research", tmp_path),)))
     async with library, SearchEngine(library, watch=False) as engine:
         found = await IndexedPassages(engine).find(
-            ["onion relay"], patterns=["*"], wanted=EVERY_DOCUMENT, limit=5
+            ["onion relay"], paths=EVERY_PATH, wanted=EVERY_DOCUMENT, limit=5
         )
         copy = await IndexedPassages(engine).find(
-            ["onion relay"], patterns=["plan (*).md"], wanted=EVERY_DOCUMENT, limit=5
+            ["onion relay"], paths=PathChoice(("plan (*).md",)), wanted=EVERY_DOCUMENT, limit=5
         )
     assert [passage.path for passage in found.by_query[0]] == ["plan.md", "other.md"]
     assert found.warnings == ("counted once: plan (1).md (same content as plan.md)",)

@@ -13,6 +13,7 @@ from research_gateway import build_gateway
 from research_reasoning import build_reasoning_server
 from research_reasoning.folder import ScannedPassages
 from research_reasoning.requested import MAX_READ_WHOLE
+from research_shared.access.globs import EVERY_PATH
 from research_shared.access.roots import RootsPolicy
 from research_shared.middleware.scope_meta import SCOPE_META_KEY
 from research_shared.reading.filters import EVERY_DOCUMENT
@@ -272,7 +273,7 @@ async def test_a_scan_says_what_it_did_not_look_into(
     library = Library(RootsPolicy(settings(many).roots))
     async with library:
         search = ScannedPassages(library, clock=lambda: 0.0, **bounds)
-        found = await search.find([QUESTION], patterns=["*"], wanted=EVERY_DOCUMENT, limit=5)
+        found = await search.find([QUESTION], paths=EVERY_PATH, wanted=EVERY_DOCUMENT, limit=5)
     documents = len(await documents_of(library))
     assert found.warnings[0].startswith(
         f"INCOMPLETE: {looked_into} of {documents} documents were looked into"

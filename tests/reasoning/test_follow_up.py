@@ -89,6 +89,27 @@ async def test_named_documents_limit_where_new_passages_come_from(folder: Path) 
     assert any("nowhere.md" in warning for warning in then["warnings"])
 
 
+async def test_named_documents_are_searched_alone_whatever_others_are_called(folder: Path) -> None:
+    (folder / "more").mkdir()
+    for number in range(45):
+        path = folder / "more" / str(number) / "tor.md"
+        path.parent.mkdir()
+        path.write_text("What do relays learn? Relays learn what relays do.\n", encoding="utf-8")
+    (folder / " blank.md").write_text("Relays learn nothing of blanks.\n", encoding="utf-8")
+    async with connected("extractive", folder) as session:
+        first = await session.call(
+            "synthesize_research", research_question=FIRST, document_paths=["notes/mix.txt"]
+        )
+        then = await session.call(
+            "synthesize_research",
+            research_question=THEN,
+            document_paths=["tor.md", " blank.md"],
+            follow_up=first["follow_up"],
+        )
+    assert {source["path"] for source in then["sources"]} == {"notes/mix.txt", "tor.md", " blank.md"}
+    assert then["selection"]["documents_considered"] == 2
+
+
 async def test_another_gateway_with_the_key_takes_the_token_and_one_without_it_does_not(
     folder: Path, tmp_path: Path
 ) -> None:

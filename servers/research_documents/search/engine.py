@@ -31,7 +31,7 @@ from research_documents.search.request import (
     seal_cursor,
 )
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
-from research_shared.access.globs import compile_pattern
+from research_shared.access.globs import EVERY_PATH, PathChoice
 from research_shared.access.roots import current_scope
 from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
@@ -219,7 +219,7 @@ class SearchEngine(SharedLifespan):
         *,
         mode: Mode = "keyword",
         limit: int = 10,
-        file_pattern: str = "*",
+        file_pattern: str | PathChoice = "*",
         context_lines: int = 0,
         snippet: Snippet = "line",
         max_tokens: int = DEFAULT_PASSAGE_TOKENS,
@@ -246,13 +246,14 @@ class SearchEngine(SharedLifespan):
             InvalidCursor: the cursor belongs to another search.
             RootUnavailable: the research folder is gone.
         """
+        paths = _path_choice(file_pattern)
         request = SearchRequest(
             query=query,
             mode=mode,
             limit=limit,
-            start=open_cursor(cursor, query, mode, file_pattern, wanted.key),
-            file_pattern=file_pattern,
-            matches=compile_pattern(file_pattern),
+            start=open_cursor(cursor, query, mode, paths.key, wanted.key),
+            paths=paths,
+            matches=paths.compiled(),
             context_lines=context_lines,
             snippet=snippet,
             max_tokens=max_tokens,
@@ -275,13 +276,14 @@ class SearchEngine(SharedLifespan):
 
         Return the warning of an answer that rests on a part of them, or None.
         """
+        paths = _path_choice(file_pattern)
         request = SearchRequest(
             query="",
             mode="regex",  # what is read counts, also before it can be ranked
             limit=1,
             start=CursorPosition(),
-            file_pattern=file_pattern,
-            matches=compile_pattern(file_pattern),
+            paths=paths,
+            matches=paths.compiled(),
             context_lines=0,
             snippet="line",
             max_tokens=0,
@@ -294,7 +296,7 @@ class SearchEngine(SharedLifespan):
         async def missing() -> str | None:
             with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
                 up_to_date = await self._update_index(request)
-            return _incomplete_warning(self._coverage(file_pattern, "regex", wanted), up_to_date)
+            return _incomplete_warning(self._coverage(paths, "regex", wanted), up_to_date)
 
         if not self.in_use:
             return await missing()
@@ -308,7 +310,7 @@ class SearchEngine(SharedLifespan):
 
     def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
         """Return what is known at the moment of the documents within the current scope, sorted by path."""
-        selection = self._catalog.select(file_pattern, current_scope())
+        selection = self._catalog.select(_path_choice(file_pattern), current_scope())
         unreadable = (self._catalog.entries.get(path) for path, _ in selection.unreadable)
         found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
         return [found[path] for path in sorted(found)]
@@ -324,8 +326,8 @@ class SearchEngine(SharedLifespan):
         request = replace(request, deadline=self._clock() + request.time_limit_s)
         read_since = self._catalog.new_id()
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            selection = self._catalog.select(request.file_pattern, current_scope(), request.wanted)
-            coverage = self._coverage(request.file_pattern, request.mode, request.wanted)
+            selection = self._catalog.select(request.paths, current_scope(), request.wanted)
+            coverage = self._coverage(request.paths, request.mode, request.wanted)
             found = await self._run(request, selection)
             stale = self._stale_documents(found, read_since)
             if not stale and not found.again:
@@ -361,12 +363,12 @@ class SearchEngine(SharedLifespan):
         )
 
     def _coverage(
-        self, file_pattern: str, mode: Mode, wanted: DocumentFilter = EVERY_DOCUMENT
+        self, paths: PathChoice, mode: Mode, wanted: DocumentFilter = EVERY_DOCUMENT
     ) -> IndexCoverage:
         """Return how much of the requested documents is indexed."""
         before = self._clock() - self._tuning.recent_change_s if self._is_current else math.inf
         return self._catalog.coverage(
-            file_pattern, current_scope(), visible=mode != "regex", before=before, wanted=wanted
+            paths, current_scope(), visible=mode != "regex", before=before, wanted=wanted
         )
 
     def _outcome(
@@ -382,7 +384,7 @@ class SearchEngine(SharedLifespan):
         if missing is not None:
             log.warning("search answered from an incomplete index", missing=missing)
             warnings = (missing, *warnings)
-        elif request.mode != "regex" and not self._coverage("*", request.mode).complete:
+        elif request.mode != "regex" and not self._coverage(EVERY_PATH, request.mode).complete:
             warnings += ("the order may still change: other documents are not indexed yet",)
         warnings = (*self._library.fault_warnings(), *warnings)
         if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
@@ -390,7 +392,7 @@ class SearchEngine(SharedLifespan):
                 f"{len(selection.unreadable)} documents give no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
             )
         if request.start == CursorPosition() and (
-            count := self._catalog.count_unread(request.file_pattern, current_scope())
+            count := self._catalog.count_unread(request.paths, current_scope())
         ):
             warnings += (count,)
         cursor = None
@@ -399,7 +401,7 @@ class SearchEngine(SharedLifespan):
             end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
             if request.mode != "regex":
                 end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
-            cursor = seal_cursor(end, request.query, request.mode, request.file_pattern, request.wanted.key)
+            cursor = seal_cursor(end, request.query, request.mode, request.paths.key, request.wanted.key)
         return SearchOutcome(
             hits=tuple(hits),
             total_documents=min(found.covered, coverage.done),
@@ -465,7 +467,7 @@ class SearchEngine(SharedLifespan):
         `deadline_s`, so that a folder that changes all the time does not hold up every search.
         """
         await self._follow_folders()
-        if self._is_current and self._coverage(request.file_pattern, request.mode, request.wanted).complete:
+        if self._is_current and self._coverage(request.paths, request.mode, request.wanted).complete:
             return True
         update = self._updater.catch_up() if self._is_current else self._updater.scan()
         started = self._clock()
@@ -495,7 +497,7 @@ class SearchEngine(SharedLifespan):
         if request.on_progress is None:
             return 0.0
         started = self._clock()
-        coverage = self._catalog.coverage("*", current_scope(), visible=True)
+        coverage = self._catalog.coverage(EVERY_PATH, current_scope(), visible=True)
         took = self._clock() - started
         if coverage.listed:
             text = f"indexed {coverage.done} of {coverage.total} documents"
@@ -521,6 +523,10 @@ class SearchEngine(SharedLifespan):
             if now is None or now.id != entry.id or not (now.mtime_reliable or now.checked >= read_since):
                 stale.add(path)
         return stale
+
+
+def _path_choice(file_pattern: str | PathChoice) -> PathChoice:
+    return file_pattern if isinstance(file_pattern, PathChoice) else PathChoice((file_pattern,))
 
 
 def _incomplete_warning(coverage: IndexCoverage, up_to_date: bool) -> str | None:

@@ -67,7 +67,9 @@ class MeaningSearch:
             warnings = (
                 f"hybrid: {done:,} of {total:,} passages embedded{because}; the others are {BY_WORDS}",
             )
-        return NearPassages(passages=tuple(found), warnings=warnings, embedded=(done, total))
+        return NearPassages(
+            passages=tuple(found), warnings=warnings, embedded=(done, total) if found else None
+        )
 
 
 def _by_words(reason: str) -> NearPassages:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from research_documents.search.engine import SearchEngine
+from research_documents.search.outcome import SearchOutcome
 from research_documents.search.request import Mode
+from research_shared.access.globs import PathChoice
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.passage_search import FoundPassage, FoundPassages, counted_once
 from research_shared.text.questions import asked_words
@@ -17,37 +19,42 @@ class IndexedPassages:
         self._engine = engine
 
     async def find(
-        self, queries: Sequence[str], *, patterns: Sequence[str], wanted: DocumentFilter, limit: int
+        self, queries: Sequence[str], *, paths: PathChoice, wanted: DocumentFilter, limit: int
     ) -> FoundPassages:
-        """Return the passages that the index ranks highest for each query."""
-        found: list[tuple[FoundPassage, ...]] = []
+        """Return the passages that the index ranks highest for each query.
+
+        If one of the queries cannot be ranked by meaning, none is: the scores of all have one scale.
+        """
+        mode: Mode = "hybrid" if self._engine.ranks_by_meaning else "keyword"
+        outcomes = await self._outcomes(queries, mode=mode, paths=paths, wanted=wanted, limit=limit)
         warnings: dict[str, None] = {}
-        considered: dict[str, int] = {}
+        if mode == "hybrid" and (by_words := [each for each in outcomes if each.embedded is None]):
+            warnings.update((warning, None) for each in by_words for warning in each.warnings)
+            if any(each.hits for each in by_words):
+                outcomes = await self._outcomes(
+                    queries, mode="keyword", paths=paths, wanted=wanted, limit=limit
+                )
+        found: list[tuple[FoundPassage, ...]] = []
         silent: set[str] = set()
         same: dict[str, str] = {}
-        mode: Mode = "hybrid" if self._engine.ranks_by_meaning else "keyword"
-        for query in queries:
-            words = " ".join(asked_words(query))
+        for outcome in outcomes:
+            silent.update(path for path, _ in outcome.unreadable)
+            warnings.update(dict.fromkeys(outcome.warnings))
             passages: dict[tuple[str, int], FoundPassage] = {}
-            for pattern in patterns:
-                outcome = await self._engine.search(
-                    words, mode=mode, meant=query, limit=limit, file_pattern=pattern, wanted=wanted
+            for hit in outcome.hits:
+                passage = FoundPassage(
+                    path=hit.document,
+                    start_line=hit.start_line,
+                    end_line=hit.end_line,
+                    score=hit.score or 0.0,
                 )
-                considered[pattern] = outcome.total_documents
-                silent.update(path for path, _ in outcome.unreadable)
-                warnings.update(dict.fromkeys(outcome.warnings))
-                for hit in outcome.hits:
-                    passage = FoundPassage(
-                        path=hit.document,
-                        start_line=hit.start_line,
-                        end_line=hit.end_line,
-                        score=hit.score or 0.0,
-                    )
-                    passages.setdefault((passage.path, passage.start_line), passage)
+                passages.setdefault((passage.path, passage.start_line), passage)
             same |= self._leave_out_copies(passages)
-            best = sorted(passages.values(), key=lambda each: (-each.score, each.path, each.start_line))
-            found.append(tuple(best[:limit]))
-        if not any(considered.values()) and not wanted.admits_everything:
+            found.append(
+                tuple(sorted(passages.values(), key=lambda each: (-each.score, each.path, each.start_line)))
+            )
+        considered = outcomes[-1].total_documents if outcomes else 0
+        if not considered and not wanted.admits_everything:
             told = [(each.info, each.metadata) for each in self._engine.entries() if not each.reason]
             warnings[wanted.why_nothing(told)] = None
         if same:
@@ -59,20 +66,24 @@ class IndexedPassages:
             ] = None
         return FoundPassages(
             by_query=tuple(found),
-            considered=self._number_of(patterns, wanted) if len(considered) > 1 else sum(considered.values()),
+            considered=considered,
             warnings=tuple(sorted(warnings, key=lambda warning: not warning.startswith(INCOMPLETE))),
         )
 
-    def _number_of(self, patterns: Sequence[str], wanted: DocumentFilter) -> int:
-        """Return how many documents with a text match at least one of the patterns."""
-        return len(
-            {
-                each.path
-                for pattern in patterns
-                for each in self._engine.entries(pattern)
-                if not each.reason and wanted.admits(each.info, each.metadata)
-            }
-        )
+    async def _outcomes(
+        self, queries: Sequence[str], *, mode: Mode, paths: PathChoice, wanted: DocumentFilter, limit: int
+    ) -> list[SearchOutcome]:
+        return [
+            await self._engine.search(
+                " ".join(asked_words(query)),
+                mode=mode,
+                meant=query,
+                limit=limit,
+                file_pattern=paths,
+                wanted=wanted,
+            )
+            for query in queries
+        ]
 
     def _leave_out_copies(self, passages: dict[tuple[str, int], FoundPassage]) -> dict[str, str]:
         """Remove the passages of documents whose content stands in another one of them; return which, each with that one."""

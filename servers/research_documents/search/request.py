@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.outcome import Hit
+from research_shared.access.globs import PathChoice
 from research_shared.errors import InvalidCursor
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
@@ -54,7 +55,7 @@ def open_cursor(cursor: str | None, *search: str) -> CursorPosition:
 class SearchRequest:
     """One search: the query, where it continues, and its `deadline` on the monotonic clock in seconds.
 
-    `matches` is the compiled `file_pattern`; `wanted` chooses among the documents that it matches. Whole passages take at
+    `matches` is the test of `paths`; `wanted` chooses among the documents that it admits. Whole passages take at
     most about `max_tokens` together. `meant` is the text whose meaning hybrid mode compares.
     """
 
@@ -62,7 +63,7 @@ class SearchRequest:
     mode: Mode
     limit: int
     start: CursorPosition
-    file_pattern: str
+    paths: PathChoice
     matches: Callable[[str], bool]
     context_lines: int
     snippet: Snippet

@@ -251,7 +251,11 @@ class _Chooser:
             queries=queries,
             chosen=with_reused(chosen, reused),
             considered=found.considered,
-            warnings=[*found.warnings, *self._warnings, *self._where.missing],
+            warnings=[
+                *found.warnings,
+                *self._warnings,
+                *(f"{quoted(each.path)}: {each.missing}" for each in self._where.named if each.missing),
+            ],
         )
         call.ledger.set_result(_CHOICE_KEY, choice.packed(), replaces=["queries"])
         await call.client.info(
@@ -263,14 +267,7 @@ class _Chooser:
 
     async def _found(self, queries: Sequence[str]) -> FoundPassages:
         where = self._where
-        found = await self._search.find(
-            queries, patterns=where.patterns, wanted=where.wanted, limit=FOUND_PASSAGES
-        )
-        if where.paths is not None:
-            among = tuple(
-                tuple(passage for passage in some if where.holds(passage.path)) for some in found.by_query
-            )
-            found = replace(found, by_query=among)
+        found = await self._search.find(queries, paths=where.paths, wanted=where.wanted, limit=FOUND_PASSAGES)
         paths = [passage.path for some in found.by_query for passage in some]
         paths += [each.path for each in self._carried.documents] if self._carried is not None else []
         return without_superseded(found, await version_notes_on(self._call, list(dict.fromkeys(paths))))

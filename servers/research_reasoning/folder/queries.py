@@ -11,7 +11,6 @@ from research_reasoning.inquiry import Inquiry
 from research_reasoning.layouts.aspects import AspectsTask
 from research_reasoning.models.protocol import Body, Completion, Cost, Extract, Prompt, PromptOutcome, key_of
 from research_reasoning.requested import WholeFolder
-from research_shared.access.globs import compile_pattern
 
 MAX_QUERIES: Final = 6
 """Queries that a model writes for one question."""
@@ -66,13 +65,11 @@ async def _searched(call: Call, inquiry: Inquiry, outcome: PromptOutcome | None)
 
 async def _paths_of(call: Call, where: WholeFolder) -> list[str]:
     """Return the paths of what is asked about."""
-    matches = [compile_pattern(pattern) for pattern in where.patterns]
+    matches = where.paths.compiled()
     return [
         info.path
         for info in await call.library.documents()
-        if where.holds(info.path)
-        and where.wanted.admits_info(info)
-        and any(matching(info.path) for matching in matches)
+        if where.wanted.admits_info(info) and matches(info.path)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from research_reasoning.evidence.ranking import bm25
-from research_shared.access.globs import compile_pattern
+from research_shared.access.globs import PathChoice
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import ResearchError
 from research_shared.formats import Metadata
@@ -60,27 +60,27 @@ class ScannedPassages:
         self._clock = clock
 
     async def find(
-        self, queries: Sequence[str], *, patterns: Sequence[str], wanted: DocumentFilter, limit: int
+        self, queries: Sequence[str], *, paths: PathChoice, wanted: DocumentFilter, limit: int
     ) -> FoundPassages:
         """Return the passages that rank highest for each query."""
         asked = [frozenset(term for word in asked_words(query) for term in stems(word)) for query in queries]
         terms = frozenset[str]().union(*asked)
-        matches = [compile_pattern(pattern) for pattern in patterns]
+        matches = paths.compiled()
         infos = {
             info.path: info
             for info in await self._library.documents()
-            if wanted.admits_info(info) and any(matching(info.path) for matching in matches)
+            if wanted.admits_info(info) and matches(info.path)
         }
-        paths = list(infos)
+        listed = list(infos)
         started, held, silent, looked_into = self._clock(), 0, 0, 0
         told: list[tuple[DocumentInfo, Metadata]] = []
         considered = 0
         found: list[_Counted] = []
         versions: list[VersionedDocument] = []
-        for at in range(0, min(len(paths), self._max_documents), _READ_TOGETHER):
+        for at in range(0, min(len(listed), self._max_documents), _READ_TOGETHER):
             if held >= self._max_bytes or self._clock() - started >= self._time_limit_s:
                 break
-            some = paths[at : min(at + _READ_TOGETHER, self._max_documents)]
+            some = listed[at : min(at + _READ_TOGETHER, self._max_documents)]
             texts = await self._read(some)
             looked_into += len(some)
             silent += len(some) - len(texts)
@@ -105,7 +105,7 @@ class ScannedPassages:
             by_query=tuple([await asyncio.to_thread(_best, found, each, limit) for each in asked]),
             considered=considered,
             warnings=(
-                *_warnings_of(looked_into, len(paths), silent),
+                *_warnings_of(looked_into, len(listed), silent),
                 *([counted_once(copies)] if copies else []),
                 *([] if considered or wanted.admits_everything else [wanted.why_nothing(told)]),
             ),

@@ -11,6 +11,8 @@ contain it; `[*]` matches a star. A path also matches itself, whatever it contai
 
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from research_shared.document_urls import without_document_uri
 from research_shared.errors import InvalidPattern
@@ -60,6 +62,42 @@ def compile_pattern(
         return path == text or (not anchored and path.endswith(suffix))
 
     return matches
+
+
+@dataclass(frozen=True, slots=True)
+class PathChoice:
+    """Which paths are meant: those that match one of the `patterns`, and of these `among` alone if that is given.
+
+    The paths of `among` are compared as they are, whatever they contain.
+    """
+
+    patterns: tuple[str, ...] = ("*",)
+    among: frozenset[str] | None = None
+
+    @property
+    def key(self) -> str:
+        """Return a text that tells this choice from every other one."""
+        among = () if self.among is None else ("", *sorted(self.among))
+        return "\0".join((*self.patterns, *among))
+
+    def compiled(self) -> Callable[[str], bool]:
+        """Return the test of a path.
+
+        Raises:
+            InvalidPattern: a pattern is too long or malformed.
+        """
+        tests = [compile_pattern(pattern) for pattern in self.patterns]
+        among, only = self.among, tests[0] if len(tests) == 1 else None
+
+        def matches(path: str) -> bool:
+            if among is not None and path not in among:
+                return False
+            return only(path) if only is not None else any(test(path) for test in tests)
+
+        return matches if among is not None or only is None else only
+
+
+EVERY_PATH: Final = PathChoice()
 
 
 def plain_pattern(pattern: str) -> str:

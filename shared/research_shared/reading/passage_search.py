@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from research_shared.access.globs import PathChoice
 from research_shared.reading.filters import DocumentFilter
 
 MAX_NAMED_COPIES: Final = 5
@@ -44,9 +45,9 @@ class PassageSearch(Protocol):
     """Finds the passages of the documents in the current scope that queries in words fit best."""
 
     async def find(
-        self, queries: Sequence[str], *, patterns: Sequence[str], wanted: DocumentFilter, limit: int
+        self, queries: Sequence[str], *, paths: PathChoice, wanted: DocumentFilter, limit: int
     ) -> FoundPassages:
-        """Return at most `limit` passages for each query, of `wanted` documents whose path matches one of the `patterns`.
+        """Return at most `limit` passages for each query, of `wanted` documents among the chosen `paths`.
 
         Raises:
             InvalidPattern: a pattern is malformed.

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from research_documents.search.index.backlog import Backlog
 from research_documents.search.outcome import IN_PART
-from research_shared.access.globs import compile_pattern
+from research_shared.access.globs import PathChoice
 from research_shared.access.roots import Scope
 from research_shared.access.unread import count_of_unread
 from research_shared.documents import DocumentInfo, DocumentText
@@ -91,7 +91,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The documents of one file pattern and scope, sorted by path.
+    """The documents of chosen paths and one scope, sorted by path.
 
     `unreadable` holds (path, reason): of documents without text, and of readable ones of which pages are missing; `everything` says that no known document is left out.
     """
@@ -140,7 +140,7 @@ class Catalog:
         self._select = lru_cache(maxsize=32)(self._selection)
         self._unread: tuple[str, ...] = ()
         self.count_unread = lru_cache(maxsize=32)(self._count_unread)
-        """Return how many files of which types are not read, in words, for a file pattern and a scope; or None."""
+        """Return how many files of which types are not read, in words, for the chosen paths and a scope; or None."""
         self.version_notes = lru_cache(maxsize=8)(self._version_notes)
         """Return what the documents of a scope are to one another, by path; the newest and the only ones have no note."""
 
@@ -149,9 +149,9 @@ class Catalog:
         self._unread = tuple(paths)
         self.count_unread.cache_clear()
 
-    def _count_unread(self, file_pattern: str, scope: Scope) -> str | None:
-        matches = compile_pattern(file_pattern)
-        unreadable = self.select(file_pattern, scope).unreadable
+    def _count_unread(self, paths: PathChoice, scope: Scope) -> str | None:
+        matches = paths.compiled()
+        unreadable = self.select(paths, scope).unreadable
         return count_of_unread(
             (path for path in self._unread if scope.admits(path) and matches(path)),
             (each for each in unreadable if not each[1].startswith(IN_PART)),
@@ -215,18 +215,18 @@ class Catalog:
             self.text_bytes -= entry.text_bytes
             self._held_bytes -= len(entry.text.data) if entry.text else 0
 
-    def select(self, pattern: str, scope: Scope, wanted: DocumentFilter = EVERY_DOCUMENT) -> Selection:
-        """Return the documents within a scope that match a file pattern and are wanted.
+    def select(self, paths: PathChoice, scope: Scope, wanted: DocumentFilter = EVERY_DOCUMENT) -> Selection:
+        """Return the documents within a scope whose path is chosen and that are wanted.
 
         A document without text is among the unreadable ones when it could be wanted: nobody can tell what it says.
 
         Raises:
             InvalidPattern: the pattern is malformed.
         """
-        return self._select(pattern, scope, wanted)
+        return self._select(paths, scope, wanted)
 
-    def _selection(self, pattern: str, scope: Scope, wanted: DocumentFilter) -> Selection:
-        matches = compile_pattern(pattern)
+    def _selection(self, paths: PathChoice, scope: Scope, wanted: DocumentFilter) -> Selection:
+        matches = paths.compiled()
         chosen = [
             entry
             for path, entry in self.entries.items()
@@ -249,20 +249,20 @@ class Catalog:
 
     def coverage(
         self,
-        pattern: str,
+        paths: PathChoice,
         scope: Scope,
         *,
         visible: bool,
         before: float = float("inf"),
         wanted: DocumentFilter = EVERY_DOCUMENT,
     ) -> IndexCoverage:
-        """Return how much of a file pattern within a scope is in the catalog; with `visible`, in the last commit of the index.
+        """Return how much of the chosen paths within a scope is in the catalog; with `visible`, in the last commit of the index.
 
         A path that is pending only since `before` (monotonic clock, seconds) or later does not count as missing. Of a
         filter, only the types count: the rest cannot be told of a document that was not read.
         """
-        selection = self.select(pattern, scope, wanted.of_types)
-        matches = compile_pattern(pattern)
+        selection = self.select(paths, scope, wanted.of_types)
+        matches = paths.compiled()
         waiting = self.backlog.all() if visible else self.backlog.unread.items()
         missing = {
             path

@@ -14,6 +14,7 @@ from research_documents.search.index.reader import KeptTexts, Readers, ReadResul
 from research_documents.search.index.store import Store
 from research_documents.search.index.writer import IndexLost, IndexWriter
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
+from research_shared.access.globs import EVERY_PATH
 from research_shared.access.scope import EVERYTHING
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
@@ -65,7 +66,7 @@ class IndexUpdater:
     @property
     def progress(self) -> tuple[int, int] | None:
         """Return (indexed documents, known documents) while some are missing, else None; (0, 0) before the first listing."""
-        coverage = self._catalog.coverage("*", EVERYTHING, visible=True)
+        coverage = self._catalog.coverage(EVERY_PATH, EVERYTHING, visible=True)
         if not coverage.listed:
             return (0, 0) if self.working else None
         return None if coverage.complete else (coverage.done, coverage.total)
