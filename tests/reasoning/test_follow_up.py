@@ -85,8 +85,71 @@ async def test_named_documents_limit_where_new_passages_come_from(folder: Path) 
             document_paths=["cache.md", "nowhere.md"],
             follow_up=first["follow_up"],
         )
-    assert {source["path"] for source in then["sources"]} <= {"notes/mix.txt", "cache.md"}
-    assert any("nowhere.md" in warning for warning in then["warnings"])
+    assert [(source["path"], source["status"]) for source in then["sources"]] == [
+        ("notes/mix.txt", "used"),
+        ("cache.md", "skipped"),
+        ("nowhere.md", "skipped"),
+    ]
+    assert then["sources"][1]["reason"] == "none of its passages is among those that fit the question best"
+    assert then["sources"][2]["reason"].startswith("no document has this path")
+    assert then["sources_skipped"] == 2
+    assert then["warnings"][:2] == [
+        "INCOMPLETE: 1 of 2 named documents are missing or could not be read; see their reasons",
+        "1 of 2 named documents are not among the evidence; see their reasons",
+    ]
+
+
+async def test_what_becomes_of_each_named_document_is_said(folder: Path) -> None:
+    relays = "Relays learn what the {} relay of number {} does.\n"
+    for number in range(12):
+        (folder / f"relay-{number:02}.md").write_text(relays.format("onion", number), encoding="utf-8")
+    (folder / "second copy.md").write_text(relays.format("onion", 0), encoding="utf-8")
+    (folder / "plan v1.md").write_text(relays.format("first", 91), encoding="utf-8")
+    (folder / "plan v2.md").write_text(relays.format("second", 92), encoding="utf-8")
+    (folder / "blank.md").write_text("\n", encoding="utf-8")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    others = ["second copy.md", "blank.md", "broken.pdf"]
+    async with connected("extractive", folder) as session:
+        first = await session.call(
+            "synthesize_research", research_question=FIRST, document_paths=["notes/mix.txt"]
+        )
+        both = await session.call(
+            "synthesize_research",
+            research_question=THEN,
+            document_paths=["plan v1.md", "plan v2.md"],
+            follow_up=first["follow_up"],
+        )
+        table, detailed = [
+            await session.call(
+                "synthesize_research",
+                research_question=THEN,
+                document_paths=[*(f"relay-{number:02}.md" for number in range(12)), *others],
+                follow_up=first["follow_up"],
+                **arguments,
+            )
+            for arguments in ({"aspects": ["what relays learn"]}, {"depth": "detailed"})
+        ]
+    assert {source["path"]: source["status"] for source in both["sources"]} == {
+        "notes/mix.txt": "used",
+        "plan v1.md": "used",
+        "plan v2.md": "used",
+    }
+    for result, most in ((table, 7), (detailed, 9)):
+        sources = {source["path"]: (source["status"], source["reason"]) for source in result["sources"]}
+        assert sources.keys() == {
+            "notes/mix.txt",
+            *(f"relay-{number:02}.md" for number in range(12)),
+            *others,
+        }
+        cut = [path for path, (_, why) in sources.items() if why and why.startswith(f"not among the {most}")]
+        assert len(cut) == 12 - most
+        assert sources["second copy.md"] == ("duplicate", "same content as relay-00.md")
+        assert sources["blank.md"] == ("skipped", "the document holds no text")
+        assert sources["broken.pdf"][0] == "skipped"
+        assert result["sources_skipped"] == len(cut) + 2
+        assert result["warnings"][0] == (
+            "INCOMPLETE: 2 of 15 named documents are missing or could not be read; see their reasons"
+        )
 
 
 async def test_named_documents_are_searched_alone_whatever_others_are_called(folder: Path) -> None:

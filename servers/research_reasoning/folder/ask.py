@@ -23,12 +23,14 @@ from research_reasoning.folder.choice import (
     with_surroundings,
 )
 from research_reasoning.folder.gathering import PassagesTask, ShownDocument
+from research_reasoning.folder.left_out import LeftOut, left_out_of, warnings_on
 from research_reasoning.folder.queries import QUERIES_COST, rounds_after_queries, written_queries
 from research_reasoning.follow_up import CarriedEvidence
 from research_reasoning.inquiry import CELL_TOKENS, Inquiry
 from research_reasoning.layouts import compose
 from research_reasoning.layouts.aspects import ASPECTS_TOKENS, AspectsTask
 from research_reasoning.models.protocol import Cost
+from research_reasoning.replies.fitting import fitted
 from research_reasoning.replies.results import AnswerFormat, Depth, FolderSearch, Source, Synthesis
 from research_reasoning.replies.untrusted import quoted
 from research_reasoning.requested import Requested, WholeFolder
@@ -67,6 +69,8 @@ _MOST_OUTPUT: Final[Mapping[AnswerFormat, int]] = {
     "timeline": EVENTS_OUTPUT_TOKENS,
 }
 """Tokens of the evidence at most."""
+MAX_NAMED_MISSING: Final = 3
+"""Documents that are not there and that an error names."""
 _CHOICE_KEY: Final = "choice"
 NOTHING_IN_FOLDER: Final = (
     "No passage of the documents that were searched shares the words of the question or of the queries."
@@ -81,6 +85,7 @@ class _Choice:
     chosen: list[Chosen]
     considered: int
     warnings: list[str]
+    left_out: list[LeftOut]
 
     def packed(self) -> dict[str, Any]:
         return {
@@ -88,6 +93,7 @@ class _Choice:
             "chosen": [[each.path, each.ranges, each.words, each.reused] for each in self.chosen],
             "considered": self.considered,
             "warnings": self.warnings,
+            "left_out": [list(each) for each in self.left_out],
         }
 
     @classmethod
@@ -106,6 +112,7 @@ class _Choice:
             chosen=chosen,
             considered=kept["considered"],
             warnings=kept["warnings"],
+            left_out=[LeftOut(*each) for each in kept["left_out"]],
         )
 
 
@@ -159,11 +166,12 @@ async def ask_folder(
         answer = await compose(call, inquiry, plan, usable, warnings, whole=False)
     versions = await version_notes_on(call, [each.path for each in choice.chosen])
     sources = _chosen_sources(choice.chosen, {found.path: found for found in evidence}, failed, versions)
+    sources += [each.source for each in choice.left_out]
     unverified = unverified_in(evidence)
     warnings += call.model_warnings()
     if failed:
         warnings.append(
-            f"{INCOMPLETE}: {len(failed)} of {len(sources)} chosen documents were skipped; see their reasons"
+            f"{INCOMPLETE}: {len(failed)} of {len(choice.chosen)} chosen documents were skipped; see their reasons"
         )
     if unverified:
         warnings.append(f"quotes that could not be found in the documents, marked unverified: {unverified}")
@@ -219,6 +227,8 @@ class _Chooser:
         self._depth = depth
         self._texts: dict[str, DocumentText] = {}
         self._warnings: list[str] = []
+        self._failed: dict[str, str] = {}
+        """Why documents cannot be read."""
 
     async def choice(self, inquiry: Inquiry) -> tuple[_Choice, Inquiry]:
         """Return what was chosen in an earlier round, or look for it and choose, and the inquiry with its columns.
@@ -234,7 +244,7 @@ class _Chooser:
         found = await self._found(queries)
         reused, used = await self._reused()
         if not found.considered and not reused:
-            raise NoReadableDocuments(_why_nothing(found))
+            raise NoReadableDocuments(_why_nothing(found, self._where.named))
         most = max(1, _most_documents(inquiry, self._depth) - len(reused))
         passages = candidates_of(found, documents=most)
         await self._read([passage.path for passage in passages])
@@ -247,15 +257,22 @@ class _Chooser:
                 estimate=call.base_estimate,
             )
         )
+        shown = with_reused(chosen, reused)
+        left_out = await left_out_of(
+            call,
+            self._where.named,
+            shown={each.path: self._texts[each.path].digest for each in shown},
+            failed=self._failed,
+            compared={passage.path for passage in passages},
+            fitting={passage.path for some in found.by_query for passage in some},
+            most=most,
+        )
         choice = _Choice(
             queries=queries,
-            chosen=with_reused(chosen, reused),
+            chosen=shown,
             considered=found.considered,
-            warnings=[
-                *found.warnings,
-                *self._warnings,
-                *(f"{quoted(each.path)}: {each.missing}" for each in self._where.named if each.missing),
-            ],
+            warnings=[*found.warnings, *self._warnings, *warnings_on(left_out, len(self._where.named))],
+            left_out=left_out,
         )
         call.ledger.set_result(_CHOICE_KEY, choice.packed(), replaces=["queries"])
         await call.client.info(
@@ -268,6 +285,8 @@ class _Chooser:
     async def _found(self, queries: Sequence[str]) -> FoundPassages:
         where = self._where
         found = await self._search.find(queries, paths=where.paths, wanted=where.wanted, limit=FOUND_PASSAGES)
+        if where.named:
+            return found  # the caller chose the versions
         paths = [passage.path for some in found.by_query for passage in some]
         paths += [each.path for each in self._carried.documents] if self._carried is not None else []
         return without_superseded(found, await version_notes_on(self._call, list(dict.fromkeys(paths))))
@@ -278,6 +297,7 @@ class _Chooser:
             try:
                 self._texts[path] = await self._call.read(path)
             except ResearchError as error:
+                self._failed[path] = error.message
                 self._warnings.append(f"{quoted(path)} is left out: {error.message}")
 
     async def _reused(self) -> tuple[list[Chosen], int]:
@@ -316,8 +336,9 @@ def _most_documents(inquiry: Inquiry, depth: Depth) -> int:
     return min(most, MAX_COMPARED_DOCUMENTS) if inquiry.format == "table" and depth == "overview" else most
 
 
-def _why_nothing(found: FoundPassages) -> str:
-    reasons = "; ".join(found.warnings)
+def _why_nothing(found: FoundPassages, named: Sequence[Requested]) -> str:
+    missing = [f"{quoted(entry.path)}: {entry.missing}" for entry in named if entry.missing]
+    reasons = "; ".join([*found.warnings, *missing[:MAX_NAMED_MISSING]])
     return f"no document could be searched{': ' if reasons else ''}{reasons}"
 
 
@@ -414,12 +435,16 @@ async def _in_detail(call: Call, choice: _Choice, inquiry: Inquiry) -> Synthesis
         else source
         for source in result.sources
     ]
-    return result.model_copy(
+    left_out = [each.source for each in choice.left_out]
+    whole = result.model_copy(
         update={
-            "sources": sources,
+            "sources": [*sources, *left_out],
+            "sources_skipped": result.sources_skipped
+            + sum(source.status == "skipped" for source in left_out),
             "selection": _selection(choice, result.sources_used, DEPTHS["detailed"].together_tokens),
             "warnings": sorted(
                 [*choice.warnings, *result.warnings], key=lambda warning: not warning.startswith(INCOMPLETE)
             ),
         }
     )
+    return fitted(whole, call.estimate) if left_out else whole
