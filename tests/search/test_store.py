@@ -1,7 +1,9 @@
 """Text and index on disk: kept across restarts, checked, disposable, shared."""
 
 import asyncio
+import errno
 import fcntl
+import os
 import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from research_documents.search import SearchEngine
 from research_documents.search.index.catalog import Catalog, CatalogEntry
-from research_documents.search.index.store import DiskStore
+from research_documents.search.index.store import DiskStore, locked
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import RootUnavailable
@@ -292,3 +294,19 @@ def test_texts_share_one_budget() -> None:
     catalog.remove("b")
     put("c", b"12345")
     assert (held(), catalog.text_bytes) == (["a", "c"], 11)
+
+
+def test_a_lock_that_a_file_system_refuses_leaves_no_open_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def no_locks(fd: int, _operation: int) -> None:
+        asked.append(fd)
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(OSError, match="no locks"):
+        locked(tmp_path / "lock")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(asked[0])

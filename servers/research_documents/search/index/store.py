@@ -413,13 +413,20 @@ def make_private(directory: Path) -> None:
 
 
 def locked(path: Path) -> int | None:
-    """Return a descriptor that holds the lock, or None if another process holds it."""
+    """Return a descriptor that holds the lock, or None if another process holds it.
+
+    Raises:
+        OSError: the file cannot be opened, or its file system has no locks.
+    """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
         return None
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
