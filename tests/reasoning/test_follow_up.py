@@ -76,6 +76,22 @@ async def test_evidence_of_a_changed_document_is_dropped_and_said(folder: Path) 
     assert any(warning.startswith('"notes/mix.txt" is left out: ') for warning in gone["warnings"])
 
 
+async def test_evidence_that_the_filters_do_not_admit_is_left_out_and_named(folder: Path) -> None:
+    async with connected("extractive", folder) as session:
+        first = await session.call(
+            "synthesize_research", research_question=FIRST, document_paths=["notes/mix.txt"]
+        )
+        then = await session.call(
+            "synthesize_research", research_question=THEN, follow_up=first["follow_up"], type="markdown"
+        )
+    assert "passages_reused" not in then["selection"]
+    assert "notes/mix.txt" not in {source["path"] for source in then["sources"]}
+    assert (
+        'the evidence of the last answer from "notes/mix.txt" is left out, because the document does not fit the filters'
+        in then["warnings"]
+    )
+
+
 async def test_named_documents_limit_where_new_passages_come_from(folder: Path) -> None:
     async with connected("extractive", folder) as session:
         first = await session.call("synthesize_research", research_question=FIRST)

@@ -303,7 +303,7 @@ class _Chooser:
     async def _reused(self) -> tuple[list[Chosen], int]:
         """Return what is shown again of the documents that the last answer rests on, and the tokens that it takes.
 
-        A document that has changed since, or is not there any more, is left out and named.
+        A document that has changed since, is not there any more, or does not fit the filters, is left out and named.
         """
         reused: list[Chosen] = []
         used = 0
@@ -319,6 +319,12 @@ class _Chooser:
                     "has changed since"
                 )
                 continue
+            if not await self._wants(text):
+                self._warnings.append(
+                    f"the evidence of the last answer from {quoted(each.path)} is left out, because the document does not fit "
+                    "the filters"
+                )
+                continue
             ranges = with_surroundings(text, each.ranges)
             cost = shown_of(text, ranges, self._call.base_estimate).tokens + SOURCE_TOKENS
             if used + cost > most:
@@ -329,6 +335,13 @@ class _Chooser:
             used += cost
             reused.append(Chosen(path=each.path, ranges=ranges, reused=len(ranges)))
         return reused, used
+
+    async def _wants(self, text: DocumentText) -> bool:
+        """Return whether the filters of the call admit a document."""
+        wanted = self._where.wanted
+        if wanted.admits_everything:
+            return True
+        return wanted.admits(await self._call.library.stat(text.path), text.metadata)
 
 
 def _most_documents(inquiry: Inquiry, depth: Depth) -> int:
