@@ -48,7 +48,8 @@ def follow_up_token(
 ) -> str:
     """Return the token of an answer, or nothing if it rests on no verified quote.
 
-    `digests` are those of the documents by path. Of too many places the first are carried.
+    `digests` are those of the documents by path. Of too many places the first are carried; of questions that are too long for
+    them, the last.
     """
     questions = [*inquiry.earlier, inquiry.question][-MAX_EARLIER_QUESTIONS:]
     places: dict[str, list[tuple[int, int]]] = {}
@@ -61,12 +62,13 @@ def follow_up_token(
     documents = [
         [path, digests[path], ranges] for path, ranges in places.items() if path in digests and ranges
     ]
-    for most in range(min(len(documents), MAX_CARRIED_DOCUMENTS), 0, -1):
-        value = [[question[:MAX_EARLIER_CHARS] for question in questions], documents[:most]]
-        packed = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        token = sealer.seal(zlib.compress(packed.encode("utf-8", "surrogatepass"), 9))
-        if len(token) <= MAX_FOLLOW_UP_CHARS:
-            return token
+    for first in range(len(questions)):
+        asked = [question[:MAX_EARLIER_CHARS] for question in questions[first:]]
+        for most in range(min(len(documents), MAX_CARRIED_DOCUMENTS), 0, -1):
+            packed = json.dumps([asked, documents[:most]], ensure_ascii=False, separators=(",", ":"))
+            token = sealer.seal(zlib.compress(packed.encode("utf-8", "surrogatepass"), 9))
+            if len(token) <= MAX_FOLLOW_UP_CHARS:
+                return token
     return ""
 
 

@@ -1,5 +1,6 @@
 """Questions that follow an answer: its evidence comes back with the client, and is read anew."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,25 @@ async def test_a_token_is_bounded_however_much_an_answer_rests_on(folder: Path) 
         )
     assert result["sources_used"] > 5
     assert 0 < len(result["follow_up"]) <= MAX_FOLLOW_UP_CHARS
+
+
+async def test_long_questions_before_are_dropped_before_the_evidence(folder: Path) -> None:
+    seeded = random.Random(1)
+    questions = [
+        "".join(chr(seeded.randrange(0x4E00, 0x9FA5)) for _ in range(300)) + f" {question}"
+        for question in (FIRST, THEN, THEN)
+    ]
+    async with connected("handshake-memory", folder) as session:
+        token = ""
+        for question in questions:
+            result = await session.call(
+                "synthesize_research",
+                research_question=question,
+                document_paths=["notes/mix.txt"],
+                follow_up=token,
+            )
+            token = result.get("follow_up", "")
+            assert 0 < len(token) <= MAX_FOLLOW_UP_CHARS
+        last = await session.call("synthesize_research", research_question=THEN, follow_up=token)
+    assert last["selection"]["queries"][:2] == [THEN, questions[-1][:300]]
+    assert last["selection"]["passages_reused"] >= 1
