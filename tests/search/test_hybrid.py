@@ -8,7 +8,11 @@ import pytest
 
 from research_documents.search import Hit, SearchEngine
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
+from research_documents.search.semantic.semantic_index import SemanticIndex
+from research_documents.search.semantic.updater import EmbeddingPace
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.documents import DocumentText
+from research_shared.errors import BackendUnavailable
 from research_shared.reading.library import Library
 from support.embedding import IMPATIENT, ConceptEmbedder, embedded, engine_with, until
 
@@ -230,3 +234,29 @@ async def test_a_document_that_is_read_again_while_the_query_is_embedded_is_foun
     assert [(hit.document, hit.matched_text) for hit in outcome.hits] == [
         ("cars.md", "The physician is at home.")
     ]
+
+
+class FailingLibrary(Library):
+    """Cannot read one document the n-th time."""
+
+    def __init__(self, folder: Path, path: str, *, fails: int) -> None:
+        super().__init__(RootsPolicy([Root("research", folder)]))
+        self._path, self._fails = path, fails
+
+    async def read(self, path: str) -> DocumentText:
+        if path == self._path:
+            self._fails -= 1
+            if not self._fails:
+                raise BackendUnavailable("too many files are open")
+        return await super().read(path)
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+async def test_a_document_that_cannot_be_read_for_a_moment_is_embedded_later(
+    folder: Path, fails: int
+) -> None:
+    semantic = SemanticIndex(ConceptEmbedder(), pace=EmbeddingPace(longest_wait_s=0.005))
+    library = FailingLibrary(folder, "cars.md", fails=fails)
+    async with SearchEngine(library, watch=False, semantic=semantic, text_budget=0) as engine:
+        await engine.search("x")
+        await until(lambda: engine.stats.embedded == (3, 3))

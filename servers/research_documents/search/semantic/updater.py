@@ -33,7 +33,7 @@ class EmbeddingPace:
     """Times of the background work in seconds.
 
     Between writes while passages are embedded, between looks at what another process wrote, and the first and the longest
-    wait after a failure.
+    wait after a failure. Documents that could not be read are tried again after the longest wait.
     """
 
     save_every_s: float = 60.0
@@ -81,6 +81,8 @@ class EmbeddingUpdater:
         self._documents: dict[int, DocumentPassages] = {}
         self._incomplete: dict[int, None] = {}
         """Documents with passages that have no vector yet, in the order of their turn."""
+        self._postponed: set[int] = set()
+        """Documents whose text could not be read: they get another turn after the next wait."""
         self._given_up: set[bytes] = set()
         """Keys of passages that the model fails with."""
         self._seen = -1
@@ -134,9 +136,19 @@ class EmbeddingUpdater:
                         async with asyncio.timeout(wait_s):
                             # After a failure, a change of the folder is no reason to try again.
                             await (asyncio.Event() if failures else self._work).wait()
+                    self._put_back()
         except Exception:
             self.problem = "embedding ended with an internal error"
             log.exception("embedding passages failed")
+
+    def _put_back(self) -> None:
+        """Give the documents whose text could not be read another turn. Those that are gone are not taken up again."""
+        for number in self._postponed:
+            if number in self._documents:
+                self._incomplete[number] = None
+            else:
+                self._seen = -1
+        self._postponed.clear()
 
     def _publish(self) -> None:
         if self._store is not None:
@@ -169,7 +181,7 @@ class EmbeddingUpdater:
             return 0
         await self._save(store)
         await self._forget(store)
-        return None
+        return self._pace.longest_wait_s if self._postponed else None
 
     async def _look(self, store: VectorStore) -> bool:
         try:
@@ -195,7 +207,9 @@ class EmbeddingUpdater:
 
     def _take_up(self, texts: Sequence[tuple[int, DocumentText | None]], store: VectorStore) -> None:
         for number, text in texts:
-            if text is not None:  # otherwise it has changed, and a new version comes
+            if text is None:  # it has changed, and a new version comes; or it cannot be read for now
+                self._postponed.add(number)
+            else:
                 self._documents[number] = document = DocumentPassages.of(number, text, store)
                 if not document.complete:
                     self._incomplete[number] = None
@@ -223,6 +237,8 @@ class EmbeddingUpdater:
             texts = await self._texts_of(number) if wanted else None
             if texts is None:
                 del self._incomplete[number]
+                if wanted:
+                    self._postponed.add(number)
                 continue
             touched.append(number)
             for at, key in wanted:
@@ -236,7 +252,7 @@ class EmbeddingUpdater:
         return True
 
     async def _texts_of(self, number: int) -> list[str] | None:
-        """Return what is embedded of each passage of a document; None if the document has changed."""
+        """Return what is embedded of each passage of a document; None if it has changed or cannot be read now."""
         if self._texts[0] != number:
             entry = self._catalog.by_id.get(number)
             text = None if entry is None else entry.text or await self._text_of(entry)
