@@ -1,6 +1,8 @@
 """Where vectors are kept: files that are checked, one that writes and others that map, and similarities that are exact."""
 
+import errno
 import fcntl
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
 from research_documents.search.semantic.vectors import NO_ROW, VectorStore, keys_of
+from research_shared.faults import VECTORS_FAILED, Faults
 from support.embedding import IMPATIENT, ConceptEmbedder, embedded, engine_with, until
 
 MODEL = "model"
@@ -158,6 +161,33 @@ def test_a_directory_that_others_can_write_to_is_not_used(tmp_path: Path) -> Non
     store.save()
     assert store.writes
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said_and_written_to_again_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    now, faults = [0.0], Faults()
+    store = VectorStore(tmp_path, MODEL, faults=faults, retry_s=60, clock=lambda: now[0])
+    store.open()
+    keys = keys_of(texts(20))
+    store.add(keys[:10], random_vectors(10))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert not store.save()
+    left = [path.name for path in tmp_path.iterdir()]
+    store.add(keys[10:], random_vectors(10))
+    began = faults.current
+    assert not store.save()  # not before its time
+    now[0] = 60.0
+    assert store.save()
+    assert np.array_equal(store.rows_of(keys), np.arange(20))
+    store.close()
+    assert left == ["lock"]
+    assert ([fault.kind for fault in began], faults.current) == ([VECTORS_FAILED], ())
+    assert len(opened(tmp_path).rows) == 20
 
 
 async def test_an_engine_maps_what_another_process_embeds_and_takes_over_when_that_ends(

@@ -166,6 +166,7 @@ class SearchEngine(SharedLifespan):
                 self._catalog,
                 text_of=self._freshness.text,
                 is_ready=lambda: self._catalog.backlog.listed and self._updater.progress is None,
+                faults=self._library.faults,
             )
 
     async def _close(self) -> None:

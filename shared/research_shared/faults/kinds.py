@@ -40,6 +40,11 @@ INDEX_FAILED: Final = FaultKind(
     began="the index directory cannot be used; the index is kept in memory",
     ended="the index directory is used again",
 )
+VECTORS_FAILED: Final = FaultKind(
+    name="vectors_failed",
+    began="the vectors of hybrid search cannot be kept on disk; they are in memory",
+    ended="the vectors of hybrid search are kept on disk again",
+)
 ROOT_EMPTY: Final = FaultKind(
     name="root_empty",
     began="the research folder is an empty directory: is something to be mounted there?",
@@ -80,6 +85,7 @@ FAULT_KINDS: Final = (
     ROOT_EMPTY,
     ROOT_FAILING,
     ROOT_UNAVAILABLE,
+    VECTORS_FAILED,
     WATCHING_FAILED,
     WORKERS_FAILED,
 )

@@ -16,6 +16,7 @@ from research_documents.search.semantic.embedder import Embedder, EmbeddingFaile
 from research_documents.search.semantic.fusion import FUSED
 from research_documents.search.semantic.updater import DEFAULT_PACE, EmbeddingPace, EmbeddingUpdater
 from research_shared.documents import DocumentText
+from research_shared.faults import Faults
 
 MAX_REMEMBERED_QUERIES: Final = 256
 MAX_QUERY_CHARACTERS: Final = 4_000
@@ -54,6 +55,7 @@ class SemanticIndex:
         *,
         text_of: Callable[[CatalogEntry], Awaitable[DocumentText | None]],
         is_ready: Callable[[], bool],
+        faults: Faults | None = None,
     ) -> None:
         """Begin to embed the passages of a catalog's documents, once `is_ready`."""
         self._updater = EmbeddingUpdater(
@@ -63,6 +65,7 @@ class SemanticIndex:
             text_of=text_of,
             is_ready=is_ready,
             pace=self._pace,
+            faults=faults,
             clock=self._clock,
         )
         self._updater.start()

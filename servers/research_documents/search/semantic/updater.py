@@ -16,6 +16,7 @@ from research_documents.search.semantic.embedder import Embedder, EmbeddingFaile
 from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable, embedded_text
 from research_documents.search.semantic.vectors import NO_ROW, VectorRows, VectorStore, keys_of
 from research_shared.documents import DocumentText
+from research_shared.faults import Faults
 from research_shared.logs import get_logger
 from research_shared.text.passages import spans
 
@@ -33,13 +34,15 @@ class EmbeddingPace:
     """Times of the background work in seconds.
 
     Between writes while passages are embedded, between looks at what another process wrote, and the first and the longest
-    wait after a failure. Documents that could not be read are tried again after the longest wait.
+    wait after a failure. Documents that could not be read are tried again after the longest wait, and a
+    directory that vectors cannot be written to after `retry_disk_s`.
     """
 
     save_every_s: float = 60.0
     look_every_s: float = 5.0
     first_wait_s: float = 2.0
     longest_wait_s: float = 300.0
+    retry_disk_s: float = 60.0
 
 
 DEFAULT_PACE = EmbeddingPace()
@@ -61,8 +64,10 @@ class EmbeddingUpdater:
         text_of: Callable[[CatalogEntry], Awaitable[DocumentText | None]],
         is_ready: Callable[[], bool],
         pace: EmbeddingPace = DEFAULT_PACE,
+        faults: Faults | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._faults = faults
         self.table = PassageTable(documents={}, vectors=VectorRows())
         self.problem: str | None = None
         self._embedder = embedder
@@ -109,7 +114,7 @@ class EmbeddingUpdater:
             await asyncio.wait([self._task])
             self._task = None
         if self._store is not None:
-            await asyncio.to_thread(self._store.save)
+            await asyncio.to_thread(self._store.save, at_once=True)
             self._store.close()
         self.table = PassageTable(documents={}, vectors=VectorRows())
         self._reset()
@@ -166,7 +171,13 @@ class EmbeddingUpdater:
         if not self._ready:
             return None
         if self._store is None:
-            store = VectorStore(self._directory, await self._embedder.identity())
+            store = VectorStore(
+                self._directory,
+                await self._embedder.identity(),
+                faults=self._faults,
+                retry_s=self._pace.retry_disk_s,
+                clock=self._clock,
+            )
             await asyncio.to_thread(store.open)
             self._store = store
         store = self._store
@@ -181,7 +192,9 @@ class EmbeddingUpdater:
             return 0
         await self._save(store)
         await self._forget(store)
-        return self._pace.longest_wait_s if self._postponed else None
+        waits = [self._pace.longest_wait_s] if self._postponed else []
+        waits += [self._pace.retry_disk_s] if store.failed else []
+        return min(waits, default=None)
 
     async def _look(self, store: VectorStore) -> bool:
         try:
@@ -283,8 +296,7 @@ class EmbeddingUpdater:
             await self._embed(texts[half:], store)
 
     async def _save(self, store: VectorStore) -> None:
-        if store.unsaved:
-            await asyncio.to_thread(store.save)
+        if store.unsaved and await asyncio.to_thread(store.save):
             done, total = self.table.coverage(list(self._catalog.entries.values()))
             log.info("passages are embedded", done=done, total=total)
         self._saved_at = self._clock()

@@ -90,13 +90,18 @@ def write_generation(directory: Path, identity: str, block: VectorBlock) -> int:
         "crc": _checksum(parts),
     }
     described = json.dumps(head).encode()
-    with temporary.open("wb") as file:
-        file.write(HEAD.pack(MAGIC, len(described)) + described)
-        for part in parts:
-            file.write(part.data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / f"vectors-{number:08d}.bin")
+    try:
+        with temporary.open("wb") as file:
+            file.write(HEAD.pack(MAGIC, len(described)) + described)
+            for part in parts:
+                file.write(part.data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(directory / f"vectors-{number:08d}.bin")
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)  # it takes the room that is lacking
+        raise
     for _, path in before:
         path.unlink(missing_ok=True)
     return number

@@ -4,7 +4,8 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +25,7 @@ from research_documents.search.semantic.vector_file import (
     quantized,
     write_generation,
 )
-from research_shared.logs import get_logger
-
-log = get_logger("research.search")
+from research_shared.faults import VECTORS_FAILED, Faults
 
 NO_ROW: Final = -1
 """The row of a passage that has no vector."""
@@ -125,12 +124,26 @@ class VectorStore:
 
     The process that holds the lock of the directory `writes`; the others map what it wrote. Rows keep their numbers until
     `look` or `keep_only` say that they changed. One task at a time uses it, also from other
-    threads; what `rows` gives is a snapshot for any thread.
+    threads; what `rows` gives is a snapshot for any thread. A directory that cannot be used is reported to `faults` and
+    tried again after `retry_s` seconds by `clock`; until then vectors are in memory.
     """
 
-    def __init__(self, directory: Path | None, identity: str) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        identity: str,
+        *,
+        faults: Faults | None = None,
+        retry_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._directory = directory
         self._identity = identity
+        self._faults = faults or Faults()
+        self._retry_s = retry_s
+        self._clock = clock
+        self._failed_at: float | None = None
+        """When the directory could not be used the last time, if that was the case since it was used."""
         self._lock: int | None = None
         self._generation = 0
         self._settled: VectorBlock | None = None
@@ -147,7 +160,12 @@ class VectorStore:
     @property
     def writes(self) -> bool:
         """Whether this process adds vectors."""
-        return self._directory is None or self._lock is not None
+        return self._directory is None or self._lock is not None or self._failed_at is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the directory cannot be used for now."""
+        return self._failed_at is not None
 
     @property
     def rows(self) -> VectorRows:
@@ -163,7 +181,7 @@ class VectorStore:
     def open(self) -> None:
         """Map what is kept, and become the one who writes if nobody does.
 
-        A directory that cannot be used is logged; vectors are then in memory.
+        Of a directory that cannot be used, vectors are in memory for the time being.
         """
         if self._directory is None:
             return
@@ -171,9 +189,12 @@ class VectorStore:
             make_private(self._directory)
             self.look()
         except OSError as error:
-            log.warning("the vectors cannot be kept on disk; they are in memory", error=str(error))
             self.close()
-            self._directory = None
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._failed_at = self._clock()
+        self._faults.begin(VECTORS_FAILED, error=error)
 
     def look(self) -> bool:
         """Map a newer generation, or take over from a writer that ended; return whether row numbers changed.
@@ -242,33 +263,50 @@ class VectorStore:
         if len(self._blocks) > _MANY_BLOCKS:
             self._blocks = [joined(self._blocks)]
 
-    def save(self) -> None:
-        """Write all vectors as the next generation, and map that. Row numbers stay.
+    def save(self, *, at_once: bool = False) -> bool:
+        """Write all vectors as the next generation, map that, and return whether it was done. Row numbers stay.
 
-        A directory that became unusable is logged; vectors are then in memory.
+        If the directory cannot be used, they stay in memory. It is not tried before its time, unless `at_once`.
         """
         with self._writing:
-            if self.writes and self._added:
-                self._write(joined(list(self.rows.blocks)))
+            if not (self.writes and self._added and (at_once or self._may_write())):
+                return False
+            return self._write(joined(list(self.rows.blocks)))
 
     def keep_only(self, rows: Rows) -> None:
-        """Write these vectors as the next generation, and forget the others. Row numbers change."""
-        with self._writing:
-            whole = joined(list(self.rows.blocks))
-            chosen = np.unique(rows)
-            self._write(VectorBlock(whole.keys[chosen], whole.scales[chosen], whole.codes[chosen]))
+        """Write these vectors as the next generation, and forget the others. Row numbers change.
 
-    def _write(self, block: VectorBlock) -> None:
+        If the directory cannot be used, nothing is forgotten.
+        """
+        with self._writing:
+            if self._may_write():
+                whole = joined(list(self.rows.blocks))
+                chosen = np.unique(rows)
+                self._write(VectorBlock(whole.keys[chosen], whole.scales[chosen], whole.codes[chosen]))
+
+    def _may_write(self) -> bool:
+        return self._failed_at is None or self._clock() - self._failed_at >= self._retry_s
+
+    def _write(self, block: VectorBlock) -> bool:
+        mapped = None
         if self._directory is not None:
             try:
+                if self._lock is None:
+                    make_private(self._directory)
+                    self._lock = locked(self._directory / "lock")
+                if self._lock is None:  # another process writes by now; these vectors stay in memory
+                    self._failed_at = self._clock()
+                    self._faults.end(VECTORS_FAILED)
+                    return False
                 self._generation = write_generation(self._directory, self._identity, block)
                 mapped = mapped_generation(self._directory, self._identity)
             except OSError as error:
-                log.warning("the vectors cannot be kept on disk; they are in memory", error=str(error))
-                self.close()
-                self._directory = mapped = None
-            block = block if mapped is None else mapped[1]
-        self._settle(block)
+                self._give_up(error)
+                return False
+            self._failed_at = None
+            self._faults.end(VECTORS_FAILED)
+        self._settle(block if mapped is None else mapped[1])
+        return True
 
     def close(self) -> None:
         """Give up the lock."""
