@@ -45,7 +45,10 @@ class SearchingSettings(Section):
     embedding_key: SecretStr | None = Field(default=None, description="key of that server")
     embedding_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one answer of it")
     embedding_tokens: int = Field(
-        default=256, ge=16, le=8192, description="tokens that the local model reads of a passage"
+        default=256,
+        ge=16,
+        le=8192,
+        description="tokens that the local model reads of a passage; what comes after them is ranked by its words alone",
     )
     embedding_query_prefix: str | None = Field(
         default=None, description="what the model wants before a query, such as `query: `"
