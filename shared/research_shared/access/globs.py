@@ -12,6 +12,7 @@ contain it; `[*]` matches a star. A path also matches itself, whatever it contai
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from research_shared.document_urls import without_document_uri
@@ -86,15 +87,20 @@ class PathChoice:
         Raises:
             InvalidPattern: a pattern is too long or malformed.
         """
-        tests = [compile_pattern(pattern) for pattern in self.patterns]
-        among, only = self.among, tests[0] if len(tests) == 1 else None
+        return _path_test(self)
 
-        def matches(path: str) -> bool:
-            if among is not None and path not in among:
-                return False
-            return only(path) if only is not None else any(test(path) for test in tests)
 
-        return matches if among is not None or only is None else only
+@lru_cache(maxsize=32)
+def _path_test(paths: PathChoice) -> Callable[[str], bool]:
+    tests = [compile_pattern(pattern) for pattern in paths.patterns]
+    among, only = paths.among, tests[0] if len(tests) == 1 else None
+
+    def matches(path: str) -> bool:
+        if among is not None and path not in among:
+            return False
+        return only(path) if only is not None else any(test(path) for test in tests)
+
+    return matches if among is not None or only is None else only
 
 
 EVERY_PATH: Final = PathChoice()
