@@ -190,6 +190,25 @@ def test_a_full_disk_is_said_and_written_to_again_when_there_is_room(
     assert len(opened(tmp_path).rows) == 20
 
 
+def test_a_directory_that_becomes_usable_is_written_to_by_one_process(tmp_path: Path) -> None:
+    now = [0.0]
+    tmp_path.chmod(0o777)
+    store = VectorStore(tmp_path, MODEL, clock=lambda: now[0])
+    store.open()
+    store.add(keys_of(["a", "b"]), random_vectors(2))
+    tmp_path.chmod(0o700)
+    other = opened(tmp_path)
+    now[0] = 60.0
+    assert not store.save()
+    store.keep_only(store.rows_of(keys_of(["a"])))
+    assert ([*store.rows_of(keys_of(["a", "b"]))], store.failed) == ([0, 1], True)
+    other.close()
+    assert store.save(at_once=True)
+    assert not store.failed
+    store.close()
+    assert len(opened(tmp_path).rows) == 2
+
+
 async def test_an_engine_maps_what_another_process_embeds_and_takes_over_when_that_ends(
     tmp_path: Path,
 ) -> None:
