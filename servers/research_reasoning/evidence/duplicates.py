@@ -7,7 +7,7 @@ from typing import cast
 from research_reasoning.call import Call
 from research_reasoning.replies.untrusted import quoted
 from research_shared.documents import DocumentText
-from research_shared.reading.passage_search import MAX_NAMED_COPIES, FoundPassages
+from research_shared.reading.passage_search import FoundPassages, first_named
 from research_shared.reading.versions import VersionedDocument, VersionKind, VersionNote, version_notes
 
 _VERSIONS = "versions"
@@ -58,10 +58,6 @@ def without_superseded(found: FoundPassages, notes: Mapping[str, VersionNote]) -
     if not left_out:
         return found
     named = [f"{quoted(path)} ({note})" for path, note in sorted(left_out.items())]
-    more = f" and {len(named) - MAX_NAMED_COPIES} more" if len(named) > MAX_NAMED_COPIES else ""
-    warning = (
-        f"left out, because the newer version is heard: {', '.join(named[:MAX_NAMED_COPIES])}{more}; name a version in "
-        "document_paths to hear it"
-    )
+    warning = f"left out, because the newer version is heard: {first_named(named)}; name a version in document_paths to hear it"
     kept = (tuple(passage for passage in some if passage.path not in left_out) for some in found.by_query)
     return replace(found, by_query=tuple(kept), warnings=(*found.warnings, warning))

@@ -8,7 +8,7 @@ from research_shared.access.globs import PathChoice
 from research_shared.reading.filters import DocumentFilter
 
 MAX_NAMED_COPIES: Final = 5
-"""Documents that a warning names because another one has the same content."""
+"""Documents that a warning names because another one stands for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,17 @@ class FoundPassages:
 def counted_once(copies: Mapping[str, str]) -> str:
     """Return the warning that documents were left out because another one, their value, has the same content."""
     named = [f"{path} (same content as {first})" for path, first in sorted(copies.items())]
+    return f"counted once: {first_named(named)}"
+
+
+def first_named(named: Sequence[str]) -> str:
+    """Return the first documents that a warning names, and how many more there are.
+
+    >>> first_named(["a", "b", "c", "d", "e", "f", "g"])
+    'a, b, c, d, e and 2 more'
+    """
     more = f" and {len(named) - MAX_NAMED_COPIES} more" if len(named) > MAX_NAMED_COPIES else ""
-    return f"counted once: {', '.join(named[:MAX_NAMED_COPIES])}{more}"
+    return f"{', '.join(named[:MAX_NAMED_COPIES])}{more}"
 
 
 class PassageSearch(Protocol):
