@@ -111,7 +111,7 @@ class _Demo:
             await self.answer(client)
             if self.samples:
                 await self.draft(client)
-            await self.escape(client)
+            await self.outside(client)
         self.trail()
 
     def introduce(self, url: str) -> None:
@@ -174,7 +174,7 @@ class _Demo:
         result = await self.call(client, "verify_quotes", quotes=list(DRAFT_QUOTES))
         self.show("verify_quotes", "the quotes of somebody's draft", quotes_view(result, link=self.link))
 
-    async def escape(self, client: Client[Any]) -> None:
+    async def outside(self, client: Client[Any]) -> None:
         """Ask for a file outside the folder, which is refused."""
         refused = await client.call_tool("read_document", {"document_path": OUTSIDE}, raise_on_error=False)
         said = "\n".join(getattr(part, "text", "") for part in refused.content)

@@ -176,7 +176,7 @@ class FailingProvider:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{")
             raise ConnectionResetError
         elif fault == 5:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # a slow answer is the fault
         choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
         usage = {"prompt_tokens": (len(system) + len(user)) // 4, "completion_tokens": 9}
         body = json.dumps({"model": "m", "choices": [choice], "usage": usage}).encode()
@@ -441,5 +441,5 @@ async def ready(url: str) -> None:
                 ):
                     return
             except httpx.TransportError:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # another program is starting; nothing tells when it listens
     raise SystemExit("the gateway does not answer")
