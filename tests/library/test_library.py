@@ -103,7 +103,42 @@ async def test_a_document_is_extracted_once_until_it_changes(make: Make, folder:
     assert await library.read("a.md") is text
     file.write_text("three\n")
     assert (await library.read("a.md")).text == "three\n"
-    assert (library.stats.hits, library.stats.misses, library.stats.documents) == (1, 2, 2)
+    assert (library.stats.hits, library.stats.misses, library.stats.documents) == (1, 2, 1)
+
+
+async def test_the_text_of_an_outdated_version_is_not_kept(make: Make, folder: Path) -> None:
+    library, file = make(), folder / "a.md"
+    file.write_text("one")
+    await library.read("a.md")
+    first = library.stats.cached_bytes
+    for number in range(2, 20):
+        file.write_text("more " * number)  # in place
+        await library.read("a.md")
+    (folder / "new.md").write_text("saved by a rename")
+    (folder / "new.md").replace(file)
+    await library.read_plain(["a.md"])
+    assert (library.stats.documents, library.stats.cached_bytes) == (1, first + len("saved by a rename") - 3)
+    file.rename(folder / "b.md")
+    assert (await library.read("b.md")).text == "saved by a rename"
+    assert library.stats.documents == 1
+    (folder / "b.md").write_bytes(b"\0\1\2")
+    assert await reason(library, "b.md") == "binary content"
+    assert (library.stats.documents, len(library._failures)) == (0, 1)
+    (folder / "b.md").write_text("text again")
+    assert (await library.read("b.md")).text == "text again"
+    assert (library.stats.documents, len(library._failures)) == (1, 0)
+
+
+async def test_a_document_under_two_names_is_kept_while_one_of_them_leads_to_it(
+    make: Make, folder: Path
+) -> None:
+    library = make()
+    (folder / "a.md").write_text("text")
+    os.link(folder / "a.md", folder / "b.md")
+    await library.read("a.md")
+    library.forget_document("b.md")
+    assert (await library.read("b.md")).text == "text"
+    assert library.stats.misses == 1
 
 
 async def test_one_file_under_two_names_is_extracted_once_and_named_as_asked(

@@ -80,6 +80,18 @@ async def test_without_watching_the_next_search_sees_every_change(tmp_path: Path
     assert await found("clever") == []
 
 
+async def test_the_text_of_a_removed_document_is_not_kept(tmp_path: Path) -> None:
+    library = Library(RootsPolicy([Root("research", tmp_path)]), wall_ns=lambda: 0)
+    engine = engine_of(tmp_path, library=library)
+    for name in ("a.md", "b.md"):
+        (tmp_path / name).write_text("honest\n", encoding="utf-8")
+    assert documents(await engine.search("honest")) == ["a.md", "b.md"]
+    assert library.stats.documents == 2
+    (tmp_path / "a.md").unlink()
+    assert documents(await engine.search("honest")) == ["b.md"]
+    assert library.stats.documents == 1
+
+
 async def test_watching_sees_files_and_whole_directories_come_and_go(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "in", tmp_path / "out"
     folder.mkdir()

@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from cachetools import LRUCache
-
 from research_shared.access.globs import compile_pattern
 from research_shared.access.opener import OUT_OF_RESOURCES
 from research_shared.access.roots import OpenDocument, RootsPolicy, current_scope, identity_of
@@ -39,6 +37,7 @@ from research_shared.reading.extraction.result import CHANGING, NOT_STARTED, TIM
 from research_shared.reading.first_page import with_first_page
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
+from research_shared.reading.version_cache import VersionCache, VersionKey
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -59,9 +58,6 @@ LARGE_TEXT_BYTES = 1024 * 1024
 """A larger text is searched for long lines in a thread."""
 _ENTRY_BYTES = 1024
 """What an entry of the cache takes besides its text."""
-
-Key = tuple[Identity, str]
-"""What a file was, and the media type that it is read as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +103,9 @@ class Library(SharedLifespan):
             if limits.ocr and not limits.ocr.problem
             else None
         )
-        self._texts: LRUCache[Key, DocumentText] = LRUCache(limits.cache_bytes, getsizeof=_size_in_cache)
-        self._failures: LRUCache[Key, tuple[str, float]] = LRUCache(max_failures)
-        self._flights: dict[Key, _Flight] = {}
+        self._texts = VersionCache[DocumentText](limits.cache_bytes, getsizeof=_size_in_cache)
+        self._failures = VersionCache[tuple[str, float]](max_failures)
+        self._flights: dict[VersionKey, _Flight] = {}
         self._clock = clock
         self._wall_ns = wall_ns
         self._hits = 0
@@ -141,6 +137,11 @@ class Library(SharedLifespan):
         self._texts.clear()
         self._failures.clear()
 
+    def forget_document(self, path: str) -> None:
+        """Clear what is cached of one document, which is gone."""
+        self._texts.forget(path)
+        self._failures.forget(path)
+
     @property
     def faults(self) -> Faults:
         """The faults of the server that serves these documents."""
@@ -160,7 +161,7 @@ class Library(SharedLifespan):
         """Return the current metrics."""
         return Stats(
             documents=len(self._texts),
-            cached_bytes=int(self._texts.currsize),
+            cached_bytes=self._texts.size,
             hits=self._hits,
             misses=self._misses,
             workers=len(self._pool.pids) + len(self._pictures.pids if self._pictures else ()),
@@ -259,7 +260,7 @@ class Library(SharedLifespan):
                 flight.task.cancel()
         return text if text.path == path else replace(text, path=path)
 
-    def _start(self, key: Key, document: OpenDocument) -> _Flight:
+    def _start(self, key: VersionKey, document: OpenDocument) -> _Flight:
         flight = _Flight(asyncio.create_task(self._extract(document), name=f"read {document.info.path}"))
         self._flights[key] = flight
 
@@ -290,12 +291,11 @@ class Library(SharedLifespan):
             raise Unreadable(CHANGING)
         if problem is not None:
             if problem.reason not in {UNAVAILABLE, NOT_STARTED} and self._settled(info.identity):
-                self._remember_failure((info.identity, info.media_type), problem.reason)
+                self._remember_failure(info, problem.reason)
             raise problem
         large = len(extracted.data) > LARGE_TEXT_BYTES
         text = await asyncio.to_thread(_document, info, extracted) if large else _document(info, extracted)
-        if self._settled(info.identity):
-            self._keep((info.identity, info.media_type), text)
+        self._keep(text)
         return text
 
     async def _extract_once(self, info: DocumentInfo, fd: int) -> Extracted:
@@ -333,8 +333,7 @@ class Library(SharedLifespan):
             stop.set()
             raise
         for text in found.values():
-            if self._settled(text.identity):
-                self._keep((text.identity, text.media_type), text)
+            self._keep(text)
         return found
 
     def _read_plain(self, path: str, stopped: Callable[[], bool]) -> DocumentText | None:
@@ -351,19 +350,18 @@ class Library(SharedLifespan):
     def _settled(self, identity: Identity) -> bool:
         return abs(self._wall_ns() - identity.ctime_ns) > SETTLED_NS
 
-    def _keep(self, key: Key, text: DocumentText) -> None:
-        with suppress(ValueError):  # larger than the whole cache
-            self._texts[key] = text
+    def _keep(self, text: DocumentText) -> None:
+        self.forget_document(text.path)
+        if self._settled(text.identity):
+            self._texts.keep(text.path, (text.identity, text.media_type), text)
 
-    def _remember_failure(self, key: Key, reason: str) -> None:
-        self._failures[key] = (reason, self._clock())
+    def _remember_failure(self, info: DocumentInfo, reason: str) -> None:
+        self.forget_document(info.path)
+        self._failures.keep(info.path, (info.identity, info.media_type), (reason, self._clock()))
 
-    def _raise_known_failure(self, key: Key, path: str) -> None:
-        reason, since = self._failures.get(key, ("", 0.0))
-        if not reason:
-            return
-        if reason == TIMED_OUT and self._clock() - since > TIMED_OUT_RETRY_S:
-            del self._failures[key]
+    def _raise_known_failure(self, key: VersionKey, path: str) -> None:
+        reason, since = self._failures.get(key) or ("", 0.0)
+        if not reason or (reason == TIMED_OUT and self._clock() - since > TIMED_OUT_RETRY_S):
             return
         raise self._unreadable(path, reason)
 

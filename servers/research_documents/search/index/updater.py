@@ -282,6 +282,8 @@ class IndexUpdater:
         """Commit what callers wait for, or what has waited long enough."""
         for result in batch:
             self._readers.in_progress.pop(result.path, None)
+            if result.info is None:
+                self._library.forget_document(result.path)
         urgent = [(result.request, result.path) for result in batch if result.request]
         if urgent or self._writer.commit_is_due:
             await self._commit(urgent)
