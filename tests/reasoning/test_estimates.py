@@ -6,7 +6,7 @@ import pytest
 from fastmcp import Client
 
 from research_reasoning import build_reasoning_server
-from research_reasoning.evidence.prepared import PreparedDocuments
+from research_reasoning.evidence.prepared import KEPT_S, PreparedDocuments
 from research_shared.access.roots import RootsPolicy
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
@@ -69,6 +69,21 @@ async def test_what_is_kept_of_documents_is_bounded(folder: Path) -> None:
     assert estimate.characters == before
     assert prepared.select(texts[0], "What is removed?", 3_000) == first[0]
     assert estimate.characters > before
+
+
+async def test_what_is_kept_for_questions_that_do_not_come_back_goes_after_a_while(folder: Path) -> None:
+    (folder / "a.md").write_text(long_text(20), encoding="utf-8")
+    now = 0.0
+    prepared = PreparedDocuments(estimate_tokens, clock=lambda: now)
+    async with Library(RootsPolicy.from_settings(Settings.load({}, roots=str(folder)))) as library:
+        text = await library.read("a.md")
+    kept = prepared.select(text, "What is kept?", 3_000)
+    once = prepared.held_bytes
+    for number in range(50):
+        now += KEPT_S / 10
+        prepared.select(text, f"What is question {number}?", 3_000)
+        assert prepared.select(text, "What is kept?", 3_000) is kept
+    assert prepared.held_bytes < 12 * once
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """What is computed from a document once and used again: in the next round, and in the next call."""
 
 import threading
+import time
 from array import array
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar, cast
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 
 from research_reasoning.evidence.selection import Shown, passage_sizes, select, split_document
 from research_shared.documents import DocumentText
@@ -17,6 +18,10 @@ from research_shared.text.tokens import Estimator
 MAX_BYTES: Final = 256 * 1024 * 1024
 """What is kept of all documents together, about. A quote finder takes three times its document."""
 
+KEPT_S: Final = 600.0
+"""Seconds that something is kept after its last use: longer than a client takes for a round. Each question has its own
+selections, and hardly any comes back later."""
+
 _OVERHEAD_BYTES: Final = 1_024
 _FINDER_FACTOR: Final = 3
 
@@ -24,16 +29,24 @@ T = TypeVar("T")
 
 
 class PreparedDocuments:
-    """Selections, parts and folded texts of documents, by digest. The least recently used go first.
+    """Selections, parts and folded texts of documents, by digest, until `KEPT_S` seconds after the last use.
+
+    Beyond `max_bytes`, the least recently used go first.
 
     A call of several rounds runs from the top in each of them. Without this, a text of 60 MB would be cut, estimated and
-    ranked in each round. `estimate` gives the tokens of a text; every key implies it.
+    ranked in each round. `estimate` gives the tokens of a text; every key implies it. `clock` gives seconds.
     """
 
-    def __init__(self, estimate: Estimator, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        estimate: Estimator,
+        *,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._estimate = estimate
-        self._kept: LRUCache[Hashable, tuple[object, int]] = LRUCache(
-            max_bytes, getsizeof=lambda kept: kept[1]
+        self._kept: TTLCache[Hashable, tuple[object, int]] = TTLCache(
+            max_bytes, KEPT_S, timer=clock, getsizeof=lambda kept: kept[1]
         )
         self._lock = threading.Lock()
 
@@ -79,6 +92,7 @@ class PreparedDocuments:
     def _once(self, key: Hashable, compute: Callable[[], T], size_of: Callable[[T], int]) -> T:
         with self._lock:
             if (kept := self._kept.get(key)) is not None:
+                self._kept[key] = kept  # its time begins anew
                 return cast("T", kept[0])
         value = compute()
         with self._lock, suppress(ValueError):  # larger than everything that may be kept
