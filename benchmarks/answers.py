@@ -5,7 +5,8 @@
 
 Without `--folder` a folder is written for the purpose: reports full of sentences of the same kind, a few of them with the
 answers (gold lines), copies and outdated versions. Each question is asked without naming documents, through the gateway, of a
-client whose scripted model writes the queries that stand beside the question. A gold line counts as shown when all of it is in
+client whose scripted model writes the queries that stand beside the question. The paraphrases ask for each line as somebody would who
+has not read it, in other words than its own; none was left out or changed after it had been tried. A gold line counts as shown when all of it is in
 the prompt with the passages. Baselines over the same folder: the first 5,000 characters of each document, the same share of the
 budget for each document, and the best passages of one keyword search. At the end the same questions without a model, for what
 is answered and what is not. Tokens are estimates, the same for all ways.
@@ -64,7 +65,7 @@ class Fact:
     report: str
     line: str
     direct: str
-    paraphrase: str
+    paraphrases: tuple[str, ...]
     queries: tuple[str, ...]
     german: str
 
@@ -72,67 +73,99 @@ class Fact:
 FACTS = (
     Fact("harbour cranes", "Crane 7 lifts at most 42 tonnes since its gearbox was replaced in 2021.",
          "How many tonnes does crane 7 lift since its gearbox was replaced?",
-         "What is the heaviest load the seventh hoisting machine can carry after the repair of its transmission?",
+         ("What is the heaviest load the seventh hoisting machine can carry after the repair of its transmission?",
+          "What is the greatest weight that may hang on the hook at the port?",
+          "How did the new transmission change what the dockside hoist may carry?"),
          ("crane 7 lifts tonnes", "gearbox replaced crane"), "Wie schwer darf die Last von Kran 7 nach dem Tausch des Getriebes sein?"),
     Fact("harbour cranes", "Operators must stop all lifting when gusts exceed 72 kilometres per hour.",
          "At which gusts must operators stop lifting?",
-         "When does strong wind force the staff to halt work?",
+         ("When does strong wind force the staff to halt work?",
+          "In what weather does work at the port have to be interrupted?",
+          "How stormy may it get before loads must stay on the ground?"),
          ("operators stop lifting gusts", "wind speed limit kilometres per hour"), "Ab welcher Windstärke muss die Arbeit unterbrochen werden?"),
     Fact("school canteens", "Vegetarian lunches made up 38 percent of all meals served in the pilot schools.",
          "Which percent of meals in the pilot schools were vegetarian lunches?",
-         "How popular was food without meat at the institutions that took part in the trial?",
+         ("How popular was food without meat at the institutions that took part in the trial?",
+          "How many pupils in the trial ate meatless dishes?",
+          "Which part of the food on offer went to people who avoid meat?"),
          ("vegetarian lunches percent meals", "pilot schools meals served"), "Wie hoch war der Anteil fleischloser Gerichte in den Versuchsschulen?"),
     Fact("school canteens", "Food waste fell from 95 to 61 grams per child after portions could be chosen.",
          "How many grams per child did food waste fall to after portions could be chosen?",
-         "By how much did leftovers shrink once pupils decided how much they got?",
+         ("By how much did leftovers shrink once pupils decided how much they got?",
+          "Does it help against throwing things in the bin if youngsters take as much as they like?",
+          "How much uneaten lunch ends up in the rubbish since kids pick the size of their serving?"),
          ("food waste grams per child", "portions chosen waste"), "Wie viel weniger Essen wurde weggeworfen, seit Kinder ihre Menge bestimmen?"),
     Fact("night buses", "Line N12 runs every 25 minutes on Saturdays and not at all on Mondays.",
          "How often does line N12 run on Saturdays?",
-         "What is the weekend interval of the twelfth late service?",
+         ("What is the weekend interval of the twelfth late service?",
+          "On which day is there no late service at all?",
+          "How long does one wait for public transport after a party at the weekend?"),
          ("N12 runs every minutes Saturdays", "night bus line interval"), "In welchem Takt fährt die Linie N12 am Wochenende?"),
     Fact("night buses", "Drivers of night shifts receive a supplement of 4.80 euros for each hour after midnight.",
          "Which supplement do drivers of night shifts receive for each hour after midnight?",
-         "How much extra pay do the people behind the wheel earn late at night?",
+         ("How much extra pay do the people behind the wheel earn late at night?",
+          "What bonus compensates employees for working while others sleep?",
+          "How much more do chauffeurs get paid in the small hours?"),
          ("drivers night shifts supplement euros hour", "extra pay after midnight"), "Welchen Zuschlag bekommen die Fahrer nachts?"),
     Fact("city trees", "Plane trees survived the drought of 2022 best, with losses of only 3 percent.",
          "Which losses did plane trees have in the drought of 2022?",
-         "Which species coped with the dry summer most successfully?",
+         ("Which species coped with the dry summer most successfully?",
+          "What should a town plant if it expects hot years without rain?",
+          "Which kind of wood suffered least from the lack of rain?"),
          ("trees survived drought losses percent", "plane trees drought"), "Welche Baumart kam mit der Trockenheit am besten zurecht?"),
     Fact("city trees", "A new tree is watered with 80 litres twice a week during its first three summers.",
          "With how many litres is a new tree watered during its first summers?",
-         "How is a young plant kept alive in its early years?",
+         ("How is a young plant kept alive in its early years?",
+          "How much does a freshly planted sapling need to drink?",
+          "How often must gardeners give moisture to what they planted recently?"),
          ("new tree watered litres week", "watering young trees summers"), "Wie viel Wasser bekommt ein junger Baum?"),
     Fact("hospital linen", "Sheets are washed at 71 degrees for 25 minutes to meet the hygiene rule.",
          "At how many degrees are sheets washed to meet the hygiene rule?",
-         "What temperature keeps the bedding free of germs?",
+         ("What temperature keeps the bedding free of germs?",
+          "How hot is the laundry done to kill bacteria?",
+          "How long does the cleaning of patients' bedclothes take?"),
          ("sheets washed degrees minutes hygiene", "laundry temperature"), "Bei welcher Temperatur wird die Bettwäsche gereinigt?"),
     Fact("hospital linen", "RFID tags reduced the loss of gowns from 11 to 2 percent within a year.",
          "By how much did RFID tags reduce the loss of gowns?",
-         "What effect did electronic labels have on missing clothing?",
+         ("What effect did electronic labels have on missing clothing?",
+          "Did tracking chips keep garments from disappearing?",
+          "How many surgical robes vanish now that they carry transponders?"),
          ("RFID tags loss of gowns percent", "tags reduced loss"), "Was brachten die Funketiketten gegen den Schwund von Kitteln?"),
     Fact("parcel lockers", "A parcel stays in its locker for 7 days before it is sent back to the shop.",
          "How many days does a parcel stay in its locker before it is sent back?",
-         "What happens with a delivery that nobody picks up, and when?",
+         ("What happens with a delivery that nobody picks up, and when?",
+          "When is a package returned to its sender if the customer does not come?",
+          "How long can I leave my shipment in the box?"),
          ("parcel stays locker days sent back", "return uncollected parcel"), "Wie lange wartet ein Paket auf seine Abholung?"),
     Fact("water meters", "The radio modules transmit once every 6 hours and their batteries last 12 years.",
          "How often do the radio modules transmit and how long do their batteries last?",
-         "How durable is the power supply of the wireless readout units?",
+         ("How durable is the power supply of the wireless readout units?",
+          "When do the cells in the wireless sensors have to be exchanged?",
+          "How frequently do the devices send their values?"),
          ("radio modules transmit batteries last years", "meter battery life"), "Wie lange halten die Batterien der Funkmodule?"),
     Fact("solar roofs", "The school roof in Elm Street yields 940 kilowatt hours per kilowatt peak a year.",
          "How many kilowatt hours does the school roof in Elm Street yield?",
-         "What is the annual output of the panels on the teaching building?",
+         ("What is the annual output of the panels on the teaching building?",
+          "How much electricity does the installation on the pupils' building generate?",
+          "How productive are the photovoltaics above the classrooms?"),
          ("school roof Elm Street yields kilowatt hours", "annual yield roof"), "Welchen Ertrag bringt das Schuldach in der Elm Street?"),
     Fact("court archives", "Files of civil cases are destroyed after 30 years unless a historian objects.",
          "After how many years are files of civil cases destroyed?",
-         "How long must documents of private lawsuits be preserved?",
+         ("How long must documents of private lawsuits be preserved?",
+          "When are old lawsuit papers shredded?",
+          "Who can prevent that ancient legal documents are thrown away?"),
          ("files civil cases destroyed years", "retention period files"), "Wie lange werden Akten aus Zivilsachen aufbewahrt?"),
     Fact("bicycle lanes", "Accidents at the Mill Bridge crossing dropped by 44 percent after the lane was painted red.",
          "By how many percent did accidents at the Mill Bridge crossing drop?",
-         "What did colouring the path do for safety at the junction near the river mill?",
+         ("What did colouring the path do for safety at the junction near the river mill?",
+          "Are cyclists hurt less often where the asphalt has a bright colour?",
+          "How many fewer collisions happened at the intersection once the surface was coloured?"),
          ("accidents Mill Bridge crossing dropped percent", "lane painted red accidents"), "Wie wirkte sich die rote Farbe auf die Unfälle an der Mühlbrücke aus?"),
     Fact("museum tickets", "Free entry on the first Sunday of the month doubled visits of families to 1,260.",
          "To how many did free entry on the first Sunday double visits of families?",
-         "What was the consequence of not charging parents with children once a month?",
+         ("What was the consequence of not charging parents with children once a month?",
+          "Do more mums and dads bring their kids when admission costs nothing?",
+          "How many households came on the day without charge?"),
          ("free entry first Sunday families visits", "visits doubled free entry"), "Was bewirkte der kostenlose Eintritt am Monatsanfang?"),
 )  # fmt: skip
 
@@ -200,7 +233,7 @@ def write_folder(folder: Path) -> list[Question]:
         for fact in FACTS
         for question in (
             Question("direct", fact.direct, (fact.line,), fact.queries),
-            Question("paraphrased", fact.paraphrase, (fact.line,), fact.queries),
+            *(Question("paraphrased", text, (fact.line,), fact.queries) for text in fact.paraphrases),
             Question("German", fact.german, (fact.line,), fact.queries),
         )
     ]

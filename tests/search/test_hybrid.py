@@ -8,6 +8,7 @@ import pytest
 
 from research_documents.search import Hit, SearchEngine
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
+from research_documents.search.semantic.passage_table import PART_BYTES, part_ranges
 from research_documents.search.semantic.semantic_index import SemanticIndex
 from research_documents.search.semantic.updater import EmbeddingPace
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
@@ -41,6 +42,57 @@ async def test_a_passage_is_found_by_its_meaning_without_a_word_of_the_query(fol
     assert (first.document, first.line_number) == ("cars.md", 1)
     assert first.score == pytest.approx(0.4)
     assert (outcome.embedded, outcome.warnings, outcome.total_documents) == ((3, 3), (), 3)
+
+
+async def test_a_passage_is_as_near_as_its_nearest_part_wherever_that_stands(folder: Path) -> None:
+    hens = " ".join(f"Hen number {number} lays an egg." for number in range(50))
+    (folder / "long.md").write_text(f"{hens} The physician came on foot.\n", encoding="utf-8")
+    (folder / "other.md").write_text(f"{hens} A doctoral thesis on eggs and hens.\n", encoding="utf-8")
+    embedder = ConceptEmbedder()
+    async with embedded(engine_with(folder, embedder)) as engine:
+        outcome = await engine.search("medic foot", mode="hybrid", limit=100)
+        nearest = await engine.search("medic", mode="hybrid", limit=1)
+    assert nearest.hits[0].document == "long.md"
+    assert sum(hit.document == "long.md" for hit in outcome.hits) == 1
+    assert outcome.embedded == (5, 5)
+    assert len(embedder.passages) == 3 + 3 + 1, "a part that two passages have in common is embedded twice"
+    assert max(map(len, embedder.passages)) <= PART_BYTES
+
+
+async def test_a_passage_counts_as_embedded_when_all_of_its_parts_are(tmp_path: Path) -> None:
+    hens = " ".join(f"Hen number {number} lays an egg." for number in range(50))
+    (tmp_path / "long.md").write_text(f"{hens}\n", encoding="utf-8")
+    embedder = ConceptEmbedder(batch=1)
+    embedder.turns = asyncio.Semaphore(2)
+    async with engine_with(tmp_path, embedder) as engine:
+        await engine.search("x")
+        await until(lambda: len(embedder.passages) == 2)
+        assert engine.stats.embedded == (0, 1)
+        embedder.turns.release()
+        await until(lambda: engine.stats.embedded == (1, 1))
+    assert len(embedder.passages) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "One sentence. " * 130,
+        "word " * 400,
+        "x" * 2_000,
+        "\u4e16\u754c" * 300,
+        "a line\n" * 250,
+        ". " * 700,
+        "",
+    ],
+)
+def test_the_parts_of_a_passage_are_all_of_it_and_about_the_same_size(body: str) -> None:
+    data = body.encode()
+    parts = list(part_ranges(data))
+    assert b"".join(data[begin:end] for begin, end in parts) == data
+    sizes = [end - begin for begin, end in parts]
+    assert max(sizes) <= PART_BYTES
+    assert min(sizes) >= min(len(data), PART_BYTES // 4)
+    assert "".join(data[begin:end].decode() for begin, end in parts) == body
 
 
 async def test_words_count_more_than_meaning(folder: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
+from research_documents.search.semantic.vector_file import MAGIC
 from research_documents.search.semantic.vectors import NO_ROW, VectorStore, keys_of
 from research_shared.faults import VECTORS_FAILED, Faults
 from support.embedding import IMPATIENT, ConceptEmbedder, embedded, engine_with, until
@@ -82,8 +83,8 @@ def test_keys_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "grown", "head", "magic", "empty"])
-def test_a_damaged_file_is_not_used(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "flipped", "grown", "head", "magic", "older", "empty"])
+def test_a_file_that_is_damaged_or_of_another_version_is_not_used(tmp_path: Path, damage: str) -> None:
     store = opened(tmp_path)
     keys = keys_of(texts(10))
     store.add(keys, random_vectors(10))
@@ -102,6 +103,8 @@ def test_a_damaged_file_is_not_used(tmp_path: Path, damage: str) -> None:
             data[20] ^= 0xFF
         case "magic":
             data[0] ^= 1
+        case "older":
+            data[: len(MAGIC)] = b"RAVECTR1"
         case _:
             data.clear()
     file.write_bytes(data)

@@ -295,7 +295,7 @@ def _meaning_finding(settings: "Settings", *, ask: bool) -> Finding:
     share = (
         "vectors are made anew at each start"
         if settings.index_dir is None
-        else f"{kept or 0:,} passages are kept embedded"
+        else f"{kept or 0:,} vectors are kept"
     )
     return Finding(about=about, status="ok", text=f"{named} answers with {dimension} components; {share}")
 

@@ -75,7 +75,7 @@ def vector_directory(settings: Settings) -> Path | None:
 
 
 async def tried(settings: Settings) -> tuple[int, int | None]:
-    """Have the model embed a sentence. Return the components of its vector, and how many passages are kept embedded.
+    """Have the model embed a sentence. Return the components of its vector, and how many vectors are kept.
 
     The latter is None where nothing is kept.
 

@@ -1,9 +1,14 @@
-"""The passages of the indexed documents and the rows of their vectors: which passages are nearest to a query."""
+"""The passages of the indexed documents and the rows of their vectors: which passages are nearest to a query.
 
-from collections.abc import Collection, Mapping
+A passage is embedded in parts, a vector each, and is as near as its nearest part. A model reads no more than the first so many
+tokens of a text, and one sentence among many hardly turns the vector of them all.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from itertools import accumulate
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,50 +23,107 @@ from research_shared.text.passages import Span, spans
 Numbers = NDArray[Any]
 
 
-def embedded_text(text: DocumentText, span: Span) -> str:
-    """Return what is embedded of a passage: its text, after the heading that it stands under."""
-    body = text.data[span.begin : span.end].decode("utf-8")
-    return body if span.heading in body[: len(span.heading) + 8] else f"{span.heading}\n{body}"
+PART_BYTES: Final = 600
+"""Bytes of a part at most: 256 tokens of most languages, even for a model with English words only."""
+_PART_ENDS: Final = (
+    tuple(
+        end.encode() for end in (".\n", ". ", "!\n", "! ", "?\n", "? ", "\n\n", "\u3002", "\uff01", "\uff1f")
+    ),
+    (b"\n",),
+    (b" ",),
+)
+"""Where a part may end, best first."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+def embedded_texts(text: DocumentText, span: Span) -> list[str]:
+    """Return what is embedded of a passage: its parts in order, each after the heading that the passage stands under."""
+    body = text.data[span.begin : span.end]
+    parts = [body[begin:end].decode("utf-8").strip() for begin, end in part_ranges(body)]
+    return [
+        part if span.heading in part[: len(span.heading) + 8] else f"{span.heading}\n{part}"
+        for part in parts
+        if part
+    ]
+
+
+def part_ranges(body: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a passage of UTF-8 as byte ranges: of about the same size, cut behind sentences, lines or words.
+
+    >>> list(part_ranges(b"One sentence. " * 50))
+    [(0, 350), (350, 700)]
+    """
+    begin = 0
+    while (left := len(body) - begin) > PART_BYTES:
+        share = -(-left // -(-left // PART_BYTES))
+        end = _part_end(body, begin + share // 2, begin + PART_BYTES, nearest=begin + share)
+        yield begin, end
+        begin = end
+    yield begin, len(body)
+
+
+def _part_end(body: bytes, first: int, last: int, *, nearest: int) -> int:
+    """Return where a part ends, from `first` to `last`: the best kind of place there, of these the nearest one."""
+    for ends in _PART_ENDS:
+        places = [
+            at + len(end)
+            for end in ends
+            for at in (body.rfind(end, first, nearest), body.find(end, nearest - len(end), last))
+            if at >= 0
+        ]
+        if places:
+            return min(places, key=lambda place: (abs(place - nearest), place))
+    while body[nearest] & 0xC0 == 0x80:  # noqa: PLR2004  (within a character)
+        nearest -= 1
+    return nearest
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DocumentPassages:
-    """The passages of one version of a document, in order, with the row of each one's vector."""
+    """The passages of one version of a document, in order, and their parts with the row of each one's vector."""
 
     document: int
     begins: Numbers
     ends: Numbers
     lines: Numbers
+    passages: Numbers
+    """The number of the passage that each part is of, from 0."""
     keys: Keys
     rows: Rows
-    embedded: int
-    """Number of passages that have a vector."""
+    """A key and a row for each part."""
 
     @classmethod
     def of(cls, document: int, text: DocumentText, store: VectorStore) -> Self:
         """Cut a document into the passages that the index has of it."""
         found = spans(text)
-        keys = keys_of([embedded_text(text, span) for span in found])
-        rows = store.rows_of(keys)
+        texts = [embedded_texts(text, span) for span in found]
+        keys = keys_of([part for parts in texts for part in parts])
         return cls(
             document=document,
             begins=np.array([span.begin for span in found], dtype=np.uint32),
             ends=np.array([span.end for span in found], dtype=np.uint32),
             lines=np.array([span.start_line for span in found], dtype=np.uint32),
+            passages=np.repeat(np.arange(len(found), dtype=np.uint32), list(map(len, texts))),
             keys=keys,
-            rows=rows,
-            embedded=int(np.count_nonzero(rows != NO_ROW)),
+            rows=store.rows_of(keys),
         )
+
+    @cached_property
+    def embedded(self) -> int:
+        """Number of passages of which all parts have a vector."""
+        return len(self.begins) - len(np.unique(self.passages[self.rows == NO_ROW]))
 
     @property
     def complete(self) -> bool:
-        """Whether all passages have a vector."""
-        return self.embedded == len(self.rows)
+        """Whether all parts have a vector."""
+        return self.embedded == len(self.begins)
 
     def looked_up(self, store: VectorStore) -> Self:
         """Return the same passages with the rows that their vectors have now."""
-        rows = store.rows_of(self.keys)
-        return replace(self, rows=rows, embedded=int(np.count_nonzero(rows != NO_ROW)))
+        return replace(self, rows=store.rows_of(self.keys))
+
+
+def _column(parts: Iterable[Numbers], kind: type[np.generic]) -> Numbers:
+    return np.concatenate([np.zeros(0, dtype=kind), *parts]).astype(kind, copy=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,24 +134,30 @@ class PassageTable:
     vectors: VectorRows
 
     @cached_property
-    def _columns(self) -> tuple[Numbers, Numbers, Numbers, Numbers, Rows]:
-        """Document, begin, end, first line and row of all passages that have a vector."""
-        some = [each for each in self.documents.values() if len(each.rows)]
-        if not some:
-            nothing = np.zeros(0, dtype=np.uint32)
-            return nothing.astype(np.int64), nothing, nothing, nothing, nothing.astype(np.int32)
-        counts = [len(each.rows) for each in some]
-        documents = np.repeat(np.array([each.document for each in some], dtype=np.int64), counts)
-        rows = np.concatenate([each.rows for each in some])
-        has = rows != NO_ROW
-        begins, ends, lines = (
-            np.concatenate(parts)[has]
-            for parts in zip(*((each.begins, each.ends, each.lines) for each in some), strict=True)
+    def _columns(self) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+        """Document, begin, end and first line of all passages."""
+        some = self.documents.values()
+        return (
+            _column((np.full(len(each.begins), each.document) for each in some), np.int64),
+            _column((each.begins for each in some), np.uint32),
+            _column((each.ends for each in some), np.uint32),
+            _column((each.lines for each in some), np.uint32),
         )
-        return documents[has], begins, ends, lines, rows[has]
+
+    @cached_property
+    def _parts(self) -> tuple[Rows, Numbers]:
+        """Row and passage, as its number among all, of all parts that have a vector, in the order of the passages."""
+        some = self.documents.values()
+        firsts = accumulate((len(each.begins) for each in some), initial=0)
+        rows = _column((each.rows for each in some), np.int32)
+        numbers = _column(
+            (each.passages + first for each, first in zip(some, firsts, strict=False)), np.int64
+        )
+        has = rows != NO_ROW
+        return rows[has], numbers[has]
 
     def coverage(self, entries: Collection[CatalogEntry]) -> tuple[int, int]:
-        """Return (passages that have a vector, all passages) of these documents."""
+        """Return (embedded passages, all passages) of these documents."""
         known = self.documents
         done = sum(known[entry.id].embedded for entry in entries if entry.id in known)
         return done, sum(entry.passages for entry in entries)
@@ -102,7 +170,7 @@ class PassageTable:
         by_id: Mapping[int, CatalogEntry],
         limit: int,
     ) -> list[ScoredPassage]:
-        """Return the `limit` passages of the selected documents whose vectors are nearest to the query's, best first.
+        """Return the `limit` passages of the selected documents whose nearest parts are nearest to the query, best first.
 
         The score is the cosine. Equal ones come in the order of path and place. Documents that are not selected count for
         nothing: neither for the passages nor for their scores.
@@ -112,19 +180,21 @@ class PassageTable:
         Raises:
             EmbeddingFailed: the query's vector has another size.
         """
-        documents, begins, ends, lines, rows = self._columns
-        chosen: Numbers | None = None
+        documents, begins, ends, lines = self._columns
+        rows, passages = self._parts
         if not self.documents.keys() <= selection.ids:
             ids = np.fromiter(selection.ids, dtype=np.int64, count=len(selection.ids))
-            chosen = np.flatnonzero(np.isin(documents, ids))
-        scores = self._scores(query, rows if chosen is None else rows[chosen])
-        if not len(scores):
+            chosen = np.isin(documents, ids)[passages]
+            rows, passages = rows[chosen], passages[chosen]
+        if not len(rows):
             return []
+        first = np.flatnonzero(np.diff(passages, prepend=-1))
+        scores = np.maximum.reduceat(self._scores(query, rows), first)
         best = np.arange(len(scores))
         if len(scores) > limit:
             least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
             best = np.flatnonzero(scores >= least)
-        places = best if chosen is None else chosen[best]
+        places = passages[first[best]]
         found = [
             (entry.path, ScoredPassage(document, begin, end, line, score))
             for document, begin, end, line, score in zip(

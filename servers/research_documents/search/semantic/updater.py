@@ -13,7 +13,7 @@ import numpy as np
 
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.semantic.embedder import Embedder, EmbeddingFailed
-from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable, embedded_text
+from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable, embedded_texts
 from research_documents.search.semantic.vectors import NO_ROW, VectorRows, VectorStore, keys_of
 from research_shared.documents import DocumentText
 from research_shared.faults import Faults
@@ -85,16 +85,16 @@ class EmbeddingUpdater:
         self._store: VectorStore | None = None
         self._documents: dict[int, DocumentPassages] = {}
         self._incomplete: dict[int, None] = {}
-        """Documents with passages that have no vector yet, in the order of their turn."""
+        """Documents with parts of passages that have no vector yet, in the order of their turn."""
         self._postponed: set[int] = set()
         """Documents whose text could not be read: they get another turn after the next wait."""
         self._given_up: set[bytes] = set()
-        """Keys of passages that the model fails with."""
+        """Keys of parts that the model fails with."""
         self._seen = -1
         self._ready = False
         self._saved_at = self._clock()
         self._texts: tuple[int, list[str]] = (-1, [])
-        """Id and passages of the document that is being embedded."""
+        """Id and parts of the document that is being embedded."""
 
     def start(self) -> None:
         """Begin to work, outside of any request's scope."""
@@ -235,7 +235,7 @@ class EmbeddingUpdater:
         }
 
     async def _embed_some(self, store: VectorStore) -> bool:
-        """Embed the next batch of passages; return False if all are embedded."""
+        """Embed the next batch of parts; return False if all are embedded."""
         batch: dict[bytes, str] = {}
         touched: list[int] = []
         for number in list(self._incomplete):
@@ -265,13 +265,13 @@ class EmbeddingUpdater:
         return True
 
     async def _texts_of(self, number: int) -> list[str] | None:
-        """Return what is embedded of each passage of a document; None if it has changed or cannot be read now."""
+        """Return what is embedded of a document, part by part; None if it has changed or cannot be read now."""
         if self._texts[0] != number:
             entry = self._catalog.by_id.get(number)
             text = None if entry is None else entry.text or await self._text_of(entry)
             if text is None:
                 return None
-            self._texts = (number, await asyncio.to_thread(_passage_texts, text))
+            self._texts = (number, await asyncio.to_thread(_part_texts, text))
         return self._texts[1]
 
     async def _embed(self, texts: Sequence[str], store: VectorStore) -> None:
@@ -311,5 +311,5 @@ class EmbeddingUpdater:
             self._look_up_all(store)
 
 
-def _passage_texts(text: DocumentText) -> list[str]:
-    return [embedded_text(text, span) for span in spans(text)]
+def _part_texts(text: DocumentText) -> list[str]:
+    return [part for span in spans(text) for part in embedded_texts(text, span)]

@@ -1,7 +1,7 @@
 """Vectors on disk: one file for each generation, written whole and never changed, so that any process may map it.
 
 A file is a head of fixed size, the head's JSON (`identity` of the model, `dimension`, `count`, CRC-32 of what follows), the
-keys of the passages (16 bytes each), a scale for each vector (4 bytes) and the components (1 byte each). All numbers are
+keys of the embedded texts (16 bytes each), a scale for each vector (4 bytes) and the components (1 byte each). All numbers are
 little-endian. What does not fit its head, or is of another model, is not used.
 """
 
@@ -22,12 +22,13 @@ from research_shared.logs import get_logger
 
 log = get_logger("research.search")
 
-MAGIC: Final = b"RAVECTR1"
+MAGIC: Final = b"RAVECTR2"
+"""The digit changes with the form of the file, and with what is embedded of a passage: older vectors are made again."""
 HEAD: Final = struct.Struct("<8sI")
 MAX_HEAD_BYTES: Final = 4096
 KEY_BYTES: Final = 16
 KEY: Final = np.dtype([("high", "<u8"), ("low", "<u8")])
-"""The digest of a passage's text."""
+"""The digest of a text."""
 _CHECKED_BYTES: Final = 4 * 1024 * 1024
 
 Keys = NDArray[Any]
@@ -137,7 +138,7 @@ def _mapped(path: Path, identity: str) -> VectorBlock | None:
         raise ValueError("it is cut off")
     magic, length = HEAD.unpack(data[: HEAD.size].tobytes())
     if magic != MAGIC or length > MAX_HEAD_BYTES:
-        raise ValueError("it begins with something else")
+        raise ValueError("it is of another version, or no file of vectors")
     try:
         head = json.loads(data[HEAD.size : HEAD.size + length].tobytes())
         made_by, dimension, count, crc = (head[name] for name in ("identity", "dimension", "count", "crc"))

@@ -1,4 +1,4 @@
-"""The vectors of all passages that were ever embedded, by the digest of their text: in memory, or mapped from disk."""
+"""The vectors of all texts that were ever embedded, by the digest of the text: in memory, or mapped from disk."""
 
 import hashlib
 import math
@@ -28,7 +28,7 @@ from research_documents.search.semantic.vector_file import (
 from research_shared.faults import VECTORS_FAILED, Faults
 
 NO_ROW: Final = -1
-"""The row of a passage that has no vector."""
+"""The row of a text that has no vector."""
 _EXACT_WHOLE: Final = 2**24
 """Whole numbers up to this are exact in floats of 32 bits."""
 _BLOCK_NUMBERS: Final = 196_608

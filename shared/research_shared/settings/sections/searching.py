@@ -48,7 +48,7 @@ class SearchingSettings(Section):
         default=256,
         ge=16,
         le=8192,
-        description="tokens that the local model reads of a passage; what comes after them is ranked by its words alone",
+        description="tokens that the local model reads of a part of a passage (600 bytes)",
     )
     embedding_query_prefix: str | None = Field(
         default=None, description="what the model wants before a query, such as `query: `"
