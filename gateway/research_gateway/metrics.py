@@ -8,7 +8,7 @@ from typing import Any
 from fastmcp import FastMCP
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
@@ -26,11 +26,13 @@ from research_gateway.audit import (
 )
 from research_shared.faults import FAULT_KINDS, Faults
 from research_shared.reading.library import Library
-from research_shared.telemetry import collecting
+from research_shared.serving.version import VERSION
+from research_shared.telemetry import MODEL_SECONDS, collecting
 
 METRICS_PATH = "/metrics"
 MAX_NAMES = 200
 """Limit of values for one label. Further values are counted as `other`."""
+_MODEL_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
@@ -84,6 +86,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(
+            registry=self.registry
+        )  # memory, processor time and open files, where /proc tells them
+        Info("research_build", "The version of the server.", registry=self.registry).info(
+            {"version": VERSION}
+        )
         self._methods, self._targets, self._reasons, self._models = (_BoundedLabels() for _ in range(4))
         self.in_flight = Gauge(
             "research_calls_in_flight", "Requests in flight.", ["method"], registry=self.registry
@@ -109,6 +117,13 @@ class Metrics:
         )
         self.tokens = Counter(
             "research_model_tokens", "Tokens of those calls.", ["model", "direction"], registry=self.registry
+        )
+        self.model_seconds = Histogram(
+            "research_model_seconds",
+            "How long attempts of model calls take, failed ones included; not those of the client route in rounds.",
+            ["route"],
+            buckets=_MODEL_BUCKETS,
+            registry=self.registry,
         )
         self.retries = Counter(
             "research_retries", "Repeated attempts, by target.", ["target"], registry=self.registry
@@ -136,6 +151,8 @@ class Metrics:
         if outcome.kind != "input_required":
             # facts of a call of several rounds are totals, so only its last round counts
             self._observe_model(label, facts)
+        for duration in facts.get(MODEL_SECONDS, ()):
+            self.model_seconds.labels(self._reasons(facts.get("route") or "")).observe(duration)
 
     def _observe_model(self, label: str, facts: Mapping[str, Any]) -> None:
         model = self._models(facts.get("model") or "")
@@ -186,7 +203,9 @@ def watch_library(library: Library, metrics: Metrics) -> None:
     metrics.watch_faults(library.faults)
     watch("research_cache_documents", "Documents whose text is in memory.", lambda: library.stats.documents)
     watch("research_cache_bytes", "Bytes of text in memory.", lambda: library.stats.cached_bytes)
-    watch("research_readers", "Processes that read PDFs.", lambda: library.stats.workers)
+    watch("research_readers", "Processes that read documents.", lambda: library.stats.workers)
+    watch("research_readers_busy", "Those that read a document now.", lambda: library.stats.busy)
+    total("research_readers_started", "Such processes started so far.", lambda: library.stats.started)
     total("research_cache_hits", "Texts that were in memory.", lambda: library.stats.hits)
     total("research_cache_misses", "Texts that had to be read.", lambda: library.stats.misses)
 
@@ -204,6 +223,7 @@ def watch_search(engine: SearchEngine, metrics: Metrics) -> None:
         "Passages with a vector, for hybrid search.",
         lambda: (engine.stats.embedded or (0, 0))[0],
     )
+    watch("research_watching", "1 while changes of the folder are reported.", lambda: engine.stats.watching)
     watch("research_index_building", "1 while the index is being built.", lambda: engine.stats.building)
 
 

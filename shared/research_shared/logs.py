@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
@@ -32,6 +32,14 @@ def _without_secrets(
     return {key: without_secrets(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
+def _with_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the ids of the current trace, if the line belongs to one."""
+    from research_shared.telemetry.spans import trace_fields  # slow to load, and loaded by every server
+
+    event.update(trace_fields())
+    return event
+
+
 RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -52,6 +60,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            _with_trace,
             _without_reserved_names,
             _without_secrets,
             structlog.stdlib.render_to_log_kwargs,
@@ -78,42 +87,67 @@ class ExpectedFailures(logging.Filter):
         return not isinstance(error, MCPError | FastMCPError | ResearchError)
 
 
-def configure_logging(level: str = "info") -> None:
+LogFormat = Literal["auto", "logfmt", "json"]
+"""How lines look. `auto`: colours on a terminal, logfmt elsewhere."""
+
+
+def configure_logging(level: str = "info", *, form: LogFormat = "auto") -> None:
     """Send this process's own and its libraries' log lines to stderr. Called by the command line only.
 
-    `level` is one of debug, info, warning, error. Colours appear on a terminal, plain logfmt lines elsewhere.
+    `level` is one of debug, info, warning, error. Lines of a call carry its id in the audit trail as `call_id`, and the
+    ids of its trace as `trace_id` and `span_id`.
     """
-    threshold = logging.getLevelNamesMapping()[level.upper()]
+    from_libraries: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _with_trace,
+    ]
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"])
-    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*from_libraries, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _without_secrets,
-                renderer,
+                _renderer(form),
             ],
         )
     )
-    logging.basicConfig(level=threshold, handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
     fastmcp = logging.getLogger("fastmcp")
     fastmcp.handlers.clear()
     fastmcp.propagate = True
-    fastmcp.setLevel(max(threshold, logging.INFO))
     logging.getLogger(ExpectedFailures.LOGGER).addFilter(ExpectedFailures())
-    for name, minimum in QUIET.items():
-        logging.getLogger(name).setLevel(max(threshold, minimum))
+    set_level(level)
     # The wire deprecates client logging, both eras still deliver it, and users of this server read it.
     warnings.filterwarnings("ignore", category=MCPDeprecationWarning)
+
+
+def _renderer(form: LogFormat) -> structlog.typing.Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    if form == "auto" and sys.stderr.isatty():
+        return structlog.dev.ConsoleRenderer()
+    return structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"])
+
+
+def set_level(level: str) -> None:
+    """Log lines of this level and above from now on: debug, info, warning or error."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(threshold)
+    logging.getLogger("fastmcp").setLevel(max(threshold, logging.INFO))
+    for name, minimum in QUIET.items():
+        logging.getLogger(name).setLevel(max(threshold, minimum))
+
+
+def switch_level(level: str) -> None:
+    """Log everything from now on, or again from `level` if everything is logged already."""
+    level = level if logging.getLogger().level == logging.DEBUG else "debug"
+    set_level(level)
+    get_logger("research.logs").warning("the log level was switched", to=level)

@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "note.md").write_text("# Note\n", encoding="utf-8")
     monkeypatch.setenv("RESEARCH_ROOTS", str(folder))
     # A command sets up the logging of its whole process, which is that of other tests here.
-    monkeypatch.setattr("research_shared.logs.configure_logging", lambda _level: None)
+    monkeypatch.setattr("research_shared.logs.configure_logging", lambda _level, **_: None)
     return home
 
 

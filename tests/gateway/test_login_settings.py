@@ -196,7 +196,7 @@ def test_an_issuer_that_cannot_be_reached_is_refused() -> None:
 def test_a_start_without_its_provider_ends_with_one_line_and_status_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level: None)
+    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level, **_: None)
     given = OIDC | CLIENT | {"AUTH_ISSUER": "http://127.0.0.1:1", "ROOTS": str(tmp_path)}
     for name, value in environment(given).items():
         monkeypatch.setenv(name, value)

@@ -51,7 +51,7 @@ def shell(
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.setenv("RESEARCH_ROOTS", str(folder))
     # A command sets up the logging of its whole process, which is that of other tests here.
-    monkeypatch.setattr("research_shared.logs.configure_logging", lambda _level: None)
+    monkeypatch.setattr("research_shared.logs.configure_logging", lambda _level, **_: None)
 
     def run(*arguments: str, **environment: str) -> Ran:
         for name, value in environment.items():

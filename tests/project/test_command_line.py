@@ -165,7 +165,7 @@ async def test_http_serves_mcp_and_a_health_check_and_stops_on_sigterm(command: 
 @pytest.fixture
 def demo_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave this process's logging alone when the demonstration runs in it."""
-    monkeypatch.setattr("research_gateway.demo.configure_logging", lambda _level: None)
+    monkeypatch.setattr("research_gateway.demo.configure_logging", lambda _level, **_: None)
     monkeypatch.setenv("COLUMNS", "160")
     level = logging.getLogger("uvicorn").level
     yield
@@ -256,7 +256,7 @@ def test_what_cannot_be_used_ends_the_start_with_one_line_and_no_secret(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["research-assistant"])
-    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level: None)
+    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level, **_: None)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as end:
@@ -287,7 +287,7 @@ def test_an_audit_log_that_cannot_be_written_ends_the_start_with_one_line(option
 def test_a_port_in_use_ends_the_start_with_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level: None)
+    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level, **_: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with pytest.raises(SystemExit) as end:

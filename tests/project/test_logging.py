@@ -1,5 +1,6 @@
 """Log lines go to stderr, structured, whoever set up logging, or nobody."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import httpx
 import httpx2
 import pytest
 from mcp.shared.exceptions import MCPDeprecationWarning
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
+from structlog.contextvars import bound_contextvars
 
-from research_shared.logs import configure_logging, get_logger
+from research_shared.logs import configure_logging, get_logger, switch_level
 from research_shared.text.secrets import without_secrets
 from support.starts import start_of_servers
 
@@ -59,6 +62,41 @@ def test_what_clients_are_told_is_not_repeated_and_the_protocol_s_own_deprecatio
     logging.getLogger("fastmcp.server.context.to_client").warning("the name of a document")
     warnings.warn("the logging capability", MCPDeprecationWarning, stacklevel=1)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("logging_put_back")
+def test_json_lines_carry_the_call_and_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", form="json")
+    context = SpanContext(trace_id=0xA1, span_id=0xB2, is_remote=True)
+    with bound_contextvars(call_id="c-1"), use_span(NonRecordingSpan(context)):
+        get_logger("research.test").warning("worth a look", name="a reserved name")
+        logging.getLogger("somebody.else").warning("from a library")
+    get_logger("research.test").warning("outside of a call")
+    ours, other, outside = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (ours["event"], ours["name_"]) == ("worth a look", "a reserved name")
+    for line in (ours, other):
+        assert line["call_id"] == "c-1"
+        assert line["trace_id"] == f"{0xA1:032x}"
+        assert line["span_id"] == f"{0xB2:016x}"
+        assert line["level"] == "warning"
+    assert other["logger"] == "somebody.else"
+    assert outside.keys().isdisjoint({"call_id", "trace_id", "span_id"})
+
+
+@pytest.mark.usefixtures("logging_put_back")
+def test_the_level_is_switched_to_everything_and_back(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("warning", form="logfmt")
+    log = get_logger("research.test")
+    log.debug("before")
+    switch_level("warning")
+    log.debug("between")
+    switch_level("warning")
+    log.info("after")
+    printed = capsys.readouterr().err
+    assert "event=between" in printed
+    assert "before" not in printed
+    assert "after" not in printed
+    assert logging.getLogger("httpx").level == logging.WARNING
 
 
 def test_without_any_set_up_nothing_is_written_to_stdout() -> None:

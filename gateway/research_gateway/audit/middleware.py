@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from structlog.contextvars import bound_contextvars
 
 from research_gateway.audit.log.chain import Event, timestamp
 from research_gateway.audit.log.format import to_json
@@ -73,7 +74,8 @@ class AuditMiddleware(Middleware):
         token = _current_call_id.set(call.call_id)
         try:
             async with self.trail.keep_open():
-                return await self._audited(call, context, call_next)
+                with bound_contextvars(call_id=call.call_id):  # in the log lines of the call
+                    return await self._audited(call, context, call_next)
         except AuditUnavailable as refusal:
             if context.method == "tools/call":
                 return error_result(refusal)

@@ -39,6 +39,7 @@ from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.library import Library
 from research_shared.reading.versions import VersionNote
 from research_shared.settings import Settings
+from research_shared.telemetry.spans import span
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
 
@@ -264,11 +265,15 @@ class SearchEngine(SharedLifespan):
             wanted=wanted,
             meant=meant or query,
         )
-        if not self.in_use:
-            return await self._answer(request)
-        # The lifespan of an in-process server ends with its first client, while others may still wait for an answer.
-        async with self:
-            return await self._answer(request)
+        with span("search", mode=mode) as current:
+            if not self.in_use:
+                outcome = await self._answer(request)
+            else:
+                # The lifespan of an in-process server ends with its first client, while others may still wait.
+                async with self:
+                    outcome = await self._answer(request)
+            current.set_attribute("research.hits", len(outcome.hits))
+            return outcome
 
     async def read_wanted(
         self, file_pattern: str, wanted: DocumentFilter, *, on_progress: OnProgress | None = None

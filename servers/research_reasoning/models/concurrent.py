@@ -1,6 +1,7 @@
 """Model of the session and provider routes: concurrent calls, each with its own retries."""
 
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from research_reasoning.models.protocol import (
 from research_reasoning.remedies import reason_hint
 from research_shared.errors import BudgetExceeded, DeadlineExceeded, ModelError, ModelFailed, ModelUnavailable
 from research_shared.retry import RetryPolicy, Uncounted, Verdict
+from research_shared.telemetry import record_duration
+from research_shared.telemetry.spans import span
 from research_shared.text.tokens import Estimator
 from research_shared.tools.activity import waiting
 from research_shared.tools.progress import ClientLog
@@ -239,7 +242,7 @@ class ConcurrentModel:
                 asking(prompt, question.expected, question.limit, question.made, self.retry.attempts)
             )
             try:
-                received = await self.call(question.body, question.limit)
+                received = await self._timed_call(question)
             except ContextExceeded as error:
                 if not await question.fit(error):
                     raise
@@ -265,6 +268,22 @@ class ConcurrentModel:
                 if again and question.grow():
                     continue
             return self._completion(question, answer)
+
+    async def _timed_call(self, question: _Question) -> RawAnswer:
+        """Make the attempt in a span, and record how long it took, however it ends."""
+        begun = time.perf_counter()
+        try:
+            with span("model call", route=self.route, attempt=question.made) as current:
+                current.set_attribute("gen_ai.operation.name", "chat")
+                received = await self.call(question.body, question.limit)
+                current.set_attribute("gen_ai.response.model", received.model)
+                if received.input_tokens is not None:
+                    current.set_attribute("gen_ai.usage.input_tokens", received.input_tokens)
+                if received.output_tokens is not None:
+                    current.set_attribute("gen_ai.usage.output_tokens", received.output_tokens)
+                return received
+        finally:
+            record_duration(time.perf_counter() - begun)
 
     def _completion(self, question: _Question, answer: RawAnswer) -> Completion:
         read, expected = answer.input_tokens, question.expected

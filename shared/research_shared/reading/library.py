@@ -38,6 +38,7 @@ from research_shared.reading.first_page import with_first_page
 from research_shared.reading.limits import Limits
 from research_shared.reading.threads import in_thread
 from research_shared.reading.version_cache import VersionCache, VersionKey
+from research_shared.telemetry.spans import span
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -62,13 +63,19 @@ _ENTRY_BYTES = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """Metrics of a library. Sizes are bytes."""
+    """Metrics of a library. Sizes are bytes.
+
+    `workers` are processes that read documents and pictures; of those for documents, `busy` read one now, and `started`
+    counts all so far.
+    """
 
     documents: int
     cached_bytes: int
     hits: int
     misses: int
     workers: int
+    busy: int
+    started: int
 
 
 @dataclass(slots=True)
@@ -165,6 +172,8 @@ class Library(SharedLifespan):
             hits=self._hits,
             misses=self._misses,
             workers=len(self._pool.pids) + len(self._pictures.pids if self._pictures else ()),
+            busy=self._pool.busy,
+            started=self._pool.started,
         )
 
     async def documents(self, pattern: str = "*") -> list[DocumentInfo]:
@@ -278,7 +287,8 @@ class Library(SharedLifespan):
         info, fd = document.info, document.fd
         for _ in range(READ_ATTEMPTS):
             try:
-                extracted = await self._extract_once(info, fd)
+                with span("read text", media_type=info.media_type, size_bytes=info.size_bytes):
+                    extracted = await self._extract_once(info, fd)
             except Unreadable as failure:
                 problem: Unreadable | None = failure
             else:

@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from research_shared.base_errors import ConfigurationError
-from research_shared.logs import configure_logging, get_logger
+from research_shared.logs import configure_logging, get_logger, switch_level
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
 from research_shared.serving.keep_alive import KeepAlive
@@ -26,6 +26,7 @@ from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
 from research_shared.serving.limits.connections import LimitedConnection
 from research_shared.serving.limits.sessions import SessionLimit
 from research_shared.serving.memory import keep_memory_low, tune_gc_for_dedicated_process
+from research_shared.serving.version import VERSION
 from research_shared.serving.web import trusted_names, web_middleware
 from research_shared.settings import Settings
 
@@ -63,7 +64,7 @@ def serve(
     Raises:
         ConfigurationError: the server cannot be built, started or exposed as the settings say.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, form=settings.log_format)
     server = build(settings)
     if transport == "http":
         server.auth = server.auth or auth_provider(settings)
@@ -71,11 +72,13 @@ def serve(
         check_address(host, port)
     drain = Drain()
     server.add_middleware(drain)
-    if transport == "stdio":
-        asyncio.run(_run_stdio(server, drain=drain, within_s=settings.drain_s))
-    else:
-        add_health(server)
-        asyncio.run(_run_http(http_server(server, settings, drain, host=host, port=port)))
+    with _traces_exported(settings, server.name):
+        if transport == "stdio":
+            asyncio.run(_run_stdio(server, drain=drain, settings=settings))
+        else:
+            add_health(server)
+            listener = http_server(server, settings, drain, host=host, port=port)
+            asyncio.run(_run_http(listener, settings))
 
 
 def check_address(host: str, port: int) -> None:
@@ -98,21 +101,48 @@ def check_address(host: str, port: int) -> None:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
-async def _run_http(listener: "DrainingServer") -> None:
+@contextmanager
+def _traces_exported(settings: Settings, service: str) -> Iterator[None]:
+    """Send the spans of the process to the collector of the settings, if there is one, while a block runs.
+
+    Raises:
+        ConfigurationError: the packages of the extra `otlp` are missing.
+    """
+    if settings.otlp_url is None:
+        yield
+        return
+    try:
+        from research_shared.telemetry.export import export_traces
+    except ImportError as error:
+        raise ConfigurationError(
+            "RESEARCH_OTLP_URL needs packages that are not installed: pip install 'research-assistant-mcp[otlp]'"
+        ) from error
+    headers = {name: value.get_secret_value() for name, value in settings.otlp_headers.items()}
+    end = export_traces(settings.otlp_url, headers=headers, service=service, version=VERSION)
+    try:
+        yield
+    finally:
+        end()
+
+
+async def _run_http(listener: "DrainingServer", settings: Settings) -> None:
     """Serve over HTTP. The lifespan is entered here, because uvicorn would log a traceback for an error in it."""
-    async with listener.lifespan(), _memory_kept_low():
+    async with listener.lifespan(), _dedicated_process(settings):
         await listener.serve()
 
 
 @asynccontextmanager
-async def _memory_kept_low() -> AsyncIterator[None]:
-    """Keep the memory of this process, which runs only our server, low while a block runs."""
+async def _dedicated_process(settings: Settings) -> AsyncIterator[None]:
+    """Keep the memory of this process, which runs only our server, low while a block runs. Heed SIGUSR1."""
     tune_gc_for_dedicated_process()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, switch_level, settings.log_level)
     task = asyncio.create_task(keep_memory_low())
     try:
         yield
     finally:
         task.cancel()
+        loop.remove_signal_handler(signal.SIGUSR1)
 
 
 class DrainingServer(uvicorn.Server):
@@ -229,21 +259,21 @@ def _limits(settings: Settings) -> list[Middleware]:
     ]
 
 
-async def _run_stdio(server: FastMCP[Any], *, drain: Drain, within_s: float) -> None:
+async def _run_stdio(server: FastMCP[Any], *, drain: Drain, settings: Settings) -> None:
     """Serve over stdio until the client hangs up, or until SIGTERM and the end of the requests in flight."""
     hang_up = _detachable_stdin()
     stopping: list[asyncio.Task[None]] = []
 
     async def stop() -> None:
         drain.begin()
-        await drain.idle(within_s)
+        await drain.idle(settings.drain_s)
         await asyncio.sleep(FOLLOW_UP_S)
         hang_up()
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, lambda: stopping.append(loop.create_task(stop())))
     try:
-        async with _memory_kept_low():
+        async with _dedicated_process(settings):
             await server.run_stdio_async(show_banner=False)
     finally:
         loop.remove_signal_handler(signal.SIGTERM)

@@ -30,6 +30,8 @@ class Slot:
         self._timings = timings
         self._faults = faults or Faults()
         self._worker: Worker | None = None
+        self.started = 0
+        """Workers started so far."""
 
     @property
     def live(self) -> Worker | None:
@@ -49,6 +51,7 @@ class Slot:
             except (WorkerLost, OSError) as error:
                 self._faults.begin(WORKERS_FAILED, error=error)
                 raise WorkerNotStarted(str(error)) from error
+            self.started += 1
         # Not at a start only: one right after the failure is too soon for the fault to end, and may be the last for long.
         self._faults.end(WORKERS_FAILED)
         return self._worker  # type: ignore[return-value]  # set above
@@ -85,6 +88,16 @@ class WorkerPool:
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers that are alive."""
         return tuple(slot.live.pid for slot in self._slots if slot.live is not None)
+
+    @property
+    def busy(self) -> int:
+        """Workers that read a document."""
+        return len(self._slots) - len(self._free)
+
+    @property
+    def started(self) -> int:
+        """Workers started so far; one that was killed is started again."""
+        return sum(slot.started for slot in self._slots)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:

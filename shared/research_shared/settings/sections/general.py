@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from research_shared.root import Root
-from research_shared.settings.field_types import Roots
+from research_shared.settings.field_types import HTTP_URL, Roots, SecretHeaders
 from research_shared.settings.sections.section import Section
 
 
@@ -26,10 +26,24 @@ class GeneralSettings(Section):
         default=False, description="whether names with a leading dot are documents too"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="how much the server process logs to stderr"
+        default="info",
+        description="how much the server process logs to stderr; the signal SIGUSR1 switches to everything and back",
+    )
+    log_format: Literal["auto", "logfmt", "json"] = Field(
+        default="auto",
+        description="how log lines look; `auto`: colours on a terminal, else logfmt",
+    )
+    otlp_url: str | None = Field(
+        default=None,
+        pattern=HTTP_URL,
+        description="where spans of calls are sent, by OTLP over HTTP, such as `http://collector:4318/v1/traces`; needs the "
+        "extra `otlp`",
+    )
+    otlp_headers: SecretHeaders = Field(
+        default_factory=dict, description="HTTP headers for that collector, as a JSON object"
     )
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
