@@ -14,6 +14,8 @@ Every setting is an environment variable; the command line's `--root` wins over 
 start with one line that names the variable, the value and what is allowed; keys are never shown. Sizes are in bytes,
 times in seconds, lists are separated by commas (`RESEARCH_ROOTS` by `:` as in `PATH`).
 
+Each secret (keys, tokens, headers) may be in a file instead: `RESEARCH_PROVIDER_KEY_FILE=/run/secrets/key`, and so on.
+
 | variable | default | allowed | what it decides |
 |---|---|---|---|
 """

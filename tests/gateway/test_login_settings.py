@@ -39,7 +39,6 @@ def environment(given: Mapping[str, str | None]) -> dict[str, str]:
         OIDC | {"AUTH_AUDIENCE": "research"},
         OIDC | CLIENT,
         OIDC | {"LOGIN_CLIENT_ID": "research", "LOGIN_KEY": "k" * 32},
-        OIDC | {"LOGIN_CLIENT_ID": "research", "LOGIN_CLIENT_SECRET_FILE": "/run/secrets/client"},
         OIDC | {"LOGIN": "okta", "AUTH_AUDIENCE": "research"} | CLIENT,
         OIDC | {"LOGIN": "keycloak", "AUTH_AUDIENCE": "research"},
         ENTRA,
@@ -71,7 +70,6 @@ def test_the_id_of_a_tenant_is_read_as_tokens_write_it() -> None:
             OIDC | CLIENT | {"LOGIN_CLIENT_SECRET": None},
             "RESEARCH_LOGIN_CLIENT_ID needs RESEARCH_LOGIN_CLIENT_SECRET, or",
         ),
-        (OIDC | CLIENT | {"LOGIN_CLIENT_SECRET_FILE": "/x"}, "only one of RESEARCH_LOGIN_CLIENT_SECRET and"),
         (
             OIDC | CLIENT | {"LOGIN_TENANT": TENANT},
             "RESEARCH_LOGIN_TENANT has no effect with RESEARCH_LOGIN=oidc",
@@ -206,16 +204,6 @@ def test_a_start_without_its_provider_ends_with_one_line_and_status_2(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "RESEARCH_AUTH_ISSUER=http://127.0.0.1:1: " in line
     assert SECRET not in line
-
-
-@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("\n", "it is empty")])
-def test_a_file_without_a_secret_is_named(content: str | None, reason: str, tmp_path: Path) -> None:
-    file = tmp_path / "secret"
-    if content is not None:
-        file.write_text(content, encoding="utf-8")
-    given = GOOGLE | {"LOGIN_CLIENT_SECRET": None, "LOGIN_CLIENT_SECRET_FILE": str(file)}
-    with pytest.raises(ConfigurationError, match=f"RESEARCH_LOGIN_CLIENT_SECRET_FILE={file}: {reason}"):
-        auth_provider(Settings.load(environment(given)))
 
 
 @pytest.mark.parametrize("given", [GOOGLE, OIDC | CLIENT | {"AUTH_ISSUER": "https://accounts.google.com"}])

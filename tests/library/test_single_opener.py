@@ -60,9 +60,9 @@ ALLOWED: dict[str, tuple[str, str]] = {
     ),
     "shared/research_shared/settings/file.py": (r"file\.read_text", "the operator's file of settings"),
     "shared/research_shared/policy/file.py": (r"path\.read_bytes", "the operator's policy"),
-    "shared/research_shared/serving/login/providers.py": (
-        r"settings\.login_client_secret_file\.read_text",
-        "a secret that the operator names",
+    "shared/research_shared/settings/secret_files.py": (
+        r"Path\(named\)\.expanduser\(\)\.read_text",
+        "secrets in files that the operator names",
     ),
     "shared/research_shared/serving/auth.py": (
         r"settings\.auth_public_key\.read_text",

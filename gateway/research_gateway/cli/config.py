@@ -84,7 +84,7 @@ def origins_of(
     Raises:
         ConfigurationError: the file of settings cannot be read.
     """
-    from research_shared.settings import PREFIX, key_variable, read_settings_file, settings_file
+    from research_shared.settings import FILE_SUFFIX, PREFIX, key_variable, read_settings_file, settings_file
 
     fields = type(settings).model_fields
     file = settings_file(environ)
@@ -96,6 +96,8 @@ def origins_of(
             origins[name] = "command line"
         elif environ.get(variable):
             origins[name] = "environment"
+        elif file_of_secret := environ.get(variable + FILE_SUFFIX):
+            origins[name] = file_of_secret
         elif name in stored:
             origins[name] = str(file)
         elif name == "provider_key" and settings.provider_key is not None:
@@ -131,7 +133,9 @@ def toml_of(settings: "Settings", origins: Mapping[str, str]) -> str:
         value = getattr(settings, name)
         lines += ["", f"# {field.description}"]
         if _has_secret(value):
-            lines.append(f"# {name}: keep it in the environment, RESEARCH_{name.upper()}")
+            lines.append(
+                f"# {name}: keep it in the environment, RESEARCH_{name.upper()}, or in the file RESEARCH_{name.upper()}_FILE"
+            )
         elif value is None:
             lines.append(f"# {name} = ")
         else:

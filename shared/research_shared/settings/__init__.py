@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from research_shared.settings.file import read_settings_file, settings_file
     from research_shared.settings.names import APPLICATION, OTHER_VARIABLES, PREFIX, refuse_unknown_variables
     from research_shared.settings.roots import parse_roots
+    from research_shared.settings.secret_files import FILE_SUFFIX, secret_settings
     from research_shared.settings.sections.authentication import OPENID_SCOPES
     from research_shared.settings.sections.reasoning import ProviderName, key_variable
     from research_shared.settings.settings import Settings
 
 __all__ = [
     "APPLICATION",
+    "FILE_SUFFIX",
     "OPENID_SCOPES",
     "OTHER_VARIABLES",
     "PREFIX",
@@ -25,11 +27,13 @@ __all__ = [
     "parse_roots",
     "read_settings_file",
     "refuse_unknown_variables",
+    "secret_settings",
     "settings_file",
 ]
 
 _HOMES = {
     "APPLICATION": "names",
+    "FILE_SUFFIX": "secret_files",
     "OPENID_SCOPES": "sections.authentication",
     "OTHER_VARIABLES": "names",
     "PREFIX": "names",
@@ -40,6 +44,7 @@ _HOMES = {
     "parse_roots": "roots",
     "read_settings_file": "file",
     "refuse_unknown_variables": "names",
+    "secret_settings": "secret_files",
     "settings_file": "file",
 }
 __getattr__ = lazy_exports(__name__, _HOMES)

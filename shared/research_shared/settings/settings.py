@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from research_shared.base_errors import ConfigurationError
 from research_shared.settings.file import read_settings_file, settings_file
 from research_shared.settings.names import PREFIX, refuse_unknown_variables, variable_of
+from research_shared.settings.secret_files import FILE_SUFFIX, read_secret_files, secret_settings
 from research_shared.settings.sections.audit import AuditSettings
 from research_shared.settings.sections.authentication import AuthenticationSettings
 from research_shared.settings.sections.gateway import GatewaySettings
@@ -55,11 +56,17 @@ class Settings(
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Read the settings of an environment, `os.environ` by default; `overrides` win over it, and it over a TOML file.
 
+        Each secret can be in a file, which `RESEARCH_…_FILE` names.
+
         Raises:
             ConfigurationError: a value is invalid, or a variable is none of ours. The message is one line with the variable, its
                 value and what is allowed, without secrets.
         """
-        refuse_unknown_variables(os.environ if environ is None else environ, cls.model_fields)
+        secrets = secret_settings(cls.model_fields)
+        refuse_unknown_variables(
+            os.environ if environ is None else environ,
+            [*cls.model_fields, *(name + FILE_SUFFIX.lower() for name in secrets)],
+        )
         file = settings_file(os.environ if environ is None else environ, usual=environ is None)
         stored = {} if file is None else read_settings_file(file, cls.model_fields)
         if environ is not None:
@@ -67,7 +74,10 @@ class Settings(
             overrides = {**raw, **overrides}
         environ = os.environ if environ is None else environ
         given = {name for name in stored if environ.get(variable_of(name))}
-        overrides = {name: value for name, value in stored.items() if name not in given} | overrides
+        in_files = read_secret_files(environ, secrets)
+        overrides = (
+            {name: value for name, value in stored.items() if name not in given} | in_files | overrides
+        )
         key = environ.get(variable_of("provider_key")) or environ.get(
             key_variable(str(overrides.get("provider") or environ.get(variable_of("provider"), ""))) or ""
         )

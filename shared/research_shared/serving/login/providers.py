@@ -220,20 +220,5 @@ def _client(settings: Settings) -> dict[str, Any]:
 
 
 def _client_secret(settings: Settings) -> str | None:
-    """Return the secret of the client, from its setting or its file."""
-    if settings.login_client_secret is not None:
-        return settings.login_client_secret.get_secret_value()
-    if settings.login_client_secret_file is None:
-        return None
-    try:
-        secret = settings.login_client_secret_file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigurationError(
-            f"RESEARCH_LOGIN_CLIENT_SECRET_FILE={settings.login_client_secret_file}: {reason}"
-        ) from error
-    if not secret:
-        raise ConfigurationError(
-            f"RESEARCH_LOGIN_CLIENT_SECRET_FILE={settings.login_client_secret_file}: it is empty"
-        )
-    return secret
+    secret = settings.login_client_secret
+    return None if secret is None else secret.get_secret_value()

@@ -23,7 +23,7 @@ _TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _GOOGLE = "https://accounts.google.com"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _KEY_SOURCES = ("auth_tokens", "auth_jwks_url", "auth_public_key")
-_SECRETS = ("login_client_secret", "login_client_secret_file", "login_key")
+_SECRETS = ("login_client_secret", "login_key")
 _OF_THE_CLIENT = (*_SECRETS, "login_dir", "login_redirects")
 _OF_THE_LOGIN = ("login_client_id", *_OF_THE_CLIENT, "login_tenant", "login_scopes")
 
@@ -65,9 +65,6 @@ class AuthenticationSettings(Section):
     )
     login_client_secret: SecretStr | None = Field(
         default=None, min_length=1, description="secret of that client"
-    )
-    login_client_secret_file: Path | None = Field(
-        default=None, description="file with that secret, instead of it"
     )
     login_tenant: str | None = Field(
         default=None,
@@ -187,10 +184,6 @@ class AuthenticationSettings(Section):
         if self.login_client_id is not None and not any(map(self._given, _SECRETS)):
             raise ValueError(
                 "RESEARCH_LOGIN_CLIENT_ID needs RESEARCH_LOGIN_CLIENT_SECRET, or RESEARCH_LOGIN_KEY without a secret"
-            )
-        if self.login_client_secret is not None and self.login_client_secret_file is not None:
-            raise ValueError(
-                "only one of RESEARCH_LOGIN_CLIENT_SECRET and RESEARCH_LOGIN_CLIENT_SECRET_FILE can be set"
             )
         if self.login == "entra" and OPENID_SCOPES.issuperset(self.login_scopes):
             raise ValueError(
