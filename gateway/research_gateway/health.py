@@ -137,7 +137,7 @@ def add_readiness(server: FastMCP[Any], checks: Mapping[str, Check]) -> None:
     async def readyz(_request: Request) -> Response:
         ready, found = await readiness(checks)
         # the drain may be added to the middleware after this route
-        stopping = any(layer.draining for layer in server.middleware if isinstance(layer, Drain))
+        stopping = any(layer.announced for layer in server.middleware if isinstance(layer, Drain))
         status = "stopping" if stopping else "ready" if ready else "unready"
         return JSONResponse(
             {"status": status, "checks": found}, status_code=200 if status == "ready" else 503

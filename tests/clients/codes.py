@@ -5,6 +5,7 @@ That client checks structured content against the tools' output schemas, and thr
 
 import asyncio
 import json
+import re
 import shutil
 import signal
 import tempfile
@@ -20,7 +21,7 @@ from mcp import MCPError
 from mcp_types import INVALID_PARAMS
 
 from clients.catalog import CLIENTS
-from clients.steps import IMPOSSIBLE, MISSING, check_error, judged
+from clients.steps import IMPOSSIBLE, MISSING, check, check_error, judged
 from clients.talk import DriverEnded, Said, Talk, talk
 from clients.world import (
     BROKEN,
@@ -229,7 +230,24 @@ async def provoke(situation: Situation, installed: Path, work: Path) -> dict[str
 
 
 async def _check(place: Place, code: str, provocation: Provocation) -> None:
-    check_error(CLIENT, await provocation(place), code)
+    said = await provocation(place)
+    if code == "shutting_down":
+        check_refusal(said, code)
+    else:
+        check_error(CLIENT, said, code)
+
+
+def check_refusal(said: Said, code: str) -> None:
+    """A call that was not taken is raised with the body of the response: code, message, hint and payload.
+
+    Raises:
+        Wrong: something is missing.
+    """
+    message = said.get("raised") or ""
+    check("{" in message, f"no refusal but {message[:300]!r}")
+    error = json.loads(message[message.index("{") :])["error"]
+    check(re.match(rf"{code}: \S[^\n]*\nHint: \S", error["message"]) is not None, f"no hint in {error}")
+    check(error["data"]["error"]["code"] == code, f"no payload in {error}")
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from fastmcp import Client, FastMCP
 from fastmcp.client.transports import StdioTransport
 from fastmcp.server.auth.providers.jwt import JWTVerifier, RSAKeyPair
 from fastmcp.tools import ToolResult
+from mcp import MCPError
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway, policy
@@ -485,10 +486,11 @@ async def test_sigterm_lets_calls_end_and_refuses_new_ones_over_http(tmp_path: P
             for client in (modern, handshake):
                 refused = False
                 while not refused:
-                    # what comes before the signal is still served
-                    result = await client.call_tool("slow", {"release": "/"}, raise_on_error=False)
-                    refused = result.is_error
-                refusals.append(result.content[0].text)
+                    try:  # what comes before the signal is still served
+                        await client.call_tool("slow", {"release": "/"})
+                    except MCPError as error:
+                        refused = True
+                        refusals.append(str(error))
         assert (await status_of(url, "/readyz"))[0] == 503
         assert (await status_of(url, "/healthz"))[0] == 200
         assert answers == []

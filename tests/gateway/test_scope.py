@@ -246,7 +246,7 @@ async def test_the_scope_of_a_call_is_recorded(roots: tuple[Root, Root], tmp_pat
     assert recorded == [{"scope": ["beta"], "effective_scope": Scope(("beta",))}]
 
 
-async def test_where_nothing_is_kept_of_a_session_no_roots_are_known(
+async def test_where_no_sessions_are_kept_a_client_whose_roots_cannot_be_known_reads_nothing(
     roots: tuple[Root, Root], tmp_path: Path
 ) -> None:
     host, answering = Host(roots), Answering(tmp_path / "beta")
@@ -254,7 +254,8 @@ async def test_where_nothing_is_kept_of_a_session_no_roots_are_known(
         serving(host.server, stateless_http=True) as served,
         Client(served.url, mode="legacy", roots=answering.list_roots) as client,
     ):
-        assert (await client.call_tool("look")).data == [""]
+        refused = await client.call_tool("look", raise_on_error=False)
+        assert error_of(refused)["code"] == "scope_empty"
     assert answering.asked == []
 
 

@@ -15,7 +15,8 @@ LOCAL = "local"
 def client_key(context: MiddlewareContext[Any]) -> str:
     """Return the key of the requesting client: its principal, else its session, else its address, else `local`.
 
-    Sessions only identify clients before MCP 2026-07-28. Since then a connection lasts for one request.
+    Sessions only identify clients before MCP 2026-07-28, and only where the server keeps them: then the client has said in
+    its handshake what it can do. Otherwise a connection lasts for one request, and a session id is the client's invention.
     """
     token = get_access_token()
     if token is not None:
@@ -23,7 +24,9 @@ def client_key(context: MiddlewareContext[Any]) -> str:
     request = context.fastmcp_context.request_context if context.fastmcp_context is not None else None
     if request is None or context.fastmcp_context is None:
         return LOCAL
-    if request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+    over_http = request.request is not None
+    handshake = context.fastmcp_context.session.client_capabilities is not None or not over_http
+    if request.protocol_version not in MODERN_PROTOCOL_VERSIONS and handshake:
         return f"session:{context.fastmcp_context.session_id}"
     peer = request.request.client if request.request is not None else None
     return f"address:{peer.host}" if peer is not None else LOCAL

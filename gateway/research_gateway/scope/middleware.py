@@ -37,7 +37,7 @@ class ScopeFromClientRoots(Middleware):
     """Limits each request to the intersection of `roots` and the client's declared `file://` roots.
 
     A client without the roots capability sees all `roots`. A client whose roots have nothing in common with them can
-    read nothing. Before 2026-07-28, roots are requested with `roots/list`, once for a session and again after a change
+    read nothing, nor can one of before 2026-07-28 that a server without sessions does not know. Before 2026-07-28, roots are requested with `roots/list`, once for a session and again after a change
     notification. Since then, they are requested in the first round of a call, and the scope is sealed in its state.
     `exempt` lists name prefixes of tools that read no research documents (those of foreign servers).
 
@@ -97,14 +97,24 @@ class ScopeFromClientRoots(Middleware):
     async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Serve completions and `resources/list` within the scope; within nothing if the roots cannot be requested."""
         ctx = context.fastmcp_context
-        if context.method not in _TELLING or ctx is None or not _declares_roots(ctx):
+        if context.method not in _TELLING or ctx is None:
             return await call_next(context)
-        with narrowed_scope(EMPTY_SCOPE if _modern(ctx) else await self._session_scope(ctx)):
+        unknown = _is_unknown(ctx)
+        if not unknown and not _declares_roots(ctx):
+            return await call_next(context)
+        with narrowed_scope(EMPTY_SCOPE if unknown or _modern(ctx) else await self._session_scope(ctx)):
             return await call_next(context)
 
     async def _scoped(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         """Return the result within the scope, or an `InputRequiredResult` that asks for the roots."""
         ctx = context.fastmcp_context
+        if ctx is not None and _is_unknown(ctx):
+            if _needs_documents(context):
+                raise ScopeEmpty(
+                    "this server keeps no sessions, so that it cannot ask a client of this protocol version for its roots",
+                    hint="Connect with a client of MCP 2026-07-28, or ask the operator for a server that keeps sessions.",
+                )
+            return await self._within(context, call_next, EMPTY_SCOPE)
         if ctx is None or not _declares_roots(ctx):
             return await call_next(context)
         if not _modern(ctx):
@@ -156,6 +166,11 @@ def _declares_roots(ctx: Context) -> bool:
         return False
     capabilities = ctx.session.client_capabilities
     return capabilities is not None and capabilities.roots is not None
+
+
+def _is_unknown(ctx: Context) -> bool:
+    """Return whether a request of before 2026-07-28 comes without the handshake that says what its client can do."""
+    return ctx.request_context is not None and not _modern(ctx) and ctx.session.client_capabilities is None
 
 
 def _needs_documents(context: MiddlewareContext[Any]) -> bool:

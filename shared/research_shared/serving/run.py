@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import math
 import os
 import signal
 import socket
@@ -148,8 +149,8 @@ async def _dedicated_process(settings: Settings) -> AsyncIterator[None]:
 class DrainingServer(uvicorn.Server):
     """A uvicorn server that stops `follow_up_s` seconds after no request is in flight, or after `within_s` seconds.
 
-    uvicorn stops listening and ends event streams at once, answers in flight included. Until then, new calls fail
-    with `shutting_down`. A second signal stops the server immediately.
+    uvicorn stops listening and ends event streams at once, answers in flight included. The server is unready from the
+    signal on, and refuses new calls with 503 `notice_s` seconds later. A second signal stops it immediately.
 
     Enter `lifespan()` before `serve()`: uvicorn does not run the lifespan of the application.
     """
@@ -161,24 +162,31 @@ class DrainingServer(uvicorn.Server):
         lifespan: Callable[[], AbstractAsyncContextManager[Any]],
         drain: Drain,
         within_s: float,
+        notice_s: float = 0.0,
         follow_up_s: float = FOLLOW_UP_S,
     ) -> None:
         super().__init__(config)
         self.lifespan = lifespan
         self._drain = drain
         self._within_s = within_s
+        self._notice_s = notice_s
         self._follow_up_s = follow_up_s
         self._draining: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; stop at a second signal."""
-        if self._drain.draining:
+        if self._drain.announced:
             super().handle_exit(sig, frame)
             return
-        self._drain.begin()
+        self._drain.announce()
+        if not self._notice_s:
+            self._drain.begin()
         self._draining = asyncio.get_running_loop().create_task(self._stop_when_idle())
 
     async def _stop_when_idle(self) -> None:
+        if self._notice_s:
+            await asyncio.sleep(self._notice_s)
+            self._drain.begin()
         if not await self._drain.idle(self._within_s):
             log.warning("drain timeout: requests in flight are cut off", calls=self._drain.in_flight)
         else:
@@ -210,9 +218,11 @@ def http_server(
         middleware=[
             *web_middleware(MCP_PATH, settings.allowed_origins),
             *_limits(settings),
+            Middleware(drain.gate),
             # Innermost: the responses it starts get the headers of the others.
             Middleware(KeepAlive),
         ],
+        stateless_http=settings.sessions == "none",
         json_response=False,  # only a stream carries progress and can be kept alive
         host_origin_protection=True if strict else "auto",
         allowed_hosts=hosts or None,
@@ -230,12 +240,17 @@ def http_server(
         # uvicorn refuses the request that reaches the limit.
         limit_concurrency=settings.max_connections + 1,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
+        # Not what uvicorn takes from the environment, or this machine: any program here could name any client.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
     return DrainingServer(
         config,
         lifespan=lambda: app.lifespan(app),
         drain=drain,
         within_s=settings.drain_s,
+        notice_s=settings.drain_notice_s,
         follow_up_s=follow_up_s,
     )
 
@@ -248,13 +263,14 @@ def _limits(settings: Settings) -> list[Middleware]:
         held_bytes=settings.max_held_bytes,
         timeout_s=settings.body_timeout_s,
     )
+    sessions = Middleware(
+        SessionLimit,
+        per_client=settings.client_sessions,
+        total=settings.max_sessions,
+        idle_s=settings.session_idle_s,
+    )
     return [
-        Middleware(
-            SessionLimit,
-            per_client=settings.client_sessions,
-            total=settings.max_sessions,
-            idle_s=settings.session_idle_s,
-        ),
+        *([sessions] if settings.sessions == "memory" else []),
         Middleware(RequestBodies, limits=bodies, path=MCP_PATH, login=settings.login_client_id is not None),
     ]
 

@@ -13,6 +13,7 @@ from research_shared.settings.names import PREFIX, refuse_unknown_variables, var
 from research_shared.settings.secret_files import FILE_SUFFIX, read_secret_files, secret_settings
 from research_shared.settings.sections.audit import AuditSettings
 from research_shared.settings.sections.authentication import AuthenticationSettings
+from research_shared.settings.sections.fleet import FleetSettings
 from research_shared.settings.sections.gateway import GatewaySettings
 from research_shared.settings.sections.general import GeneralSettings
 from research_shared.settings.sections.reading import ReadingSettings
@@ -23,6 +24,7 @@ from research_shared.settings.sections.serving import ServingSettings
 
 class Settings(
     # Pydantic takes the fields of the last base first: this is the order of `docs/configuration.md` from below.
+    FleetSettings,
     ServingSettings,
     AuthenticationSettings,
     GatewaySettings,

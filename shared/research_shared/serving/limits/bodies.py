@@ -105,7 +105,8 @@ class RequestBodies:
             return
         except ClientDisconnect:
             return
-        await self._serve(headers.get(SESSION_HEADER), body, scope, _replayed(body, receive), send)
+        whole = {"type": "http.request", "body": body, "more_body": False}
+        await self._serve(headers.get(SESSION_HEADER), body, scope, receiving_first(whole, receive), send)
 
     def _caller(self, scope: Scope) -> tuple[str | None, "_Budget"]:
         """Return who sends a body that is to be read, and what it counts against; None if it is passed on unread."""
@@ -200,9 +201,9 @@ def _too_large(limit: int) -> _Refused:
     return _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request has more than {limit} bytes")
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives a body that has been received already, and then what comes after it."""
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def receiving_first(message: Message, receive: Receive) -> Receive:
+    """Return a `receive` that gives a message that has been received already, and then what comes after it."""
+    pending = [message]
 
     async def replay() -> Message:
         return pending.pop() if pending else await receive()

@@ -17,10 +17,11 @@ def refusal(
     *,
     code: int = INVALID_REQUEST,
     request_id: Any = None,
+    data: Any = None,
     retry_after_s: int | None = None,
 ) -> Response:
     """Return a response with a JSON-RPC error. The connection of a request that was not read is closed."""
-    error = {"code": code, "message": message}
+    error = {"code": code, "message": message, **({} if data is None else {"data": data})}
     headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
     unread = {
         HTTPStatus.REQUEST_TIMEOUT,
