@@ -11,7 +11,8 @@ from support.clients import SAMPLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "reasoning.md"
 EXAMPLE = re.compile(
-    r"^### ([^\n]+)\n(?:(?!^##).)*?^```json\n(.*?)^```\n\n```text\n(.*?)^```\n", re.MULTILINE | re.DOTALL
+    r"^### ([^\n]+)\n(?:(?!^##).)*?^```json\n(.*?)^```\n\n<!--[^\n]*-->\n```text\n(.*?)^```\n",
+    re.MULTILINE | re.DOTALL,
 )
 EXAMPLES = {
     title: (calls, lines) for title, calls, lines in EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))
