@@ -455,7 +455,8 @@ def strange_in(code: str) -> Iterator[str]:
     for word in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
         if words[0] not in FOREIGN_PROGRAMS and word not in options():
             yield word
-    if re.fullmatch(r"[a-z]+(?:_[a-z0-9]+)+", code) and code not in words_of_the_code() | FOREIGN_WORDS:
+    word = code.removesuffix("_total")  # which Prometheus adds to the names of counters
+    if re.fullmatch(r"[a-z]+(?:_[a-z0-9]+)+", code) and word not in words_of_the_code() | FOREIGN_WORDS:
         yield code
     if (
         re.fullmatch(r"(?:tests|benchmarks|docs|shared|servers|gateway|\.ci)/[\w./-]+\w/?", code)

@@ -4,17 +4,18 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import mcp_types as mt
 from fastmcp import Context, FastMCP
 from fastmcp.exceptions import AuthorizationError, ToolError
 
-from research_gateway.audit import AuditMiddleware, AuditOptions, AuditTrail
+from research_gateway.audit import AuditMiddleware, AuditOptions, AuditRecord, AuditTrail
 from research_gateway.audit.check.chain_verifier import Expectations
 from research_gateway.audit.check.verify import Report, collect, verify
 from research_gateway.audit.log.chain import Chain, Event
 from research_gateway.audit.log.file import open_log
+from research_gateway.audit.record import AuditEvent
 from research_shared.access.roots import Root
 from research_shared.errors import DocumentNotFound, Overloaded
 from research_shared.middleware.boundary import ErrorBoundary
@@ -24,10 +25,16 @@ KEY = b"a key of more than thirty-two bytes, for tests"
 SECRET_TEXT = "the text of a confidential document"
 
 
+EVENTS = get_args(AuditEvent)
+
+
 def records(path: Path, *events: str) -> list[dict[str, Any]]:
-    """The records of a log file, of some kinds or of all."""
-    lines = text_of(path).splitlines()
-    return [item for line in lines if (item := json.loads(line))["event"] in events or not events]
+    """The records of a log file, of some kinds or of all. Each has the fields that are documented, and no others."""
+    found = [json.loads(line) for line in text_of(path).splitlines()]
+    for item in found:
+        if item["event"] in EVENTS:
+            AuditRecord.model_validate(item)
+    return [item for item in found if item["event"] in events or not events]
 
 
 def text_of(path: Path) -> str:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from research_gateway.audit.log.writer import TrailStatus
     from research_gateway.audit.middleware import UNAUDITED_METHODS, AuditMiddleware, current_call_id
     from research_gateway.audit.options import AuditOptions
+    from research_gateway.audit.record import AuditRecord
     from research_gateway.audit.request.describe import capped, params_of
     from research_gateway.audit.request.outcome import CallOutcome, outcome_of_exception, outcome_of_result
     from research_gateway.audit.trail import AuditTrail
@@ -16,6 +17,7 @@ __all__ = [
     "UNAUDITED_METHODS",
     "AuditMiddleware",
     "AuditOptions",
+    "AuditRecord",
     "AuditTrail",
     "CallOutcome",
     "TrailStatus",
@@ -29,6 +31,7 @@ __all__ = [
 _HOMES = {
     "AuditMiddleware": "middleware",
     "AuditOptions": "options",
+    "AuditRecord": "record",
     "AuditTrail": "trail",
     "CallOutcome": "request.outcome",
     "TrailStatus": "log.writer",
