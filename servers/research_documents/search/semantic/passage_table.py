@@ -55,13 +55,13 @@ def part_ranges(body: bytes) -> Iterator[tuple[int, int]]:
     begin = 0
     while (left := len(body) - begin) > PART_BYTES:
         share = -(-left // -(-left // PART_BYTES))
-        end = _part_end(body, begin + share // 2, begin + PART_BYTES, nearest=begin + share)
+        end = _end_of_part(body, begin + share // 2, begin + PART_BYTES, nearest=begin + share)
         yield begin, end
         begin = end
     yield begin, len(body)
 
 
-def _part_end(body: bytes, first: int, last: int, *, nearest: int) -> int:
+def _end_of_part(body: bytes, first: int, last: int, *, nearest: int) -> int:
     """Return where a part ends, from `first` to `last`: the best kind of place there, of these the nearest one."""
     for ends in _PART_ENDS:
         places = [
