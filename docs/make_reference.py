@@ -321,13 +321,14 @@ async def metrics_page(settings: Settings) -> str:
     for family in text_string_to_metric_families(text):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        if not family.name.endswith("_created"):
+        if not family.name.endswith("_created") and not family.name.startswith("process_"):
             rows.append((code(name), family.type, ", ".join(map(code, labels)), family.documentation))
     return page(
         [
             "# Metrics",
             "",
-            "`RESEARCH_METRICS=true` serves them at `GET /metrics`, in the text format of Prometheus.",
+            "`RESEARCH_METRICS=true` serves them at `GET /metrics`, in the text format of Prometheus. On Linux there are also those",
+            "of the process by Prometheus's own names: `process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds`.",
             "`RESEARCH_METRICS_TOKEN=true` asks for the credentials that calls need.",
             "",
             "- `method` is the method of the protocol, `target` the tool or prompt, `outcome` and `reason` are those of the",
