@@ -31,6 +31,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.load import (
+    KEEPALIVE_S,
     Caller,
     Figures,
     Gateway,
@@ -82,7 +83,7 @@ def risen(samples: Sequence[tuple[float, Figures]], name: str) -> float:
 async def client(soak: Soak, number: int, *, pause_s: float) -> None:
     """Send mixed calls for ever. Every other client is of the handshake era and begins a new session now and then."""
     seeded = random.Random(number)
-    async with httpx.AsyncClient(timeout=180) as http:
+    async with httpx.AsyncClient(timeout=180, limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S)) as http:
         caller = Caller(http, soak.served.url, sampling=number % 4 > 1, seeded=seeded)
         while True:
             if number % 2 and (caller.session is None or seeded.random() < 0.002):

@@ -1,7 +1,9 @@
 """What clients may hold open over HTTP: connections, unfinished requests, and sessions."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from starlette.authentication import UnauthenticatedUser
 from research_shared.access.roots import Root
 from research_shared.serving.auth import SharedTokens
 from research_shared.serving.drain import Drain
-from research_shared.serving.limits import RequestBodies
+from research_shared.serving.limits import ReleasedRequests, RequestBodies
 from research_shared.serving.limits.bodies import BodyLimits
 from research_shared.serving.limits.sessions import SessionLimit
 from research_shared.serving.run import http_server
@@ -319,6 +321,71 @@ async def test_a_session_without_requests_ends_and_makes_room(tmp_path: Path) ->
         with anyio.fail_after(60):
             while (await send_request(app, ping, of(ann, first))).status != 404:  # noqa: ASYNC110
                 await anyio.sleep(0.08)  # each request begins the time anew
+
+
+class Connection:
+    """What a server keeps of a connection: here an answer to look at."""
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = [{"type": "http.request", "body": INITIALIZE, "more_body": False}]
+        self.answer = Answer()
+
+    async def receive(self) -> Any:
+        return self.parts.pop() if self.parts else await anyio.sleep_forever()
+
+    async def send(self, message: Any) -> None:
+        self.answer.status = message.get("status", self.answer.status)
+        self.answer.headers |= {k.decode(): v.decode() for k, v in message.get("headers", ())}
+
+
+async def opened_over(app: Any, connection: Connection) -> str:
+    headers = [(name.encode(), value.encode()) for name, value in of(TOKENS[0]).items()]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/mcp",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:8000"), *headers],
+        "client": ("127.0.0.1", 40_000),
+        "server": ("127.0.0.1", 8_000),
+        "state": {},
+    }
+    with anyio.fail_after(60):
+        await app(scope, connection.receive, connection.send)
+    assert connection.answer.status == 200
+    return connection.answer.headers["mcp-session-id"]
+
+
+async def test_a_session_does_not_hold_the_connection_that_opened_it(tmp_path: Path) -> None:
+    async with sessions(tmp_path) as app:
+        connection = Connection()
+        session = await opened_over(app, connection)
+        closed = weakref.ref(connection)
+        del connection
+        gc.collect()
+        assert closed() is None
+        ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+        assert (await send_request(app, ping, of(TOKENS[0], session))).status == 200
+
+
+async def test_after_a_request_nothing_is_received_or_sent() -> None:
+    kept: list[Any] = []
+    connection = Connection()
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        kept.extend((receive, send))
+        assert (await receive())["body"] == INITIALIZE
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    released = ReleasedRequests(app)
+    await released({"type": "http"}, connection.receive, connection.send)
+    receive, send = kept
+    assert await receive() == {"type": "http.disconnect"}
+    await send({"type": "http.response.start", "status": 500, "headers": []})
+    assert connection.answer.status == 200
 
 
 async def test_a_session_that_is_in_use_or_refused_is_counted_right() -> None:

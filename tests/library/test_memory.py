@@ -6,6 +6,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import anyio
 import pytest
@@ -83,11 +84,35 @@ async def test_garbage_is_collected_and_memory_returned_while_a_server_runs(
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(memory, "_return_freed_memory", lambda: loop.call_soon_threadsafe(returned.set))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(memory.keep_memory_low, 0.01)
+        tasks.start_soon(partial(memory.keep_memory_low, collect_every_s=0.001))
         with anyio.fail_after(60):
             await returned.wait()
         tasks.cancel_scope.cancel()
     assert ended() is None
+
+
+class Returned(Exception):
+    """Ends what goes on for ever."""
+
+
+async def test_garbage_is_collected_more_often_than_memory_is_returned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events: list[str] = []
+
+    async def slept(_seconds: float) -> None:
+        events.append("sleep")
+
+    def returned() -> None:
+        events.append("return")
+        raise Returned
+
+    monkeypatch.setattr(anyio, "sleep", slept)
+    monkeypatch.setattr(memory, "_return_freed_memory", returned)
+    monkeypatch.setattr(gc, "collect", lambda: events.append("collect"))
+    with pytest.raises(Returned):
+        await memory.keep_memory_low(collections_to_trim=3)
+    assert events == ["sleep", "collect"] * 3 + ["return"]
 
 
 ARENAS = """

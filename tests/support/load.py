@@ -55,6 +55,8 @@ WORDS = [
     "budget",
     "risk",
 ]
+KEEPALIVE_S = 2.0
+"""Seconds that a client keeps a connection for the next request: less than the server, which may close it at that moment."""
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 META = {
     "io.modelcontextprotocol/protocolVersion": MODERN,

@@ -25,6 +25,7 @@ from research_shared.serving.drain import Drain
 from research_shared.serving.keep_alive import KeepAlive
 from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
 from research_shared.serving.limits.connections import LimitedConnection
+from research_shared.serving.limits.released import ReleasedRequests
 from research_shared.serving.limits.sessions import SessionLimit
 from research_shared.serving.memory import keep_memory_low, tune_gc_for_dedicated_process
 from research_shared.serving.version import VERSION
@@ -216,6 +217,7 @@ def http_server(
     app = server.http_app(
         path=MCP_PATH,
         middleware=[
+            Middleware(ReleasedRequests),
             *web_middleware(MCP_PATH, settings.allowed_origins),
             *_limits(settings),
             Middleware(drain.gate),
