@@ -361,6 +361,41 @@ async def test_a_file_system_that_fails_is_named_until_all_of_the_folder_can_be_
     assert logged(caplog, k.ROOT_FAILING) == [k.ROOT_FAILING.began, k.ROOT_FAILING.ended]
 
 
+async def test_a_directory_that_fails_while_it_is_listed_is_left_out_and_said(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("broken/b.md", "later/c.md"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("Owls sleep.\n", encoding="utf-8")
+    broken, scandir = (folder / "broken").stat().st_ino, os.scandir
+
+    def failing(found: Iterator[Any]) -> Iterator[Any]:
+        yield from ()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    @contextmanager
+    def scanned(fd: int) -> Iterator[Iterator[Any]]:
+        with scandir(fd) as found:
+            yield failing(found) if os.fstat(fd).st_ino == broken else found
+
+    async with seen(folder) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", scanned)
+            warning = k.DIRECTORY_FAILING.warning.format(about="research")
+            listing = await server.call("list_research_documents")
+            assert [document["path"] for document in listing["documents"]] == ["a.md", "later/c.md"]
+            assert listing["warnings"][0] == warning
+            found = await server.call("search_documents", query="owls")
+            assert sorted(match["document"] for match in found["matches"]) == ["a.md", "later/c.md"]
+            assert warning in found["warnings"]
+            assert await server.faults() == (200, [{"fault": "directory_failing", "root": "research"}])
+        assert len((await server.call("list_research_documents"))["documents"]) == 3
+        assert await server.faults() == (200, [])
+    assert logged(caplog, k.DIRECTORY_FAILING) == [k.DIRECTORY_FAILING.began, k.DIRECTORY_FAILING.ended]
+    (told,) = [record for record in caplog.records if record.message == k.DIRECTORY_FAILING.began]
+    assert vars(told)["error"] == f"{os.strerror(errno.EIO)} (in 1 of its directories)"
+
+
 async def test_one_file_that_the_file_system_fails_to_give_leaves_the_server_ready(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,57 @@ def test_one_file_that_the_file_system_fails_to_give_is_no_fault_of_the_folder(
     assert current(doors) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "where", "expected"),
+    [
+        (errno.EIO, "sub", [("directory_failing", "research")]),
+        (errno.EUCLEAN, "sub", [("directory_failing", "research")]),
+        (errno.EUCLEAN, "", [("directory_failing", "research")]),
+        (errno.ENOENT, "sub", []),
+        (errno.EIO, "", [("root_failing", "research")]),
+        (errno.EMFILE, "sub", [("out_of_files", "")]),
+    ],
+)
+@pytest.mark.parametrize("how", ["walk", "documents_after"])
+def test_a_directory_that_fails_while_it_is_listed_is_left_out(
+    policy: Policy,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    where: str,
+    expected: list[tuple[str, str]],
+    how: str,
+) -> None:
+    (folder / "sub").mkdir()
+    for name in ("a.md", "sub/b.md"):
+        (folder / name).touch()
+    failing, scandir = (folder / where).stat().st_ino, os.scandir
+
+    @contextmanager
+    def scanned(fd: int) -> Iterator[Iterator[Any]]:
+        def cut(found: Iterator[Any]) -> Iterator[Any]:
+            yield next(found)
+            raise OSError(number, os.strerror(number))
+
+        with scandir(fd) as found:
+            yield cut(found) if os.fstat(fd).st_ino == failing else found
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    doors = policy()
+
+    def listed() -> list[str]:
+        return walk(doors) if how == "walk" else [info.path for info in doors.documents_after("", 9)]
+
+    if expected and expected[0][0] in {"root_failing", "out_of_files"}:
+        with pytest.raises((RootUnavailable, Overloaded)):
+            listed()
+    elif where:
+        assert listed() == ["a.md", "sub/b.md"]  # what came before the failure counts
+    else:
+        assert listed() in (["a.md"], ["sub/b.md"])  # whichever the file system gives first
+    assert current(doors) == expected
+
+
 @pytest.mark.parametrize("how", ["opened", "listed"])
 @pytest.mark.parametrize("where", ["open_target", "_open_directory"])
 def test_a_process_is_out_of_files_until_it_opens_one(

@@ -1,8 +1,9 @@
 """Lists the documents beneath the roots: all of them, or those after a path."""
 
+import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from research_shared.access import beneath
@@ -11,8 +12,10 @@ from research_shared.access.opener import Opener, identity_of, unavailable
 from research_shared.access.resolved import ResolvedRoot
 from research_shared.access.scope import EVERYTHING, Scope, current_scope
 from research_shared.documents import DocumentInfo, Identity
-from research_shared.faults import OUT_OF_FILES, ROOT_EMPTIED, ROOT_EMPTY, ROOT_FAILING
+from research_shared.faults import DIRECTORY_FAILING, OUT_OF_FILES, ROOT_EMPTIED, ROOT_EMPTY, ROOT_FAILING
 from research_shared.formats import media_type_of
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 class Listing:
@@ -47,10 +50,11 @@ class Listing:
         try:
             todo: list[tuple[bytes, ...]] = [()]
             documents = entries_seen = 0
+            unlisted: list[OSError] = []
             while todo and not stopped():
                 parts = todo.pop()
                 base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
-                with self._scanned(resolved, root_fd, parts) as entries:
+                with self._scanned(resolved, root_fd, parts, unlisted.append) as entries:
                     for entry, name in entries:
                         entries_seen += 1
                         public = base + shown(name)
@@ -73,12 +77,21 @@ class Listing:
                                     identity=identity,
                                     target=target,
                                 )
+            self._note_unlisted(resolved.root.name, unlisted, whole=scope == EVERYTHING and not todo)
             if not todo:
                 self._note_content(
                     resolved.root.name, documents, whole=scope == EVERYTHING, empty=not entries_seen
                 )
         finally:
             os.close(root_fd)
+
+    def _note_unlisted(self, root: str, failures: Sequence[OSError], *, whole: bool) -> None:
+        """Report the directories that could not be listed to their end. `whole`: no directory was left out."""
+        if failures:
+            error = f"{failures[0].strerror} (in {len(failures)} of its directories)"
+            self._opener.faults.begin(DIRECTORY_FAILING, root, error=error)
+        elif whole:
+            self._opener.faults.end(DIRECTORY_FAILING, root)
 
     def _note_content(self, root: str, documents: int, *, whole: bool, empty: bool) -> None:
         """Compare what a root holds with what it held. `whole`: nothing was left out; `empty`: no entry was found."""
@@ -127,7 +140,8 @@ class Listing:
         scope = current_scope()
         base = resolved.prefix + "".join(shown(part) + "/" for part in parts)
         inside: list[DocumentInfo | tuple[bytes, ...]] = []
-        with self._scanned(resolved, root_fd, parts) as entries:
+        unlisted: list[OSError] = []
+        with self._scanned(resolved, root_fd, parts, unlisted.append) as entries:
             later: list[tuple[str, bytes, os.DirEntry[str]]] = []
             for entry, name in entries:
                 public = base + shown(name)
@@ -158,13 +172,21 @@ class Listing:
                 documents += 1
                 if documents == limit:
                     break
+        self._note_unlisted(resolved.root.name, unlisted, whole=False)
         return inside
 
     @contextmanager
     def _scanned(
-        self, resolved: ResolvedRoot, root_fd: int, parts: tuple[bytes, ...]
+        self,
+        resolved: ResolvedRoot,
+        root_fd: int,
+        parts: tuple[bytes, ...],
+        failed: Callable[[OSError], None],
     ) -> Iterator[Iterator[tuple["os.DirEntry[str]", bytes]]]:
-        """Yield the admissible entries of a directory with their names. They are valid until the block ends."""
+        """Yield the admissible entries of a directory with their names. They are valid until the block ends.
+
+        When the file system fails in the middle, the entries end and `failed` receives the error.
+        """
         try:
             fd = self._opener.open_beneath(
                 resolved, root_fd, parts, beneath.DIRECTORY, links=False, listed=True
@@ -177,9 +199,25 @@ class Listing:
             return
         try:
             with os.scandir(fd) as entries:
-                yield self._named(resolved, parts, entries)
+                found = _typed(entries, lambda error: self._unlisted(error, resolved, root_fd, parts, failed))
+                yield self._named(resolved, parts, found)
         finally:
             os.close(fd)
+
+    def _unlisted(
+        self,
+        error: OSError,
+        resolved: ResolvedRoot,
+        root_fd: int,
+        parts: tuple[bytes, ...],
+        failed: Callable[[OSError], None],
+    ) -> None:
+        """Skip the rest of a directory that fails while it is listed, unless all of the root or of the process does."""
+        if error.errno in _GONE:
+            return
+        if not parts or not self._opener.is_of_file_alone(error, root_fd):
+            self._opener.raise_unless_skipped(error, resolved)
+        failed(error)
 
     def _named(
         self, resolved: ResolvedRoot, parts: tuple[bytes, ...], entries: Iterable["os.DirEntry[str]"]
@@ -212,6 +250,18 @@ class Listing:
             return None, ""
         # What a linked directory holds is listed where it is, so that nothing appears twice and nothing loops.
         return (identity_of(status), target) if stat.S_ISREG(status.st_mode) else (None, "")
+
+
+def _typed(
+    entries: Iterator["os.DirEntry[str]"], failed: Callable[[OSError], None]
+) -> Iterator["os.DirEntry[str]"]:
+    """Yield entries whose type is known, until there are none. An error is passed to `failed`, and ends them if it returns."""
+    try:
+        for entry in entries:
+            entry.is_dir(follow_symlinks=False)  # remembered; some file systems have to be asked
+            yield entry
+    except OSError as error:
+        failed(error)
 
 
 def _holds_later(directory: str, path: str) -> bool:

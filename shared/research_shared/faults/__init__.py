@@ -1,6 +1,7 @@
 """What is wrong with the server at the moment: the kinds of faults, and the registry that components report to."""
 
 from research_shared.faults.kinds import (
+    DIRECTORY_FAILING,
     FAULT_KINDS,
     INDEX_FAILED,
     OUT_OF_FILES,
@@ -16,6 +17,7 @@ from research_shared.faults.kinds import (
 from research_shared.faults.registry import Fault, Faults
 
 __all__ = [
+    "DIRECTORY_FAILING",
     "FAULT_KINDS",
     "INDEX_FAILED",
     "OUT_OF_FILES",

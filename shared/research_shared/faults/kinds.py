@@ -71,6 +71,13 @@ ROOT_FAILING: Final = FaultKind(
     unready=True,
     settle_s=5.0,
 )
+DIRECTORY_FAILING: Final = FaultKind(
+    name="directory_failing",
+    began="the file system fails to list a directory of the research folder; what it did not give is left out",
+    ended="all directories of the research folder can be listed again",
+    warning=f"{INCOMPLETE}: the file system fails to list a directory of the research folder {{about!r}}; documents "
+    "may be missing, tell the operator",
+)
 OUT_OF_FILES: Final = FaultKind(
     name="out_of_files",
     began="the process may open no more files; calls are refused until some are closed",
@@ -79,6 +86,7 @@ OUT_OF_FILES: Final = FaultKind(
 )
 
 FAULT_KINDS: Final = (
+    DIRECTORY_FAILING,
     INDEX_FAILED,
     OUT_OF_FILES,
     ROOT_EMPTIED,
