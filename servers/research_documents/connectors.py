@@ -18,6 +18,7 @@ from research_documents.document_ids import DocumentId
 from research_documents.rendering import hidden_note
 from research_documents.results import Result
 from research_documents.search import IN_PART, SearchEngine, SearchOutcome
+from research_documents.search.request import Mode
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import DocumentError, DocumentNotFound, InvalidArguments
@@ -342,13 +343,14 @@ def add_connector_tools(
     library: Library,
     engine: SearchEngine,
     annotations: ToolAnnotations,
+    mode: Mode = "keyword",
     document_url: str | None = None,
     extract_timeout_s: float = 60.0,
     max_tokens: int = MAX_TOKENS,
 ) -> None:
     """Add `search` and `fetch` to a server.
 
-    `document_url` is a `LinkTemplate`; without it, URLs are `research://` URIs. Progress is reported while `fetch` waits
+    `mode` is how `search` ranks. `document_url` is a `LinkTemplate`; without it, URLs are `research://` URIs. Progress is reported while `fetch` waits
     for a document, for up to `extract_timeout_s` seconds. `max_tokens` is the estimated size of one fetched text.
 
     Raises:
@@ -358,12 +360,17 @@ def add_connector_tools(
     connector = _Connector(
         library=library, links=links, extract_timeout_s=extract_timeout_s, max_tokens=max_tokens
     )
-    _add_search(server, connector=connector, engine=engine, annotations=annotations)
+    _add_search(server, connector=connector, engine=engine, mode=mode, annotations=annotations)
     _add_fetch(server, connector=connector, annotations=annotations)
 
 
 def _add_search(
-    server: FastMCP[Any], *, connector: _Connector, engine: SearchEngine, annotations: ToolAnnotations
+    server: FastMCP[Any],
+    *,
+    connector: _Connector,
+    engine: SearchEngine,
+    mode: Mode,
+    annotations: ToolAnnotations,
 ) -> None:
     @described(
         server.tool,
@@ -388,7 +395,7 @@ def _add_search(
         Results are pages of PDFs and documents or parts of other files. A warning that begins with INCOMPLETE says that
         the index is still being built: search again in a few seconds.
         """
-        outcome = await engine.search(query, limit=MAX_HITS, on_progress=Progress(ctx, 1).advance)
+        outcome = await engine.search(query, mode=mode, limit=MAX_HITS, on_progress=Progress(ctx, 1).advance)
         results = await connector.results(outcome)
         record(documents=sorted({hit.document for hit in outcome.hits}))
         client_log = ClientLog(ctx, server.name)

@@ -180,6 +180,7 @@ def _add_connectors(
         library=documents,
         engine=search,
         annotations=READ_ONLY,
+        mode="keyword" if settings.embedding_dir is None and settings.embedding_url is None else "hybrid",
         document_url=settings.document_url,
         extract_timeout_s=documents.limits.reading_s,
     )

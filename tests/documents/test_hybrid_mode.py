@@ -55,6 +55,20 @@ async def test_the_tool_ranks_by_meaning_and_says_how_much_is_embedded(folder: P
     ]
 
 
+async def test_the_search_of_connectors_is_by_meaning_where_that_is_set_up(folder: Path) -> None:
+    settings = settings_of(
+        folder, connector_tools=True, embedding_url="http://127.0.0.1:9", embedding_model="minilm"
+    )
+    found = []
+    for offered in (settings, settings.model_copy(update={"embedding_url": None})):
+        engine = engine_with(folder, ConceptEmbedder())
+        async with embedded(engine), Client(build_documents_server(offered, engine=engine)) as client:
+            found.append((await client.call_tool("search", {"query": "vehicle"})).structured_content)
+    by_meaning, by_words = found
+    assert (by_meaning or {})["results"][0]["id"] == "cars.md"
+    assert by_words == {"results": []}
+
+
 async def test_without_settings_the_tool_answers_by_words_and_says_what_is_missing(folder: Path) -> None:
     async with Client(build_documents_server(settings_of(folder))) as client:
         found = await client.call_tool("search_documents", {"query": "automobile", "mode": "hybrid"})

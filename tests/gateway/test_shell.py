@@ -1,16 +1,19 @@
 """The tools as commands of a shell: output, exit statuses, and no traceback for anybody's mistake."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import anyio.lowlevel
 import pytest
+from fastmcp import Client, FastMCP
 
 from research_gateway.cli import app
 from research_gateway.cli.filters import FilterOptions
-from research_gateway.cli.session import CallFailed
+from research_gateway.cli.session import CallFailed, Session
 from research_gateway.cli.show import linker, marker
 from research_shared.settings import Settings
 from research_shared.tools.filters import FILTER_ARGUMENTS
@@ -95,6 +98,74 @@ def test_a_pattern_keeps_a_search_to_its_documents(shell: Shell) -> None:
     assert (
         shell("search", "--regex", r"m.{2}n", "--in", "papers").out.rstrip().endswith("1 match in 1 document")
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said"),
+    [
+        ((), {}, "pip install 'research-assistant-mcp[semantic]', then RESEARCH_EMBEDDING_DIR"),
+        (
+            (),
+            {"RESEARCH_EMBEDDING_DIR": "/models/minilm"},
+            "no_such_package is not installed here (pip install",
+        ),
+        (("--regex",), {}, "not with --regex"),
+    ],
+)
+def test_a_search_by_meaning_that_cannot_be_says_what_adds_it(
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    environment: dict[str, str],
+    said: str,
+) -> None:
+    monkeypatch.setattr("research_documents.search.semantic.build.PACKAGES", ("no_such_package",))
+    refused = shell("search", "moon", "--hybrid", *options, **environment)
+    assert (refused.status, refused.out) == (2, "")
+    assert said in " ".join(refused.err.split())
+
+
+def test_a_search_by_meaning_goes_on_by_words_when_the_model_does_not_answer(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research_gateway.cli.session.EMBEDDING_STALLED_S", 0.0)
+    found = shell(
+        "search", "moon", "--hybrid",
+        RESEARCH_EMBEDDING_URL="http://127.0.0.1:9", RESEARCH_EMBEDDING_MODEL="minilm", RESEARCH_RETRY_ATTEMPTS="1",
+    )  # fmt: skip
+    assert found.status == 0
+    assert "papers/tides.md" in found.out
+    assert "ranked by words alone" in found.out
+
+
+@pytest.mark.parametrize(
+    ("states", "looks"),
+    [
+        ([(0, 3), (1, 3), (3, 3)], 3),
+        ([None], 1),
+        ([(1, 3), *[(2, 3)] * 9], 2 + 3),
+    ],
+)
+async def test_the_shell_waits_until_all_is_embedded_or_nothing_is_any_more(
+    tmp_path: Path, states: list[tuple[int, int] | None], looks: int
+) -> None:
+    server: FastMCP[Any] = FastMCP("documents")
+    given = iter(states)
+    asked: list[str] = []
+    clock = itertools.count(step=15).__next__
+
+    @server.tool
+    def search_documents(query: str, mode: str, limit: int) -> dict[str, Any]:
+        asked.append(f"{mode} {limit} {query}")
+        state = next(given)
+        return {"matches": []} | (
+            {} if state is None else {"embedded": dict(zip(("done", "total"), state, strict=True))}
+        )
+
+    async with Client(server) as client:
+        session = Session(client, Settings.load({}, roots=str(tmp_path)))
+        await session.until_embedded(stalled_s=60, clock=clock, sleep=lambda _: anyio.lowlevel.checkpoint())
+    assert asked == ["hybrid 1 anything"] * looks
 
 
 def test_the_commands_have_the_filters_of_the_tools_under_the_same_names() -> None:

@@ -1,6 +1,7 @@
 """Calls of the gateway's tools from a shell: an own gateway in this process, with the progress of each call on stderr."""
 
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ JobResult = TypeVar("JobResult")
 FOUND, NOTHING, FAILED = 0, 1, 2
 """Exit statuses: there is an answer, there is none, the question could not be asked."""
 
+EMBEDDING_STALLED_S = 60.0
+"""A model is loaded, and a slow one embeds a passage, in this time."""
+FIRST_LOOK_S, LAST_LOOK_S = 0.1, 5.0
+"""Seconds between looks at how much is embedded."""
 INDEX_WAIT_S = 3600.0
 """A shell waits for the whole index: whoever waits sees how far it is, and can stop it."""
 
@@ -48,11 +53,48 @@ class Session:
         """
         given = {name: value for name, value in arguments.items() if value is not None}
         with _progress_bar(tool) as advance:
-            result = await self.client.call_tool(tool, given, progress_handler=advance, raise_on_error=False)
+            return await self._result(tool, given, advance)
+
+    async def _result(
+        self, tool: str, given: dict[str, Any], advance: "ProgressHandler | None"
+    ) -> dict[str, Any]:
+        result = await self.client.call_tool(tool, given, progress_handler=advance, raise_on_error=False)
         if result.is_error:
             raise CallFailed("\n".join(getattr(part, "text", "") for part in result.content))
         structured: dict[str, Any] = result.structured_content or {}
         return structured
+
+    async def until_embedded(
+        self,
+        *,
+        stalled_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
+        """Wait until all passages have vectors, or so many seconds go by in which none gets one (`EMBEDDING_STALLED_S`).
+
+        A search then says how many have. Whoever does not want to wait can stop it: the vectors that were made are kept.
+
+        Raises:
+            CallFailed: the search failed.
+        """
+        import asyncio
+
+        pause = sleep or asyncio.sleep
+        limit_s = EMBEDDING_STALLED_S if stalled_s is None else stalled_s
+        most, since, pause_s = -1, clock(), FIRST_LOOK_S
+        with _progress_bar("embedding passages") as advance:
+            while clock() - since < limit_s:
+                asked = {"query": "anything", "mode": "hybrid", "limit": 1}
+                state = (await self._result("search_documents", asked, None)).get("embedded")
+                if state is None or state["done"] >= state["total"]:
+                    return
+                if advance is not None:
+                    await advance(state["done"], state["total"], "embedding passages")
+                if state["done"] > most:
+                    most, since = state["done"], clock()
+                await pause(pause_s)
+                pause_s = min(2 * pause_s, LAST_LOOK_S)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -17,6 +17,9 @@ from research_gateway.cli import show
 from research_gateway.cli.filters import EVERYTHING_WANTED, FilterOptions
 from research_gateway.cli.session import FOUND, NOTHING, Session, run, shell_settings
 from research_shared.serving.commandline import IndexOption, RootOption, report_failure
+
+if TYPE_CHECKING:
+    from research_shared.settings import Settings
 
 JsonOption = Annotated[
     bool, Parameter(name="--json", negative="", help="Print the tool's structured result.")
@@ -65,6 +68,14 @@ def search_command(
     regex: Annotated[
         bool, Parameter(name=["--regex", "-e"], negative="", help="QUERY is a regular expression.")
     ] = False,
+    hybrid: Annotated[
+        bool,
+        Parameter(
+            name="--hybrid",
+            negative="",
+            help="Rank by meaning, too (RESEARCH_EMBEDDING_DIR or _URL). Waits until all passages are embedded.",
+        ),
+    ] = False,
     context: Annotated[
         int | None,
         Parameter(name=["--context", "-C"], validator=Number(gte=0), help="Lines around each hit."),
@@ -77,12 +88,17 @@ def search_command(
     json_: JsonOption = False,
 ) -> int:
     """Find where something is said."""
+    settings = shell_settings(root, **_index_override(index))
+    if hybrid and (obstacle := "not with --regex" if regex else _no_hybrid(settings)):
+        sys.exit(report_failure(f"--hybrid: {obstacle}"))
 
     async def job(session: Session) -> int:
+        if hybrid:
+            await session.until_embedded()
         result = await session.call(
             "search_documents",
             query=query,
-            mode="regex" if regex else "keyword",
+            mode="regex" if regex else "hybrid" if hybrid else "keyword",
             file_pattern=within,
             context_lines=context,
             limit=limit,
@@ -98,7 +114,21 @@ def search_command(
         )
         return FOUND if result["matches"] else NOTHING
 
-    return run(shell_settings(root, **_index_override(index)), job)
+    return run(settings, job)
+
+
+def _no_hybrid(settings: "Settings") -> str | None:
+    """Return why there is no search by meaning with these settings, and what adds it; None if there is."""
+    if settings.documents_url is not None:  # that server has its own settings
+        return None
+    if settings.embedding_dir is None and settings.embedding_url is None:
+        from research_documents.search.hybrid import NOT_SET_UP
+
+        return NOT_SET_UP
+    from research_documents.search.semantic.build import missing_packages, not_installed
+
+    missing = missing_packages(settings)
+    return not_installed(missing) if missing else None
 
 
 _LINES = re.compile(r"(\d+)(?:-(\d+))?")

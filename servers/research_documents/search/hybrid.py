@@ -1,6 +1,6 @@
 """The part of hybrid search that is about meaning: which passages are near to a query, and why none are if so."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from research_documents.search.executors import ThreadPools
@@ -24,7 +24,8 @@ BY_WORDS: Final = "ranked by words alone"
 class NearPassages:
     """The passages nearest to a query, best first, and what an answer says about them.
 
-    `embedded` is (passages that have a vector, all passages) of the selection; None if meaning counts for nothing.
+    `embedded` is (embedded passages, all passages) of the selection; None if meaning counts for nothing, for another reason
+    than that none is embedded yet.
     """
 
     passages: tuple[ScoredPassage, ...] = ()
@@ -53,7 +54,8 @@ class MeaningSearch:
             return NearPassages()
         if not done:
             because = f" ({semantic.problem})" if semantic.problem else ""
-            return _by_words(f"none of {total:,} passages is embedded yet{because}")
+            yet = _by_words(f"none of {total:,} passages is embedded yet{because}")
+            return replace(yet, embedded=(0, total))
         try:
             vector = await semantic.vector_of(request.meant, limit_s=request.time_limit_s / 2)
             found = await self.pools.run(

@@ -28,7 +28,9 @@ class IndexedPassages:
         mode: Mode = "hybrid" if self._engine.ranks_by_meaning else "keyword"
         outcomes = await self._outcomes(queries, mode=mode, paths=paths, wanted=wanted, limit=limit)
         warnings: dict[str, None] = {}
-        if mode == "hybrid" and (by_words := [each for each in outcomes if each.embedded is None]):
+        if mode == "hybrid" and (
+            by_words := [each for each in outcomes if each.embedded is None or not each.embedded[0]]
+        ):
             warnings.update((warning, None) for each in by_words for warning in each.warnings)
             if any(each.hits for each in by_words):
                 outcomes = await self._outcomes(

@@ -25,6 +25,14 @@ def missing_packages(settings: Settings) -> list[str]:
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
+def not_installed(missing: Sequence[str]) -> str:
+    """Return that packages are missing, and how to install them, as a clause."""
+    return (
+        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed here "
+        "(pip install 'research-assistant-mcp[semantic]')"
+    )
+
+
 def embedder_of(settings: Settings) -> "Embedder":
     """Return the local model or the endpoint of the settings, which name one of them."""
     if settings.embedding_dir is not None:
@@ -57,10 +65,7 @@ def semantic_of(settings: Settings) -> "tuple[SemanticIndex | None, str]":
     """Return the semantic index of the settings, which ask for one; or None and why there is none, as a clause."""
     if missing := missing_packages(settings):
         log.warning("hybrid search needs packages that are not installed", missing=missing)
-        return None, (
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed here "
-            "(pip install 'research-assistant-mcp[semantic]')"
-        )
+        return None, not_installed(missing)
     from research_documents.search.semantic.semantic_index import SemanticIndex
 
     return SemanticIndex(embedder_of(settings), directory=vector_directory(settings)), ""
