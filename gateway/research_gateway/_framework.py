@@ -7,7 +7,7 @@ No other module of the gateway reads or sets a private attribute of another pack
   downstream client's are to be declared. Way out: constructor arguments of the SDK's session for all three.
 - `_RelaySession` wraps `ClientSession._dispatcher`, because a session validates a list as a whole. Way out: a hook for raw
   results.
-- `UpstreamClient` overrides `Client._auto_internal_extensions`, because extensions are not relayed. Way out: a
+- `UpstreamClient` overrides `Client._auto_internal_extensions`, because of extensions only the client's MCP Apps are relayed. Way out: a
   constructor argument of FastMCP's client.
 - `UpstreamProvider` overrides `_list_tools`, `_list_resources`, `_list_resource_templates`, `_list_prompts`, `_get_tool`,
   `_get_resource`, `_get_resource_template` and `_get_prompt`: FastMCP's hooks for providers, documented and named with an

@@ -135,6 +135,7 @@ def build_gateway(
         on_duplicate="error",
         # Our servers dereference their own schemas; those of foreign servers stay unchanged.
         dereference_schemas=False,
+        shows_apps=True,
         request_state_security=request_state_security(settings),
     )
     add_scope_resource(gateway, settings.roots)

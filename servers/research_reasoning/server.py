@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from weakref import WeakValueDictionary
 
 from fastmcp import Context, FastMCP
+from fastmcp.apps import AppConfig
 from fastmcp.tools.base import ToolResult
 from mcp_types import InputRequiredResult, ToolAnnotations
 from mcp_types.jsonrpc import MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
+from research_reasoning.apps import AnswerApp, answer_meta
 from research_reasoning.budget import Budget
 from research_reasoning.call import Call
 from research_reasoning.evidence.prepared import PreparedDocuments
@@ -53,7 +55,7 @@ from research_reasoning.requested import MAX_REQUESTED_DOCUMENTS, WholeFolder, f
 from research_shared.document_urls import LinkTemplate
 from research_shared.errors import ModelUnavailable, ResearchError
 from research_shared.middleware.boundary import ErrorBoundary
-from research_shared.middleware.capabilities import client_samples
+from research_shared.middleware.capabilities import client_samples, client_shows_apps
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
 from research_shared.policy import policy_middleware
@@ -69,6 +71,7 @@ from research_shared.text.tokens import Estimator, estimator_for
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
 from research_shared.tools.descriptions import described
 from research_shared.tools.filters import takes_filter
+from research_shared.tools.names import ANSWER_APP_URI
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
 
@@ -423,9 +426,11 @@ def build_reasoning_server(
         ],
         mask_error_details=True,
         on_duplicate="error",
+        shows_apps=True,
         request_state_security=request_state_security(settings),
     )
     _add_tools(server, service)
+    server.add_provider(AnswerApp())
     _add_prompt(server)
     return server
 
@@ -474,6 +479,7 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
         title="Synthesize research over documents",
         annotations=annotations,
         output_schema=output_schema(Synthesis),
+        app=AppConfig(resource_uri=ANSWER_APP_URI),
     )
     @takes_filter
     async def synthesize_research(
@@ -525,8 +531,13 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
 
                     result = await synthesize(call, chosen, asked, depth)
                 result = await service.completed(call, result, asked, export or None)
+                shown = result.model_dump(mode="json")
                 return ToolResult(
-                    synthesis_text(result, estimate=service.estimate), result.model_dump(mode="json")
+                    synthesis_text(result, estimate=service.estimate),
+                    shown,
+                    meta=await answer_meta(shown, library=service.library, link=service.link)
+                    if client_shows_apps(context)
+                    else None,
                 )
 
             return len(chosen) if isinstance(chosen, list) else FOLDER_STEPS, run

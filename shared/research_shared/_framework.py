@@ -4,7 +4,7 @@ No other module of `research_shared`, `research_documents` and `research_reasoni
 another package or imports a private module. The gateway has an adapter of its own. Subclasses also override hooks that
 FastMCP documents and names with an underscore, because only the base class calls them:
 
-- `DocumentResources` overrides `Provider._list_resources` and `Provider._get_resource`.
+- `DocumentResources` overrides `Provider._list_resources` and `Provider._get_resource`, `AnswerApp` the second of them.
 """
 
 from collections.abc import Iterator

@@ -43,7 +43,7 @@ def settings(tmp_path: Path) -> Settings:
 @ERAS
 @pytest.mark.parametrize("over_http", [False, True])
 @pytest.mark.parametrize("name", SERVERS)
-async def test_a_server_says_who_it_is_and_declares_no_extension(
+async def test_a_server_says_who_it_is_and_declares_apps_only_if_it_has_one(
     name: str, mode: Any, over_http: bool, settings: Settings
 ) -> None:
     build, title = SERVERS[name]
@@ -55,7 +55,9 @@ async def test_a_server_says_who_it_is_and_declares_no_extension(
         async with Client(target, mode=mode) as client:
             assert client.server_info == expected
             assert client.server_capabilities is not None
-            assert client.server_capabilities.extensions is None
+            apps: dict[str, Any] | None
+            apps = None if mode == "legacy" or name == "research-documents" else {UI_EXTENSION_ID: {}}
+            assert client.server_capabilities.extensions == apps
             listed = await client.list_tools_mcp()
             if mode == "auto":  # since 2026-07-28 each result says it again
                 assert listed.meta is not None

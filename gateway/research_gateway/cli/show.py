@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from research_shared.document_urls import LinkTemplate
-from research_shared.formats import media_type_of, part_name
+from research_shared.formats import place
 from research_shared.text.analysis import STOP_WORDS, exact_terms, stems
 from research_shared.text.sizes import size_text
 from research_shared.text.visible import terminal_safe
@@ -151,11 +151,6 @@ def hits_view(result: dict[str, Any], *, marker: Marker, link: Link) -> Renderab
     heading = f"{count} match{'' if count == 1 else 'es'} in {total} document{'' if total == 1 else 's'}"
     parts += [Text(heading, style="dim"), *_next(result)]
     return Group(*parts)
-
-
-def place(path: str, page: int | None) -> str:
-    """Return where in a document something is: `page 3`, `slide 3`, or nothing for a document without pages."""
-    return "" if page is None else f"{part_name(media_type_of(path))} {page}"
 
 
 def excerpt_view(result: dict[str, Any]) -> RenderableType:

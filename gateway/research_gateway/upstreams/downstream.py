@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import mcp_types
 from fastmcp import Context, FastMCP
+from fastmcp.apps import UI_EXTENSION_ID
 from fastmcp.server.dependencies import FastMCPRequestContext
 from mcp import MCPError
 from mcp.shared.exceptions import NoBackChannelError
@@ -83,9 +84,10 @@ class DownstreamRequest:
 
     @property
     def capabilities(self) -> mcp_types.ClientCapabilities:
-        """The client's declared capabilities, without extensions: their messages are not relayed."""
+        """The client's declared capabilities. Of its extensions only MCP Apps: messages of others are not relayed."""
         declared = self._request.session.client_capabilities or mcp_types.ClientCapabilities()
-        return declared.model_copy(update={"extensions": None, "experimental": None})
+        apps = {key: value for key, value in (declared.extensions or {}).items() if key == UI_EXTENSION_ID}
+        return declared.model_copy(update={"extensions": apps or None, "experimental": None})
 
     @property
     def client_info(self) -> mcp_types.Implementation | None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import anyio
 import mcp_types
+from fastmcp.apps import UI_MIME_TYPE
 from fastmcp.client import Client
 from fastmcp.prompts import Prompt
 from fastmcp.resources import Resource, ResourceTemplate
@@ -23,8 +24,9 @@ from mcp_types import METHOD_NOT_FOUND
 from research_documents.resources import ResourcePage, current_page
 from research_gateway.upstreams.components import HeldTool, PlaceholderTool, relay_component, relayed
 from research_gateway.upstreams.listing import KnownLists
+from research_gateway.upstreams.offers.apps import APP_SCHEME, names_app
 from research_gateway.upstreams.offers.foreign import ForeignOffers
-from research_gateway.upstreams.offers.names import can_be_namespaced
+from research_gateway.upstreams.offers.names import can_be_namespaced, namespaced_uri
 from research_gateway.upstreams.offers.pins import ToolPins
 from research_gateway.upstreams.sessions import Upstream
 from research_shared.access.scope import EVERYTHING, current_scope
@@ -204,6 +206,17 @@ class UpstreamProvider(ProxyProvider):
         del version
         if self._namespaced and not can_be_namespaced(uri):
             return None
+        if uri.lower().startswith(APP_SCHEME):
+            return await self._app(uri)
+        found: Resource | None = await self._lookup("resources", lambda item: str(item.uri) == uri)
+        return found
+
+    async def _app(self, uri: str) -> Resource | None:
+        """Return the app at a `ui://` URI, if one of the upstream's tools names it or it is listed."""
+        shown = namespaced_uri(self.upstream.name, uri) if self._namespaced else uri
+        if await self._lookup("tools", lambda tool: names_app(tool, shown)) is not None:
+            item = mcp_types.Resource(uri=uri, name=uri, mime_type=UI_MIME_TYPE)
+            return cast("Resource", self._component("resources", item))
         found: Resource | None = await self._lookup("resources", lambda item: str(item.uri) == uri)
         return found
 

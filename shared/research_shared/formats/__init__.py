@@ -48,6 +48,7 @@ __all__ = [
     "media_type_of",
     "package_directories",
     "part_name",
+    "place",
 ]
 
 
@@ -88,6 +89,11 @@ def media_type_of(path: str) -> str | None:
 def part_name(media_type: str | None) -> str:
     """Return what the pages of a document of this type are called."""
     return (media_type and format_of(media_type).part) or "page"
+
+
+def place(path: str, page: int | None) -> str:
+    """Return where in a document something is: `page 3`, `slide 3`, or nothing for a document without pages."""
+    return "" if page is None else f"{part_name(media_type_of(path))} {page}"
 
 
 def package_directories() -> tuple[str, ...]:

@@ -1,13 +1,15 @@
-"""Determine whether a request's client supports sampling, even behind a proxy.
+"""Determine what a request's client supports: MCP Apps, and sampling even behind a proxy.
 
 A proxy declares to its upstream what the proxy can relay, not what its client supports. The server that faces the client
 therefore puts the client's own declaration into the request's `_meta`. That can only withdraw sampling: claiming it for a
 client whose connection does not declare it has no effect, so forging it gains nothing.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastmcp import Context
+from fastmcp.apps import UI_EXTENSION_ID, UI_MIME_TYPE
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 SAMPLING_META_KEY = "research-assistant/client-sampling"
@@ -22,6 +24,17 @@ def client_samples(context: Context) -> bool:
     declared = capabilities is not None and capabilities.sampling is not None
     forwarded = (request.meta or {}).get(SAMPLING_META_KEY)
     return declared and forwarded is not False
+
+
+def client_shows_apps(context: Context) -> bool:
+    """Return whether the request's client declares that it shows MCP Apps (`text/html;profile=mcp-app`)."""
+    if context.request_context is None:
+        return False
+    capabilities = context.session.client_capabilities
+    extensions = capabilities.extensions if capabilities is not None else None
+    settings = (extensions or {}).get(UI_EXTENSION_ID)
+    types = settings.get("mimeTypes") if isinstance(settings, Mapping) else None
+    return isinstance(types, list) and UI_MIME_TYPE in types
 
 
 class TellUpstreamSampling(Middleware):

@@ -32,7 +32,7 @@ def icon() -> mcp_types.Icon:
 class OnlyOfferedExtensions(Middleware):
     """Removes the extension that FastMCP declares for every server, MCP Apps, from the server's capabilities.
 
-    None of our tools has a user interface. Extensions registered with the server stay declared.
+    For servers none of whose tools has a user interface. Extensions registered with the server stay declared.
 
     >>> from fastmcp import FastMCP
     >>> server = FastMCP("host", middleware=[OnlyOfferedExtensions()])
@@ -54,18 +54,18 @@ class OnlyOfferedExtensions(Middleware):
 
 
 def new_server(
-    name: str, *, title: str = TITLE, middleware: list[Middleware], **options: Any
+    name: str, *, title: str = TITLE, middleware: list[Middleware], shows_apps: bool = False, **options: Any
 ) -> FastMCP[Any]:
     """Return a server that declares name, title, version, website and icon in both protocol eras.
 
-    `middleware` and `options` are those of `FastMCP`.
+    `middleware` and `options` are those of `FastMCP`. `shows_apps`: it declares MCP Apps, because a tool has one.
     """
     server: FastMCP[Any] = FastMCP(
         name,
         version=VERSION,
         website_url=WEBSITE,
         icons=[icon()],
-        middleware=[*middleware, OnlyOfferedExtensions()],
+        middleware=middleware if shows_apps else [*middleware, OnlyOfferedExtensions()],
         **options,
     )
     low_level_server(server).title = title

@@ -15,5 +15,7 @@ OWN_PROMPTS: Final = ("compare_documents", "research_brief")
 """The prompts. No upstream's namespace may begin one of them either."""
 SCOPE_URI: Final = "research://scope"
 """The resource that shows what the client can read."""
+ANSWER_APP_URI: Final = "ui://research-assistant/answer.html"
+"""The app that shows an answer."""
 INCOMPLETE: Final = "INCOMPLETE"
 """How the warning begins that says that a reply rests on less than was asked for. It is always the first."""

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import mcp_types
 from pydantic import BaseModel, ValidationError
 
+from research_gateway.upstreams.offers.apps import with_namespaced_app
 from research_gateway.upstreams.offers.names import can_be_namespaced
 from research_gateway.upstreams.offers.pins import ToolPins, digest_of_tool
 from research_shared.logs import get_logger
@@ -109,6 +110,8 @@ class ForeignOffers:
                 continue
             try:
                 offered[key] = _clean(item)
+                if isinstance(item, mcp_types.Tool):
+                    offered[key] = with_namespaced_app(self._server, offered[key])
             except OddItem as error:
                 self.leave_out(kind, key, str(error))
         if kind == "tools":

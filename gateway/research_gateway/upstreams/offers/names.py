@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 
 from research_shared.document_urls import DOCUMENT_URI
-from research_shared.tools.names import OWN_PROMPTS, OWN_TOOLS, SCOPE_URI
+from research_shared.tools.names import ANSWER_APP_URI, OWN_PROMPTS, OWN_TOOLS, SCOPE_URI
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
-_OWN_URIS = (DOCUMENT_URI, SCOPE_URI)
+_OWN_URIS = (DOCUMENT_URI, SCOPE_URI, ANSWER_APP_URI)
 _NAMESPACED_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\x00-\x1f\x7f]*")
 """FastMCP adds and takes off no namespace where there is a line break."""
 
@@ -50,3 +50,13 @@ def can_be_namespaced(uri: str) -> bool:
     (True, False, False)
     """
     return _NAMESPACED_URI.fullmatch(uri) is not None
+
+
+def namespaced_uri(namespace: str, uri: str) -> str:
+    """Return the URI that a foreign server's resource has at the gateway.
+
+    >>> namespaced_uri("maps", "ui://view/map.html")
+    'ui://maps/view/map.html'
+    """
+    scheme, _, path = uri.partition("://")
+    return f"{scheme}://{namespace}/{path}"
