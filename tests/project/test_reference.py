@@ -1,6 +1,7 @@
 """The pages of `docs/reference` are those that the code gives."""
 
 import runpy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,3 +41,15 @@ def test_every_error_command_and_field_has_a_meaning(script: dict[str, Any]) -> 
 
 def test_a_cell_of_a_table_stays_one_cell(script: dict[str, Any]) -> None:
     assert script["cell"]("a|b\n`c|*` *.pdf [x] <y>") == r"a\|b `c\|*` \*.pdf \[x\] \<y>"
+
+
+def test_a_picture_of_mermaid_is_a_table_on_the_site() -> None:
+    hooks = runpy.run_path(str(ROOT / "docs" / "site_hooks.py"))
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="a/b.md"))
+    graph = '```mermaid\ngraph TD\n    a["A (1)"]\n    b["B (2)"]\n    a --> b\n```\n'
+    links = "[here](../c.md) [there](../../compose.yaml)"
+    shown = hooks["on_page_markdown"](
+        graph + links, page=page, config=SimpleNamespace(extra={"repository": "https://x"})
+    )
+    assert "| A (1) | B |\n| B (2) |  |" in shown
+    assert shown.endswith("[here](../c.md) [there](https://x/compose.yaml)")
