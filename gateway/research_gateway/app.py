@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import mcp_types
 from fastmcp import FastMCP
 from fastmcp.server.middleware import Middleware
+from pydantic import SecretStr
 
 from research_documents.completion import path_completion
 from research_documents.resources import DEFAULT_PAGE_SIZE, PageSize, list_in_pages
@@ -17,6 +18,7 @@ from research_documents.search import SearchEngine
 from research_documents.search.indexed import IndexedPassages
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
+from research_gateway.audit.middleware import current_call_ids
 from research_gateway.completions import Handler, first_of, namespaced
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
 from research_gateway.health import (
@@ -26,6 +28,7 @@ from research_gateway.health import (
     faults_check,
     index_check,
     roots_check,
+    tasks_check,
     upstream_check,
 )
 from research_gateway.retry import RetryUpstream
@@ -41,6 +44,7 @@ from research_shared.retry import RetryPolicy
 from research_shared.serving.identity import new_server
 from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
+from research_shared.tasks import TaskStore, add_tasks
 
 if TYPE_CHECKING:
     from research_gateway.upstreams import ForeignServer, ToolPins, UpstreamTimings
@@ -89,13 +93,14 @@ def build_gateway(
     heartbeat: Heartbeat | None = None,
     upstream_timings: "UpstreamTimings | None" = None,
     resource_page_size: PageSize = DEFAULT_PAGE_SIZE,
+    task_store: TaskStore | None = None,
 ) -> FastMCP[Any]:
     """Build one endpoint over the documents and the reasoning server, which share one library.
 
     Remote servers in the settings replace the local ones. The servers of an `mcpServers` file are added, each in a
     namespace. `library`, the model `provider` and `heartbeat` override those built from the settings.
     `upstream_timings`: how long to wait for remote and added servers. `resource_page_size` limits the pages of
-    `resources/list`; a remote documents server has its own.
+    `resources/list`; a remote documents server has its own. `task_store` keeps tasks in place of that of the settings.
 
     >>> from pathlib import Path
     >>> from fastmcp import Client
@@ -141,8 +146,9 @@ def build_gateway(
     add_scope_resource(gateway, settings.roots)
     parts = _GatewayParts(gateway, upstream_timings)
     parts.checks["audit"] = audit_check(trail)
-    # The policy is applied once, here; what is mounted serves within the scope of the request.
-    _add_servers(parts, settings.model_copy(update={"policy": None}), library=library, provider=provider)
+    # The policy is applied once, here; what is mounted serves within the scope of the request. Tasks are made here, too.
+    inner = settings.model_copy(update={"policy": None, "tasks_url": SecretStr("off")})
+    _add_servers(parts, inner, library=library, provider=provider)
     for server in foreign:
         parts.add_foreign(server, pins)
     list_in_pages(gateway, resource_page_size)
@@ -150,6 +156,15 @@ def build_gateway(
     add_readiness(gateway, parts.checks)
     if settings.metrics:
         _show_figures(parts, trail, needs_token=settings.metrics_token)
+    tasks = add_tasks(
+        gateway,
+        settings,
+        has_provider=None if provider is None else True,
+        call_ids=current_call_ids,
+        store=task_store,
+    )
+    if tasks is not None and tasks.durable:
+        parts.checks["tasks"] = tasks_check(tasks)
     return gateway
 
 

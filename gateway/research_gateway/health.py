@@ -15,6 +15,7 @@ from research_shared.access.roots import RootsPolicy
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
 from research_shared.serving.drain import Drain
+from research_shared.tasks.records import TaskStore, TaskStoreUnavailable
 
 if TYPE_CHECKING:
     from research_gateway.upstreams import UpstreamProvider
@@ -43,6 +44,19 @@ def roots_check(policy: RootsPolicy) -> Check:
     async def check() -> CheckResult:
         found = await asyncio.to_thread(_readable, policy)
         return CheckResult(ok=all(found.values()), detail=found)
+
+    return check
+
+
+def tasks_check(store: TaskStore) -> Check:
+    """Check that the store of the tasks answers. Not required: without it, calls are answered at once."""
+
+    async def check() -> CheckResult:
+        try:
+            await store.ping()
+        except TaskStoreUnavailable as error:
+            return CheckResult(ok=False, detail={"error": error.code}, required=False)
+        return CheckResult(ok=True, detail={}, required=False)
 
     return check
 

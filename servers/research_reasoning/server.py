@@ -66,6 +66,7 @@ from research_shared.retry import RetryPolicy
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.serving.sealing import TokenSealer, request_state_security
 from research_shared.settings import Settings
+from research_shared.tasks import add_tasks
 from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimator_for
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
@@ -432,6 +433,7 @@ def build_reasoning_server(
     _add_tools(server, service)
     server.add_provider(AnswerApp())
     _add_prompt(server)
+    add_tasks(server, settings, has_provider=service.provider is not None)
     return server
 
 

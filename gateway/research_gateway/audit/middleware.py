@@ -26,6 +26,7 @@ from research_gateway.audit.trail import AuditTrail
 from research_shared.access.roots import Root
 from research_shared.errors import AuditUnavailable
 from research_shared.middleware.boundary import error_result, protocol_error
+from research_shared.tasks import current_work
 from research_shared.telemetry import collecting
 
 UNAUDITED_METHODS = frozenset(
@@ -36,9 +37,17 @@ UNAUDITED_METHODS = frozenset(
 _current_call_id: ContextVar[str | None] = ContextVar("research_audit_call", default=None)
 
 
+_current_logical_call_id: ContextVar[str | None] = ContextVar("research_audit_logical_call", default=None)
+
+
 def current_call_id() -> str | None:
     """Return the audit id of the call being served, or None outside of an audited call."""
     return _current_call_id.get()
+
+
+def current_call_ids() -> tuple[str | None, str | None]:
+    """Return the audit ids of the call being served and of the logical call that it belongs to, for its task to carry."""
+    return _current_call_id.get(), _current_logical_call_id.get()
 
 
 class AuditMiddleware(Middleware):
@@ -72,6 +81,7 @@ class AuditMiddleware(Middleware):
             return await call_next(context)
         call = _AuditedCall(self, context)
         token = _current_call_id.set(call.call_id)
+        logical_token = _current_logical_call_id.set(call.logical_call_id)
         try:
             async with self.trail.keep_open():
                 with bound_contextvars(call_id=call.call_id):  # in the log lines of the call
@@ -81,6 +91,7 @@ class AuditMiddleware(Middleware):
                 return error_result(refusal)
             raise protocol_error(refusal) from refusal
         finally:
+            _current_logical_call_id.reset(logical_token)
             _current_call_id.reset(token)
 
     async def _audited(
@@ -119,6 +130,11 @@ class _AuditedCall:
         server = context.fastmcp_context.fastmcp.name if context.fastmcp_context is not None else ""
         self.fields["server"] = capped(server, 128)
         self._continue(params)
+        if (current := current_work()) is not None:
+            # The work of a task belongs to the call that submitted it, which ended long before it.
+            self._parent = current.work.call_id
+            self.logical_call_id = current.work.logical_call_id or self.call_id
+            self.fields |= {"transport": "task", "task": current.task_id, "attempt": current.attempt}
 
     def _continue(self, params: Mapping[str, Any]) -> None:
         given = params.get("request_state") or params.get("requestState")
@@ -157,7 +173,7 @@ class _AuditedCall:
         """Return the end event."""
         outcome = reclassify_out_of_scope(outcome, fields=self.fields, facts=facts)
         fields = self._event("end")
-        for name in ("server", "method", "tool", "prompt", "uri"):
+        for name in ("server", "method", "tool", "prompt", "uri", "task", "attempt"):
             if name in self.fields:
                 fields[name] = self.fields[name]
         fields |= {"outcome": outcome.kind, "decision": outcome.decision, "reason": outcome.reason}

@@ -37,7 +37,9 @@ class AuditRecord(BaseModel):
     call_id: str | None = Field(None, description="the request")
     logical_call_id: str | None = Field(None, description="the call that the request is a round of")
     round: int | None = Field(None, description="number of the round, from 1")
-    parent_call_id: str | None = Field(None, description="the call whose tool made this call")
+    parent_call_id: str | None = Field(
+        None, description="the call whose tool made this call, or that submitted the task"
+    )
     state: str | None = Field(
         None,
         description="digest of the state that links two rounds: the same in the end of one and the start of the next",
@@ -50,10 +52,21 @@ class AuditRecord(BaseModel):
     uri: str | None = Field(None, description="resource; without user, query, fragment and absolute path")
     argument: str | None = Field(None, description="the argument that is completed")
 
+    # The task
+    task: str | None = Field(
+        None, description="id of the task that the call became, is the work of, or asks about"
+    )
+    attempt: int | None = Field(
+        None,
+        description="how often the task was begun, its own work included; more than 1: a worker was lost",
+    )
+
     # Its caller
     era: Literal["modern", "handshake"] | None = Field(None, description="`modern`: MCP 2026-07-28 or later")
     protocol: str | None = Field(None, description="version of the protocol")
-    transport: str | None = Field(None, description="`internal`: a call inside the server")
+    transport: str | None = Field(
+        None, description="`internal`: a call inside the server; `task`: the work of a task"
+    )
     client: dict[str, str] | None = Field(None, description="name and version that the client gives itself")
     principal: dict[str, str] | None = Field(None, description="`client_id` and `subject` of the token")
     request_id: str | None = Field(None, description="the client's id of the request")

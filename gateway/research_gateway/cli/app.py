@@ -52,6 +52,11 @@ _COMMANDS = (
         "research_gateway.cli.install:install_command",
         "Add the server to an MCP client on this machine.",
     ),
+    (
+        "worker",
+        "research_gateway.cli.worker:worker_command",
+        "Work on tasks that gateways keep on a Redis or Valkey server.",
+    ),
 )
 for _name, _where, _help in _COMMANDS:
     app.command(_where, name=_name, help=_help)

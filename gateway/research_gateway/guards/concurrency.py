@@ -8,6 +8,7 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from research_gateway.guards.clients import client_key
 from research_shared.errors import Overloaded
 from research_shared.serving.drain import WORK
+from research_shared.tasks import current_work
 
 CONCURRENCY_RETRY_AFTER_S = 1.0
 
@@ -38,7 +39,8 @@ class ConcurrencyLimit(Middleware):
         Raises:
             Overloaded: too many requests are in flight.
         """
-        if context.method not in WORK:
+        # The work of tasks has a limit of its own.
+        if context.method not in WORK or current_work() is not None:
             return await call_next(context)
         client = client_key(context)
         if self._in_flight[client] >= self.per_client or self.in_flight >= self.total:

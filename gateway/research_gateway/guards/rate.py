@@ -10,6 +10,7 @@ from research_gateway.guards.clients import client_key
 from research_shared.errors import Overloaded
 from research_shared.serving.drain import WORK
 from research_shared.serving.limits.buckets import MAX_BUCKETS, TokenBuckets
+from research_shared.tasks import current_work
 
 
 class RateLimit(Middleware):
@@ -39,6 +40,8 @@ class RateLimit(Middleware):
         Raises:
             Overloaded: the bucket is empty.
         """
+        if current_work() is not None:  # it was counted when it was submitted
+            return await call_next(context)
         if context.method in WORK and (wait := self._buckets.take(client_key(context))) > 0:
             raise Overloaded(f"rate limit exceeded; retry in {wait:.3g} s", retry_after_s=round(wait, 3))
         return await call_next(context)

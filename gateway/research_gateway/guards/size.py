@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from fastmcp.prompts.base import PromptResult
 from fastmcp.resources.base import ResourceResult
@@ -69,7 +69,9 @@ class SizeLimit(Middleware):
     ) -> ToolResult:
         """Check the size of a tool's arguments and of its result."""
         self._check_request(context.message)
-        result = await call_next(context)
+        result: Any = await call_next(context)
+        if not isinstance(result, ToolResult):  # a task: the result is checked when its work is done
+            return cast("ToolResult", result)
         self._check_response(
             _content_size(result.content) + json_size(result.structured_content) + json_size(result.meta)
         )

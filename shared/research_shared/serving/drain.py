@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from research_shared.errors import ShuttingDown
 from research_shared.serving.limits.bodies import receiving_first
 from research_shared.serving.limits.refusals import caller_of_request, refusal
+from research_shared.tasks import current_work
 
 WORK = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """The requests that limits apply to.
@@ -93,7 +94,8 @@ class Drain(Middleware):
         """Serve the request, or refuse it while the server is draining."""
         if context.method not in WORK:
             return await call_next(context)
-        if self.draining and not self._gated:
+        # The work of a task comes through no gate. It goes to another worker.
+        if self.draining and (not self._gated or current_work() is not None):
             raise ShuttingDown(_STOPS)
         with self._counted():
             return await call_next(context)

@@ -20,6 +20,7 @@ from research_shared.settings.sections.reading import ReadingSettings
 from research_shared.settings.sections.reasoning import ReasoningSettings, key_variable
 from research_shared.settings.sections.searching import SearchingSettings
 from research_shared.settings.sections.serving import ServingSettings
+from research_shared.settings.sections.tasks import TasksSettings
 
 
 class Settings(
@@ -29,6 +30,7 @@ class Settings(
     AuthenticationSettings,
     GatewaySettings,
     AuditSettings,
+    TasksSettings,
     ReasoningSettings,
     SearchingSettings,
     ReadingSettings,

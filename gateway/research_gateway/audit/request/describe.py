@@ -132,6 +132,8 @@ def target_of(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
             return {"prompt": capped(params.get("name", ""), 128)}
         case "resources/read" | "resources/subscribe" | "resources/unsubscribe":
             return {"uri": capped(public_uri(str(params.get("uri", ""))))}
+        case "tasks/get" | "tasks/update" | "tasks/cancel":
+            return {"task": capped(params.get("taskId", ""), 64)}
         case "completion/complete":
             ref, argument = _as_mapping(params.get("ref")), _as_mapping(params.get("argument"))
             named = ref.get("name")

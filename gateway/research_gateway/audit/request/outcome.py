@@ -217,6 +217,8 @@ def facts_shown(facts: Mapping[str, Any], roots: Sequence[Root]) -> dict[str, An
     if isinstance(call := facts.get("call"), str):
         # the tool's own id of a call of several rounds, the same on all replicas
         shown["tool_call"] = capped(call, 64)
+    if isinstance(task := facts.get("task"), str):
+        shown["task"] = capped(task, 64)
     if isinstance(scope := facts.get("scope"), list | tuple):
         shown["scope"] = capped_list(scope)
     if isinstance(rules := facts.get("rules"), list | tuple):

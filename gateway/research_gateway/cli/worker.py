@@ -1,0 +1,78 @@
+"""`research-assistant worker`: works on the tasks that gateways keep on a Redis or Valkey server."""
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from research_shared.base_errors import ConfigurationError
+from research_shared.serving.commandline import IndexOption, RootOption, load_settings, report_failure
+
+if TYPE_CHECKING:
+    from research_shared.settings import Settings
+
+_IN_PROCESS = frozenset({"memory://", "off"})
+
+
+def worker_command(
+    *,
+    root: RootOption = None,
+    index: IndexOption = None,
+    concurrency: Annotated[
+        int | None,
+        Parameter(
+            validator=Number(gte=1),
+            help="Tasks at once; RESEARCH_TASKS_CONCURRENCY when not given, at least 1.",
+        ),
+    ] = None,
+) -> None:
+    """Work on the tasks of RESEARCH_TASKS_URL until SIGTERM: it then takes no more, and ends those that it has.
+
+    Give it the settings of the gateways: folders, policy, model, keys. The audit log may be the same path or another one.
+    """
+    settings = load_settings(root, **({} if index is None else {"index_dir": index}))
+    if settings.tasks_url.get_secret_value() in _IN_PROCESS:
+        sys.exit(
+            report_failure(
+                "RESEARCH_TASKS_URL: a worker takes tasks from a server, such as redis://localhost:6379/0"
+            )
+        )
+    at_once = concurrency or max(1, settings.tasks_concurrency)
+    try:
+        asyncio.run(run_worker(settings.model_copy(update={"tasks_concurrency": at_once})))
+    except ConfigurationError as error:
+        sys.exit(report_failure(error.message))
+
+
+async def run_worker(settings: "Settings") -> None:
+    """Work on tasks until SIGTERM or SIGINT. Tasks that last longer than the drain time are given back.
+
+    Raises:
+        ConfigurationError: the gateway cannot be built from the settings.
+    """
+    from fastmcp import Client
+
+    from research_gateway.app import build_gateway
+    from research_shared.logs import configure_logging, get_logger
+    from research_shared.serving.drain import Drain
+
+    configure_logging(settings.log_level)
+    log = get_logger("research.worker")
+    gateway = build_gateway(settings)
+    drain = Drain()
+    gateway.add_middleware(drain)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    # A client in this process keeps the gateway running, and with it what takes the tasks.
+    async with Client(gateway):
+        log.info("worker ready", concurrency=settings.tasks_concurrency)
+        await stopped.wait()
+        drain.begin()
+        if not await drain.idle(settings.drain_s):
+            log.warning("drain timeout: tasks are given back", tasks=drain.in_flight)
+    log.info("worker ended")

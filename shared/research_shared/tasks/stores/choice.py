@@ -1,0 +1,36 @@
+"""Chooses the store that the settings name."""
+
+import importlib.util
+
+from research_shared.errors import ConfigurationError
+from research_shared.settings import Settings
+from research_shared.tasks.records import TaskStore
+from research_shared.tasks.stores.memory import MemoryTasks
+
+
+def open_store(settings: Settings, *, name: str) -> TaskStore | None:
+    """Return the store that the settings name, not yet entered; None if tasks are off.
+
+    `name` is that of the server: servers of different names share no tasks.
+
+    Raises:
+        ConfigurationError: the extra `tasks` is missing, or there is no key that all workers share.
+    """
+    url = settings.tasks_url.get_secret_value()
+    if url == "off":
+        return None
+    if url == "memory://":
+        return MemoryTasks()
+    if importlib.util.find_spec("redis") is None:
+        raise ConfigurationError(
+            "RESEARCH_TASKS_URL names a Redis server, and its client is not installed: "
+            "pip install 'research-assistant-mcp[tasks]'"
+        )
+    if not settings.state_keys:
+        raise ConfigurationError(
+            "RESEARCH_TASKS_URL names a Redis server, which holds tasks only sealed: set RESEARCH_STATE_KEYS, to the same "
+            "for all gateways and workers"
+        )
+    from research_shared.tasks.stores.redis_store import NAMESPACE, RedisTasks
+
+    return RedisTasks(url, namespace=f"{NAMESPACE}{name}:")
