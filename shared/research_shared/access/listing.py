@@ -15,7 +15,7 @@ from research_shared.documents import DocumentInfo, Identity
 from research_shared.faults import DIRECTORY_FAILING, OUT_OF_FILES, ROOT_EMPTIED, ROOT_EMPTY, ROOT_FAILING
 from research_shared.formats import media_type_of
 
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+_VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 class Listing:
@@ -213,7 +213,7 @@ class Listing:
         failed: Callable[[OSError], None],
     ) -> None:
         """Skip the rest of a directory that fails while it is listed, unless all of the root or of the process does."""
-        if error.errno in _GONE:
+        if error.errno in _VANISHED:
             return
         if not parts or not self._opener.is_of_file_alone(error, root_fd):
             self._opener.raise_unless_skipped(error, resolved)
