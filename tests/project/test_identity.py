@@ -20,6 +20,7 @@ from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
 from research_shared.serving.identity import WEBSITE, icon, new_server
 from research_shared.settings import Settings
+from research_shared.tasks.wire import TASKS_EXTENSION
 from support.serving import serving
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -43,7 +44,7 @@ def settings(tmp_path: Path) -> Settings:
 @ERAS
 @pytest.mark.parametrize("over_http", [False, True])
 @pytest.mark.parametrize("name", SERVERS)
-async def test_a_server_says_who_it_is_and_declares_apps_only_if_it_has_one(
+async def test_a_server_says_who_it_is_and_declares_the_extensions_that_it_has(
     name: str, mode: Any, over_http: bool, settings: Settings
 ) -> None:
     build, title = SERVERS[name]
@@ -55,9 +56,10 @@ async def test_a_server_says_who_it_is_and_declares_apps_only_if_it_has_one(
         async with Client(target, mode=mode) as client:
             assert client.server_info == expected
             assert client.server_capabilities is not None
-            apps: dict[str, Any] | None
-            apps = None if mode == "legacy" or name == "research-documents" else {UI_EXTENSION_ID: {}}
-            assert client.server_capabilities.extensions == apps
+            extensions: dict[str, Any] | None
+            modern = mode != "legacy" and name != "research-documents"
+            extensions = {UI_EXTENSION_ID: {}, TASKS_EXTENSION: {}} if modern else None
+            assert client.server_capabilities.extensions == extensions
             listed = await client.list_tools_mcp()
             if mode == "auto":  # since 2026-07-28 each result says it again
                 assert listed.meta is not None

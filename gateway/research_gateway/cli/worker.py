@@ -1,7 +1,5 @@
 """`research-assistant worker`: works on the tasks that gateways keep on a Redis or Valkey server."""
 
-import asyncio
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +31,8 @@ def worker_command(
 
     Give it the settings of the gateways: folders, policy, model, keys. The audit log may be the same path or another one.
     """
+    import asyncio  # as every command: its help is shown without it
+
     settings = load_settings(root, **({} if index is None else {"index_dir": index}))
     if settings.tasks_url.get_secret_value() in _IN_PROCESS:
         sys.exit(
@@ -53,6 +53,9 @@ async def run_worker(settings: "Settings") -> None:
     Raises:
         ConfigurationError: the gateway cannot be built from the settings.
     """
+    import asyncio
+    import signal
+
     from fastmcp import Client
 
     from research_gateway.app import build_gateway
