@@ -5,8 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from support.world import CANARY
 
 OPERATIONS = 50_000 if FULL else 4_000
 SERVER_OPERATIONS = 600 if FULL else 12
-LIMIT_S = 240.0 if FULL else 60.0
 INSIDE = "wombat inside\n"
 
 REFUSALS = (DocumentNotFound, DocumentUnreadable, RootUnavailable)
@@ -49,20 +47,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def swapping(*pairs: tuple[Path, Path]) -> Iterator[Callable[[], int]]:
-    """Exchange these names without pause, in a process of its own; afterwards, gives how often that was."""
+def swapping(*pairs: tuple[Path, Path]) -> Iterator[None]:
+    """Exchange these names without pause, in a process of its own."""
     script = Path(swapper.__file__)
     arguments = [str(path) for pair in pairs for path in pair]
     process = subprocess.Popen(
         [sys.executable, "-I", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}
     )
-    output = b""
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
-        yield lambda: int(output)
+        yield
     finally:
-        output, _ = process.communicate(timeout=60)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -104,26 +101,27 @@ def test_this_race_is_lost_by_looking_before_opening(folder: Path) -> None:
 def test_nothing_leaks_while_a_directory_and_a_leaf_are_swapped(folder: Path, openat2: bool) -> None:
     policy = RootsPolicy([Root("research", folder)], openat2=openat2)
     size = (folder / "leaf.md").stat().st_size
-    done = inside = refused = 0
-    deadline = time.monotonic() + LIMIT_S
-    with swapping(*doubles(folder)) as swaps:
-        while done < OPERATIONS and time.monotonic() < deadline:
+    done = inside = refused = swaps = 0
+    before: dict[str, bool] = {}
+    with swapping(*doubles(folder)):
+        # As long as it takes: on a single processor, nothing is swapped while this process runs.
+        while done < OPERATIONS or min(inside, refused) <= OPERATIONS // 100 or swaps < 20:
             for path in ("dir/a.md", "leaf.md"):
                 try:
                     content = read(policy, path)
                 except REFUSALS:
+                    given = False
                     refused += 1
                 else:
                     assert content == INSIDE.encode()
+                    given = True
                     inside += 1
+                swaps += before.get(path) is not given
+                before[path] = given
             for info in policy.walk():
                 # The size in a listing would tell about what is outside, too.
                 assert info.size_bytes == size
             done += 3
-    assert done >= OPERATIONS
-    assert inside > done // 100
-    assert refused > done // 100
-    assert swaps() > 1000
 
 
 async def test_nothing_leaks_from_the_library_while_names_are_swapped(folder: Path) -> None:
@@ -172,15 +170,15 @@ def test_a_root_that_is_swapped_for_a_link_never_leads_outside(folder: Path) -> 
     link = folder.parent / "root-link"
     link.symlink_to(folder.parent / "outside")
     policy = RootsPolicy([Root("research", folder)])
-    unavailable = 0
+    tried = unavailable = 0
     with swapping((folder, link)):
-        for _ in range(OPERATIONS // 10):
+        while tried < OPERATIONS // 10 or not unavailable:  # until it was met both ways, on any machine
+            tried += 1
             try:
                 assert read(policy, "dir/a.md") == INSIDE.encode()
                 assert {info.path for info in policy.walk()} <= {"dir/a.md", "leaf.md"}
             except RootUnavailable:
                 unavailable += 1
-    assert unavailable
 
 
 async def test_files_that_change_all_the_time_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -208,10 +206,9 @@ async def test_files_that_change_all_the_time_are_read_whole_or_not_at_all(tmp_p
     both = {"missing", "whole"}
     seen: set[str] = set()
     try:
-        for attempt in range(OPERATIONS):
-            # on a busy machine it takes longer until the file was met both ways
-            if attempt >= OPERATIONS // 20 and seen == both:
-                break
+        attempts = 0
+        while attempts < OPERATIONS // 20 or seen != both:  # until the file was met both ways, on any machine
+            attempts += 1
             try:
                 text = (await library.read("a.md")).text
             except DocumentNotFound:
@@ -226,4 +223,3 @@ async def test_files_that_change_all_the_time_are_read_whole_or_not_at_all(tmp_p
     finally:
         stop.set()
         thread.join()
-    assert seen == both

@@ -1,7 +1,4 @@
-"""Exchanges pairs of names without pause until its input ends, then prints how often: `swapper.py A B [C D …]`.
-
-It says `begun` before.
-"""
+"""Exchanges pairs of names without pause until its input ends: `swapper.py A B [C D …]`. Says `begun` after the first time."""
 
 import ctypes
 import os
@@ -30,14 +27,13 @@ def main() -> None:
     """Swap there and back, so that everything is as it was when this ends."""
     paths = [Path(argument) for argument in sys.argv[1:]]
     pairs = list(zip(paths[::2], paths[1::2], strict=True))
-    count = 0
+    begun = False
     while not select.select([sys.stdin], [], [], 0)[0]:
         for one, other in (*pairs, *reversed(pairs)):
             swap(one, other)
-        if not count:
+        if not begun:
             print("begun", flush=True)
-        count += 2 * len(pairs)
-    print(count)
+            begun = True
 
 
 if __name__ == "__main__":
