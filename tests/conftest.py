@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -125,6 +126,21 @@ def own_workers(_spare_workers: "SpareWorkers") -> Iterator[None]:
     _spare_workers.enabled = False
     yield
     _spare_workers.enabled = True
+
+
+@pytest.fixture
+def workers_stand_still(own_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop each process that reads documents as soon as it has started: no document takes it longer, on any machine."""
+    from research_shared.reading.extraction.worker import Worker
+
+    start = Worker.start
+
+    async def stopped(*args: Any) -> Worker:
+        worker = await start(*args)
+        os.kill(worker.pid, signal.SIGSTOP)
+        return worker
+
+    monkeypatch.setattr(Worker, "start", stopped)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,8 @@
 """Requests that nobody waits for any more."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from research_gateway.app import build_gateway
 from research_shared.access.roots import Root
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
-from support.pdf_files import a_page_of_a_million_texts, plain_pdf
+from support.pdf_files import plain_pdf
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
@@ -55,8 +57,9 @@ async def test_cancelling_a_request_frees_its_worker(
     found = await client.call_tool("search_documents", {"query": "wombat"})
     assert found.structured_content is not None
     assert len(found.structured_content["matches"]) == 1
-    (settings.roots[0].directory / "slow.pdf").write_bytes(a_page_of_a_million_texts())
+    (settings.roots[0].directory / "slow.pdf").write_bytes(plain_pdf("slow"))
     (pid,) = library._pool.pids
+    os.kill(pid, signal.SIGSTOP)  # so that it never ends by itself
     reading = asyncio.create_task(client.call_tool("read_document", {"document_path": "slow.pdf"}))
     await until(lambda: not library._pool._free)
     reading.cancel()

@@ -25,6 +25,7 @@ from support.scans import pretended_tesseract, scanned_pdf
 
 HARBOUR = "The dredging contract ended in March"
 TWICE = "cat >/dev/null; echo; echo 'The dredging contract ended'; echo in March"
+ENDLESS = "exec sleep 60"
 REMEDY = "with RESEARCH_OCR=tesseract the server reads such pages"
 Connect = Callable[..., Any]
 
@@ -161,7 +162,8 @@ def test_the_program_and_its_languages_decide_where_texts_are_stored() -> None:
 @pytest.fixture
 def library(folder: Path, tmp_path: Path) -> Callable[[str], Library]:
     def reading(how: str) -> Library:
-        ocr = Ocr(command=(pretended_tesseract(tmp_path, how), "stdin"), page_timeout_s=0.3)
+        limit_s = 0.3 if how == ENDLESS else 60.0
+        ocr = Ocr(command=(pretended_tesseract(tmp_path, how), "stdin"), page_timeout_s=limit_s)
         return Library(RootsPolicy([Root("research", folder)]), Limits(workers=1, ocr=ocr))
 
     return reading
@@ -178,7 +180,7 @@ async def test_a_copy_of_a_scanned_document_is_not_recognised_again(
         assert first.engine.endswith(", tesseract  eng 1")
 
 
-@pytest.mark.parametrize("how", ["exec sleep 60", "cat >/dev/null; exit 1", "kill -9 $PPID"])
+@pytest.mark.parametrize("how", [ENDLESS, "cat >/dev/null; exit 1", "kill -9 $PPID"])
 async def test_a_page_that_cannot_be_recognised_leaves_the_others(
     library: Callable[[str], Library], how: str
 ) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+import uvicorn
 from fastmcp import FastMCP
 from starlette.authentication import UnauthenticatedUser
 
@@ -52,6 +53,7 @@ class Listening:
     """A server on a socket."""
 
     port: int
+    state: uvicorn.server.ServerState
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -85,7 +87,7 @@ async def listening(tmp_path: Path, **changes: Any) -> AsyncIterator[Listening]:
             tasks.start_soon(serve)
             await until(lambda: listener.started)
             try:
-                yield Listening(port)
+                yield Listening(port, listener.server_state)
             finally:
                 listener.should_exit = listener.force_exit = True
                 with anyio.CancelScope(shield=True):
@@ -98,13 +100,18 @@ async def test_headers_that_do_not_arrive_end_with_408(tmp_path: Path, sent: byt
         assert (await server.said(sent)).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_headers_after_a_response_have_the_same_time(tmp_path: Path) -> None:
-    async with listening(tmp_path, header_timeout_s=0.2) as server:
+async def test_headers_after_a_response_have_the_same_time(
+    tmp_path: Path, pass_time: Callable[[float], None]
+) -> None:
+    async with listening(tmp_path, header_timeout_s=30) as server:
         reader, writer = await server.connect()
         with anyio.fail_after(60):
             writer.write(b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
             assert (await reader.readuntil(b"Not Found\r\n")).startswith(b"HTTP/1.1 404 ")
             writer.write(b"GET /nothing HTT")
+            (connection,) = server.state.connections
+            await until(lambda: getattr(connection, "header_timer", None) is not None)
+            pass_time(31)
             assert b"HTTP/1.1 408 " in await reader.read()
         writer.close()
 

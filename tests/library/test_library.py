@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from research_shared.reading.extraction import Extracted, read_text
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
-from support.pdf_files import TEXT, a_page_of_a_million_texts, plain_pdf
+from support.pdf_files import TEXT, plain_pdf
 
 pytestmark = pytest.mark.usefixtures("own_workers")
 
@@ -189,11 +190,12 @@ async def test_requests_for_the_same_cold_document_extract_it_once(
 async def test_when_the_last_reader_leaves_the_work_ends_and_the_worker_is_free(
     make: Make, folder: Path
 ) -> None:
-    (folder / "slow.pdf").write_bytes(a_page_of_a_million_texts())
+    (folder / "slow.pdf").write_bytes(plain_pdf("slow"))
     (folder / "good.pdf").write_bytes(plain_pdf(TEXT))
     library = make()
     await library.read("good.pdf")
     (pid,) = library._pool.pids
+    os.kill(pid, signal.SIGSTOP)  # so that it never ends by itself
     before = fds()
     reader = asyncio.create_task(library.read("slow.pdf"))
     await until(lambda: not library._pool._free)
@@ -210,7 +212,8 @@ async def test_a_reader_that_comes_after_the_last_one_left_starts_anew(make: Mak
     (folder / "good.pdf").write_bytes(plain_pdf(TEXT))
     library = make()
     first = asyncio.create_task(library.read("good.pdf"))
-    await until(lambda: bool(library._flights))
+    while not library._flights:  # noqa: ASYNC110  (without a pause, in which it could be read)
+        await asyncio.sleep(0)
     first.cancel()
     assert (await library.read("good.pdf")).text == TEXT
 
@@ -313,10 +316,11 @@ async def test_why_a_document_is_unreadable_is_remembered(make: Make, folder: Pa
     assert (await library.read("a.pdf")).text == TEXT
 
 
+@pytest.mark.usefixtures("workers_stand_still")
 async def test_a_document_that_timed_out_is_tried_again_after_a_while(
     make: Make, folder: Path, clock: Clock
 ) -> None:
-    (folder / "slow.pdf").write_bytes(a_page_of_a_million_texts())
+    (folder / "slow.pdf").write_bytes(plain_pdf("slow"))
     library = make(document_timeout_s=0.2)
     for expected in (1, 1):
         assert await reason(library, "slow.pdf") == "timed out"
@@ -497,8 +501,9 @@ async def test_the_last_user_to_leave_closes_the_library(make: Make, folder: Pat
     assert (await library.read("good.pdf")).text == TEXT  # it can be used again
 
 
+@pytest.mark.usefixtures("workers_stand_still")
 async def test_closing_lets_those_who_wait_know(make: Make, folder: Path) -> None:
-    (folder / "slow.pdf").write_bytes(a_page_of_a_million_texts())
+    (folder / "slow.pdf").write_bytes(plain_pdf("slow"))
     library = make()
     async with library:
         reader = asyncio.create_task(reason(library, "slow.pdf"))
@@ -526,8 +531,9 @@ def test_a_library_serves_one_event_loop_after_another(folder: Path) -> None:
     asyncio.run(close())
 
 
+@pytest.mark.usefixtures("workers_stand_still")
 async def test_the_event_loop_goes_on_while_documents_are_read(make: Make, folder: Path) -> None:
-    (folder / "slow.pdf").write_bytes(a_page_of_a_million_texts())
+    (folder / "slow.pdf").write_bytes(plain_pdf("slow"))
     library = make()
     reader = asyncio.create_task(library.read("slow.pdf"))
     await until(lambda: bool(library._pool.pids))

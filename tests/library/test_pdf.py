@@ -188,8 +188,12 @@ async def test_a_document_that_takes_too_long_keeps_its_finished_pages(read: Rea
         "reading took longer than is allowed and was stopped",
     )
     assert pool.pids == ()
-    assert await reason(read(slow_on(1), document_timeout_s=0.2)) == "timed out"
     assert (await read(plain_pdf("next"))).data == b"next"
+
+
+@pytest.mark.usefixtures("workers_stand_still")
+async def test_a_document_of_which_no_page_is_read_in_time_says_so(read: Read) -> None:
+    assert await reason(read(plain_pdf("one"), document_timeout_s=0.05)) == "timed out"
 
 
 async def test_a_process_that_dies_is_replaced(read: Read, pool: WorkerPool) -> None:
