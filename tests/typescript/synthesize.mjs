@@ -46,6 +46,13 @@ const transport = target.startsWith("http")
   ? new StreamableHTTPClientTransport(new URL(target))
   : new StdioClientTransport({ command: target, args: rest, env: process.env, stderr: "ignore" });
 await client.connect(transport);
+// As it arrives: the SDK drops progress that it reads in the same chunk as the response.
+const arrived = [];
+const hand = transport.onmessage;
+transport.onmessage = (message, extra) => {
+  if (message.method === "notifications/progress") arrived.push([message.params.progress, message.params.total]);
+  hand?.(message, extra);
+};
 const progress = [];
 const result = await client.callTool(
   { name: tool, arguments: JSON.parse(input), _meta: { [LOG_LEVEL_META_KEY]: "info" } },
@@ -54,4 +61,4 @@ const result = await client.callTool(
 );
 const version = client.getNegotiatedProtocolVersion?.() ?? null;
 await client.close();
-console.log(JSON.stringify({ result, progress, logs, asked, version }));
+console.log(JSON.stringify({ result, progress, arrived, logs, asked, version }));
