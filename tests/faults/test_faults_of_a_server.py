@@ -407,9 +407,9 @@ async def test_one_file_that_the_file_system_fails_to_give_leaves_the_server_rea
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return int(originals[name](root_fd, parts, *rest, **options))
 
+    for name in originals:  # before the server indexes the folder
+        monkeypatch.setattr(beneath, name, partial(failing, name))
     async with seen(folder) as server:
-        for name in originals:
-            monkeypatch.setattr(beneath, name, partial(failing, name))
         error = await server.refused("read_document", document_path="b.md")
         assert (error["code"], error["reason"]) == ("document_unreadable", "not available")
         answer = await server.call("search_documents", query="owls")
