@@ -21,16 +21,7 @@ from research_gateway.audit import AuditMiddleware, AuditTrail
 from research_gateway.audit.middleware import current_call_ids
 from research_gateway.completions import Handler, first_of, namespaced
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
-from research_gateway.health import (
-    Check,
-    add_readiness,
-    audit_check,
-    faults_check,
-    index_check,
-    roots_check,
-    tasks_check,
-    upstream_check,
-)
+from research_gateway.health import audit_check, tasks_check, upstream_check
 from research_gateway.retry import RetryUpstream
 from research_gateway.scope.middleware import PassScopeOn, ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource
@@ -41,6 +32,7 @@ from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.policy import policy_middleware
 from research_shared.reading.library import Library
 from research_shared.retry import RetryPolicy
+from research_shared.serving.health import Check, add_readiness, faults_check, index_check, roots_check
 from research_shared.serving.identity import new_server
 from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings

@@ -21,15 +21,15 @@ app = App(
 
 
 def _documents_server(settings: "Settings") -> "FastMCP[Any]":
-    from research_documents.server import build_documents_server
+    from research_documents.server import build_standalone_server
 
-    return build_documents_server(settings)
+    return build_standalone_server(settings)
 
 
 add_serve(
     app,
     build=_documents_server,
-    text="Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz).",
+    text="Serve the documents tools over stdio or Streamable HTTP (at /mcp, health at /healthz, readiness at /readyz).",
 )
 
 

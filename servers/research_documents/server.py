@@ -39,6 +39,7 @@ from research_shared.middleware.scope_meta import ScopeFromRequest
 from research_shared.policy import policy_middleware
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
+from research_shared.serving.health import add_readiness, faults_check, index_check, roots_check
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings
 from research_shared.telemetry import record
@@ -406,6 +407,26 @@ def _search_result(
     )
 
 
+def build_standalone_server(settings: Settings) -> FastMCP[Any]:
+    """Build the documents server for a process of its own: it answers `GET /readyz` as well, and names its faults there.
+
+    Raises:
+        ConfigurationError: a research folder is not usable.
+    """
+    documents = Library.from_settings(settings)
+    search = SearchEngine.from_settings(documents, settings)
+    server = build_documents_server(settings, library=documents, engine=search)
+    add_readiness(
+        server,
+        {
+            "roots": roots_check(documents.roots),
+            "faults": faults_check(documents.roots),
+            "index": index_check(lambda: search.indexing),
+        },
+    )
+    return server
+
+
 def create_server() -> FastMCP[Any]:
     """Build the documents server from the environment, for `fastmcp run` and other launchers."""
-    return build_documents_server(Settings.load())
+    return build_standalone_server(Settings.load())

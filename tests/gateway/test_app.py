@@ -22,7 +22,6 @@ from mcp import MCPError
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway, policy
-from research_gateway.health import CheckResult, add_readiness, readiness
 from research_gateway.scope.middleware import ScopeFromClientRoots
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
@@ -30,6 +29,7 @@ from research_shared.errors import ConfigurationError
 from research_shared.middleware.boundary import STRUCTURED_META_KEY
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
+from research_shared.serving.health import CheckResult, add_readiness, readiness
 from research_shared.serving.run import http_server
 from research_shared.settings import Settings
 from support.results import error_of
@@ -434,7 +434,7 @@ def port() -> Iterator[int]:
 SLOW_SERVER = """
 import os, sys, anyio
 from fastmcp import FastMCP
-from research_gateway.health import add_readiness
+from research_shared.serving.health import add_readiness
 from research_shared.serving.run import serve
 from research_shared.settings import Settings
 
