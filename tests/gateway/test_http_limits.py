@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import sys
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -55,12 +56,12 @@ class Listening:
     port: int
     state: uvicorn.server.ServerState
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, address: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
 
-    async def said(self, *parts: bytes) -> bytes:
+    async def said(self, *parts: bytes, address: str = "127.0.0.1") -> bytes:
         """Send parts of a request and return all that is answered until the connection is closed."""
-        reader, writer = await self.connect()
+        reader, writer = await self.connect(address)
         for part in parts:
             writer.write(part)
         with anyio.fail_after(60):
@@ -125,7 +126,7 @@ async def test_a_body_that_does_not_arrive_ends_with_408(tmp_path: Path) -> None
 
 
 async def test_a_connection_beyond_the_limit_is_answered_with_503(tmp_path: Path) -> None:
-    async with listening(tmp_path, max_connections=2) as server:
+    async with listening(tmp_path, max_connections=2, client_connections=9) as server:
         held = [await server.connect() for _ in range(2)]
         whole = b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
         assert (await server.said(whole)).startswith(b"HTTP/1.1 503 ")
@@ -135,6 +136,35 @@ async def test_a_connection_beyond_the_limit_is_answered_with_503(tmp_path: Path
         with anyio.fail_after(60):
             while not (await server.said(whole)).startswith(b"HTTP/1.1 404 "):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 as addresses")
+@pytest.mark.parametrize("share", [{"client_connections": 3, "max_connections": 9}, {"max_connections": 4}])
+async def test_one_address_does_not_take_the_connections_of_all(
+    tmp_path: Path, share: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(tmp_path, **share) as server:
+        held = [await server.connect() for _ in range(3)]
+        for _ in range(2):
+            assert (await server.said()).startswith(b"HTTP/1.1 429 ")
+        whole = b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+        assert (await server.said(whole, address="127.0.0.2")).startswith(b"HTTP/1.1 404 ")
+        held.pop()[1].close()
+        with anyio.fail_after(60):
+            while not await accepted(server, whole):  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        for _, writer in held:
+            writer.close()
+    refused = [record for record in caplog.records if "share of one address" in record.message]
+    assert [vars(record)["address"] for record in refused] == ["127.0.0.1"]
+
+
+async def accepted(server: Listening, request: bytes) -> bool:
+    """Whether a request is answered. One that is refused before it has arrived may see the connection reset."""
+    try:
+        return (await server.said(request)).startswith(b"HTTP/1.1 404 ")
+    except ConnectionError:
+        return False
 
 
 @pytest.mark.parametrize("length", [b"content-length: 3000000", b"transfer-encoding: chunked"])

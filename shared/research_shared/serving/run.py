@@ -238,7 +238,10 @@ def http_server(
         lifespan="off",
         log_config=None,
         ws="none",
-        http=LimitedConnection.limited_to(settings.header_timeout_s),
+        http=LimitedConnection.limited_to(
+            settings.header_timeout_s,
+            per_address=settings.client_connections or max(settings.max_connections * 3 // 4, 1),
+        ),
         # uvicorn refuses the request that reaches the limit.
         limit_concurrency=settings.max_connections + 1,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,

@@ -1,37 +1,94 @@
 """HTTP connections whose requests must begin and arrive within a time limit."""
 
 import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from research_shared.logs import get_logger
+from research_shared.serving.limits.refusals import network_of
+
+log = get_logger("research.serving")
 
 _TIMEOUT_RESPONSE = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 15\r\n"
     b"connection: close\r\n\r\nRequest Timeout"
 )
+_SHARE_RESPONSE = (
+    b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 17\r\n"
+    b"retry-after: 5\r\nconnection: close\r\n\r\nToo Many Requests"
+)
+_LOG_EVERY_S: Final = 60.0
+
+
+class ConnectionShares:
+    """How many connections each peer address has open: at most `most`. `clock` gives seconds.
+
+    A peer is who connects, which is the proxy for everybody behind one. The 64 bits of an IPv6 network are one address.
+
+    >>> shares = ConnectionShares(most=1)
+    >>> shares.take("192.0.2.1"), shares.take("192.0.2.1"), shares.take("192.0.2.2")
+    (True, False, True)
+    """
+
+    def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._open: Counter[str] = Counter()
+        self._logged_s = -math.inf
+
+    def take(self, address: str) -> bool:
+        """Count a connection of an address. Return False, and log it once in a while, if it has its share already."""
+        key = network_of(address)
+        if self._open[key] < self._most:
+            self._open[key] += 1
+            return True
+        if self._clock() - self._logged_s >= _LOG_EVERY_S:
+            self._logged_s = self._clock()
+            log.warning("connections beyond the share of one address are refused", address=address)
+        return False
+
+    def give_back(self, address: str) -> None:
+        """Count the end of a connection that was taken."""
+        key = network_of(address)
+        self._open[key] -= 1
+        if not self._open[key]:
+            del self._open[key]
 
 
 class LimitedConnection(H11Protocol):
     """A connection that is answered with 408 and closed when the headers of a request take longer than `header_s` seconds.
 
     The time begins with the connection, and with the first byte after a response. uvicorn closes a connection that
-    rests between two requests by itself.
+    rests between two requests by itself. A connection beyond the share of its address is answered with 429 and closed.
     """
 
-    def __init__(self, *args: Any, header_s: float, **options: Any) -> None:
+    def __init__(self, *args: Any, header_s: float, shares: ConnectionShares, **options: Any) -> None:
         super().__init__(*args, **options)
         self.header_s = header_s
+        self.shares = shares
+        self.shared_address: str | None = None
         self.header_timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def limited_to(cls, header_s: float) -> Any:
-        """Return the factory that uvicorn takes as a protocol class."""
-        return partial(cls, header_s=header_s)
+    def limited_to(cls, header_s: float, *, per_address: int) -> Any:
+        """Return the factory that uvicorn takes as a protocol class. Its connections share `per_address`."""
+        return partial(cls, header_s=header_s, shares=ConnectionShares(per_address))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request, or refuse one connection too many of its address."""
         super().connection_made(transport)
+        address = None if self.client is None else self.client[0]
+        if address is not None and not self.shares.take(address):
+            transport.write(_SHARE_RESPONSE)
+            transport.close()
+            return
+        self.shared_address = address
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -46,6 +103,9 @@ class LimitedConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        if self.shared_address is not None:
+            self.shares.give_back(self.shared_address)
+            self.shared_address = None
         super().connection_lost(exc)
 
     def _await_headers(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from http import HTTPStatus
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from typing import Any
 
 from mcp_types import INVALID_REQUEST
@@ -52,3 +53,16 @@ def address_of_request(scope: Scope) -> str:
     """Return the address that an HTTP request comes from."""
     peer = scope.get("client")
     return f"address:{peer[0]}" if peer else "local"
+
+
+def network_of(address: str) -> str:
+    """Return the addresses that one sender has together with this one: with IPv6 usually 64 bits of them.
+
+    >>> network_of("address:2001:db8::1"), network_of("address:192.0.2.1")
+    ('2001:db8::/64', 'address:192.0.2.1')
+    """
+    try:
+        ip = IPv6Address(address.removeprefix("address:"))
+    except AddressValueError:
+        return address
+    return f"address:{ip.ipv4_mapped}" if ip.ipv4_mapped else str(IPv6Network((ip, 64), strict=False))

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import AddressValueError, IPv6Address, IPv6Network
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -13,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from research_shared.logs import get_logger
 from research_shared.serving.limits.buckets import TokenBuckets
-from research_shared.serving.limits.refusals import address_of_request
+from research_shared.serving.limits.refusals import address_of_request, network_of
 
 log = get_logger("research.auth")
 
@@ -42,19 +41,6 @@ _RATES = {
     ("/token", "/revoke"): TOKENS,
     ("/register",): REGISTRATIONS,
 }
-
-
-def network_of(address: str) -> str:
-    """Return the addresses that one sender has together with this one: with IPv6 usually 64 bits of them.
-
-    >>> network_of("address:2001:db8::1"), network_of("address:192.0.2.1")
-    ('2001:db8::/64', 'address:192.0.2.1')
-    """
-    try:
-        ip = IPv6Address(address.removeprefix("address:"))
-    except AddressValueError:
-        return address
-    return f"address:{ip.ipv4_mapped}" if ip.ipv4_mapped else str(IPv6Network((ip, 64), strict=False))
 
 
 class PageLimit:

@@ -44,6 +44,12 @@ class ServingSettings(Section):
     max_connections: int = Field(
         default=2_000, ge=1, description="HTTP connections at once at most; beyond that 503"
     )
+    client_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="those of one address at most; beyond that 429; three quarters of them unless named. Behind a proxy, "
+        "which has all of them, name as many as `RESEARCH_MAX_CONNECTIONS`",
+    )
     client_sessions: int = Field(
         default=1_000,
         ge=1,
