@@ -9,7 +9,7 @@ RUN pip install --no-cache-dir --prefix=/install --constraint constraints.txt .
 
 FROM python:3.13-slim
 COPY --from=build /install /usr/local
-RUN useradd --system --uid 10001 --no-create-home research && install -d -o research -m 0700 /audit
+RUN useradd --system --uid 10001 --no-create-home research && install -d -o research -m 0700 /audit /login
 USER 10001
 ENV PYTHONUNBUFFERED=1 \
     RESEARCH_ROOTS=/research

@@ -1,6 +1,7 @@
 """Pages of other origins and odd URLs, before the HTTP application that `serve` runs."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from research_shared.serving.auth import auth_provider
 from research_shared.serving.drain import Drain
 from research_shared.serving.run import FOLLOW_UP_S, STOP_TIMEOUT_S, add_health, http_server
 from research_shared.settings import Settings
+from research_shared.settings.names import variable_of
+from research_shared.settings.sections.authentication import AuthenticationSettings
+from research_shared.settings.sections.section import Section
 
 PAGE = "https://app.example"
 STRANGER = "https://evil.example"
@@ -250,3 +254,28 @@ def test_the_compose_file_names_its_hosts_and_waits_for_the_drain() -> None:
     (grace,) = [line.split(":")[1].strip() for line in lines if "stop_grace_period:" in line]
     drain_s = float(Settings.model_fields["drain_s"].default)
     assert float(grace.removesuffix("s")) > drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S
+
+
+def test_the_compose_file_passes_on_how_people_log_in() -> None:
+    lines = (Path(__file__).parents[2] / "compose.yaml").read_text(encoding="utf-8").splitlines()
+    stated = lines[lines.index("  gateway:") : lines.index("  documents:")]
+    passed = {
+        match[1] for line in stated if (match := re.fullmatch(r"      (RESEARCH_\w+): \$\{\1:-.*\}", line))
+    }
+    of_files = {"RESEARCH_AUTH_PUBLIC_KEY", "RESEARCH_LOGIN_CLIENT_SECRET_FILE"}  # they need a mount as well
+    fields = set(AuthenticationSettings.model_fields) - set(Section.model_fields)
+    assert {variable_of(name) for name in fields} - of_files <= passed
+    given = {
+        "RESEARCH_LOGIN": "entra",
+        "RESEARCH_PUBLIC_URL": "https://research.example",
+        "RESEARCH_LOGIN_CLIENT_ID": "client",
+        "RESEARCH_LOGIN_CLIENT_SECRET": "secret",
+        "RESEARCH_LOGIN_TENANT": "11111111-2222-3333-4444-aaaaaaaaaaaa",
+        "RESEARCH_LOGIN_SCOPES": "access",
+        "RESEARCH_LOGIN_DIR": "/login/state",
+    }
+    settings = Settings.load(dict.fromkeys(passed, "") | given)
+    assert (settings.login, settings.auth_algorithm) == ("entra", "RS256")
+    assert settings.login_dir is not None
+    volume = f"      - login:{settings.login_dir.parent}"
+    assert volume in stated
