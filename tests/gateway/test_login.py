@@ -9,6 +9,7 @@ import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from research_shared.serving.login import store as login_files
 from research_shared.serving.login.rates import PageLimit, PageRate
 from research_shared.serving.login.store import CulledFileStore
 from support.browser import Person, visit
@@ -282,6 +283,46 @@ async def test_what_has_expired_is_removed_from_the_directory(tmp_path: Path) ->
     assert store.culling is not None
     await store.culling
     assert sorted(path.stem for path in tmp_path.glob("*/*.json")) == ["client", "other"]
+
+
+async def test_a_registration_that_nobody_uses_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = {"redirect_uris": ["http://localhost:1/callback"]}
+    answers = []
+    for lifetime_s in (login_files.CLIENT_LIFETIME_S, 1e-6):
+        monkeypatch.setattr(login_files, "CLIENT_LIFETIME_S", lifetime_s)
+        async with world.asked(**fixed(world)) as client:
+            registered = (await client.post("/register", json=metadata)).json()
+            asked = {
+                "response_type": "code",
+                "client_id": registered["client_id"],
+                "redirect_uri": metadata["redirect_uris"][0],
+                "code_challenge": "x" * 43,
+                "code_challenge_method": "S256",
+            }
+            answers.append((await client.get("/authorize", params=asked)).status_code)
+    assert answers == [302, 400]
+
+
+async def test_a_registration_lasts_longer_each_time_that_it_is_used(tmp_path: Path) -> None:
+    lifetime_s = 10 * login_files.RENEW_AFTER_S
+    kept = CulledFileStore(tmp_path, lifetimes={"clients": lifetime_s})
+
+    async def left_s(key: str, collection: str = "clients") -> float | None:
+        left: float | None = (await kept.ttl(key, collection=collection))[1]
+        return left
+
+    await kept.put("new", {"a": 1}, collection="clients")
+    assert lifetime_s - 60 < (await left_s("new") or 0) <= lifetime_s
+    await kept.put("old", {"a": 1}, collection="clients", ttl=60)
+    assert await kept.get("old", collection="clients") == {"a": 1}
+    assert lifetime_s - 60 < (await left_s("old") or 0) <= lifetime_s
+    (file,) = tmp_path.glob("clients/new.json")
+    before = file.read_bytes()
+    assert await kept.get("new", collection="clients") == {"a": 1}
+    assert file.read_bytes() == before  # used a moment ago
+    await kept.put("token", {"a": 1}, collection="others", ttl=60)
+    assert await kept.get("token", collection="others") == {"a": 1}
+    assert (await left_s("token", "others") or 0) <= 60
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, SupportsFloat
 
 from cryptography.fernet import Fernet
@@ -24,12 +25,19 @@ from research_shared.logs import get_logger
 log = get_logger("research.auth")
 
 CULL_EVERY_S = 300.0
+CLIENTS = "mcp-oauth-proxy-clients"
+"""Where FastMCP's proxy keeps the clients that registered, without an end."""
+CLIENT_LIFETIME_S = 90 * 86_400.0
+"""Seconds that a registration is kept after the client last logged somebody in or renewed a token."""
+RENEW_AFTER_S = 86_400.0
+"""Seconds after which another use makes it last longer. Fewer would write a file with each request."""
 
 
 class CulledFileStore(FileTreeStore):
     """A store of files that removes what has expired, at most once in `every_s` seconds, after something is stored.
 
-    Nobody waits for that: it is done in the task `culling`. `clock` gives seconds.
+    Nobody waits for that: it is done in the task `culling`. What is stored without an end expires when it was not read for
+    the seconds that `lifetimes` gives its collection, if any. `clock` gives seconds.
     """
 
     def __init__(
@@ -37,6 +45,7 @@ class CulledFileStore(FileTreeStore):
         directory: Path,
         *,
         every_s: float = CULL_EVERY_S,
+        lifetimes: Mapping[str, float] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(
@@ -45,6 +54,7 @@ class CulledFileStore(FileTreeStore):
             collection_sanitization_strategy=FileTreeV1CollectionSanitizationStrategy(directory),
         )
         self._every_s = every_s
+        self._lifetimes = lifetimes
         self._clock = clock
         self._next_s = clock()
         self.culling: asyncio.Task[None] | None = None
@@ -57,13 +67,26 @@ class CulledFileStore(FileTreeStore):
         collection: str | None = None,
         ttl: SupportsFloat | None = None,
     ) -> None:
-        """Store a value for `ttl` seconds."""
+        """Store a value for `ttl` seconds, or for the lifetime of its collection."""
+        ttl = self._lifetimes.get(collection or "") if ttl is None else ttl
         await super().put(key, value, collection=collection, ttl=ttl)
         if self._clock() >= self._next_s and (self.culling is None or self.culling.done()):
             self._next_s = self._clock() + self._every_s
             # kept here, because the loop itself forgets a task that nobody holds
             self.culling = asyncio.create_task(self.cull())
             self.culling.add_done_callback(_log_failure)
+
+    async def get(self, key: str, *, collection: str | None = None) -> dict[str, Any] | None:
+        """Return a value, or None if there is none. It lasts longer after that, if its collection has a lifetime."""
+        lifetime = self._lifetimes.get(collection or "")
+        if lifetime is None:
+            kept: dict[str, Any] | None = await super().get(key, collection=collection)
+            return kept
+        value: dict[str, Any] | None
+        value, left_s = await self.ttl(key, collection=collection)
+        if value is not None and (left_s is None or left_s < lifetime - RENEW_AFTER_S):
+            await self.put(key, value, collection=collection)
+        return value
 
 
 def _log_failure(culling: "asyncio.Task[None]") -> None:
@@ -102,7 +125,7 @@ def login_store(directory: Path, signing_key: bytes) -> AsyncKeyValue:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         problem = open_to_others(directory)
-        files = CulledFileStore(directory)
+        files = CulledFileStore(directory, lifetimes={CLIENTS: CLIENT_LIFETIME_S})
     except OSError as error:
         raise ConfigurationError(f"RESEARCH_LOGIN_DIR={directory}: {error.strerror}") from error
     if problem is not None:
