@@ -12,7 +12,7 @@ from mcp import MCPError
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
-from research_gateway.scope.check import policy_app, sight_of
+from research_gateway.scope.check import own_tools, policy_app, sight_of
 from research_shared.access.roots import Root, Scope, narrowed_scope
 from research_shared.access.scope import View
 from research_shared.errors import ConfigurationError
@@ -425,6 +425,16 @@ def test_policy_check_shows_what_somebody_sees_and_why(
         "does not see 1 of 4 documents:",
         "  hr/pay/c.md: partners allows **, partners denies hr/pay/**",
     ]
+
+
+@pytest.mark.parametrize("connectors", [True, False])
+async def test_policy_check_knows_the_tools_that_are_served_without_building_a_server(
+    folder: Path, connectors: bool
+) -> None:
+    settings = Settings(roots=(Root("research", folder),), connector_tools=connectors)
+    gateway = build_gateway(settings)
+    served = sorted(tool.name for tool in await gateway.list_tools(run_middleware=False))
+    assert own_tools(settings) == served
 
 
 def test_policy_check_speaks_of_callers_without_a_name_and_without_rules(folder: Path) -> None:

@@ -11,6 +11,8 @@ OWN_TOOLS = (
     "synthesize_research",
 )
 """In the order of a research task. No upstream's namespace may begin one of them."""
+CONNECTOR_TOOLS: Final = ("search", "fetch")
+"""The tools of `RESEARCH_CONNECTOR_TOOLS`."""
 OWN_PROMPTS: Final = ("compare_documents", "research_brief")
 """The prompts. No upstream's namespace may begin one of them either."""
 SCOPE_URI: Final = "research://scope"
