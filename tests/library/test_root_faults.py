@@ -227,6 +227,7 @@ def test_a_directory_that_fails_while_it_is_listed_is_left_out(
     where: str,
     expected: list[tuple[str, str]],
     how: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (folder / "sub").mkdir()
     for name in ("a.md", "sub/b.md"):
@@ -256,6 +257,17 @@ def test_a_directory_that_fails_while_it_is_listed_is_left_out(
     else:
         assert listed() in (["a.md"], ["sub/b.md"])  # whichever the file system gives first
     assert current(doors) == expected
+    if expected[:1] == [("directory_failing", "research")]:
+        assert vars(caplog.records[-1])["error"] == f"{os.strerror(number)} (in 1 of its directories)"
+    monkeypatch.undo()
+    with narrowed_scope(Scope(("a.md",))):
+        walk(doors)
+    walk(doors, lambda: True)
+    doors.documents_after("", 9)
+    left = [fault for fault in current(doors) if fault[0] == "directory_failing"]
+    assert left == [fault for fault in expected if fault[0] == "directory_failing"]
+    walk(doors)
+    assert ("directory_failing", "research") not in current(doors)
 
 
 @pytest.mark.parametrize("how", ["opened", "listed"])
