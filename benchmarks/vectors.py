@@ -36,11 +36,12 @@ def table_of(passages: int, parts: int, dimension: int) -> tuple[PassageTable, d
     documents, entries = {}, {}
     starts = np.arange(EACH, dtype=np.uint32) * 1200
     part_of = np.repeat(np.arange(EACH, dtype=np.uint32), parts)
+    part_begins = np.arange(len(part_of), dtype=np.uint32) * 400
     for number in range(passages // EACH):
         some = keys[number * len(part_of) : (number + 1) * len(part_of)]
         documents[number] = DocumentPassages(
             document=number, begins=starts, ends=starts + 1000, lines=starts // 60 + 1, passages=part_of, keys=some,
-            rows=store.rows_of(some),
+            rows=store.rows_of(some), part_begins=part_begins, part_ends=part_begins + 400,
         )  # fmt: skip
         path = f"folder{number % 97}/document{number}.md"
         info = DocumentInfo(

@@ -5,8 +5,13 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from research_reasoning.evidence.ranking import bm25, rank
+from research_reasoning.folder.choice import choose
 from research_shared.documents import DocumentText, Identity
+from research_shared.reading.passage_search import FoundPassage
+from research_shared.text.tokens import estimate_tokens
 
 
 def document(*sections: str) -> DocumentText:
@@ -104,3 +109,22 @@ def test_common_words_count_where_the_question_has_no_others() -> None:
 def test_nothing_and_passages_without_a_term_have_no_score() -> None:
     assert bm25([], []) == []
     assert bm25([Counter(), Counter()], [0, 0]) == [0, 0]
+
+
+@pytest.mark.parametrize("near", [(35, 42), None])
+def test_the_piece_that_is_nearest_by_meaning_is_shown_before_pieces_that_share_some_words(
+    near: tuple[int, int] | None,
+) -> None:
+    lines = [
+        f"In week {number} the hens of the farm laid their eggs in the nest as ever." for number in range(60)
+    ]
+    lines[0] = "The barn of the hens was where eggs were kept in winter, says the oldest note of all."
+    lines[32:40] = [
+        f"Line {number} tells of poultry, told in quite other words than asked for." for number in range(8)
+    ]
+    text = document("\n".join(lines))
+    passage = FoundPassage(path="d.md", start_line=3, end_line=text.total_lines, score=0.4, near=near)
+    (chosen,) = choose([passage], {"d.md": text}, ["hens eggs barn"], budget=500, estimate=estimate_tokens)
+    shown = {number for first, last in chosen.ranges for number in range(first, last + 1)}
+    assert 3 in shown
+    assert (set(range(35, 43)) <= shown) == (near is not None)

@@ -59,6 +59,24 @@ async def test_a_passage_is_as_near_as_its_nearest_part_wherever_that_stands(fol
     assert max(map(len, embedder.passages)) <= PART_BYTES
 
 
+async def test_a_hit_that_shares_no_word_with_the_query_is_the_line_where_its_nearest_part_begins(
+    folder: Path,
+) -> None:
+    hens = "".join(f"Hen number {number} lays an egg.\n" for number in range(40))
+    (folder / "long.md").write_text(
+        f"{hens}The physician came on foot.\nThe medic left.\n{hens}", encoding="utf-8"
+    )
+    async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
+        by_meaning = (await engine.search("doctor", mode="hybrid", limit=1)).hits[0]
+        by_words = (await engine.search("left doctor", mode="hybrid", limit=1)).hits[0]
+    assert by_meaning.near == by_words.near
+    assert by_meaning.near is not None
+    first, last = by_meaning.near
+    assert by_meaning.line_number == first
+    assert first <= 41 <= last
+    assert by_words.matched_text == "The medic left."
+
+
 async def test_a_passage_counts_as_embedded_when_all_of_its_parts_are(tmp_path: Path) -> None:
     hens = " ".join(f"Hen number {number} lays an egg." for number in range(50))
     (tmp_path / "long.md").write_text(f"{hens}\n", encoding="utf-8")

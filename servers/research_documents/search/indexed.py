@@ -49,6 +49,7 @@ class IndexedPassages:
                     start_line=hit.start_line,
                     end_line=hit.end_line,
                     score=hit.score or 0.0,
+                    near=hit.near,
                 )
                 passages.setdefault((passage.path, passage.start_line), passage)
             same |= self._leave_out_copies(passages)

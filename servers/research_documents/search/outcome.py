@@ -13,7 +13,7 @@ class Hit(NamedTuple):
     `line_number` is 1-based and `matched_text` is that line, cut around the match when it is long. `page` is 1-based and
     None for documents without pages. `score` is the BM25 score, the fused one (0 to 1) in hybrid mode, None in regex mode. `before` and `after` are the lines
     around it, in the document's order. `start_line` and `end_line` are the passage that was ranked; in regex mode both
-    are the line itself. `ocr` says that its page was read by OCR. A NamedTuple, because a search can make many thousands.
+    are the line itself. `near` is the first and the last line of what is nearest by meaning, if that found it. `ocr` says that its page was read by OCR. A NamedTuple, because a search can make many thousands.
     """
 
     document: str
@@ -26,6 +26,7 @@ class Hit(NamedTuple):
     start_line: int = 0
     end_line: int = 0
     ocr: bool = False
+    near: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,8 @@ class _Candidate:
     tokens: int
     terms: frozenset[str]
     score: float = 0.0
+    is_nearest: bool = False
+    """Whether it is the piece of its passage that is nearest to a query by meaning."""
 
 
 def ranked_passages(found: FoundPassages) -> list[FoundPassage]:
@@ -70,18 +72,11 @@ def ranked_passages(found: FoundPassages) -> list[FoundPassage]:
     for number, some in enumerate(found.by_query):
         for passage in some:
             key = (passage.path, passage.start_line)
-            passages.setdefault(key, passage)
+            known = passages.setdefault(key, passage)
+            passages[key] = replace(known, near=known.near or passage.near)
             scores[key] = scores.get(key, 0.0) + passage.score * (_OTHER_QUERY if number else 1.0)
     order = sorted(passages, key=lambda key: (-scores[key], key))
-    return [
-        FoundPassage(
-            path=passages[key].path,
-            start_line=passages[key].start_line,
-            end_line=passages[key].end_line,
-            score=scores[key],
-        )
-        for key in order
-    ]
+    return [replace(passages[key], score=scores[key]) for key in order]
 
 
 def candidates_of(found: FoundPassages, *, documents: int) -> list[FoundPassage]:
@@ -184,15 +179,30 @@ def _candidates(
         text = texts.get(passage.path)
         if text is None:
             continue
-        for first, last in _piece_lines(text, passage.start_line, min(passage.end_line, text.total_lines)):
+        pieces = list(_piece_lines(text, passage.start_line, min(passage.end_line, text.total_lines)))
+        nearest = max(pieces, key=lambda piece: _common_lines(piece, passage.near), default=None)
+        for first, last in pieces:
             body = "\n".join(text.lines(first, last))
             terms = frozenset(stems(body)) & wanted
             tokens = min(estimate(body), MAX_PIECE_TOKENS)
             found.setdefault(
                 (passage.path, first),
-                _Candidate(passage.path, first, last, body, tokens, terms, passage.score),
+                _Candidate(
+                    passage.path,
+                    first,
+                    last,
+                    body,
+                    tokens,
+                    terms,
+                    passage.score,
+                    passage.near is not None and (first, last) == nearest,
+                ),
             )
     return list(found.values())
+
+
+def _common_lines(piece: tuple[int, int], near: tuple[int, int] | None) -> int:
+    return 0 if near is None else min(piece[1], near[1]) - max(piece[0], near[0]) + 1
 
 
 def _piece_lines(text: DocumentText, first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -211,13 +221,15 @@ def _piece_lines(text: DocumentText, first: int, last: int) -> Iterator[tuple[in
 
 
 def _score(candidates: Sequence[_Candidate], asked: Sequence[frozenset[str]]) -> None:
-    """Set the score of each piece: that of its passage, times how much of the best-fitting query it holds."""
+    """Set the score of each piece: that of its passage, times how much of the best-fitting query it holds.
+
+    The piece that made its passage near by meaning holds all of it, in other words.
+    """
     spread = Counter(term for piece in candidates for term in piece.terms)
     weight = {term: math.log1p(len(candidates) / count) for term, count in spread.items()}
     for piece in candidates:
-        piece.score *= _BASE + (1 - _BASE) * max(
-            (_share_held(piece.terms, terms, weight) for terms in asked), default=0.0
-        )
+        held = max((_share_held(piece.terms, terms, weight) for terms in asked), default=0.0)
+        piece.score *= _BASE + (1 - _BASE) * (1.0 if piece.is_nearest else held)
 
 
 def _share_held(terms: AbstractSet[str], asked: AbstractSet[str], weight: Mapping[str, float]) -> float:

@@ -13,12 +13,16 @@ MAX_NAMED_COPIES: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPassage:
-    """A passage of a document. Lines are 1-based and inclusive; `score` is BM25, or fused with the similarity of meaning, comparable within one `FoundPassages`."""
+    """A passage of a document. Lines are 1-based and inclusive; `score` is BM25, or fused with the similarity of meaning, comparable within one `FoundPassages`.
+
+    `near` are the first and the last line of what is nearest to the query by meaning, if that found it.
+    """
 
     path: str
     start_line: int
     end_line: int
     score: float
+    near: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,13 +21,18 @@ _SELECTIVE: Final = 4
 
 
 class ScoredPassage(NamedTuple):
-    """A matching passage: id of the document, byte range, first line (1-based) and BM25 score."""
+    """A matching passage: id of the document, byte range, first line (1-based) and score.
+
+    `near_begin` and `near_end` are the byte range of the part that is nearest by meaning; equal if meaning did not find it.
+    """
 
     document: int
     begin: int
     end: int
     line: int
     score: float
+    near_begin: int = 0
+    near_end: int = 0
 
 
 def _schema() -> Any:

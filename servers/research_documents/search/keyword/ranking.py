@@ -14,6 +14,7 @@ from research_documents.search.keyword.best_line import (
     HighlightTerms,
     best_line,
     held_as_typed,
+    held_by_line,
     match_position,
 )
 from research_documents.search.keyword.snippets import snippet_bytes, with_neighbours
@@ -206,7 +207,10 @@ class Ranker:
         if self._may_repeat:
             # A phrase may end in the next passage, within the tail that was indexed with this one.
             content = _with_tail(passage, text)
+        near = _near_lines(passage, data)
         best = best_line(content, self.terms)
+        if near is not None and not held_by_line([content.split("\n")[best]], self.terms)[0]:
+            best = near[0] - passage.line  # found by its meaning alone
         lines = content.split("\n", best + 1)
         line = lines[best]
         number = passage.line + best
@@ -235,7 +239,19 @@ class Ranker:
             start_line=passage.line,
             end_line=end_line,
             ocr=text.is_ocr(page),
+            near=near,
         )
+
+
+def _near_lines(passage: ScoredPassage, data: bytes) -> tuple[int, int] | None:
+    """Return the first and the last line of the part that is nearest by meaning, without blank ones; None without one."""
+    part = data[passage.near_begin : passage.near_end]
+    if not part.strip():
+        return None
+    begin = passage.near_begin + len(part) - len(part.lstrip())
+    end = passage.near_begin + len(part.rstrip())
+    first = passage.line + data.count(b"\n", passage.begin, begin)
+    return first, first + data.count(b"\n", begin, end)
 
 
 def _with_tail(passage: ScoredPassage, text: DocumentText) -> str:

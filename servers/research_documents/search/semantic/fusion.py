@@ -41,7 +41,8 @@ def fused(
             scores[place] = min(scores[place], 0.0)
     for passage in by_meaning[:FUSED]:
         place = (passage.document, passage.begin)
-        passages.setdefault(place, passage)
+        found = passages.setdefault(place, passage)
+        passages[place] = found._replace(near_begin=passage.near_begin, near_end=passage.near_end)
         scores[place] = max(scores.get(place, 0.0), 0.0) + meaning(passage.score)
     return FusedPassages(
         [passage._replace(score=scores[place]) for place, passage in passages.items()],

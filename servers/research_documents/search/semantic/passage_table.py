@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +35,23 @@ _PART_ENDS: Final = (
 """Where a part may end, best first."""
 
 
-def embedded_texts(text: DocumentText, span: Span) -> list[str]:
-    """Return what is embedded of a passage: its parts in order, each after the heading that the passage stands under."""
-    body = text.data[span.begin : span.end]
-    parts = [body[begin:end].decode("utf-8").strip() for begin, end in part_ranges(body)]
-    return [
-        part if span.heading in part[: len(span.heading) + 8] else f"{span.heading}\n{part}"
-        for part in parts
-        if part
-    ]
+class Part(NamedTuple):
+    """A part of a passage: what is embedded of it, and its byte range in the document's data."""
+
+    text: str
+    begin: int
+    end: int
+
+
+def parts_of(text: DocumentText, span: Span) -> list[Part]:
+    """Return the parts of a passage in order, each with the heading that the passage stands under before its text."""
+    found: list[Part] = []
+    for begin, end in part_ranges(text.data[span.begin : span.end]):
+        body = text.data[span.begin + begin : span.begin + end].decode("utf-8").strip()
+        if body:
+            headed = body if span.heading in body[: len(span.heading) + 8] else f"{span.heading}\n{body}"
+            found.append(Part(headed, span.begin + begin, span.begin + end))
+    return found
 
 
 def part_ranges(body: bytes) -> Iterator[tuple[int, int]]:
@@ -87,6 +95,8 @@ class DocumentPassages:
     lines: Numbers
     passages: Numbers
     """The number of the passage that each part is of, from 0."""
+    part_begins: Numbers
+    part_ends: Numbers
     keys: Keys
     rows: Rows
     """A key and a row for each part."""
@@ -95,14 +105,17 @@ class DocumentPassages:
     def of(cls, document: int, text: DocumentText, store: VectorStore) -> Self:
         """Cut a document into the passages that the index has of it."""
         found = spans(text)
-        texts = [embedded_texts(text, span) for span in found]
-        keys = keys_of([part for parts in texts for part in parts])
+        by_passage = [parts_of(text, span) for span in found]
+        parts = [part for some in by_passage for part in some]
+        keys = keys_of([part.text for part in parts])
         return cls(
             document=document,
             begins=np.array([span.begin for span in found], dtype=np.uint32),
             ends=np.array([span.end for span in found], dtype=np.uint32),
             lines=np.array([span.start_line for span in found], dtype=np.uint32),
-            passages=np.repeat(np.arange(len(found), dtype=np.uint32), list(map(len, texts))),
+            passages=np.repeat(np.arange(len(found), dtype=np.uint32), list(map(len, by_passage))),
+            part_begins=np.array([part.begin for part in parts], dtype=np.uint32),
+            part_ends=np.array([part.end for part in parts], dtype=np.uint32),
             keys=keys,
             rows=store.rows_of(keys),
         )
@@ -145,16 +158,18 @@ class PassageTable:
         )
 
     @cached_property
-    def _parts(self) -> tuple[Rows, Numbers]:
-        """Row and passage, as its number among all, of all parts that have a vector, in the order of the passages."""
+    def _parts(self) -> tuple[Rows, Numbers, Numbers, Numbers]:
+        """Row, passage, as its number among all, begin and end of all parts that have a vector, in the order of the passages."""
         some = self.documents.values()
         firsts = accumulate((len(each.begins) for each in some), initial=0)
         rows = _column((each.rows for each in some), np.int32)
         numbers = _column(
             (each.passages + first for each, first in zip(some, firsts, strict=False)), np.int64
         )
+        begins = _column((each.part_begins for each in some), np.uint32)
+        ends = _column((each.part_ends for each in some), np.uint32)
         has = rows != NO_ROW
-        return rows[has], numbers[has]
+        return rows[has], numbers[has], begins[has], ends[has]
 
     def coverage(self, entries: Collection[CatalogEntry]) -> tuple[int, int]:
         """Return (embedded passages, all passages) of these documents."""
@@ -181,32 +196,37 @@ class PassageTable:
             EmbeddingFailed: the query's vector has another size.
         """
         documents, begins, ends, lines = self._columns
-        rows, passages = self._parts
+        rows, passages, part_begins, part_ends = self._parts
+        chosen: Numbers | None = None
         if not self.documents.keys() <= selection.ids:
             ids = np.fromiter(selection.ids, dtype=np.int64, count=len(selection.ids))
-            chosen = np.isin(documents, ids)[passages]
+            chosen = np.flatnonzero(np.isin(documents, ids)[passages])
             rows, passages = rows[chosen], passages[chosen]
         if not len(rows):
             return []
         first = np.flatnonzero(np.diff(passages, prepend=-1))
-        scores = np.maximum.reduceat(self._scores(query, rows), first)
+        of_parts = self._scores(query, rows)
+        scores = np.maximum.reduceat(of_parts, first)
         best = np.arange(len(scores))
         if len(scores) > limit:
             least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
             best = np.flatnonzero(scores >= least)
         places = passages[first[best]]
+        ends_of = np.append(first[1:], len(rows))
+        nearest = np.array(
+            [
+                at + int(np.argmax(of_parts[at:end]))
+                for at, end in zip(first[best], ends_of[best], strict=True)
+            ]
+        )
+        parts = nearest if chosen is None else chosen[nearest]
+        columns = (documents[places], begins[places], ends[places], lines[places], scores[best])
+        near = (part_begins[parts], part_ends[parts])
         found = [
-            (entry.path, ScoredPassage(document, begin, end, line, score))
-            for document, begin, end, line, score in zip(
-                documents[places].tolist(),
-                begins[places].tolist(),
-                ends[places].tolist(),
-                lines[places].tolist(),
-                scores[best].tolist(),
-                strict=True,
-            )
+            (entry.path, ScoredPassage(*values))
+            for values in zip(*(column.tolist() for column in (*columns, *near)), strict=True)
             # Once for each passage: another task may forget documents at any time.
-            if (entry := by_id.get(document)) is not None
+            if (entry := by_id.get(values[0])) is not None
         ]
         found.sort(key=lambda each: (-each[1].score, each[0], each[1].begin))
         return [passage for _, passage in found[:limit]]

@@ -13,7 +13,7 @@ import numpy as np
 
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.semantic.embedder import Embedder, EmbeddingFailed
-from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable, embedded_texts
+from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable, parts_of
 from research_documents.search.semantic.vectors import NO_ROW, VectorRows, VectorStore, keys_of
 from research_shared.documents import DocumentText
 from research_shared.faults import Faults
@@ -312,4 +312,4 @@ class EmbeddingUpdater:
 
 
 def _part_texts(text: DocumentText) -> list[str]:
-    return [part for span in spans(text) for part in embedded_texts(text, span)]
+    return [part.text for span in spans(text) for part in parts_of(text, span)]
