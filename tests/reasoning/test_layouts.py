@@ -98,6 +98,36 @@ async def test_without_aspects_and_a_model_the_question_is_the_only_column(folde
     assert result["table"]["aspects"] == [QUESTION]
 
 
+@pytest.mark.parametrize("documents", [["tor.md"], None])
+async def test_what_is_left_out_of_a_model_s_findings_is_counted(
+    folder: Path, documents: list[str] | None
+) -> None:
+    quote = "Onion routing hides who talks to whom"
+    findings = [
+        {"aspect": 1, "claim": "Who talks to whom", "quotes": [quote]},
+        {"aspect": 1, "claim": "All hops", "quotes": [quote]},
+        {"aspect": 2, "claim": "Nothing", "quotes": ["nobody has ever written this sentence"]},
+        {"aspect": 1, "quotes": [quote]},
+        "a finding in prose",
+    ]
+    answer = Reply(json.dumps({"relevant": True, "findings": findings}))
+    result = await asked(
+        folder,
+        "handshake-memory",
+        ScriptedModel({"row": [answer], "rows": [answer], "queries": [Reply('{"queries": ["onion"]}')]}),
+        aspects=["hidden", "song", "year"],
+        **({"document_paths": documents} if documents else {"type": "md"}),
+    )
+    row = next(row for row in result["table"]["rows"] if row["document"] == "tor.md")
+    assert row["cells"][0]["value"] == "Who talks to whom"
+    assert result["table"]["unsupported"] == 1
+    assert [warning for warning in result["warnings"] if warning.startswith(("findings", "entries"))] == [
+        "findings of the model left out, which could not be read or were more than asked for: 2",
+        "entries left out as not stated, because none of their quotes could be found: 1",
+        "entries left out because their cell has another one of the same document and aspect: 1; ask for it alone to see all",
+    ]
+
+
 async def test_an_entry_without_a_quote_that_is_found_is_not_stated(folder: Path) -> None:
     quote = "Onion routing hides who talks to whom"
     findings = [

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from research_reasoning.evidence.answers import combined, findings, looks_like_json, prose
+from research_reasoning.evidence.answers import (
+    combined,
+    findings,
+    findings_left_out,
+    looks_like_json,
+    prose,
+)
 from research_reasoning.evidence.lenient import Broken, values
 from research_reasoning.models.thinking import refuses, without_thinking
 from support.carriers import connected
@@ -42,6 +48,23 @@ EXPECTED: dict[str, list[tuple[str, tuple[str, ...]]] | None] = {
 def test_an_answer_in_a_form_that_models_give_is_read(case: dict[str, str]) -> None:
     assert read(case["answer"]) == EXPECTED[case["name"]]
     assert refuses(case["answer"]) is (case["name"] == "refusal in words")
+
+
+def test_what_cannot_be_read_of_an_answer_is_counted() -> None:
+    good = {"claim": "A", "quotes": ["a quote of the document"], "evidence": ["1.1"]}
+    bad = [{"quotes": ["no claim"]}, "prose", {"claim": "B", "quotes": 7, "evidence": 7}]
+    example = {"claim": "<one sentence>", "quotes": ["..."]}
+    assert findings_left_out(json.dumps({"relevant": True, "findings": [good, *bad, example]}), 5) == 3
+    assert findings_left_out(json.dumps({"relevant": True, "findings": [good] * 9}), 5) == 4
+    insights = {
+        "answered": True,
+        "synthesis": "Yes.",
+        "insights": [good, *bad, example],
+        "contradictions": bad[:1],
+    }
+    read = combined(json.dumps(insights), 5)
+    assert read is not None
+    assert (len(read.insights), read.left_out) == (1, 4)
 
 
 PILOT = ("No client left during the pilot.",)

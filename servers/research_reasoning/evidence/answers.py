@@ -67,6 +67,8 @@ class Combined:
     contradictions: tuple[Marked, ...] = ()
     missing: tuple[str, ...] = ()
     """What of the question stays open, in the model's words."""
+    left_out: int = 0
+    """Insights and contradictions that are malformed, were cut, or are more than were asked for."""
 
 
 def search_queries(answer: str, most: int) -> list[str]:
@@ -96,6 +98,18 @@ def findings(answer: str, most: int) -> list[RawFinding] | None:
     return kept[:most] if kept or read.is_empty else None
 
 
+def findings_left_out(answer: str, most: int) -> int:
+    """Return how many findings of an answer `findings` leaves out: malformed ones, ones that were cut, and those after `most`."""
+    read = _last(answer, "findings", _finding)
+    return 0 if read is None else _left_out(read.items, _finding, most)
+
+
+def _left_out(items: Sequence[Any], read_item: Callable[[Any], object | None], most: int) -> int:
+    """Return how many items are not among the first `most` that can be read, without those of the prompt's example."""
+    said = [item for item in items if not _is_example({}, [item])]
+    return len(said) - min(most, sum(read_item(item) is not None for item in said))
+
+
 def combined(answer: str, most: int) -> Combined | None:
     """Return the combination of an answer with at most `most` insights, or None if it is malformed.
 
@@ -111,7 +125,8 @@ def combined(answer: str, most: int) -> Combined | None:
     if not insights and not read.is_empty:
         return None
     listed = read.outer.get("contradictions")
-    contradictions = [found for found in map(_marked, listed if isinstance(listed, list) else []) if found]
+    listed = listed if isinstance(listed, list) else []
+    contradictions = [found for found in map(_marked, listed) if found]
     answered = _truth(read.outer.get("answered"))
     return Combined(
         bool(insights) if answered is None else answered,
@@ -119,6 +134,7 @@ def combined(answer: str, most: int) -> Combined | None:
         tuple(insights[:most]),
         tuple(contradictions[:most]),
         tuple(_listed_texts(read.outer.get("missing"), MAX_MISSING)),
+        _left_out(read.items, _marked, most) + _left_out(listed, _marked, most),
     )
 
 

@@ -105,6 +105,10 @@ class Combination:
             return replace(self._uncombined(), answered=False) if refused else self._uncombined()
         if combined is None:
             return self._unformatted()
+        if combined.left_out:
+            self._warnings.append(
+                f"insights of the model left out, which could not be read or were more than asked for: {combined.left_out}"
+            )
         insights = tuple(self._insight(claim, marks) for claim, marks in combined.insights)
         contradictions = tuple(self._insight(claim, marks) for claim, marks in combined.contradictions)
         return Answer(

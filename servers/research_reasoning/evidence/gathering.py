@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -66,6 +66,8 @@ class DocumentEvidence:
     notes: str = ""
     covered: Coverage | None = None
     failure: str | None = None
+    left_out: int = 0
+    """Findings of the model's answer that could not be read, or were more than were asked for."""
 
     def packed(self) -> dict[str, Any]:
         """Return the evidence as JSON."""
@@ -86,7 +88,7 @@ class DocumentEvidence:
             for item in kept["findings"]
         )
         covered = Coverage.model_validate(kept["covered"]) if kept["covered"] else None
-        return cls(kept["path"], found, kept["notes"], covered, kept["failure"])
+        return cls(kept["path"], found, kept["notes"], covered, kept["failure"], kept.get("left_out", 0))
 
 
 class EvidenceTask:
@@ -200,8 +202,10 @@ class EvidenceTask:
             found = None
         else:
             return DocumentEvidence(self.text.path, failure=outcome.message)
-        if found is not None:
-            return await self._checked(found)
+        if found is not None and isinstance(outcome, Completion):
+            evidence = await self._checked(found)
+            left_out = answers.findings_left_out(outcome.text, self.plan.findings)
+            return replace(evidence, left_out=left_out)
         said = answers.prose(self.prose or "")
         if not said:
             return DocumentEvidence(self.text.path, failure=UNREADABLE)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from research_reasoning import prompts
@@ -142,6 +142,9 @@ class PassagesTask:
                 completed(outcome)
                 raise ModelFailed(f"{UNREADABLE}: {PASSAGES_LABEL}")
             evidence = await asyncio.to_thread(self._checked, found)
+            # Nobody knows of which document a finding is that is left out: the first one stands for all.
+            left_out = answers.findings_left_out(completed(outcome).text, self._findings)
+            evidence[0] = replace(evidence[0], left_out=left_out)
             kept = [each.packed() for each in evidence]
             call.ledger.set_result(key, kept, replaces=[self.key, key_of("repair", self.key)])
         return [DocumentEvidence.unpacked(each) for each in kept]

@@ -25,6 +25,10 @@ async def compose(
     Prose is written by the model, a table and a timeline are made without it. `whole` says that it is evidence of all of
     the documents' text. What the answer lacks is added to `warnings`.
     """
+    if left_out := sum(found.left_out for _, found in usable):
+        warnings.append(
+            f"findings of the model left out, which could not be read or were more than asked for: {left_out}"
+        )
     if inquiry.format == "table":
         return table_answer(inquiry, usable, warnings)
     if inquiry.format == "timeline":

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from research_reasoning.evidence.answers import checked_citations
 from research_reasoning.evidence.claims import flags
@@ -33,14 +33,15 @@ def table_answer(
 ) -> Answer:
     """Return the table of the findings. An entry without a quote that was found is left out and counted in `warnings`."""
     rows = []
-    unsupported = doubtful = misplaced = 0
+    unsupported = doubtful = misplaced = further = 0
     for _, found in usable:
         entries = _by_aspect(found.findings, inquiry.aspects)
         misplaced += len(entries.pop(None, ()))
         cells = [_cell(found.path, entries.get(at, ())) for at, _ in enumerate(inquiry.aspects, 1)]
-        unsupported += sum(dropped for _, dropped in cells)
-        doubtful += sum(bool(cell.flags) for cell, _ in cells)
-        rows.append(TableRow(document=found.path, cells=[cell for cell, _ in cells]))
+        unsupported += sum(cell.unsupported for cell in cells)
+        further += sum(cell.further for cell in cells)
+        doubtful += sum(bool(cell.chosen.flags) for cell in cells)
+        rows.append(TableRow(document=found.path, cells=[cell.chosen for cell in cells]))
     stated = sum(cell.value is not None for row in rows for cell in row.cells)
     table = ComparisonTable(
         aspects=[neutralised_line(aspect) for aspect in inquiry.aspects],
@@ -53,6 +54,11 @@ def table_answer(
     if unsupported:
         warnings.append(
             f"entries left out as not stated, because none of their quotes could be found: {unsupported}"
+        )
+    if further:
+        warnings.append(
+            f"entries left out because their cell has another one of the same document and aspect: {further}; ask for it "
+            "alone to see all"
         )
     if misplaced:
         warnings.append(f"entries left out because they name no aspect of the table: {misplaced}")
@@ -74,12 +80,20 @@ def table_answer(
     )
 
 
-def _cell(path: str, entries: Sequence[CheckedFinding]) -> tuple[Cell, bool]:
-    """Return the cell of a document from its entries, and whether they were left out. One without a flag wins."""
+class _FilledCell(NamedTuple):
+    """A cell, and how many entries were left out: without a quote that was found, and besides the chosen one."""
+
+    chosen: Cell
+    unsupported: int
+    further: int
+
+
+def _cell(path: str, entries: Sequence[CheckedFinding]) -> _FilledCell:
+    """Return the cell of a document from its entries. One without a flag wins."""
     cells = [_cell_of(path, finding) for finding in entries if finding.verified]
-    if not cells:
-        return _NO_ENTRY, bool(entries)
-    return next((cell for cell in cells if not cell.flags), cells[0]), False
+    chosen = next((cell for cell in cells if not cell.flags), cells[0] if cells else _NO_ENTRY)
+    said = {_plain_name(cell.value or "") for cell in cells}
+    return _FilledCell(chosen, len(entries) - len(cells), max(0, len(said) - 1))
 
 
 def _by_aspect(
