@@ -177,13 +177,13 @@ async def test_a_search_shows_what_is_known_of_the_documents_of_its_hits(client:
     result = await client.call_tool("search_documents", {"query": "rusty"})
     assert result.structured_content is not None
     assert [match["document"] for match in result.structured_content["matches"]] == [
-        "harbour (1).md",
         "harbour.md",
+        "harbour (1).md",
     ]
     first, second = result.structured_content["documents"]
-    assert first["same_content_as"] == "harbour.md"
-    assert "same_content_as" not in second
-    assert second["title"] == "The Harbour Plan"
+    assert "same_content_as" not in first
+    assert second["same_content_as"] == "harbour.md"
+    assert first["title"] == "The Harbour Plan"
     text = text_of(result)
     assert 'harbour.md "The Harbour Plan", Jürgen Müller, Ann Lee, 2023-05' in text
     older = await client.call_tool("search_documents", {"query": "+costs report", "mode": "keyword"})
@@ -340,3 +340,20 @@ async def test_a_page_of_long_titles_and_many_names_stays_below_what_clients_let
             assert "On 0 long words" in text_of(result)
             assert ceiling_tokens(text_of(result)) < CLIENT_LIMIT
             assert ceiling_tokens(json.dumps(result.structured_content)) < CLIENT_LIMIT
+
+
+async def test_of_hits_that_say_the_same_those_of_older_versions_come_last(tmp_path: Path) -> None:
+    for number, name in enumerate(("plan draft", "plan v1", "plan v2", "zebra plan")):
+        text = f"# Plan\n\nThe ferry leaves at noon.\n\n# Costs\n\n{number} crowns.\n"
+        (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
+    async with connected_to(tmp_path) as client:
+        pages = []
+        cursor = ""
+        for _ in range(2):
+            result = await client.call_tool(
+                "search_documents", {"query": "ferry noon", "limit": 2, "cursor": cursor}
+            )
+            found = result.structured_content or {}
+            pages.append([match["document"] for match in found["matches"]])
+            cursor = found.get("next_cursor", "")
+    assert pages == [["plan v2.md", "zebra plan.md"], ["plan draft.md", "plan v1.md"]]

@@ -1,7 +1,7 @@
 """Ranks the passages of a keyword search and turns a range of ranks into hits, each at its best line."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -66,6 +66,8 @@ class Ranker:
     context_lines: int = 0
     snippet: Snippet = "line"
     """What hits show of their passage, if `context_lines` is 0."""
+    superseded: Container[str] = ()
+    """Paths of documents of which there is a newer version or the original."""
     nearest: Sequence[ScoredPassage] = ()
     """The passages of the selection nearest by meaning, best first, to be fused with the ranking by words."""
 
@@ -178,7 +180,7 @@ class Ranker:
         missing: list[CatalogEntry],
         open_tie: float,
     ) -> Iterator[tuple[ScoredPassage, CatalogEntry]]:
-        """Yield the passages, those of equal score that hold more words as they were typed first.
+        """Yield the passages, those of equal score that hold more words as they were typed first, older versions last.
 
         Documents whose text is needed for that and not in memory are added to `missing`.
         """
@@ -192,7 +194,10 @@ class Ranker:
                         missing.append(entry)
                     data = text.data[passage.begin : passage.end] if text else b""
                     held.append(held_as_typed(data.decode("utf-8"), self.terms))
-                tie = [tie[at] for at in sorted(range(len(tie)), key=lambda at: -held[at])]
+                order = sorted(
+                    range(len(tie)), key=lambda at: (-held[at], tie[at][1].path in self.superseded)
+                )
+                tie = [tie[at] for at in order]
             yield from tie
 
     @property

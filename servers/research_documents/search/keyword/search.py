@@ -1,6 +1,6 @@
 """Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from research_documents.search.base import TextSearch
 from research_documents.search.display import bounded
@@ -11,6 +11,7 @@ from research_documents.search.keyword.query import Query, parse_query
 from research_documents.search.keyword.ranking import Ranker, Ranking
 from research_documents.search.passages import plain_question, within_tokens
 from research_documents.search.request import RunResult, SearchRequest
+from research_shared.access.scope import current_scope
 from research_shared.documents import DocumentText
 
 
@@ -37,9 +38,17 @@ class KeywordSearch(TextSearch):
         texts: dict[int, DocumentText] = {}
         gone: set[str] = set()
 
+        superseded = self.catalog.version_notes(current_scope())
+
         def rank() -> tuple[Ranking | None, frozenset[str]]:
             return self._rank(
-                request, parsed=parsed, index=index, selection=selection, texts=texts, nearest=nearest
+                request,
+                parsed=parsed,
+                index=index,
+                selection=selection,
+                texts=texts,
+                superseded=superseded,
+                nearest=nearest,
             )
 
         ranking, stale = await self.pools.run("ranking", rank)
@@ -75,6 +84,7 @@ class KeywordSearch(TextSearch):
         index: PassageIndex,
         selection: Selection,
         texts: dict[int, DocumentText],
+        superseded: Container[str],
         nearest: Sequence[ScoredPassage],
     ) -> tuple[Ranking | None, frozenset[str]]:
         query, terms = build(parsed.group, index)
@@ -88,6 +98,7 @@ class KeywordSearch(TextSearch):
             selection=selection,
             context_lines=request.context_lines,
             snippet=request.snippet,
+            superseded=superseded,
             nearest=nearest,
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
