@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastmcp import Context, FastMCP
 from fastmcp.resources import ResourceContent, ResourceResult
 from fastmcp.tools.base import ToolResult
-from mcp_types import ToolAnnotations
+from mcp_types import InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 from research_documents.completion import PATH_TEMPLATE, path_completion
@@ -44,7 +44,8 @@ from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings
 from research_shared.telemetry import record
 from research_shared.tools.activity import waiting
-from research_shared.tools.arguments import READ_TEXT, clamped, or_default, resolve_path
+from research_shared.tools.arguments import READ_TEXT, Choose, clamped, or_default, resolve_path
+from research_shared.tools.choices import AskUser, choice_of_document, ending_round
 from research_shared.tools.descriptions import described
 from research_shared.tools.filters import takes_filter
 from research_shared.tools.names import INCOMPLETE
@@ -318,7 +319,7 @@ def _add_reading(server: FastMCP[Any], documents: Library) -> None:
             Field(description="read this page, from 1, of a document with pages; 0: by line"),
             or_default(0),
         ] = 0,
-    ) -> ToolResult:
+    ) -> ToolResult | InputRequiredResult:
         """Read lines of one document, each with the number that search_documents gives, `[page 2]` where a page begins.
 
         Go on with start_line=next_start_line until it is null.
@@ -328,8 +329,13 @@ def _add_reading(server: FastMCP[Any], documents: Library) -> None:
         max_lines = clamped(max_lines, "max_lines", least=1, most=MAX_LINES, notes=notes)
         page = clamped(page, "page", least=0, notes=notes)
         record(documents=[document_path])
-        with waiting(document_path, limit_s=documents.limits.reading_s):
-            text = await _read_document(documents, document_path)
+        try:
+            with waiting(document_path, limit_s=documents.limits.reading_s):
+                text = await _read_document(
+                    documents, document_path, choose=choice_of_document(ctx, document_path)
+                )
+        except AskUser as ask:
+            return ending_round(ask, state="document")
         record(documents=[text.path])
         shown = excerpt(text, start_line=start_line, max_lines=max_lines, page=page or None, notes=notes)
         client_log = ClientLog(ctx, DOCUMENTS_SERVER)
@@ -352,13 +358,13 @@ def _add_document_template(server: FastMCP[Any], documents: Library) -> None:
         return ResourceResult(contents=[ResourceContent(whole_text(text), mime_type=mime_type)])
 
 
-async def _read_document(library: Library, given: str) -> DocumentText:
+async def _read_document(library: Library, given: str, *, choose: Choose) -> DocumentText:
     """Read the document that a path names, exactly or leniently."""
     try:
         try:
             return await library.read(given)
         except DocumentNotFound:
-            return await library.read(await resolve_path(library, given))
+            return await library.read(await resolve_path(library, given, choose=choose))
     except DocumentNotFound as error:
         if faults := library.fault_warnings():
             error.hint = " ".join([*faults, error.hint])

@@ -18,6 +18,7 @@ from research_reasoning.apps import AnswerApp, answer_meta
 from research_reasoning.budget import Budget
 from research_reasoning.call import Call
 from research_reasoning.evidence.prepared import PreparedDocuments
+from research_reasoning.folder.narrowing import narrowed_folder
 from research_reasoning.folder.scanning import ScannedPassages
 from research_reasoning.follow_up import (
     FOLLOW_UP_PURPOSE,
@@ -70,6 +71,7 @@ from research_shared.tasks import add_tasks
 from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimator_for
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
+from research_shared.tools.choices import AskUser, choice_of_document
 from research_shared.tools.descriptions import described
 from research_shared.tools.filters import takes_filter
 from research_shared.tools.names import ANSWER_APP_URI
@@ -211,8 +213,11 @@ class _Service:
                 self.library, model, ledger, client, progress, budget, self.estimate, kept=self.prepared
             )
             return await run(call)
+        except AskUser as ask:
+            return input_required(ask.requests, ledger, client)
         except AskClient as ask:
-            return input_required(ask, ledger, client, progress)
+            ledger.progress = progress.reached
+            return input_required(ask.requests, ledger, client)
         except ResearchError as error:
             if isinstance(error, ModelUnavailable) and error.hint == error.default_hint:
                 error.hint = model_hint(
@@ -464,7 +469,9 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
             from research_reasoning.summarize import STEPS, summarize
 
             record(documents=[document_path])
-            path = ledger.get_result("path") or await resolve_path(service.library, document_path)
+            path = ledger.get_result("path") or await resolve_path(
+                service.library, document_path, choose=choice_of_document(context, document_path)
+            )
             ledger.set_result("path", path, replaces=[])
             record(documents=[path])
 
@@ -518,6 +525,8 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
             carried = carried_evidence(service.sealer, follow_up) if follow_up else None
             asked = inquiry if carried is None else replace(inquiry, earlier=carried.questions)
             chosen = await requested(service.library, document_paths, ledger, wanted)
+            if chosen == WholeFolder() and carried is None:
+                chosen = await narrowed_folder(context, service.library, ledger)
             if isinstance(chosen, list):
                 chosen = await fitting(service.library, chosen, wanted, ledger)
                 record(documents=[entry.path for entry in chosen])

@@ -105,6 +105,10 @@ class AuditRecord(BaseModel):
     upstream: str | None = Field(None, description="the remote server that answered")
     retries: int | None = Field(None, description="further attempts at that server")
 
+    choice: str | None = Field(
+        None, description="what the user was asked to choose, and what became of it: `document: accept`"
+    )
+
     # The language model
     route: str | None = Field(None, description="whose model answered")
     model: str | None = Field(None, description="its name")

@@ -39,7 +39,7 @@ from research_reasoning.models.state import Ledger
 from research_shared.retry import RetryPolicy
 from research_shared.text.tokens import Estimator
 from research_shared.tools.activity import waiting
-from research_shared.tools.progress import ClientLog, Progress
+from research_shared.tools.progress import ClientLog
 
 MAX_ROUNDS = 8
 """Rounds of one call. Clients stop at 10 (the default of the Python and the TypeScript SDK)."""
@@ -282,10 +282,8 @@ def _raw(response: object) -> RawAnswer:
 
 
 def input_required(
-    ask: AskClient, ledger: Ledger, client: ClientLog, progress: Progress
+    requests: Mapping[str, InputRequest], ledger: Ledger, client: ClientLog
 ) -> InputRequiredResult:
     """Return the result that ends a round."""
     ledger.logged = sorted(client.sent)
-    ledger.progress = progress.reached
-    requests: dict[str, InputRequest] = dict(ask.requests)
-    return InputRequiredResult(input_requests=requests, request_state=ledger.pack())
+    return InputRequiredResult(input_requests=dict(requests), request_state=ledger.pack())

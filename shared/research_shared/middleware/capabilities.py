@@ -1,4 +1,4 @@
-"""Determine what a request's client supports: MCP Apps, and sampling even behind a proxy.
+"""Determine what a request's client supports: forms, MCP Apps, and sampling even behind a proxy.
 
 A proxy declares to its upstream what the proxy can relay, not what its client supports. The server that faces the client
 therefore puts the client's own declaration into the request's `_meta`. That can only withdraw sampling: claiming it for a
@@ -24,6 +24,16 @@ def client_samples(context: Context) -> bool:
     declared = capabilities is not None and capabilities.sampling is not None
     forwarded = (request.meta or {}).get(SAMPLING_META_KEY)
     return declared and forwarded is not False
+
+
+def client_elicits(context: Context) -> bool:
+    """Return whether the request's client declares that it shows forms to its user."""
+    if context.request_context is None:
+        return False
+    capabilities = context.session.client_capabilities
+    declared = capabilities.elicitation if capabilities is not None else None
+    # Before 2025-11-25 there were only forms, and nothing was said of them.
+    return declared is not None and (declared.form is not None or declared.url is None)
 
 
 def client_shows_apps(context: Context) -> bool:

@@ -17,7 +17,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "READ_LIST",
     "READ_TEXT",
+    "Choose",
     "clamped",
     "matching_paths",
     "nearest_paths",
@@ -146,11 +147,15 @@ def plain_path(given: str) -> str:
     return "/".join(part for part in text.split("/") if part not in {"", "."})
 
 
-async def resolve_path(library: "Library", given: str) -> str:
+Choose = Callable[[Sequence[str]], Awaitable[str | None]]
+"""Return which of several paths is meant; None if nobody says so."""
+
+
+async def resolve_path(library: "Library", given: str, *, choose: Choose | None = None) -> str:
     """Return the path of the document that `given` means, within the current scope.
 
     An exact path wins. Otherwise `given` may have `./`, `/` or quotes around it, be the document's URI, differ in case or
-    Unicode form, or lack the folders before the file name, as long as it matches a single document.
+    Unicode form, or lack the folders before the file name, as long as it matches a single document, or `choose` says which.
 
     Raises:
         DocumentNotFound: no document matches, or several do. The hint names the nearest paths within the scope.
@@ -173,6 +178,8 @@ async def resolve_path(library: "Library", given: str) -> str:
     if len(meant) == 1:
         return meant[0]
     if meant:
+        if choose is not None and (chosen := await choose(meant)) is not None:
+            return chosen
         named = ", ".join(meant[:MAX_NEAREST]) + (", …" if len(meant) > MAX_NEAREST else "")
         raise DocumentNotFound(
             f"{len(meant)} documents have this name, and none has this path",

@@ -187,7 +187,7 @@ def _length(value: object) -> int:
             return 0
 
 
-_STRINGS = ("route", "model", "stop_reason", "model_error", "upstream")
+_STRINGS = ("choice", "route", "model", "stop_reason", "model_error", "upstream")
 _NUMBERS = (
     "attempts",
     "retries",
