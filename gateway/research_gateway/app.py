@@ -12,19 +12,20 @@ from fastmcp import FastMCP
 from fastmcp.server.middleware import Middleware
 from pydantic import SecretStr
 
-from research_documents.completion import path_completion
+from research_documents.completion import documents_completion
 from research_documents.resources import DEFAULT_PAGE_SIZE, PageSize, list_in_pages
 from research_documents.search import SearchEngine
 from research_documents.search.indexed import IndexedPassages
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
 from research_gateway.audit.middleware import current_call_ids
-from research_gateway.completions import Handler, first_of, namespaced
+from research_gateway.completions import namespaced
 from research_gateway.guards import ConcurrencyLimit, RateLimit, SizeLimit, TimeLimit
 from research_gateway.health import audit_check, tasks_check, upstream_check
 from research_gateway.retry import RetryUpstream
 from research_gateway.scope.middleware import PassScopeOn, ScopeFromClientRoots
 from research_gateway.scope.resource import add_scope_resource
+from research_reasoning.brief_prompts import reasoning_completion
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
 from research_shared.middleware.boundary import ErrorBoundary
@@ -37,6 +38,7 @@ from research_shared.serving.identity import new_server
 from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
 from research_shared.tasks import TaskStore, add_tasks
+from research_shared.tools.completions import CompletionHandler, first_completion_of
 
 if TYPE_CHECKING:
     from research_gateway.upstreams import ForeignServer, ToolPins, UpstreamTimings
@@ -144,7 +146,7 @@ def build_gateway(
     for server in foreign:
         parts.add_foreign(server, pins)
     list_in_pages(gateway, resource_page_size)
-    gateway.add_completion_handler(first_of(parts.completions))
+    gateway.add_completion_handler(first_completion_of(*parts.completions))
     add_readiness(gateway, parts.checks)
     if settings.metrics:
         _show_figures(parts, trail, needs_token=settings.metrics_token)
@@ -198,7 +200,7 @@ class _GatewayParts:
     def __init__(self, gateway: FastMCP[Any], upstream_timings: "UpstreamTimings | None") -> None:
         self.gateway = gateway
         self._upstream_timings = upstream_timings
-        self.completions: list[Handler] = []
+        self.completions: list[CompletionHandler] = []
         self.checks: dict[str, Check] = {}
         self.searched: tuple[Library, SearchEngine] | None = None
 
@@ -248,7 +250,7 @@ def _add_servers(
         assert library is not None  # noqa: S101  (made above)
         engine = SearchEngine.from_settings(library, settings)
         parts.gateway.mount(build_documents_server(settings, library=library, engine=engine))
-        parts.completions.append(path_completion(library))
+        parts.completions.append(documents_completion(library))
         parts.checks["index"] = index_check(lambda: engine.indexing)
         parts.searched = (library, engine)
     if settings.reasoning_url is not None:
@@ -256,10 +258,12 @@ def _add_servers(
             name="reasoning", url=settings.reasoning_url, settings=settings, build=build_reasoning_server
         )
     else:
+        assert library is not None  # noqa: S101  (made above)
         passages = IndexedPassages(parts.searched[1]) if parts.searched is not None else None
         parts.gateway.mount(
             build_reasoning_server(settings, library=library, provider=provider, passages=passages)
         )
+        parts.completions.append(reasoning_completion(library))
 
 
 async def _tool_list(build: Build, settings: Settings) -> list[mcp_types.Tool]:

@@ -1,36 +1,11 @@
 """Argument completion through the gateway: FastMCP does not forward it to mounted servers."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from mcp_types import Completion, CompletionArgument, CompletionContext, PromptReference
 
-from mcp_types import (
-    Completion,
-    CompletionArgument,
-    CompletionContext,
-    PromptReference,
-    ResourceTemplateReference,
-)
-
-Reference = PromptReference | ResourceTemplateReference
-Handler = Callable[[Reference, CompletionArgument, CompletionContext | None], Awaitable[Completion | None]]
+from research_shared.tools.completions import CompletionHandler, Reference
 
 
-def first_of(handlers: Iterable[Handler]) -> Handler:
-    """Return a handler that tries `handlers` in order until one returns a completion."""
-    chain = tuple(handlers)
-
-    async def complete(
-        ref: Reference, argument: CompletionArgument, context: CompletionContext | None
-    ) -> Completion | None:
-        for handler in chain:
-            completion = await handler(ref, argument, context)
-            if completion is not None:
-                return completion
-        return None
-
-    return complete
-
-
-def namespaced(namespace: str, handler: Handler) -> Handler:
+def namespaced(namespace: str, handler: CompletionHandler) -> CompletionHandler:
     """Wrap the handler of a server that is mounted under `namespace`."""
 
     async def complete(

@@ -1,51 +1,34 @@
-"""Completion of document paths."""
+"""Completion of document paths in the resource template, and of the arguments of the prompts."""
 
-from collections.abc import Awaitable, Callable
+from typing import Final
 
-from mcp_types import (
-    Completion,
-    CompletionArgument,
-    CompletionContext,
-    PromptReference,
-    ResourceTemplateReference,
-)
+from mcp_types import Completion, CompletionArgument, CompletionContext, ResourceTemplateReference
 
 from research_shared.reading.library import Library
+from research_shared.tools.completions import (
+    CompletionHandler,
+    Reference,
+    complete_folder,
+    complete_path,
+    first_completion_of,
+    prompt_completion,
+)
 
-PATH_TEMPLATE = "research://documents/{path*}"
-MAX_VALUES = 100
-"""The limit of the protocol on the values of one completion."""
-
-PathCompletion = Callable[
-    [PromptReference | ResourceTemplateReference, CompletionArgument, CompletionContext | None],
-    Awaitable[Completion | None],
-]
+PATH_TEMPLATE: Final = "research://documents/{path*}"
 
 
-def path_completion(library: Library) -> PathCompletion:
-    """Build a completion handler for the `path` of the document template.
-
-    Paths that begin with the typed text come first, then paths that contain it, each group sorted. Case is ignored.
-    """
+def documents_completion(library: Library) -> CompletionHandler:
+    """Build the completion handler of the documents server: the `path` of the template, the `folder` of `find_evidence`."""
 
     async def complete(
-        ref: PromptReference | ResourceTemplateReference,
-        argument: CompletionArgument,
-        _context: CompletionContext | None,
+        ref: Reference, argument: CompletionArgument, _context: CompletionContext | None
     ) -> Completion | None:
-        if (
-            not isinstance(ref, ResourceTemplateReference)
-            or ref.uri != PATH_TEMPLATE
-            or argument.name != "path"
-        ):
+        if not isinstance(ref, ResourceTemplateReference):
             return None
-        typed = argument.value.casefold()
-        paths = [info.path for info in await library.documents()]
-        starts = [path for path in paths if path.casefold().startswith(typed)]
-        contains = [
-            path for path in paths if typed in path.casefold() and not path.casefold().startswith(typed)
-        ]
-        found = starts + contains
-        return Completion(values=found[:MAX_VALUES], total=len(found), has_more=len(found) > MAX_VALUES)
+        if ref.uri != PATH_TEMPLATE or argument.name != "path":
+            return None
+        return await complete_path(library, argument.value)
 
-    return complete
+    return first_completion_of(
+        complete, prompt_completion(library, {("find_evidence", "folder"): complete_folder})
+    )

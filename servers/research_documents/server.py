@@ -10,11 +10,11 @@ from fastmcp.tools.base import ToolResult
 from mcp_types import InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
-from research_documents.completion import PATH_TEMPLATE, path_completion
+from research_documents.completion import PATH_TEMPLATE, documents_completion
 from research_documents.excerpts import excerpt, whole_text
 from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, document_facts, filter_notes, list_page
 from research_documents.patterns import nothing_there, pattern_notes
-from research_documents.quotes import add_quote_tool
+from research_documents.quotes import add_quote_prompts, add_quote_tool
 from research_documents.rendering import excerpt_text, listing_text, search_text
 from research_documents.resources import DEFAULT_PAGE_SIZE, DocumentResources, PageSize, list_in_pages
 from research_documents.results import (
@@ -165,6 +165,7 @@ def build_documents_server(
         log_name=DOCUMENTS_SERVER,
         time_limit_s=settings.tool_timeout_s / 2,
     )
+    add_quote_prompts(server)
     if settings.connector_tools:
         _add_connectors(server, documents=documents, search=search, settings=settings)
     _add_resources(server, documents, resource_page_size)
@@ -193,7 +194,7 @@ def _add_resources(server: FastMCP[Any], documents: Library, page_size: PageSize
     _add_document_template(server, documents)
     server.add_provider(DocumentResources(documents, page_size))
     list_in_pages(server, page_size)
-    server.add_completion_handler(path_completion(documents))
+    server.add_completion_handler(documents_completion(documents))
 
 
 def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:

@@ -15,6 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
 from research_reasoning.apps import AnswerApp, answer_meta
+from research_reasoning.brief_prompts import add_research_prompts, reasoning_completion
 from research_reasoning.budget import Budget
 from research_reasoning.call import Call
 from research_reasoning.evidence.prepared import PreparedDocuments
@@ -27,7 +28,7 @@ from research_reasoning.follow_up import (
     carried_evidence,
     follow_up_token,
 )
-from research_reasoning.inquiry import MAX_ASPECT_CHARS, MAX_ASPECTS, MAX_TABLE_ROWS, Inquiry
+from research_reasoning.inquiry import MAX_ASPECT_CHARS, MAX_ASPECTS, Inquiry
 from research_reasoning.models.concurrent import Attempt, ConcurrentModel
 from research_reasoning.models.fallback import FallbackModel, give_up_client, with_fallback
 from research_reasoning.models.limiter import CallLimiter
@@ -437,7 +438,8 @@ def build_reasoning_server(
     )
     _add_tools(server, service)
     server.add_provider(AnswerApp())
-    _add_prompt(server)
+    add_research_prompts(server)
+    server.add_completion_handler(reasoning_completion(service.library))
     add_tasks(server, settings, has_provider=service.provider is not None)
     return server
 
@@ -562,40 +564,6 @@ def _inquiry(question: str, answer_format: AnswerFormat, aspects: Sequence[str])
     if named and answer_format == "prose":
         answer_format = "table"
     return Inquiry(question=question, format=answer_format, aspects=named if answer_format == "table" else ())
-
-
-def _add_prompt(server: FastMCP[Any]) -> None:
-    @described(server.prompt, title="Research brief")
-    def research_brief(topic: str) -> str:
-        """Work through a research folder on one topic and write a brief with checked evidence."""
-        return (
-            f"Write a research brief on this topic: {topic}\n\n"
-            "1. Call list_research_documents to see what there is.\n"
-            "2. Call search_documents with a few different wordings of the topic; note which documents have hits.\n"
-            "3. Call read_document around the best hits to make sure that they bear on the topic.\n"
-            "4. Call synthesize_research with those documents (three to ten) and one precise question.\n"
-            "5. Write the brief: the answer, the key insights with document, page and lines, where sources disagree, "
-            "and what the folder does not answer. Report only insights that are verified; name skipped sources."
-        )
-
-    @described(server.prompt, title="Compare documents")
-    def compare_documents(documents: str, aspects: str = "") -> str:
-        """Compare documents in a table whose every entry has a quote that was looked up."""
-        columns = (
-            f"aspects: {aspects}"
-            if aspects.strip()
-            else "no aspects: the columns are then chosen for the question"
-        )
-        return (
-            f"Compare these documents: {documents}\n\n"
-            "1. Find their paths with list_research_documents, if they are not given exactly.\n"
-            f"2. Call synthesize_research with document_paths (at most {MAX_TABLE_ROWS}), format table, one question that says "
-            f"what the comparison is for, and {columns}.\n"
-            "3. Give the table as it is: each entry with page and lines. `not stated` means that no checked quote was found, "
-            "not that it is untrue. Mark entries with flags as doubtful.\n"
-            "4. Below the table say in a few sentences where the documents agree, where they differ, and what none of them "
-            "states. Add nothing that is not in the table."
-        )
 
 
 def create_server() -> FastMCP[Any]:

@@ -10,7 +10,6 @@ from fastmcp.server.middleware import Middleware
 
 from conformance.reference import build_reference
 from research_gateway.app import policy
-from research_gateway.completions import first_of
 from research_gateway.upstreams import UpstreamProvider, remote
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.serving.drain import Drain
@@ -39,7 +38,7 @@ def before(url: str) -> FastMCP[Any]:
     gateway: FastMCP[Any] = FastMCP("gateway", middleware=gateway_middleware(), dereference_schemas=False)
     provider = UpstreamProvider(remote("reference", url))
     gateway.add_provider(provider)
-    gateway.add_completion_handler(first_of([provider.complete]))
+    gateway.add_completion_handler(provider.complete)
     return gateway
 
 

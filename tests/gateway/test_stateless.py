@@ -9,7 +9,7 @@ import pytest
 from fastmcp import Client
 from mcp import MCPError
 
-from research_gateway.completions import first_of, namespaced
+from research_gateway.completions import namespaced
 from support.serving import serving
 from support.upstreams import Behind, Gateway, code_of
 
@@ -105,7 +105,7 @@ async def test_a_kind_of_component_that_an_upstream_does_not_know_has_none() -> 
 async def test_completion_asks_the_server_whose_namespace_it_is() -> None:
     async with serving(Behind().build()) as served:
         gateway = Gateway.before(served, namespace="far")
-        gateway.server.add_completion_handler(first_of([namespaced("far", gateway.provider.complete)]))
+        gateway.server.add_completion_handler(namespaced("far", gateway.provider.complete))
         argument = {"name": "name", "value": "x"}
         async with Client(gateway.server) as client:
             references = (

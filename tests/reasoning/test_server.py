@@ -1,6 +1,7 @@
 """What the server says about itself, and how it behaves at its edges."""
 
 import gc
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from research_shared.errors import ConfigurationError
 from research_shared.middleware.capabilities import SAMPLING_META_KEY, TellUpstreamSampling
 from research_shared.serving.sealing import AUDIENCE, request_state_security
 from research_shared.telemetry import collecting
+from research_shared.tools.names import OWN_TOOLS
 from research_shared.tools.progress import ClientLog, Progress
 from support.carriers import connected, no_wait, served, settings
 from support.results import answer_of, error_of
@@ -60,13 +62,19 @@ async def test_tools_describe_themselves_fully(folder: Path) -> None:
     ]
 
 
-async def test_the_brief_walks_from_the_listing_to_the_synthesis(folder: Path) -> None:
+async def test_the_brief_walks_from_the_listing_over_the_synthesis_to_checked_quotes(folder: Path) -> None:
     async with connected("extractive", folder) as session:
         prompt = await session.client.get_prompt("research_brief", {"topic": "onion routing"})
     text = prompt.messages[0].content.text  # type: ignore[union-attr]
-    order = ["list_research_documents", "search_documents", "read_document", "synthesize_research"]
+    named = re.findall(r"\b(?:list|search|read|verify|synthesize)_[a-z_]+", text)
     assert "onion routing" in text
-    assert [text.index(tool) for tool in order] == sorted(text.index(tool) for tool in order)
+    assert list(dict.fromkeys(name for name in named if name in OWN_TOOLS)) == [
+        "list_research_documents",
+        "synthesize_research",
+        "search_documents",
+        "read_document",
+        "verify_quotes",
+    ]
 
 
 async def test_the_comparison_asks_for_a_table_of_the_aspects_that_are_given(folder: Path) -> None:

@@ -13,7 +13,7 @@ OWN_TOOLS = (
 """In the order of a research task. No upstream's namespace may begin one of them."""
 CONNECTOR_TOOLS: Final = ("search", "fetch")
 """The tools of `RESEARCH_CONNECTOR_TOOLS`."""
-OWN_PROMPTS: Final = ("compare_documents", "research_brief")
+OWN_PROMPTS: Final = ("check_my_draft", "compare_documents", "find_evidence", "research_brief")
 """The prompts. No upstream's namespace may begin one of them either."""
 SCOPE_URI: Final = "research://scope"
 """The resource that shows what the client can read."""
