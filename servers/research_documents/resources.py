@@ -23,13 +23,17 @@ from mcp.server.context import ServerRequestContext
 from mcp_types import Annotations, ListResourcesResult, PaginatedRequestParams
 from pydantic import AnyUrl
 
+from research_documents.results import Match
 from research_shared._framework import low_level_server
 from research_shared.document_urls import document_uri
 from research_shared.documents import DocumentInfo
 from research_shared.errors import InvalidCursor
+from research_shared.formats import media_type_of, place
 from research_shared.reading.library import Library
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
+MAX_LINKS: Final = 10
+"""Links to documents that one reply has."""
 _QUESTION: Final = fingerprint("resources")
 _OTHERS, _DOCUMENTS = "others", "documents"
 
@@ -170,6 +174,24 @@ def to_resource(info: DocumentInfo) -> mcp_types.Resource:
         size=info.size_bytes,
         annotations=Annotations(last_modified=info.modified.isoformat().replace("+00:00", "Z")),
     )
+
+
+def links_to_documents(matches: Sequence[Match]) -> list[mcp_types.ResourceLink]:
+    """Return links to the documents of hits, best first, each with the page of its best hit. They are for people."""
+    best: dict[str, Match] = {}
+    for match in matches:
+        best.setdefault(match.document, match)
+    return [
+        mcp_types.ResourceLink(
+            type="resource_link",
+            uri=document_uri(path),
+            name=path,
+            title=", ".join(filter(None, (path.rpartition("/")[2], place(path, match.page)))),
+            mime_type=media_type_of(path),
+            annotations=Annotations(audience=["user"]),
+        )
+        for path, match in list(best.items())[:MAX_LINKS]
+    ]
 
 
 def _fitting(found: Sequence[DocumentInfo], page_size: PageSize) -> Sequence[DocumentInfo]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastmcp import Context, FastMCP
 from fastmcp.resources import ResourceContent, ResourceResult
 from fastmcp.tools.base import ToolResult
-from mcp_types import InputRequiredResult, ToolAnnotations
+from mcp_types import InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from research_documents.completion import PATH_TEMPLATE, documents_completion
@@ -16,7 +16,13 @@ from research_documents.listing import DEFAULT_LIMIT, MAX_LIMIT, document_facts,
 from research_documents.patterns import nothing_there, pattern_notes
 from research_documents.quotes import add_quote_prompts, add_quote_tool
 from research_documents.rendering import excerpt_text, listing_text, search_text
-from research_documents.resources import DEFAULT_PAGE_SIZE, DocumentResources, PageSize, list_in_pages
+from research_documents.resources import (
+    DEFAULT_PAGE_SIZE,
+    DocumentResources,
+    PageSize,
+    links_to_documents,
+    list_in_pages,
+)
 from research_documents.results import (
     DocumentExcerpt,
     DocumentFacts,
@@ -34,6 +40,7 @@ from research_shared.documents import DocumentText
 from research_shared.errors import DocumentNotFound
 from research_shared.formats import format_of
 from research_shared.middleware.boundary import ErrorBoundary
+from research_shared.middleware.capabilities import client_shows_apps
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.middleware.scope_meta import ScopeFromRequest
 from research_shared.policy import policy_middleware
@@ -48,6 +55,7 @@ from research_shared.tools.arguments import READ_TEXT, Choose, clamped, or_defau
 from research_shared.tools.choices import AskUser, choice_of_document, ending_round
 from research_shared.tools.descriptions import described
 from research_shared.tools.filters import takes_filter
+from research_shared.tools.icons import icons_of
 from research_shared.tools.names import INCOMPLETE
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
@@ -201,6 +209,7 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine)
     @described(
         server.tool,
         title="List research documents",
+        icons=icons_of("list"),
         annotations=READ_ONLY,
         output_schema=output_schema(DocumentList),
     )
@@ -239,6 +248,7 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
     @described(
         server.tool,
         title="Search documents",
+        icons=icons_of("search"),
         annotations=READ_ONLY,
         output_schema=output_schema(SearchResult),
     )
@@ -294,13 +304,17 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
             notes += await nothing_there(documents, file_pattern)
         await _report(ClientLog(ctx, DOCUMENTS_SERVER), outcome)
         result = _search_result(outcome, notes, chosen=chosen, documents=document_facts(search, outcome.hits))
-        return ToolResult(search_text(result, ranked=mode != "regex"), result.model_dump(mode="json"))
+        text = search_text(result, ranked=mode != "regex")
+        # Links are blocks that other clients pass to their models or do not know.
+        links = links_to_documents(result.matches) if client_shows_apps(ctx) else []
+        return ToolResult([TextContent(type="text", text=text), *links], result.model_dump(mode="json"))
 
 
 def _add_reading(server: FastMCP[Any], documents: Library) -> None:
     @described(
         server.tool,
         title="Read document",
+        icons=icons_of("read"),
         annotations=READ_ONLY,
         output_schema=output_schema(DocumentExcerpt),
     )

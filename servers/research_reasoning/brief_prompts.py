@@ -13,12 +13,13 @@ from research_shared.tools.completions import (
     prompt_completion,
 )
 from research_shared.tools.descriptions import described
+from research_shared.tools.icons import icons_of
 
 
 def add_research_prompts(server: FastMCP[Any]) -> None:
     """Add `research_brief` and `compare_documents`."""
 
-    @described(server.prompt, title="Research brief")
+    @described(server.prompt, title="Research brief", icons=icons_of("read"))
     def research_brief(topic: str, folder: str = "") -> str:
         """Work through a research folder on one topic and write a brief with checked evidence."""
         folder = folder.strip().strip("/")
@@ -40,7 +41,7 @@ def add_research_prompts(server: FastMCP[Any]) -> None:
             "and what the folder does not answer. Report only insights that are verified; name skipped sources."
         )
 
-    @described(server.prompt, title="Compare documents")
+    @described(server.prompt, title="Compare documents", icons=icons_of("compare"))
     def compare_documents(documents: str, aspects: str = "") -> str:
         """Compare documents in a table whose every entry has a quote that was looked up."""
         columns = (

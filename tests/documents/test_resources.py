@@ -10,7 +10,9 @@ from typing import Any
 import mcp_types
 import pytest
 from fastmcp import Client, FastMCP
+from fastmcp.apps import UI_EXTENSION_ID, UI_MIME_TYPE
 from fastmcp.exceptions import McpError
+from mcp.client import advertise
 from mcp.shared.exceptions import MCPError
 from mcp_types import PaginatedRequestParams, ResourceTemplateReference
 
@@ -288,3 +290,29 @@ async def test_two_folders_are_listed_in_the_order_of_their_names(settings: Sett
     async with Client(build_documents_server(two)) as client:
         listed = [r.name for r in await client.list_resources()]
     assert listed == ["alpha/b.md", "alpha/b/x.md", "zeta/b.md", "zeta/b/x.md"]
+
+
+@ERAS
+@WAYS
+async def test_a_client_that_shows_apps_gets_links_to_documents_and_pages_of_hits_and_others_the_text_alone(
+    settings: Settings, way: str, mode: Any
+) -> None:
+    shows = [advertise(UI_EXTENSION_ID, {"mimeTypes": [UI_MIME_TYPE]})]
+    asked = {"query": "pilot", "file_pattern": "{client-impact.md,reports/*.pdf}"}
+    async with (
+        served(way, settings) as server,
+        Client(server, mode=mode, extensions=shows) as client,
+        Client(server, mode=mode) as plain,
+    ):
+        text, *links = (result := await client.call_tool("search_documents", asked)).content
+        other = await plain.call_tool("search_documents", asked)
+        assert (other.content, other.structured_content) == ([text], result.structured_content)
+        titles = {link.name: link.title for link in links if isinstance(link, mcp_types.ResourceLink)}
+        assert titles.keys() == {"client-impact.md", "reports/results-report.pdf"}
+        assert titles["client-impact.md"] == "client-impact.md"
+        assert (titles["reports/results-report.pdf"] or "").startswith("results-report.pdf, page ")
+        for link in links:
+            assert isinstance(link, mcp_types.ResourceLink)
+            assert link.annotations is not None
+            assert link.annotations.audience == ["user"]
+            assert (await client.read_resource(link.uri))[0]

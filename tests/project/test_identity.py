@@ -21,6 +21,7 @@ from research_shared.access.roots import Root
 from research_shared.serving.identity import WEBSITE, icon, new_server
 from research_shared.settings import Settings
 from research_shared.tasks.wire import TASKS_EXTENSION
+from research_shared.tools.names import OWN_PROMPTS, OWN_TOOLS
 from support.serving import serving
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -90,6 +91,29 @@ def test_the_icon_is_a_small_picture_that_runs_nothing() -> None:
         "circle",
     }
     assert not [name for element in picture.iter() for name in element.attrib if name.startswith("on")]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+async def test_every_tool_and_prompt_has_a_title_and_a_small_icon_and_nothing_else_grows(
+    name: str, settings: Settings
+) -> None:
+    build, _ = SERVERS[name]
+    async with Client(build(settings)) as client:
+        components = [*await client.list_tools(), *await client.list_prompts()]
+        assert {one.name for one in components} <= {*OWN_TOOLS, *OWN_PROMPTS}
+        templates = [*await client.list_resource_templates(), *await client.list_resources()]
+    for component in components:
+        assert component.title
+        assert component.icons is not None
+        (picture,) = component.icons
+        kind, _, data = picture.src.partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert len(data) < 300
+        assert {one.tag.rpartition("}")[2] for one in ET.fromstring(base64.b64decode(data)).iter()} == {
+            "svg",
+            "path",
+        }
+    assert all(one.title and not one.icons for one in templates)
 
 
 class Clock(ServerExtension):
