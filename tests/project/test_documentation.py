@@ -8,6 +8,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from doctest import ELLIPSIS, OutputChecker
 from functools import cache
 from io import BytesIO
@@ -114,12 +115,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         (tmp_path / folder).mkdir(parents=True)
     write_documents(tmp_path / "research")
     write_firm(tmp_path / "firm")
-    monkeypatch.setattr("research_shared.logs.configure_logging", lambda _level, **_: None)
-    monkeypatch.setattr("research_shared.serving.run.configure_logging", lambda _level, **_: None)
-    monkeypatch.setattr("research_shared.serving.run.check_address", lambda _host, _port: None)
-    monkeypatch.setattr("research_shared.serving.run._run_stdio", lambda server, **_: one_listing(server))
-    monkeypatch.setattr("research_shared.serving.run.http_server", lambda server, *_, **__: server)
-    monkeypatch.setattr("research_shared.serving.run._run_http", one_listing)
+    monkeypatch.setattr("research_shared.logs.configure_logging", lambda *_, **__: None)
+    # What `serve` does around a server is done: it is built, and checked against the settings and the address.
+    for name, instead in {
+        "configure_logging": lambda *_, **__: None,
+        "check_address": lambda *_: None,
+        "_traces_exported": lambda *_: nullcontext(),
+        "http_server": lambda server, *_, **__: server,
+        "_run_http": lambda server, *_: one_listing(server),
+        "_run_stdio": lambda server, **_: one_listing(server),
+    }.items():
+        monkeypatch.setattr(f"research_shared.serving.run.{name}", instead)
     monkeypatch.setattr("research_gateway.demo.run_demo", lambda settings, **_: print(settings.roots))
 
     def run(command: Command) -> Ran:
@@ -479,7 +485,7 @@ FOREIGN_WORDS = {
     "count_tokens",
     "keepalive_timeout",
     "max_position_embeddings",
-    "preferred_username",  # of providers, models and tokens
+    "preferred_username",  # of providers, proxies, models and tokens
 }
 """Words with an underscore that are not ours."""
 
