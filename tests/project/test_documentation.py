@@ -441,6 +441,12 @@ def test_the_links_of_a_page_lead_somewhere(name: str) -> None:
             assert anchor in pages.page(other).anchors(), link
 
 
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r"- (?:[^:\n]+: )?(\S+\.md)$", navigation, re.MULTILINE)
+    assert sorted(listed) == [name.removeprefix("docs/") for name in pages.PAGES if name.startswith("docs/")]
+
+
 @pytest.mark.parametrize("name", pages.PAGES)
 def test_what_a_page_names_is_there(name: str) -> None:
     """Variables, options, commands, files, and words with an underscore: tools, arguments, fields, codes."""

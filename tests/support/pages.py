@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = tuple(
     sorted(
         file.relative_to(ROOT).as_posix()
-        for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
         if file.name != "CHANGELOG.md"
     )
 )
