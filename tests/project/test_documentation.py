@@ -55,6 +55,8 @@ REPLACED = {
     "…": "x" * 40,
 }
 """What pages write for things that each reader names differently, and what stands for them here."""
+MAX_WORDS = 85
+"""Words of the longest paragraph, or item of a list, that a person still reads."""
 POLICY = next(block.text for block in pages.page("docs/policy.md").blocks if block.language == "toml")
 _REMARKS = re.compile(r'"""[\s\S]*?"""|(?m:^ *#.*$)')
 TABLE_OF_TOOLS = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
@@ -439,6 +441,13 @@ def test_the_links_of_a_page_lead_somewhere(name: str) -> None:
         if anchor:
             other = target.resolve().relative_to(ROOT).as_posix()
             assert anchor in pages.page(other).anchors(), link
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in pages.PAGES if "/decisions/" not in name and "/reference/" not in name]
+)
+def test_no_paragraph_of_a_page_is_a_wall(name: str) -> None:
+    assert [each for each in pages.page(name).paragraphs() if len(each.split()) > MAX_WORDS] == []
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:

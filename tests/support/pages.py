@@ -21,6 +21,7 @@ _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[\w-]*) *$")
 _CHECK = re.compile(r"^ *<!-- check: (?P<how>.+?) -->$")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$")
 _LINK = re.compile(r"(?<!\\)\]\((?P<target>[^()\s]+)(?: \"[^\"]*\")?\)")
+_ITEM = re.compile(r" *(?:[-*]|\d+\.) ")
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
@@ -63,6 +64,17 @@ class Page:
                 anchor = _slug(heading[1])
                 found[anchor] = found.get(anchor, -1) + 1
         return {name if not n else f"{name}-{n}" for name, most in found.items() for n in range(most + 1)}
+
+    def paragraphs(self) -> Iterator[str]:
+        """Yield each paragraph and each item of a list; tables and headings are none."""
+        lines: list[str] = []
+        for line in [*self.prose.splitlines(), ""]:
+            ends = not line.strip() or line.lstrip().startswith(("|", "#", "<!--"))
+            if lines and (ends or _ITEM.match(line)):
+                yield " ".join(lines)
+                lines.clear()
+            if not ends:
+                lines.append(line.strip())
 
     def links(self) -> list[str]:
         """Return the targets of links and pictures."""
