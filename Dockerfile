@@ -5,7 +5,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY shared shared
 COPY servers servers
 COPY gateway gateway
-RUN pip install --no-cache-dir --prefix=/install --constraint constraints.txt .
+RUN pip install --no-cache-dir --prefix=/install --constraint constraints.txt '.[metrics]'
 
 FROM python:3.13-slim
 COPY --from=build /install /usr/local

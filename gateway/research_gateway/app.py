@@ -28,6 +28,7 @@ from research_gateway.scope.resource import add_scope_resource
 from research_reasoning.brief_prompts import reasoning_completion
 from research_reasoning.server import build_reasoning_server
 from research_shared.access.roots import Root
+from research_shared.base_errors import ConfigurationError
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
 from research_shared.policy import policy_middleware
@@ -182,7 +183,18 @@ def _pins(settings: Settings) -> "ToolPins":
 
 def _show_figures(parts: "_GatewayParts", trail: AuditTrail, *, needs_token: bool) -> None:
     """Count all requests, and serve the metrics of the gateway and its parts at `GET /metrics`."""
-    from research_gateway.metrics import Metrics, MetricsMiddleware, add_metrics, watch_library, watch_search
+    try:
+        from research_gateway.metrics import (
+            Metrics,
+            MetricsMiddleware,
+            add_metrics,
+            watch_library,
+            watch_search,
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "RESEARCH_METRICS needs a package that is not installed: pip install 'research-assistant-mcp[metrics]'"
+        ) from error
 
     metrics = Metrics()
     metrics.watch_trail(trail)

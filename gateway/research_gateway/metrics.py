@@ -1,4 +1,7 @@
-"""Prometheus metrics: requests, their outcomes and durations, and the state of the server's parts."""
+"""Prometheus metrics: requests, their outcomes and durations, and the state of the server's parts.
+
+Needs the extra `metrics`; nothing imports this without `RESEARCH_METRICS`.
+"""
 
 import time
 from collections import Counter as Counts

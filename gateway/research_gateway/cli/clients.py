@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from research_shared.base_errors import ConfigurationError
 
+COMMANDS = frozenset({"research-assistant", "research-assistant-mcp", "research-documents"})
+"""The commands of this distribution."""
 ClientName = Literal["claude-desktop", "claude-code", "cursor", "vscode", "gemini-cli"]
 
 
@@ -131,7 +133,7 @@ def removed(client: ClientFile, *, name: str) -> Change:
 def is_ours(entry: object) -> bool:
     """Return whether an entry starts one of this project's commands."""
     command = entry.get("command") if isinstance(entry, dict) else None
-    return isinstance(command, str) and Path(command).name in {"research-assistant", "research-documents"}
+    return isinstance(command, str) and Path(command).name in COMMANDS
 
 
 def configured(client: ClientFile) -> dict[str, dict[str, Any]]:
