@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from research_gateway.guards import RateLimit
-from research_gateway.health import add_readiness
 from research_shared.access.roots import Root
 from research_shared.errors import ConfigurationError
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.serving.auth import auth_provider
 from research_shared.serving.drain import Drain
+from research_shared.serving.health import add_readiness
 from research_shared.serving.run import DrainingServer, http_server
 from research_shared.settings import Settings
 from support.asgi import Answer, send_request
