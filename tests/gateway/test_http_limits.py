@@ -22,6 +22,7 @@ from research_shared.serving.auth import SharedTokens
 from research_shared.serving.drain import Drain
 from research_shared.serving.limits import ReleasedRequests, RequestBodies
 from research_shared.serving.limits.bodies import BodyLimits
+from research_shared.serving.limits.connections import ConnectionShares
 from research_shared.serving.limits.sessions import SessionLimit
 from research_shared.serving.run import http_server
 from research_shared.settings import Settings
@@ -157,6 +158,30 @@ async def test_one_address_does_not_take_the_connections_of_all(
             writer.close()
     refused = [record for record in caplog.records if "share of one address" in record.message]
     assert [vars(record)["address"] for record in refused] == ["127.0.0.1"]
+
+
+async def test_a_proxy_that_is_named_may_have_all_connections(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"max_connections": 3, "client_connections": 1}
+    async with listening(tmp_path, **options, trusted_proxies=("127.0.0.0/8",)) as server:
+        held = [await server.connect() for _ in range(2)]
+        whole = b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+        assert (await server.said(whole)).startswith(b"HTTP/1.1 404 ")
+        for _, writer in held:
+            writer.close()
+
+
+def test_the_share_of_an_address_counts_networks_and_spares_proxies() -> None:
+    shares = ConnectionShares(most=1, proxies=["192.0.2.0/24", "2001:db8:1::/48"])
+    assert shares.take("2001:db8::1")
+    assert not shares.take("2001:db8::2")
+    assert shares.take("2001:db8:0:1::1")
+    assert shares.take("198.51.100.1")
+    assert not shares.take("::ffff:198.51.100.1")
+    assert [shares.take(a) for a in ("192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1", "2001:db8:1::1")] == [
+        True
+    ] * 4
+    shares.give_back("2001:db8::1")
+    assert shares.take("2001:db8::2")
 
 
 async def accepted(server: Listening, request: bytes) -> bool:

@@ -24,7 +24,7 @@ from research_shared.serving.auth import auth_provider, check_exposure, is_loopb
 from research_shared.serving.drain import Drain
 from research_shared.serving.keep_alive import KeepAlive
 from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
-from research_shared.serving.limits.connections import LimitedConnection
+from research_shared.serving.limits.connections import ConnectionShares, LimitedConnection
 from research_shared.serving.limits.released import ReleasedRequests
 from research_shared.serving.limits.sessions import SessionLimit
 from research_shared.serving.memory import keep_memory_low, tune_gc_for_dedicated_process
@@ -240,7 +240,10 @@ def http_server(
         ws="none",
         http=LimitedConnection.limited_to(
             settings.header_timeout_s,
-            per_address=settings.client_connections or max(settings.max_connections * 3 // 4, 1),
+            shares=ConnectionShares(
+                settings.client_connections or max(settings.max_connections * 3 // 4, 1),
+                proxies=settings.trusted_proxies,
+            ),
         ),
         # uvicorn refuses the request that reaches the limit.
         limit_concurrency=settings.max_connections + 1,

@@ -4,8 +4,9 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -27,25 +28,29 @@ _LOG_EVERY_S: Final = 60.0
 
 
 class ConnectionShares:
-    """How many connections each peer address has open: at most `most`. `clock` gives seconds.
+    """How many connections each peer address has open: at most `most`, but for the addresses and networks of `proxies`.
 
     A peer is who connects, which is the proxy for everybody behind one. The 64 bits of an IPv6 network are one address.
+    `clock` gives seconds.
 
     >>> shares = ConnectionShares(most=1)
     >>> shares.take("192.0.2.1"), shares.take("192.0.2.1"), shares.take("192.0.2.2")
     (True, False, True)
     """
 
-    def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, most: int, *, proxies: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._most = most
+        self._proxies = [ip_network(proxy) for proxy in proxies]
         self._clock = clock
         self._open: Counter[str] = Counter()
         self._logged_s = -math.inf
 
     def take(self, address: str) -> bool:
         """Count a connection of an address. Return False, and log it once in a while, if it has its share already."""
-        key = network_of(address)
-        if self._open[key] < self._most:
+        key = network_of(f"address:{address}")
+        if self._open[key] < self._most or self._is_proxy(address):
             self._open[key] += 1
             return True
         if self._clock() - self._logged_s >= _LOG_EVERY_S:
@@ -53,9 +58,17 @@ class ConnectionShares:
             log.warning("connections beyond the share of one address are refused", address=address)
         return False
 
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        found = getattr(found, "ipv4_mapped", None) or found
+        return any(found in network for network in self._proxies)
+
     def give_back(self, address: str) -> None:
         """Count the end of a connection that was taken."""
-        key = network_of(address)
+        key = network_of(f"address:{address}")
         self._open[key] -= 1
         if not self._open[key]:
             del self._open[key]
@@ -76,9 +89,9 @@ class LimitedConnection(H11Protocol):
         self.header_timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def limited_to(cls, header_s: float, *, per_address: int) -> Any:
-        """Return the factory that uvicorn takes as a protocol class. Its connections share `per_address`."""
-        return partial(cls, header_s=header_s, shares=ConnectionShares(per_address))
+    def limited_to(cls, header_s: float, *, shares: ConnectionShares) -> Any:
+        """Return the factory that uvicorn takes as a protocol class."""
+        return partial(cls, header_s=header_s, shares=shares)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request, or refuse one connection too many of its address."""

@@ -47,8 +47,8 @@ class ServingSettings(Section):
     client_connections: int | None = Field(
         default=None,
         ge=1,
-        description="those of one address at most; beyond that 429; three quarters of them unless named. Behind a proxy, "
-        "which has all of them, name as many as `RESEARCH_MAX_CONNECTIONS`",
+        description="those of one address at most; beyond that 429; three quarters of them unless named. "
+        "A proxy of `RESEARCH_TRUSTED_PROXIES` may have all of them",
     )
     client_sessions: int = Field(
         default=1_000,
