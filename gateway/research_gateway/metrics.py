@@ -29,10 +29,10 @@ from research_gateway.audit import (
 )
 from research_shared.faults import FAULT_KINDS, Faults
 from research_shared.reading.library import Library
+from research_shared.serving.fleet.figures import METRICS_PATH
 from research_shared.serving.version import VERSION
 from research_shared.telemetry import MODEL_SECONDS, collecting
 
-METRICS_PATH = "/metrics"
 MAX_NAMES = 200
 """Limit of values for one label. Further values are counted as `other`."""
 _MODEL_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0)

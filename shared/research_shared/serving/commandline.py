@@ -48,6 +48,14 @@ PortOption = Annotated[
         help="Port to listen on (http); 0 picks a free one, 8000 when not given.",
     ),
 ]
+WorkersOption = Annotated[
+    int,
+    Parameter(
+        name="--workers",
+        validator=Number(gte=1, lte=256),
+        help="Processes that serve together at the address (http), such as one for each processor.",
+    ),
+]
 
 
 def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings":
@@ -137,12 +145,13 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
         transport: TransportOption = "stdio",
         host: HostOption = None,
         port: PortOption = None,
+        workers: WorkersOption = 1,
     ) -> None:
         disable_gc_for_startup()
         if "MALLOC_ARENA_MAX" not in os.environ:
             limit_arenas()
-        if transport == "stdio" and (host is not None or port is not None):
-            given = "--port" if port is not None else "--host"
+        if transport == "stdio" and (host is not None or port is not None or workers > 1):
+            given = "--port" if port is not None else "--host" if host is not None else "--workers"
             sys.exit(report_failure(f"{given} is for HTTP: add --transport http"))
         settings = load_settings(root, **({} if index is None else {"index_dir": index}))
         from research_shared.serving.run import serve
@@ -154,6 +163,7 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
                 transport=transport,
                 host="127.0.0.1" if host is None else host,
                 port=8000 if port is None else port,
+                workers=workers,
             )
         except ConfigurationError as error:
             sys.exit(report_failure(error.message))

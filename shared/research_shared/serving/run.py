@@ -4,11 +4,15 @@ import asyncio
 import errno
 import math
 import os
+import shutil
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -22,6 +26,8 @@ from research_shared.base_errors import ConfigurationError
 from research_shared.logs import configure_logging, get_logger, switch_level
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
+from research_shared.serving.fleet.place import Place
+from research_shared.serving.fleet.share import share_of_worker
 from research_shared.serving.keep_alive import KeepAlive
 from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
 from research_shared.serving.limits.connections import ConnectionShares, LimitedConnection
@@ -42,6 +48,12 @@ There is no signal for the end of that, and a client whose listing fails loses i
 """
 STOP_TIMEOUT_S = 2
 """Seconds that uvicorn waits for open connections, such as event streams, after the calls have ended."""
+KILL_AFTER_S = 10.0
+"""Seconds for which workers may be late before they are killed."""
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+ACCEPTED_AT_ONCE = 8
+"""Connections that one of several workers takes at once, so that the others get some."""
 HEALTH_PATH = "/healthz"
 
 
@@ -60,27 +72,125 @@ def serve(
     transport: Literal["stdio", "http"] = "stdio",
     host: str = "127.0.0.1",
     port: int = 8000,
+    workers: int = 1,
 ) -> None:
-    """Run a server until it is asked to stop: over stdio, or as Streamable HTTP at `/mcp`.
+    """Run a server until it is asked to stop: over stdio, or as Streamable HTTP at `/mcp`, there by so many processes.
 
     Raises:
         ConfigurationError: the server cannot be built, started or exposed as the settings say.
+        SystemExit: the status of several processes that did not all stop in order, and of each of them.
     """
     configure_logging(settings.log_level, form=settings.log_format)
-    server = build(settings)
-    if transport == "http":
-        server.auth = server.auth or auth_provider(settings)
-        check_exposure(settings, host, authenticated=server.auth is not None)
-        check_address(host, port)
-    drain = Drain()
-    server.add_middleware(drain)
-    with _traces_exported(settings, server.name):
-        if transport == "stdio":
+    if transport == "stdio":
+        server, drain = build(settings), Drain()
+        server.add_middleware(drain)
+        with _traces_exported(settings, server.name):
             asyncio.run(_run_stdio(server, drain=drain, settings=settings))
-        else:
-            add_health(server)
-            listener = http_server(server, settings, drain, host=host, port=port)
-            asyncio.run(_run_http(listener, settings))
+        return
+    settings = share_of_worker(settings, workers)
+    server, drain = _built(build, settings, host)
+    check_address(host, port)
+    if workers == 1:
+        with _traces_exported(settings, server.name):
+            asyncio.run(_run_http(http_server(server, settings, drain, host=host, port=port), settings))
+        return
+    # Built for its checks, and for what it imports. Each process builds its own: no two may draw the same ids.
+    del server, drain
+    _run_workers(build, settings, host=host, port=port, workers=workers)
+
+
+def _built(
+    build: Callable[[Settings], FastMCP[Any]], settings: Settings, host: str
+) -> tuple[FastMCP[Any], Drain]:
+    """Build what is served over HTTP.
+
+    Raises:
+        ConfigurationError: the server cannot be built or exposed.
+    """
+    server, drain = build(settings), Drain()
+    server.auth = server.auth or auth_provider(settings)
+    check_exposure(settings, host, authenticated=server.auth is not None)
+    server.add_middleware(drain)
+    add_health(server)
+    return server, drain
+
+
+def _run_workers(
+    build: Callable[[Settings], FastMCP[Any]], settings: Settings, *, host: str, port: int, workers: int
+) -> None:
+    """Have processes serve at one address until they are asked to stop.
+
+    Raises:
+        SystemExit: see `serve`.
+    """
+    from research_shared.serving.fleet.supervisor import Supervisor
+
+    if settings.index_dir is None:
+        log.warning("each worker reads all documents: with RESEARCH_INDEX_DIR one of them does it for all")
+    listening = _listening_socket(host, port)
+    directory = Path(tempfile.mkdtemp(prefix="research-workers-"))
+
+    def work(place: Place, says_ready: int, parent: int) -> int:
+        try:
+            server, drain = _built(build, settings, host)
+            listener = http_server(server, settings, drain, host=host, port=port, place=place)
+            sockets = [listening, place.listen()]
+            with _traces_exported(settings, server.name):
+                asyncio.run(_run_worker(listener, settings, sockets, says_ready=says_ready, parent=parent))
+        except ConfigurationError as error:
+            log.error("the worker cannot serve", reason=error.message)  # noqa: TRY400  (the message says it all)
+            return 2
+        return 0
+
+    address, listening_port = listening.getsockname()[:2]
+    log.info("workers serve", host=address, port=listening_port, workers=workers)
+    stop_s = settings.drain_notice_s + settings.drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S + KILL_AFTER_S
+    status = Supervisor(workers=workers, directory=directory, work=work, stop_s=stop_s).run()
+    # Not in a `finally`: the workers leave through here, too.
+    shutil.rmtree(directory)
+    if status:
+        sys.exit(status)
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    """Return the socket that all workers accept connections from."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(address)
+    listening.listen(BACKLOG)
+    return listening
+
+
+async def _run_worker(
+    listener: "DrainingServer",
+    settings: Settings,
+    sockets: list[socket.socket],
+    *,
+    says_ready: int,
+    parent: int,
+) -> None:
+    """Serve at inherited sockets. Stop when told, or when the parent process has ended."""
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        loop.remove_reader(parent)
+        log.warning("the parent process has ended, so this one stops")
+        listener.handle_exit(signal.SIGTERM, None)
+
+    def started() -> None:
+        # asyncio accepts as many connections at once as may wait, which would leave the other workers without work.
+        for listening in sockets:
+            listening.listen(BACKLOG)
+        os.write(says_ready, b"1")
+        os.close(says_ready)
+
+    loop.add_reader(parent, orphaned)
+    listener.on_started = started
+    async with listener.lifespan(), _dedicated_process(settings):
+        await listener.serve(sockets)
 
 
 def check_address(host: str, port: int) -> None:
@@ -151,7 +261,7 @@ class DrainingServer(uvicorn.Server):
     """A uvicorn server that stops `follow_up_s` seconds after no request is in flight, or after `within_s` seconds.
 
     uvicorn stops listening and ends event streams at once, answers in flight included. The server is unready from the
-    signal on, and refuses new calls with 503 `notice_s` seconds later. A second signal stops it immediately.
+    signal on, and refuses new calls with 503 `notice_s` seconds later. A second signal stops it immediately. `is_worker`: an interrupt from the terminal is left to the parent process.
 
     Enter `lifespan()` before `serve()`: uvicorn does not run the lifespan of the application.
     """
@@ -165,17 +275,28 @@ class DrainingServer(uvicorn.Server):
         within_s: float,
         notice_s: float = 0.0,
         follow_up_s: float = FOLLOW_UP_S,
+        is_worker: bool = False,
     ) -> None:
         super().__init__(config)
         self.lifespan = lifespan
         self._drain = drain
         self._within_s = within_s
         self._notice_s = notice_s
+        self._is_worker = is_worker
+        self.on_started: Callable[[], None] | None = None
         self._follow_up_s = follow_up_s
         self._draining: asyncio.Task[None] | None = None
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        if self.on_started is not None:
+            self.on_started()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; stop at a second signal."""
+        if sig == signal.SIGINT and self._is_worker:
+            return
         if self._drain.announced:
             super().handle_exit(sig, frame)
             return
@@ -203,8 +324,9 @@ def http_server(
     host: str,
     port: int,
     follow_up_s: float = FOLLOW_UP_S,
+    place: Place | None = None,
 ) -> DrainingServer:
-    """Return the HTTP server of an MCP server.
+    """Return the HTTP server of an MCP server, or of one worker with its `place` among several.
 
     On a loopback host, and without authentication on every host, it checks the Host and Origin headers.
     It stops `follow_up_s` seconds after the last answer.
@@ -231,8 +353,19 @@ def http_server(
         allowed_origins=origins or None,
         session_idle_timeout=settings.session_idle_s,
     )
+    door = None
+    if place is not None:
+        from research_shared.serving.fleet.door import FleetDoor
+
+        door = FleetDoor(app, place, body_s=settings.body_timeout_s)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with app.lifespan(app), nullcontext() if door is None else door.open():
+            yield
+
     config = uvicorn.Config(
-        drain.counting(app),
+        drain.counting(app if door is None else door),
         host=host,
         port=port,
         lifespan="off",
@@ -247,6 +380,7 @@ def http_server(
         ),
         # uvicorn refuses the request that reaches the limit.
         limit_concurrency=settings.max_connections + 1,
+        backlog=BACKLOG if place is None else ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
         timeout_keep_alive=math.ceil(settings.keep_alive_s),
         # Not what uvicorn takes from the environment, or this machine: any program here could name any client.
@@ -255,11 +389,12 @@ def http_server(
     )
     return DrainingServer(
         config,
-        lifespan=lambda: app.lifespan(app),
+        lifespan=lifespan,
         drain=drain,
         within_s=settings.drain_s,
         notice_s=settings.drain_notice_s,
         follow_up_s=follow_up_s,
+        is_worker=place is not None,
     )
 
 
