@@ -203,6 +203,16 @@ async def test_a_session_is_served_by_the_worker_that_opened_it_wherever_its_req
         assert [(await worker.call("who", session)).status for worker in (one, two)] == [404, 404]
 
 
+async def test_a_replica_says_its_name_before_the_numbers_of_its_workers(sockets: Path) -> None:
+    async with workers(sockets, replica="a") as (one, two):
+        session = await one.open()
+        assert session.startswith("a.1-")
+        for worker in (one, two):
+            answer = await worker.call("who", session)
+            assert (answer.headers["mcp-session-id"], said(answer)[0]) == (session, 1)
+        assert (await two.call("who", f"b.{session.removeprefix('a.')}")).status == 404
+
+
 NOBODYS = ["3-abc", "0-abc", "2-", "1-abc", "2-abc", "-1-abc", "99999-abc", "abc"]
 
 
@@ -337,8 +347,10 @@ def test_workers_divide_the_limits_of_all_and_share_a_key() -> None:
     (key,) = share.state_keys
     assert len(key.get_secret_value()) >= 32
     assert share_of_worker(settings, 1) is settings
-    own = Settings(state_keys=(SecretStr("k" * 32),))
-    assert share_of_worker(own, 2).state_keys == own.state_keys
+    assert share.tasks_url.get_secret_value() == "off"
+    own = Settings(tasks_url=SecretStr("redis://localhost"), state_keys=(SecretStr("k" * 32),))
+    kept = share_of_worker(own, 2)
+    assert (kept.state_keys, kept.tasks_url) == (own.state_keys, own.tasks_url)
 
 
 def test_workers_are_for_http(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from research_shared.base_errors import ConfigurationError
 from research_shared.logs import configure_logging, get_logger, switch_level
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
-from research_shared.serving.fleet.place import Place
+from research_shared.serving.fleet.place import Place, listening_sockets
 from research_shared.serving.fleet.share import share_of_worker
 from research_shared.serving.keep_alive import KeepAlive
 from research_shared.serving.limits.bodies import BodyLimits, RequestBodies
@@ -125,12 +125,24 @@ def _run_workers(
     """
     from research_shared.serving.fleet.supervisor import Supervisor
 
+    if settings.tasks_url.get_secret_value() == "off":
+        log.info("tasks are off: several workers need RESEARCH_TASKS_URL for them")
     if settings.index_dir is None:
         log.warning("each worker reads all documents: with RESEARCH_INDEX_DIR one of them does it for all")
-    listening = _listening_socket(host, port)
+    family, _, _, _, address = _address_of(host, port)
+    sockets_of_workers = listening_sockets(address, family=family, workers=workers, backlog=BACKLOG)
     directory = Path(tempfile.mkdtemp(prefix="research-workers-"))
+    supervisor = os.getpid()
+
+    def close_sockets(kept: socket.socket | None = None) -> None:
+        # What another process holds open would still be given connections after its worker has ended.
+        for each in sockets_of_workers:
+            if each is not kept:
+                each.close()
 
     def work(place: Place, says_ready: int, parent: int) -> int:
+        listening = sockets_of_workers[place.number - 1]
+        close_sockets(kept=listening)
         try:
             server, drain = _built(build, settings, host)
             listener = http_server(server, settings, drain, host=host, port=port, place=place)
@@ -140,28 +152,20 @@ def _run_workers(
         except ConfigurationError as error:
             log.error("the worker cannot serve", reason=error.message)  # noqa: TRY400  (the message says it all)
             return 2
+        if os.getppid() != supervisor:  # which would have done this
+            shutil.rmtree(directory, ignore_errors=True)
         return 0
 
-    address, listening_port = listening.getsockname()[:2]
-    log.info("workers serve", host=address, port=listening_port, workers=workers)
+    own_host, own_port = sockets_of_workers[0].getsockname()[:2]
+    log.info("workers serve", host=own_host, port=own_port, workers=workers)
     stop_s = settings.drain_notice_s + settings.drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S + KILL_AFTER_S
-    status = Supervisor(workers=workers, directory=directory, work=work, stop_s=stop_s).run()
+    status = Supervisor(
+        workers=workers, directory=directory, work=work, stop_s=stop_s, on_stop=close_sockets
+    ).run()
     # Not in a `finally`: the workers leave through here, too.
     shutil.rmtree(directory)
     if status:
         sys.exit(status)
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
-    """Return the socket that all workers accept connections from."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(address)
-    listening.listen(BACKLOG)
-    return listening
 
 
 async def _run_worker(
@@ -181,7 +185,7 @@ async def _run_worker(
         listener.handle_exit(signal.SIGTERM, None)
 
     def started() -> None:
-        # asyncio accepts as many connections at once as may wait, which would leave the other workers without work.
+        # asyncio takes one number for how many may wait and how many it accepts at once.
         for listening in sockets:
             listening.listen(BACKLOG)
         os.write(says_ready, b"1")
@@ -193,6 +197,11 @@ async def _run_worker(
         await listener.serve(sockets)
 
 
+def _address_of(host: str, port: int) -> tuple[Any, ...]:
+    """Return what `getaddrinfo` says first of an address to listen on."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+
+
 def check_address(host: str, port: int) -> None:
     """Check that the server can listen on an address.
 
@@ -200,9 +209,7 @@ def check_address(host: str, port: int) -> None:
         ConfigurationError: another process listens there, or the address is none of this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, protocol, _, address = _address_of(host, port)
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -359,13 +366,19 @@ def http_server(
 
         door = FleetDoor(app, place, body_s=settings.body_timeout_s)
 
+    entrance = app if door is None else door
+    if settings.replica:
+        from research_shared.serving.fleet.named_sessions import NamedSessions
+
+        entrance = NamedSessions(entrance, f"{settings.replica}.")
+
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with app.lifespan(app), nullcontext() if door is None else door.open():
             yield
 
     config = uvicorn.Config(
-        drain.counting(app if door is None else door),
+        drain.counting(entrance),
         host=host,
         port=port,
         lifespan="off",

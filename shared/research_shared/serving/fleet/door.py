@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import anyio
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from research_shared.logs import get_logger
 from research_shared.serving.fleet.figures import CONTENT_TYPE, METRICS_PATH, figures_of_workers
+from research_shared.serving.fleet.named_sessions import NamedSessions
 from research_shared.serving.fleet.passing import Peer, PeerLost, SlowBody, as_it_came, without_receiving
 from research_shared.serving.fleet.place import Place
 from research_shared.serving.limits.bodies import SESSION_HEADER
@@ -27,14 +28,13 @@ _FIGURES_S = 5.0
 class FleetDoor:
     """ASGI application of one worker. It serves what any worker can, and passes on requests of another one's sessions.
 
-    The id of a session begins with the number of the worker that opened it. The number is no secret and needs no seal: the
-    rest of the id is the session's, and a wrong number leads to a worker that has no such session. A worker that has ended
-    has taken its sessions along: their requests are answered with 404, upon which clients open new ones. The body of a request
+    The id of a session begins with the number of the worker that opened it (`NamedSessions`). A worker that has ended has taken its sessions along: their requests are answered with 404, upon which clients open new ones. The body of a request
     that is passed on has `body_s` seconds to arrive.
     """
 
     def __init__(self, app: ASGIApp, place: Place, *, body_s: float) -> None:
         self._app = app
+        self._served = NamedSessions(app, f"{place.number}-")
         self._place = place
         self._inside = str(place.path_of(place.number))
         self._peers = {
@@ -57,13 +57,13 @@ class FleetDoor:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif (scope.get("server") or ("", None))[0] == self._inside:
-            await self._serve(as_it_came(scope), receive, send)
+            await self._served(as_it_came(scope), receive, send)
         elif scope["path"] == METRICS_PATH and scope["method"] == "GET":
             await self._figures(scope, send)
         else:
             owner = self._owner(Headers(scope=scope).get(SESSION_HEADER))
             if owner is None:
-                await self._serve(scope, receive, send)
+                await self._served(scope, receive, send)
             else:
                 await self._pass_on(owner, scope, receive, send)
 
@@ -81,25 +81,6 @@ class FleetDoor:
         except SlowBody:
             late = refusal(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
             await late(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request here. Inside, sessions have the ids that the SDK gave them."""
-        number = self._place.number
-        match = _SESSION_ID.fullmatch(Headers(scope=scope).get(SESSION_HEADER) or "")
-        if match is not None and int(match[1]) == number:
-            headers = MutableHeaders(raw=list(scope["headers"]))
-            headers[SESSION_HEADER] = match[2]
-            scope = {**scope, "headers": headers.raw}
-
-        async def named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=list(message.get("headers", ())))
-                if (session := headers.get(SESSION_HEADER)) is not None:
-                    headers[SESSION_HEADER] = f"{number}-{session}"
-                    message = {**message, "headers": headers.raw}
-            await send(message)
-
-        await self._app(scope, receive, named)
 
     async def _figures(self, scope: Scope, send: Send) -> None:
         """Answer with the metrics of all workers, or as this one refuses to show its own."""

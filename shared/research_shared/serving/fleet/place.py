@@ -2,8 +2,10 @@
 
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +36,26 @@ class Place:
         listening.bind(os.fspath(path))
         listening.listen()
         return listening
+
+
+def listening_sockets(
+    address: tuple[Any, ...], *, family: int, workers: int, backlog: int
+) -> list[socket.socket]:
+    """Return a listening socket for each worker, all at one address.
+
+    Linux spreads connections evenly over the sockets of an address (`SO_REUSEPORT`). From one socket that all share, the
+    same worker would take nearly all of them as long as it is not busy. Elsewhere there is but that one.
+    """
+    spreads = sys.platform == "linux"
+    made: list[socket.socket] = []
+    for _ in range(workers if spreads else 1):
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if spreads:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind(
+            made[0].getsockname() if made else address
+        )  # where the port 0 stood, it has become one
+        listening.listen(backlog)
+        made.append(listening)
+    return made * (workers // len(made))

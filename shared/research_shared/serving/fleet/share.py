@@ -13,13 +13,15 @@ _DIVIDED = (
     "max_sessions",
     "total_concurrency",
 )
+TASKS_IN_MEMORY = "memory://"
 
 
 def share_of_worker(settings: Settings, workers: int) -> Settings:
     """Return the settings of each of so many workers.
 
     Limits of all clients together are divided, and so are the cache of texts and the processes that read documents. All
-    workers get the same key for what travels through the client, made here if the operator gave none.
+    workers get the same key for what travels through the client, made here if the operator gave none. Tasks in memory, which
+    the others would not know, are off.
     """
     if workers == 1:
         return settings
@@ -27,4 +29,7 @@ def share_of_worker(settings: Settings, workers: int) -> Settings:
     # One whole body must have room, however many workers there are.
     held = max(-(-settings.max_held_bytes // workers), settings.max_body_bytes)
     keys = settings.state_keys or (SecretStr(secrets.token_hex(32)),)
-    return settings.model_copy(update={**shares, "max_held_bytes": held, "state_keys": keys})
+    in_memory = settings.tasks_url.get_secret_value() == TASKS_IN_MEMORY
+    tasks_url = SecretStr("off") if in_memory else settings.tasks_url
+    alike = {"max_held_bytes": held, "state_keys": keys, "tasks_url": tasks_url}
+    return settings.model_copy(update={**shares, **alike})

@@ -42,17 +42,24 @@ class Supervisor:
     all that has been imported by then.
 
     A worker that ends is replaced, with longer pauses if that does not help. One that ends before it or its predecessors
-    have ever served ends all. SIGTERM and SIGINT are passed on as SIGTERM; `stop_s` seconds later the workers that are left
+    have ever served ends all. SIGTERM and SIGINT are passed on as SIGTERM, after `on_stop` was called here; `stop_s` seconds later the workers that are left
     are killed. SIGUSR1 is passed on. SIGHUP ends this process, as usual, and the workers stop in order.
     """
 
     def __init__(
-        self, *, workers: int, directory: Path, work: Callable[[Place, int, int], int], stop_s: float
+        self,
+        *,
+        workers: int,
+        directory: Path,
+        work: Callable[[Place, int, int], int],
+        stop_s: float,
+        on_stop: Callable[[], None],
     ) -> None:
         self._workers = workers
         self._directory = directory
         self._work = work
         self._stop_s = stop_s
+        self._on_stop = on_stop
         self._running: dict[int, _Worker] = {}
         self._pauses: dict[int, float] = {}
         """How long the replacement of a worker has waited after its last end."""
@@ -133,6 +140,8 @@ class Supervisor:
         log.error("a worker has ended and is replaced", worker=number, status=status, pause_s=pause)
 
     def _stop(self, how: signal.Signals) -> None:
+        if not self._stopping:
+            self._on_stop()
         self._stopping = True
         self._due.clear()
         self._kill_at = self._kill_at or time.monotonic() + self._stop_s

@@ -17,6 +17,11 @@ class FleetSettings(Section):
         description="`none` keeps no sessions for clients of earlier protocol versions: any replica serves any of their "
         "requests, but nothing can be asked back of them, so that their models are not used",
     )
+    replica: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9-]{0,30})?$",
+        description="name of this replica, with which the ids of its sessions begin (`a.…`), so that a balancer can tell them",
+    )
     trusted_proxies: Names = Field(
         default=(),
         description="addresses and networks of proxies, such as `10.0.0.0/8`: theirs are the only `X-Forwarded-For` and "
