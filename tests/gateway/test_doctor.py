@@ -106,9 +106,13 @@ class Machine:
         self.options: list[str] = ["--no-model"]
         self.listener: socket.socket | None = None
 
-    def set(self, **settings: str) -> None:
+    def set(self, **settings: str) -> "Machine":
         for name, value in settings.items():
             self.patch.setenv(f"RESEARCH_{name.upper()}", value)
+        return self
+
+    def without_programs(self) -> None:
+        self.patch.setenv("PATH", "/none")
 
     def close(self, closed: Path) -> None:
         """Have this user not be allowed to read a path. The tests may run as root, who may read everything."""
@@ -211,13 +215,13 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         "research-assistant config",
     ),
     "tesseract missing": (
-        lambda m: (m.set(ocr="tesseract"), m.patch.setenv("PATH", "/none")),
+        lambda m: m.set(ocr="tesseract").without_programs(),
         "ocr",
         "not installed",
         "apt install tesseract-ocr",
     ),
     "language of OCR missing": (
-        lambda m: (m.set(ocr="tesseract", ocr_languages="eng+xxx"), m.have_tesseract("eng", "osd")),
+        lambda m: m.set(ocr="tesseract", ocr_languages="eng+xxx").have_tesseract("eng", "osd"),
         "ocr",
         "no data for xxx",
         "RESEARCH_OCR_LANGUAGES",
@@ -273,19 +277,19 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         "elsewhere",
     ),
     "metrics without their extra": (
-        lambda m: (m.set(metrics="true"), m.leave_out("prometheus_client")),
+        lambda m: m.set(metrics="true").leave_out("prometheus_client"),
         "packages",
         "prometheus_client",
         "[metrics]",
     ),
     "spans without their extra": (
-        lambda m: (m.set(otlp_url="http://127.0.0.1:4318/v1/traces"), m.leave_out("opentelemetry.sdk")),
+        lambda m: m.set(otlp_url="http://127.0.0.1:4318/v1/traces").leave_out("opentelemetry.sdk"),
         "packages",
         "opentelemetry",
         "[otlp]",
     ),
     "tasks without their extra": (
-        lambda m: (m.set(tasks_url="redis://127.0.0.1:6379/0"), m.leave_out("redis")),
+        lambda m: m.set(tasks_url="redis://127.0.0.1:6379/0").leave_out("redis"),
         "packages",
         "redis",
         "[tasks]",

@@ -101,10 +101,10 @@ def findings(answer: str, most: int) -> list[RawFinding] | None:
 def findings_left_out(answer: str, most: int) -> int:
     """Return how many findings of an answer `findings` leaves out: malformed ones, ones that were cut, and those after `most`."""
     read = _last(answer, "findings", _finding)
-    return 0 if read is None else _left_out(read.items, _finding, most)
+    return 0 if read is None else _count_left_out(read.items, _finding, most)
 
 
-def _left_out(items: Sequence[Any], read_item: Callable[[Any], object | None], most: int) -> int:
+def _count_left_out(items: Sequence[Any], read_item: Callable[[Any], object | None], most: int) -> int:
     """Return how many items are not among the first `most` that can be read, without those of the prompt's example."""
     said = [item for item in items if not _is_example({}, [item])]
     return len(said) - min(most, sum(read_item(item) is not None for item in said))
@@ -134,7 +134,7 @@ def combined(answer: str, most: int) -> Combined | None:
         tuple(insights[:most]),
         tuple(contradictions[:most]),
         tuple(_listed_texts(read.outer.get("missing"), MAX_MISSING)),
-        _left_out(read.items, _marked, most) + _left_out(listed, _marked, most),
+        _count_left_out(read.items, _marked, most) + _count_left_out(listed, _marked, most),
     )
 
 

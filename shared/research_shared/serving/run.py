@@ -21,6 +21,7 @@ from fastmcp import FastMCP
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.logs import configure_logging, get_logger, switch_level
@@ -366,7 +367,7 @@ def http_server(
 
         door = FleetDoor(app, place, body_s=settings.body_timeout_s)
 
-    entrance = app if door is None else door
+    entrance: ASGIApp = app if door is None else door
     if settings.replica:
         from research_shared.serving.fleet.named_sessions import NamedSessions
 

@@ -35,7 +35,7 @@ _PART_ENDS: Final = (
 """Where a part may end, best first."""
 
 
-class Part(NamedTuple):
+class EmbeddedPart(NamedTuple):
     """A part of a passage: what is embedded of it, and its byte range in the document's data."""
 
     text: str
@@ -43,14 +43,14 @@ class Part(NamedTuple):
     end: int
 
 
-def parts_of(text: DocumentText, span: Span) -> list[Part]:
+def parts_of(text: DocumentText, span: Span) -> list[EmbeddedPart]:
     """Return the parts of a passage in order, each with the heading that the passage stands under before its text."""
-    found: list[Part] = []
+    found: list[EmbeddedPart] = []
     for begin, end in part_ranges(text.data[span.begin : span.end]):
         body = text.data[span.begin + begin : span.begin + end].decode("utf-8").strip()
         if body:
             headed = body if span.heading in body[: len(span.heading) + 8] else f"{span.heading}\n{body}"
-            found.append(Part(headed, span.begin + begin, span.begin + end))
+            found.append(EmbeddedPart(headed, span.begin + begin, span.begin + end))
     return found
 
 
