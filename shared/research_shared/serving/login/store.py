@@ -25,7 +25,7 @@ from research_shared.logs import get_logger
 log = get_logger("research.auth")
 
 CULL_EVERY_S = 300.0
-REGISTRATIONS = "mcp-oauth-proxy-clients"
+REGISTRATION_COLLECTION = "mcp-oauth-proxy-clients"
 """Where FastMCP's proxy keeps the clients that registered, without an end."""
 CLIENT_LIFETIME_S = 90 * 86_400.0
 """Seconds that a registration is kept after the client last logged somebody in or renewed a token."""
@@ -125,7 +125,7 @@ def login_store(directory: Path, signing_key: bytes) -> AsyncKeyValue:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         problem = open_to_others(directory)
-        files = CulledFileStore(directory, lifetimes={REGISTRATIONS: CLIENT_LIFETIME_S})
+        files = CulledFileStore(directory, lifetimes={REGISTRATION_COLLECTION: CLIENT_LIFETIME_S})
     except OSError as error:
         raise ConfigurationError(f"RESEARCH_LOGIN_DIR={directory}: {error.strerror}") from error
     if problem is not None:
