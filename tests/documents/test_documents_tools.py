@@ -15,6 +15,12 @@ from research_shared.settings import Settings
 from support.results import answer_of, error_of
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One event loop for a module, so that its server can be shared by its tests."""
+    return "asyncio"
+
+
 async def call(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     assert result.structured_content is not None
@@ -85,9 +91,9 @@ async def test_pages_of_the_listing_join_to_the_whole_even_when_a_file_goes_in_b
     ],
 )
 async def test_bad_listing_arguments_are_named(
-    client: Client[Any], arguments: dict[str, Any], code: str
+    shared_client: Client[Any], arguments: dict[str, Any], code: str
 ) -> None:
-    assert (await refused(client, "list_research_documents", **arguments))["code"] == code
+    assert (await refused(shared_client, "list_research_documents", **arguments))["code"] == code
 
 
 async def test_a_cursor_does_not_fit_another_question(client: Client[Any]) -> None:
@@ -161,9 +167,9 @@ async def test_an_invalid_regex_is_a_warning_to_the_client_and_no_error(settings
     ],
 )
 async def test_bad_search_arguments_are_named(
-    client: Client[Any], arguments: dict[str, Any], code: str
+    shared_client: Client[Any], arguments: dict[str, Any], code: str
 ) -> None:
-    assert (await refused(client, "search_documents", **arguments))["code"] == code
+    assert (await refused(shared_client, "search_documents", **arguments))["code"] == code
 
 
 async def test_stretches_of_a_document_join_to_the_whole(client: Client[Any]) -> None:
@@ -229,8 +235,8 @@ async def test_a_reply_is_bounded_in_bytes_and_goes_on_where_it_stopped(
         ({}, "invalid_arguments"),
     ],
 )
-async def test_bad_reads_are_named(client: Client[Any], arguments: dict[str, Any], code: str) -> None:
-    error = await refused(client, "read_document", **arguments)
+async def test_bad_reads_are_named(shared_client: Client[Any], arguments: dict[str, Any], code: str) -> None:
+    error = await refused(shared_client, "read_document", **arguments)
     assert error["code"] == code
     assert "/" not in error["message"].replace(arguments.get("document_path", "") or "-", "")
 

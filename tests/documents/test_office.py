@@ -39,11 +39,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-async def client(folder: Path, tmp_path: Path) -> AsyncIterator[Client[Any]]:
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One event loop for a module, so that its server can be shared by its tests."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client[Any]]:
     settings = Settings(
         roots=(Root("research", folder),),
-        audit_log=tmp_path / "audit.jsonl",
+        audit_log=tmp_path_factory.mktemp("audit") / "audit.jsonl",
         watch=False,
         extract_workers=1,
         search_deadline_s=60,

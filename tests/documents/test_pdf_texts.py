@@ -17,8 +17,15 @@ CASES = Path(__file__).parents[1] / "data" / "texts"
 GAP = "page 2 is undecodable: the fonts have no Unicode table"
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client[Any]]:
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One event loop for a module, so that its server can be shared by its tests."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client[Any]]:
+    tmp_path = tmp_path_factory.mktemp("pdf-texts")
     folder = tmp_path / "research"
     shutil.copytree(CASES, folder)
     settings = Settings(
