@@ -35,6 +35,10 @@ GC_GEN0_THRESHOLD = 50_000
 """New objects before a garbage collection, as in a process that only serves."""
 
 
+# What is imported and collected stays: to look for garbage in it, again and again, takes a part of that time.
+gc.disable()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are processors: many tests wait for a process of their own to start or to end."""
@@ -47,6 +51,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_GEN0_THRESHOLD, *gc.get_threshold()[1:])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Collect garbage from here on, also in the process of xdist that collects no tests."""
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
