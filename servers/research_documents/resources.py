@@ -32,7 +32,7 @@ from research_shared.formats import media_type_of, place
 from research_shared.reading.library import Library
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
-MAX_RESOURCE_LINKS: Final = 10
+MAX_DOCUMENT_LINKS: Final = 10
 """Links to documents that one reply has."""
 _QUESTION: Final = fingerprint("resources")
 _OTHERS, _DOCUMENTS = "others", "documents"
@@ -190,7 +190,7 @@ def links_to_documents(matches: Sequence[Match]) -> list[mcp_types.ResourceLink]
             mime_type=media_type_of(path),
             annotations=Annotations(audience=["user"]),
         )
-        for path, match in list(best.items())[:MAX_RESOURCE_LINKS]
+        for path, match in list(best.items())[:MAX_DOCUMENT_LINKS]
     ]
 
 

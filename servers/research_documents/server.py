@@ -55,7 +55,6 @@ from research_shared.tools.arguments import READ_TEXT, Choose, clamped, or_defau
 from research_shared.tools.choices import AskUser, choice_of_document, ending_round
 from research_shared.tools.descriptions import described
 from research_shared.tools.filters import takes_filter
-from research_shared.tools.icons import icons_of
 from research_shared.tools.names import INCOMPLETE
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
@@ -209,7 +208,6 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine)
     @described(
         server.tool,
         title="List research documents",
-        icons=icons_of("list"),
         annotations=READ_ONLY,
         output_schema=output_schema(DocumentList),
     )
@@ -248,7 +246,6 @@ def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEng
     @described(
         server.tool,
         title="Search documents",
-        icons=icons_of("search"),
         annotations=READ_ONLY,
         output_schema=output_schema(SearchResult),
     )
@@ -314,7 +311,6 @@ def _add_reading(server: FastMCP[Any], documents: Library) -> None:
     @described(
         server.tool,
         title="Read document",
-        icons=icons_of("read"),
         annotations=READ_ONLY,
         output_schema=output_schema(DocumentExcerpt),
     )

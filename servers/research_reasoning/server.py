@@ -75,7 +75,6 @@ from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, re
 from research_shared.tools.choices import AskUser, choice_of_document
 from research_shared.tools.descriptions import described
 from research_shared.tools.filters import takes_filter
-from research_shared.tools.icons import icons_of
 from research_shared.tools.names import ANSWER_APP_URI
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
@@ -453,7 +452,6 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
     @described(
         server.tool,
         title="Summarize a document",
-        icons=icons_of("summarize"),
         annotations=annotations,
         output_schema=output_schema(Summary),
     )
@@ -490,7 +488,6 @@ def _add_tools(server: FastMCP[Any], service: _Service) -> None:
     @described(
         server.tool,
         title="Synthesize research over documents",
-        icons=icons_of("combine"),
         annotations=annotations,
         output_schema=output_schema(Synthesis),
         app=AppConfig(resource_uri=ANSWER_APP_URI),

@@ -94,26 +94,25 @@ def test_the_icon_is_a_small_picture_that_runs_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-async def test_every_tool_and_prompt_has_a_title_and_a_small_icon_and_nothing_else_grows(
+async def test_tools_and_prompts_have_titles_and_prompts_small_icons_but_not_tools_which_models_read(
     name: str, settings: Settings
 ) -> None:
     build, _ = SERVERS[name]
     async with Client(build(settings)) as client:
-        components = [*await client.list_tools(), *await client.list_prompts()]
-        assert {one.name for one in components} <= {*OWN_TOOLS, *OWN_PROMPTS}
-        templates = [*await client.list_resource_templates(), *await client.list_resources()]
-    for component in components:
-        assert component.title
-        assert component.icons is not None
-        (picture,) = component.icons
+        tools, prompts = await client.list_tools(), await client.list_prompts()
+        others = [*await client.list_resource_templates(), *await client.list_resources()]
+    assert {one.name for one in tools} <= set(OWN_TOOLS)
+    assert {one.name for one in prompts} <= set(OWN_PROMPTS)
+    for prompt in prompts:
+        assert prompt.title
+        assert prompt.icons is not None
+        (picture,) = prompt.icons
         kind, _, data = picture.src.partition(",")
         assert kind == "data:image/svg+xml;base64"
         assert len(data) < 300
-        assert {one.tag.rpartition("}")[2] for one in ET.fromstring(base64.b64decode(data)).iter()} == {
-            "svg",
-            "path",
-        }
-    assert all(one.title and not one.icons for one in templates)
+        shapes = ET.fromstring(base64.b64decode(data)).iter()
+        assert {one.tag.rpartition("}")[2] for one in shapes} == {"svg", "path"}
+    assert all(one.title and not one.icons for one in [*tools, *others])
 
 
 class Clock(ServerExtension):

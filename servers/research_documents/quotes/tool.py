@@ -12,7 +12,6 @@ from research_documents.search import SearchEngine
 from research_shared.reading.library import Library
 from research_shared.telemetry import record
 from research_shared.tools.descriptions import described
-from research_shared.tools.icons import icons_of
 from research_shared.tools.names import INCOMPLETE
 from research_shared.tools.progress import ClientLog, Progress
 from research_shared.tools.schemas import output_schema
@@ -32,7 +31,6 @@ def add_quote_tool(
     @described(
         server.tool,
         title="Verify quotes",
-        icons=icons_of("verify"),
         annotations=annotations,
         output_schema=output_schema(VerifiedQuotes),
     )

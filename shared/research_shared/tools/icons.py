@@ -1,24 +1,24 @@
-"""Icons of tools and prompts, as data URIs that need no network. Each is about 300 characters, which no model is shown."""
+"""Icons of prompts, as data URIs that need no network.
+
+Tools have none: lists of tools are given to models, and each icon would cost as much there as a description.
+"""
 
 from base64 import b64encode
 from typing import Final, Literal
 
 from mcp_types import Icon
 
-IconName = Literal["list", "search", "read", "verify", "summarize", "combine", "compare"]
+IconName = Literal["search", "read", "verify", "compare"]
 _PATHS: Final[dict[IconName, str]] = {
-    "list": "M8 6h12M8 12h12M8 18h12M4 6h.01M4 12h.01M4 18h.01",
     "search": "M10 4a6 6 0 1 0 0 12 6 6 0 0 0 0-12ZM15 15l5 5",
     "read": "M6 3h9l4 4v14H6ZM9 12h7M9 16h7",
     "verify": "M4 13l5 5L20 6",
-    "summarize": "M4 6h16M4 12h10M4 18h6",
-    "combine": "M5 5l7 7M19 5l-7 7M12 12v8",
     "compare": "M4 5h6v14H4ZM14 5h6v14h-6Z",
 }
 
 
 def icons_of(name: IconName) -> list[Icon]:
-    """Return the icon of a tool or a prompt. Its colour has contrast on light and dark ground."""
+    """Return the icon of a prompt. Its colour has contrast on light and dark ground."""
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#3f7fd0" stroke-width="2">'
         f'<path d="{_PATHS[name]}"/></svg>'
