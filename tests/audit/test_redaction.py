@@ -2,6 +2,7 @@
 
 import json
 import logging
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import mcp_types
 import pytest
 from fastmcp import Client
 from fastmcp.exceptions import McpError
+from rich.console import Console
 
 from research_gateway.app import build_gateway
 from research_gateway.audit.check.cli import audit_app
-from research_gateway.audit.check.show import last_records
+from research_gateway.audit.check.show import last_records, table_of
 from research_gateway.audit.options import AuditOptions
 from research_gateway.audit.request.describe import shown_arguments
 from research_gateway.audit.request.redaction import HIDDEN, is_absolute, without_credentials
@@ -217,6 +219,35 @@ def test_the_end_of_a_large_log_is_shown_without_reading_the_rest(
         file.write(b"\n" + end)
     assert audit_app(["tail", "-n", "3", str(path)], result_action="return_value") == 0
     assert "closed" in capsys.readouterr().out
+
+
+def test_a_table_of_records_cuts_no_word_in_80_columns() -> None:
+    record = {
+        "seq": 12,
+        "time": "2026-11-27T04:05:36.746819Z",
+        "event": "end",
+        "call_id": "8d0543fd1c2a",
+        "method": "tools/call",
+        "tool": "search_documents",
+        "documents": [{"path": "papers/results-report (draft).pdf"}],
+        "outcome": "error",
+        "reason": "response_too_large",
+        "duration_ms": 2055.254,
+    }
+    shown = StringIO()
+    Console(width=80, file=shown).print(table_of([record]))
+    header, *lines = shown.getvalue().splitlines()
+    starts = [header.index(name) for name in ("what", "documents", "result")]
+    cells = [
+        "".join(line[start:end].replace(" ", "") for line in lines)
+        for start, end in zip(starts, [*starts[1:], 80], strict=True)
+    ]
+    assert lines[0].startswith("12   2026-11-27T04:05:36  end    8d0543fd  ")
+    assert cells == [
+        "search_documents",
+        "papers/results-report(draft).pdf",
+        "error2055(response_too_large)",  # the duration ends the first line
+    ]
 
 
 def test_verification_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

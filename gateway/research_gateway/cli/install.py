@@ -98,7 +98,9 @@ def _tell(change: Change, *, dry_run: bool) -> None:
     out = show.console()
     out.print(Text(f"{change.path} {verb}:" if change.before is not None else f"{change.path} (new):"))
     for line in list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]:
-        colours = {"+": "green", "-": "red", "@": "dim"}
+        if line.startswith("@@"):  # positions in a file that nobody has open
+            continue
+        colours = {"+": "green", "-": "red"}
         out.print(Text(terminal_safe(line), style=colours.get(line[:1], "")))
 
 

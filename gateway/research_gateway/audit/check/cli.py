@@ -49,7 +49,7 @@ def _files_of(files: list[Path] | None) -> list[Path]:
 @audit_app.command(name="verify")
 def verify_logs(
     files: Annotated[
-        list[Path] | None, Parameter(help="Log files; the one in use stands for the whole log.")
+        list[Path] | None, Parameter(negative="", help="Log files; the one in use stands for the whole log.")
     ] = None,
     *,
     head: Annotated[Path | None, Parameter(help="A head file that was kept elsewhere.")] = None,
@@ -100,6 +100,10 @@ def _verified(log: LogFiles, expected: Expectations) -> Report:
         return verify(log, expected, on_progress=show)
 
 
+def _number_of(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def _print_report(console: Console, report: Report) -> None:
     verdict = Text("intact", style="green") if report.intact else Text("NOT INTACT", style="bold red")
     console.print(Text(f"{terminal_safe(report.log)}: ").append(verdict))
@@ -107,7 +111,7 @@ def _print_report(console: Console, report: Report) -> None:
         console.print(
             Text(f"  first bad record: {terminal_safe(str(report.problem))} [{report.problem.code}]")
         )
-    counts = f"  {report.records} records in {report.files} files, {report.calls} calls"
+    counts = f"  {_number_of(report.records, 'record')} in {_number_of(report.files, 'file')}, {_number_of(report.calls, 'call')}"
     if report.unfinished:
         counts += f", {report.unfinished} without an end"
     if report.lost:
@@ -123,7 +127,7 @@ def _print_report(console: Console, report: Report) -> None:
 
 @audit_app.command(name="tail")
 def tail_log(
-    files: Annotated[list[Path] | None, Parameter(help="Log files.")] = None,
+    files: Annotated[list[Path] | None, Parameter(negative="", help="Log files.")] = None,
     *,
     lines: Annotated[int, Parameter(name=["--lines", "-n"], help="How many records.")] = 20,
 ) -> int:
@@ -134,7 +138,8 @@ def tail_log(
         return _cannot_tell(error.message)
     except OSError as error:
         return _cannot_tell(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
-    Console().print(table_of(last))
+    # Lines are not cut when they go to a file or a program.
+    Console(width=None if sys.stdout.isatty() else 4_000).print(table_of(last))
     return INTACT
 
 
@@ -143,7 +148,7 @@ def show_call(
     call: Annotated[
         str, Parameter(help="A call id or the beginning of one; rounds of one logical call belong together.")
     ],
-    files: Annotated[list[Path] | None, Parameter(help="Log files.")] = None,
+    files: Annotated[list[Path] | None, Parameter(negative="", help="Log files.")] = None,
 ) -> int:
     """Show everything that is recorded about one call, all its rounds included."""
     try:

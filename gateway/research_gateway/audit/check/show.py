@@ -15,6 +15,8 @@ from research_gateway.audit.log.format import parse_record
 from research_shared.text.visible import terminal_safe
 
 BLOCK_BYTES = 65_536
+_SHOWN_ID = 8
+"""Characters of a call's id in a table: enough for `show` to find the call."""
 _COLOURS = {"ok": "green", "input_required": "cyan", "cancelled": "yellow"}
 _CHAIN_FIELDS = frozenset({"schema", "chain", "seq", "prev", "hash"})
 
@@ -60,7 +62,7 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
 
 
 def _what(record: Mapping[str, Any]) -> str:
-    names = (record.get(name) for name in ("tool", "prompt", "uri"))
+    names = (record.get(name) for name in ("tool", "prompt", "uri", "method"))
     return next((str(name) for name in names if name), "")
 
 
@@ -82,23 +84,25 @@ def _documents(record: Mapping[str, Any]) -> str:
 
 
 def table_of(records: Iterable[Mapping[str, Any]]) -> Table:
-    """Return a table with one row for each record."""
+    """Return a table with one row for each record. In 80 columns every word of it can be read: long ones go on below."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("seq", "time", "event", "call", "method", "what", "documents", "result", "ms"):
+    for column in ("seq", "time", "event", "call", "what", "documents", "result", "ms"):
         table.add_column(
-            column, no_wrap=column in {"seq", "time", "call"}, justify="right" if column == "ms" else "left"
+            column,
+            no_wrap=column in {"seq", "time", "event", "call", "ms"},
+            overflow="fold",
+            justify="right" if column == "ms" else "left",
         )
     for record in records:
         table.add_row(
             Text(terminal_safe(record.get("seq", ""))),
-            Text(terminal_safe(str(record.get("time", ""))[:23])),
+            Text(terminal_safe(str(record.get("time", ""))[:19])),
             Text(terminal_safe(record.get("event", ""))),
-            Text(terminal_safe(str(record.get("call_id", ""))[:12])),
-            Text(terminal_safe(record.get("method", ""))),
+            Text(terminal_safe(str(record.get("call_id", ""))[:_SHOWN_ID])),
             Text(terminal_safe(_what(record))),
             Text(_documents(record)),
             _result(record),
-            Text(terminal_safe(record["duration_ms"]) if "duration_ms" in record else ""),
+            Text(f"{record['duration_ms']:.0f}" if "duration_ms" in record else ""),
         )
     return table
 
