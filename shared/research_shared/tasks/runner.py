@@ -1,7 +1,7 @@
 """Works on the tasks of a store, inside a gateway or in a process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -69,7 +69,8 @@ class TaskRunner(Provider):
         self._concurrency = concurrency
         self._lease_s = lease_s
         self._heartbeat_s = min(heartbeat_s, lease_s / 3)
-        self._stopping = False
+        self._stop = asyncio.Event()
+        self._working: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -78,47 +79,55 @@ class TaskRunner(Provider):
             if not self._concurrency:
                 yield
                 return
+            self._stop = asyncio.Event()
             running = asyncio.create_task(self._run())
             try:
                 yield
             finally:
-                running.cancel()
+                self._stop.set()
+                for task in list(self._working):
+                    task.cancel()
                 await asyncio.wait([running])
 
     async def _run(self) -> None:
-        working: set[asyncio.Task[None]] = set()
+        """Take tasks until this process is about to end. What it takes is never lost to a cancellation."""
         free = asyncio.Semaphore(self._concurrency)
-        self._stopping = False
-        try:
-            while True:
-                await free.acquire()
-                claim = await self._next()
-                if claim is None:
-                    break
-                task = asyncio.create_task(self._serve(claim))
-                working.add(task)
-                task.add_done_callback(working.discard)
-                task.add_done_callback(lambda _: free.release())
-            await asyncio.gather(*working, return_exceptions=True)
-        finally:
-            for task in working:
-                task.cancel()
-            if working:
-                await asyncio.wait(working)
+        while True:
+            await free.acquire()
+            claim = await self._next()
+            if claim is None:
+                break
+            task = asyncio.create_task(self._serve(claim))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+            task.add_done_callback(lambda _: free.release())
+        if self._working:
+            await asyncio.wait(list(self._working))
 
     async def _next(self) -> Claim | None:
         """Wait for a task. Return None when this process is about to end."""
-        while not self._stopping:
+        while not self._stop.is_set():
             try:
                 claim = await self._store.claim(self._lease_s)
             except TaskStoreUnavailable as error:
                 log.warning("no tasks are taken", reason=error.message)
-                await asyncio.sleep(RETRY_S)
+                await self._unless_stopped(asyncio.sleep(RETRY_S))
                 continue
-            if claim is not None:
+            if claim is None:
+                await self._unless_stopped(self._store.wait(min(IDLE_S, self._lease_s)))
+            elif self._stop.is_set():
+                await self._give_back(claim)
+            else:
                 return claim
-            await self._store.wait(min(IDLE_S, self._lease_s))
         return None
+
+    async def _unless_stopped(self, wait: Coroutine[Any, Any, None]) -> None:
+        """Wait, but no longer than until this process is about to end."""
+        either = [asyncio.create_task(wait), asyncio.create_task(self._stop.wait())]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for each in either:
+            each.cancel()
+        await asyncio.wait(either)
 
     async def _serve(self, claim: Claim) -> None:
         """Work on one task to its end."""
@@ -135,7 +144,7 @@ class TaskRunner(Provider):
             status, result = work.result()
             await self._end(claim, status, result)
         except Abandoned:
-            self._stopping = True
+            self._stop.set()
             await self._give_back(claim)
         except asyncio.CancelledError:
             work.cancel()

@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 
 from research_shared.tasks.records import (
@@ -23,6 +25,8 @@ from research_shared.tasks.stores.memory import too_many
 NAMESPACE = "{research-tasks}:"
 """Prefix of all keys. The braces keep them on one node of a cluster."""
 SOCKET_TIMEOUT_S = 5.0
+RETRY_PAUSE_S = 0.1
+"""Seconds before the second attempt at a command, which is the last."""
 POLL_S = 0.5
 """Seconds between looks for a task. A look is one short script."""
 _ENDINGS: dict[int, Ending] = {0: "lost", 1: "stored", 2: "too_large"}
@@ -50,12 +54,14 @@ class RedisTasks:
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=SOCKET_TIMEOUT_S,
             health_check_interval=30,
+            retry=Retry(ConstantBackoff(RETRY_PAUSE_S), retries=1),
         )
         self._namespace = namespace
         self._tasks = f"{namespace}task:"
         self._queue = f"{namespace}queue"
         self._poll_s = poll_s
         self._added = asyncio.Event()
+        self._asked: set[asyncio.Future[Any]] = set()
 
     async def __aenter__(self) -> Self:
         """Enter. The connection is opened by the first command, so that a gateway starts without the server."""
@@ -65,14 +71,27 @@ class RedisTasks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections. They are opened again when needed."""
+        if self._asked:
+            await asyncio.wait(self._asked)
         await self._redis.aclose()
 
     async def _answer(self, asked: Any) -> Any:
-        """Wait for an answer. The client's types do not tell its asynchronous answers from the others."""
+        """Wait for an answer, in a task that is not cancelled: the client may lose a cancellation, or leave a connection open.
+
+        The client's types do not tell its asynchronous answers from the others.
+        """
+        answering = asyncio.ensure_future(asked)
+        self._asked.add(answering)
+        answering.add_done_callback(self._answered)
         try:
-            return await asked
+            return await asyncio.shield(answering)
         except (RedisError, OSError) as error:
             raise TaskStoreUnavailable("the store of the tasks does not answer") from error
+
+    def _answered(self, answering: asyncio.Future[Any]) -> None:
+        self._asked.discard(answering)
+        if not answering.cancelled():
+            answering.exception()  # seen, also if nobody waits for it any more
 
     async def _run(self, script: str, keys: list[str], *arguments: str | int) -> Any:
         return await self._answer(self._redis.eval(script, len(keys), *keys, *map(str, arguments)))
