@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from research_shared.settings import PREFIX, Settings
@@ -33,6 +34,8 @@ def default_of(name: str, field: Any) -> str:
     if field.default is PydanticUndefined or field.default in (None, ()):
         return ""
     value = field.default
+    if isinstance(value, SecretStr):  # what everybody has is no secret
+        value = value.get_secret_value()
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
