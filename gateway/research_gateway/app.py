@@ -38,7 +38,7 @@ from research_shared.serving.health import Check, add_readiness, faults_check, i
 from research_shared.serving.identity import new_server
 from research_shared.serving.sealing import request_state_security
 from research_shared.settings import Settings
-from research_shared.tasks import TaskStore, add_tasks
+from research_shared.tasks import TASKS_LIFESPAN_KEY, TaskStore, add_tasks
 from research_shared.tools.completions import CompletionHandler, first_completion_of
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def build_gateway(
     @asynccontextmanager
     async def lifespan(_gateway: FastMCP[Any]) -> AsyncIterator[dict[str, Any]]:
         async with trail:
-            yield {}
+            yield {TASKS_LIFESPAN_KEY: GATEWAY_SERVER}
 
     gateway = new_server(
         GATEWAY_SERVER,

@@ -68,7 +68,7 @@ from research_shared.retry import RetryPolicy
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.serving.sealing import TokenSealer, request_state_security
 from research_shared.settings import Settings
-from research_shared.tasks import add_tasks
+from research_shared.tasks import TASKS_LIFESPAN_KEY, add_tasks
 from research_shared.telemetry import record
 from research_shared.text.tokens import Estimator, estimator_for
 from research_shared.tools.arguments import READ_LIST, READ_TEXT, or_default, resolve_path
@@ -418,7 +418,7 @@ def build_reasoning_server(
             await stack.enter_async_context(service.library)
             if service.provider is not None:
                 await stack.enter_async_context(service.provider)
-            yield {}
+            yield {TASKS_LIFESPAN_KEY: REASONING_SERVER}
 
     server = new_server(
         REASONING_SERVER,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastmcp import Client
+from fastmcp import Client, FastMCP
 from mcp import MCPError
 from mcp_types import CallToolResult
 
@@ -247,6 +247,15 @@ async def test_tasks_can_be_turned_off(folder: Path) -> None:
     async with asking(settings_for(folder, tasks_url="off")) as client:
         assert isinstance(await submit(client, *SUMMARIZE), CallToolResult)
         assert TASKS not in (client.server_capabilities.extensions or {})
+
+
+async def test_mounted_in_a_server_that_does_not_answer_for_tasks_calls_are_answered_at_once(
+    folder: Path,
+) -> None:
+    host = FastMCP[Any]("host")
+    host.mount(build_gateway(settings_for(folder)))
+    async with Client(host, extensions=[AsksForTasks()]) as client:
+        assert isinstance(await submit(client, *SUMMARIZE), CallToolResult)
 
 
 async def test_the_reasoning_server_alone_offers_tasks(folder: Path) -> None:

@@ -20,6 +20,7 @@ from research_shared.tasks.records import NewTask, TaskLimits, TaskRecord, TaskS
 from research_shared.tasks.sealing import SealBroken, TaskSealer
 from research_shared.tasks.wire import (
     TASKS_EXTENSION,
+    TASKS_LIFESPAN_KEY,
     Acknowledged,
     TaskMessage,
     TaskParams,
@@ -100,12 +101,20 @@ class TasksExtension(ServerExtension):
         return (
             params.name in TASK_TOOLS
             and request is not None
+            and self._faces_client(request.lifespan_context)
             and request.protocol_version in MODERN_PROTOCOL_VERSIONS
             and context.client_extension_settings(TASKS_EXTENSION) is not None
             # The work of a task is a call of its own. A later round of a call belongs to its first one.
             and current_work() is None
             and context.request_state is None
             and self._detachable(context)
+        )
+
+    def _faces_client(self, lifespan_result: object) -> bool:
+        """Return whether it is our server that the client asks. One that it is mounted in would not answer for tasks."""
+        return (
+            isinstance(lifespan_result, Mapping)
+            and lifespan_result.get(TASKS_LIFESPAN_KEY) == self.server.name
         )
 
     async def _submit(self, params: CallToolRequestParams, context: Context) -> TaskMessage:
@@ -211,7 +220,10 @@ class TasksExtension(ServerExtension):
     def _message(self, result_type: str, task: TaskRecord, **payload: Any) -> TaskMessage:
         message = None
         if task.message is not None:
-            message = str(self._sealer.open(task.task_id, "message", task.message))
+            try:
+                message = str(self._sealer.open(task.task_id, "message", task.message))
+            except SealBroken as error:
+                log.warning("the progress of a task cannot be opened", task=task.task_id, reason=str(error))
         return TaskMessage.model_validate(
             {
                 "result_type": result_type,

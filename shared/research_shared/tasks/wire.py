@@ -10,6 +10,8 @@ from mcp_types import RequestParams
 from pydantic import BaseModel, ConfigDict, Field
 
 TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
+TASKS_LIFESPAN_KEY = "research-assistant/tasks"
+"""Key of the lifespan result of a server that answers for tasks. Its value is the name of the server."""
 
 
 class TaskParams(RequestParams):
