@@ -33,6 +33,8 @@ for line in sys.stdin:
         result = {"result": {"tools": [TOOL]}}
     elif request["method"] == "tools/call":
         asked = request["params"]["arguments"]
+        if asked.get("dies"):
+            os._exit(1)
         if asked.get("odd"):
             sys.stdout.write("this is no message\\n\\n")
         said = "x" * asked.get("size", 0)
@@ -128,6 +130,14 @@ async def test_a_process_that_has_ended_between_two_calls_is_started_again(mode:
         before = await pid_of(client)
         os.kill(before, signal.SIGKILL)
         await ended(before)
+        assert await pid_of(client) != before
+
+
+async def test_a_process_that_dies_is_replaced_by_the_next_call(tmp_path: Path) -> None:
+    async with Client(stdio_gateway(tmp_path, max_line_bytes=100_000).server) as client:
+        before = await pid_of(client)
+        died = await client.call_tool("loud_say", {"dies": True}, raise_on_error=False)
+        assert error_of(died)["code"] == "backend_unavailable"
         assert await pid_of(client) != before
 
 

@@ -14,7 +14,6 @@ from fastmcp.client.transports import StdioTransport
 from mcp_types import TextContent
 
 from research_gateway.upstreams import Upstream
-from support.results import error_of
 from support.serving import serving
 from support.sizes import FULL
 from support.upstreams import ERAS, PATIENT, Behind, Gateway, elicit, modern_only, old_fashioned, sample
@@ -136,12 +135,3 @@ async def test_lines_of_a_process_reach_the_client_whose_call_they_belong_to(mod
         # clients of 2026-07-28 share a process; the others have one each, beside the one that is asked for the lists
         assert gateway.upstream.sessions_opened == (1 if mode == "auto" else 3)
     assert heard == {"one": ["warning", "error"] * 2, "two": ["warning", "error"]}
-
-
-async def test_a_process_that_dies_is_replaced_by_the_next_call() -> None:
-    gateway = Gateway(Upstream("process", process, timings=PATIENT))
-    async with Client(gateway.server) as client:
-        assert (await client.call_tool("echo", {"text": "a"})).data == "a"
-        died = await client.call_tool("die", raise_on_error=False)
-        assert error_of(died)["code"] == "backend_unavailable"
-        assert (await client.call_tool("echo", {"text": "b"})).data == "b"

@@ -1,7 +1,6 @@
 """An upstream that has everything that can pass through the gateway, and a server in front of it."""
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -143,10 +142,6 @@ class Behind:
             await self.released.wait()
             message = SamplingMessage(role="user", content=TextContent(type="text", text="think"))
             return (await ctx.session.create_message([message], max_tokens=7, temperature=0.5)).model
-
-        @server.tool
-        async def die() -> str:
-            os._exit(1)
 
         @server.resource("note://all")
         async def note() -> str:
