@@ -25,9 +25,12 @@ from research_gateway.audit.request.waiting_calls import WaitingCalls, asked_sta
 from research_gateway.audit.trail import AuditTrail
 from research_shared.access.roots import Root
 from research_shared.errors import AuditUnavailable
+from research_shared.logs import get_logger
 from research_shared.middleware.boundary import error_result, protocol_error
 from research_shared.tasks import current_work
 from research_shared.telemetry import collecting
+
+log = get_logger("research.audit")
 
 UNAUDITED_METHODS = frozenset(
     {"initialize", "ping", "server/discover", "logging/setLevel", "subscriptions/listen"}
@@ -180,6 +183,8 @@ class _AuditedCall:
         if outcome.error_id is not None:
             fields["error_id"] = outcome.error_id
         fields["duration_ms"] = round((time.perf_counter() - self._begun) * 1000, 3)
+        shown = ("method", "tool", "prompt", "outcome", "reason", "duration_ms")
+        log.debug("call ended", **{name: fields[name] for name in shown if fields.get(name) is not None})
         fields |= result_size(result)
         if facts:
             fields |= facts_shown(facts, self._audit.roots)
