@@ -1,0 +1,103 @@
+"""The manifests for Kubernetes say what the server does: settings, ports, probes, times, and what it may."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from research_gateway.app import build_gateway
+from research_shared.serving.run import FOLLOW_UP_S, STOP_TIMEOUT_S
+from research_shared.settings import FILE_SUFFIX, PREFIX, Settings
+
+PLACE = Path(__file__).parents[2] / "deploy" / "kubernetes"
+SECRETS = "/secrets/"
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """Every object of the base by its kind."""
+    base = yaml.safe_load((PLACE / "kustomization.yaml").read_text(encoding="utf-8"))
+    files = {path.name for path in PLACE.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(base["resources"]) == files
+    documents = [
+        document
+        for name in base["resources"]
+        for document in yaml.safe_load_all((PLACE / name).read_text(encoding="utf-8"))
+    ]
+    found = {document["kind"]: document for document in documents}
+    assert len(found) == len(documents)
+    return found
+
+
+@pytest.fixture
+def variables() -> dict[str, str]:
+    lines = (PLACE / "settings.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_the_settings_are_settings_with_values_that_are_taken(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    for name, value in variables.items():
+        if name.endswith(FILE_SUFFIX):
+            assert value.startswith(SECRETS)
+            file = tmp_path / value.removeprefix(SECRETS)
+            file.write_text("a-secret-of-more-than-thirty-two-bytes", encoding="utf-8")
+            variables[name] = str(file)
+    variables |= {f"{PREFIX}ROOTS": str(tmp_path), f"{PREFIX}AUDIT_LOG": str(tmp_path.parent / "a.jsonl")}
+    settings = Settings.load(variables)
+    assert settings.auth_tokens
+    build_gateway(settings.model_copy(update={"index_dir": None}))
+
+
+def test_the_container_may_write_where_the_settings_say_and_nowhere_else(variables: dict[str, str]) -> None:
+    pod = manifests()["StatefulSet"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert mounts[variables["RESEARCH_ROOTS"]] is True
+    assert mounts[SECRETS.rstrip("/")] is True
+    assert mounts[variables["RESEARCH_INDEX_DIR"]] is False
+    assert mounts[str(Path(variables["RESEARCH_AUDIT_LOG"]).parent)] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    user = f"USER {pod['securityContext']['runAsUser']}"
+    assert user in (PLACE.parents[1] / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_a_pod_has_more_time_to_stop_than_the_server_takes(variables: dict[str, str]) -> None:
+    pod = manifests()["StatefulSet"]["spec"]["template"]["spec"]
+    notice, calls = (float(variables[f"RESEARCH_DRAIN{part}_S"]) for part in ("_NOTICE", ""))
+    assert pod["terminationGracePeriodSeconds"] > notice + calls + FOLLOW_UP_S + STOP_TIMEOUT_S
+    ready = pod["containers"][0]["readinessProbe"]
+    assert (
+        ready["periodSeconds"] * ready["failureThreshold"] < notice
+    )  # so that no call comes when it is refused
+
+
+def test_ports_and_names_agree() -> None:
+    found = manifests()
+    (container,) = found["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    assert str(port["containerPort"]) in container["args"]
+    assert {
+        container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")
+    } == {port["name"]}
+    assert found["Service"]["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert found["NetworkPolicy"]["spec"]["ingress"][0]["ports"][0]["port"] == port["name"]
+    assert found["StatefulSet"]["spec"]["serviceName"] == found["Service"]["metadata"]["name"]
+    target = found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("StatefulSet", found["StatefulSet"]["metadata"]["name"])
+
+
+def test_everything_chooses_the_same_pods() -> None:
+    found = manifests()
+    stateful = found["StatefulSet"]["spec"]
+    labels = stateful["template"]["metadata"]["labels"]
+    assert labels
+    assert stateful["selector"]["matchLabels"] == labels
+    assert found["Service"]["spec"]["selector"] == labels
+    assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
