@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 from fastmcp import Client
+from pydantic import SecretStr
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
@@ -76,7 +77,10 @@ def run_demo(settings: Settings, *, question: str = DEFAULT_QUESTION, samples: b
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="research-assistant-") as directory:
         without_model = settings.provider is None and settings.model_route in {"auto", "client"}
-        changes: dict[str, Any] = {"audit_log": settings.audit_log or Path(directory) / "audit.jsonl"}
+        changes: dict[str, Any] = {
+            "audit_log": settings.audit_log or Path(directory) / "audit.jsonl",
+            "tasks_url": SecretStr("off"),  # those that wait belong to servers of other folders
+        }
         if without_model:
             changes["model_route"] = "extractive"
         demo = _Demo(

@@ -261,7 +261,11 @@ class Gateway:
     async def end(self) -> None:
         if self.process is not None and self.process.returncode is None:
             self.tell(signal.SIGTERM)
-            await self.ended()
+            try:
+                await self.ended()
+            except TimeoutError:
+                os.killpg(self.process.pid, signal.SIGKILL)  # with its workers, which nobody else would end
+                raise
 
 
 async def until_status(url: str, status: int, process: asyncio.subprocess.Process) -> None:
@@ -294,12 +298,16 @@ async def until_other_children(pid: int, before: list[int]) -> list[int]:
 async def until_gone(pids: list[int]) -> None:
     """Wait until processes that are not ours to wait for have ended."""
     async with asyncio.timeout(60):
-        while any(  # noqa: ASYNC110
-            Path(f"/proc/{pid}").exists()
-            and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-            for pid in pids
-        ):
+        while any(map(is_running, pids)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process has not ended, whoever is to take note of that."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 # Load
@@ -403,48 +411,60 @@ def verify_trail(work: Path, where: str) -> None:
 # Parts
 
 
+async def workers_under_load(gateway: Gateway) -> None:
+    """Kill workers under load, interrupt all of them, and kill their parent."""
+    await gateway.start()
+    assert gateway.process is not None
+    pid = gateway.process.pid
+    url = f"{gateway.base}/mcp"
+    right = await reference(url)
+
+    async def events() -> None:
+        for _ in range(2):
+            before = children_of(pid)
+            os.kill(before[0], signal.SIGKILL)  # the oldest, so the other one next time
+            await until_other_children(pid, before)
+            await asyncio.sleep(THINK_S[1])
+
+    judge(await under_load(url, right, CLIENTS_OF_WORKERS, events), "two workers, each killed once")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        page = (await http.get(f"{gateway.base}/metrics")).text
+    up = re.findall(r'^research_worker_up\{worker="(\d)"\} 1\.0$', page, re.MULTILINE)
+    check("the metrics are those of both workers", sorted(up) == ["1", "2"], page[:500])
+    calls = {
+        number: sum(
+            float(n)
+            for n in re.findall(rf'^research_calls_total\{{.*worker="{number}"\}} (\S+)$', page, re.MULTILINE)
+        )
+        for number in ("1", "2")
+    }
+    check("both workers serve", min(calls.values()) > 0, calls)
+    print(f"       calls since they started: {calls}; memory: {memory(pid)}")
+    os.killpg(
+        pid, signal.SIGTERM
+    )  # as who stops a service does: each worker has it twice, from its parent as well
+    check("a signal to all processes stops them in order", await gateway.ended() == 0)
+
+    await gateway.start()
+    os.killpg(gateway.process.pid, signal.SIGINT)  # as a terminal does: every process of the group has it
+    check("an interrupt of all processes stops them in order", await gateway.ended() == 0)
+
+    await gateway.start()
+    left = children_of(gateway.process.pid)
+    gateway.tell(signal.SIGKILL)
+    await gateway.ended()
+    await until_gone(left)
+    check("workers whose parent is killed stop by themselves", True)
+
+
 async def workers(work: Path) -> None:
     """Two workers of one gateway: one is killed, all are stopped, and the parent is killed."""
     with reserved_port() as port:
         gateway = Gateway("workers", port, work, options=("--workers", "2"))
-        await gateway.start()
-        assert gateway.process is not None
-        pid = gateway.process.pid
-        url = f"{gateway.base}/mcp"
-        right = await reference(url)
-
-        async def events() -> None:
-            for _ in range(2):
-                before = children_of(pid)
-                os.kill(before[0], signal.SIGKILL)  # the oldest, so the other one next time
-                await until_other_children(pid, before)
-                await asyncio.sleep(THINK_S[1])
-
-        judge(await under_load(url, right, CLIENTS_OF_WORKERS, events), "two workers, each killed once")
-        async with httpx.AsyncClient(trust_env=False) as http:
-            page = (await http.get(f"{gateway.base}/metrics")).text
-        up = re.findall(r'^research_worker_up\{worker="(\d)"\} 1\.0$', page, re.MULTILINE)
-        check("the metrics are those of both workers", sorted(up) == ["1", "2"], page[:500])
-        calls = {
-            number: sum(
-                float(n)
-                for n in re.findall(
-                    rf'^research_calls_total\{{.*worker="{number}"\}} (\S+)$', page, re.MULTILINE
-                )
-            )
-            for number in ("1", "2")
-        }
-        check("both workers serve", min(calls.values()) > 0, calls)
-        print(f"       calls since they started: {calls}; memory: {memory(pid)}")
-        os.killpg(pid, signal.SIGINT)  # as a terminal does: every process of the group has it
-        check("an interrupt of all processes stops them in order", await gateway.ended() == 0)
-
-        await gateway.start()
-        left = children_of(gateway.process.pid)
-        gateway.tell(signal.SIGKILL)
-        await gateway.ended()
-        await until_gone(left)
-        check("workers whose parent is killed stop by themselves", True)
+        try:
+            await workers_under_load(gateway)
+        finally:
+            await gateway.end()
     verify_trail(work, "two workers")
     refused = subprocess.run(  # noqa: ASYNC221  (nothing else goes on)
         [*RESEARCH, "serve", "--transport", "http", "--port", "0", "--workers", "2"],

@@ -149,6 +149,22 @@ async def test_a_user_is_asked_about_a_large_folder_and_can_narrow_the_question(
     assert [asked for _, asked in user.asked] == [options, options]
 
 
+async def test_a_choice_counts_also_if_the_folder_changes_meanwhile(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "MAX_UNASKED", 1)
+    user = User("harbour/")
+
+    async def slow_user(*asked: Any) -> Any:
+        (settings.roots[0].directory / "harbour" / "new.md").write_text("# New\n", encoding="utf-8")
+        return await user(*asked)
+
+    async with Client(build_gateway(settings), mode="auto", elicitation_handler=slow_user) as client:
+        narrowed = (await client.call_tool("synthesize_research", QUESTION)).structured_content
+    assert narrowed is not None
+    assert {source["path"].partition("/")[0] for source in narrowed["sources"]} == {"harbour"}
+
+
 @ERAS
 @pytest.mark.parametrize("user", [None, User(action="decline"), User(action="cancel")])
 async def test_without_a_choice_a_question_is_answered_from_the_whole_folder(

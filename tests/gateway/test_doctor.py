@@ -283,7 +283,9 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         "[metrics]",
     ),
     "spans without their extra": (
-        lambda m: m.set(otlp_url="http://127.0.0.1:4318/v1/traces").leave_out("opentelemetry.sdk"),
+        lambda m: m.set(otlp_url="http://127.0.0.1:4318/v1/traces").leave_out(
+            "opentelemetry.exporter.otlp.proto.http"
+        ),
         "packages",
         "opentelemetry",
         "[otlp]",

@@ -101,6 +101,14 @@ def test_citations_lead_to_sources_that_exist_and_others_are_text() -> None:
     assert "two [9]" in html
 
 
+def test_numbers_in_code_and_the_alignment_of_a_table_add_no_element_and_no_style() -> None:
+    text = "Of [1]:\n\n```[1]\ncode [1]\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |"
+    html = shown(synthesis(synthesis=text))
+    assert 'class="language-[1]"' in html
+    assert '<td class="to-right">2</td>' in html
+    assert "style=" not in html
+
+
 def test_what_the_answer_lacks_comes_before_it() -> None:
     html = shown(
         synthesis(partial=True, answered=False, warnings=["page 3 is undecodable"], unverified_quotes=2)

@@ -1,5 +1,6 @@
 """What is published beside the wheel says what the code says: versions, tools, settings, commands."""
 
+import importlib
 import json
 import re
 import sys
@@ -105,6 +106,9 @@ def test_without_the_extra_the_server_starts_and_metrics_say_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "research_gateway.metrics", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    for module in ("door", "figures"):  # of servers with several workers
+        monkeypatch.delitem(sys.modules, f"research_shared.serving.fleet.{module}", raising=False)
+    importlib.import_module("research_shared.serving.fleet.door")
     plain = settings(tmp_path)
     build_gateway(plain)
     with pytest.raises(ConfigurationError, match=r"RESEARCH_METRICS .* 'research-assistant-mcp\[metrics\]'"):

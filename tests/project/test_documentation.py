@@ -123,7 +123,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     for name, instead in {
         "configure_logging": lambda *_, **__: None,
         "check_address": lambda *_: None,
-        "_traces_exported": lambda *_: nullcontext(),
+        "traces_exported": lambda *_: nullcontext(),
         "http_server": lambda server, *_, **__: server,
         "_run_http": lambda server, *_: one_listing(server),
         "_run_stdio": lambda server, **_: one_listing(server),

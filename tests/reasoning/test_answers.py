@@ -79,6 +79,16 @@ def test_prose_loses_a_document_s_own_references_as_well() -> None:
     assert without_citations("Shown [12], and\n\nagain [3-5].") == "Shown, and\n\nagain."
 
 
+@pytest.mark.parametrize("none", ['["none"]', "[{}]", "[null]", "[]"])
+def test_a_model_that_sees_no_contradiction_may_say_so(none: str) -> None:
+    insight = '{"claim": "The pilot cost 4 000 EUR.", "evidence": [1]}'
+    found = combined(
+        f'{{"synthesis": "It cost 4 000 EUR [1].", "insights": [{insight}], "contradictions": {none}}}', 5
+    )
+    assert found is not None
+    assert found.left_out == 0
+
+
 def test_more_than_was_asked_for_is_left_out() -> None:
     many = '{"findings": [' + ",".join(['{"claim": "c", "quotes": ["a", "b", "c", "d", " "]}'] * 9) + "]}"
     found = findings(many, 2)

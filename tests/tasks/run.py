@@ -237,7 +237,11 @@ async def a_killed_worker_is_replaced(fleet: Fleet) -> str:
     assert [
         (r["attempt"], r["outcome"], r["model_calls"], r["input_tokens"], r["output_tokens"]) for r in ends
     ] == [(2, "ok", 1, 11, 7)]
-    submission = next(r for r in fleet.records() if r.get("task") == task.task_id and r["event"] == "end")
+    submission = next(
+        r
+        for r in fleet.records()
+        if r.get("task") == task.task_id and r["event"] == "end" and not r.get("attempt")
+    )
     assert {r["logical_call_id"] for r in work} == {submission["logical_call_id"]}
     assert {r["principal"]["client_id"] for r in work if r["event"] == "start"} == {"ann"}
     idle.send(signal.SIGTERM)

@@ -5,12 +5,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from fastmcp import Client, FastMCP
 from mcp import MCPError
 from mcp_types import CallToolResult
+from pydantic import SecretStr
 
 from research_gateway.app import build_gateway
+from research_gateway.cli.session import Session, session_of
 from research_reasoning.server import build_reasoning_server
 from research_shared.errors import ERROR_META_KEY
 from research_shared.settings import Settings
@@ -22,7 +25,7 @@ from research_shared.tasks.records import (
     TaskStore,
     TaskStoreUnavailable,
 )
-from research_shared.tasks.stores import MemoryTasks
+from research_shared.tasks.stores import MemoryTasks, open_store
 from support.providers import listening
 from support.scripted import ScriptedModel
 from support.serving import until
@@ -241,6 +244,38 @@ async def test_a_store_holds_nothing_that_can_be_read_or_changed(folder: Path) -
             one.result, two.result = two.result, one.result
             with pytest.raises(MCPError, match="not found"):
                 await asked(client, task.task_id)
+        # Who can write to the store gives a task to somebody else.
+        (owner, _), (elsewhere, _) = list(store._held)
+        assert owner == elsewhere
+        with principal("bob"):
+            mine = await submitted(client, *SUMMARIZE)
+            (bob,) = {whose for whose, _ in store._held} - {owner}
+            store._held[bob, other.task_id] = store._held.pop((owner, other.task_id))
+            with pytest.raises(MCPError, match="not found"):
+                await asked(client, other.task_id)
+            await ended(client, mine.task_id)
+
+
+async def test_a_shell_takes_no_task_that_waits_for_the_servers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research_shared.logs.configure_logging", lambda _level, **_: None)
+    opened: list[str] = []
+
+    def open_seen(settings: Settings, *, name: str) -> TaskStore | None:
+        opened.append(settings.tasks_url.get_secret_value())
+        return open_store(settings, name=name)
+
+    monkeypatch.setattr("research_shared.tasks.adding.open_store", open_seen)
+    settings = settings_for(folder).model_copy(
+        update={"tasks_url": SecretStr("redis://127.0.0.1:1/0"), "state_keys": (SecretStr("k" * 32),)}
+    )
+
+    async def job(session: Session) -> bool:
+        return "documents" in await session.call("list_research_documents")
+
+    assert await anyio.to_thread.run_sync(lambda: session_of(settings, job))
+    assert set(opened) == {"off"}
 
 
 async def test_tasks_can_be_turned_off(folder: Path) -> None:

@@ -59,10 +59,11 @@ async def run_worker(settings: "Settings") -> None:
     from fastmcp import Client
 
     from research_gateway.app import build_gateway
-    from research_shared.logs import configure_logging, get_logger
+    from research_shared.logs import configure_logging, get_logger, switch_level
     from research_shared.serving.drain import Drain
+    from research_shared.serving.run import traces_exported
 
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, form=settings.log_format)
     log = get_logger("research.worker")
     gateway = build_gateway(settings)
     drain = Drain()
@@ -71,11 +72,13 @@ async def run_worker(settings: "Settings") -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    # A client in this process keeps the gateway running, and with it what takes the tasks.
-    async with Client(gateway):
-        log.info("worker ready", concurrency=settings.tasks_concurrency)
-        await stopped.wait()
-        drain.begin()
-        if not await drain.idle(settings.drain_s):
-            log.warning("drain timeout: tasks are given back", tasks=drain.in_flight)
+    loop.add_signal_handler(signal.SIGUSR1, switch_level, settings.log_level)
+    with traces_exported(settings, "research-worker"):
+        # A client in this process keeps the gateway running, and with it what takes the tasks.
+        async with Client(gateway):
+            log.info("worker ready", concurrency=settings.tasks_concurrency)
+            await stopped.wait()
+            drain.begin()
+            if not await drain.idle(settings.drain_s):
+                log.warning("drain timeout: tasks are given back", tasks=drain.in_flight)
     log.info("worker ended")

@@ -26,6 +26,7 @@ AROUND: Final = 3
 MAX_CONTEXT_LINE: Final = 1_000
 """Characters of a line around a quote that are shown."""
 
+_ALIGNED: Final = re.compile(r'style="text-align:(left|right|center)"')
 _CITED_NUMBERS: Final = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 
 
@@ -124,7 +125,13 @@ def _markdown_renderer() -> Callable[[str], str]:
     from markdown_it import MarkdownIt  # a tenth of a second, which a server's start does without
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return renderer.disable(["image", "link", "autolink", "html_inline", "html_block", "reference"]).render
+    render = renderer.disable(["image", "link", "autolink", "html_inline", "html_block", "reference"]).render
+
+    def rendered(text: str) -> str:
+        html: str = render(text)
+        return _ALIGNED.sub(r'class="to-\1"', html)  # the policy of the page admits no style of an element
+
+    return rendered
 
 
 def _cited(html: str, sources: int) -> str:
@@ -136,7 +143,8 @@ def _cited(html: str, sources: int) -> str:
             return match[0]
         return "[" + ", ".join(f'<a href="#source-{number}">{number}</a>' for number in numbers) + "]"
 
-    return _CITED_NUMBERS.sub(linked, html)
+    parts = re.split(r"(<[^>]*>)", html)  # markdown-it writes no other `>` within a tag
+    return "".join(part if part.startswith("<") else _CITED_NUMBERS.sub(linked, part) for part in parts)
 
 
 def _claims(

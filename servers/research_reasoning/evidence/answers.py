@@ -134,7 +134,9 @@ def combined(answer: str, most: int) -> Combined | None:
         tuple(insights[:most]),
         tuple(contradictions[:most]),
         tuple(_listed_texts(read.outer.get("missing"), MAX_MISSING)),
-        _count_left_out(read.items, _marked, most) + _count_left_out(listed, _marked, most),
+        # A model that sees none may write "none" or an empty object.
+        _count_left_out(read.items, _marked, most)
+        + _count_left_out([item for item in listed if isinstance(item, dict) and item], _marked, most),
     )
 
 

@@ -17,6 +17,7 @@ MAX_UNASKED: Final = 900
 MAX_FOLDERS: Final = 12
 """Folders that the user can choose from: those with the most documents."""
 _NARROWED_TO: Final = "folder"
+_OFFERED: Final = "folder options"
 
 
 async def narrowed_folder(context: Context, library: Library, ledger: Ledger) -> WholeFolder:
@@ -30,20 +31,26 @@ async def narrowed_folder(context: Context, library: Library, ledger: Ledger) ->
     """
     kept: str | None = ledger.get_result(_NARROWED_TO)
     if kept is None:
-        kept = await _chosen_pattern(UserChoice(context), library)
+        kept = await _chosen_pattern(UserChoice(context), library, ledger)
         ledger.set_result(_NARROWED_TO, kept, replaces=[])
     return WholeFolder(PathChoice((kept,))) if kept else WholeFolder()
 
 
-async def _chosen_pattern(user: UserChoice, library: Library) -> str:
+async def _chosen_pattern(user: UserChoice, library: Library, ledger: Ledger) -> str:
     """Return the pattern of the folder that the user chose; empty for all of them."""
     if not user.possible:
         return ""
-    paths = [info.path for info in await library.documents()]
-    if len(paths) <= MAX_UNASKED:
-        return ""
-    question = f"The question names no documents, and the folder has {len(paths):,}. Search all of them, or one of its folders?"
-    return await user.among(_NARROWED_TO, question, folder_options(paths)) or ""
+    # The answer of a later round is one of what was offered, whatever the folder holds by then.
+    options: dict[str, str] | None = ledger.get_result(_OFFERED)
+    if options is None:
+        paths = [info.path for info in await library.documents()]
+        if len(paths) <= MAX_UNASKED:
+            return ""
+        options = folder_options(paths)
+        ledger.set_result(_OFFERED, options, replaces=[])
+    everything = next(iter(options)).removeprefix("all ")
+    question = f"The question names none of the {everything}. Search all of them, or one of their folders?"
+    return await user.among(_NARROWED_TO, question, options) or ""
 
 
 def folder_options(paths: Sequence[str]) -> dict[str, str]:
@@ -51,12 +58,14 @@ def folder_options(paths: Sequence[str]) -> dict[str, str]:
 
     >>> folder_options(["a/1.md", "a/2.md", "3.md"])
     {'all 3 documents': '', 'a/ (2 documents)': 'a/**'}
+
+    A folder that holds all of them is no choice.
     """
     folders = Counter(path.partition("/")[0] for path in paths if "/" in path)
     largest = sorted(folders.items(), key=lambda item: (-item[1], item[0]))[:MAX_FOLDERS]
     options = {f"all {len(paths):,} documents": ""}
     for name, count in largest:
-        if _means_itself(name):
+        if _means_itself(name) and count < len(paths):
             options[f"{name}/ ({count:,} document{'s' if count > 1 else ''})"] = f"{name}/**"
     return options
 

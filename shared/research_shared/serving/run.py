@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
@@ -47,6 +48,8 @@ FOLLOW_UP_S = 1.0
 
 There is no signal for the end of that, and a client whose listing fails loses its answer.
 """
+TOLD_TWICE_S = 1.0
+"""Seconds in which a second signal to a worker counts as the first one."""
 STOP_TIMEOUT_S = 2
 """Seconds that uvicorn waits for open connections, such as event streams, after the calls have ended."""
 KILL_AFTER_S = 10.0
@@ -85,14 +88,14 @@ def serve(
     if transport == "stdio":
         server, drain = build(settings), Drain()
         server.add_middleware(drain)
-        with _traces_exported(settings, server.name):
+        with traces_exported(settings, server.name):
             asyncio.run(_run_stdio(server, drain=drain, settings=settings))
         return
     settings = share_of_worker(settings, workers)
     server, drain = _built(build, settings, host)
     check_address(host, port)
     if workers == 1:
-        with _traces_exported(settings, server.name):
+        with traces_exported(settings, server.name):
             asyncio.run(_run_http(http_server(server, settings, drain, host=host, port=port), settings))
         return
     # Built for its checks, and for what it imports. Each process builds its own: no two may draw the same ids.
@@ -148,7 +151,7 @@ def _run_workers(
             server, drain = _built(build, settings, host)
             listener = http_server(server, settings, drain, host=host, port=port, place=place)
             sockets = [listening, place.listen()]
-            with _traces_exported(settings, server.name):
+            with traces_exported(settings, server.name):
                 asyncio.run(_run_worker(listener, settings, sockets, says_ready=says_ready, parent=parent))
         except ConfigurationError as error:
             log.error("the worker cannot serve", reason=error.message)  # noqa: TRY400  (the message says it all)
@@ -222,7 +225,7 @@ def check_address(host: str, port: int) -> None:
 
 
 @contextmanager
-def _traces_exported(settings: Settings, service: str) -> Iterator[None]:
+def traces_exported(settings: Settings, service: str) -> Iterator[None]:
     """Send the spans of the process to the collector of the settings, if there is one, while a block runs.
 
     Raises:
@@ -291,6 +294,7 @@ class DrainingServer(uvicorn.Server):
         self._within_s = within_s
         self._notice_s = notice_s
         self._is_worker = is_worker
+        self._told_s = 0.0
         self.on_started: Callable[[], None] | None = None
         self._follow_up_s = follow_up_s
         self._draining: asyncio.Task[None] | None = None
@@ -306,8 +310,11 @@ class DrainingServer(uvicorn.Server):
         if sig == signal.SIGINT and self._is_worker:
             return
         if self._drain.announced:
-            super().handle_exit(sig, frame)
+            # Who stops a service may tell all of its processes, and then the parent tells its workers: that is one signal.
+            if not self._is_worker or time.monotonic() - self._told_s > TOLD_TWICE_S:
+                super().handle_exit(sig, frame)
             return
+        self._told_s = time.monotonic()
         self._drain.announce()
         if not self._notice_s:
             self._drain.begin()
@@ -393,7 +400,8 @@ def http_server(
             ),
         ),
         # uvicorn refuses the request that reaches the limit.
-        limit_concurrency=settings.max_connections + 1,
+        # A request that a worker passes on takes a connection at both.
+        limit_concurrency=settings.max_connections * (1 if place is None else 2) + 1,
         backlog=BACKLOG if place is None else ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
         timeout_keep_alive=math.ceil(settings.keep_alive_s),

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastmcp import Context
@@ -138,15 +139,19 @@ class TasksExtension(ServerExtension):
         )
         task_id = secrets.token_urlsafe(24)
         record(task=task_id)
-        added = await self._store.add(
-            NewTask(
-                task_id=task_id,
-                owner=owner_of_request(),
-                work=self._sealer.seal(task_id, "work", work_to_json(work)),
-                ticket=self._sealer.seal(task_id, "ticket", work.scope),
-            ),
-            self._limits,
+        owner = owner_of_request()
+        task = NewTask(
+            task_id=task_id,
+            owner=owner,
+            work=self._sealer.seal(owner, task_id, "work", work_to_json(work)),
+            ticket=self._sealer.seal(owner, task_id, "ticket", work.scope),
         )
+        try:
+            added = await self._store.add(task, self._limits)
+        except TaskStoreUnavailable:
+            with suppress(TaskStoreUnavailable):  # it may have been added all the same
+                await self._store.cancel(owner, task_id)
+            raise
         return self._message("task", added)
 
     # Asking
@@ -187,7 +192,9 @@ class TasksExtension(ServerExtension):
     def _still_seen(self, task: TaskRecord) -> bool:
         """Return whether all that the task could see may be seen by the caller now."""
         try:
-            scope = Scope.from_json(self._sealer.open(task.task_id, "ticket", task.ticket))
+            scope = Scope.from_json(
+                self._sealer.open(owner_of_request(), task.task_id, "ticket", task.ticket)
+            )
         except SealBroken as error:
             log.warning("a task cannot be opened", task=task.task_id, reason=str(error))
             return False
@@ -211,7 +218,9 @@ class TasksExtension(ServerExtension):
 
     def _opened(self, task: TaskRecord) -> Mapping[str, Any]:
         try:
-            opened: Mapping[str, Any] = self._sealer.open(task.task_id, "result", task.result or "")
+            opened: Mapping[str, Any] = self._sealer.open(
+                owner_of_request(), task.task_id, "result", task.result or ""
+            )
         except SealBroken as error:
             log.warning("the result of a task cannot be opened", task=task.task_id, reason=str(error))
             raise _no_such_task(task.task_id) from error
@@ -221,7 +230,7 @@ class TasksExtension(ServerExtension):
         message = None
         if task.message is not None:
             try:
-                message = str(self._sealer.open(task.task_id, "message", task.message))
+                message = str(self._sealer.open(owner_of_request(), task.task_id, "message", task.message))
             except SealBroken as error:
                 log.warning("the progress of a task cannot be opened", task=task.task_id, reason=str(error))
         return TaskMessage.model_validate(

@@ -85,6 +85,7 @@ class TaskRunner(Provider):
                 yield
             finally:
                 self._stop.set()
+                await asyncio.sleep(0)  # what was taken just now begins, so that it can be given back
                 for task in list(self._working):
                     task.cancel()
                 await asyncio.wait([running])
@@ -106,20 +107,30 @@ class TaskRunner(Provider):
 
     async def _next(self) -> Claim | None:
         """Wait for a task. Return None when this process is about to end."""
-        while not self._stop.is_set():
+        while not self._stopping():
             try:
                 claim = await self._store.claim(self._lease_s)
             except TaskStoreUnavailable as error:
                 log.warning("no tasks are taken", reason=error.message)
                 await self._unless_stopped(asyncio.sleep(RETRY_S))
                 continue
+            except Exception:
+                log.exception("no tasks are taken")
+                await self._unless_stopped(asyncio.sleep(RETRY_S))
+                continue
             if claim is None:
                 await self._unless_stopped(self._store.wait(min(IDLE_S, self._lease_s)))
-            elif self._stop.is_set():
+            elif self._stopping():
                 await self._give_back(claim)
             else:
                 return claim
         return None
+
+    def _stopping(self) -> bool:
+        """Return whether this process is about to end, or drains: its middleware refuses new calls then."""
+        return self._stop.is_set() or any(
+            getattr(each, "draining", False) for each in self._server.middleware
+        )
 
     async def _unless_stopped(self, wait: Coroutine[Any, Any, None]) -> None:
         """Wait, but no longer than until this process is about to end."""
@@ -144,8 +155,9 @@ class TaskRunner(Provider):
             status, result = work.result()
             await self._end(claim, status, result)
         except Abandoned:
-            self._stop.set()
+            # This process is about to end, or a server behind it is: that one will serve again.
             await self._give_back(claim)
+            await self._unless_stopped(asyncio.sleep(RETRY_S))
         except asyncio.CancelledError:
             work.cancel()
             await asyncio.wait([work])
@@ -182,11 +194,11 @@ class TaskRunner(Provider):
                 log.warning("a lease is not renewed", task=claim.task_id, reason=error.message)
 
     async def _end(self, claim: Claim, status: TaskStatus, result: dict[str, Any]) -> None:
-        sealed = self._sealer.seal(claim.task_id, "result", result)
+        sealed = self._sealer.seal(claim.owner, claim.task_id, "result", result)
         ending = await self._store.finish(claim, status, sealed, self._limits)
         if ending == "too_large":
             status = "completed"
-            sealed = self._sealer.seal(claim.task_id, "result", _refusal_of_result())
+            sealed = self._sealer.seal(claim.owner, claim.task_id, "result", _refusal_of_result())
             ending = await self._store.finish(claim, status, sealed, self._limits)
         log.info("task ended", task=claim.task_id, status=status, result=ending, attempt=claim.attempt)
 
@@ -199,7 +211,7 @@ class TaskRunner(Provider):
         """
         if claim.attempt > MAX_WORKERS_LOST:
             return "failed", _error(f"{MAX_WORKERS_LOST} workers ended while they worked on this task")
-        work = work_of_json(self._sealer.open(claim.task_id, "work", claim.work))
+        work = work_of_json(self._sealer.open(claim.owner, claim.task_id, "work", claim.work))
         try:
             with working_on(claim.task_id, claim.attempt, work):
                 return "completed", await self._call(claim, work)
@@ -234,7 +246,9 @@ class TaskRunner(Provider):
         steps = f"{progress:.3g}" if total is None else f"{progress:.3g} of {total:.3g}"
         told = f"{steps}: {message}"[:MAX_PROGRESS_CHARS] if message else steps
         try:
-            await self._store.renew(claim, self._lease_s, self._sealer.seal(claim.task_id, "message", told))
+            await self._store.renew(
+                claim, self._lease_s, self._sealer.seal(claim.owner, claim.task_id, "message", told)
+            )
         except TaskStoreUnavailable as error:
             log.warning("the progress of a task is not kept", task=claim.task_id, reason=error.message)
 

@@ -66,8 +66,15 @@ def roots_of(entry: Mapping[str, Any]) -> Iterator[str]:
     given = [each for each in arguments if isinstance(each, str)] if isinstance(arguments, list) else []
     for argument, following in pairwise([*given, ""]):
         option, joined, value = argument.partition("=")
-        if option == "--root":
-            yield from (str(root.directory) for root in as_roots(value if joined else following))
+        value = value if joined else following
+        if option == "--root" and (not value or _stands_alone(value)):
+            yield from (str(root.directory) for root in as_roots(value))
+
+
+def _stands_alone(root: str) -> bool:
+    """Return whether a `--root` means the same to this process as to the client, which fills in variables and has its own directory."""
+    directory = Path(root.partition("=")[2] or root).expanduser()
+    return directory.is_absolute() and "$" not in root
 
 
 def _missing_root(entry: Mapping[str, Any]) -> str | None:

@@ -45,7 +45,8 @@ def extra_findings(settings: "Settings") -> Iterator[Finding]:
     """Yield a problem for each extra that the settings need and that is not installed."""
     needed = {
         ("RESEARCH_METRICS", "metrics", "prometheus_client"): settings.metrics,
-        ("RESEARCH_OTLP_URL", "otlp", "opentelemetry.sdk"): settings.otlp_url is not None,
+        ("RESEARCH_OTLP_URL", "otlp", "opentelemetry.exporter.otlp.proto.http"): settings.otlp_url
+        is not None,
         ("RESEARCH_TASKS_URL", "tasks", "redis"): not settings.tasks_url.get_secret_value().startswith(
             ("memory:", "off")
         ),

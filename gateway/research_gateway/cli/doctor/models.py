@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from research_gateway.cli.doctor.finding import Finding
+from research_shared.base_errors import ConfigurationError
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -46,8 +47,15 @@ def _asked(settings: "Settings") -> str | None:
         (folder / "note.md").write_text(
             "# Note\n\nThe office in Leeds opened on 4 May 2021.\n", encoding="utf-8"
         )
+        # Only the model is asked: what else the settings say has findings of its own.
         changes = {
             "roots": (Root("check", folder),),
+            "policy": None,
+            "client_roots": "ignore",
+            "documents_url": None,
+            "reasoning_url": None,
+            "mcp_config": None,
+            "metrics": False,
             "model_route": "provider",
             "index_dir": None,
             "watch": False,
@@ -62,7 +70,10 @@ def _asked(settings: "Settings") -> str | None:
                 return str(error)
             return None
 
-        return session_of(settings.model_copy(update=changes), job)
+        try:
+            return session_of(settings.model_copy(update=changes), job)
+        except ConfigurationError as error:
+            return error.message
 
 
 def meaning_finding(settings: "Settings", *, ask: bool) -> Finding:

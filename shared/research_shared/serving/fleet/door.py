@@ -73,6 +73,9 @@ class FleetDoor:
         return self._peers.get(int(match[1])) if match is not None else None
 
     async def _pass_on(self, owner: Peer, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope["raw_path"].startswith(b"/"):  # such as `OPTIONS *`: nothing that a session asks
+            await self._served(scope, receive, send)
+            return
         try:
             await owner.serve(scope, receive, send)
         except PeerLost as error:

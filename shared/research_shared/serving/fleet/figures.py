@@ -1,20 +1,20 @@
 """The metrics of all workers on one page: each sample with the number of its worker."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import exposition
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.parser import text_string_to_metric_families
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
-METRICS_PATH = "/metrics"
+METRICS_PATH: Final = "/metrics"
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Collected:
-    def __init__(self, metrics: Iterable[Metric]) -> None:
+    def __init__(self, metrics: "Iterable[Metric]") -> None:
         self._metrics = metrics
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> "Iterator[Metric]":
         yield from self._metrics
 
 
@@ -34,6 +34,11 @@ def figures_of_workers(pages: Mapping[int, str | None]) -> bytes:
     research_worker_up{worker="2"} 0.0
     <BLANKLINE>
     """
+    # The extra `metrics`: without it no worker has metrics, and this is not called.
+    from prometheus_client import exposition
+    from prometheus_client.core import GaugeMetricFamily, Metric
+    from prometheus_client.parser import text_string_to_metric_families
+
     merged: dict[str, Metric] = {}
     up = GaugeMetricFamily("research_worker_up", "1 if the worker has answered.", labels=["worker"])
     for number, page in pages.items():
@@ -45,6 +50,3 @@ def figures_of_workers(pages: Mapping[int, str | None]) -> bytes:
                 into.add_sample(sample.name, labels, sample.value, sample.timestamp, sample.exemplar)
     registry: Any = _Collected([*merged.values(), up])
     return exposition.generate_latest(registry)
-
-
-CONTENT_TYPE = exposition.CONTENT_TYPE_PLAIN_0_0_4

@@ -98,6 +98,7 @@ class Supervisor:
                 os.close(inherited)
             # The terminal tells all processes of a group; this one waits for what its parent tells it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it ends the parent, which is noticed
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the server heeds it
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
             place = Place(number=number, workers=self._workers, directory=self._directory)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from research_shared.tasks.records import (
     Claim,
@@ -15,8 +15,12 @@ from research_shared.tasks.records import (
     TaskLimits,
     TaskRecord,
     TaskStatus,
+    TaskStoreUnavailable,
     TooManyTasks,
 )
+
+MAX_BYTES_OF_ALL: Final = 256 * 1024 * 1024
+"""Bytes of the tasks of all callers. Beyond it calls are answered at once, instead of becoming tasks."""
 
 
 @dataclass(slots=True)
@@ -70,6 +74,9 @@ class MemoryTasks:
     def _bytes_of(self, owner: str) -> int:
         return sum(held.size for (whose, _), held in self._held.items() if whose == owner)
 
+    def _bytes_of_all(self) -> int:
+        return sum(held.size for held in self._held.values())
+
     async def add(self, task: NewTask, limits: TaskLimits) -> TaskRecord:
         """Add a task."""
         now = self._drop_expired()
@@ -77,6 +84,8 @@ class MemoryTasks:
         size = len(task.work) + len(task.ticket)
         if count >= limits.tasks or self._bytes_of(task.owner) + size > limits.held_bytes:
             raise too_many(count)
+        if self._bytes_of_all() + size > MAX_BYTES_OF_ALL:
+            raise TaskStoreUnavailable("there is no memory for further tasks")
         held = _Held(task, now, now, now + limits.ttl_s, waiting_since=now)
         self._held[task.owner, task.task_id] = held
         self._added.set()
@@ -140,7 +149,8 @@ class MemoryTasks:
         if held is None:
             return "lost"
         others = self._bytes_of(claim.owner) - held.size
-        if others + len(held.task.ticket) + len(result) > limits.held_bytes:
+        too_much = self._bytes_of_all() + len(result) > 2 * MAX_BYTES_OF_ALL
+        if too_much or others + len(held.task.ticket) + len(result) > limits.held_bytes:
             return "too_large"
         self._end(held, status, now)
         held.result, held.expires_at = result, now + limits.ttl_s
