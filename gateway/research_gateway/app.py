@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import mcp_types
 from fastmcp import FastMCP
 from fastmcp.server.middleware import Middleware
-from pydantic import SecretStr
 
 from research_documents.completion import documents_completion
 from research_documents.resources import DEFAULT_PAGE_SIZE, PageSize, list_in_pages
@@ -142,7 +141,7 @@ def build_gateway(
     parts = _GatewayParts(gateway, upstream_timings)
     parts.checks["audit"] = audit_check(trail)
     # The policy is applied once, here; what is mounted serves within the scope of the request. Tasks are made here, too.
-    inner = settings.model_copy(update={"policy": None, "tasks_url": SecretStr("off")})
+    inner = settings.without_tasks().model_copy(update={"policy": None})
     _add_servers(parts, inner, library=library, provider=provider)
     for server in foreign:
         parts.add_foreign(server, pins)

@@ -12,7 +12,6 @@ from typing import Any
 
 import uvicorn
 from fastmcp import Client
-from pydantic import SecretStr
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
@@ -79,12 +78,15 @@ def run_demo(settings: Settings, *, question: str = DEFAULT_QUESTION, samples: b
         without_model = settings.provider is None and settings.model_route in {"auto", "client"}
         changes: dict[str, Any] = {
             "audit_log": settings.audit_log or Path(directory) / "audit.jsonl",
-            "tasks_url": SecretStr("off"),  # those that wait belong to servers of other folders
         }
         if without_model:
             changes["model_route"] = "extractive"
         demo = _Demo(
-            settings.model_copy(update=changes), question, samples=samples, without_model=without_model
+            # Tasks that wait belong to servers of other folders.
+            settings.without_tasks().model_copy(update=changes),
+            question,
+            samples=samples,
+            without_model=without_model,
         )
         asyncio.run(demo.run())
 

@@ -181,7 +181,6 @@ def session_of(settings: "Settings", job: Callable[[Session], Awaitable[JobResul
 async def _session(settings: "Settings") -> AsyncIterator[Session]:
     from fastmcp import Client
     from fastmcp.client.logging import LogMessage
-    from pydantic import SecretStr
 
     from research_gateway.app import build_gateway
     from research_shared.logs import configure_logging
@@ -189,7 +188,7 @@ async def _session(settings: "Settings") -> AsyncIterator[Session]:
     level = "error" if settings.log_level == "info" else settings.log_level
     configure_logging(level, form=settings.log_format)
     # A shell's folder may be another one than that of the servers whose tasks are waiting.
-    settings = settings.model_copy(update={"tasks_url": SecretStr("off")})
+    settings = settings.without_tasks()
     if settings.audit_log is not None:
         settings.audit_log.parent.mkdir(parents=True, exist_ok=True)
 

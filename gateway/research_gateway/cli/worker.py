@@ -12,8 +12,6 @@ from research_shared.serving.commandline import IndexOption, RootOption, load_se
 if TYPE_CHECKING:
     from research_shared.settings import Settings
 
-_IN_PROCESS = frozenset({"memory://", "off"})
-
 
 def worker_command(
     *,
@@ -34,7 +32,7 @@ def worker_command(
     import asyncio  # as every command: its help is shown without it
 
     settings = load_settings(root, **({} if index is None else {"index_dir": index}))
-    if settings.tasks_url.get_secret_value() in _IN_PROCESS:
+    if settings.tasks_off or settings.tasks_in_memory:
         sys.exit(
             report_failure(
                 "RESEARCH_TASKS_URL: a worker takes tasks from a server, such as redis://localhost:6379/0"

@@ -129,7 +129,7 @@ def _run_workers(
     """
     from research_shared.serving.fleet.supervisor import Supervisor
 
-    if settings.tasks_url.get_secret_value() == "off":
+    if settings.tasks_off:
         log.info("tasks are off: several workers need RESEARCH_TASKS_URL for them")
     if settings.index_dir is None:
         log.warning("each worker reads all documents: with RESEARCH_INDEX_DIR one of them does it for all")

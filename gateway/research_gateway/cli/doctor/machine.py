@@ -47,9 +47,7 @@ def extra_findings(settings: "Settings") -> Iterator[Finding]:
         ("RESEARCH_METRICS", "metrics", "prometheus_client"): settings.metrics,
         ("RESEARCH_OTLP_URL", "otlp", "opentelemetry.exporter.otlp.proto.http"): settings.otlp_url
         is not None,
-        ("RESEARCH_TASKS_URL", "tasks", "redis"): not settings.tasks_url.get_secret_value().startswith(
-            ("memory:", "off")
-        ),
+        ("RESEARCH_TASKS_URL", "tasks", "redis"): not (settings.tasks_off or settings.tasks_in_memory),
     }
     for (variable, extra, package), wanted in needed.items():
         if wanted and not _is_installed(package):

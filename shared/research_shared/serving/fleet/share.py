@@ -13,7 +13,6 @@ _DIVIDED = (
     "max_sessions",
     "total_concurrency",
 )
-TASKS_IN_MEMORY = "memory://"
 
 
 def share_of_worker(settings: Settings, workers: int) -> Settings:
@@ -29,7 +28,5 @@ def share_of_worker(settings: Settings, workers: int) -> Settings:
     # One whole body must have room, however many workers there are.
     held = max(-(-settings.max_held_bytes // workers), settings.max_body_bytes)
     keys = settings.state_keys or (SecretStr(secrets.token_hex(32)),)
-    in_memory = settings.tasks_url.get_secret_value() == TASKS_IN_MEMORY
-    tasks_url = SecretStr("off") if in_memory else settings.tasks_url
-    alike = {"max_held_bytes": held, "state_keys": keys, "tasks_url": tasks_url}
-    return settings.model_copy(update={**shares, **alike})
+    settings = settings.without_tasks() if settings.tasks_in_memory else settings
+    return settings.model_copy(update={**shares, "max_held_bytes": held, "state_keys": keys})

@@ -1,6 +1,7 @@
 """Settings of long work as tasks."""
 
 import re
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -8,6 +9,8 @@ from pydantic import Field, SecretStr, field_validator
 from research_shared.reading.limits import MIB
 from research_shared.settings.sections.section import Section
 
+TASKS_OFF: Final = "off"
+TASKS_IN_MEMORY: Final = "memory://"
 _STORES = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
 
 
@@ -15,7 +18,7 @@ class TasksSettings(Section):
     """Where tasks are kept, for how long, and who works on them."""
 
     tasks_url: SecretStr = Field(
-        default=SecretStr("memory://"),
+        default=SecretStr(TASKS_IN_MEMORY),
         description="where tasks are kept: `memory://` (they end with the process), `redis://…`, `rediss://…`, `valkey://…`, "
         "`unix:///…` (with the extra `tasks`), or `off`",
     )
@@ -39,11 +42,25 @@ class TasksSettings(Section):
         description="size of all tasks of one caller together, sealed and compressed",
     )
 
+    @property
+    def tasks_off(self) -> bool:
+        """Whether no call becomes a task."""
+        return self.tasks_url.get_secret_value() == TASKS_OFF
+
+    @property
+    def tasks_in_memory(self) -> bool:
+        """Whether tasks are kept in this process, which no other one knows."""
+        return self.tasks_url.get_secret_value() == TASKS_IN_MEMORY
+
+    def without_tasks(self) -> Self:
+        """Return the same settings, with which no call becomes a task and no task is taken."""
+        return self.model_copy(update={"tasks_url": SecretStr(TASKS_OFF)})
+
     @field_validator("tasks_url")
     @classmethod
     def _known_store(cls, url: SecretStr) -> SecretStr:
         value = url.get_secret_value()
-        if value in {"off", "memory://"}:
+        if value in {TASKS_OFF, TASKS_IN_MEMORY}:
             return url
         try:
             parts = urlsplit(value)

@@ -16,10 +16,9 @@ def open_store(settings: Settings, *, name: str) -> TaskStore | None:
     Raises:
         ConfigurationError: the extra `tasks` is missing, or there is no key that all workers share.
     """
-    url = settings.tasks_url.get_secret_value()
-    if url == "off":
+    if settings.tasks_off:
         return None
-    if url == "memory://":
+    if settings.tasks_in_memory:
         return MemoryTasks()
     if importlib.util.find_spec("redis") is None:
         raise ConfigurationError(
@@ -33,4 +32,4 @@ def open_store(settings: Settings, *, name: str) -> TaskStore | None:
         )
     from research_shared.tasks.stores.redis_store import NAMESPACE, RedisTasks
 
-    return RedisTasks(url, namespace=f"{NAMESPACE}{name}:")
+    return RedisTasks(settings.tasks_url.get_secret_value(), namespace=f"{NAMESPACE}{name}:")
