@@ -34,7 +34,7 @@ from research_gateway.cli.show import (
     summary_view,
 )
 from research_shared.logs import configure_logging
-from research_shared.serving.run import MCP_PATH
+from research_shared.serving.transports.http import MCP_PATH
 from research_shared.settings import Settings
 from research_shared.text.visible import terminal_safe
 

@@ -16,7 +16,7 @@ from research_gateway.app import build_gateway
 from research_shared.access.roots import Root
 from research_shared.logs import ExpectedFailures
 from research_shared.serving.drain import Drain
-from research_shared.serving.run import http_server
+from research_shared.serving.transports.http import http_server
 from research_shared.settings import Settings
 from support.asgi import Answer, send_request
 from support.audit import records

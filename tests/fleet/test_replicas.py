@@ -22,7 +22,8 @@ from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.serving.auth import auth_provider
 from research_shared.serving.drain import Drain
 from research_shared.serving.health import add_readiness
-from research_shared.serving.run import DrainingServer, http_server
+from research_shared.serving.transports.draining import DrainingServer
+from research_shared.serving.transports.http import http_server
 from research_shared.settings import Settings
 from support.asgi import Answer, send_request
 from support.serving import until

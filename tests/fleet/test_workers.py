@@ -24,7 +24,8 @@ from research_shared.serving.drain import Drain
 from research_shared.serving.fleet.passing import PEER_HEADER
 from research_shared.serving.fleet.place import Place
 from research_shared.serving.fleet.share import share_of_worker
-from research_shared.serving.run import DrainingServer, http_server
+from research_shared.serving.transports.draining import DrainingServer
+from research_shared.serving.transports.http import http_server
 from research_shared.settings import Settings
 from support.asgi import Answer, send_request
 from support.serving import until

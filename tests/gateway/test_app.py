@@ -30,7 +30,7 @@ from research_shared.middleware.boundary import STRUCTURED_META_KEY
 from research_shared.serving.auth import auth_provider, check_exposure, is_loopback
 from research_shared.serving.drain import Drain
 from research_shared.serving.health import CheckResult, add_readiness, readiness
-from research_shared.serving.run import http_server
+from research_shared.serving.transports.http import http_server
 from research_shared.settings import Settings
 from support.results import error_of
 from support.serving import reserved_port, serving, until

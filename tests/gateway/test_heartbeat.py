@@ -17,8 +17,8 @@ from research_gateway.guards import TimeLimit
 from research_gateway.upstreams import UpstreamProvider, remote
 from research_shared.middleware.boundary import ErrorBoundary
 from research_shared.middleware.heartbeat import Heartbeat
-from research_shared.serving.keep_alive import EVERY_S
 from research_shared.serving.sealing import STATE_TTL_S
+from research_shared.serving.transports.keep_alive import EVERY_S
 from research_shared.settings import Settings
 from research_shared.tools.activity import activity_of, observed, waiting
 from research_shared.tools.progress import Progress

@@ -24,7 +24,7 @@ from research_shared.serving.limits import ReleasedRequests, RequestBodies
 from research_shared.serving.limits.bodies import BodyLimits
 from research_shared.serving.limits.connections import ConnectionShares
 from research_shared.serving.limits.sessions import SessionLimit
-from research_shared.serving.run import http_server
+from research_shared.serving.transports.http import http_server
 from research_shared.settings import Settings
 from support.asgi import Answer, send_request
 from support.serving import reserved_port, until

@@ -13,8 +13,8 @@ from fastmcp import Client, FastMCP
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from research_shared.serving.drain import Drain
-from research_shared.serving.keep_alive import COMMENT, KeepAlive
-from research_shared.serving.run import http_server
+from research_shared.serving.transports.http import http_server
+from research_shared.serving.transports.keep_alive import COMMENT, KeepAlive
 from research_shared.settings import Settings
 from support.serving import Served, serving, until
 

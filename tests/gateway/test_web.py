@@ -16,7 +16,8 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOC
 from research_shared.access.roots import Root
 from research_shared.serving.auth import auth_provider
 from research_shared.serving.drain import Drain
-from research_shared.serving.run import FOLLOW_UP_S, STOP_TIMEOUT_S, add_health, http_server
+from research_shared.serving.transports.draining import FOLLOW_UP_S
+from research_shared.serving.transports.http import STOP_TIMEOUT_S, add_health, http_server
 from research_shared.settings import Settings
 from research_shared.settings.names import variable_of
 from research_shared.settings.sections.authentication import AuthenticationSettings

@@ -21,7 +21,7 @@ from research_gateway.cli import app
 from research_shared.base_errors import ConfigurationError
 from research_shared.root import Root
 from research_shared.serving.commandline import load_settings, refuse_windows
-from research_shared.serving.run import check_address
+from research_shared.serving.transports.http import check_address
 from research_shared.settings import Settings
 from support.serving import reserved_port
 from support.sizes import FULL

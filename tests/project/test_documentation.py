@@ -125,8 +125,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         "check_address": lambda *_: None,
         "traces_exported": lambda *_: nullcontext(),
         "http_server": lambda server, *_, **__: server,
-        "_run_http": lambda server, *_: one_listing(server),
-        "_run_stdio": lambda server, **_: one_listing(server),
+        "run_http": lambda server, *_: one_listing(server),
+        "run_stdio": lambda server, **_: one_listing(server),
     }.items():
         monkeypatch.setattr(f"research_shared.serving.run.{name}", instead)
     monkeypatch.setattr("research_gateway.demo.run_demo", lambda settings, **_: print(settings.roots))

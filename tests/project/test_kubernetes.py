@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from research_gateway.app import build_gateway
-from research_shared.serving.run import FOLLOW_UP_S, STOP_TIMEOUT_S
+from research_shared.serving.transports.draining import FOLLOW_UP_S
+from research_shared.serving.transports.http import STOP_TIMEOUT_S
 from research_shared.settings import FILE_SUFFIX, PREFIX, Settings
 
 PLACE = Path(__file__).parents[2] / "deploy" / "kubernetes"

@@ -18,7 +18,8 @@ from research_gateway.app import build_gateway
 from research_shared.root import Root
 from research_shared.serving.auth import auth_provider
 from research_shared.serving.drain import Drain
-from research_shared.serving.run import DrainingServer, http_server
+from research_shared.serving.transports.draining import DrainingServer
+from research_shared.serving.transports.http import http_server
 from research_shared.settings import Settings
 from support.browser import Person
 from support.serving import until

@@ -390,6 +390,16 @@ def a_worker_needs_a_server() -> str:
     return "a worker without a server is refused in one line"
 
 
+async def a_worker_switches_its_log_level(fleet: Fleet) -> str:
+    worker = await fleet.worker("worker")
+    worker.send(signal.SIGUSR1)
+    await worker.says("the log level was switched")
+    assert worker.running
+    worker.send(signal.SIGTERM)
+    assert await worker.wait() == 0
+    return "SIGUSR1 switches the log level of a worker"
+
+
 async def the_client_of_fastmcp_tasks_works(fleet: Fleet, python: str) -> str:
     worker = await fleet.worker("worker")
     fleet.provider.release.set()
@@ -427,6 +437,7 @@ CHECKS: tuple[Check, ...] = (
     a_gateway_is_restarted,
     a_task_is_cancelled,
     a_worker_is_stopped,
+    a_worker_switches_its_log_level,
     principals_are_apart,
     a_task_expires,
     a_task_is_relayed,

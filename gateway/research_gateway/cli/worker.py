@@ -7,7 +7,13 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from research_shared.base_errors import ConfigurationError
-from research_shared.serving.commandline import IndexOption, RootOption, load_settings, report_failure
+from research_shared.serving.commandline import (
+    IndexOption,
+    RootOption,
+    load_settings,
+    prepare_dedicated_process,
+    report_failure,
+)
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -31,6 +37,7 @@ def worker_command(
     """
     import asyncio  # as every command: its help is shown without it
 
+    prepare_dedicated_process()
     settings = load_settings(root, **({} if index is None else {"index_dir": index}))
     if settings.tasks_off or settings.tasks_in_memory:
         sys.exit(
@@ -57,9 +64,9 @@ async def run_worker(settings: "Settings") -> None:
     from fastmcp import Client
 
     from research_gateway.app import build_gateway
-    from research_shared.logs import configure_logging, get_logger, switch_level
+    from research_shared.logs import configure_logging, get_logger
     from research_shared.serving.drain import Drain
-    from research_shared.serving.run import traces_exported
+    from research_shared.serving.process import dedicated_process, traces_exported
 
     configure_logging(settings.log_level, form=settings.log_format)
     log = get_logger("research.worker")
@@ -70,10 +77,9 @@ async def run_worker(settings: "Settings") -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGUSR1, switch_level, settings.log_level)
     with traces_exported(settings, "research-worker"):
         # A client in this process keeps the gateway running, and with it what takes the tasks.
-        async with Client(gateway):
+        async with dedicated_process(settings), Client(gateway):
             log.info("worker ready", concurrency=settings.tasks_concurrency)
             await stopped.wait()
             drain.begin()

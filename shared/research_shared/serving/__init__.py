@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from research_shared.serving.auth import auth_provider, check_exposure
     from research_shared.serving.drain import Drain
     from research_shared.serving.identity import new_server
-    from research_shared.serving.run import http_server, serve
+    from research_shared.serving.run import serve
+    from research_shared.serving.transports.http import http_server
 
 __all__ = ["Drain", "auth_provider", "check_exposure", "http_server", "new_server", "serve"]
 
@@ -16,7 +17,7 @@ _HOMES = {
     "Drain": "drain",
     "auth_provider": "auth",
     "check_exposure": "auth",
-    "http_server": "run",
+    "http_server": "transports.http",
     "new_server": "identity",
     "serve": "run",
 }

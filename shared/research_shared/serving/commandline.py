@@ -134,6 +134,13 @@ def refuse_windows(platform: str = sys.platform) -> None:
         )
 
 
+def prepare_dedicated_process() -> None:
+    """Make the start of this process fast and its memory small; `serving.process.dedicated_process` follows when it serves."""
+    disable_gc_for_startup()
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        limit_arenas()
+
+
 def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: str) -> None:
     """Add the command `serve` to a command line. It runs the server that `build` returns; `text` is its help."""
 
@@ -147,9 +154,7 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
         port: PortOption = None,
         workers: WorkersOption = 1,
     ) -> None:
-        disable_gc_for_startup()
-        if "MALLOC_ARENA_MAX" not in os.environ:
-            limit_arenas()
+        prepare_dedicated_process()
         if transport == "stdio" and (host is not None or port is not None or workers > 1):
             given = "--port" if port is not None else "--host" if host is not None else "--workers"
             sys.exit(report_failure(f"{given} is for HTTP: add --transport http"))

@@ -92,7 +92,7 @@ def ocr_finding(settings: "Settings") -> Finding:
 
 def port_finding(port: int) -> Finding:
     """Return whether a server can listen on a port of this machine."""
-    from research_shared.serving.run import check_address
+    from research_shared.serving.transports.http import check_address
 
     try:
         check_address("127.0.0.1", port)
