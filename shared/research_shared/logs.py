@@ -40,6 +40,18 @@ def _with_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) 
     return event
 
 
+def _with_call_of_library(
+    logger: object, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Add the ids of the call and of its trace to a line of a library. Our own lines bring theirs, from `get_logger`."""
+    if event["_record"].name.partition(".")[0] == OUR_LOGGER:
+        return event
+    return _with_trace(logger, method, structlog.contextvars.merge_contextvars(logger, method, event))
+
+
+OUR_LOGGER = "research"
+"""The logger above all of ours."""
+
 RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -51,7 +63,7 @@ def _without_reserved_names(
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """Return a structured logger that wraps the standard library's logger of this name.
+    """Return a structured logger that wraps the standard library's logger of this name, which begins with `research`.
 
     It works without configuration: warnings go to stderr and nothing to stdout, where structlog writes by default.
     """
@@ -97,11 +109,8 @@ def configure_logging(level: str = "info", *, form: LogFormat = "auto") -> None:
     `level` is one of debug, info, warning, error. Lines of a call carry its id in the audit trail as `call_id`, and the
     ids of its trace as `trace_id` and `span_id`.
     """
-    from_libraries: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        _with_trace,
-    ]
-    shared: list[structlog.typing.Processor] = [
+    fields: list[structlog.typing.Processor] = [
+        _with_call_of_library,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
@@ -110,7 +119,7 @@ def configure_logging(level: str = "info", *, form: LogFormat = "auto") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*from_libraries, *shared],
+            foreign_pre_chain=fields,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,

@@ -84,6 +84,27 @@ def test_json_lines_carry_the_call_and_the_trace(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("logging_put_back")
+@pytest.mark.parametrize("name", ["research.test", "somebody.else"])
+def test_the_ids_of_a_line_are_looked_up_once(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", form="json")
+    looked_up = []
+
+    def fields() -> dict[str, str]:
+        looked_up.append(name)
+        return {"trace_id": "t-1"}
+
+    monkeypatch.setattr("research_shared.telemetry.spans.trace_fields", fields)
+    logger = get_logger(name) if name.startswith("research") else logging.getLogger(name)
+    with bound_contextvars(call_id="c-1"):
+        logger.warning("worth a look")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["call_id"], line["trace_id"]) == ("c-1", "t-1")
+    assert looked_up == [name]
+
+
+@pytest.mark.usefixtures("logging_put_back")
 def test_the_level_is_switched_to_everything_and_back(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("warning", form="logfmt")
     log = get_logger("research.test")
