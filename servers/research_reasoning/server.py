@@ -206,9 +206,10 @@ class _Service:
         record(call=ledger.call, round=ledger.rounds + 1)
         model: Model | None = None
         try:
+            # Before the user is asked anything: without a model no choice helps.
+            model = await self._model(context, ledger, client)
             steps, run = await prepare(ledger)
             progress = Progress(context, steps, reached=ledger.progress)
-            model = await self._model(context, ledger, client)
             budget = self._budget(model)
             call = Call(
                 self.library, model, ledger, client, progress, budget, self.estimate, kept=self.prepared

@@ -110,12 +110,72 @@ async def test_a_user_who_does_not_answer_in_time_has_not_chosen() -> None:
             await UserChoice(ctx, limit_s=0.01).among("key", "Which?", {"a": "1", "b": "2"}) or "nobody said"
         )
 
-    async def absent(*_: Any) -> ElicitResult[Any]:
+    absent_asked: list[str] = []
+
+    async def absent(message: str, *_: Any) -> ElicitResult[Any]:
+        absent_asked.append(message)
         await anyio.sleep_forever()
         raise AssertionError
 
     async with Client(server, mode="legacy", elicitation_handler=absent) as client:
         assert (await client.call_tool("choose")).data == "nobody said"
+        assert (await client.call_tool("choose")).data == "nobody said"
+    assert absent_asked == ["Which?"]
+
+
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_a_user_who_does_not_choose_is_not_asked_the_same_again_in_the_session(
+    action: str, settings: Settings
+) -> None:
+    for folder in ("harbour", "coast"):
+        (settings.roots[0].directory / folder / "plan.md").write_text(SAID, encoding="utf-8")
+    user = User("harbour", action)
+    server = build_gateway(settings)
+    async with Client(server, mode="legacy", elicitation_handler=user) as client:
+        for name in ("report.md", "report.md", "plan.md", "report.md"):
+            error = error_of(await client.call_tool_mcp("read_document", {"document_path": name}))
+            assert error["code"] == "document_not_found"
+        user.action = "accept"
+        again = error_of(await client.call_tool_mcp("read_document", {"document_path": "plan.md"}))
+        assert again["code"] == "document_not_found"
+        assert [message.split()[4] for message, _ in user.asked] == ["report.md.", "plan.md."]
+    async with Client(server, mode="legacy", elicitation_handler=user) as another:
+        result = await another.call_tool("read_document", {"document_path": "plan.md"})
+    assert result.structured_content is not None
+    assert result.structured_content["document_path"] == "harbour/plan.md"
+    assert settings.audit_log is not None
+    ends = [item for item in records(settings.audit_log, "end") if item.get("tool") == "read_document"]
+    assert [item["choice"].removeprefix("document: ") for item in ends] == [
+        *(action, "not asked again", action, "not asked again", "not asked again", "accept")
+    ]
+
+
+async def test_a_user_who_does_not_narrow_a_folder_is_not_asked_again_when_it_has_grown(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "MAX_UNASKED", 1)
+    user = User(action="decline")
+    async with Client(build_reasoning_server(settings), mode="legacy", elicitation_handler=user) as client:
+        await client.call_tool("synthesize_research", QUESTION)
+        (settings.roots[0].directory / "coast" / "new.md").write_text(SAID, encoding="utf-8")
+        await client.call_tool("synthesize_research", QUESTION)
+    assert len(user.asked) == 1
+
+
+@ERAS
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [("synthesize_research", QUESTION), ("summarize_document", {"document_path": "report.md"})],
+)
+async def test_nobody_is_asked_to_choose_for_a_call_that_has_no_model(
+    tool: str, arguments: dict[str, Any], mode: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "MAX_UNASKED", 1)
+    user = User()
+    server = build_reasoning_server(settings.model_copy(update={"model_route": "auto"}))
+    async with Client(server, mode=mode, elicitation_handler=user) as client:
+        error = error_of(await client.call_tool_mcp(tool, arguments))
+    assert (error["code"], user.asked) == ("model_unavailable", [])
 
 
 async def test_a_user_is_not_asked_to_choose_among_too_many(settings: Settings) -> None:

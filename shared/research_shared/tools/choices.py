@@ -23,7 +23,10 @@ MAX_OPTIONS: Final = 20
 """Options that a user is shown. Of more, nobody is asked."""
 MAX_SHOWN_NAME: Final = 200
 """Characters of an argument in a question."""
+MAX_NOT_REPEATED: Final = 100
+"""Questions that are remembered of a session, the latest ones, as not to be asked again."""
 _CHOICE_FIELD: Final = "choice"
+_NOT_REPEATED: Final = "research.questions_not_repeated"
 
 
 class AskUser(Exception):
@@ -37,6 +40,9 @@ class AskUser(Exception):
 class UserChoice:
     """Asks the user of one call. The question of a round since 2026-07-28 needs no state of the tool.
 
+    In a session, who declined, cancelled or did not answer is not asked the same again. Since 2026-07-28 there is no session
+    to remember that in: what the client sends back belongs to one call.
+
     `limit_s`: seconds to wait for the user in a session.
     """
 
@@ -49,10 +55,13 @@ class UserChoice:
         """Whether the client shows forms to its user."""
         return client_elicits(self._context)
 
-    async def among(self, key: str, message: str, options: Mapping[str, str]) -> str | None:
+    async def among(
+        self, key: str, message: str, options: Mapping[str, str], *, subject: str = ""
+    ) -> str | None:
         """Return what the user chose: the value of one of `options`, whose keys are shown.
 
-        None: the client cannot ask, or the user declined, cancelled, or did not answer in time. `key` names the question.
+        None: the client cannot ask, or the user declined, cancelled, or did not answer in time, now or before in this session.
+        `key` names the question, and `subject` what it is about.
 
         Raises:
             AskUser: the client speaks 2026-07-28 and is to be asked in this round.
@@ -64,7 +73,14 @@ class UserChoice:
         asked = ElicitRequest(params=_form(message, list(shown)))
         answer: Any
         if request.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            question = [key, subject]
+            if question in await self._not_repeated():
+                record(choice=f"{key}: not asked again")
+                return None
             answer = await self._over_session(asked)
+            if not isinstance(answer, ElicitResult) or answer.action != "accept":
+                others = [one for one in await self._not_repeated() if one != question]
+                await self._context.set_state(_NOT_REPEATED, [*others, question][-MAX_NOT_REPEATED:])
         elif self._context.request_state is None:
             record(choice=f"{key}: asked")
             raise AskUser({key: asked})
@@ -73,6 +89,10 @@ class UserChoice:
         chosen = _chosen_value(answer, shown)
         record(choice=f"{key}: {answer.action if isinstance(answer, ElicitResult) else 'no answer'}")
         return chosen
+
+    async def _not_repeated(self) -> list[list[str]]:
+        """Return the questions, each with its subject, that the user of this session did not answer."""
+        return await self._context.get_state(_NOT_REPEATED) or []
 
     async def _over_session(self, asked: ElicitRequest) -> ElicitResult | None:
         """Return the answer of a client from before 2026-07-28; None if there is none."""
@@ -89,8 +109,10 @@ def choice_of_document(context: Context, given: str) -> Choose:
     """Return what asks the user which of several documents with the same name an argument means."""
 
     async def choose(paths: Sequence[str]) -> str | None:
-        question = f"{len(paths)} documents are called {given[:MAX_SHOWN_NAME]}. Which one do you mean?"
-        return await UserChoice(context).among("document", question, {path: path for path in paths})
+        name = given[:MAX_SHOWN_NAME]
+        question = f"{len(paths)} documents are called {name}. Which one do you mean?"
+        options = {path: path for path in paths}
+        return await UserChoice(context).among("document", question, options, subject=name)
 
     return choose
 
