@@ -1,8 +1,9 @@
 """Run a fleet as people do, and end its processes under load.
 
-Usage: python tests/fleet/run.py [--nginx NGINX] [--only PART] [--clients N]
+Usage: python tests/fleet/run.py [--envoy ENVOY] [--nginx NGINX] [--only PART] [--clients N]
 
-Parts: `workers` (`serve --workers 2`), `nginx` (three gateways behind `deploy/nginx/nginx.conf`). Clients of both protocol eras list, search, read and summarise, the last with a
+Parts: `workers` (`serve --workers 2`), `nginx` (three gateways behind `deploy/nginx/nginx.conf`), `envoy` (the same behind
+`deploy/envoy/envoy.yaml`, with `--envoy`). Clients of both protocol eras list, search, read and summarise, the last with a
 model of their own that is a script. Meanwhile each gateway is once stopped with SIGTERM and started again, and once killed.
 
 A client tries a call again as any client may: after 503, after a connection that broke, and in a new session where its own
@@ -37,7 +38,7 @@ from support.serving import reserved_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RESEARCH = [sys.executable, "-m", "research_gateway"]
-CLIENTS, CLIENTS_OF_WORKERS = 200, 40
+CLIENTS, CLIENTS_OF_WORKERS, CLIENTS_OF_ENVOY = 200, 40, 40
 ATTEMPTS = 12
 THINK_S = (1.0, 4.0)
 """Seconds for which a client rests between two calls, so that the load is below what two processors carry."""
@@ -382,6 +383,21 @@ async def under_load(
     return load
 
 
+async def lost_at_rest(url: str, clients: int) -> Counter[str]:
+    """Have clients of the handshake era make every call at once while nothing happens. Returns why they tried again."""
+    callers = [Caller(url, HANDSHAKE, random.Random(number)) for number in range(clients // 4)]
+
+    async def each(caller: Caller) -> None:
+        for tool, arguments in CALLS:
+            await caller.ask(tool, arguments)
+        await caller.http.aclose()
+
+    async with asyncio.TaskGroup() as tasks:
+        for caller in callers:
+            tasks.create_task(each(caller))
+    return sum((caller.retries for caller in callers), Counter[str]())
+
+
 def difference(one: str, other: str) -> str:
     """Return the places of two texts from where they differ on."""
     same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
@@ -502,6 +518,17 @@ def nginx_command(program: str) -> Balancer:
     return command
 
 
+def envoy_command(program: str) -> Balancer:
+    def command(work: Path, port: int, replicas: Sequence[int]) -> Sequence[str]:
+        config = with_ports((DEPLOY / "envoy" / "envoy.yaml").read_text(encoding="utf-8"), port, replicas)
+        file = work / "envoy.yaml"
+        file.write_text(config, encoding="utf-8")
+        quiet = ["--log-level", "error", "--log-path", str(work / "envoy.log")]
+        return [program, "-c", str(file), *quiet, "--concurrency", "1", "--disable-hot-restart"]
+
+    return command
+
+
 def with_ports(config: str, port: int, replicas: Sequence[int]) -> str:
     """Return a sample with the ports of this run."""
     for sample, real in zip((8000, 8001, 8002, 8003), (port, *replicas), strict=True):
@@ -531,6 +558,8 @@ async def replicas(work: Path, name: str, balancer: Balancer, clients: int) -> N
         try:
             await until_status(f"{base}/healthz", 200, process)
             right = await reference(f"{gateways[0].base}/mcp")
+            lost = await lost_at_rest(f"{base}/mcp", clients)
+            check(f"{name}: each session stays where it was opened", not lost, lost)
             stopped: list[int] = []
 
             async def events() -> None:
@@ -560,13 +589,18 @@ async def replicas(work: Path, name: str, balancer: Balancer, clients: int) -> N
 async def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--nginx", default="nginx")
-    options.add_argument("--clients", type=int, default=CLIENTS)
-    options.add_argument("--only", choices=("workers", "nginx"))
+    options.add_argument("--envoy")
+    options.add_argument("--clients", type=int)
+    options.add_argument("--only", choices=("workers", "nginx", "envoy"))
     given = options.parse_args()
     parts: dict[str, Callable[[Path], Awaitable[None]]] = {
         "workers": workers,
-        "nginx": lambda work: replicas(work, "nginx", nginx_command(given.nginx), given.clients),
+        "nginx": lambda work: replicas(work, "nginx", nginx_command(given.nginx), given.clients or CLIENTS),
     }
+    if given.envoy:
+        parts["envoy"] = lambda work: replicas(
+            work, "Envoy", envoy_command(given.envoy), given.clients or CLIENTS_OF_ENVOY
+        )
     for name, part in parts.items():
         if given.only in {None, name}:
             with tempfile.TemporaryDirectory(prefix="fleet-") as directory:
