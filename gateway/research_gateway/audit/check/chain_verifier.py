@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from research_gateway.audit.log.chain import CLOCK_TOLERANCE_S, seconds_of
@@ -29,12 +30,15 @@ class Problem:
 class Expectations:
     """Verification options.
 
-    `key`: require valid signatures. `head`: path of a head file kept elsewhere. `partial`: accept that the oldest
-    files are missing. `acknowledged`: ids of chains whose restart was investigated and accepted.
+    `key`: require valid signatures. `head`: path of the head file, where it is not beside the log. `copied_head`: path
+    of an earlier copy of it, whose record the log must still hold; it stands for a head file that is gone.
+    `partial`: accept that the oldest files are missing. `acknowledged`: ids of chains whose restart was investigated
+    and accepted.
     """
 
     key: bytes | None = None
     head: Path | None = None
+    copied_head: Path | None = None
     partial: bool = False
     acknowledged: frozenset[str] = frozenset()
 
@@ -53,12 +57,14 @@ class VerificationError(Exception):
 class ChainVerifier:
     """Verifies the records of one log in order.
 
-    `whole`: the log is verified from its first to its last file. `at` is the position of the last good record.
+    `whole`: the log is verified from its first to its last file. `earlier` is an earlier state of its head. `at` is the
+    position of the last good record.
     """
 
     expected: Expectations
     head: Head | None
     whole: bool
+    earlier: Head | None = None
     at: ChainPosition | None = None
     records: int = 0
     calls: int = 0
@@ -90,17 +96,22 @@ class ChainVerifier:
         self.at = record.position
         self.records += 1
         self._signature(record)
-        head, at = self.head, record.position
-        known = head.position if head is not None else at
-        if (known.chain, known.sequence) == (at.chain, at.sequence) and known.digest != at.digest:
-            first = self.signed_to + 1
-            raise VerificationError(
-                "rewritten",
-                f"it or one from {first} on was rewritten: the head file knows another",
-                sequence=first,
-            )
+        at = record.position
+        for known in self._known:
+            if (known.chain, known.sequence) == (at.chain, at.sequence) and known.digest != at.digest:
+                first = self.signed_to + 1
+                raise VerificationError(
+                    "rewritten",
+                    f"it or one from {first} on was rewritten: the head file knows another",
+                    sequence=first,
+                )
         self._count(record)
         self._compare_time(record)
+
+    @cached_property
+    def _known(self) -> list[ChainPosition]:
+        """What the heads know: the log has these records."""
+        return [head.position for head in (self.head, self.earlier) if head is not None]
 
     def _compare_time(self, record: Record) -> None:
         """Notice when the clock was set back. Nothing is wrong with the log then."""
@@ -222,32 +233,37 @@ class ChainVerifier:
         Raises:
             VerificationError: the head is missing or invalid, or the end of the log does not match it.
         """
-        head, key = self.head, self.expected.key
-        if head is None:
+        if self.head is None:
             raise VerificationError("no_head", "its head file is missing, so that a cut end would not show")
-        known = head.position
-        if key is not None and not head.is_signed_by(key):
-            raise VerificationError("not_signed", "the signature of its head file is not the key's")
+        key = self.expected.key
+        for head in (self.head, self.earlier):
+            if head is not None and key is not None and not head.is_signed_by(key):
+                raise VerificationError("not_signed", "the signature of its head file is not the key's")
+        for known in self._known:
+            self._reach(known)
+        if self.at is not None and self.at.sequence > limit:
+            first = limit + 1
+            raise VerificationError(
+                "added", f"records {first} to {self.at.sequence} were added behind the end", sequence=first
+            )
+
+    def _reach(self, known: ChainPosition) -> None:
+        if known.sequence < 0:
+            return
         if self.at is None:
-            if known.sequence >= 0:
-                raise VerificationError(
-                    "tail_truncated", f"all {known.sequence + 1} records are missing", sequence=0
-                )
-        elif known.sequence >= 0 and known.chain != self.at.chain:
+            raise VerificationError(
+                "tail_truncated", f"all {known.sequence + 1} records are missing", sequence=0
+            )
+        if known.chain != self.at.chain:
             raise VerificationError(
                 "replaced",
                 f"the head file knows chain {known.chain}, this one is {self.at.chain}",
                 sequence=0,
             )
-        elif known.sequence > self.at.sequence:
+        if known.sequence > self.at.sequence:
             first = self.at.sequence + 1
             raise VerificationError(
                 "tail_truncated",
                 f"records {first} to {known.sequence} are missing at the end",
                 sequence=first,
-            )
-        elif self.at.sequence > limit:
-            first = limit + 1
-            raise VerificationError(
-                "added", f"records {first} to {self.at.sequence} were added behind the end", sequence=first
             )

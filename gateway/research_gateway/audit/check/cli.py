@@ -9,8 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from research_gateway.audit.check.chain_verifier import Expectations
+from research_gateway.audit.check.copy import CopyError, copy_log
 from research_gateway.audit.check.show import last_records, print_call, records_of, table_of
 from research_gateway.audit.check.verify import LogFiles, Report, collect, verify
+from research_gateway.audit.log.files import LogName, refuse_inside_roots
+from research_gateway.audit.options import AuditOptions
 from research_shared.base_errors import ConfigurationError
 from research_shared.text.visible import terminal_safe
 
@@ -52,7 +55,7 @@ def verify_logs(
         list[Path] | None, Parameter(negative="", help="Log files; the one in use stands for the whole log.")
     ] = None,
     *,
-    head: Annotated[Path | None, Parameter(help="A head file that was kept elsewhere.")] = None,
+    head: Annotated[Path | None, Parameter(help="A copy of its head file that was kept elsewhere.")] = None,
     partial: Annotated[
         bool, Parameter(negative="", help="Accept that the oldest files were archived.")
     ] = False,
@@ -67,13 +70,19 @@ def verify_logs(
     try:
         settings = _settings()
         key = settings.audit_key.get_secret_value().encode() if settings.audit_key is not None else None
-        expected = Expectations(
-            key=key,
-            head=head or settings.audit_head,
-            partial=partial,
-            acknowledged=frozenset(acknowledge or ()),
-        )
-        reports = [_verified(log, expected) for log in collect(_chosen(files, settings))]
+        reports = [
+            _verified(
+                log,
+                Expectations(
+                    key=key,
+                    head=_head_of(log, settings),
+                    copied_head=head,
+                    partial=partial,
+                    acknowledged=frozenset(acknowledge or ()),
+                ),
+            )
+            for log in collect(_chosen(files, settings))
+        ]
     except ConfigurationError as error:
         return _cannot_tell(error.message)
     except OSError as error:
@@ -82,6 +91,18 @@ def verify_logs(
     for report in reports:
         _print_report(console, report)
     return INTACT if all(report.intact for report in reports) else TAMPERED
+
+
+def _head_of(log: LogFiles, settings: "Settings") -> Path | None:
+    """Return where the settings keep the head file of a log, None for beside it. Each process has a head of its own."""
+    if settings.audit_head is None or settings.audit_log is None:
+        return settings.audit_head
+    path = log.names.path.absolute()
+    for process in range(1, AuditOptions().max_processes + 1):
+        names = LogName.of(settings.audit_log.absolute(), settings.audit_head, process)
+        if names.path == path:
+            return names.head
+    return None
 
 
 def _verified(log: LogFiles, expected: Expectations) -> Report:
@@ -123,6 +144,38 @@ def _print_report(console: Console, report: Report) -> None:
         )
     for note in report.notes:
         console.print(Text(f"  note: {terminal_safe(note)}"))
+
+
+@audit_app.command(name="copy")
+def copy_logs(
+    directory: Annotated[Path, Parameter(help="Where the copy is; it is made when it is missing.")],
+    files: Annotated[
+        list[Path] | None,
+        Parameter(negative="", help="Log files in use, each of which stands for its whole log."),
+    ] = None,
+) -> int:
+    """Bring a copy of a log up to date, also while it is written.
+
+    The copy verifies as the log does. Files that the log no longer has stay in it. What contradicts the copy is refused.
+    """
+    try:
+        settings = _settings()
+        refuse_inside_roots(directory.absolute(), settings.roots)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for log in collect(_chosen(files, settings)):
+            refuse_inside_roots(directory / log.names.path.name, settings.roots)
+            done = copy_log(log, directory, _head_of(log, settings))
+            print(  # noqa: T201  (the command line's own voice)
+                f"{terminal_safe(done.log)}: {_number_of(done.files, 'file')} written, "
+                f"up to record {done.last.sequence} of chain {done.last.chain}"
+            )
+    except ConfigurationError as error:
+        return _cannot_tell(error.message)
+    except CopyError as error:
+        return _cannot_tell(str(error))
+    except OSError as error:
+        return _cannot_tell(f"{error.filename or error.args[0]}: {error.strerror or 'no such file'}")
+    return INTACT
 
 
 @audit_app.command(name="tail")

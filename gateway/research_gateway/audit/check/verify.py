@@ -214,8 +214,8 @@ def verify(
         OSError: a file cannot be read.
     """
     expected = expected or Expectations()
-    head = _head_of(log, expected)
-    verifier = ChainVerifier(expected, head, whole=log.live)
+    head, earlier = _heads_of(log, expected)
+    verifier = ChainVerifier(expected, head, whole=log.live, earlier=earlier)
     with log.opened() as parts:
         problem = _verify_parts(
             verifier, parts[_begin(parts, expected) :], live=log.live, on_progress=on_progress
@@ -223,7 +223,7 @@ def verify(
     if problem is None and log.live:
         try:
             # read again: a log in use may have grown meanwhile
-            latest = _head_of(log, expected)
+            latest, _ = _heads_of(log, expected)
             verifier.finish(latest.limit if latest is not None else -1)
         except VerificationError as error:
             problem = Problem(
@@ -288,9 +288,19 @@ def _begin(parts: Sequence[Part], expected: Expectations) -> int:
     return begin
 
 
-def _head_of(log: LogFiles, expected: Expectations) -> Head | None:
-    path = expected.head or log.names.head
+def _heads_of(log: LogFiles, expected: Expectations) -> tuple[Head | None, Head | None]:
+    """Return the head of a log and an earlier one. Without the first, the second takes its place.
+
+    Raises:
+        OSError: the copy of the head file that was named cannot be read, or is none.
+    """
+    earlier = None
+    if (copied := expected.copied_head) is not None:
+        earlier = decode_head(copied.read_bytes())
+        if earlier is None:
+            raise OSError(errno.EINVAL, "it is not a head file, or damaged", str(copied))
     try:
-        return decode_head(path.read_bytes())
+        head = decode_head((expected.head or log.names.head).read_bytes())
     except FileNotFoundError:
-        return None
+        head = None
+    return (earlier, None) if head is None else (head, earlier)

@@ -1,0 +1,139 @@
+"""Copies a log that is being written, so that the copy verifies."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from research_gateway.audit.check.verify import LogFiles, Part
+from research_gateway.audit.log.files import LogName, open_private, sync_directory
+from research_gateway.audit.log.format import RECORD_SCHEMA, ChainPosition, parse_record
+from research_gateway.audit.log.head import Head, decode_head
+
+COPIED_AT_ONCE_BYTES = 1024 * 1024
+_ATTEMPTS_TO_COPY = 20
+_PAUSE_S = 0.05
+"""After an attempt that a rotation between two looks at the log made useless; a log is not rotated that often."""
+
+
+class CopyError(Exception):
+    """The log cannot be copied, or not there. The message says why, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What a copy has now. `files` counts those that were written, `last` is the last record of the copy."""
+
+    log: str
+    files: int
+    last: ChainPosition
+
+
+def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied:
+    """Bring the copy of a log in a directory up to date. Files that it has and the log no longer has stay.
+
+    The copy ends with the record that the head file named when the copying began, and has that head.
+
+    Args:
+        log: A log, selected by its file in use.
+        directory: An existing directory, other than that of the log.
+        head: Where the head file is; beside the log when not given.
+
+    Raises:
+        CopyError: the log has no head or does not reach it, or the copy has records that the log does not have.
+        OSError: a file cannot be read or written.
+    """
+    if not log.live:
+        raise CopyError("name the file in use, which stands for the whole log")
+    names = LogName.of(directory / log.names.path.name)
+    if directory.samefile(log.names.path.parent):
+        raise CopyError("a copy cannot be in the directory of the log")
+    for _ in range(_ATTEMPTS_TO_COPY):
+        data = (head or log.names.head).read_bytes()
+        known = decode_head(data)
+        if known is None:
+            raise CopyError("the head file of the log is damaged")
+        with log.opened() as parts:
+            if not parts or parts[-1].size == 0 or _segment_of(parts[-1]) != known.segment:
+                time.sleep(_PAUSE_S)  # rotated after the head was read, or just now
+                continue
+            files = _copy_files(parts, known, names)
+        with _replacing(names.head) as file:
+            file.write(data)
+        return Copied(log=log.names.path.name, files=files + 1, last=known.position)
+    raise CopyError("the log does not agree with its head file: verify it")
+
+
+def _copy_files(parts: list[Part], head: Head, copy: LogName) -> int:
+    """Copy the rotated files that are missing, and the last file up to its head. Return how many were written."""
+    *rotated, last = parts
+    before = _segment_of(Part(number=None, path=copy.path)) if copy.path.exists() else None
+    if before is not None:
+        same = next((part for part in parts if _segment_of(part) == before), None)
+        if same is not None and not _begins_with(same, copy.path):
+            raise CopyError(
+                f"{copy.path.name} of the copy has records that the log does not have: investigate"
+            )
+        if same is None:  # the log has lost this file
+            copy.path.rename(copy.segment(before))
+    files = 0
+    for part in rotated:
+        target = copy.segment(_segment_of(part))
+        if target.exists():
+            if target.stat().st_size != part.size:
+                raise CopyError(f"{target.name} differs from that of the log: investigate")
+            continue
+        with _replacing(target) as file, part.path.open("rb") as source:
+            while block := source.read(COPIED_AT_ONCE_BYTES):
+                file.write(block)
+        files += 1
+    with _replacing(copy.path) as file:
+        _copy_to_head(last, head, file)
+    return files + 1
+
+
+def _copy_to_head(part: Part, head: Head, file: BinaryIO) -> None:
+    at = head.position
+    wanted = f'{{"schema":{RECORD_SCHEMA},"chain":"{at.chain}","seq":{at.sequence},'.encode("ascii")
+    for _, line in part.lines():
+        file.write(line)
+        if line.startswith(wanted):
+            if parse_record(line.rstrip(b"\n")).position != at:
+                break
+            return
+    raise CopyError("the log does not reach its head file: verify it")
+
+
+def _segment_of(part: Part) -> int:
+    """Return the number of a file of a log, which its first record holds."""
+    if part.number is not None:
+        return part.number
+    try:
+        number: int = parse_record(next(part.lines())[1].rstrip(b"\n")).fields["segment"]
+    except (StopIteration, ValueError, KeyError) as error:
+        raise CopyError(f"{part.path.name} does not begin as a log does: verify it") from error
+    return number
+
+
+def _begins_with(part: Part, copy: Path) -> bool:
+    """Return whether a file of the log begins with all of what was copied of it before."""
+    with part.path.open("rb") as source, copy.open("rb") as copied:
+        while block := copied.read(COPIED_AT_ONCE_BYTES):
+            if source.read(len(block)) != block:
+                return False
+    return True
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that takes the place of `path` once it is complete and on the disk."""
+    new = path.with_name(path.name + ".new")
+    with os.fdopen(open_private(new, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    sync_directory(path)

@@ -1,0 +1,206 @@
+"""A copy of a log verifies, whatever is written to the log meanwhile, and keeps what the log has no longer."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from research_gateway.audit import AuditOptions
+from research_gateway.audit.check.cli import audit_app
+from research_gateway.audit.check.copy import CopyError, copy_log
+from research_gateway.audit.check.verify import LogFiles, Part, collect
+from research_gateway.audit.log.chain import Chain, Event
+from research_gateway.audit.log.file import FileLog, open_log
+from support.audit import KEY, check, found, write_log
+
+MORE = 300
+"""Records that are more than a log may have behind its head."""
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    return directory
+
+
+@contextmanager
+def in_use(options: AuditOptions) -> Iterator[Callable[[int], None]]:
+    """Open a log. Yields a function that writes so many records, one batch each."""
+    log: FileLog = open_log(options, Chain(options.key, options.checkpoint_every, lambda: 1.0), {"pid": 1})
+
+    def write(count: int) -> None:
+        for number in range(count):
+            log.append([Event.of("note", 1.0, number=number)])
+
+    yield write
+    log.close()
+
+
+def copied(log: Path, directory: Path, head: Path | None = None) -> int:
+    (files,) = collect([log])
+    return copy_log(files, directory, head).files
+
+
+class Growing(LogFiles):
+    """A log to which more is written between the look at its head and the look at its files."""
+
+    write: Callable[[], None]
+
+    @contextmanager
+    def opened(self) -> Iterator[list[Part]]:
+        type(self).write()
+        with super().opened() as parts:
+            yield parts
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("max_bytes", [10_000_000, 40_000])
+def test_a_log_that_grows_while_it_is_copied_has_a_copy_that_verifies(
+    options: AuditOptions, log: Path, archive: Path, key: bytes | None, max_bytes: int
+) -> None:
+    with in_use(replace(options, key=key, max_bytes=max_bytes)) as write:
+        write(5)
+        (files,) = collect([log])
+        growing = Growing(names=files.names, segments=files.segments, live=True)
+        left = iter([MORE])
+        Growing.write = staticmethod(lambda: write(next(left, 0)))
+        copy_log(growing, archive)
+        report = check(archive / "audit.jsonl", key=key)
+        assert report.intact
+        assert report.records < check(log, key=key).records or report.files > 1
+
+
+def test_a_later_copy_adds_what_is_new_and_keeps_what_the_log_no_longer_has(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    with in_use(replace(options, max_bytes=1500)) as write:
+        write(30)
+        assert copied(log, archive) > 3
+        log.with_name("audit.000001.jsonl").unlink()
+        log.with_name("audit.000002.jsonl").unlink()
+        write(3)
+        assert copied(log, archive) < 4
+    copied(log, archive)
+    assert found(log) == ("head_truncated", 0)
+    assert found(log, partial=True) is None
+    whole = check(archive / "audit.jsonl")
+    assert whole.intact
+    assert whole.last == check(log, partial=True).last
+    assert {file.stat().st_mode & 0o777 for file in archive.iterdir()} == {0o600}
+
+
+def test_a_log_that_contradicts_its_copy_is_not_copied(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    write_log(options)
+    earlier = {path: path.read_bytes() for path in (log, log.with_name("audit.jsonl.head"))}
+    write_log(options)
+    copied(log, archive)
+    for path, content in earlier.items():
+        path.write_bytes(content)  # a valid state, but an older one
+    assert found(log) is None
+    with pytest.raises(CopyError, match="records that the log does not have"):
+        copied(log, archive)
+    assert check(archive / "audit.jsonl").records == 44
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+    log.with_name("elsewhere").mkdir()
+    with pytest.raises(CopyError, match="does not reach its head"):
+        copied(log, log.with_name("elsewhere"))
+
+
+def test_a_rotated_file_that_has_changed_is_not_copied_over(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    write_log(replace(options, max_bytes=1500), 30)
+    copied(log, archive)
+    first = log.with_name("audit.000001.jsonl")
+    first.write_bytes(first.read_bytes()[:-100])
+    with pytest.raises(CopyError, match="differs"):
+        copied(log, archive)
+    assert check(archive / "audit.jsonl").intact
+
+
+def test_a_copy_keeps_the_records_of_a_log_that_was_lost(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    write_log(options)
+    copied(log, archive)
+    log.unlink()
+    write_log(options)
+    copied(log, archive)
+    report = check(archive / "audit.jsonl")
+    assert report.problem is not None
+    assert report.problem.code == "restarted"
+    chain = str(report.problem.message).split()[1]
+    assert check(archive / "audit.jsonl", acknowledged=frozenset({chain})).intact
+    assert (archive / "audit.000001.jsonl").exists()
+
+
+def test_the_command_copies_each_log_with_its_own_head(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = tmp_path / "heads"
+    heads.mkdir()
+    options = AuditOptions(path=log, head=heads / "audit.head", fsync="never")
+    with in_use(options) as write, in_use(options) as write_as_well:  # the second process has audit-2.jsonl
+        write(1)
+        write_as_well(2)
+    monkeypatch.setenv("RESEARCH_AUDIT_LOG", str(log))
+    monkeypatch.setenv("RESEARCH_AUDIT_HEAD", str(heads / "audit.head"))
+    logs = [str(log), str(log.with_name("audit-2.jsonl"))]
+    assert run("verify", *logs) == 0
+    assert run("copy", tmp_path / "new", *logs) == 0
+    assert "audit-2.jsonl: 2 files written, up to record 3 " in capsys.readouterr().out
+    assert run("verify", tmp_path / "new/audit.jsonl", tmp_path / "new/audit-2.jsonl") == 0
+
+
+def run(*tokens: object) -> int:
+    status = audit_app([str(token) for token in tokens], result_action="return_value")
+    assert isinstance(status, int)
+    return status
+
+
+def test_what_cannot_be_copied_is_2(
+    options: AuditOptions, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_log(replace(options, max_bytes=1500), 30)
+    assert run("copy", tmp_path / "new", log.with_name("audit.000001.jsonl")) == 2
+    assert "in use" in capsys.readouterr().err
+    assert run("copy", tmp_path, log) == 2
+    assert run("copy", tmp_path / "no" / "where", log) == 2
+    log.with_name("audit.jsonl.head").write_bytes(b"")
+    assert run("copy", tmp_path / "new", log) == 2
+    assert "head" in capsys.readouterr().err
+
+
+# A head file that was copied
+
+
+def test_an_older_copy_of_the_head_reveals_an_older_log_and_does_not_bound_a_newer_one(
+    options: AuditOptions, log: Path, tmp_path: Path
+) -> None:
+    head, kept = log.with_name("audit.jsonl.head"), tmp_path / "kept.head"
+    write_log(options)
+    old = log.read_bytes(), head.read_bytes()
+    write_log(options)
+    shutil.copy(head, kept)
+    write_log(options, MORE)
+    assert run("verify", log, "--head", kept) == 0
+    log.write_bytes(old[0])
+    head.write_bytes(old[1])
+    assert run("verify", log) == 0
+    assert run("verify", log, "--head", kept) == 1
+    assert found(log, copied_head=kept) == ("tail_truncated", 22)
+
+
+def test_a_copied_head_that_is_missing_or_damaged_is_2(
+    options: AuditOptions, log: Path, tmp_path: Path
+) -> None:
+    write_log(options)
+    assert run("verify", log, "--head", tmp_path / "missing") == 2
+    (tmp_path / "damaged").write_bytes(b"x" * 1024)
+    assert run("verify", log, "--head", tmp_path / "damaged") == 2
