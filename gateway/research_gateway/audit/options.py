@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from research_shared.access.roots import Root
+from research_gateway.audit.log.files import MAX_PROCESSES
+from research_shared.root import Root
 from research_shared.settings import Settings
 
 AuditLevel = Literal["metadata", "arguments"]
@@ -35,7 +36,7 @@ class AuditOptions:
     timeout_s: float = 10.0
     roots: tuple[Root, ...] = ()
     file_check_interval_s: float = 0.02
-    max_processes: int = 64
+    max_processes: int = MAX_PROCESSES
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

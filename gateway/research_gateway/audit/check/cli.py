@@ -12,8 +12,7 @@ from research_gateway.audit.check.chain_verifier import Expectations
 from research_gateway.audit.check.copy import CopyError, copy_log
 from research_gateway.audit.check.show import last_records, print_call, records_of, table_of
 from research_gateway.audit.check.verify import LogFiles, Report, collect, verify
-from research_gateway.audit.log.files import LogName, refuse_inside_roots
-from research_gateway.audit.options import AuditOptions
+from research_gateway.audit.log.files import MAX_PROCESSES, LogName, refuse_inside_roots
 from research_shared.base_errors import ConfigurationError
 from research_shared.text.visible import terminal_safe
 
@@ -98,7 +97,7 @@ def _head_of(log: LogFiles, settings: "Settings") -> Path | None:
     if settings.audit_head is None or settings.audit_log is None:
         return settings.audit_head
     path = log.names.path.absolute()
-    for process in range(1, AuditOptions().max_processes + 1):
+    for process in range(1, MAX_PROCESSES + 1):
         names = LogName.of(settings.audit_log.absolute(), settings.audit_head, process)
         if names.path == path:
             return names.head

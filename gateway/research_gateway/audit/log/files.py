@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.root import Root
 
+MAX_PROCESSES: Final = 64
+"""Processes that can have a log each beside one path."""
 _MODE = 0o600
 
 
