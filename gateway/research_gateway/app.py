@@ -13,7 +13,7 @@ from fastmcp.server.middleware import Middleware
 
 from research_documents.completion import documents_completion
 from research_documents.resources import DEFAULT_PAGE_SIZE, PageSize, list_in_pages
-from research_documents.search import SearchEngine
+from research_documents.search import DocumentSearch, engine_from_settings
 from research_documents.search.indexed import IndexedPassages
 from research_documents.server import build_documents_server
 from research_gateway.audit import AuditMiddleware, AuditTrail
@@ -213,7 +213,7 @@ class _GatewayParts:
         self._upstream_timings = upstream_timings
         self.completions: list[CompletionHandler] = []
         self.checks: dict[str, Check] = {}
-        self.searched: tuple[Library, SearchEngine] | None = None
+        self.searched: tuple[Library, DocumentSearch] | None = None
 
     def add_remote(
         self, name: str, url: str, settings: Settings, build: Build, *, documents: bool = False
@@ -259,7 +259,7 @@ def _add_servers(
         )
     else:
         assert library is not None  # noqa: S101  (made above)
-        engine = SearchEngine.from_settings(library, settings)
+        engine = engine_from_settings(library, settings)
         parts.gateway.mount(build_documents_server(settings, library=library, engine=engine))
         parts.completions.append(documents_completion(library))
         parts.checks["index"] = index_check(lambda: engine.indexing)

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from research_documents.search import SearchEngine
+from research_documents.search import DocumentSearch
 from research_gateway.audit import (
     UNAUDITED_METHODS,
     AuditTrail,
@@ -213,7 +213,7 @@ def watch_library(library: Library, metrics: Metrics) -> None:
     total("research_cache_misses", "Texts that had to be read.", lambda: library.stats.misses)
 
 
-def watch_search(engine: SearchEngine, metrics: Metrics) -> None:
+def watch_search(engine: DocumentSearch, metrics: Metrics) -> None:
     """Add the metrics of the search index."""
     watch = metrics.watch
     watch("research_index_documents", "Documents in the index.", lambda: engine.stats.documents)

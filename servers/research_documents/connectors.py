@@ -17,7 +17,7 @@ from pydantic import Field
 from research_documents.document_ids import DocumentId
 from research_documents.rendering import hidden_note
 from research_documents.results import Result
-from research_documents.search import IN_PART, SearchEngine, SearchOutcome
+from research_documents.search import IN_PART, DocumentSearch, SearchOutcome
 from research_documents.search.request import Mode
 from research_shared.document_urls import LinkTemplate, document_uri
 from research_shared.documents import DocumentInfo, DocumentText
@@ -341,7 +341,7 @@ def add_connector_tools(
     server: FastMCP[Any],
     *,
     library: Library,
-    engine: SearchEngine,
+    engine: DocumentSearch,
     annotations: ToolAnnotations,
     mode: Mode = "keyword",
     document_url: str | None = None,
@@ -368,7 +368,7 @@ def _add_search(
     server: FastMCP[Any],
     *,
     connector: _Connector,
-    engine: SearchEngine,
+    engine: DocumentSearch,
     mode: Mode,
     annotations: ToolAnnotations,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 
 from research_documents.results import Document, DocumentFacts, DocumentList
-from research_documents.search.engine import SearchEngine
+from research_documents.search.contract import DocumentSearch
 from research_documents.search.outcome import Hit
 from research_documents.search.request import OnProgress
 from research_shared.access.unread import count_of_unread
@@ -37,7 +37,7 @@ DETAILS_WAIT_S: Final = 2.0
 
 async def list_page(
     library: Library,
-    engine: SearchEngine,
+    engine: DocumentSearch,
     *,
     pattern: str,
     wanted: DocumentFilter,
@@ -101,7 +101,7 @@ async def list_page(
 
 
 def _wanted(
-    engine: SearchEngine, everything: Sequence[DocumentInfo], wanted: DocumentFilter, missing: str | None
+    engine: DocumentSearch, everything: Sequence[DocumentInfo], wanted: DocumentFilter, missing: str | None
 ) -> tuple[list[DocumentInfo], list[str]]:
     """Return the documents that are wanted, and what is to be said about the choice, `missing` first."""
     if wanted.admits_everything:
@@ -131,7 +131,7 @@ def silent_documents(wanted: DocumentFilter, told: Sequence[tuple[DocumentInfo, 
     return [f"left out because they do not say: {named}"]
 
 
-def filter_notes(engine: SearchEngine, pattern: str, wanted: DocumentFilter, *, found: bool) -> list[str]:
+def filter_notes(engine: DocumentSearch, pattern: str, wanted: DocumentFilter, *, found: bool) -> list[str]:
     """Return what a search has to say about its filter: why it fits nothing, and what cannot be told of some documents."""
     if wanted.admits_everything:
         return []
@@ -140,7 +140,7 @@ def filter_notes(engine: SearchEngine, pattern: str, wanted: DocumentFilter, *, 
     return nothing + silent_documents(wanted, told)
 
 
-def document_facts(engine: SearchEngine, hits: Sequence[Hit]) -> list[DocumentFacts]:
+def document_facts(engine: DocumentSearch, hits: Sequence[Hit]) -> list[DocumentFacts]:
     """Return what is known of the documents of hits, in their order; of many only what they are to others."""
     paths = list(dict.fromkeys(hit.document for hit in hits))
     notes = engine.version_notes() if paths else {}
@@ -158,13 +158,13 @@ def document_facts(engine: SearchEngine, hits: Sequence[Hit]) -> list[DocumentFa
     return found
 
 
-def _is_known(engine: SearchEngine, info: DocumentInfo) -> bool:
+def _is_known(engine: DocumentSearch, info: DocumentInfo) -> bool:
     """Whether the present version of a document was read, or found to give no text."""
     entry = engine.entry(info.path)
     return entry is not None and entry.info.identity.same_file(info.identity)
 
 
-def _metadata_of(engine: SearchEngine, info: DocumentInfo) -> Metadata | None:
+def _metadata_of(engine: DocumentSearch, info: DocumentInfo) -> Metadata | None:
     """Return what a document says about itself, or None when its present version was not read or gives no text."""
     entry = engine.entry(info.path)
     if entry is None or entry.reason or not entry.info.identity.same_file(info.identity):
@@ -172,7 +172,9 @@ def _metadata_of(engine: SearchEngine, info: DocumentInfo) -> Metadata | None:
     return entry.metadata
 
 
-def _listed_documents(engine: SearchEngine, infos: Sequence[DocumentInfo], *, brief: bool) -> list[Document]:
+def _listed_documents(
+    engine: DocumentSearch, infos: Sequence[DocumentInfo], *, brief: bool
+) -> list[Document]:
     notes = engine.version_notes() if infos else {}
     found = []
     for info in infos:

@@ -33,7 +33,7 @@ from research_documents.results import (
     SearchResult,
     UnreadableDocument,
 )
-from research_documents.search import IN_PART, SearchEngine, SearchOutcome
+from research_documents.search import IN_PART, DocumentSearch, SearchOutcome, engine_from_settings
 from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS, MAX_PASSAGE_TOKENS
 from research_documents.search.request import Mode, Snippet
 from research_shared.documents import DocumentText
@@ -114,7 +114,7 @@ def build_documents_server(
     settings: Settings,
     *,
     library: Library | None = None,
-    engine: SearchEngine | None = None,
+    engine: DocumentSearch | None = None,
     heartbeat: Heartbeat | None = None,
     resource_page_size: PageSize = DEFAULT_PAGE_SIZE,
 ) -> FastMCP[Any]:
@@ -139,7 +139,7 @@ def build_documents_server(
         ConfigurationError: a research folder is not usable.
     """
     documents = library or Library.from_settings(settings)
-    search = engine or SearchEngine.from_settings(documents, settings)
+    search = engine or engine_from_settings(documents, settings)
 
     @asynccontextmanager
     async def lifespan(_server: FastMCP[Any]) -> AsyncIterator[dict[str, Any]]:
@@ -180,7 +180,7 @@ def build_documents_server(
 
 
 def _add_connectors(
-    server: FastMCP[Any], *, documents: Library, search: SearchEngine, settings: Settings
+    server: FastMCP[Any], *, documents: Library, search: DocumentSearch, settings: Settings
 ) -> None:
     """Add `search` and `fetch`, which only some clients ask for; others need not wait for their module."""
     from research_documents.connectors import add_connector_tools
@@ -204,7 +204,7 @@ def _add_resources(server: FastMCP[Any], documents: Library, page_size: PageSize
     server.add_completion_handler(documents_completion(documents))
 
 
-def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:
+def _add_listing(server: FastMCP[Any], documents: Library, search: DocumentSearch) -> None:
     @described(
         server.tool,
         title="List research documents",
@@ -242,7 +242,7 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: SearchEngine)
         return ToolResult(listing_text(page), page.model_dump(mode="json"))
 
 
-def _add_search_tool(server: FastMCP[Any], documents: Library, search: SearchEngine) -> None:
+def _add_search_tool(server: FastMCP[Any], documents: Library, search: DocumentSearch) -> None:
     @described(
         server.tool,
         title="Search documents",
@@ -431,7 +431,7 @@ def build_standalone_server(settings: Settings) -> FastMCP[Any]:
         ConfigurationError: a research folder is not usable.
     """
     documents = Library.from_settings(settings)
-    search = SearchEngine.from_settings(documents, settings)
+    search = engine_from_settings(documents, settings)
     server = build_documents_server(settings, library=documents, engine=search)
     add_readiness(
         server,

@@ -17,7 +17,7 @@ from research_documents.quotes.results import (
     VerifiedQuotes,
     WordDifference,
 )
-from research_documents.search import SearchEngine
+from research_documents.search import DocumentSearch
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.reading.library import Library
@@ -49,7 +49,7 @@ class QuoteChecker:
     def __init__(
         self,
         library: Library,
-        engine: SearchEngine,
+        engine: DocumentSearch,
         *,
         time_limit_s: float,
         clock: Callable[[], float] = time.monotonic,

@@ -8,7 +8,7 @@ from mcp_types import ToolAnnotations
 
 from research_documents.quotes.check import QuoteChecker
 from research_documents.quotes.results import CheckedQuote, NearestText, QuotesToCheck, VerifiedQuotes
-from research_documents.search import SearchEngine
+from research_documents.search import DocumentSearch
 from research_shared.reading.library import Library
 from research_shared.telemetry import record
 from research_shared.tools.descriptions import described
@@ -21,7 +21,7 @@ def add_quote_tool(
     server: FastMCP[Any],
     *,
     library: Library,
-    engine: SearchEngine,
+    engine: DocumentSearch,
     annotations: ToolAnnotations,
     log_name: str,
     time_limit_s: float,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from research_documents.search.engine import SearchEngine
+from research_documents.search.contract import DocumentSearch
 from research_documents.search.outcome import SearchOutcome
 from research_documents.search.request import Mode
 from research_shared.access.globs import PathChoice
@@ -15,7 +15,7 @@ from research_shared.tools.names import INCOMPLETE
 class IndexedPassages:
     """Finds passages in the index, by meaning too where there are vectors, see `research_shared.reading.passage_search.PassageSearch`."""
 
-    def __init__(self, engine: SearchEngine) -> None:
+    def __init__(self, engine: DocumentSearch) -> None:
         self._engine = engine
 
     async def find(
