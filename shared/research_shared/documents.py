@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from research_shared.formats import NO_METADATA, Metadata, PartName, format_of
 
@@ -36,8 +36,14 @@ _ENDS: Final = tuple(
 )
 
 
+_ELSEWHERE: Final = -1
+
+
 class Identity(NamedTuple):
-    """Identity of one version of a file. Equal identities mean equal content."""
+    """Identity of one version of a file. Equal identities mean equal content.
+
+    Of a file that was read on another machine, only size and time of change can be compared: see `elsewhere`.
+    """
 
     device: int
     inode: int
@@ -45,18 +51,28 @@ class Identity(NamedTuple):
     mtime_ns: int
     ctime_ns: int
 
+    @classmethod
+    def elsewhere(cls, *, size: int, mtime_ns: int) -> Self:
+        """Return the identity of a file as another machine has read it: its numbers of inodes mean nothing here."""
+        return cls(device=_ELSEWHERE, inode=_ELSEWHERE, size=size, mtime_ns=mtime_ns, ctime_ns=_ELSEWHERE)
+
     def is_of(self, status: os.stat_result) -> bool:
         """Return whether a stat result is of this version. The device is ignored, because mounting renumbers devices."""
         return (
-            status.st_ino == self.inode
-            and status.st_mtime_ns == self.mtime_ns
-            and status.st_ctime_ns == self.ctime_ns
+            status.st_mtime_ns == self.mtime_ns
             and status.st_size == self.size
+            and (
+                (status.st_ino == self.inode and status.st_ctime_ns == self.ctime_ns)
+                or self.inode == _ELSEWHERE
+            )
         )
 
     def same_file(self, other: "Identity") -> bool:
         """Return whether two identities are equal, ignoring the device."""
-        return self[1:] == other[1:]
+        return self[1:] == other[1:] or (
+            _ELSEWHERE in (self.inode, other.inode)
+            and (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from research_documents.search.index.catalog import Catalog, CatalogEntry, Index
 from research_documents.search.index.store import DiskStore, MemoryStore, refuse_inside_folders
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
-from research_documents.search.keyword.search import KeywordSearch
+from research_documents.search.keyword.search import KeywordSearch, embedded
 from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
 from research_documents.search.regex.search import RegexSearch
@@ -248,7 +248,7 @@ class SearchEngine(SharedLifespan):
             InvalidCursor: the cursor belongs to another search.
             RootUnavailable: the research folder is gone.
         """
-        paths = _path_choice(file_pattern)
+        paths = path_choice(file_pattern)
         request = SearchRequest(
             query=query,
             mode=mode,
@@ -282,7 +282,7 @@ class SearchEngine(SharedLifespan):
 
         Return the warning of an answer that rests on a part of them, or None.
         """
-        paths = _path_choice(file_pattern)
+        paths = path_choice(file_pattern)
         request = SearchRequest(
             query="",
             mode="regex",  # what is read counts, also before it can be ranked
@@ -316,7 +316,7 @@ class SearchEngine(SharedLifespan):
 
     def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
         """Return what is known at the moment of the documents within the current scope, sorted by path."""
-        selection = self._catalog.select(_path_choice(file_pattern), current_scope())
+        selection = self._catalog.select(path_choice(file_pattern), current_scope())
         unreadable = (self._catalog.entries.get(path) for path, _ in selection.unreadable)
         found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
         return [found[path] for path in sorted(found)]
@@ -356,9 +356,9 @@ class SearchEngine(SharedLifespan):
         if request.mode == "regex":
             return await self._by_regex.search(request, selection, index)
         if request.mode == "keyword":
-            return await self._by_keyword.search(request, selection, index)
+            return await self._by_keyword.search(request, selection, embedded(index))
         near = await self._by_meaning.nearest(request, selection)
-        found = await self._by_keyword.search(request, selection, index, nearest=near.passages)
+        found = await self._by_keyword.search(request, selection, embedded(index), nearest=near.passages)
         # While the query's vector was awaited, documents may have been read again under other ids.
         forgotten = any(entry.id not in self._catalog.by_id for entry in selection.readable)
         return replace(
@@ -531,7 +531,8 @@ class SearchEngine(SharedLifespan):
         return stale
 
 
-def _path_choice(file_pattern: str | PathChoice) -> PathChoice:
+def path_choice(file_pattern: str | PathChoice) -> PathChoice:
+    """Return the choice of paths that an argument makes."""
     return file_pattern if isinstance(file_pattern, PathChoice) else PathChoice((file_pattern,))
 
 

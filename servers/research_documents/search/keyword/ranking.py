@@ -1,15 +1,15 @@
 """Ranks the passages of a keyword search and turns a range of ranks into hits, each at its best line."""
 
 import math
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from research_documents.search.display import MAX_LINE, context, cut, lines_around
 from research_documents.search.index.catalog import CatalogEntry, Selection
-from research_documents.search.index.passage_index import TAIL_BYTES, PassageIndex, ScoredPassage
+from research_documents.search.index.passage_index import TAIL_BYTES, ScoredPassage
 from research_documents.search.keyword.best_line import (
     HighlightTerms,
     best_line,
@@ -37,6 +37,19 @@ _RankedPassage = tuple[float, str, int, ScoredPassage, CatalogEntry]
 """A passage in the order of hits: score with a minus sign, path, first byte; then the passage and its document."""
 
 
+TextOfPassage = Callable[[ScoredPassage], tuple[ScoredPassage, DocumentText] | None]
+"""Gives the text around a passage, and where the passage is in it; None if that is not known."""
+
+
+class RankedPassages(Protocol):
+    """An index that ranks its passages for a query of its own dialect."""
+
+    def search(
+        self, query: Any, limit: int, documents: Collection[int] | None = None
+    ) -> tuple[list[ScoredPassage], bool]:
+        """Return (passages, complete), see `PassageIndex.search`."""
+
+
 @dataclass(slots=True)
 class Ranking:
     """Hits of a ranked search.
@@ -60,7 +73,7 @@ class Ranker:
 
     query: Any
     terms: HighlightTerms
-    index: PassageIndex
+    index: RankedPassages
     by_id: Mapping[int, CatalogEntry]
     selection: Selection
     context_lines: int = 0
@@ -70,6 +83,8 @@ class Ranker:
     """Paths of documents of which there is a newer version or the original."""
     nearest: Sequence[ScoredPassage] = ()
     """The passages of the selection nearest by meaning, best first, to be fused with the ranking by words."""
+    around: TextOfPassage | None = None
+    """Gives texts of passages that the index keeps, for documents whose text is not in memory; without `context_lines`."""
 
     def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """Return the hits `first` to `first + limit` in the order of score, words as typed, path and line, one per line."""
@@ -159,13 +174,13 @@ class Ranker:
         hits: dict[tuple[str, int], tuple[Hit, tuple[ScoredPassage, DocumentText]]] = {}
         enough = last + self._may_repeat
         for passage, entry in self._in_order(known, texts, found.missing, open_tie):
-            path, text = entry.info.path, entry.text or texts.get(entry.id)
-            if text is None:
+            place = self._place(passage, entry, texts)
+            if place is None:
                 if entry not in found.missing:
                     found.missing.append(entry)
             else:
-                hit = self._hit(passage, text)
-                hits.setdefault((path, hit.line_number), (hit, (passage, text)))
+                path, hit = entry.info.path, self._hit(*place)
+                hits.setdefault((path, hit.line_number), (hit, place))
                 found.entries[path] = entry
             if len(hits) + len(found.missing) >= enough:
                 break
@@ -189,16 +204,25 @@ class Ranker:
             if 1 < len(tie) <= _MOST_COMPARED and (open_tie == math.inf or -minus_score > open_tie):
                 held: list[int] = []
                 for passage, entry in tie:
-                    text = entry.text or texts.get(entry.id)
-                    if text is None and entry not in missing:
+                    place = self._place(passage, entry, texts)
+                    if place is None and entry not in missing:
                         missing.append(entry)
-                    data = text.data[passage.begin : passage.end] if text else b""
+                    data = place[1].data[place[0].begin : place[0].end] if place else b""
                     held.append(held_as_typed(data.decode("utf-8"), self.terms))
                 order = sorted(
                     range(len(tie)), key=lambda at: (-held[at], tie[at][1].path in self.superseded)
                 )
                 tie = [tie[at] for at in order]
             yield from tie
+
+    def _place(
+        self, passage: ScoredPassage, entry: CatalogEntry, texts: Mapping[int, DocumentText]
+    ) -> tuple[ScoredPassage, DocumentText] | None:
+        """Return the text that a passage is in, and where it is in it; None if that text has to be read first."""
+        text = entry.text or texts.get(entry.id)
+        if text is not None:
+            return passage, text
+        return None if self.around is None or self.context_lines else self.around(passage)
 
     @property
     def _may_repeat(self) -> bool:

@@ -1,18 +1,33 @@
 """Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 
 from research_documents.search.base import TextSearch
 from research_documents.search.display import bounded
 from research_documents.search.index.catalog import Selection
 from research_documents.search.index.passage_index import PassageIndex, ScoredPassage
-from research_documents.search.keyword.builder import build
+from research_documents.search.keyword.builder import QueryDialect, TantivyDialect, build_in
 from research_documents.search.keyword.query import Query, parse_query
-from research_documents.search.keyword.ranking import Ranker, Ranking
+from research_documents.search.keyword.ranking import RankedPassages, Ranker, Ranking, TextOfPassage
 from research_documents.search.passages import plain_question, within_tokens
 from research_documents.search.request import RunResult, SearchRequest
 from research_shared.access.scope import current_scope
 from research_shared.documents import DocumentText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchedIndex:
+    """An index as keyword search uses it: its passages, what its queries are made of, and the texts that it keeps, if any."""
+
+    passages: RankedPassages
+    dialect: QueryDialect
+    around: TextOfPassage | None = None
+
+
+def embedded(index: PassageIndex | None) -> SearchedIndex | None:
+    """Return the index of this process as keyword search uses it."""
+    return None if index is None else SearchedIndex(passages=index, dialect=TantivyDialect(index))
 
 
 class KeywordSearch(TextSearch):
@@ -22,7 +37,7 @@ class KeywordSearch(TextSearch):
         self,
         request: SearchRequest,
         selection: Selection,
-        index: PassageIndex | None,
+        index: SearchedIndex | None,
         *,
         nearest: Sequence[ScoredPassage] = (),
     ) -> RunResult:
@@ -81,25 +96,26 @@ class KeywordSearch(TextSearch):
         request: SearchRequest,
         *,
         parsed: Query,
-        index: PassageIndex,
+        index: SearchedIndex,
         selection: Selection,
         texts: dict[int, DocumentText],
         superseded: Container[str],
         nearest: Sequence[ScoredPassage],
     ) -> tuple[Ranking | None, frozenset[str]]:
-        query, terms = build(parsed.group, index)
+        query, terms = build_in(index.dialect, parsed.group)
         if query is None:
             return None, frozenset()
         ranker = Ranker(
             query=query,
             terms=terms,
-            index=index,
+            index=index.passages,
             by_id=self.catalog.by_id,
             selection=selection,
             context_lines=request.context_lines,
             snippet=request.snippet,
             superseded=superseded,
             nearest=nearest,
+            around=index.around,
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
         return ranking, self.freshness.changed(ranking.entries.values())

@@ -14,7 +14,7 @@ from research_documents.search.display import (
     hit_bytes,
     lines_around,
 )
-from research_documents.search.index.catalog import BLOCK, CatalogEntry
+from research_documents.search.index.catalog import BLOCK, CatalogEntry, breaks_of
 from research_documents.search.outcome import Hit
 from research_documents.search.regex.pattern import Find, Pattern
 from research_shared.documents import DocumentText
@@ -48,6 +48,7 @@ class _Searched:
     passed: int
     plain: bool
     overhead: int
+    breaks: Sequence[int]
     line: int = 1
 
     def line_at(self, data: bytes, begin: int) -> int:
@@ -55,14 +56,14 @@ class _Searched:
 
         Of a line that is continued, each part has a number.
 
-        The catalog knows how many line breaks precede each block of `BLOCK` bytes. Breaks are counted from there or from
+        `breaks` says how many line breaks precede each block of `BLOCK` bytes. Breaks are counted from there or from
         the hit before, whichever is nearer, so that a hit far into a large document costs no more than one near its start.
         """
         if self.text.continued:
             return self.text.line_at(begin - self.first)
         block = (begin - self.first) // BLOCK
         if self.first + block * BLOCK > self.counted:
-            self.counted, self.line = self.first + block * BLOCK, self.entry.breaks[block] + 1
+            self.counted, self.line = self.first + block * BLOCK, self.breaks[block] + 1
         self.line += data.count(b"\n", self.counted, begin)
         self.counted = begin
         return self.line
@@ -284,6 +285,7 @@ class Scan:
             passed=self.after[1] if text.path == self.after[0] else 0,
             plain=not self.context_lines and not text.page_starts,
             overhead=HIT_OVERHEAD_BYTES + len(text.path.encode()),
+            breaks=entry.breaks or breaks_of(text.data),
         )
 
     def _take(self, document: "_Searched", data: bytes, line: int, found: tuple[int, int, int]) -> bool:

@@ -1,14 +1,13 @@
 """Runs a regex search in turns, and checks the files of its hits meanwhile."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Protocol
 
 from research_documents.search.base import TextSearch
 from research_documents.search.executors import PoolName, ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import CatalogEntry, Selection
-from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan
@@ -21,6 +20,13 @@ QUICK_TURNS: Final = 5
 """After so many turns a search moves to the one thread that all long searches share."""
 
 
+class LiteralIndex(Protocol):
+    """An index that tells which documents can match an expression."""
+
+    def documents_containing_any(self, literals: Collection[str]) -> set[int] | None:
+        """Return a superset of the ids of documents with one of `literals`, see `PassageIndex`; None if they are too many."""
+
+
 class RegexSearch(TextSearch):
     """Searches the texts of documents for an expression; answers of at most about `max_response_bytes`.
 
@@ -29,7 +35,7 @@ class RegexSearch(TextSearch):
     """
 
     async def search(
-        self, request: SearchRequest, selection: Selection, index: PassageIndex | None
+        self, request: SearchRequest, selection: Selection, index: LiteralIndex | None
     ) -> RunResult:
         """Return every line the expression matches, by path and line."""
         version = self.catalog.version
@@ -123,7 +129,7 @@ class _Run:
         added = self._scan.sources[known:]
         return self._freshness.changed(added) if added else frozenset()
 
-    async def narrow(self, index: PassageIndex, literals: Literals, is_current: Callable[[], bool]) -> None:
+    async def narrow(self, index: LiteralIndex, literals: Literals, is_current: Callable[[], bool]) -> None:
         """Scan on until the index has answered which documents can match, then restrict the scan to them."""
         narrowing = asyncio.create_task(
             self._pools.run("quick", lambda: index.documents_containing_any(literals))
