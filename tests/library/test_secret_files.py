@@ -43,6 +43,8 @@ def test_every_secret_can_be_in_a_file(tmp_path: Path) -> None:
 NEEDED = {
     "provider_key": {"RESEARCH_PROVIDER": "openai", "RESEARCH_PROVIDER_MODEL": "m"},
     "embedding_key": {"RESEARCH_EMBEDDING_URL": "http://e", "RESEARCH_EMBEDDING_MODEL": "m"},
+    "search_password": {"RESEARCH_SEARCH_URL": "https://s", "RESEARCH_SEARCH_USER": "u"},
+    "search_key": {"RESEARCH_SEARCH_URL": "https://s"},
 }
 """What a secret has no effect without."""
 

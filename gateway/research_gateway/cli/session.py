@@ -135,7 +135,7 @@ def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":
 
     settings = load_settings(roots, **overrides)
     changes: dict[str, Any] = {"index_wait_s": max(settings.index_wait_s, INDEX_WAIT_S)}
-    if "index_dir" not in settings.model_fields_set:
+    if "index_dir" not in settings.model_fields_set and settings.search_url is None:
         try:
             changes["index_dir"] = parse_index_dir("auto")
         except ValueError as error:

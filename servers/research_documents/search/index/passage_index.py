@@ -4,18 +4,17 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from research_documents.search.index.passage_fields import passage_fields
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentText
-from research_shared.text.analysis import EXACT, STEMMED, folded, line_end_hyphens, register
+from research_shared.text.analysis import EXACT, STEMMED, folded, register
 from research_shared.text.passages import spans
 
 HEAP_BYTES: Final = 24_000_000
 SCHEMA_VERSION: Final = "5"
 """Changes whenever fields, analyzers or passages change."""
-_TAIL_WORDS: Final = 12
 _HALF: Final = 32
 _LOW_HALF: Final = (1 << _HALF) - 1
-TAIL_BYTES: Final = 200
 _SELECTIVE: Final = 4
 """Literals in more than one of so many passages are not selective enough to narrow a scan."""
 
@@ -94,23 +93,14 @@ class PassageIndex:
         path = folded(text.path)
         slice_bytes = self._tuning.slice_bytes
         first = 0
-        for number, span in enumerate(found):
+        for number, (span, searched) in enumerate(zip(found, passage_fields(text, found), strict=True)):
             if span.begin - found[first].begin >= slice_bytes:
                 yield number - first
                 first = number
-            content = text.data[span.begin : span.end].decode("utf-8")
-            body = folded(content)
-            following = found[number + 1].begin if number + 1 < len(found) else None
-            # What a section is about counts for all its passages, not only for the one that holds the heading.
-            heading = folded(span.heading)
-            tail = _tail(text, following)
-            # What folding leaves as it is has no hyphens at line ends.
-            if body is not content and (apart := line_end_hyphens(content)):
-                tail += f" . {folded(apart)}"
             fields = {
-                "stem": body if heading in body[: len(heading) + 8] else f"{heading}\n{body}",
-                "exact": body + tail,
-                "title": heading,
+                "stem": searched.stem,
+                "exact": searched.exact,
+                "title": searched.title,
                 "path": path,
                 "document": document,
                 "place": document << _HALF | span.start_line,
@@ -202,15 +192,3 @@ class PassageIndex:
             return None
         places: list[Any] = searcher.fast_field_values("place", [address for _, address in hits])
         return unseen.union(place >> _HALF for place in places)
-
-
-def _tail(text: DocumentText, following: int | None) -> str:
-    """Return the first words of the next passage, so that phrases match across the border, and words that it cuts."""
-    if following is None:
-        return ""
-    after = text.data[following : following + TAIL_BYTES].decode("utf-8", "ignore")
-    tail = " ".join(folded(after).split()[:_TAIL_WORDS])
-    cuts_word = (
-        text.continues_after(following) == following and not text.data[following - 1 : following].isspace()
-    )
-    return tail if cuts_word else f" {tail}"

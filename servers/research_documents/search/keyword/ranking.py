@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 
 from research_documents.search.display import MAX_LINE, context, cut, lines_around
 from research_documents.search.index.catalog import CatalogEntry, Selection
-from research_documents.search.index.passage_index import TAIL_BYTES, ScoredPassage
+from research_documents.search.index.passage_fields import TAIL_BYTES
+from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.keyword.best_line import (
     HighlightTerms,
     best_line,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -27,6 +28,23 @@ class SearchingSettings(Section):
     watch: bool = Field(default=True, description="whether file changes are watched for")
     rescan_interval_s: float = Field(
         default=30.0, gt=0, description="time between safety scans while watching"
+    )
+
+    search_url: str | None = Field(
+        default=None,
+        pattern=HTTP_URL,
+        description="OpenSearch cluster that searches instead of an index of this process, such as "
+        "`https://search.example:9200`; see [opensearch.md](opensearch.md)",
+    )
+    search_index: str = Field(
+        default="research",
+        pattern=r"^[a-z0-9][a-z0-9_.-]{0,99}$",
+        description="how the names of its indices begin; one name for each set of research folders",
+    )
+    search_user: str | None = Field(default=None, min_length=1, description="user of the cluster")
+    search_password: SecretStr | None = Field(default=None, min_length=1, description="password of that user")
+    search_key: SecretStr | None = Field(
+        default=None, min_length=1, description="bearer token for the cluster, instead of user and password"
     )
 
     embedding_dir: Path | None = Field(
@@ -80,6 +98,41 @@ class SearchingSettings(Section):
                         f"{variable_of(name)} needs RESEARCH_EMBEDDING_URL, which says whose it is"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _one_place_to_search(self) -> Self:
+        if self.search_url is None:
+            for name in ("search_user", "search_password", "search_key"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{variable_of(name)} needs RESEARCH_SEARCH_URL, which says whose it is")
+            return self
+        if self.index_dir is not None:
+            raise ValueError(
+                "only one of RESEARCH_SEARCH_URL and RESEARCH_INDEX_DIR can be set: what is searched on a cluster is not kept "
+                "here as well (RESEARCH_INDEX_DIR=none)"
+            )
+        if (self.search_user is None) != (self.search_password is None):
+            raise ValueError("RESEARCH_SEARCH_USER and RESEARCH_SEARCH_PASSWORD belong together")
+        if self.search_user is not None and self.search_key is not None:
+            raise ValueError("only one of RESEARCH_SEARCH_USER and RESEARCH_SEARCH_KEY can be set")
+        return self
+
+    @field_validator("search_url")
+    @classmethod
+    def _plain_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:  # a port that is none
+            usable = False
+        if not usable or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError(
+                "an address without user, query or fragment; the user is RESEARCH_SEARCH_USER, the password "
+                "RESEARCH_SEARCH_PASSWORD"
+            )
+        return url.rstrip("/")
 
     @field_validator("document_url")
     @classmethod
