@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
-from research_documents.search.index.passage_fields import passage_fields
+from research_documents.search.index.passage_fields import TAIL_BYTES, passage_fields
 from research_documents.search.index.passage_index import SCHEMA_VERSION
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.formats import NO_METADATA, Metadata
@@ -97,6 +97,7 @@ def passages_index() -> dict[str, Any]:
                 "end": {"type": "long"},
                 "start_line": {"type": "integer"},
                 "text": {"type": "text", "index": False},
+                "tail": {"type": "text", "index": False},
             },
         },
         analysis={
@@ -202,6 +203,22 @@ def tag_key(tag: str) -> str:
     return " ".join(exact_terms(tag))
 
 
+def tail_of(text: DocumentText, end: int) -> str:
+    """Return what follows a passage, up to the end of a line, for phrases and prefixes that match across its end.
+
+    Where a long line goes on under a new number, there is a line break.
+    """
+    data, least = text.data, end + TAIL_BYTES
+    line_end = data.find(b"\n", least) if least < len(data) else -1
+    stop = len(data) if line_end < 0 else line_end
+    if (part := text.continues_after(least)) is not None:
+        stop = min(stop, part)
+    part = text.continues_after(end)
+    if part is None or part >= stop:
+        return data[end:stop].decode("utf-8")
+    return data[end:part].decode("utf-8") + "\n" + data[part:stop].decode("utf-8")
+
+
 def passage_records(
     text: DocumentText, info: DocumentInfo, version: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -226,6 +243,7 @@ def passage_records(
                 "end": span.end,
                 "start_line": span.start_line,
                 "text": searched.content,
+                "tail": tail_of(text, span.end),
             },
         )
 
