@@ -537,11 +537,14 @@ def with_ports(config: str, port: int, replicas: Sequence[int]) -> str:
     return config
 
 
-async def replicas(work: Path, name: str, balancer: Balancer, clients: int) -> None:
-    """Three gateways behind a balancer: each is stopped and started once, and killed and started once."""
+@asynccontextmanager
+async def replicas_behind(
+    work: Path, balancer: Balancer, **more: str
+) -> AsyncIterator[tuple[str, Sequence[Gateway], asyncio.subprocess.Process]]:
+    """Start three gateways behind a balancer. Gives its address, the gateways and the process of the balancer."""
     async with AsyncExitStack() as stack:
         port, *ports = [stack.enter_context(reserved_port()) for _ in range(4)]
-        settings = {"RESEARCH_KEEP_ALIVE_S": "75", "RESEARCH_TRUSTED_PROXIES": "127.0.0.1"}
+        settings = {"RESEARCH_KEEP_ALIVE_S": "75", "RESEARCH_TRUSTED_PROXIES": "127.0.0.1", **more}
         gateways = [
             Gateway(letter, its_port, work, settings={**settings, "RESEARCH_REPLICA": letter})
             for letter, its_port in zip("abc", ports, strict=True)
@@ -557,32 +560,36 @@ async def replicas(work: Path, name: str, balancer: Balancer, clients: int) -> N
         base = f"http://127.0.0.1:{port}"
         try:
             await until_status(f"{base}/healthz", 200, process)
-            right = await reference(f"{gateways[0].base}/mcp")
-            lost = await lost_at_rest(f"{base}/mcp", clients)
-            check(f"{name}: each session stays where it was opened", not lost, lost)
-            stopped: list[int] = []
-
-            async def events() -> None:
-                for gateway in gateways:
-                    gateway.tell(signal.SIGTERM)
-                    stopped.append(await gateway.ended())
-                    await gateway.start()
-                for gateway in gateways:
-                    gateway.tell(signal.SIGKILL)
-                    await gateway.ended()
-                    await asyncio.sleep(THINK_S[1])
-                    await gateway.start()
-
-            judge(await under_load(f"{base}/mcp", right, clients, events), f"three replicas behind {name}")
-            check(f"{name}: each replica stopped in order", stopped == [0, 0, 0], stopped)
-            async with httpx.AsyncClient(trust_env=False) as http:
-                pages = [(await http.get(f"{gateway.base}/metrics")).text for gateway in gateways]
-            check(
-                f"{name}: each replica serves again", all("research_calls_total{" in page for page in pages)
-            )
+            yield base, gateways, process
         finally:
             process.terminate()
             await process.wait()
+
+
+async def replicas(work: Path, name: str, balancer: Balancer, clients: int) -> None:
+    """Three gateways behind a balancer: each is stopped and started once, and killed and started once."""
+    async with replicas_behind(work, balancer) as (base, gateways, _):
+        right = await reference(f"{gateways[0].base}/mcp")
+        lost = await lost_at_rest(f"{base}/mcp", clients)
+        check(f"{name}: each session stays where it was opened", not lost, lost)
+        stopped: list[int] = []
+
+        async def events() -> None:
+            for gateway in gateways:
+                gateway.tell(signal.SIGTERM)
+                stopped.append(await gateway.ended())
+                await gateway.start()
+            for gateway in gateways:
+                gateway.tell(signal.SIGKILL)
+                await gateway.ended()
+                await asyncio.sleep(THINK_S[1])
+                await gateway.start()
+
+        judge(await under_load(f"{base}/mcp", right, clients, events), f"three replicas behind {name}")
+        check(f"{name}: each replica stopped in order", stopped == [0, 0, 0], stopped)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            pages = [(await http.get(f"{gateway.base}/metrics")).text for gateway in gateways]
+        check(f"{name}: each replica serves again", all("research_calls_total{" in page for page in pages))
     verify_trail(work, f"three replicas behind {name}")
 
 
