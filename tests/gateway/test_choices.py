@@ -1,5 +1,6 @@
 """Choices that are the user's: which of two documents with one name, and how much of a large folder."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import anyio
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.elicitation import ElicitResult
+from fastmcp.client.logging import LogMessage
+from mcp.shared.exceptions import MCPDeprecationWarning
 
 from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
@@ -262,6 +265,27 @@ async def test_a_choice_passes_through_a_gateway_with_remote_servers(mode: Any, 
     assert result.structured_content is not None
     assert result.structured_content["document_path"] == "harbour/report.md"
     assert len(user.asked) == 1
+
+
+@ERAS
+async def test_a_program_that_embeds_the_gateway_is_not_warned_of_what_the_protocol_deprecates(
+    mode: Any, settings: Settings
+) -> None:
+    lines: list[str] = []
+
+    async def on_log(message: LogMessage) -> None:
+        lines.append(message.data)
+
+    host = FastMCP("host")
+    host.mount(build_gateway(settings.model_copy(update={"client_roots": "narrow"})))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MCPDeprecationWarning)
+        roots = [settings.roots[0].directory.as_uri()]
+        async with Client(host, mode=mode, roots=roots, log_handler=on_log) as client:
+            result = await client.call_tool("search_documents", {"query": "moon"})
+    assert result.structured_content is not None
+    assert len(result.structured_content["matches"]) == 2
+    assert "2 matches in 2 documents" in lines
 
 
 @ERAS

@@ -146,7 +146,11 @@ class ScopeFromClientRoots(Middleware):
         if cached is None:
             try:
                 with waiting("the client to say its roots"):
-                    listed = (await ctx.session.list_roots()).roots
+                    listed = (
+                        await ctx.session.send_request(
+                            mcp_types.ListRootsRequest(), mcp_types.ListRootsResult
+                        )
+                    ).roots
             except (MCPError, NoBackChannelError) as error:
                 log.warning("roots/list failed; the client can read nothing", error=str(error))
                 return EMPTY_SCOPE

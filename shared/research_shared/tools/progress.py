@@ -1,14 +1,15 @@
 """Progress and log notifications of a tool. A failure to deliver them never fails the tool."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Literal, cast
 
 import anyio
 from fastmcp import Context, FastMCP
 from mcp import MCPError
+from mcp.server.connection import allowed_log_levels
 from mcp.server.session import ServerSession
-from mcp_types import LoggingLevel, RequestId
+from mcp_types import LoggingLevel, LoggingMessageNotification, LoggingMessageNotificationParams, RequestId
 
 from research_shared.logs import get_logger
 from research_shared.tools.activity import activity_of
@@ -63,11 +64,15 @@ class Progress:
 
 
 class _PlainSession:
-    """Session wrapper that sends `data` in place of the `{"msg", "extra"}` of FastMCP's `Context.log`."""
+    """Session wrapper that sends `data` in place of the `{"msg", "extra"}` of FastMCP's `Context.log`.
 
-    def __init__(self, session: ServerSession, data: Any) -> None:
+    It does what the SDK's `send_log_message` does, which warns in the host's process that the capability is deprecated.
+    """
+
+    def __init__(self, session: ServerSession, data: Any, meta: Mapping[str, Any] | None) -> None:
         self._session = session
         self._data = data
+        self._levels = allowed_log_levels(session.protocol_version, meta)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -80,9 +85,11 @@ class _PlainSession:
         related_request_id: RequestId | None = None,
     ) -> None:
         del data
-        await self._session.send_log_message(  # pyright: ignore[reportDeprecated]
-            level, self._data, logger, related_request_id
-        )
+        if level in self._levels:
+            params = LoggingMessageNotificationParams(level=level, data=self._data, logger=logger)
+            await self._session.send_notification(
+                LoggingMessageNotification(params=params), related_request_id
+            )
 
 
 class _PlainContext(Context):
@@ -94,7 +101,9 @@ class _PlainContext(Context):
 
     @property
     def session(self) -> ServerSession:
-        return cast("ServerSession", _PlainSession(super().session, self._data))
+        request = self.request_context
+        meta = None if request is None else cast("Mapping[str, Any] | None", request.meta)
+        return cast("ServerSession", _PlainSession(super().session, self._data, meta))
 
 
 async def send_log(server: FastMCP[Any], level: LoggingLevel, data: Any, logger: str | None) -> None:
