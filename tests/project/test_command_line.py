@@ -14,9 +14,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cyclopts import App
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
+from research_documents.cli import app as documents_app
 from research_gateway.cli import app
 from research_shared.base_errors import ConfigurationError
 from research_shared.root import Root
@@ -124,6 +126,29 @@ async def test_a_client_over_stdio_lists_and_searches(command: str, mode: str) -
     assert listing.structured_content["total"] == 11
     assert found.structured_content is not None
     assert found.structured_content["matches"][0]["document"] == "results-report.pdf"
+
+
+def commands(part: App, *words: str) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Yield all commands below a part of a command line, each with its words."""
+    if part.default_command is not None:
+        yield words, part
+    for name in part:
+        if not name.startswith("-"):
+            yield from commands(part[name], *words, name)
+
+
+@pytest.mark.parametrize("whole", [app, documents_app], ids=COMMANDS)
+def test_each_option_of_each_command_says_what_it_is_for(whole: App) -> None:
+    found = dict(commands(whole))
+    assert ("serve",) in found
+    silent = [
+        (words, argument.names)
+        for words, command in found.items()
+        for argument in command.assemble_argument_collection()
+        if argument.show and not argument.parameter.help
+    ]
+    assert silent == []
+    assert [words for words, command in found.items() if not command.help] == []
 
 
 @contextmanager

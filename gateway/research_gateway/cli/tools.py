@@ -38,7 +38,12 @@ def list_command(
     ] = None,
     /,
     *,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=Number(gte=1, lte=1000))] = 100,
+    limit: Annotated[
+        int,
+        Parameter(
+            name=["--limit", "-n"], validator=Number(gte=1, lte=1000), help="Documents to list at once."
+        ),
+    ] = 100,
     cursor: CursorOption = None,
     filters: FilterOptions = EVERYTHING_WANTED,
     root: RootOption = None,
@@ -73,14 +78,17 @@ def search_command(
         Parameter(
             name="--hybrid",
             negative="",
-            help="Rank by meaning, too (RESEARCH_EMBEDDING_DIR or _URL). Waits until all passages are embedded.",
+            help="Rank by meaning, too (RESEARCH_EMBEDDING_DIR or _URL). Waits until all passages are embedded that the model embeds.",
         ),
     ] = False,
     context: Annotated[
         int | None,
         Parameter(name=["--context", "-C"], validator=Number(gte=0), help="Lines around each hit."),
     ] = None,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=Number(gte=1, lte=1000))] = 10,
+    limit: Annotated[
+        int,
+        Parameter(name=["--limit", "-n"], validator=Number(gte=1, lte=1000), help="Matches to show at once."),
+    ] = 10,
     cursor: CursorOption = None,
     filters: FilterOptions = EVERYTHING_WANTED,
     root: RootOption = None,
@@ -172,7 +180,10 @@ def ask_command(
     ] = None,
     /,
     *,
-    depth: Literal["overview", "detailed"] = "overview",
+    depth: Annotated[
+        Literal["overview", "detailed"],
+        Parameter(help="A short answer, or a long one from more of each document."),
+    ] = "overview",
     format_: Annotated[
         Literal["prose", "table", "timeline"],
         Parameter(name="--format", help="A table compares documents, a timeline orders dated events."),
@@ -233,7 +244,8 @@ def summarize_command(
     /,
     *,
     length: Annotated[
-        Literal["brief", "standard", "detailed"], Parameter(name=["--length", "-n"])
+        Literal["brief", "standard", "detailed"],
+        Parameter(name=["--length", "-n"], help="One paragraph, three, or five and more."),
     ] = "standard",
     root: RootOption = None,
     json_: JsonOption = False,
