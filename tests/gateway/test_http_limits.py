@@ -477,6 +477,33 @@ async def test_a_session_that_is_in_use_or_refused_is_counted_right() -> None:
     assert limit.open_sessions() == 0
 
 
+async def test_ended_sessions_are_forgotten_though_no_other_one_is_opened() -> None:
+    clock, keys = Clock(), iter((b"one", b"two"))
+    due: list[tuple[float, Callable[[], None]]] = []
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"mcp-session-id", next(keys))]}
+        )
+        await send({"type": "http.response.body"})
+
+    def later(seconds: float, callback: Callable[[], None]) -> None:
+        due.append((clock.now + seconds, callback))
+
+    limit = SessionLimit(app, per_client=5, total=5, idle_s=10, clock=clock, call_later=later)
+    for clock.now in (0, 4):
+        await send_request(limit, b"", {})
+    ends = []
+    while due:
+        ((clock.now, callback),) = due
+        due.clear()
+        callback()
+        ends.append(clock.now)
+    assert ends == [11, 15]
+    clock.now = 4  # the time at which both are open: they would be counted if anything were left of them
+    assert limit.open_sessions() == 0
+
+
 async def test_a_modern_request_opens_no_session() -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -1,5 +1,6 @@
 """Limits the sessions of the handshake era that a client, and all together, may have open over HTTP."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from research_shared.serving.limits.bodies import SESSION_HEADER
 from research_shared.serving.limits.refusals import caller_of_request, refusal
 
 RETRY_AFTER_S = 30
+_FORGET_EVERY_S = 1.0
+"""Least seconds between two looks for sessions that have ended."""
 
 
 @dataclass(slots=True)
@@ -27,7 +30,8 @@ class SessionLimit:
     """ASGI middleware that answers the opening of a session with 429 when its client has `per_client` already.
 
     With `total` sessions it answers with 503. A client is its principal, else its address. A session ends when it is
-    deleted, or without a request in flight for `idle_s` seconds, as the SDK ends it.
+    deleted, or without a request in flight for `idle_s` seconds, as the SDK ends it. `call_later` runs a callback after
+    some seconds; without one, the event loop does.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class SessionLimit:
         total: int,
         idle_s: float,
         clock: Callable[[], float] = time.monotonic,
+        call_later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
         self._app = app
         self._per_client = per_client
@@ -46,15 +51,39 @@ class SessionLimit:
         self._clock = clock
         self._sessions: dict[str, _Session] = {}
         self._opening: Counter[str] = Counter()
+        self._call_later = call_later
+        self._forgets = False
+        """Whether a look for ended sessions is due."""
 
     def open_sessions(self, owner: str | None = None) -> int:
         """Return the number of open sessions of a client, or of all."""
-        ended = self._clock() - self._idle_s
-        for key in [k for k, s in self._sessions.items() if not s.in_flight and s.last_used < ended]:
-            del self._sessions[key]
+        self._forget_ended()
         if owner is None:
             return len(self._sessions) + self._opening.total()
         return sum(session.owner == owner for session in self._sessions.values()) + self._opening[owner]
+
+    def _forget_ended(self) -> None:
+        ended = self._clock() - self._idle_s
+        for key in [k for k, s in self._sessions.items() if not s.in_flight and s.last_used < ended]:
+            del self._sessions[key]
+
+    def _forget_later(self) -> None:
+        """Forget the open sessions when they have ended, though no client opens another one.
+
+        The few bytes that are known of a session are between all that it holds. If they stayed, Python could not return
+        its memory to the system: it returns whole mebibytes only.
+        """
+        if self._forgets or not self._sessions:
+            return
+        self._forgets = True
+        first = min(session.last_used for session in self._sessions.values()) + self._idle_s
+        call_later = self._call_later or asyncio.get_running_loop().call_later
+        call_later(max(first - self._clock(), 0.0) + _FORGET_EVERY_S, self._forget)
+
+    def _forget(self) -> None:
+        self._forgets = False
+        self._forget_ended()
+        self._forget_later()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or refuse to open another session."""
@@ -109,6 +138,7 @@ class SessionLimit:
                 key = Headers(raw=message.get("headers", [])).get(SESSION_HEADER)
                 if key is not None:
                     self._sessions[key] = _Session(owner, self._clock())
+                    self._forget_later()
             await send(message)
 
         self._opening[owner] += 1
