@@ -4,8 +4,10 @@ import asyncio
 import gc
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
@@ -95,24 +97,61 @@ class Returned(Exception):
     """Ends what goes on for ever."""
 
 
+@dataclass
+class Recorded:
+    """What `keep_memory_low` does, with `new` objects at each look and collections that take `took_s`."""
+
+    new: tuple[int, int, int] = (0, 0, 0)
+    took_s: float = 0.0
+    now: float = 0.0
+    events: list[str] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        self.events.append(f"{seconds:g} s")
+
+    def collect(self) -> None:
+        self.events.append("collect")
+        self.now += self.took_s
+
+    def returned(self) -> None:
+        self.events.append("return")
+        raise Returned
+
+    async def run(self, monkeypatch: pytest.MonkeyPatch, *, collections: int, looks: int) -> list[str]:
+        """Run it until it returns freed memory, with a collection every 10 s, and give what it did."""
+        with monkeypatch.context() as patched:
+            patched.setattr(anyio, "sleep", self.sleep)
+            patched.setattr(memory, "_return_freed_memory", self.returned)
+            patched.setattr(gc, "collect", self.collect)
+            patched.setattr(gc, "get_count", lambda: self.new)
+            patched.setattr(time, "thread_time", lambda: self.now)
+            with pytest.raises(Returned):
+                await memory.keep_memory_low(collect_every_s=10, collections_to_trim=collections, looks=looks)
+        return self.events
+
+
 async def test_garbage_is_collected_more_often_than_memory_is_returned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    events: list[str] = []
+    assert await Recorded().run(monkeypatch, collections=3, looks=2) == [
+        *["5 s", "5 s", "collect"] * 3,
+        "return",
+    ]
 
-    async def slept(_seconds: float) -> None:
-        events.append("sleep")
 
-    def returned() -> None:
-        events.append("return")
-        raise Returned
+@pytest.mark.parametrize("new", [(memory.MANY_OBJECTS, 0, 0), (0, 1, 0), (0, 0, 1)])
+async def test_many_new_objects_are_looked_through_at_once(
+    monkeypatch: pytest.MonkeyPatch, new: tuple[int, int, int]
+) -> None:
+    events = await Recorded(new=new).run(monkeypatch, collections=1, looks=3)
+    assert events == [*["3.33333 s", "collect"] * 3, "return"]
 
-    monkeypatch.setattr(anyio, "sleep", slept)
-    monkeypatch.setattr(memory, "_return_freed_memory", returned)
-    monkeypatch.setattr(gc, "collect", lambda: events.append("collect"))
-    with pytest.raises(Returned):
-        await memory.keep_memory_low(collections_to_trim=3)
-    assert events == ["sleep", "collect"] * 3 + ["return"]
+
+async def test_collections_that_take_long_are_made_early_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Recorded(new=(memory.MANY_OBJECTS, 0, 0), took_s=0.07)  # 2 % of 3.5 seconds
+    events = await recorded.run(monkeypatch, collections=2, looks=5)
+    first = ["2 s", "collect", "2 s", "2 s", "collect", "2 s", "2 s", "collect"]
+    assert events == [*first, *["2 s", "2 s", "collect"] * 2, "2 s", "collect", "return"]
 
 
 ARENAS = """

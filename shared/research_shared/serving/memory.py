@@ -6,12 +6,18 @@ another program the collector is left alone.
 
 import ctypes
 import gc
+import time
 from contextlib import suppress
 from typing import Final
 
 _dedicated: bool = False
 GC_GEN0_THRESHOLD: Final = 50_000
 """New objects before a collection of the youngest generation. A search can create a hundred thousand that stay alive."""
+
+MANY_OBJECTS: Final = 10_000
+"""New objects for which garbage is collected early: those of 30 sessions."""
+_EARLY_SHARE: Final = 0.02
+"""Largest part of the time that early collections may take."""
 
 ARENAS: Final = 2
 _M_ARENA_MAX: Final = -8
@@ -61,21 +67,46 @@ def trim_memory() -> None:
     _return_freed_memory()
 
 
-async def keep_memory_low(*, collect_every_s: float = 10.0, collections_to_trim: int = 6) -> None:
+async def keep_memory_low(
+    *, collect_every_s: float = 10.0, collections_to_trim: int = 6, looks: int = 10
+) -> None:
     """Collect garbage every `collect_every_s` seconds, and return freed memory every so many collections, until cancelled.
 
     An ended session leaves 40 KB of cycles that are too old for the collections of an idle server. Garbage that is left
     for longer is not lost, but the process grows by it for good: new objects that stay alive are put between it, and the
-    allocator of Python returns only whole mebibytes that nothing lives in. The frozen heap is left out, so that a
-    collection takes milliseconds. The C library keeps freed pieces, too, until it is asked for them.
+    allocator of Python returns only whole mebibytes that nothing lives in. Hundreds of sessions may end in ten seconds, so
+    between two collections there are so many `looks` for new objects. Many of them are collected at once, unless the
+    collection before took long. The frozen heap is left out, so that a collection takes milliseconds. The C library keeps
+    freed pieces, too, until it is asked for them.
     """
     import anyio.to_thread  # `--help` needs none of it
 
+    look_every_s = collect_every_s / looks
+    took_s = passed_s = 0.0
     while True:
         for _ in range(collections_to_trim):
-            await anyio.sleep(collect_every_s)
-            gc.collect()  # in the thread of the event loop, which finalizers may expect
+            for look in range(1, looks + 1):
+                await anyio.sleep(look_every_s)
+                passed_s += look_every_s
+                if look == looks or (took_s <= _EARLY_SHARE * passed_s and _many_new_objects()):
+                    took_s, passed_s = _collect(), 0.0
         await anyio.to_thread.run_sync(_return_freed_memory)
+
+
+def _many_new_objects() -> bool:
+    """Return whether there are many objects that were not there after the last collection."""
+    youngest, *older = gc.get_count()
+    return youngest >= MANY_OBJECTS or any(older)
+
+
+def _collect() -> float:
+    """Collect garbage and return the processor time that it took, in seconds.
+
+    This is for the thread of the event loop, which finalizers may expect.
+    """
+    began = time.thread_time()
+    gc.collect()
+    return time.thread_time() - began
 
 
 def _return_freed_memory() -> None:
