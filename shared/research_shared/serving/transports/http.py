@@ -85,12 +85,13 @@ def http_server(
     app = server.http_app(
         path=MCP_PATH,
         middleware=[
-            Middleware(ReleasedRequests),
             *web_middleware(MCP_PATH, settings.allowed_origins),
             *_limits(settings),
             Middleware(drain.gate),
-            # Innermost: the responses it starts get the headers of the others.
+            # Below the others: the responses it starts get their headers.
             Middleware(KeepAlive),
+            # Innermost: a session holds nothing of the others either.
+            Middleware(ReleasedRequests),
         ],
         stateless_http=settings.sessions == "none",
         json_response=False,  # only a stream carries progress and can be kept alive
