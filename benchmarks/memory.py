@@ -31,6 +31,8 @@ from support.load import (
 )
 
 IDLE_S = 5.0
+SERVER_KEEPS_S = 60.0
+"""Seconds that the gateway keeps an unused connection: so long that the client closes it first on a busy machine, too."""
 EXPIRED = "-32600"
 """What a call in a session that has expired is answered with."""
 SETTLE_S = IDLE_S + 65.0
@@ -96,7 +98,11 @@ async def measure(options: argparse.Namespace, work: Path) -> bool:
     make_folder(work / "research")
     async with failing_provider(failures=0.05) as provider_url:
         with gateway(
-            work, provider_url=provider_url, session_idle_s=str(IDLE_S), client_sessions="10000"
+            work,
+            provider_url=provider_url,
+            session_idle_s=str(IDLE_S),
+            client_sessions="10000",
+            keep_alive_s=str(SERVER_KEEPS_S),
         ) as served:
             await ready(served.url)
             await calls(served.url, options.warm_up, options.clients)
