@@ -36,6 +36,7 @@ from research_gateway.cli.show import (
 from research_shared.logs import configure_logging
 from research_shared.serving.transports.http import MCP_PATH
 from research_shared.settings import Settings
+from research_shared.text.sizes import counted
 from research_shared.text.visible import terminal_safe
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -225,7 +226,7 @@ class _Demo:
         key = self.settings.audit_key
         expected = Expectations(key=None if key is None else key.get_secret_value().encode())
         verdicts = [
-            f"{report.records} records, each sealed by the one before; none was changed, added or removed."
+            f"{counted(report.records, 'record')}, each sealed by the one before; none was changed, added or removed."
             if report.intact
             else f"The trail is not intact: {report.problem}"
             for report in (verify(log, expected) for log in collect([path]))

@@ -25,6 +25,7 @@ from research_shared.errors import DocumentError, DocumentNotFound, InvalidArgum
 from research_shared.formats import format_of
 from research_shared.reading.library import Library
 from research_shared.telemetry import record
+from research_shared.text.sizes import counted
 from research_shared.text.tokens import ceiling_tokens
 from research_shared.text.visible import without_hidden
 from research_shared.tools.activity import waiting
@@ -174,7 +175,7 @@ def _line_range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
             )
         if wanted.page > text.pages:
             raise InvalidArguments(
-                f"id: the document has {text.pages} pages",
+                f"id: the document has {counted(text.pages, 'page')}",
                 hint=f"Use a page from 1 to {text.pages}.",
                 pages=text.pages,
             )
@@ -182,7 +183,7 @@ def _line_range(text: DocumentText, wanted: DocumentId) -> tuple[int, int]:
     last = min(wanted.last or text.total_lines, text.total_lines)
     if wanted.first > max(text.total_lines, 1) or (wanted.last is not None and wanted.first > wanted.last):
         raise InvalidArguments(
-            f"id: the document has {text.total_lines} lines",
+            f"id: the document has {counted(text.total_lines, 'line')}",
             hint=f"Use lines from 1 to {text.total_lines}.",
             total_lines=text.total_lines,
         )
@@ -327,7 +328,7 @@ def _connector_warnings(outcome: SearchOutcome) -> tuple[str, ...]:
     count = len(outcome.unreadable)
     partial = sum(reason.startswith(IN_PART) for _, reason in outcome.unreadable)
     said = [
-        f"1 document {one}" if number == 1 else f"{number} documents {many}"
+        counted(number, f"document {one}", f"documents {many}")
         for number, one, many in (
             (count - partial, "gives no text and was not searched", "give no text and were not searched"),
             (partial, "was searched in part", "were searched in part"),
@@ -402,7 +403,9 @@ def _add_search(
         warnings = _connector_warnings(outcome)
         for warning in warnings:
             await client_log.warning(warning)
-        await client_log.info(f"{len(results)} results in {outcome.total_documents} documents")
+        await client_log.info(
+            f"{counted(len(results), 'result')} in {counted(outcome.total_documents, 'document')}"
+        )
         return ConnectorResults(results=tuple(results), warnings=warnings)
 
 

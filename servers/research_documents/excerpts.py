@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from research_documents.results import DocumentExcerpt, NumberedLine
 from research_shared.documents import LONGEST_LINE_BYTES, DocumentText
 from research_shared.errors import InvalidArguments
+from research_shared.text.sizes import counted
 from research_shared.text.tokens import ceiling_tokens
 
 MAX_EXCERPT_BYTES = 48 * 1024
@@ -81,7 +82,7 @@ def _requested_lines(
             )
         if page > text.pages:
             raise InvalidArguments(
-                f"page: the document has {text.pages} pages",
+                f"page: the document has {counted(text.pages, 'page')}",
                 hint=f"Use a page from 1 to {text.pages}.",
                 pages=text.pages,
             )
@@ -97,7 +98,7 @@ def _requested_lines(
         return first, min(last, first + max_lines - 1), notes
     if start_line > max(text.total_lines, 1):
         raise InvalidArguments(
-            f"start_line: the document has {text.total_lines} lines",
+            f"start_line: the document has {counted(text.total_lines, 'line')}",
             hint=f"Use a start_line from 1 to {text.total_lines}.",
             total_lines=text.total_lines,
         )

@@ -18,6 +18,7 @@ from research_shared.errors import InvalidCursor
 from research_shared.formats import NO_METADATA, Metadata
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.library import Library
+from research_shared.text.sizes import counted
 from research_shared.tools.arguments import nothing_matches
 from research_shared.tools.cursors import decode_cursor, encode_cursor, fingerprint
 
@@ -82,9 +83,11 @@ async def list_page(
     unknown = 0 if brief else sum(not _is_known(engine, info) for info in shown)
     if unknown:
         warnings.append(
-            "1 document is not read yet: its title, authors and copies are missing here"
-            if unknown == 1
-            else f"{unknown} documents are not read yet: their titles, authors and copies are missing here"
+            counted(
+                unknown,
+                "document is not read yet: its title, authors and copies are missing here",
+                "documents are not read yet: their titles, authors and copies are missing here",
+            )
         )
     warnings = [*library.fault_warnings(), *warnings, *notes]
     if cursor is None and (count := count_of_unread(unread, library.known_reasons(found))):

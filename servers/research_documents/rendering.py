@@ -10,7 +10,7 @@ from typing import Final
 
 from research_documents.results import DocumentExcerpt, DocumentFacts, DocumentList, Match, SearchResult
 from research_shared.formats import media_type_of, part_name
-from research_shared.text.sizes import size_text
+from research_shared.text.sizes import counted, one_or_many, size_text
 from research_shared.text.visible import without_hidden
 from research_shared.tools.names import INCOMPLETE
 
@@ -25,7 +25,7 @@ def listing_text(result: DocumentList) -> str:
     """Render a listing: one line per document with its path, size and day of change."""
     first, notes = _split_incomplete(result.warnings)
     shown = "" if result.count == result.total else f"{result.count} of "
-    heading = f"{shown}{_pluralized(result.total, 'document')}"
+    heading = f"{shown}{counted(result.total, 'document')}"
     days = {document.modified.date() for document in result.documents}
     if len(days) == 1:
         heading += f", {'all ' if result.count > 1 else ''}changed {min(days)}"
@@ -84,12 +84,12 @@ def search_text(result: SearchResult, *, ranked: bool) -> str:
         notes.append(
             f"not searched, or only in part, because they give no text: {named}{f' and {more} more' if more > 0 else ''}"
         )
-    searched = _pluralized(result.total_documents, "document")
+    searched = counted(result.total_documents, "document")
     if result.matches:
-        heading = _pluralized(len(result.matches), "match", "matches")
+        heading = counted(len(result.matches), "match", "matches")
         heading += f" in {searched}{', best first' if ranked else ''}"
         if result.embedded is not None:
-            heading += f" (hybrid: {result.embedded.done:,} of {result.embedded.total:,} passages embedded)"
+            heading += f" (hybrid: {result.embedded.done:,} of {result.embedded.total:,} {one_or_many(result.embedded.total, 'passage', 'passages')} embedded)"
         if result.next_cursor is not None:
             heading += f'. More: cursor="{result.next_cursor}"'
     else:
@@ -189,9 +189,5 @@ def _joined_text(first: Sequence[str], *, heading: str, notes: Sequence[str], li
 
 def hidden_note(number: int) -> str:
     """Return the note that says that characters which nobody sees are left out of a text."""
-    characters = _pluralized(number, "invisible character")
+    characters = counted(number, "invisible character")
     return f"{characters} (control, zero-width, direction or tag) of what follows left out"
-
-
-def _pluralized(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"

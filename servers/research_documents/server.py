@@ -50,6 +50,7 @@ from research_shared.serving.health import add_readiness, faults_check, index_ch
 from research_shared.serving.identity import TITLE, new_server
 from research_shared.settings import Settings
 from research_shared.telemetry import record
+from research_shared.text.sizes import counted
 from research_shared.tools.activity import waiting
 from research_shared.tools.arguments import READ_TEXT, Choose, clamped, or_default, resolve_path
 from research_shared.tools.choices import AskUser, choice_of_document, ending_round
@@ -238,7 +239,9 @@ def _add_listing(server: FastMCP[Any], documents: Library, search: DocumentSearc
             notes=notes,
             on_progress=Progress(ctx, 1).advance,
         )
-        await ClientLog(ctx, DOCUMENTS_SERVER).info(f"{page.count} of {page.total} documents listed")
+        await ClientLog(ctx, DOCUMENTS_SERVER).info(
+            f"{page.count} of {counted(page.total, 'document')} listed"
+        )
         return ToolResult(listing_text(page), page.model_dump(mode="json"))
 
 
@@ -352,7 +355,9 @@ def _add_reading(server: FastMCP[Any], documents: Library) -> None:
         client_log = ClientLog(ctx, DOCUMENTS_SERVER)
         for note in text.notes:
             await client_log.warning(f"{text.path}: {note}")
-        await client_log.info(f"{len(shown.lines)} of {shown.total_lines} lines of {text.path} read")
+        await client_log.info(
+            f"{len(shown.lines)} of {counted(shown.total_lines, 'line')} of {text.path} read"
+        )
         return ToolResult(excerpt_text(shown), shown.model_dump(mode="json"))
 
 
@@ -389,7 +394,9 @@ async def _report(client_log: ClientLog, outcome: SearchOutcome) -> None:
     for warning in outcome.warnings:
         await client_log.warning(warning)
     more = ", and there are more" if outcome.truncated else ""
-    await client_log.info(f"{len(outcome.hits)} matches in {outcome.total_documents} documents{more}")
+    await client_log.info(
+        f"{counted(len(outcome.hits), 'match', 'matches')} in {counted(outcome.total_documents, 'document')}{more}"
+    )
     record(documents=sorted({hit.document for hit in outcome.hits}))
 
 

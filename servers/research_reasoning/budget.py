@@ -7,6 +7,7 @@ from typing import Self
 
 from research_reasoning.replies.results import Depth, SummaryLength
 from research_shared.errors import BudgetExceeded
+from research_shared.text.sizes import counted
 
 OVERHEAD = 700
 """Tokens of the instructions in one prompt, at most."""
@@ -67,8 +68,8 @@ class Budget:
         if tokens < MIN_DOCUMENT_TOKENS:
             most = self.planned // (MIN_DOCUMENT_TOKENS + self.overhead)
             raise BudgetExceeded(
-                f"{documents} documents are too many for one request",
-                hint=f"Ask about at most {most} documents at a time, or narrow the list with search_documents.",
+                f"{counted(documents, 'document is', 'documents are')} too many for one request",
+                hint=f"Ask about at most {counted(most, 'document')} at a time, or narrow the list with search_documents.",
                 limit=most,
             )
         return tokens

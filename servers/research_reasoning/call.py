@@ -15,6 +15,7 @@ from research_shared.documents import DocumentText
 from research_shared.errors import ModelError
 from research_shared.reading.library import Library
 from research_shared.telemetry import record
+from research_shared.text.sizes import counted
 from research_shared.text.tokens import Estimator
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
@@ -98,7 +99,7 @@ class Call:
         out = sum(cost.output_tokens for cost in costs)
         await self.client.info(
             f"planned: {len(costs)} model call{'s' * (len(costs) != 1)} in {rounds} round{'s' * (rounds != 1)}, "
-            f"about {expected} tokens in, at most {out} out",
+            f"about {counted(expected, 'token')} in, at most {out} out",
             once=True,
         )
 
@@ -156,7 +157,7 @@ class Call:
         ledger.usage.output_tokens += outcome.output_tokens
         record(stop_reason="length" if outcome.cut else "end")
         await self.client.info(
-            f"the model answered for {prompt.label}: about {outcome.output_tokens} tokens out ({outcome.model})"
+            f"the model answered for {prompt.label}: about {counted(outcome.output_tokens, 'token')} out ({outcome.model})"
         )
         if outcome.unread:
             ledger.unread[prompt.label] = outcome.unread

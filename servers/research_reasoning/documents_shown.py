@@ -6,6 +6,7 @@ from typing import Final
 from research_reasoning.call import Call
 from research_reasoning.replies.untrusted import quoted
 from research_shared.errors import ResearchError
+from research_shared.text.sizes import counted
 
 DESCRIPTION_TOKENS: Final = 700
 """Tokens of the description, about."""
@@ -25,7 +26,7 @@ async def folder_description(call: Call, paths: Sequence[str]) -> str:
             continue  # its name is enough
         words = " ".join(" ".join(text.lines(1, 12)).split())[:MAX_SAMPLE_CHARS]
         beginnings.append(f"{quoted(path)} begins: {words}")
-    return "\n".join([f"{len(paths)} documents, among them:", *map(quoted, named), *beginnings])
+    return "\n".join([f"{counted(len(paths), 'document')}, among them:", *map(quoted, named), *beginnings])
 
 
 def _spread_over(paths: Sequence[str], most: int) -> list[str]:

@@ -15,6 +15,7 @@ from research_shared.errors import DocumentNotFound, InvalidArguments, ResearchE
 from research_shared.formats import Metadata
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.library import Library
+from research_shared.text.sizes import counted
 from research_shared.tools.arguments import matching_paths, nearest_paths, nothing_matches, plain_path
 
 MAX_REQUESTED_DOCUMENTS = 500
@@ -109,7 +110,7 @@ async def fitting(
         ]
         if not kept:
             raise DocumentNotFound(
-                f"none of the {len(entries)} documents fits the filters: {wanted.why_nothing(list(known.values()))}",
+                f"none of {counted(len(entries), 'document')} fits the filters: {wanted.why_nothing(list(known.values()))}",
                 hint="Change or leave out a filter; list_research_documents takes the same filters.",
             )
         ledger.set_result(_FITTING, kept, replaces=[])
@@ -138,7 +139,7 @@ async def _said_by_documents(
 def _check_number(named: Sequence[Requested]) -> None:
     if len(named) > MAX_REQUESTED_DOCUMENTS:
         raise InvalidArguments(
-            f"document_paths names {len(named)} documents; one call takes {MAX_REQUESTED_DOCUMENTS}",
+            f"document_paths names {counted(len(named), 'document')}; one call takes {MAX_REQUESTED_DOCUMENTS}",
             hint="Leave document_paths out, or give patterns alone: then the evidence is chosen from all of them.",
         )
 
@@ -198,7 +199,7 @@ class _RequestedResolver:
     def _why(self, item: str, paths: Sequence[str], meant: Sequence[str], wild: bool) -> str:
         """Return why an entry names no document, with the nearest paths."""
         if meant:
-            return f"{len(meant)} documents have this name; give the whole path: {', '.join(meant[:3])}"
+            return f"{counted(len(meant), 'document has', 'documents have')} this name; give the whole path: {', '.join(meant[:3])}"
         self._compared += 1
         if self._compared > MAX_SUGGESTED:
             return "no document has this path"

@@ -26,6 +26,7 @@ from research_reasoning.replies.results import Coverage, Summary, SummaryLength
 from research_reasoning.replies.untrusted import neutralised, quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import DocumentUnreadable, ModelError, ModelFailed
+from research_shared.text.sizes import counted, one_or_many
 from research_shared.tools.names import INCOMPLETE
 
 STEPS = 3
@@ -52,7 +53,7 @@ async def summarize(call: Call, path: str, length: SummaryLength) -> Summary:
     name = quoted(path)
     await call.client.info(f"reading {name}", once=True)
     text = await call.read(path)
-    await call.progress.to(_LOADED, f"read {name}: {text.total_lines} lines")
+    await call.progress.to(_LOADED, f"read {name}: {counted(text.total_lines, 'line')}")
     for note in text.notes:
         await call.client.warning(f"{name}: {note}", once=True)
     for smaller in itertools.count():
@@ -137,7 +138,7 @@ def _left_out(planned: Coverage, shown: Sequence[Shown], summarizer: "_Summarize
     warnings = []
     if not planned.complete:
         warnings.append(
-            f"{INCOMPLETE}: {planned.lines_shown} of {planned.lines_total} lines were used; the rest did not fit"
+            f"{INCOMPLETE}: {planned.lines_shown} of {counted(planned.lines_total, 'line')} {one_or_many(planned.lines_shown, 'was', 'were')} used; the rest did not fit"
         )
     for number, why in summarizer.lost.items():
         ranges = shown[number - 1].ranges

@@ -28,6 +28,7 @@ from research_shared.errors import (
     RootUnavailable,
 )
 from research_shared.telemetry import record
+from research_shared.text.sizes import counted, one_or_many
 from research_shared.tools.names import INCOMPLETE
 
 _SHOWN_TOKENS = "shown tokens"
@@ -161,7 +162,7 @@ def check_table_size(inquiry: Inquiry, documents: int) -> None:
     """
     if inquiry.format == "table" and documents > MAX_TABLE_ROWS:
         raise InvalidArguments(
-            f"a table has at most {MAX_TABLE_ROWS} rows, and document_paths names {documents} documents",
+            f"a table has at most {MAX_TABLE_ROWS} rows, and document_paths names {counted(documents, 'document')}",
             hint="Ask about fewer documents at a time, or leave document_paths out: then the documents that fit best are compared.",
         )
 
@@ -228,7 +229,10 @@ def text_notes(texts: Mapping[str, DocumentText | ResearchError], used: Sequence
         for note in text.notes
     ]
     more = len(notes) - MAX_NOTES
-    return [*notes[:MAX_NOTES], *([f"{more} more notes on the texts of documents"] if more > 0 else [])]
+    return [
+        *notes[:MAX_NOTES],
+        *([f"{counted(more, 'more note')} on the texts of documents"] if more > 0 else []),
+    ]
 
 
 def _source_of(
@@ -268,7 +272,7 @@ def _relations(sources: Sequence[Source]) -> list[str]:
         ]
         if told:
             more = f"; and {len(told) - MAX_NOTES} more" if len(told) > MAX_NOTES else ""
-            count = f"1 document {one}" if len(told) == 1 else f"{len(told)} documents {many}"
+            count = counted(len(told), f"document {one}", f"documents {many}")
             warnings.append(f"{count}: {'; '.join(told[:MAX_NOTES])}{more}")
     return warnings
 
@@ -279,21 +283,25 @@ async def _tell_limits(
     """Warn about documents and quotes that the answer does not rest on."""
     parts = [s for s in sources if s.coverage is not None and not s.coverage.complete]
     if parts:
-        warnings.append(f"{len(parts)} of {len(sources)} documents were used in part; see their coverage")
+        warnings.append(
+            f"{len(parts)} of {counted(len(sources), 'document')} "
+            f"{one_or_many(len(parts), 'was used in part; see its coverage', 'were used in part; see their coverage')}"
+        )
     skipped = sum(source.status == "skipped" for source in sources)
     if skipped:
         warnings.append(
-            f"{INCOMPLETE}: {skipped} of {len(sources)} documents were skipped; see their reasons"
+            f"{INCOMPLETE}: {skipped} of {counted(len(sources), 'document')} "
+            f"{one_or_many(skipped, 'was skipped; see its reason', 'were skipped; see their reasons')}"
         )
     warnings += _relations(sources)
     if prose:
         warnings.append(
-            f"{prose} of {len(sources)} documents gave prose in place of the JSON asked for; it is kept without evidence"
+            f"{prose} of {counted(len(sources), 'document')} gave prose in place of the JSON asked for; it is kept without evidence"
         )
     warnings += call.model_warnings()
     if unverified:
         warnings.append(
-            f"{unverified} quote{'s' * (unverified != 1)} could not be found in the documents and "
+            f"{counted(unverified, 'quote')} could not be found in the documents and "
             f"{'are' if unverified != 1 else 'is'} marked unverified"
         )
     for warning in warnings:

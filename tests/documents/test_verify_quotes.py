@@ -212,7 +212,7 @@ async def test_a_call_that_takes_too_long_says_which_quotes_are_open(few: Settin
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert [quote.verified for quote in result.quotes] == [True, True, False]
     assert result.quotes[2].reason is not None
-    assert result.warnings[0] == "INCOMPLETE: 1 of 3 quotes are not checked: the time limit was reached"
+    assert result.warnings[0] == "INCOMPLETE: 1 of 3 quotes is not checked: the time limit was reached"
 
 
 async def test_the_prompt_has_a_draft_checked_step_by_step(server: Client[Any]) -> None:

@@ -181,7 +181,7 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "unreadable file": (
         lambda m: m.close(m.folder / "note.md"),
         "folder folder",
-        "1 files or folders cannot be read",
+        "1 file or folder cannot be read",
         "permission",
     ),
     "empty mount": (

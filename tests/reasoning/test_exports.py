@@ -106,7 +106,7 @@ def footnotes(text: str) -> tuple[list[str], dict[str, str]]:
 async def test_each_mark_of_the_markdown_has_its_one_note_and_each_note_a_mark(described: Path) -> None:
     text = await exported(described, "markdown", "modern-memory", ScriptedModel())
     marks, notes = footnotes(text)
-    assert text.startswith(f"# {QUESTION}\n\n> INCOMPLETE: 1 of 3 documents were skipped")
+    assert text.startswith(f"# {QUESTION}\n\n> INCOMPLETE: 1 of 3 documents was skipped")
     assert set(marks) == set(notes)
     assert len(notes) == len(re.findall(r"^\[\^", text, re.MULTILINE))
     assert {"1", "3"} <= set(notes)

@@ -111,8 +111,8 @@ async def test_named_documents_limit_where_new_passages_come_from(folder: Path) 
     assert then["sources"][2]["reason"].startswith("no document has this path")
     assert then["sources_skipped"] == 2
     assert then["warnings"][:2] == [
-        "INCOMPLETE: 1 of 2 named documents are missing or could not be read; see their reasons",
-        "1 of 2 named documents are not among the evidence; see their reasons",
+        "INCOMPLETE: 1 of 2 named documents is missing or could not be read; see its reason",
+        "1 of 2 named documents is not among the evidence; see its reason",
     ]
 
 

@@ -94,7 +94,7 @@ async def test_a_synthesis_reads_as_answer_insights_and_sources_with_what_is_mis
     text, _, token = text.partition("\n\nTo ask on from this evidence, pass follow_up: ")
     assert token.startswith("v1.")
     assert text == (
-        "INCOMPLETE: 1 of 2 documents were skipped; see their reasons\n"
+        "INCOMPLETE: 1 of 2 documents was skipped; see its reason\n"
         "Note: 1 quote could not be found in the documents and is marked unverified\n"
         "\n"
         "Layers hide it [2].\n"

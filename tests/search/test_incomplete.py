@@ -34,7 +34,7 @@ IN_SLICES = replace(EAGER, large_bytes=5_000, slice_bytes=3_000)
 
 
 def partly(done: int, total: int) -> str:
-    return f"INCOMPLETE: {done} of {total} documents are indexed yet; repeat in a few seconds"
+    return f"INCOMPLETE: {done} of {total} document{'s' * (total != 1)} {'is' if 1 in {done, total} else 'are'} indexed yet; repeat in a few seconds"
 
 
 class Held(Library):

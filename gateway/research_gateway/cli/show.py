@@ -18,7 +18,7 @@ from rich.text import Text
 from research_shared.document_urls import LinkTemplate
 from research_shared.formats import place
 from research_shared.text.analysis import STOP_WORDS, exact_terms, stems
-from research_shared.text.sizes import size_text
+from research_shared.text.sizes import counted, size_text
 from research_shared.text.visible import terminal_safe
 from research_shared.tools.names import INCOMPLETE
 
@@ -166,7 +166,10 @@ def excerpt_view(result: dict[str, Any]) -> RenderableType:
         parts.append(_numbered(line["number"], line["text"], [], ""))
     if (following := result.get("next_start_line")) is not None:
         parts.append(
-            Text(f"{result['total_lines']} lines in all; go on with --lines {following}", style="dim")
+            Text(
+                f"{counted(result['total_lines'], 'line')} in all; go on with --lines {following}",
+                style="dim",
+            )
         )
     return Group(*parts)
 
@@ -177,7 +180,8 @@ def summary_view(result: dict[str, Any]) -> RenderableType:
         *_warning_lines(result),
         _markdown(result["summary"]),
         Text(
-            f"{result['word_count']} words · route {result['route']} · model {result['model']}", style="dim"
+            f"{counted(result['word_count'], 'word')} · route {result['route']} · model {result['model']}",
+            style="dim",
         ),
     )
 
@@ -199,11 +203,13 @@ def answer_view(result: dict[str, Any], *, link: Link) -> RenderableType:
             line.append(f"  {source['status']}: {terminal_safe(source['reason'] or '')}", style="yellow")
         elif source["coverage"]:
             coverage = source["coverage"]
-            line.append(f"  {coverage['lines_shown']} of {coverage['lines_total']} lines read", style="dim")
+            line.append(
+                f"  {coverage['lines_shown']} of {counted(coverage['lines_total'], 'line')} read", style="dim"
+            )
         parts.append(line)
     parts.append(
         Text(
-            f"{used} sources used, {skipped} skipped · route {result['route']} · model {result['model']}",
+            f"{counted(used, 'source')} used, {skipped} skipped · route {result['route']} · model {result['model']}",
             style="dim",
         )
     )

@@ -25,6 +25,7 @@ from research_shared.text.analysis import exact_terms
 from research_shared.text.differences import NearestPlace, nearest_place
 from research_shared.text.questions import MAX_ASKED_WORDS, asked_words
 from research_shared.text.quotes import MAX_QUOTE, MIN_WEIGHT, QuoteFinder, QuoteMatch, weight
+from research_shared.text.sizes import counted, one_or_many
 from research_shared.text.visible import visible
 from research_shared.tools.arguments import resolve_path
 from research_shared.tools.names import INCOMPLETE
@@ -70,16 +71,16 @@ class QuoteChecker:
         asked = quotes[:MAX_CHECKED_QUOTES]
         if len(asked) < len(quotes):
             self._warnings[
-                f"{INCOMPLETE}: {len(asked)} of {len(quotes)} quotes are checked; give the others in another call"
+                f"{INCOMPLETE}: {len(asked)} of {counted(len(quotes), 'quote')} {one_or_many(len(asked), 'is', 'are')} checked; give the others in another call"
             ] = None
         checked: list[CheckedQuote] = []
         for number, quote in enumerate(asked, 1):
             checked.append(await self._checked(quote))
-            await on_checked(number, len(asked), f"checked {number} of {len(asked)} quotes")
+            await on_checked(number, len(asked), f"checked {number} of {counted(len(asked), 'quote')}")
         late = sum(quote.reason == _OUT_OF_TIME for quote in checked)
         if late:
             self._warnings[
-                f"{INCOMPLETE}: {late} of {len(checked)} quotes are not checked: the time limit was reached"
+                f"{INCOMPLETE}: {late} of {counted(len(checked), 'quote')} {one_or_many(late, 'is', 'are')} not checked: the time limit was reached"
             ] = None
         verified = sum(quote.verified for quote in checked)
         first = sorted(self._warnings, key=lambda warning: not warning.startswith(INCOMPLETE))

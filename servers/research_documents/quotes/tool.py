@@ -11,6 +11,7 @@ from research_documents.quotes.results import CheckedQuote, NearestText, QuotesT
 from research_documents.search import DocumentSearch
 from research_shared.reading.library import Library
 from research_shared.telemetry import record
+from research_shared.text.sizes import counted
 from research_shared.tools.descriptions import described
 from research_shared.tools.names import INCOMPLETE
 from research_shared.tools.progress import ClientLog, Progress
@@ -46,7 +47,7 @@ def add_quote_tool(
         client_log = ClientLog(ctx, log_name)
         for warning in result.warnings:
             await client_log.warning(warning)
-        await client_log.info(f"{result.verified} of {len(result.quotes)} quotes verified")
+        await client_log.info(f"{result.verified} of {counted(len(result.quotes), 'quote')} verified")
         return ToolResult(quotes_text(result), result.model_dump(mode="json"))
 
 
@@ -55,7 +56,7 @@ def quotes_text(result: VerifiedQuotes) -> str:
     first = [warning for warning in result.warnings if warning.startswith(INCOMPLETE)]
     notes = [f"Note: {warning}" for warning in result.warnings if not warning.startswith(INCOMPLETE)]
     lines = [line for number, quote in enumerate(result.quotes, 1) for line in _quote_lines(number, quote)]
-    heading = f"{result.verified} of {len(result.quotes)} quotes verified."
+    heading = f"{result.verified} of {counted(len(result.quotes), 'quote')} verified."
     return "\n".join([*first, heading, *notes, "```", *lines, "```"])
 
 

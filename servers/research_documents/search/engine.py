@@ -40,6 +40,7 @@ from research_shared.reading.library import Library
 from research_shared.reading.versions import VersionNote
 from research_shared.settings import Settings
 from research_shared.telemetry.spans import span
+from research_shared.text.sizes import counted, one_or_many
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
 
@@ -395,7 +396,7 @@ class SearchEngine(SharedLifespan):
         warnings = (*self._library.fault_warnings(), *warnings)
         if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
             warnings += (
-                f"{len(selection.unreadable)} documents give no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
+                f"{counted(len(selection.unreadable), 'document gives', 'documents give')} no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
             )
         if request.start == CursorPosition() and (
             count := self._catalog.count_unread(request.paths, current_scope())
@@ -506,7 +507,7 @@ class SearchEngine(SharedLifespan):
         coverage = self._catalog.coverage(EVERY_PATH, current_scope(), visible=True)
         took = self._clock() - started
         if coverage.listed:
-            text = f"indexed {coverage.done} of {coverage.total} documents"
+            text = f"indexed {coverage.done} of {counted(coverage.total, 'document')}"
         else:
             text = "listing the folder"
         await request.on_progress(coverage.done, coverage.total if coverage.listed else 0, text)
@@ -541,7 +542,7 @@ def _incomplete_warning(coverage: IndexCoverage, up_to_date: bool) -> str | None
     if not coverage.listed:
         return f"{INCOMPLETE}: the folder is still being listed; repeat in a few seconds"
     if not coverage.complete:
-        return f"{INCOMPLETE}: {coverage.done} of {coverage.total} documents are indexed yet; repeat in a few seconds"
+        return f"{INCOMPLETE}: {coverage.done} of {counted(coverage.total, 'document')} {one_or_many(1 if 1 in {coverage.done, coverage.total} else 0, 'is', 'are')} indexed yet; repeat in a few seconds"
     if not up_to_date:
         return f"{INCOMPLETE}: changes of the folder are still being looked for; repeat in a few seconds"
     return None

@@ -9,6 +9,7 @@ from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.keyword.query import has_operators, parse_query
 from research_documents.search.request import SearchRequest
 from research_documents.search.semantic.embedder import EmbeddingFailed
+from research_shared.text.sizes import one_or_many
 
 if TYPE_CHECKING:
     from research_documents.search.semantic.semantic_index import SemanticIndex
@@ -54,7 +55,9 @@ class MeaningSearch:
             return NearPassages()
         if not done:
             because = f" ({semantic.problem})" if semantic.problem else ""
-            yet = _by_words(f"none of {total:,} passages is embedded yet{because}")
+            yet = _by_words(
+                f"none of {total:,} {one_or_many(total, 'passage', 'passages')} is embedded yet{because}"
+            )
             return replace(yet, embedded=(0, total))
         try:
             vector = await semantic.vector_of(request.meant, limit_s=request.time_limit_s / 2)
@@ -67,10 +70,12 @@ class MeaningSearch:
         if done < total:
             because = f" ({semantic.problem})" if semantic.problem else ""
             warnings = (
-                f"hybrid: {done:,} of {total:,} passages embedded{because}; the others are {BY_WORDS}",
+                f"hybrid: {done:,} of {total:,} {one_or_many(total, 'passage', 'passages')} embedded{because}; the others are {BY_WORDS}",
             )
         return NearPassages(
-            passages=tuple(found), warnings=warnings, embedded=(done, total) if found else None
+            passages=tuple(found),
+            warnings=warnings,
+            embedded=(done, total) if found else None,
         )
 
 

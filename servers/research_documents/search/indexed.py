@@ -9,6 +9,7 @@ from research_shared.access.globs import PathChoice
 from research_shared.reading.filters import DocumentFilter
 from research_shared.reading.passage_search import FoundPassage, FoundPassages, counted_once
 from research_shared.text.questions import asked_words
+from research_shared.text.sizes import counted
 from research_shared.tools.names import INCOMPLETE
 
 
@@ -63,10 +64,8 @@ class IndexedPassages:
         if same:
             warnings[counted_once(same)] = None
         if silent:
-            few = len(silent) == 1
-            warnings[
-                f"{len(silent)} document{'' if few else 's'} give{'s' if few else ''} no text, or not all of it"
-            ] = None
+            count = counted(len(silent), "document gives", "documents give")
+            warnings[f"{count} no text, or not all of it"] = None
         return FoundPassages(
             by_query=tuple(found),
             considered=considered,

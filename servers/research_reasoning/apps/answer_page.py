@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from research_reasoning.exports.references import Linker
 from research_shared.formats import place
+from research_shared.text.sizes import counted
 
 Lines = Mapping[tuple[str, int], str]
 """Lines of documents around evidence, by path and 1-based number."""
@@ -75,7 +76,7 @@ def page_content(result: Mapping[str, Any], *, link: Linker, context: Lines) -> 
     """Return what a document shows of a synthesis: the question, what the answer lacks, the answer, and what it rests on."""
     sources: Sequence[Mapping[str, Any]] = result["sources"]
     figures = (
-        f"{result['sources_used']} sources used, {result['sources_skipped']} skipped · route {result['route']} · "
+        f"{counted(result['sources_used'], 'source')} used, {result['sources_skipped']} skipped · route {result['route']} · "
         f"model {result['model']}"
     )
     return "".join(
@@ -223,7 +224,7 @@ def _source_table(sources: Sequence[Mapping[str, Any]], link: Linker) -> Iterato
 
 def _coverage(coverage: Mapping[str, Any], path: str) -> str:
     shown, total = coverage["lines_shown"], coverage["lines_total"]
-    text = f"{shown} of {total} lines"
+    text = f"{shown} of {counted(total, 'line')}"
     if coverage["pages_total"]:
         text += f", {coverage['pages_shown']} of {coverage['pages_total']} {place(path, 1).split()[0]}s"
     return f'<meter min="0" max="{max(total, 1)}" value="{shown}" aria-label="{text}"></meter> {text}'

@@ -14,6 +14,7 @@ from research_reasoning.inquiry import Inquiry
 from research_reasoning.models.protocol import Body, Completion, Extract, Prompt, key_of
 from research_reasoning.replies.results import ComparisonTable, Evidence, Insight, Timeline
 from research_reasoning.replies.untrusted import neutralised, neutralised_line, quoted
+from research_shared.text.sizes import counted
 from research_shared.text.visible import visible
 from research_shared.tools.names import INCOMPLETE
 
@@ -77,7 +78,7 @@ class Combination:
         """Return the answer, without the model if it fails or nothing can be combined."""
         answer = await self._answer()
         if self._flagged:
-            some = "1 insight states" if self._flagged == 1 else f"{self._flagged} insights state"
+            some = counted(self._flagged, "insight states", "insights state")
             self._warnings.append(
                 f"{some} a number or a negation otherwise than the quotes; see the flags, and do not report it as fact"
             )
@@ -194,7 +195,7 @@ class Combination:
             kept.append(entry)
         if len(kept) < len(entries):
             self._warnings.append(
-                f"{INCOMPLETE}: {len(entries) - len(kept)} of {len(entries)} findings did not fit the combination"
+                f"{INCOMPLETE}: {len(entries) - len(kept)} of {counted(len(entries), 'finding')} did not fit the combination"
             )
         return "\n".join(text for _, _, text in sorted(kept, key=lambda entry: (entry[1], entry[0])))
 
@@ -236,7 +237,7 @@ class Combination:
             kept.append(block)
         if sizes[None] > MAX_UNCOMBINED_TOKENS:
             self._warnings.append(
-                f"{INCOMPLETE}: only the first finding of each of {len(kept)} of {len(blocks)} documents is shown"
+                f"{INCOMPLETE}: only the first finding of each of {len(kept)} of {counted(len(blocks), 'document')} is shown"
             )
         return kept
 

@@ -19,6 +19,7 @@ from research_reasoning.replies.untrusted import quoted
 from research_shared.documents import DocumentText
 from research_shared.errors import ModelError, ModelFailed, ModelUnavailable
 from research_shared.text.quotes import QuoteFinder
+from research_shared.text.sizes import counted
 
 UNREADABLE = "the model's answer was not in the format that was asked for"
 
@@ -320,13 +321,13 @@ def _raise_all_failed(errors: Sequence[ModelError], failures: Sequence[str], doc
     if not errors:
         if failures:
             raise ModelFailed(
-                f"the model answered for none of the {documents} documents: {failures[0]}",
+                f"the model answered for none of {counted(documents, 'document')}: {failures[0]}",
                 documents=documents,
             )
         return
     first = errors[0]
     failed = ModelFailed(
-        f"the model answered for none of the {documents} documents: {first.message}",
+        f"the model answered for none of {counted(documents, 'document')}: {first.message}",
         hint=first.hint,
         documents=documents,
     )

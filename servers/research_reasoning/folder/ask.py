@@ -46,6 +46,7 @@ from research_shared.errors import NoReadableDocuments, ResearchError
 from research_shared.reading.passage_search import FoundPassages, PassageSearch
 from research_shared.reading.versions import VersionNote
 from research_shared.telemetry import record
+from research_shared.text.sizes import counted, one_or_many
 from research_shared.tools.names import INCOMPLETE
 
 FOLDER_TOKENS_OVERVIEW: Final = 10_000
@@ -171,7 +172,8 @@ async def ask_folder(
     warnings += call.model_warnings()
     if failed:
         warnings.append(
-            f"{INCOMPLETE}: {len(failed)} of {len(choice.chosen)} chosen documents were skipped; see their reasons"
+            f"{INCOMPLETE}: {len(failed)} of {counted(len(choice.chosen), 'chosen document')} "
+            f"{one_or_many(len(failed), 'was skipped; see its reason', 'were skipped; see their reasons')}"
         )
     if unverified:
         warnings.append(f"quotes that could not be found in the documents, marked unverified: {unverified}")
@@ -276,8 +278,8 @@ class _Chooser:
         )
         call.ledger.set_result(_CHOICE_KEY, choice.packed(), replaces=["queries"])
         await call.client.info(
-            f"passages of {len(choice.chosen)} of {found.considered} documents chosen with {len(queries)} "
-            f"quer{'ies' if len(queries) != 1 else 'y'}",
+            f"passages of {len(choice.chosen)} of {counted(found.considered, 'document')} chosen with "
+            f"{counted(len(queries), 'query', 'queries')}",
             once=True,
         )
         return choice, inquiry

@@ -10,6 +10,7 @@ from research_reasoning.evidence.coverage import is_blank
 from research_reasoning.replies.results import Source, SourceStatus
 from research_reasoning.requested import MAX_FILTERED_READS, Requested
 from research_shared.errors import ResearchError
+from research_shared.text.sizes import counted, one_or_many
 from research_shared.tools.names import INCOMPLETE
 
 COVERED: Final = "its passages do not fit the prompt beside better ones, or say the same as they"
@@ -78,7 +79,7 @@ async def left_out_of(
             elif path in fitting:
                 found[path] = LeftOut(
                     path,
-                    f"not among the {most} documents that fit the question best; this answer shows no more",
+                    f"not among the {counted(most, 'document')} that fit the question best; this answer shows no more",
                 )
             else:
                 group.start_soon(read, path)
@@ -92,8 +93,12 @@ def warnings_on(left_out: Sequence[LeftOut], named: int) -> list[str]:
     warnings = []
     if lost:
         warnings.append(
-            f"{INCOMPLETE}: {lost} of {named} named documents are missing or could not be read; see their reasons"
+            f"{INCOMPLETE}: {lost} of {counted(named, 'named document')} "
+            f"{one_or_many(lost, 'is missing or could not be read; see its reason', 'are missing or could not be read; see their reasons')}"
         )
     if others:
-        warnings.append(f"{others} of {named} named documents are not among the evidence; see their reasons")
+        warnings.append(
+            f"{others} of {counted(named, 'named document')} "
+            f"{one_or_many(others, 'is not among the evidence; see its reason', 'are not among the evidence; see their reasons')}"
+        )
     return warnings

@@ -10,6 +10,7 @@ from research_reasoning.models.state import Ledger
 from research_reasoning.requested import WholeFolder
 from research_shared.access.globs import PathChoice
 from research_shared.reading.library import Library
+from research_shared.text.sizes import one_or_many
 from research_shared.tools.choices import UserChoice
 
 MAX_UNASKED: Final = 900
@@ -63,10 +64,10 @@ def folder_options(paths: Sequence[str]) -> dict[str, str]:
     """
     folders = Counter(path.partition("/")[0] for path in paths if "/" in path)
     largest = sorted(folders.items(), key=lambda item: (-item[1], item[0]))[:MAX_FOLDERS]
-    options = {f"all {len(paths):,} documents": ""}
+    options = {f"all {len(paths):,} {one_or_many(len(paths), 'document', 'documents')}": ""}
     for name, count in largest:
         if _means_itself(name) and count < len(paths):
-            options[f"{name}/ ({count:,} document{'s' if count > 1 else ''})"] = f"{name}/**"
+            options[f"{name}/ ({count:,} {one_or_many(count, 'document', 'documents')})"] = f"{name}/**"
     return options
 
 

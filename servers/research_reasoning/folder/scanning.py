@@ -21,6 +21,7 @@ from research_shared.reading.versions import VersionedDocument, version_notes
 from research_shared.text.analysis import stems
 from research_shared.text.passages import passages
 from research_shared.text.questions import asked_words
+from research_shared.text.sizes import counted, one_or_many
 from research_shared.tools.names import INCOMPLETE
 
 MAX_SCANNED_DOCUMENTS: Final = 500
@@ -156,9 +157,9 @@ def _warnings_of(looked_into: int, documents: int, silent: int) -> tuple[str, ..
     warnings = []
     if looked_into < documents:
         warnings.append(
-            f"{INCOMPLETE}: {looked_into} of {documents} documents were looked into, in the order of their paths; narrow "
+            f"{INCOMPLETE}: {looked_into} of {counted(documents, 'document')} {one_or_many(looked_into, 'was', 'were')} looked into, in the order of their paths; narrow "
             "document_paths to a folder, or use the gateway, which has an index"
         )
     if silent:
-        warnings.append(f"{silent} document{'s give' if silent != 1 else ' gives'} no text")
+        warnings.append(f"{counted(silent, 'document gives', 'documents give')} no text")
     return tuple(warnings)

@@ -33,6 +33,7 @@ from research_shared.errors import BudgetExceeded, DeadlineExceeded, ModelError,
 from research_shared.retry import RetryPolicy, Uncounted, Verdict
 from research_shared.telemetry import record_duration
 from research_shared.telemetry.spans import span
+from research_shared.text.sizes import counted
 from research_shared.text.tokens import Estimator
 from research_shared.tools.activity import waiting
 from research_shared.tools.progress import ClientLog
@@ -312,7 +313,7 @@ def _sizes(question: _Question, error: AttemptFailed) -> dict[str, int]:
 def asking(prompt: Prompt, expected: int, limit: int, attempt: int, attempts: int) -> str:
     """Return the log message before a model call."""
     again = f" (attempt {attempt} of {attempts})" if attempt > 1 else ""
-    return f"asking the model for {prompt.label}: about {expected} tokens in, at most {limit} out{again}"
+    return f"asking the model for {prompt.label}: about {counted(expected, 'token')} in, at most {limit} out{again}"
 
 
 def out_of_budget(last: AttemptFailed | None) -> AttemptFailed:

@@ -11,6 +11,7 @@ from typing import Final
 from research_reasoning.replies.layout_text import locator_text
 from research_reasoning.replies.results import Evidence, FolderSearch, Insight, Source, Summary, Synthesis
 from research_reasoning.replies.untrusted import neutralised_line
+from research_shared.text.sizes import counted
 from research_shared.text.tokens import Estimator, estimate_tokens
 from research_shared.text.visible import visible
 from research_shared.tools.names import INCOMPLETE
@@ -78,7 +79,7 @@ def _folder_search_text(selection: FolderSearch) -> str:
     """What was searched and read of the folder."""
     queries = "; ".join(selection.queries[1:])
     also = f" Also searched for: {neutralised_line(queries)}." if queries else ""
-    return f"Searched {selection.documents_considered} documents, read passages of {selection.documents_read}.{also}"
+    return f"Searched {counted(selection.documents_considered, 'document')}, read passages of {selection.documents_read}.{also}"
 
 
 def _warnings(warnings: Sequence[str]) -> list[str]:
@@ -107,7 +108,7 @@ def _insight(number: int, insight: Insight, numbers: dict[str, int]) -> list[str
         f"   - {_evidence_text(item, numbers, insight.claim)}" for item in insight.evidence[:MAX_EVIDENCE]
     ]
     more = len(insight.evidence) - MAX_EVIDENCE
-    return [*lines, f"   - and {more} more quotes"] if more > 0 else lines
+    return [*lines, f"   - and {counted(more, 'more quote')}"] if more > 0 else lines
 
 
 def _evidence_text(item: Evidence, numbers: dict[str, int], claim: str) -> str:

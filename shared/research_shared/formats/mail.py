@@ -12,6 +12,7 @@ from research_shared.formats._parts.lines import decoded, no_heading, on_one_lin
 from research_shared.formats._parts.metadata import Metadata
 from research_shared.formats._parts.properties import split_keywords
 from research_shared.formats._parts.web_page import declared_encoding, html_lines
+from research_shared.text.sizes import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -141,7 +142,9 @@ def _attached_lines(name: str, content: bytes, notes: list[str]) -> Iterator[str
         ]
         if lines:
             if lost := sum(not isinstance(text, str) for text in texts):
-                notes.append(f"{lost} of {len(texts)} pages of the attachment {name} cannot be read")
+                notes.append(
+                    f"{lost} of {counted(len(texts), 'page')} of the attachment {name} cannot be read"
+                )
             yield from (no_heading(line.lstrip("# ")) for line in lines)
             return
     notes.append(f"the attachment {name} is not read")

@@ -18,6 +18,7 @@ from research_shared.formats import (
     Reader,
     Refused,
 )
+from research_shared.text.sizes import counted
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
@@ -90,16 +91,12 @@ def _not_read(document: "PdfDocument", attached: int, left_out: set[str]) -> Ite
             names.append(document.get_attachment(number).get_name())
     if count:
         more = f" and {count - len(names)} more" if count > len(names) else ""
-        yield f"{_are(count, 'attachment')} not read: {', '.join(names)}{more}"
+        yield f"{counted(count, 'attachment is', 'attachments are')} not read: {', '.join(names)}{more}"
     if attached:
-        yield f"{_are(attached, 'file')} attached to its pages not read"
+        yield f"{counted(attached, 'file is', 'files are')} attached to its pages not read"
     if left_out:
         named = ", ".join(sorted(left_out)[:_MAX_NAMED])
         yield f"text on layers that are switched off is left out: {named}"
-
-
-def _are(count: int, what: str) -> str:
-    return f"1 {what} is" if count == 1 else f"{count} {what}s are"
 
 
 def _layers_off(data: bytes, notes: list[str]) -> frozenset[str]:

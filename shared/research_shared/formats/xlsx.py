@@ -26,6 +26,7 @@ from research_shared.formats._parts.package import (
     properties,
 )
 from research_shared.formats._parts.properties import core_metadata
+from research_shared.text.sizes import counted
 
 _MARGIN_CODE = re.compile(r'&(?:"[^"]*"|K[0-9A-Fa-f]{6}|\d+|[A-Za-z&])')
 _MARGINS = {
@@ -364,7 +365,7 @@ def _sheet_text(package: Package, book: _Book, sheet: _Sheet, before: list[str],
         if not package.parse_plainly(sheet.part, cells):
             cells.end("row")  # the one that was being read
     if cells.cut:
-        notes.append(f"only the first {cells.row} rows of sheet {sheet.name} were read")
+        notes.append(f"only the first {counted(cells.row, 'row')} of sheet {sheet.name} were read")
     # In the heading, so that each hit on the sheet says so.
     lines = [f"# {sheet.name}{' [hidden sheet]' if sheet.hidden else ''}", *before]
     if cells.hidden_columns:

@@ -1,8 +1,22 @@
-"""Sizes as people write them."""
+"""Sizes and numbers as people write them."""
 
 from typing import Final
 
 _KILO: Final = 1_000
+
+
+def one_or_many(number: int, one: str, many: str) -> str:
+    """Return the words that agree with a number."""
+    return one if number == 1 else many
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with the words that it counts; `many` is the plural if that is not `one` and an s.
+
+    >>> counted(1, "page"), counted(0, "page"), counted(2, "match", "matches"), counted(1, "file is", "files are")
+    ('1 page', '0 pages', '2 matches', '1 file is')
+    """
+    return f"{number} {one_or_many(number, one, many or f'{one}s')}"
 
 
 def size_text(size: int) -> str:

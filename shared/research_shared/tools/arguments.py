@@ -25,6 +25,7 @@ from pydantic import BeforeValidator
 
 from research_shared.document_urls import without_document_uri
 from research_shared.errors import DocumentNotFound, DocumentUnreadable
+from research_shared.text.sizes import counted
 
 if TYPE_CHECKING:
     from research_shared.reading.library import Library
@@ -182,7 +183,7 @@ async def resolve_path(library: "Library", given: str, *, choose: Choose | None 
             return chosen
         named = ", ".join(meant[:MAX_NEAREST]) + (", …" if len(meant) > MAX_NEAREST else "")
         raise DocumentNotFound(
-            f"{len(meant)} documents have this name, and none has this path",
+            f"{counted(len(meant), 'document has', 'documents have')} this name, and none has this path",
             hint=f"Use the whole path of one of them: {named}",
         )
     if len(of_other_types := await asyncio.to_thread(matching_paths, given, unread)) == 1:
@@ -297,11 +298,11 @@ def nothing_matches(pattern: str, paths: Sequence[str]) -> str:
     largest = sorted(folders.items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{folder} ({count})" for folder, count in largest[:_MAX_FOLDERS])
     if len(largest) > _MAX_FOLDERS:
-        named += f" and {len(largest) - _MAX_FOLDERS} more folders"
+        named += f" and {counted(len(largest) - _MAX_FOLDERS, 'more folder')}"
     parts = [f"in {named}"] if named else []
     if loose:
         parts.append(f"{'and ' if named else ''}{loose} in no folder")
-    count = "1 document is" if len(paths) == 1 else f"{len(paths)} documents are"
+    count = counted(len(paths), "document is", "documents are")
     sentence = f"no document matches '{shown}'; {count} there, {', '.join(parts)}"
     near = [] if not _STAR_OR_QUESTION_MARK.isdisjoint(pattern) else nearest_paths(pattern, paths)
     return f"{sentence}; nearest: {', '.join(near)}" if near else sentence

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from research_shared.middleware.capabilities import client_elicits
 from research_shared.telemetry import record
+from research_shared.text.sizes import counted
 from research_shared.text.visible import visible
 from research_shared.tools.activity import waiting
 from research_shared.tools.arguments import Choose
@@ -110,7 +111,9 @@ def choice_of_document(context: Context, given: str) -> Choose:
 
     async def choose(paths: Sequence[str]) -> str | None:
         name = given[:MAX_SHOWN_NAME]
-        question = f"{len(paths)} documents are called {name}. Which one do you mean?"
+        question = (
+            f"{counted(len(paths), 'document is', 'documents are')} called {name}. Which one do you mean?"
+        )
         options = {path: path for path in paths}
         return await UserChoice(context).among("document", question, options, subject=name)
 

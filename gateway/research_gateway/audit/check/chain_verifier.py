@@ -8,6 +8,7 @@ from pathlib import Path
 from research_gateway.audit.log.chain import CLOCK_TOLERANCE_S, seconds_of
 from research_gateway.audit.log.format import NO_HASH, ChainPosition, Record, key_id, sign
 from research_gateway.audit.log.head import Head
+from research_shared.text.sizes import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,9 @@ class ChainVerifier:
             if self.at is None:
                 if self.whole and not self.expected.partial:
                     raise VerificationError(
-                        "head_truncated", f"the {at.sequence} records before it are missing", sequence=0
+                        "head_truncated",
+                        f"{counted(at.sequence, 'record is', 'records are')} missing before it",
+                        sequence=0,
                     )
                 self.notes.append(
                     f"begins with record {at.sequence}: earlier files are not part of this check"
@@ -252,7 +255,7 @@ class ChainVerifier:
             return
         if self.at is None:
             raise VerificationError(
-                "tail_truncated", f"all {known.sequence + 1} records are missing", sequence=0
+                "tail_truncated", f"all records ({known.sequence + 1}) are missing", sequence=0
             )
         if known.chain != self.at.chain:
             raise VerificationError(

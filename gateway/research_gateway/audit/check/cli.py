@@ -14,6 +14,7 @@ from research_gateway.audit.check.show import last_records, print_call, records_
 from research_gateway.audit.check.verify import LogFiles, Report, collect, verify
 from research_gateway.audit.log.files import MAX_PROCESSES, LogName, refuse_inside_roots
 from research_shared.base_errors import ConfigurationError
+from research_shared.text.sizes import counted
 from research_shared.text.visible import terminal_safe
 
 if TYPE_CHECKING:
@@ -120,10 +121,6 @@ def _verified(log: LogFiles, expected: Expectations) -> Report:
         return verify(log, expected, on_progress=show)
 
 
-def _number_of(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def _print_report(console: Console, report: Report) -> None:
     verdict = Text("intact", style="green") if report.intact else Text("NOT INTACT", style="bold red")
     console.print(Text(f"{terminal_safe(report.log)}: ").append(verdict))
@@ -131,11 +128,11 @@ def _print_report(console: Console, report: Report) -> None:
         console.print(
             Text(f"  first bad record: {terminal_safe(str(report.problem))} [{report.problem.code}]")
         )
-    counts = f"  {_number_of(report.records, 'record')} in {_number_of(report.files, 'file')}, {_number_of(report.calls, 'call')}"
+    counts = f"  {counted(report.records, 'record')} in {counted(report.files, 'file')}, {counted(report.calls, 'call')}"
     if report.unfinished:
         counts += f", {report.unfinished} without an end"
     if report.lost:
-        counts += f", {report.lost} records lost while the log could not be written"
+        counts += f", {counted(report.lost, 'record')} lost while the log could not be written"
     console.print(Text(counts))
     if report.last is not None:
         console.print(

@@ -27,6 +27,7 @@ from research_gateway.cli.doctor.models import meaning_finding, model_findings
 from research_gateway.cli.doctor.stores import index_finding, trail_findings
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import RootOption, as_roots
+from research_shared.text.sizes import counted
 from research_shared.text.visible import terminal_safe
 
 _STATUS_MARKS: Mapping[Status, tuple[str, str]] = {
@@ -113,5 +114,7 @@ def _shown(findings: list[Finding]) -> Group:
         if finding.remedy is not None and finding.status != "ok":
             lines.append(Text(f"    → {terminal_safe(finding.remedy)}", style="default"))
     counts = Counter(finding.status for finding in findings)
-    lines.append(Text(f"{counts['problem']} problems, {counts['warning']} warnings", style="dim"))
+    lines.append(
+        Text(f"{counted(counts['problem'], 'problem')}, {counted(counts['warning'], 'warning')}", style="dim")
+    )
     return Group(*lines)

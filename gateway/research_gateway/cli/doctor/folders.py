@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from research_gateway.cli.doctor.finding import Finding
+from research_shared.text.sizes import counted, one_or_many
 
 MAX_WALKED = 200_000
 """Directories and files that are looked at in the folders; beyond that the counts say that they stop."""
@@ -84,7 +85,9 @@ def folder_findings(name: str, directory: Path, tree: Tree) -> Iterator[Finding]
         )
     else:
         more = "" if tree.complete else f" in the first {MAX_WALKED} entries"
-        yield Finding(about=about, status="ok", text=f"{directory}: {count} documents{more} ({kinds})")
+        yield Finding(
+            about=about, status="ok", text=f"{directory}: {counted(count, 'document')}{more} ({kinds})"
+        )
     if unread := count_of_unread(tree.unread):
         yield Finding(
             about=about,
@@ -96,6 +99,6 @@ def folder_findings(name: str, directory: Path, tree: Tree) -> Iterator[Finding]
         yield Finding(
             about=about,
             status="problem",
-            text=f"{len(closed)} files or folders cannot be read by this user, such as {closed[0]}",
-            remedy="Give the server's user permission to read them.",
+            text=f"{counted(len(closed), 'file or folder', 'files or folders')} cannot be read by this user, such as {closed[0]}",
+            remedy=f"Give the server's user permission to read {one_or_many(len(closed), 'it', 'them')}.",
         )

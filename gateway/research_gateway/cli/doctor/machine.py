@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from research_gateway.cli.doctor.finding import Finding
 from research_shared.base_errors import ConfigurationError
+from research_shared.text.sizes import counted
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -136,7 +137,7 @@ def open_files_finding() -> Finding:
         return Finding(
             about="open files",
             status="warning",
-            text=f"this process may open {soft} files, enough for few clients",
+            text=f"this process may open {counted(soft, 'file')}, enough for few clients",
             remedy=f"ulimit -n {4 * MIN_OPEN_FILES}, or LimitNOFILE= in the service's unit.",
         )
     return Finding(about="open files", status="ok", text=f"{soft} allowed")

@@ -9,6 +9,7 @@ import anyio
 
 from research_gateway.cli.doctor.finding import Finding
 from research_shared.base_errors import ConfigurationError
+from research_shared.text.sizes import one_or_many
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -111,6 +112,6 @@ def meaning_finding(settings: "Settings", *, ask: bool) -> Finding:
     share = (
         "vectors are made anew at each start"
         if settings.index_dir is None
-        else f"{kept or 0:,} vectors are kept"
+        else f"{kept or 0:,} {one_or_many(kept or 0, 'vector is', 'vectors are')} kept"
     )
     return Finding(about=about, status="ok", text=f"{named} answers with {dimension} components; {share}")

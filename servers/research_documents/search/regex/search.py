@@ -13,6 +13,7 @@ from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan
 from research_documents.search.request import OnProgress, RunResult, SearchRequest
 from research_documents.search.tuning import SearchTuning
+from research_shared.text.sizes import counted
 
 SAMPLED_DOCUMENTS: Final = 16
 """Documents sampled to decide whether the required literals are rare enough to ask the index."""
@@ -74,7 +75,7 @@ class RegexSearch(TextSearch):
         if scan.skipped:
             path, line = scan.skipped[0]
             warnings += (
-                f"{len(scan.skipped)} lines are too long for this expression and were left out, first line {line} of {path}",
+                f"{counted(len(scan.skipped), 'line is', 'lines are')} too long for this expression and left out, first line {line} of {path}",
             )
         return RunResult(
             hits=scan.hits[:limit],
@@ -120,7 +121,9 @@ class _Run:
             scan.supply(await self._freshness.text(scan.missing))
         if self._on_progress is not None:
             covered = scan.covered
-            await self._on_progress(covered, self._total, f"searched {covered} of {self._total} documents")
+            await self._on_progress(
+                covered, self._total, f"searched {covered} of {counted(self._total, 'document')}"
+            )
 
     def _advance(self, for_s: float) -> frozenset[str]:
         # One thread scans and checks: two would contend for the interpreter for every file and every hit.

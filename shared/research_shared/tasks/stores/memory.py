@@ -18,6 +18,7 @@ from research_shared.tasks.records import (
     TaskStoreUnavailable,
     TooManyTasks,
 )
+from research_shared.text.sizes import counted
 
 MAX_BYTES_OF_ALL: Final = 256 * 1024 * 1024
 """Bytes of the tasks of all callers. Beyond it calls are answered at once, instead of becoming tasks."""
@@ -176,7 +177,7 @@ class MemoryTasks:
 def too_many(count: int) -> TooManyTasks:
     """Return the refusal of a task of a caller who holds `count` tasks already."""
     return TooManyTasks(
-        f"this caller holds {count} tasks, and may hold no more tasks or no more bytes in them"
+        f"this caller holds {counted(count, 'task')}, and may hold no more tasks or no more bytes in them"
     )
 
 
