@@ -123,10 +123,11 @@ class Indexing(Result):
 
 
 class Embedded(Result):
-    """How many passages hybrid mode ranked by meaning."""
+    """How many passages hybrid mode ranked by meaning. `stopped`: no more for now, for a reason that a warning names."""
 
     done: int
     total: int
+    stopped: Annotated[bool, Field(exclude_if=_absent)] = False
 
 
 class SearchResult(Result):

@@ -426,7 +426,11 @@ def _search_result(
         documents=tuple(documents),
         warnings=(*incomplete, *chosen, *others, *notes),
         next_cursor=outcome.next_cursor,
-        embedded=Embedded(done=outcome.embedded[0], total=outcome.embedded[1]) if outcome.embedded else None,
+        embedded=Embedded(
+            done=outcome.embedded[0], total=outcome.embedded[1], stopped=outcome.embedding_stopped
+        )
+        if outcome.embedded
+        else None,
         indexing=Indexing(done=outcome.indexing[0], total=outcome.indexing[1]) if outcome.indexing else None,
     )
 

@@ -71,7 +71,9 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
-        """Wait until all passages have vectors, or so many seconds go by in which none gets one (`EMBEDDING_STALLED_S`).
+        """Wait until all passages have vectors, the server says that no more get one for now, or none got one for so long.
+
+        `stalled_s`: seconds of that; `EMBEDDING_STALLED_S` when not given.
 
         A search then says how many have. Whoever does not want to wait can stop it: the vectors that were made are kept.
 
@@ -87,7 +89,7 @@ class Session:
             while clock() - since < limit_s:
                 asked = {"query": "anything", "mode": "hybrid", "limit": 1}
                 state = (await self._result("search_documents", asked, None)).get("embedded")
-                if state is None or state["done"] >= state["total"]:
+                if state is None or state["done"] >= state["total"] or state.get("stopped"):
                     return
                 if advance is not None:
                     await advance(state["done"], state["total"], "embedding passages")

@@ -367,6 +367,7 @@ class SearchEngine(SharedLifespan):
             warnings=(*near.warnings, *found.warnings),
             again=found.again or forgotten,
             embedded=near.embedded,
+            embedding_stopped=near.embedding_stopped,
         )
 
     def _coverage(
@@ -418,6 +419,7 @@ class SearchEngine(SharedLifespan):
             next_cursor=cursor,
             indexing=None if coverage.complete else (coverage.done, coverage.total),
             embedded=found.embedded,
+            embedding_stopped=found.embedding_stopped,
         )
 
     # Staying fresh

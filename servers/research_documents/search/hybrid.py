@@ -26,12 +26,13 @@ class NearPassages:
     """The passages nearest to a query, best first, and what an answer says about them.
 
     `embedded` is (embedded passages, all passages) of the selection; None if meaning counts for nothing, for another reason
-    than that none is embedded yet.
+    than that none is embedded yet. `embedding_stopped`: for now no more of them get a vector, for the reason in `warnings`.
     """
 
     passages: tuple[ScoredPassage, ...] = ()
     warnings: tuple[str, ...] = ()
     embedded: tuple[int, int] | None = None
+    embedding_stopped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class MeaningSearch:
             yet = _by_words(
                 f"none of {total:,} {one_or_many(total, 'passage', 'passages')} is embedded yet{because}"
             )
-            return replace(yet, embedded=(0, total))
+            return replace(yet, embedded=(0, total), embedding_stopped=semantic.problem is not None)
         try:
             vector = await semantic.vector_of(request.meant, limit_s=request.time_limit_s / 2)
             found = await self.pools.run(
@@ -76,6 +77,7 @@ class MeaningSearch:
             passages=tuple(found),
             warnings=warnings,
             embedded=(done, total) if found else None,
+            embedding_stopped=done < total and semantic.problem is not None,
         )
 
 

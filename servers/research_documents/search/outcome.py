@@ -41,6 +41,7 @@ class SearchOutcome:
     when the answer does not cover all documents. `indexing` is then (documents that are indexed, all of them that are
     known), otherwise None; both count what is within the scope, matches the file pattern and gives text. `embedded` is
     (passages that have a vector, all passages) of the documents that this search covered, if it ranked by meaning too.
+    `embedding_stopped`: for now no more of them get a vector; `warnings` say why.
     """
 
     hits: tuple[Hit, ...]
@@ -51,6 +52,7 @@ class SearchOutcome:
     next_cursor: str | None = None
     indexing: tuple[int, int] | None = None
     embedded: tuple[int, int] | None = None
+    embedding_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,8 @@ class RunResult:
 
     `sources` are the versions of the documents the hits are from, `covered` the number of documents searched, `stale`
     the paths that changed since they were read. `again` asks for another run, because the index was outdated. `embedded` is
-    (passages that have a vector, all passages) of the selection, if meaning counted.
+    (passages that have a vector, all passages) of the selection, if meaning counted; `embedding_stopped` says
+    that for now no more of them get a vector.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -92,3 +93,4 @@ class RunResult:
     stale: frozenset[str] = frozenset()
     again: bool = False
     embedded: tuple[int, int] | None = None
+    embedding_stopped: bool = False

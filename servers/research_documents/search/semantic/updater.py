@@ -46,6 +46,7 @@ class EmbeddingPace:
 
 
 DEFAULT_PACE = EmbeddingPace()
+_FAILS_WITH_OTHERS: Final = "the model fails with the others"
 
 
 class EmbeddingUpdater:
@@ -90,6 +91,8 @@ class EmbeddingUpdater:
         """Documents whose text could not be read: they get another turn after the next wait."""
         self._given_up: set[bytes] = set()
         """Keys of parts that the model fails with."""
+        self._only_failing = False
+        """Whether the parts that have no vector are those that the model fails with."""
         self._seen = -1
         self._ready = False
         self._saved_at = self._clock()
@@ -127,7 +130,8 @@ class EmbeddingUpdater:
                 try:
                     self._work.clear()
                     wait_s = await self._step()
-                    failures, self.problem = 0, None
+                    failures = 0
+                    self.problem = _FAILS_WITH_OTHERS if self._only_failing else None
                 except EmbeddingFailed as failure:
                     failures += 1
                     wait_s = failure.retry_after_s or min(
@@ -167,6 +171,7 @@ class EmbeddingUpdater:
         Raises:
             EmbeddingFailed: the model does not answer, or not as expected.
         """
+        self._only_failing = False
         self._ready = self._ready or self._is_ready()
         if not self._ready:
             return None
@@ -190,6 +195,9 @@ class EmbeddingUpdater:
             if self._clock() - self._saved_at >= self._pace.save_every_s:
                 await self._save(store)
             return 0
+        self._only_failing = not self._postponed and not all(
+            document.complete for document in self._documents.values()
+        )
         await self._save(store)
         await self._forget(store)
         waits = [self._pace.longest_wait_s] if self._postponed else []
