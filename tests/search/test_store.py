@@ -5,14 +5,17 @@ import errno
 import fcntl
 import os
 import shutil
-from contextlib import AsyncExitStack
+import sqlite3
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from research_documents.search import SearchEngine
+from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.store import DiskStore, locked
+from research_documents.search.tuning import SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import RootUnavailable
@@ -111,8 +114,6 @@ async def test_texts_are_kept_over_a_failure(
 
 
 async def test_a_text_with_a_wrong_checksum_is_read_again(folder: Path, tmp_path: Path) -> None:
-    import sqlite3
-
     await run(folder, tmp_path / "store")
     (place,) = (tmp_path / "store").glob("*/texts.sqlite")
     database = sqlite3.connect(place)
@@ -310,3 +311,72 @@ def test_a_lock_that_a_file_system_refuses_leaves_no_open_file(
         locked(tmp_path / "lock")
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(asked[0])
+
+
+QUERIES: list[dict[str, Any]] = [
+    {"query": "honest"},
+    {"query": '"honest words3"', "context_lines": 2},
+    {"query": "words*", "snippet": "context"},
+    {"query": "hon.st", "mode": "regex", "context_lines": 1},
+    {"query": "words[3-5]", "mode": "regex", "limit": 2},
+    {"query": r"^honest words6\nline 399$", "mode": "regex"},
+]
+
+
+async def answers(engine: SearchEngine) -> list[SearchOutcome]:
+    return [await engine.search(**query) for query in QUERIES]
+
+
+async def test_with_an_index_directory_no_text_is_held_and_the_answers_are_the_same(
+    folder: Path, tmp_path: Path
+) -> None:
+    # One document is larger than what is fetched together, with hits far into it.
+    (folder / "large.txt").write_text(
+        "".join(f"line {number}\nhonest words{number % 9}\n" for number in range(12_000)), encoding="utf-8"
+    )
+    library = Library(RootsPolicy([Root("research", folder)]))
+    async with SearchEngine(library, watch=False, tuning=TRUSTING) as in_memory:
+        expected = await answers(in_memory)
+        assert all(outcome.hits for outcome in expected[:5])
+    for _ in ("built here", "ready"):
+        async with SearchEngine(
+            library, watch=False, index_dir=tmp_path / "store", tuning=TRUSTING
+        ) as engine:
+            assert await answers(engine) == expected
+            await engine._updater.scan()
+            assert await answers(engine) == expected
+            entries = engine._catalog.entries
+            assert sorted(entries) == [*ALL, "large.txt"]
+            assert not [path for path, entry in entries.items() if entry.text is not None or entry.breaks]
+
+
+async def test_a_text_that_may_change_unseen_is_held_until_it_is_stored(folder: Path, tmp_path: Path) -> None:
+    wary = SearchTuning(settled_ns=1 << 62)  # no file is ever old enough
+    library = Library(RootsPolicy([Root("research", folder)]))
+    async with SearchEngine(library, watch=False, index_dir=tmp_path / "store", tuning=wary) as engine:
+        await engine.search("honest")
+        assert all(entry.text is not None for entry in engine._catalog.entries.values())
+        engine._updater._readers._tuning = TRUSTING
+        await engine._updater.scan()
+        assert len((await engine.search("hon.st", mode="regex")).hits) == 8
+        assert all(entry.text is None for entry in engine._catalog.entries.values())
+    assert await run(folder, tmp_path / "store") == (ALL, [])
+
+
+async def test_a_stored_text_that_was_damaged_meanwhile_is_read_from_its_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    library = Library(RootsPolicy([Root("research", folder)]))
+    async with SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING) as engine:
+        await engine.search("honest")
+        await engine._updater.scan()
+        (place,) = store.glob("*/texts.sqlite")
+        with closing(sqlite3.connect(place)) as database:
+            database.execute("UPDATE document SET data = ? WHERE path = '5.md'", (b"forged honest\n",))
+            database.commit()
+        for mode in ("keyword", "regex"):
+            found = await engine.search("honest", mode=mode, limit=50)
+            assert [hit.matched_text for hit in found.hits] == [
+                f"honest words{number}" for number in range(8)
+            ]

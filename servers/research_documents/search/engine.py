@@ -12,7 +12,7 @@ from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch
 from research_documents.search.index.catalog import Catalog, CatalogEntry, IndexCoverage, Selection
-from research_documents.search.index.store import DiskStore, MemoryStore, refuse_inside_folders
+from research_documents.search.index.store import DiskStore, MemoryStore, Store, refuse_inside_folders
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch, embedded
@@ -65,7 +65,7 @@ class SearchEngine(SharedLifespan):
     entering scans the folder and indexes what is missing. A search waits up to `index_wait_s` seconds for documents that
     were never indexed; `deadline_s` limits the time after that. `index_dir` keeps texts and index across restarts.
     `rescan_interval_s` is the time between scans that find what watching missed. `text_budget` bounds the bytes of text
-    held in memory, `max_response_bytes` those of one answer. `semantic` adds hybrid search; without it, hybrid mode
+    held in memory, which with `index_dir` are of the documents alone that are not in there, `max_response_bytes` those of one answer. `semantic` adds hybrid search; without it, hybrid mode
     answers by words and says `no_semantic`, why that is so. `tuning` paces the work, by `clock` in seconds.
     """
 
@@ -93,7 +93,7 @@ class SearchEngine(SharedLifespan):
         self._tuning = tuning
         self._clock = clock
         self._catalog = Catalog(text_budget)
-        store = (
+        store: Store = (
             MemoryStore(tuning)
             if index_dir is None
             else DiskStore(
@@ -119,7 +119,7 @@ class SearchEngine(SharedLifespan):
         self._replacing: asyncio.Task[None] | None = None
         self._complete = False
         self._pools = ThreadPools()
-        freshness = self._freshness = FreshnessChecker(library)
+        freshness = self._freshness = FreshnessChecker(library, store.texts)
         self._by_meaning = MeaningSearch(
             pools=self._pools, catalog=self._catalog, semantic=semantic, no_semantic=no_semantic
         )

@@ -1,9 +1,9 @@
 """Catalog of known documents: identity, text and passages of each."""
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Final, Self
 
@@ -21,6 +21,9 @@ BLOCK: Final = 256
 """Bytes of text per entry of `breaks`: the line number of a hit is counted from the start of its block."""
 
 
+_NO_BREAKS: Final = array("I")
+
+
 def breaks_of(data: bytes) -> "array[int]":
     """Return the number of line breaks before each block of a text."""
     count = data.count
@@ -33,8 +36,8 @@ def breaks_of(data: bytes) -> "array[int]":
 class CatalogEntry:
     """One version of a document, identified by `id`.
 
-    `gap` names the pages that are not in the text. `text` is None when it gives none (then `reason` says why) and when texts take more memory than they may (then it is
-    read again when it is needed). `mtime_reliable` is False for a file so young when it was read that a
+    `gap` names the pages that are not in the text. `text` is None when it gives none (then `reason` says why), when it is kept on disk, and when texts take more memory
+    than they may: then it is read when it is needed. `breaks` may be missing then. `mtime_reliable` is False for a file so young when it was read that a
     later change may not show in its time stamps (git calls such an entry racily clean). `read_at` is a time of the monotonic clock, `checked` the id of the last reading.
     """
 
@@ -49,7 +52,7 @@ class CatalogEntry:
     text_bytes: int = 0
     is_ascii: bool = True
     ends_line: bool = True
-    breaks: "array[int]" = field(default_factory=partial(array, "I"), repr=False)
+    breaks: "array[int]" = field(default_factory=lambda: _NO_BREAKS, repr=False)
     passages: int = 0
     mtime_reliable: bool = True
     read_at: float = 0.0
@@ -87,6 +90,19 @@ class CatalogEntry:
     def path(self) -> str:
         """Return the public path."""
         return self.info.path
+
+    def without_text(self) -> Self:
+        """Return the entry of a document whose text is kept elsewhere."""
+        return replace(self, text=None, breaks=_NO_BREAKS)
+
+
+StoredTexts = Callable[[Sequence[CatalogEntry]], Mapping[int, DocumentText]]
+"""Returns the texts of those of these documents that are in the store of the index, by the id of the entry. For any thread."""
+
+
+def none_stored(_entries: Sequence[CatalogEntry]) -> Mapping[int, DocumentText]:
+    """Return no text: there is no store."""
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +189,12 @@ class Catalog:
         self._last_id += 1
         return self._last_id
 
-    def reserve_ids(self, last: int) -> None:
-        """Mark all ids up to `last` as used."""
-        self._last_id = max(self._last_id, last)
+    def restore(self, entries: Iterable[CatalogEntry]) -> None:
+        """Add documents that an earlier process indexed, with their ids."""
+        for entry in entries:
+            self._count(entry)
+            self._last_id = max(self._last_id, entry.id)
+        self._changed()
 
     def clear(self) -> None:
         """Remove everything. Ids are not reused."""
@@ -187,12 +206,17 @@ class Catalog:
     def put(self, entry: CatalogEntry) -> None:
         """Make this the current version of its document. The previous one stays in `by_id` until `forget`."""
         self._uncount(self.entries.get(entry.path))
-        if entry.text is not None and self._held_bytes + entry.text_bytes > self._budget:
-            entry = replace(entry, text=None)
-        self.entries[entry.path] = self.by_id[entry.id] = entry
-        self.text_bytes += entry.text_bytes
-        self._held_bytes += len(entry.text.data) if entry.text else 0
+        self._count(entry)
         self._changed()
+
+    def drop_texts(self, ids: Collection[int]) -> None:
+        """Hold the texts of these documents no longer: they are kept elsewhere. To a search this is no change."""
+        for number in ids:
+            entry = self.by_id.get(number)
+            if entry is not None and entry.text is not None and self.entries.get(entry.path) is entry:
+                self._held_bytes -= len(entry.text.data)
+                self.entries[entry.path] = self.by_id[number] = entry.without_text()
+        self._select.cache_clear()
 
     def remove(self, path: str) -> None:
         """Remove a document. It stays in `by_id` until `forget`."""
@@ -209,6 +233,13 @@ class Catalog:
         self._select.cache_clear()
         self.count_unread.cache_clear()
         self.version_notes.cache_clear()
+
+    def _count(self, entry: CatalogEntry) -> None:
+        if entry.text is not None and self._held_bytes + entry.text_bytes > self._budget:
+            entry = replace(entry, text=None)
+        self.entries[entry.path] = self.by_id[entry.id] = entry
+        self.text_bytes += entry.text_bytes
+        self._held_bytes += len(entry.text.data) if entry.text else 0
 
     def _uncount(self, entry: CatalogEntry | None) -> None:
         if entry is not None:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from research_documents.search.index.catalog import Catalog
+from research_documents.search.index.store import ReadBefore
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
@@ -51,9 +52,6 @@ class ReadResult:
         return len(self.text.data) if self.text else 0
 
 
-KeptTexts = dict[str, tuple[DocumentInfo, DocumentText]]
-
-
 def reading_order(info: DocumentInfo, large_bytes: int) -> tuple[bool, int, str]:
     """Return the sort key of the queue: plain texts that are not large first, then all others, each by size and path."""
     return (not _is_quick(info, large_bytes), info.size_bytes, info.path)
@@ -67,8 +65,8 @@ class Readers:
     """Reads the documents of its `queue`, at most a few batches of `results` ahead of the index.
 
     Sets `work_available` after each result. `in_progress` maps a path that was taken from the queue and whose result is
-    not indexed yet to (identity as listed, wall clock in ns when it was taken). `kept` holds texts of an earlier process,
-    used where the file has not changed since.
+    not indexed yet to (identity as listed, wall clock in ns when it was taken). `read_before` gives texts of an earlier
+    process, used where the file has not changed since.
     """
 
     def __init__(
@@ -77,13 +75,13 @@ class Readers:
         catalog: Catalog,
         work_available: asyncio.Event,
         *,
-        kept: KeptTexts | None = None,
+        read_before: ReadBefore | None = None,
         tuning: SearchTuning = DEFAULT_TUNING,
     ) -> None:
         self.queue: dict[str, DocumentInfo] = {}
         self.results: list[ReadResult] = []
         self.in_progress: dict[str, tuple[Identity, int]] = {}
-        self.kept = kept or {}
+        self.read_before = read_before
         self._library = library
         self._catalog = catalog
         self._work_available = work_available
@@ -162,14 +160,16 @@ class Readers:
         self.in_progress.update({path: (info.identity, now) for path, info in taken.items()})
         return taken
 
-    def _kept_texts(self, infos: dict[str, DocumentInfo]) -> dict[str, DocumentText]:
-        """Take the kept texts of documents that have not changed since."""
-        kept = {path: self.kept.pop(path) for path in infos if path in self.kept}
-        return {p: text for p, (info, text) in kept.items() if info.identity.same_file(infos[p].identity)}
+    async def _texts_read_before(self, infos: dict[str, DocumentInfo]) -> dict[str, DocumentText]:
+        """Return the texts of documents that an earlier process has read and that have not changed since."""
+        if (read_before := self.read_before) is None:
+            return {}
+        found = await asyncio.to_thread(read_before, list(infos))
+        return {p: text for p, (info, text) in found.items() if info.identity.same_file(infos[p].identity)}
 
     async def _read_some(self, infos: dict[str, DocumentInfo]) -> list[ReadResult]:
         numbers, started = {path: self._catalog.new_id() for path in infos}, time.time_ns()
-        plain = self._kept_texts(infos)
+        plain = await self._texts_read_before(infos)
         large_bytes = self._tuning.large_bytes
         new = [path for path, info in infos.items() if _is_quick(info, large_bytes) and path not in plain]
         plain |= await self._library.read_plain(new) if new else {}

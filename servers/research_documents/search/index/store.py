@@ -12,8 +12,7 @@ import shutil
 import sqlite3
 import stat
 import time
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,12 +21,12 @@ from typing import Final, Protocol
 
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.index.passage_index import SCHEMA_VERSION, PassageIndex
+from research_documents.search.index.texts import NOT_INDEXED, KeptTexts, connected, every_text, row_of
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root
 from research_shared.base_errors import ConfigurationError
-from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.faults import INDEX_FAILED, Faults
-from research_shared.formats import Metadata
 from research_shared.logs import get_logger
 from research_shared.reading.extraction import engines
 from research_shared.reading.first_page import IDENTITY
@@ -57,17 +56,26 @@ STORE_ERRORS: Final = (OSError, ValueError, sqlite3.Error)
 """What a directory raises that cannot be used: the system, tantivy, SQLite."""
 
 
+ReadBefore = Callable[[Iterable[str]], dict[str, tuple[DocumentInfo, DocumentText]]]
+"""Returns what was read at paths before, with the listing entry of then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """Contents of a store: the index, the documents in it, and texts of documents that must be indexed again."""
+    """Contents of a store: the index and the documents in it.
+
+    `read_before` gives texts of documents that must be indexed again, if there are any. `roots` are the names of the roots of
+    which the store knows documents.
+    """
 
     index: PassageIndex
     indexed: list[CatalogEntry] = field(default_factory=list)
-    texts: dict[str, tuple[DocumentInfo, DocumentText]] = field(default_factory=dict)
+    read_before: ReadBefore | None = None
+    roots: frozenset[str] = frozenset()
 
 
 class Store(Protocol):
-    """Storage of an index and its texts. Used from one thread."""
+    """Storage of an index and its texts. Used from one thread, but for `texts`."""
 
     @property
     def holds_index(self) -> bool:
@@ -76,8 +84,17 @@ class Store(Protocol):
     def open(self) -> Opened:
         """Open the storage."""
 
-    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
-        """Replace the documents of the paths `outdated` by these; durable after `commit`."""
+    def texts(self, entries: Sequence[CatalogEntry]) -> Mapping[int, DocumentText]:
+        """Return the texts of those of these documents that are in the storage, by id. Called from any thread."""
+
+    def read_before(self, paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
+        """Return what was read at these paths, as far as it is in the storage. Called from any thread."""
+
+    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> frozenset[int]:
+        """Replace the documents of the paths `outdated` by these; durable after `commit`.
+
+        Return the ids of those whose text is in the storage from now on, so that nobody else need hold it.
+        """
 
     def commit(self, index: PassageIndex) -> None:
         """Make the changes of the index visible, and durable in a store on disk."""
@@ -110,8 +127,17 @@ class MemoryStore:
         """Return an empty index."""
         return Opened(index=PassageIndex(tuning=self._tuning))
 
-    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
+    def texts(self, entries: Sequence[CatalogEntry]) -> Mapping[int, DocumentText]:  # noqa: ARG002
+        """Return none."""
+        return {}
+
+    def read_before(self, paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:  # noqa: ARG002
+        """Return nothing."""
+        return {}
+
+    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> frozenset[int]:  # noqa: ARG002
         """Do nothing."""
+        return frozenset()
 
     def commit(self, index: PassageIndex) -> None:
         """Make the changes of the index visible."""
@@ -134,6 +160,8 @@ class MemoryStore:
 
 class DiskStore:
     """Keeps texts and index in a subdirectory of `directory`, one per combination of roots, limits and readers.
+
+    Texts in it are read when they are needed, and not held in memory.
 
     The process that holds the lock of the directory writes. Every other process on this machine reads the texts from it,
     keeps its own index in memory and writes nothing, until the writer ends: then one of them takes over. If the directory
@@ -161,6 +189,9 @@ class DiskStore:
         self.directory = directory / f"search-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
+        self._kept = KeptTexts(self.directory / "texts.sqlite")
+        self._uncommitted: dict[int, DocumentText] = {}
+        """Texts that were saved since the last commit, and which no other connection sees yet."""
         self._described: int | None = None
         self._follows = False
         """Whether another process wrote when this one opened the store."""
@@ -185,7 +216,11 @@ class DiskStore:
                     "another process writes the kept index; this one keeps its own in memory",
                     directory=str(self.directory),
                 )
-                return Opened(index=PassageIndex(tuning=self._tuning), texts=self._texts_of_writer())
+                return Opened(
+                    index=PassageIndex(tuning=self._tuning),
+                    read_before=self.read_before,
+                    roots=self._roots_of_writer(),
+                )
             opened = self._open_own()
         except STORE_ERRORS as error:
             self._give_up(error)
@@ -193,15 +228,26 @@ class DiskStore:
         self._holds_index = True
         return opened
 
-    def _texts_of_writer(self) -> dict[str, tuple[DocumentInfo, DocumentText]]:
-        """Return the texts that another process has kept so far: none if it has only just begun."""
+    def _roots_of_writer(self) -> frozenset[str]:
+        """Return the roots of the texts that another process has kept so far: none if it has only just begun."""
         try:
-            with closing(self._connect(read_only=True)) as database:
-                kept = self._kept(database)
+            with closing(connected(self.directory / "texts.sqlite")) as database:
+                return frozenset(info.root for _, info, _, _ in every_text(database))
         except (sqlite3.Error, ValueError) as error:
             log.info("the writer of the kept index has kept nothing to read yet", error=str(error))
-            return {}
-        return {info.path: (info, text) for _, info, text, _ in kept}
+            return frozenset()
+
+    def texts(self, entries: Sequence[CatalogEntry]) -> Mapping[int, DocumentText]:
+        """Return the texts of those of these documents that are in the directory, by id. Called from any thread."""
+        saved = self._uncommitted
+        found = {entry.id: text for entry in entries if (text := saved.get(entry.id)) is not None}
+        if len(found) < len(entries):
+            found |= self._kept.of([entry for entry in entries if entry.id not in found])
+        return found
+
+    def read_before(self, paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
+        """Return what was read at these paths, as far as it is in the directory. Called from any thread."""
+        return self._kept.at(paths)
 
     def take_over(self) -> bool:
         """Become the writer if the process that was has ended, or the directory can be used again.
@@ -236,7 +282,7 @@ class DiskStore:
         """Connect to the texts, or to new ones in place of damaged ones, and throw away the index."""
         try:
             self._database = self._connect()
-            self._database.execute("DELETE FROM state")
+            self._index_anew(self._database)
         except sqlite3.Error as error:
             if _is_of_disk(error):
                 raise
@@ -246,6 +292,7 @@ class DiskStore:
 
     def _throw_away_damaged(self, error: Exception) -> None:
         log.warning("the kept texts are damaged and are deleted", error=str(error))
+        self._kept.close()
         self._throw_away("texts.sqlite*")
 
     def _give_up(self, error: Exception) -> None:
@@ -261,39 +308,44 @@ class DiskStore:
             index.close()
 
     def _open_own(self) -> Opened:
+        roots: set[str] = set()
         try:
             self._database = self._connect()
-            kept = self._kept(self._database)
-            texts = {info.path: (info, text) for _, info, text, _ in kept}
-            entries = [CatalogEntry.of(number, info, text, passages) for number, info, text, passages in kept]
+            entries: list[CatalogEntry] = []
+            for number, info, text, passages in every_text(self._database):
+                roots.add(info.root)
+                if number != NOT_INDEXED:
+                    entries.append(CatalogEntry.of(number, info, text, passages).without_text())
             if (index := self._checked_index(entries)) is not None:
-                return Opened(index=index, indexed=entries)
+                return Opened(index=index, indexed=entries, roots=frozenset(roots))
         except (sqlite3.Error, ValueError) as error:
             if _is_of_disk(error):
                 raise
             self._throw_away_damaged(error)
-            self._database, texts = self._connect(), {}
+            self._database = self._connect()
+            roots = set()
         self._throw_away("index")
-        self._database.execute("DELETE FROM document")
+        self._index_anew(self._database)
         (self.directory / "index").mkdir(mode=0o700)
-        return Opened(index=PassageIndex(self.directory / "index", tuning=self._tuning), texts=texts)
+        return Opened(
+            index=PassageIndex(self.directory / "index", tuning=self._tuning),
+            read_before=self.read_before if roots else None,
+            roots=frozenset(roots),
+        )
 
-    def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
-        place = self.directory / "texts.sqlite"
-        if read_only:
-            return sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        database = sqlite3.connect(place, check_same_thread=False)
+    @staticmethod
+    def _index_anew(database: sqlite3.Connection) -> None:
+        """Note that no text is in an index. The texts stay where they are."""
+        database.execute("DELETE FROM state")
+        database.execute("UPDATE document SET id = ?", (NOT_INDEXED,))
+        database.commit()
+
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.directory / "texts.sqlite", check_same_thread=False)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
         database.executescript(_TABLES)
         return database
-
-    def _kept(self, database: sqlite3.Connection) -> list[tuple[int, DocumentInfo, DocumentText, int]]:
-        """Return (id, listing entry, text, number of passages) of each document with a valid checksum."""
-        rows = database.execute("SELECT id, head, data, sum FROM document")
-        return [
-            (number, *_restored(head, data)) for number, head, data, kept in rows if kept == _sum(head, data)
-        ]
 
     def _throw_away(self, names: str) -> None:
         for path in self.directory.glob(names):
@@ -317,27 +369,34 @@ class DiskStore:
         index.close()
         return None
 
-    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> None:
-        """Store these documents, except those whose mtime is not reliable."""
+    def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> frozenset[int]:
+        """Store these documents, except those whose mtime is not reliable; return the ids of the stored ones."""
         if self._database is None:
-            return
+            return frozenset()
         try:
-            self._save(self._database, entries, outdated)
+            return self._save(self._database, entries, outdated)
         except sqlite3.Error as error:
             if self._holds_index:
                 raise
             self._give_up(error)
+            return frozenset()
 
     def _save(
         self, database: sqlite3.Connection, entries: Iterable[CatalogEntry], outdated: Iterable[str]
-    ) -> None:
+    ) -> frozenset[int]:
         database.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in outdated])
-        rows = []
+        stored: dict[int, DocumentText] = {}
         for entry in entries:
-            if entry.mtime_reliable and entry.text is not None:
-                head, data = _head(entry, entry.text), entry.text.data
-                rows.append((entry.path, entry.id, head, data, _sum(head, data)))
-        database.executemany("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", rows)
+            text = entry.text or self.texts([entry]).get(entry.id)
+            if entry.mtime_reliable and text is not None:
+                database.execute(
+                    "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", row_of(entry, text)
+                )
+                if entry.text is not None:
+                    stored[entry.id] = text
+        # Replaced, not changed: other threads read it.
+        self._uncommitted = self._uncommitted | stored
+        return frozenset(stored)
 
     def commit(self, index: PassageIndex) -> None:
         """Commit the index, then the texts: after a crash in between, the missing texts are read again."""
@@ -351,11 +410,13 @@ class DiskStore:
                 raise
             self._give_up(error)
         else:
+            self._uncommitted = {}
             self._faults.end(INDEX_FAILED)
 
     def on_idle(self, index: PassageIndex) -> None:
-        """Record the checksums of the index files for the next start."""
+        """Record the checksums of the index files for the next start, and drop the texts of what is not in it."""
         if self._database is not None and self._holds_index and self._described != index.stamp:
+            self._database.execute("DELETE FROM document WHERE id = ?", (NOT_INDEXED,))
             self._describe(index.stamp)
 
     def _describe(self, stamp: int) -> None:
@@ -371,8 +432,10 @@ class DiskStore:
         index.close()
         self._describe(stamp)
         self._release()
+        self._kept.close()
 
     def _release(self) -> None:
+        self._uncommitted = {}
         if self._database is not None:
             with suppress(sqlite3.Error):
                 self._database.close()
@@ -437,49 +500,3 @@ def _checksums(directory: Path) -> dict[str, str]:
             with path.open("rb") as file:
                 found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
-
-
-def _sum(head: str, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(head.encode()))
-
-
-def _head(entry: CatalogEntry, text: DocumentText) -> str:
-    identity = entry.info.identity._asdict()
-    return json.dumps(
-        {
-            "info": [entry.path, entry.info.root, entry.info.media_type, identity, entry.info.target],
-            "text": [
-                text.digest,
-                text.engine,
-                text.page_starts,
-                text.missing_pages,
-                text.ocr_pages,
-                text.notes,
-            ],
-            "metadata": text.metadata.packed(),
-            "passages": entry.passages,
-        }
-    )
-
-
-def _restored(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
-    kept = json.loads(head)
-    path, root, media_type, identity, target = kept["info"]
-    info = DocumentInfo(
-        path=path, root=root, media_type=media_type, identity=Identity(**identity), target=target
-    )
-    digest, engine, starts, missing, ocr, notes = kept["text"]
-    text = DocumentText(
-        path=path,
-        media_type=media_type,
-        identity=info.identity,
-        digest=digest,
-        engine=engine,
-        data=data,
-        page_starts=tuple(starts),
-        missing_pages=tuple(missing),
-        ocr_pages=tuple(ocr),
-        notes=tuple(notes),
-        metadata=Metadata.unpacked(kept["metadata"]),
-    )
-    return info, text, kept["passages"]

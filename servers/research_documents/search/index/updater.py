@@ -10,8 +10,8 @@ from typing import Final
 from research_documents.search.index.catalog import Catalog
 from research_documents.search.index.diff import ListingDiff, diff_listing
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.index.reader import KeptTexts, Readers, ReadResult, RefreshRequest
-from research_documents.search.index.store import Store
+from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest
+from research_documents.search.index.store import ReadBefore, Store
 from research_documents.search.index.writer import IndexLost, IndexWriter
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.globs import EVERY_PATH
@@ -137,10 +137,12 @@ class IndexUpdater:
         self._scans, self._listing, self._listed = [], None, {}
         self._refreshes, self._refreshing = [], []
         self._writer.abandon_large()
-        self._readers = self._new_readers(self._readers.kept)
+        self._readers = self._new_readers(self._readers.read_before)
 
-    def _new_readers(self, kept: KeptTexts | None = None) -> Readers:
-        return Readers(self._library, self._catalog, self._work_available, kept=kept, tuning=self._tuning)
+    def _new_readers(self, read_before: ReadBefore | None = None) -> Readers:
+        return Readers(
+            self._library, self._catalog, self._work_available, read_before=read_before, tuning=self._tuning
+        )
 
     async def _work(self) -> None:
         try:
@@ -162,11 +164,10 @@ class IndexUpdater:
     async def _worked_off(self) -> bool:
         """Work until nothing is left to do. Return False if the index was lost meanwhile and begins again in memory."""
         try:
-            if (kept := await self._writer.open()) is not None:
-                self._readers.kept = kept
-                held = (entry.info for entry in self._catalog.entries.values())
-                found = (info for info, _ in kept.values())
-                self._library.roots.expect_documents({info.root for info in (*held, *found)})
+            if (opened := await self._writer.open()) is not None:
+                self._readers.read_before = opened.read_before
+                held = {entry.info.root for entry in self._catalog.entries.values()}
+                self._library.roots.expect_documents(held | opened.roots)
             async with asyncio.TaskGroup() as tasks:
                 while await self._step(tasks):
                     pass
@@ -178,7 +179,7 @@ class IndexUpdater:
         worker, waiting = self._worker, self._waiting
         self._reset()
         self._worker = worker
-        self._readers.kept = await self._writer.continue_in_memory(lost)
+        self._readers.read_before = await self._writer.continue_in_memory(lost)
         # A scan shows whatever was waited for.
         self._scans += [future for future in waiting if not future.done()] or [
             asyncio.get_running_loop().create_future()
@@ -227,7 +228,7 @@ class IndexUpdater:
         await self._writer.on_idle()
         if self._scans or self._refreshes:
             return True
-        self._readers.kept = {}
+        self._readers.read_before = None
         self._writer.forget_removed()
         self._resolve_listed()
         self._on_change()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -10,7 +10,7 @@ from typing import TypeVar
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import ReadResult
-from research_documents.search.index.store import STORE_ERRORS, Store
+from research_documents.search.index.store import STORE_ERRORS, Opened, ReadBefore, Store
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.serving.memory import trim_memory
@@ -64,36 +64,36 @@ class IndexWriter:
         self._commit_at = 0.0
         self._thread: ThreadPoolExecutor | None = None
 
-    async def open(self) -> dict[str, tuple[DocumentInfo, DocumentText]] | None:
-        """Open the stored index; return the texts that an earlier process kept. Return None if it is open already."""
-        kept = None
+    async def open(self) -> Opened | None:
+        """Open the stored index; return what was in the store. Return None if it is open already."""
+        opened = None
         if self.index is None:
-            self.index, kept = await self._in_thread(self._opened)
+            opened = await self._in_thread(self._store.open)
+            self._catalog.restore(opened.indexed)
+            self.index = opened.index
         if self._abandoned:
             await self._in_thread(self._drop_abandoned)
-        return kept
+        return opened
 
-    def _opened(self) -> tuple[PassageIndex, dict[str, tuple[DocumentInfo, DocumentText]]]:
-        opened = self._store.open()
-        for entry in opened.indexed:
-            self._catalog.put(entry)
-            self._catalog.reserve_ids(entry.id)
-        return opened.index, opened.texts
-
-    async def continue_in_memory(self, lost: IndexLost) -> dict[str, tuple[DocumentInfo, DocumentText]]:
-        """Begin an empty index in memory. Return the texts that are known; the catalog is empty then."""
-        texts = {
+    async def continue_in_memory(self, lost: IndexLost) -> ReadBefore:
+        """Begin an empty index in memory. Return what gives the texts that are known; the catalog is empty then."""
+        held = {
             path: (entry.info, entry.text)
             for path, entry in self._catalog.entries.items()
             if entry.text is not None and entry.mtime_reliable
         }
+
+        def read_before(paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
+            here = {path: held[path] for path in paths if path in held}
+            return self._store.read_before([path for path in paths if path not in here]) | here
+
         index = self._open_index
         await self._in_thread(lambda: self._store.leave(index, lost.error))
         self.index = PassageIndex(tuning=self._tuning)
         self._catalog.clear()
         self._removed, self._outdated, self._abandoned, self._large = {}, [], [], None
         self.uncommitted = 0
-        return texts
+        return read_before
 
     async def close(self) -> None:
         """Save what is indexed so far."""
@@ -161,16 +161,18 @@ class IndexWriter:
 
     async def on_idle(self) -> None:
         """Let the store tidy up, and trim memory after much was indexed."""
-        await self._in_thread(self._tidy)
+        self._catalog.drop_texts(await self._in_thread(self._tidy))
 
-    def _tidy(self) -> None:
+    def _tidy(self) -> frozenset[int]:
+        stored: frozenset[int] = frozenset()
         if self._store.take_over():
-            self._store.save(self._catalog.entries.values(), ())
+            stored = self._store.save(tuple(self._catalog.entries.values()), ())
             self._store.commit(self._open_index)
         self._store.on_idle(self._open_index)
         if self._indexed_bytes >= self._tuning.trim_every_bytes:
             self._indexed_bytes = 0
             trim_memory()
+        return stored
 
     # Changes
 
@@ -184,7 +186,7 @@ class IndexWriter:
         fresh = self._latest(batch)
         renewed = [r for r in fresh if r.text and r.text.digest == _digest_of(current.get(r.path))]
         again = [
-            replace(current[r.path], info=r.info, mtime_reliable=r.mtime_reliable, checked=r.id)
+            replace(current[r.path], info=r.info, text=r.text, mtime_reliable=r.mtime_reliable, checked=r.id)
             for r in renewed
             if r.info
         ]
@@ -195,9 +197,9 @@ class IndexWriter:
         def write() -> list[CatalogEntry]:
             for number in outdated:
                 self._open_index.remove(number)
-            entries = [self._entry(r, r.info) for r in changed if r.info]
-            self._store.save([*entries, *again], [r.path for r in changed])
-            return entries
+            entries = [*(self._entry(r, r.info) for r in changed if r.info), *again]
+            stored = self._store.save(entries, [r.path for r in changed])
+            return [entry.without_text() if entry.id in stored else entry for entry in entries]
 
         self.uncommitted += len(batch)
         entries = await self._in_thread(write)
@@ -205,7 +207,7 @@ class IndexWriter:
             self._catalog.remove(result.path)
             if result.info is None:
                 self._removed[result.path] = result.id
-        for entry in [*entries, *again]:
+        for entry in entries:
             self._catalog.put(entry)
         self._outdated += outdated
         for result in batch:

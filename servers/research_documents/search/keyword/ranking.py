@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from research_documents.search.display import MAX_LINE, context, cut, lines_around
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.index.catalog import CatalogEntry, Selection, StoredTexts, none_stored
 from research_documents.search.index.passage_fields import TAIL_BYTES
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.keyword.best_line import (
@@ -56,7 +56,7 @@ class Ranking:
     """Hits of a ranked search.
 
     `entries` are the document versions the hits are from, `places` the passage and text of each hit. `more` says that
-    there are further hits. If documents are `missing`, their text is not in memory: run `rank` again with their `texts`.
+    there are further hits. If documents are `missing`, their text is neither in memory nor in the store: run `rank` again with their `texts`.
     If `outdated`, the index held versions the catalog no longer knows: run the search again.
     """
 
@@ -86,8 +86,10 @@ class Ranker:
     """The passages of the selection nearest by meaning, best first, to be fused with the ranking by words."""
     around: TextOfPassage | None = None
     """Gives texts of passages that the index keeps, for documents whose text is not in memory; without `context_lines`."""
+    stored: StoredTexts = none_stored
+    """Returns texts that are not held in memory, but in the store of the index."""
 
-    def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
+    def rank(self, first: int, limit: int, texts: dict[int, DocumentText]) -> Ranking:
         """Return the hits `first` to `first + limit` in the order of score, words as typed, path and line, one per line."""
         last = first + limit
         wanted = last + 1 + (_OVERLAP_MARGIN if self._may_repeat else 0)
@@ -107,6 +109,14 @@ class Ranker:
                 for position, (hit, (passage, text)) in enumerate(zip(found.hits, found.places, strict=True))
             ]
         return found
+
+    def _text_of(self, entry: CatalogEntry, texts: dict[int, DocumentText]) -> DocumentText | None:
+        """Return the text of a document. What has to be fetched is added to `texts`."""
+        if entry.text is not None:
+            return entry.text
+        if entry.id not in texts:
+            texts.update(self.stored([entry]))
+        return texts.get(entry.id)
 
     def _with_passage(self, hit: Hit, *, passage: ScoredPassage, text: DocumentText, most: int) -> Hit:
         if self.snippet == "passage":
@@ -160,7 +170,7 @@ class Ranker:
         return None if self.selection.everything else self.selection.ids
 
     def _gathered(
-        self, scored: list[ScoredPassage], last: int, texts: Mapping[int, DocumentText], open_tie: float
+        self, scored: list[ScoredPassage], last: int, texts: dict[int, DocumentText], open_tie: float
     ) -> Ranking:
         """Return up to `last` hits of these passages, best first; one more if that is needed to tell whether there are more."""
         found = Ranking()
@@ -192,7 +202,7 @@ class Ranker:
     def _in_order(
         self,
         known: Sequence[_RankedPassage],
-        texts: Mapping[int, DocumentText],
+        texts: dict[int, DocumentText],
         missing: list[CatalogEntry],
         open_tie: float,
     ) -> Iterator[tuple[ScoredPassage, CatalogEntry]]:
@@ -217,10 +227,10 @@ class Ranker:
             yield from tie
 
     def _place(
-        self, passage: ScoredPassage, entry: CatalogEntry, texts: Mapping[int, DocumentText]
+        self, passage: ScoredPassage, entry: CatalogEntry, texts: dict[int, DocumentText]
     ) -> tuple[ScoredPassage, DocumentText] | None:
         """Return the text that a passage is in, and where it is in it; None if that text has to be read first."""
-        text = entry.text or texts.get(entry.id)
+        text = self._text_of(entry, texts)
         if text is not None:
             return passage, text
         return None if self.around is None or self.context_lines else self.around(passage)

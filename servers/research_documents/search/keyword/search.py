@@ -116,6 +116,7 @@ class KeywordSearch(TextSearch):
             superseded=superseded,
             nearest=nearest,
             around=index.around,
+            stored=self.freshness.stored,
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
         return ranking, self.freshness.changed(ranking.entries.values())

@@ -1,8 +1,9 @@
 """Scans the texts of documents for a regular expression in slices, so that a search can pause, end and share a thread."""
 
 import time
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -14,7 +15,7 @@ from research_documents.search.display import (
     hit_bytes,
     lines_around,
 )
-from research_documents.search.index.catalog import BLOCK, CatalogEntry, breaks_of
+from research_documents.search.index.catalog import BLOCK, CatalogEntry, StoredTexts, breaks_of, none_stored
 from research_documents.search.outcome import Hit
 from research_documents.search.regex.pattern import Find, Pattern
 from research_shared.documents import DocumentText
@@ -37,7 +38,8 @@ class _Searched:
     """The document in which matches are being found: the bytes from `first` on of what is searched.
 
     The byte `counted` is in line `line`. Lines up to `passed` are not wanted. `plain`: a hit is its line and no more;
-    `overhead` is then what it takes in the answer besides, in bytes.
+    `overhead` is then what it takes in the answer besides, in bytes. `breaks` are the line breaks before each block, if
+    they are known.
     """
 
     place: int
@@ -48,7 +50,7 @@ class _Searched:
     passed: int
     plain: bool
     overhead: int
-    breaks: Sequence[int]
+    breaks: "array[int]"
     line: int = 1
 
     def line_at(self, data: bytes, begin: int) -> int:
@@ -56,13 +58,13 @@ class _Searched:
 
         Of a line that is continued, each part has a number.
 
-        `breaks` says how many line breaks precede each block of `BLOCK` bytes. Breaks are counted from there or from
+        For a large document it is known how many line breaks precede each block of `BLOCK` bytes. Breaks are counted from there or from
         the hit before, whichever is nearer, so that a hit far into a large document costs no more than one near its start.
         """
         if self.text.continued:
             return self.text.line_at(begin - self.first)
         block = (begin - self.first) // BLOCK
-        if self.first + block * BLOCK > self.counted:
+        if self.breaks and self.first + block * BLOCK > self.counted:
             self.counted, self.line = self.first + block * BLOCK, self.breaks[block] + 1
         self.line += data.count(b"\n", self.counted, begin)
         self.counted = begin
@@ -86,7 +88,8 @@ class Scan:
     The scan ends after `wanted` hits, or at the first hit that does not fit the `room` left, in bytes. It skips hits up to
     and including the (path, line) of `after`, and all documents whose id is not in `only`, if given. `sources` are the
     documents of the hits. `skipped` holds the (path, line) of lines so long that searching them would pass the deadline.
-    When `missing` is set, the text of that document is not in memory: call `supply` before the next `advance`.
+    `stored` returns texts that are not held in memory, by the id of the entry; they are fetched a few at a time. When `missing` is set, the text of
+    that document is in neither place: call `supply` before the next `advance`.
     `clock` gives the time in seconds.
     """
 
@@ -106,8 +109,12 @@ class Scan:
     done: bool = False
     full: bool = False
     expired: bool = False
+    stored: StoredTexts = none_stored
     missing: CatalogEntry | None = None
-    _supplied: DocumentText | None = None
+    _fetched: Mapping[int, DocumentText] = field(default_factory=dict)
+    """The texts among the next documents that are not held in memory."""
+    _breaks: "tuple[int, array[int]]" = (0, array("I"))
+    """The line breaks of the last large text that was fetched, with the id of its entry."""
     _offset: int = 0
     _slice: int = 0
 
@@ -139,9 +146,29 @@ class Scan:
 
     def supply(self, text: DocumentText | None) -> None:
         """Pass the text of the `missing` document, or None if it is gone."""
-        self.missing, self._supplied = None, text
         if text is None:
             self.covered += 1
+        elif self.missing is not None:
+            self._fetched = {**self._fetched, self.missing.id: text}
+        self.missing = None
+
+    def text_of(self, entry: CatalogEntry) -> DocumentText | None:
+        """Return the text of a document, if it is in memory now."""
+        return entry.text or self._fetched.get(entry.id)
+
+    def _fetch(self) -> None:
+        """Fetch the texts that are needed next: of the first document without one, and of those behind it up to a size."""
+        wanted: list[CatalogEntry] = []
+        size, most = 0, min(self._slice, MOST_TOGETHER)
+        for place in range(self.covered, len(self.entries)):
+            entry = self.entries[place]
+            if entry.text is not None or (self.only is not None and entry.id not in self.only):
+                continue
+            size += entry.text_bytes
+            if wanted and size > most:
+                break
+            wanted.append(entry)
+        self._fetched = self.stored(wanted)
 
     def _scan_slice(self) -> None:
         """Scan one slice: a part of a document up to a line end, or several documents."""
@@ -151,10 +178,12 @@ class Scan:
             self.done = True
             return
         entry = self.entries[self.covered]
-        text = entry.text or self._supplied
+        if self.text_of(entry) is None:
+            self._fetch()
+        text = self.text_of(entry)
         if text is None:
             self.missing = entry
-        elif self._offset or entry.text is None or len(text.data) >= self._slice or self.pattern.looks_around:
+        elif self._offset or len(text.data) >= self._slice or self.pattern.looks_around:
             self._scan_part(entry, text)
         else:
             self._scan_several()
@@ -183,7 +212,6 @@ class Scan:
         self._offset = end + 1
         if not self.done and end >= size - 1:
             self.covered += 1
-            self._supplied = None
             self._offset = 0
 
     def _in_time(self, entry: CatalogEntry, *, data: bytes, begin: int, end: int) -> bool:
@@ -212,7 +240,7 @@ class Scan:
             entry = entries[place]
             if only is not None and entry.id not in only:
                 continue
-            if (text := entry.text) is None or (places and size + entry.text_bytes > most):
+            if (text := self.text_of(entry)) is None or (places and size + entry.text_bytes > most):
                 break
             places.append(place)
             parts.append(text.data)
@@ -275,7 +303,7 @@ class Scan:
     def _document(self, place: int, first: int) -> "_Searched":
         """Return the state of the document at `place`, which begins at byte `first` of what is searched."""
         entry = self.entries[place]
-        text = cast("DocumentText", entry.text or self._supplied)  # it was searched, so it is there
+        text = cast("DocumentText", self.text_of(entry))  # it was searched, so it is there
         return _Searched(
             place=place,
             entry=entry,
@@ -285,8 +313,16 @@ class Scan:
             passed=self.after[1] if text.path == self.after[0] else 0,
             plain=not self.context_lines and not text.page_starts,
             overhead=HIT_OVERHEAD_BYTES + len(text.path.encode()),
-            breaks=entry.breaks or breaks_of(text.data),
+            breaks=self._breaks_in(entry, text),
         )
+
+    def _breaks_in(self, entry: CatalogEntry, text: DocumentText) -> "array[int]":
+        """Return the number of line breaks before each block; none of a small text of which they are not known."""
+        if entry.breaks or len(text.data) <= MOST_TOGETHER:
+            return entry.breaks
+        if self._breaks[0] != entry.id:
+            self._breaks = entry.id, breaks_of(text.data)
+        return self._breaks[1]
 
     def _take(self, document: "_Searched", data: bytes, line: int, found: tuple[int, int, int]) -> bool:
         """Add the hit on a line, `found` being where in `data` the line begins and ends and the match begins.

@@ -57,6 +57,7 @@ class RegexSearch(TextSearch):
             deadline=request.deadline,
             room=self.max_response_bytes,
             clock=self.clock,
+            stored=self.freshness.stored,
         )
         run = _Run(
             scan,
@@ -159,7 +160,8 @@ def _selective_literals(pattern: str, scan: Scan) -> Literals | None:
     if literals is None:
         return None
     looked_at = scan.entries[: scan.covered]
-    texts = [entry.text.data for entry in looked_at[:: len(looked_at) // SAMPLED_DOCUMENTS + 1] if entry.text]
+    sampled = looked_at[:: len(looked_at) // SAMPLED_DOCUMENTS + 1]
+    texts = [text.data for entry in sampled if (text := scan.text_of(entry)) is not None]
     encoded = [literal.encode() for literal in literals]
     matching = sum(any(literal in lower for literal in encoded) for lower in map(bytes.lower, texts))
     return literals if 2 * matching <= len(texts) else None

@@ -1,0 +1,158 @@
+"""Texts in a database on disk: one row a document, written by one process, and read by any when they are needed."""
+
+import json
+import sqlite3
+import sys
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from research_documents.search.index.catalog import CatalogEntry
+from research_shared.documents import DocumentInfo, DocumentText, Identity
+from research_shared.formats import Metadata
+
+NOT_INDEXED: Final = -1
+"""Id of a row whose text is kept, but which is not in the index of the directory."""
+_MOST_ASKED: Final = 500
+"""Paths in one query."""
+_COLUMNS: Final = "path, id, head, data, sum"
+
+Row = tuple[str, int, str, bytes, int]
+
+
+class KeptTexts:
+    """Reads texts from the database at `place`, from any thread, through a connection of its own that writes nothing.
+
+    A row counts if its checksum is right. What cannot be read is not there: a text can always be read from its file.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+
+    def of(self, entries: Sequence[CatalogEntry]) -> dict[int, DocumentText]:
+        """Return the texts of those of these documents that are here in this version, by the id of the entry."""
+        wanted = {entry.path: entry for entry in entries}
+        found: dict[int, DocumentText] = {}
+        for _, info, text, _ in self._restored(list(wanted)):
+            entry = wanted[info.path]
+            if text.digest == entry.digest:
+                found[entry.id] = text
+        return found
+
+    def at(self, paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
+        """Return what was read at these paths, in whatever version it is here."""
+        return {info.path: (info, text) for _, info, text, _ in self._restored(list(paths))}
+
+    def close(self) -> None:
+        """Release the database."""
+        with self._lock:
+            self._disconnect()
+
+    def _restored(self, paths: Sequence[str]) -> Iterator[tuple[int, DocumentInfo, DocumentText, int]]:
+        for at in range(0, len(paths), _MOST_ASKED):
+            yield from restored(self._rows(paths[at : at + _MOST_ASKED]))
+
+    def _rows(self, paths: Sequence[str]) -> list[Row]:
+        marks = ",".join("?" * len(paths))
+        with self._lock:
+            try:
+                if self._database is None:
+                    self._database = connected(self._place)
+                query = f"SELECT {_COLUMNS} FROM document WHERE path IN ({marks})"  # noqa: S608  (only marks)
+                return self._database.execute(query, paths).fetchall()
+            except sqlite3.Error:
+                self._disconnect()
+                return []
+
+    def _disconnect(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+
+def connected(place: Path) -> sqlite3.Connection:
+    """Return a connection to an existing database that writes nothing.
+
+    Raises:
+        sqlite3.Error: there is none.
+    """
+    return sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+
+def every_text(database: sqlite3.Connection) -> Iterator[tuple[int, DocumentInfo, DocumentText, int]]:
+    """Yield (id, listing entry, text, number of passages) of each row whose checksum is right, one after the other."""
+    return restored(database.execute(f"SELECT {_COLUMNS} FROM document"))  # noqa: S608  (a constant)
+
+
+def restored(rows: Iterable[Row]) -> Iterator[tuple[int, DocumentInfo, DocumentText, int]]:
+    """Yield (id, listing entry, text, number of passages) of the rows whose checksum is right.
+
+    Raises:
+        ValueError: a row with a right checksum is of another version.
+    """
+    return (
+        (number, *_unpacked(head, data)) for _, number, head, data, kept in rows if kept == _sum(head, data)
+    )
+
+
+def row_of(entry: CatalogEntry, text: DocumentText) -> Row:
+    """Return the row of a document."""
+    head = _head(entry, text)
+    return entry.path, entry.id, head, text.data, _sum(head, text.data)
+
+
+def _sum(head: str, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(head.encode()))
+
+
+def _head(entry: CatalogEntry, text: DocumentText) -> str:
+    identity = entry.info.identity._asdict()
+    return json.dumps(
+        {
+            "info": [entry.path, entry.info.root, entry.info.media_type, identity, entry.info.target],
+            "text": [
+                text.digest,
+                text.engine,
+                text.page_starts,
+                text.missing_pages,
+                text.ocr_pages,
+                text.notes,
+            ],
+            "metadata": text.metadata.packed(),
+            "passages": entry.passages,
+        }
+    )
+
+
+def _unpacked(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
+    kept = json.loads(head)
+    path, root, media_type, identity, target = kept["info"]
+    # All documents share the few names of roots and types.
+    info = DocumentInfo(
+        path=path,
+        root=sys.intern(root),
+        media_type=sys.intern(media_type),
+        identity=Identity(**identity),
+        target=target,
+    )
+    digest, engine, starts, missing, ocr, notes = kept["text"]
+    text = DocumentText(
+        path=path,
+        media_type=info.media_type,
+        identity=info.identity,
+        digest=digest,
+        engine=engine,
+        data=data,
+        page_starts=tuple(starts),
+        missing_pages=tuple(missing),
+        ocr_pages=tuple(ocr),
+        notes=tuple(notes),
+        metadata=Metadata.unpacked(kept["metadata"]),
+    )
+    return info, text, kept["passages"]
