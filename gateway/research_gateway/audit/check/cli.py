@@ -162,7 +162,7 @@ def copy_logs(
             refuse_inside_roots(directory / log.names.path.name, settings.roots)
             done = copy_log(log, directory, _head_of(log, settings))
             print(  # noqa: T201  (the command line's own voice)
-                f"{terminal_safe(done.log)}: {_number_of(done.files, 'file')} written, "
+                f"{terminal_safe(done.log)}: {counted(done.files, 'file')} written, "
                 f"up to record {done.last.sequence} of chain {done.last.chain}"
             )
     except ConfigurationError as error:
