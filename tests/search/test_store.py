@@ -21,6 +21,7 @@ from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
+from research_shared.settings import Settings
 from support.tuning import TRUSTING
 
 
@@ -380,3 +381,36 @@ async def test_a_stored_text_that_was_damaged_meanwhile_is_read_from_its_file(
             assert [hit.matched_text for hit in found.hits] == [
                 f"honest words{number}" for number in range(8)
             ]
+
+
+async def test_a_kept_text_that_takes_a_process_to_read_is_not_read_again(tmp_path: Path) -> None:
+    (tmp_path / "research").mkdir()
+    (tmp_path / "research/report.pdf").write_bytes(b"%PDF-1.4 of which nothing can be read")
+    roots = RootsPolicy([Root("research", tmp_path / "research")])
+    library = Library(roots)
+    info = await library.stat("report.pdf")
+    text = DocumentText(
+        path=info.path,
+        media_type=info.media_type,
+        identity=info.identity,
+        digest="0",
+        engine="e",
+        data=b"x\n",
+    )
+    store = DiskStore(tmp_path / "store", roots.roots, Limits())
+    index = store.open().index
+    store.save([CatalogEntry.of(1, info, text, 0)], ())
+    store.commit(index)
+    library.read_before = store.read_before
+    assert await library.read("report.pdf") == text
+    assert library.stats.started == 0
+    store.close(index)
+
+
+def test_beside_an_index_directory_the_library_keeps_little_text(tmp_path: Path) -> None:
+    def kept(**settings: Any) -> int:
+        return Limits.from_settings(Settings(roots=(Root("research", tmp_path),), **settings)).cache_bytes
+
+    mib = 1024 * 1024
+    assert (kept(), kept(index_dir=tmp_path / "store")) == (1024 * mib, 32 * mib)
+    assert kept(index_dir=tmp_path / "store", cache_bytes=mib) == mib

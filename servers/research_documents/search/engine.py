@@ -105,6 +105,8 @@ class SearchEngine(SharedLifespan):
                 clock=clock,
             )
         )
+        if index_dir is not None:
+            library.read_before = store.read_before
         self._semantic = semantic
         self._updater = IndexUpdater(
             library,

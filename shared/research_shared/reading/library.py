@@ -86,6 +86,10 @@ class _Flight:
     waiting: int = 0
 
 
+ReadBefore = Callable[[Iterable[str]], dict[str, tuple[DocumentInfo, DocumentText]]]
+"""Returns what was read at paths before, with the listing entry of then. Called from any thread."""
+
+
 class Library(SharedLifespan):
     """Documents beneath the roots. One instance serves all requests of a process.
 
@@ -117,6 +121,8 @@ class Library(SharedLifespan):
         self._wall_ns = wall_ns
         self._hits = 0
         self._misses = 0
+        self.read_before: ReadBefore | None = None
+        """Gives texts that are kept on disk, for documents whose text takes a process to read."""
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
@@ -245,6 +251,9 @@ class Library(SharedLifespan):
                 self._hits += 1
                 return text if text.path == path else replace(text, path=path)
             self._raise_known_failure(key, path)
+            if (text := await self._text_read_before(info)) is not None:
+                self._hits += 1
+                return text
             flight = self._flights.get(key)
             if flight is None:
                 self._misses += 1
@@ -268,6 +277,17 @@ class Library(SharedLifespan):
                 self._flights.pop(key, None)
                 flight.task.cancel()
         return text if text.path == path else replace(text, path=path)
+
+    async def _text_read_before(self, info: DocumentInfo) -> DocumentText | None:
+        """Return the text of this version of a document from where texts are kept, if it takes a process to read."""
+        if self.read_before is None or format_of(info.media_type).is_text:
+            return None
+        found = (await asyncio.to_thread(self.read_before, [info.path])).get(info.path)
+        if found is None or found[0].target != info.target or not found[0].identity.same_file(info.identity):
+            return None
+        text = replace(found[1], identity=info.identity)
+        self._keep(text)
+        return text
 
     def _start(self, key: VersionKey, document: OpenDocument) -> _Flight:
         flight = _Flight(asyncio.create_task(self._extract(document), name=f"read {document.info.path}"))

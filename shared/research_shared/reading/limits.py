@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from research_shared.settings import Settings
 
 MIB = 1024 * 1024
+CACHE_BESIDE_INDEX = 32 * MIB
+"""Bytes of text that are kept in memory at most when an index directory keeps all texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,9 @@ class Limits:
             max_file_bytes=settings.max_file_bytes,
             max_pages=settings.max_pages,
             max_text_bytes=settings.max_text_bytes,
-            cache_bytes=settings.cache_bytes,
+            cache_bytes=settings.cache_bytes
+            if settings.index_dir is None
+            else min(settings.cache_bytes, CACHE_BESIDE_INDEX),
             workers=settings.extract_workers,
             document_timeout_s=settings.extract_timeout_s,
             page_timeout_s=settings.page_timeout_s,

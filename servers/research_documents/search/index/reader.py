@@ -7,13 +7,12 @@ from itertools import islice
 from typing import Final
 
 from research_documents.search.index.catalog import Catalog
-from research_documents.search.index.store import ReadBefore
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable
 from research_shared.formats import format_of
 from research_shared.reading.extraction.result import CHANGING, NOT_STARTED, UNAVAILABLE
-from research_shared.reading.library import Library
+from research_shared.reading.library import Library, ReadBefore
 
 MAX_READERS: Final = 3
 MAX_READERS_WITH_OCR: Final = 64

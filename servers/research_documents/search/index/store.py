@@ -30,6 +30,7 @@ from research_shared.faults import INDEX_FAILED, Faults
 from research_shared.logs import get_logger
 from research_shared.reading.extraction import engines
 from research_shared.reading.first_page import IDENTITY
+from research_shared.reading.library import ReadBefore
 from research_shared.reading.limits import Limits
 from research_shared.root import root_around
 
@@ -54,10 +55,6 @@ _DISK_ERRORS: Final = frozenset(
 )
 STORE_ERRORS: Final = (OSError, ValueError, sqlite3.Error)
 """What a directory raises that cannot be used: the system, tantivy, SQLite."""
-
-
-ReadBefore = Callable[[Iterable[str]], dict[str, tuple[DocumentInfo, DocumentText]]]
-"""Returns what was read at paths before, with the listing entry of then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

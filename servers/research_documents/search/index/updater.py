@@ -11,14 +11,14 @@ from research_documents.search.index.catalog import Catalog
 from research_documents.search.index.diff import ListingDiff, diff_listing
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest
-from research_documents.search.index.store import ReadBefore, Store
+from research_documents.search.index.store import Store
 from research_documents.search.index.writer import IndexLost, IndexWriter
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.globs import EVERY_PATH
 from research_shared.access.scope import EVERYTHING
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
-from research_shared.reading.library import Library
+from research_shared.reading.library import Library, ReadBefore
 
 log = get_logger("research.search")
 

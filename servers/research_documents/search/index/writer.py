@@ -10,9 +10,10 @@ from typing import TypeVar
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import ReadResult
-from research_documents.search.index.store import STORE_ERRORS, Opened, ReadBefore, Store
+from research_documents.search.index.store import STORE_ERRORS, Opened, Store
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.reading.library import ReadBefore
 from research_shared.serving.memory import trim_memory
 
 StepResult = TypeVar("StepResult")

@@ -15,7 +15,10 @@ class ReadingSettings(Section):
     max_pages: int = Field(default=5_000, ge=1, description="pages read of one document")
     max_text_bytes: int = Field(default=64 * MIB, ge=1024, description="text kept of one document")
     cache_bytes: int = Field(
-        default=1024 * MIB, ge=MIB, description="text kept in memory, by the library and by the index each"
+        default=1024 * MIB,
+        ge=MIB,
+        description="text kept in memory, by the library and by the index each; with `RESEARCH_INDEX_DIR` the library keeps at most 32 MiB, "
+        "and the index what the directory does not hold",
     )
     extract_workers: int = Field(default=2, ge=1, le=64, description="processes that read PDFs")
     extract_timeout_s: float = Field(default=60.0, gt=0, description="time limit for one document")
