@@ -41,6 +41,8 @@ from support.sources import MODULES
 APPS: Mapping[str, App] = {"research-assistant": gateway_app, "research-documents": documents_app}
 NEEDS = {"needs a program", "needs a service"}
 """Why a block is not run: it needs a program or a service that is not ours. Its words of ours are checked all the same."""
+RUN_AS_IT_STANDS = "run by tests/operations/run.py"
+"""A block that a shell runs, against real services, in CI. Here its words are checked."""
 STATUSES = {"doctor": {0, 1}}
 """Exit statuses of commands that may find something on the machine they run on; all others give 0."""
 BUILT_IN = {".", "cd", "command", "export"}
@@ -294,6 +296,14 @@ def check_command(block: Block, command: Command, place: Place) -> None:
         check_foreign(command)
 
 
+def check_typed(command: Command) -> None:
+    assert not {name for name in command.variables if name.startswith(PREFIX)} - variables(), command
+    if Path(command.words[0]).name in APPS if command.words else False:
+        check_ours(command.words)
+    else:
+        check_foreign(command)
+
+
 def ran_like(text: str) -> str:
     """What is compared of an output. A page that shows none says nothing about it."""
     return re.sub(r"^…$", "...", text, flags=re.MULTILINE) if text else "...\n"
@@ -311,6 +321,11 @@ def test_the_blocks_of_all_pages_are_in_languages_that_are_checked() -> None:
 
 @pytest.mark.parametrize("block", pages.blocks("console"), ids=named)
 def test_the_commands_of_a_page_do_what_it_says(block: Block, place: Place) -> None:
+    assert (block.check == RUN_AS_IT_STANDS) == block.page.startswith("docs/operations/"), block
+    if block.check == RUN_AS_IT_STANDS:
+        for command in pages.typed_commands(block.text):
+            check_typed(command)
+        return
     (place.directory / "policy.toml").write_text(POLICY, encoding="utf-8")
     assert block.check is None or block.check in NEEDS, block.check
     found = pages.commands(block.text)
@@ -331,6 +346,8 @@ def repeated() -> frozenset[tuple[str, int]]:
     ran: list[tuple[str, frozenset[str]]] = []
     again = set()
     for block in pages.blocks("console"):
+        if block.check == RUN_AS_IT_STANDS:
+            continue
         found = pages.commands(block.text)
         whole = any(command.output or command.words[1:2] == ["audit"] for command in found)
         for number, command in enumerate(found):
@@ -526,6 +543,11 @@ def strange_in(code: str) -> Iterator[str]:
 FOREIGN_PROGRAMS = {"uv", "pip", "docker", "claude", "npx", "fastmcp", "cyclopts", "rg"}
 FOREIGN_WORDS = {
     "a_b",
+    "client_max_body_size",
+    "proxy_buffering",
+    "proxy_read_timeout",
+    "proxy_set_header",
+    "worker_connections",
     "name_search",
     "wiki_search",  # tools of servers that somebody might add
     "count_tokens",

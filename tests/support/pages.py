@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import dropwhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,8 @@ _CHECK = re.compile(r"^ *<!-- check: (?P<how>.+?) -->$")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$")
 _LINK = re.compile(r"(?<!\\)\]\((?P<target>[^()\s]+)(?: \"[^\"]*\")?\)")
 _ITEM = re.compile(r" *(?:[-*]|\d+\.) ")
+_REDIRECTED = re.compile(r"(?<!['\w])\d?>>?(?!=) ?\S+")
+_KEYWORDS = {"!", "do", "done", "else", "fi", "if", "then", "until", "while"}
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
@@ -169,6 +172,30 @@ def commands(text: str) -> list[Command]:
             output.append(line)
     output_of_the_last()
     return found
+
+
+def typed(text: str) -> list[tuple[str, list[str]]]:
+    """Return what a person types at each prompt of a console block, `> ` lines included, and the lines shown below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line.startswith("> "):
+            found[-1] = (f"{found[-1][0]}\n{line[2:]}", found[-1][1])
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def typed_commands(text: str) -> list[Command]:
+    """Return the simple commands of a console block that a shell runs as it stands, without what is redirected."""
+    lines = "\n".join(line for line, _ in typed(text)).replace("\\\n", " ").splitlines()
+    found = [command for line in lines for command in _simple_commands(_REDIRECTED.sub(" ", line))]
+    return [
+        Command(variables=command.variables, words=words)
+        for command in found
+        if (words := list(dropwhile(_KEYWORDS.__contains__, command.words)))
+    ]
 
 
 def _simple_commands(line: str) -> Iterator[Command]:
