@@ -1,13 +1,15 @@
 """Keyword search: the right passages, at the right lines, in every language."""
 # ruff: noqa: RUF001  (other scripts are the point)
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from research_documents.search import Hit, SearchEngine, SearchOutcome
+from research_documents.search import DocumentSearch, Hit, SearchEngine, SearchOutcome
 from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.best_line import HighlightTerms, best_line
@@ -19,17 +21,26 @@ from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.reading.library import Library
 from research_shared.text.analysis import exact_terms, stems
+from support.backends import Backend
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 
 
-async def search(folder: Path, files: dict[str, str], query: str, **options: object) -> SearchOutcome:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    engine = SearchEngine(Library(RootsPolicy([Root("research", folder)])), watch=False)
-    return await engine.search(query, **{"limit": 50, **options})  # type: ignore[arg-type]
+Search = Callable[..., Awaitable[SearchOutcome]]
+
+
+@pytest.fixture
+def search(backend: Backend) -> Search:
+    """Write files into a folder and search it: `await search(folder, files, query, **options)`."""
+
+    async def run(folder: Path, files: dict[str, str], query: str, **options: Any) -> SearchOutcome:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return await (await backend.engine(folder)).search(query, **{"limit": 50, **options})
+
+    return run
 
 
 def ranked(text: DocumentText, query: str) -> list[Hit]:
@@ -86,7 +97,9 @@ FILES = {
         ("brown-quick fo*", {("fox.md", 3), ("notes/run.txt", 2)}),
     ],
 )
-async def test_what_a_query_finds(tmp_path: Path, query: str, expected: set[tuple[str, int]]) -> None:
+async def test_what_a_query_finds(
+    search: Search, tmp_path: Path, query: str, expected: set[tuple[str, int]]
+) -> None:
     outcome = await search(tmp_path, FILES, query)
     assert set(places(outcome)) == expected
     assert outcome.total_documents == len(FILES)
@@ -114,7 +127,9 @@ LANGUAGES = {
         ("النحل", "ar.md"), ("ผึ้ง", "th.md"), ("मधुमक्खियों", "hi.md"), ("Strasse", "de.md"), ("Brücken", "de.md"), ("e\u0301quipe", "fr.md"),
     ],
 )  # fmt: skip
-async def test_every_language_is_found_by_its_own_words(tmp_path: Path, query: str, document: str) -> None:
+async def test_every_language_is_found_by_its_own_words(
+    search: Search, tmp_path: Path, query: str, document: str
+) -> None:
     assert places(await search(tmp_path, LANGUAGES, query))[0] == (document, 2)
 
 
@@ -129,12 +144,12 @@ async def test_every_language_is_found_by_its_own_words(tmp_path: Path, query: s
     ],
 )
 async def test_every_language_is_found_by_an_expression(
-    tmp_path: Path, expression: str, document: str
+    search: Search, tmp_path: Path, expression: str, document: str
 ) -> None:
     assert places(await search(tmp_path, LANGUAGES, expression, mode="regex")) == [(document, 2)]
 
 
-async def test_a_phrase_is_found_across_lines_hyphens_and_passages(tmp_path: Path) -> None:
+async def test_a_phrase_is_found_across_lines_hyphens_and_passages(search: Search, tmp_path: Path) -> None:
     filler = "\n".join(f"filler line {number} with some words" for number in range(80))
     text = f"It was a state\nof great excite-\nment in the well-\nknown city.\n\n{filler}\nthe very\nlast thing\n"
     files = {"a.txt": text}
@@ -166,11 +181,13 @@ def test_a_phrase_runs_on_over_a_page_break_and_a_hit_knows_its_page() -> None:
     assert (hit.line_number, hit.page) == (4, 2)
 
 
-async def test_equal_scores_are_ordered_by_path_and_the_ranks_are_paged_through_once(tmp_path: Path) -> None:
+async def test_equal_scores_are_ordered_by_path_and_the_ranks_are_paged_through_once(
+    search: Search, backend: Backend, tmp_path: Path
+) -> None:
     files = {f"{number:02}.txt": "the same honest words\n" for number in range(30)}
     outcome = await search(tmp_path, files, "honest")
     assert [hit.document for hit in outcome.hits] == sorted(files)
-    engine = SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
+    engine = await backend.engine(tmp_path)
     paged: list[Hit] = []
     cursor = None
     for _ in range(10):
@@ -206,7 +223,7 @@ def test_passages_of_one_score_are_found_all_or_not_at_all() -> None:
 @pytest.mark.parametrize("query", ["NOT cat", "-nowhere", "the OR quokka", "qu*", "path:txt"])
 @pytest.mark.parametrize("pattern", ["*", "*[13579].txt"])
 async def test_however_many_are_equal_the_first_by_path_come_first(
-    tmp_path: Path, query: str, pattern: str
+    search: Search, backend: Backend, tmp_path: Path, query: str, pattern: str
 ) -> None:
     files = {
         f"{number:03}.txt": f"{'cat' if number % 7 == 0 else 'quokka'} {'fox ' * (number % 3)}\n"
@@ -214,11 +231,10 @@ async def test_however_many_are_equal_the_first_by_path_come_first(
     }
     options: dict[str, object] = {"file_pattern": pattern, "limit": 1_000}
     expected = (await search(tmp_path, files, query, **options)).hits
-    engine = SearchEngine(
-        Library(RootsPolicy([Root("research", tmp_path)])),
-        watch=False,
-        tuning=SearchTuning(most_ties=50, tie_margin=5),
+    tuning: dict[str, Any] = (
+        {"tuning": SearchTuning(most_ties=50, tie_margin=5)} if backend.name == "embedded" else {}
     )
+    engine = await backend.engine(tmp_path, **tuning)
     for limit in (1, 7, 40, 150):
         page = await engine.search(query, limit=limit, file_pattern=pattern)
         assert page.hits == expected[:limit]
@@ -228,33 +244,33 @@ async def test_however_many_are_equal_the_first_by_path_come_first(
             assert rest.hits == expected[limit : limit + 9]
 
 
-async def test_the_same_search_gives_the_same_answer_in_a_new_index(tmp_path: Path) -> None:
+async def test_the_same_search_gives_the_same_answer_in_a_new_index(search: Search, tmp_path: Path) -> None:
     first = await search(tmp_path, FILES, "runner dogs quick")
     assert await search(tmp_path, {}, "runner dogs quick") == first
 
 
-async def test_a_file_pattern_and_a_limit_narrow_the_answer(tmp_path: Path) -> None:
+async def test_a_file_pattern_and_a_limit_narrow_the_answer(search: Search, tmp_path: Path) -> None:
     outcome = await search(tmp_path, FILES, "fox OR dogs", file_pattern="*.md", limit=1)
     assert (len(outcome.hits), outcome.truncated, outcome.total_documents) == (1, True, 2)
     assert (await search(tmp_path, {}, "fox", file_pattern="nothing*")).total_documents == 0
 
 
-async def test_a_query_without_a_word_finds_nothing_and_says_so(tmp_path: Path) -> None:
+async def test_a_query_without_a_word_finds_nothing_and_says_so(search: Search, tmp_path: Path) -> None:
     outcome = await search(tmp_path, FILES, "?! ...")
     assert outcome.hits == ()
     assert "no word" in outcome.warnings[0]
 
 
-async def test_many_words_with_one_beginning_are_all_found(tmp_path: Path) -> None:
+async def test_many_words_with_one_beginning_are_all_found(search: Search, tmp_path: Path) -> None:
     files = {f"{number:03}.txt": f"word{number:03}\n" for number in range(150)}
     assert len((await search(tmp_path, files, "word*", limit=500)).hits) == 150
 
 
-async def test_the_answer_is_bounded_in_bytes_and_goes_on_with_the_cursor(tmp_path: Path) -> None:
+async def test_the_answer_is_bounded_in_bytes_and_goes_on_with_the_cursor(
+    backend: Backend, tmp_path: Path
+) -> None:
     (tmp_path / "a.txt").write_text("honest words here\n\n" * 200, encoding="utf-8")
-    engine = SearchEngine(
-        Library(RootsPolicy([Root("research", tmp_path)])), watch=False, max_response_bytes=1_000
-    )
+    engine = await backend.engine(tmp_path, max_response_bytes=1_000)
     first = await engine.search("honest", mode="regex", limit=150)
     assert 1 <= len(first.hits) < 10
     assert first.truncated
@@ -262,7 +278,7 @@ async def test_the_answer_is_bounded_in_bytes_and_goes_on_with_the_cursor(tmp_pa
     assert second.hits[0].line_number == first.hits[-1].line_number + 2
 
 
-async def test_a_long_line_is_cut_around_the_words(tmp_path: Path) -> None:
+async def test_a_long_line_is_cut_around_the_words(search: Search, tmp_path: Path) -> None:
     line = "filler " * 900 + "the honest needle " + "filler " * 900
     for query in ("needle", '"honest needle"', "needl*"):
         (hit,) = (await search(tmp_path, {"a.txt": line}, query)).hits
@@ -278,7 +294,7 @@ async def test_texts_that_do_not_fit_in_memory_are_read_again_when_they_are_need
     assert len((await engine.search("honest", mode="regex", limit=9)).hits) == 5
 
 
-async def test_a_phrase_that_two_passages_share_leaves_no_hit_out(tmp_path: Path) -> None:
+async def test_a_phrase_that_two_passages_share_leaves_no_hit_out(search: Search, tmp_path: Path) -> None:
     def filler(number: int) -> str:
         return " ".join([f"filler{number}"] * (3 * number + 4))
 
@@ -295,14 +311,14 @@ async def test_a_phrase_that_two_passages_share_leaves_no_hit_out(tmp_path: Path
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(query=st.text(st.sampled_from('fox dg"()+-*:ANDORNOT title:path\\\n東é?'), max_size=60))
-async def test_whatever_is_typed_is_answered(engine: SearchEngine, query: str) -> None:
+async def test_whatever_is_typed_is_answered(engine: DocumentSearch, query: str) -> None:
     assert (await engine.search(query, limit=3)).total_documents == len(FILES)
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> SearchEngine:
+async def engine(search: Search, backend: Backend, tmp_path: Path) -> DocumentSearch:
     await search(tmp_path, FILES, "x")
-    return SearchEngine(Library(RootsPolicy([Root("research", tmp_path)])), watch=False)
+    return await backend.engine(tmp_path)
 
 
 @pytest.mark.parametrize(

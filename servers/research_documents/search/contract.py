@@ -19,7 +19,7 @@ from research_shared.settings import Settings
 class DocumentSearch(Protocol):
     """Searches the documents of one library, wherever the index is. Each user enters it for as long as it serves.
 
-    `SearchEngine` keeps the index in the process or on its disk. All methods answer within the current scope, and mean
+    `SearchEngine` keeps the index in the process or on its disk, `OpenSearchEngine` searches one on a cluster. All methods answer within the current scope, and mean
     what they mean there.
     """
 
@@ -34,6 +34,10 @@ class DocumentSearch(Protocol):
     @property
     def indexing(self) -> tuple[int, int] | None:
         """Return (documents done, documents known) while the index is not complete, else None; (0, 0) while unknown."""
+
+    @property
+    def problem(self) -> str:
+        """Why searches cannot be answered at the moment, in words for the operator; empty if they can."""
 
     @property
     def ranks_by_meaning(self) -> bool:
@@ -81,4 +85,8 @@ def engine_from_settings(library: Library, settings: Settings) -> DocumentSearch
     Raises:
         ConfigurationError: the directory of the index lies inside a research folder.
     """
-    return SearchEngine.from_settings(library, settings)
+    if settings.search_url is None:
+        return SearchEngine.from_settings(library, settings)
+    from research_documents.opensearch.engine import OpenSearchEngine
+
+    return OpenSearchEngine.from_settings(library, settings)

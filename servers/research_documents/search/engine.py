@@ -20,15 +20,15 @@ from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
 from research_documents.search.regex.search import RegexSearch
 from research_documents.search.request import (
-    MAX_RANK,
     CursorPosition,
     Mode,
     OnProgress,
     RunResult,
     SearchRequest,
     Snippet,
-    open_cursor,
-    seal_cursor,
+    cursor_after,
+    path_choice,
+    search_request,
 )
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.globs import EVERY_PATH, PathChoice
@@ -197,6 +197,11 @@ class SearchEngine(SharedLifespan):
         return self._updater.progress
 
     @property
+    def problem(self) -> str:
+        """Return nothing: without a search, an index of this process has no problem of its own."""
+        return ""
+
+    @property
     def ranks_by_meaning(self) -> bool:
         """Whether hybrid search has vectors to compare, of at least some passages."""
         return self._semantic is not None and self._semantic.coverage(self._catalog.entries.values())[0] > 0
@@ -251,22 +256,20 @@ class SearchEngine(SharedLifespan):
             InvalidCursor: the cursor belongs to another search.
             RootUnavailable: the research folder is gone.
         """
-        paths = path_choice(file_pattern)
-        request = SearchRequest(
-            query=query,
+        request = search_request(
+            query,
             mode=mode,
             limit=limit,
-            start=open_cursor(cursor, query, mode, paths.key, wanted.key),
-            paths=paths,
-            matches=paths.compiled(),
+            file_pattern=file_pattern,
             context_lines=context_lines,
             snippet=snippet,
             max_tokens=max_tokens,
-            time_limit_s=self._deadline_s,
-            deadline=self._clock() + self._deadline_s,
+            cursor=cursor,
             on_progress=on_progress,
             wanted=wanted,
-            meant=meant or query,
+            meant=meant,
+            time_limit_s=self._deadline_s,
+            now=self._clock(),
         )
         with span("search", mode=mode) as current:
             if not self.in_use:
@@ -285,27 +288,20 @@ class SearchEngine(SharedLifespan):
 
         Return the warning of an answer that rests on a part of them, or None.
         """
-        paths = path_choice(file_pattern)
-        request = SearchRequest(
-            query="",
+        request = search_request(
+            "",
             mode="regex",  # what is read counts, also before it can be ranked
-            limit=1,
-            start=CursorPosition(),
-            paths=paths,
-            matches=paths.compiled(),
-            context_lines=0,
-            snippet="line",
-            max_tokens=0,
-            time_limit_s=self._deadline_s,
-            deadline=self._clock() + self._deadline_s,
+            file_pattern=file_pattern,
             on_progress=on_progress,
             wanted=wanted,
+            time_limit_s=self._deadline_s,
+            now=self._clock(),
         )
 
         async def missing() -> str | None:
             with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
                 up_to_date = await self._update_index(request)
-            return _incomplete_warning(self._coverage(paths, "regex", wanted), up_to_date)
+            return _incomplete_warning(self._coverage(request.paths, "regex", wanted), up_to_date)
 
         if not self.in_use:
             return await missing()
@@ -314,15 +310,11 @@ class SearchEngine(SharedLifespan):
 
     def entry(self, path: str) -> CatalogEntry | None:
         """Return what is known at the moment of a document within the current scope, or None."""
-        entry = self._catalog.entries.get(path)
-        return entry if entry is not None and current_scope().shows(entry.info) else None
+        return known_document(self._catalog, path)
 
     def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
         """Return what is known at the moment of the documents within the current scope, sorted by path."""
-        selection = self._catalog.select(path_choice(file_pattern), current_scope())
-        unreadable = (self._catalog.entries.get(path) for path, _ in selection.unreadable)
-        found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
-        return [found[path] for path in sorted(found)]
+        return known_documents(self._catalog, file_pattern)
 
     def version_notes(self) -> Mapping[str, VersionNote]:
         """Return which known documents of the current scope are copies or older versions of others, by path."""
@@ -405,20 +397,13 @@ class SearchEngine(SharedLifespan):
             count := self._catalog.count_unread(request.paths, current_scope())
         ):
             warnings += (count,)
-        cursor = None
-        # An answer that is only incomplete has no next page: the client repeats the call.
-        if found.truncated and hits:
-            end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
-            if request.mode != "regex":
-                end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
-            cursor = seal_cursor(end, request.query, request.mode, request.paths.key, request.wanted.key)
         return SearchOutcome(
             hits=tuple(hits),
             total_documents=min(found.covered, coverage.done),
             truncated=found.truncated or missing is not None,
             unreadable=selection.unreadable[:MAX_REPORTED_UNREADABLE],
             warnings=warnings,
-            next_cursor=cursor,
+            next_cursor=cursor_after(request, found),
             indexing=None if coverage.complete else (coverage.done, coverage.total),
             embedded=found.embedded,
             embedding_stopped=found.embedding_stopped,
@@ -536,9 +521,18 @@ class SearchEngine(SharedLifespan):
         return stale
 
 
-def path_choice(file_pattern: str | PathChoice) -> PathChoice:
-    """Return the choice of paths that an argument makes."""
-    return file_pattern if isinstance(file_pattern, PathChoice) else PathChoice((file_pattern,))
+def known_document(catalog: Catalog, path: str) -> CatalogEntry | None:
+    """Return what a catalog has of a document within the current scope, or None."""
+    entry = catalog.entries.get(path)
+    return entry if entry is not None and current_scope().shows(entry.info) else None
+
+
+def known_documents(catalog: Catalog, file_pattern: str) -> list[CatalogEntry]:
+    """Return what a catalog has of the documents within the current scope that match a pattern, sorted by path."""
+    selection = catalog.select(path_choice(file_pattern), current_scope())
+    unreadable = (catalog.entries.get(path) for path, _ in selection.unreadable)
+    found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
+    return [found[path] for path in sorted(found)]
 
 
 def _incomplete_warning(coverage: IndexCoverage, up_to_date: bool) -> str | None:

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.outcome import Hit
+from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
 from research_shared.access.globs import PathChoice
 from research_shared.errors import InvalidCursor
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
@@ -73,6 +74,66 @@ class SearchRequest:
     on_progress: OnProgress | None
     wanted: DocumentFilter = EVERY_DOCUMENT
     meant: str = ""
+
+
+def search_request(
+    query: str,
+    *,
+    mode: Mode = "keyword",
+    limit: int = 1,
+    file_pattern: str | PathChoice = "*",
+    context_lines: int = 0,
+    snippet: Snippet = "line",
+    max_tokens: int = DEFAULT_PASSAGE_TOKENS,
+    cursor: str | None = None,
+    on_progress: OnProgress | None = None,
+    wanted: DocumentFilter = EVERY_DOCUMENT,
+    meant: str = "",
+    time_limit_s: float,
+    now: float,
+) -> SearchRequest:
+    """Return the request that the arguments of a search make, at the time `now` in seconds.
+
+    Raises:
+        InvalidPattern: the file pattern is malformed.
+        InvalidCursor: the cursor belongs to another search.
+    """
+    paths = path_choice(file_pattern)
+    return SearchRequest(
+        query=query,
+        mode=mode,
+        limit=limit,
+        start=open_cursor(cursor, query, mode, paths.key, wanted.key),
+        paths=paths,
+        matches=paths.compiled(),
+        context_lines=context_lines,
+        snippet=snippet,
+        max_tokens=max_tokens,
+        time_limit_s=time_limit_s,
+        deadline=now + time_limit_s,
+        on_progress=on_progress,
+        wanted=wanted,
+        meant=meant or query,
+    )
+
+
+def path_choice(file_pattern: str | PathChoice) -> PathChoice:
+    """Return the choice of paths that an argument makes."""
+    return file_pattern if isinstance(file_pattern, PathChoice) else PathChoice((file_pattern,))
+
+
+def cursor_after(request: SearchRequest, found: "RunResult") -> str | None:
+    """Return the cursor of the next page; None without one.
+
+    An answer that is only incomplete has no next page: the client repeats the call.
+    """
+    hits = found.hits
+    if not found.truncated or not hits:
+        return None
+    end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
+    if request.mode != "regex":
+        end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
+    return seal_cursor(end, request.query, request.mode, request.paths.key, request.wanted.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from research_documents.search.base import TextSearch
@@ -8,7 +8,7 @@ from research_documents.search.display import bounded
 from research_documents.search.index.catalog import Selection
 from research_documents.search.index.passage_index import PassageIndex, ScoredPassage
 from research_documents.search.keyword.builder import QueryDialect, TantivyDialect, build_in
-from research_documents.search.keyword.query import Query, parse_query
+from research_documents.search.keyword.query import Group, Query, parse_query
 from research_documents.search.keyword.ranking import RankedPassages, Ranker, Ranking, TextOfPassage
 from research_documents.search.passages import plain_question, within_tokens
 from research_documents.search.request import RunResult, SearchRequest
@@ -21,13 +21,13 @@ class SearchedIndex:
     """An index as keyword search uses it: its passages, what its queries are made of, and the texts that it keeps, if any."""
 
     passages: RankedPassages
-    dialect: QueryDialect
+    dialect: Callable[[Group], QueryDialect]
     around: TextOfPassage | None = None
 
 
 def embedded(index: PassageIndex | None) -> SearchedIndex | None:
     """Return the index of this process as keyword search uses it."""
-    return None if index is None else SearchedIndex(passages=index, dialect=TantivyDialect(index))
+    return None if index is None else SearchedIndex(passages=index, dialect=lambda _: TantivyDialect(index))
 
 
 class KeywordSearch(TextSearch):
@@ -102,7 +102,7 @@ class KeywordSearch(TextSearch):
         superseded: Container[str],
         nearest: Sequence[ScoredPassage],
     ) -> tuple[Ranking | None, frozenset[str]]:
-        query, terms = build_in(index.dialect, parsed.group)
+        query, terms = build_in(index.dialect(parsed.group), parsed.group)
         if query is None:
             return None, frozenset()
         ranker = Ranker(

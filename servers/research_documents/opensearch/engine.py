@@ -1,0 +1,439 @@
+"""The search engine over an index on a cluster, which an indexer feeds."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self
+
+from research_documents.opensearch.client import ClusterClient, ClusterFailed
+from research_documents.opensearch.freshness import PushedFreshness
+from research_documents.opensearch.layout import IndexNames
+from research_documents.opensearch.mirror import DocumentMirror
+from research_documents.opensearch.passages import ClusterPassages, filters_of
+from research_documents.search.engine import (
+    MAX_ATTEMPTS,
+    MAX_REPORTED_UNREADABLE,
+    MAX_SEARCH_BYTES,
+    known_document,
+    known_documents,
+)
+from research_documents.search.executors import ThreadPools
+from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.keyword import KeywordSearch, SearchedIndex
+from research_documents.search.outcome import EngineStats, SearchOutcome
+from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
+from research_documents.search.regex import RegexSearch
+from research_documents.search.request import (
+    Mode,
+    OnProgress,
+    RunResult,
+    SearchRequest,
+    Snippet,
+    cursor_after,
+    path_choice,
+    search_request,
+)
+from research_shared.access.globs import PathChoice
+from research_shared.access.scope import EVERYTHING, current_scope
+from research_shared.errors import BackendUnavailable
+from research_shared.lifespan import SharedLifespan
+from research_shared.logs import get_logger
+from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
+from research_shared.reading.library import Library
+from research_shared.reading.versions import VersionNote
+from research_shared.settings import Settings
+from research_shared.telemetry.spans import span
+from research_shared.tools.activity import waiting
+from research_shared.tools.names import INCOMPLETE
+
+log = get_logger("research.opensearch")
+
+REFRESH_S: Final = 10.0
+"""Time between looks at what was pushed, while nobody searches."""
+FRESH_S: Final = 1.0
+"""A search looks at what was pushed if that was longer ago."""
+RELOAD_S: Final = 30.0
+"""Time between looks at all records because passages were found that none of them tells of."""
+OLD_AFTER: Final = timedelta(hours=26)
+"""An index is old if it last agreed with the folder so long ago: a push every night has two hours to be late."""
+NO_MEANING: Final = "hybrid: not with an index on a search cluster; ranked by words alone"
+MOST_NAMED: Final = 5
+"""Documents that a warning names."""
+_STILL_WORKS: Final = "Listing and reading documents still work; search again in a minute. If it stays like this, tell the operator: "
+
+
+class OpenSearchEngine(SharedLifespan):
+    """Searches the documents of a library in an index on a cluster; see `SearchEngine`, whose answers it gives.
+
+    What the documents are is mirrored here, see `DocumentMirror`; it is looked at every `refresh_s` seconds and before a search.
+    `connect` gives the client of the cluster. `deadline_s` limits the time of a search. Files are read to check that they are
+    those that were pushed, for regex searches and for lines around hits. `clock` is in seconds, `now` the time in UTC.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        names: IndexNames,
+        *,
+        connect: Callable[[], ClusterClient],
+        deadline_s: float = 5.0,
+        max_response_bytes: int = MAX_SEARCH_BYTES,
+        refresh_s: float = REFRESH_S,
+        fresh_s: float = FRESH_S,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._library = library
+        self._names = names
+        self._connect = connect
+        self._client: ClusterClient | None = None
+        self._deadline_s = deadline_s
+        self._refresh_s = refresh_s
+        self._fresh_s = fresh_s
+        self._clock = clock
+        self._now = now
+        self._following: asyncio.Task[None] | None = None
+        self._refreshed_at = self._reloaded_at = float("-inf")
+        self._problem = ""
+        self._lost: frozenset[str] = frozenset()
+        self._mirror = DocumentMirror(self, names)
+        self._pools = ThreadPools()
+        self._freshness = PushedFreshness(library)
+        parts: dict[str, Any] = {
+            "pools": self._pools,
+            "freshness": self._freshness,
+            "catalog": self._mirror.catalog,
+            "max_response_bytes": max_response_bytes,
+            "clock": clock,
+        }
+        self._by_regex, self._by_keyword = RegexSearch(**parts), KeywordSearch(**parts)
+
+    @classmethod
+    def from_settings(cls, library: Library, settings: Settings) -> Self:
+        """Build the engine over the cluster that the settings name. Nothing is asked of it yet."""
+        return cls(
+            library,
+            IndexNames(prefix=settings.search_index),
+            connect=lambda: ClusterClient.from_settings(settings, timeout_s=settings.search_deadline_s),
+            deadline_s=settings.search_deadline_s,
+        )
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the cluster.
+
+        Raises:
+            ClusterFailed: it does not answer, or with an error.
+        """
+        assert self._client is not None  # noqa: S101  (whoever asks has entered)
+        with span("ask cluster"):
+            return self._client.request(method, path, body)
+
+    async def _open(self) -> None:
+        self._lock = asyncio.Lock()
+        self._client = self._connect()
+        self._following = asyncio.create_task(self._follow(), name="follow the search cluster")
+
+    async def _close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+            self._following = None
+        await self._pools.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._refresh()
+            except ClusterFailed as failure:
+                log.warning("the search cluster does not answer", error=failure.message, hint=failure.hint)
+            await asyncio.sleep(self._refresh_s)
+
+    async def _refresh(self, *, anew: bool = False) -> None:
+        """Look at what was pushed.
+
+        Raises:
+            ClusterFailed: the cluster does not answer.
+        """
+        async with self._lock:
+            try:
+                update = await self._pools.run("quick", lambda: self._mirror.fetch(anew=anew))
+            except ClusterFailed as failure:
+                self._problem = failure.message
+                raise
+            self._problem = ""
+            self._mirror.apply(update)
+            self._refreshed_at = self._clock()
+
+    async def _refresh_if_old(self) -> None:
+        if self._clock() - self._refreshed_at >= self._fresh_s:
+            await self._refresh()
+        entries = self._mirror.catalog.entries
+        if self._freshness.outdated:
+            known = [entries[path] for path in self._freshness.outdated if path in entries]
+            await self._pools.run("quick", lambda: self._freshness.recheck(known))
+
+    # What the servers use
+
+    @property
+    def indexing(self) -> tuple[int, int] | None:
+        """Return (documents pushed, documents listed) while the folder is being pushed, else None; (0, 0) while unknown."""
+        state = self._mirror.state
+        if state is None:
+            return 0, 0
+        if state.agreed_at and not state.waiting:
+            return None
+        return state.listed - state.waiting, state.listed
+
+    @property
+    def problem(self) -> str:
+        """Why the cluster cannot be asked, as it was the last time; empty if it can."""
+        return self._problem
+
+    @property
+    def ranks_by_meaning(self) -> bool:
+        """Whether there are vectors to compare: there are none on the cluster."""
+        return False
+
+    @property
+    def stats(self) -> EngineStats:
+        """Return what the index held when it was looked at."""
+        entries = list(self._mirror.catalog.entries.values())
+        readable = [entry for entry in entries if not entry.reason]
+        state = self._mirror.state
+        return EngineStats(
+            documents=len(readable),
+            passages=sum(entry.passages for entry in readable),
+            text_bytes=self._mirror.catalog.text_bytes,
+            unreadable=len(entries) - len(readable),
+            missing=0 if state is None else state.waiting,
+            building=self.indexing is not None,
+            watching=state is not None and state.watching,
+        )
+
+    async def search(
+        self,
+        query: str,
+        *,
+        mode: Mode = "keyword",
+        limit: int = 10,
+        file_pattern: str | PathChoice = "*",
+        context_lines: int = 0,
+        snippet: Snippet = "line",
+        max_tokens: int = DEFAULT_PASSAGE_TOKENS,
+        cursor: str | None = None,
+        on_progress: OnProgress | None = None,
+        wanted: DocumentFilter = EVERY_DOCUMENT,
+        meant: str = "",
+    ) -> SearchOutcome:
+        """Search the documents of the current scope, see `SearchEngine.search`. There is no ranking by meaning.
+
+        An answer is `truncated`, and its first warnings begin with `INCOMPLETE:`, while the folder is being pushed, when the last
+        push was long ago, when documents of it changed since they were pushed, and when a part of the index does not answer.
+
+        Raises:
+            InvalidPattern: the file pattern is malformed.
+            InvalidCursor: the cursor belongs to another search.
+            RootUnavailable: the research folder is gone.
+            BackendUnavailable: the cluster does not answer.
+        """
+        request = search_request(
+            query,
+            mode=mode,
+            limit=limit,
+            file_pattern=file_pattern,
+            context_lines=context_lines,
+            snippet=snippet,
+            max_tokens=max_tokens,
+            cursor=cursor,
+            on_progress=on_progress,
+            wanted=wanted,
+            meant=meant,
+            time_limit_s=self._deadline_s,
+            now=self._clock(),
+        )
+        with span("search", mode=mode) as current:
+            try:
+                async with self:
+                    outcome = await self._answer(request)
+            except ClusterFailed as failure:
+                log.warning("a search was not answered", error=failure.message, hint=failure.hint)
+                raise BackendUnavailable(failure.message, hint=_STILL_WORKS + failure.hint) from failure
+            current.set_attribute("research.hits", len(outcome.hits))
+            return outcome
+
+    async def read_wanted(
+        self,
+        file_pattern: str,
+        wanted: DocumentFilter,
+        *,
+        on_progress: OnProgress | None = None,  # noqa: ARG002  (the mirror knows everything at once)
+    ) -> str | None:
+        """Look at what was pushed; return the warning of an answer that rests on a part of it, or None."""
+        paths = path_choice(file_pattern)
+        paths.compiled()
+        try:
+            async with self:
+                await self._refresh_if_old()
+        except ClusterFailed as failure:
+            log.warning("what documents say about themselves may be old", error=failure.message)
+            return (
+                f"{INCOMPLETE}: {failure.message}; what documents say about themselves may be missing or old"
+            )
+        missing = self._missing(self._selected(paths, wanted)[1], partial=False)
+        return missing[0] if missing else None
+
+    def entry(self, path: str) -> CatalogEntry | None:
+        """Return what is known at the moment of a document within the current scope, or None."""
+        return known_document(self._mirror.catalog, path)
+
+    def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
+        """Return what is known at the moment of the documents within the current scope, sorted by path."""
+        return known_documents(self._mirror.catalog, file_pattern)
+
+    def version_notes(self) -> Mapping[str, VersionNote]:
+        """Return which known documents of the current scope are copies or older versions of others, by path."""
+        return self._mirror.catalog.version_notes(current_scope())
+
+    # Answering
+
+    async def _answer(self, request: SearchRequest) -> SearchOutcome:
+        with waiting("the search cluster", limit_s=self._deadline_s):
+            await self._refresh_if_old()
+        request = replace(request, deadline=self._clock() + request.time_limit_s)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            selection, outdated = self._selected(request.paths, request.wanted)
+            index = self._passages_of(request, selection)
+            found = await self._run(request, selection, index)
+            stale = await self._outdated(found.stale)
+            if not stale and not index.unknown and not found.again:
+                break
+            if attempt == MAX_ATTEMPTS or self._clock() >= request.deadline:
+                kept = [hit for hit in found.hits if hit.document not in stale]
+                found = replace(found, hits=kept, truncated=True)
+                break
+            await self._learn(index.unknown)
+        return self._outcome(request, found=found, selection=selection, outdated=outdated, index=index)
+
+    def _selected(self, paths: PathChoice, wanted: DocumentFilter) -> tuple[Selection, list[str]]:
+        """Return the documents that are meant, and which of them are left out because they changed since they were pushed."""
+        selection = self._mirror.catalog.select(paths, current_scope(), wanted)
+        outdated = self._freshness.outdated
+        left_out = [entry.path for entry in selection.readable if outdated.get(entry.path) == entry.id]
+        if not left_out:
+            return selection, []
+        readable = tuple(entry for entry in selection.readable if outdated.get(entry.path) != entry.id)
+        return replace(selection, readable=readable, everything=False), left_out
+
+    def _passages_of(self, request: SearchRequest, selection: Selection) -> ClusterPassages:
+        mirror = self._mirror
+        return ClusterPassages(
+            cluster=self,
+            names=self._names,
+            mirror=mirror,
+            selection=selection,
+            filters=filters_of(
+                selection,
+                known=mirror.catalog.entries.values(),
+                scope=current_scope(),
+                key=mirror.key,
+            ),
+            excluded=mirror.hidden | self._lost,
+            deadline=request.deadline,
+            clock=self._clock,
+        )
+
+    async def _run(self, request: SearchRequest, selection: Selection, index: ClusterPassages) -> RunResult:
+        if not selection.readable:
+            return RunResult()
+        if request.mode == "regex":
+            return await self._by_regex.search(request, selection, index)
+        found = await self._by_keyword.search(
+            request, selection, SearchedIndex(passages=index, dialect=index.dialect, around=index.around)
+        )
+        by_words = (NO_MEANING,) if request.mode == "hybrid" else ()
+        return replace(found, warnings=(*by_words, *found.warnings, *index.warnings))
+
+    async def _outdated(self, suspects: frozenset[str]) -> set[str]:
+        """Return which of these documents say something else now than what was pushed."""
+        entries = self._mirror.catalog.entries
+        found: set[str] = set()
+        for path in sorted(suspects):
+            entry = entries.get(path)
+            if entry is None or await self._freshness.text(entry) is None:
+                found.add(path)
+        return found
+
+    async def _learn(self, unknown: set[str]) -> None:
+        """Look for the records of versions that were found; those without one count for nothing from now on."""
+        if not unknown:
+            return
+        await self._refresh()
+        if unknown - self._mirror.versions and self._clock() - self._reloaded_at >= RELOAD_S:
+            self._reloaded_at = self._clock()
+            await self._refresh(anew=True)
+        self._lost = (self._lost | unknown) - self._mirror.versions
+
+    def _missing(self, outdated: list[str], *, partial: bool) -> list[str]:
+        """Return what an answer has to say first: what it does not rest on. Only who may see everything is told numbers."""
+        state, sees_all = self._mirror.state, current_scope() == EVERYTHING
+        said: list[str] = []
+        if state is None:
+            said.append(
+                "nothing was pushed to the index yet; the operator has to run research-assistant index push"
+            )
+        elif not state.agreed_at:
+            numbers = (
+                f": {state.listed - state.waiting} of {state.listed} documents are there" if sees_all else ""
+            )
+            said.append(
+                f"the folder is being pushed to the index for the first time{numbers}; repeat in a minute"
+            )
+        elif state.waiting:
+            numbers = f" of {state.waiting} documents" if sees_all else ""
+            said.append(f"changes{numbers} are still being pushed to the index; repeat in a minute")
+        elif self._now() - (agreed := datetime.fromisoformat(state.agreed_at)) > OLD_AFTER:
+            said.append(
+                f"the index last agreed with the folder on {agreed:%Y-%m-%d at %H:%M} UTC; later changes are missing"
+            )
+        if outdated:
+            named = ", ".join(outdated[:MOST_NAMED]) + (" and others" if len(outdated) > MOST_NAMED else "")
+            changed = "1 document has" if len(outdated) == 1 else f"{len(outdated)} documents have"
+            said.append(f"{changed} changed since they were pushed to the index and are left out: {named}")
+        if partial:
+            said.append("a part of the index does not answer; repeat in a few seconds")
+        return [f"{INCOMPLETE}: {each}" for each in said]
+
+    def _outcome(
+        self,
+        request: SearchRequest,
+        *,
+        found: RunResult,
+        selection: Selection,
+        outdated: list[str],
+        index: ClusterPassages,
+    ) -> SearchOutcome:
+        missing = self._missing(outdated, partial=index.partial)
+        if missing:
+            log.warning("search answered from an incomplete index", missing=missing[0])
+        warnings = (*self._library.fault_warnings(), *missing, *found.warnings)
+        if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
+            warnings += (
+                f"{len(selection.unreadable)} documents give no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
+            )
+        indexing = self.indexing
+        if indexing is not None and current_scope() != EVERYTHING:
+            indexing = len(selection.readable), len(selection.readable)
+        return SearchOutcome(
+            hits=tuple(found.hits),
+            total_documents=found.covered,
+            truncated=found.truncated or bool(missing),
+            unreadable=selection.unreadable[:MAX_REPORTED_UNREADABLE],
+            warnings=warnings,
+            next_cursor=cursor_after(request, found),
+            indexing=indexing,
+        )

@@ -1,0 +1,65 @@
+"""Whether the files behind hits are those that were pushed: on this machine, which is not the one that read them."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from research_documents.search.freshness import FreshnessChecker
+from research_documents.search.index.catalog import CatalogEntry
+from research_shared.documents import DocumentText, Identity
+from research_shared.errors import Overloaded, ResearchError, RootUnavailable
+from research_shared.reading.library import Library
+
+
+class PushedFreshness(FreshnessChecker):
+    """Compares files with what was pushed: by size and time of change, and by their content where these differ.
+
+    `outdated` holds the paths of which the content differs, each with the id of the entry that it differs from. Hits in them
+    are not shown, until their new content is pushed.
+    """
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self.outdated: dict[str, int] = {}
+        self._library = library
+        self._same_content: dict[str, tuple[int, Identity]] = {}
+
+    def changed(self, entries: Iterable[CatalogEntry]) -> frozenset[str]:
+        """Return the paths whose files differ in size or time of change from those that were pushed, and are not known to say the same."""
+        suspects: list[CatalogEntry] = []
+        found = super().changed(asked := list(entries))
+        for entry in asked:
+            number, identity = self._same_content.get(entry.path, (0, None))
+            if entry.path in found and number == entry.id and identity is not None:
+                suspects.append(replace(entry, info=replace(entry.info, identity=identity)))
+        if not suspects:
+            return found
+        return (found - {entry.path for entry in suspects}) | super().changed(suspects)
+
+    async def text(self, entry: CatalogEntry) -> DocumentText | None:
+        """Return the text of a document as this machine reads it; None if it is not the one that was pushed.
+
+        Raises:
+            RootUnavailable, Overloaded: no file can be read now.
+        """
+        try:
+            text = await self._library.read(entry.path)
+        except (RootUnavailable, Overloaded):
+            raise
+        except ResearchError:
+            text = None
+        if text is None or text.digest != entry.digest:
+            self.outdated[entry.path] = entry.id
+            return None
+        self._same_content[entry.path] = entry.id, text.identity
+        return text
+
+    def recheck(self, entries: Iterable[CatalogEntry]) -> None:
+        """Forget that documents were outdated, of those that were pushed again or are as they were pushed."""
+        known = {entry.path: entry for entry in entries}
+        still = [
+            known[path]
+            for path, number in self.outdated.items()
+            if path in known and known[path].id == number
+        ]
+        kept = self.changed(still)
+        self.outdated = {entry.path: entry.id for entry in still if entry.path in kept}

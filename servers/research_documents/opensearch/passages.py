@@ -1,0 +1,184 @@
+"""The passages on the cluster as keyword and regex search use an index: for one search, within what it may see."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from os.path import commonpath
+from typing import Any, Final
+
+from research_documents.opensearch.layout import IndexNames
+from research_documents.opensearch.mirror import Cluster, DocumentMirror
+from research_documents.opensearch.query import MATCH_NOTHING, TOO_LONG, ClusterJson, OpenSearchDialect
+from research_documents.opensearch.window import window_of
+from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.index.passage_index import ScoredPassage
+from research_documents.search.keyword.query import Group
+from research_shared.access.scope import Scope
+from research_shared.documents import DocumentText
+
+TIE_MARGIN: Final = 65
+"""Passages fetched beyond those that are wanted. A larger tie is ordered by path and place alone, as the cluster sorts it."""
+FETCHED_TOGETHER: Final = 2_000
+"""Passages of one answer of the cluster."""
+MOST_TERMS: Final = 65_536
+"""Values of one list that a cluster takes by default."""
+MOST_CANDIDATES: Final = 10_000
+"""Documents that a regex search is narrowed to."""
+_RETURNED: Final = ["document", "version", "begin", "end", "start_line", "text", "tail"]
+
+
+@dataclass(slots=True, kw_only=True)
+class ClusterPassages:
+    """The passages of the documents of one selection. Used by one search, in one thread at a time.
+
+    `excluded` are versions of passages that do not count. The search finds `unknown` ones, of which no record tells that they
+    count; it leaves them out and has to be run again. `partial` says that a part of the index did not answer.
+    """
+
+    cluster: Cluster
+    names: IndexNames
+    mirror: DocumentMirror
+    selection: Selection
+    filters: Sequence[ClusterJson]
+    excluded: Collection[str]
+    deadline: float
+    clock: Callable[[], float] = time.monotonic
+    unknown: set[str] = field(default_factory=set)
+    partial: bool = False
+    _dialects: list[OpenSearchDialect] = field(default_factory=list)
+    _texts: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be said about how the query was asked for."""
+        return (TOO_LONG,) if any(dialect.cut for dialect in self._dialects) else ()
+
+    def dialect(self, group: Group) -> OpenSearchDialect:
+        """Return what makes the query of a group for the cluster."""
+        self._dialects.append(OpenSearchDialect(group))
+        return self._dialects[-1]
+
+    def search(
+        self,
+        query: ClusterJson,
+        limit: int,
+        documents: Collection[int] | None = None,  # noqa: ARG002  (the selection says which)
+    ) -> tuple[list[ScoredPassage], bool]:
+        """Return (passages, True): the best `limit` passages by score, path and place, and a tie of them that is not large.
+
+        The selection limits the search, so `documents` does nothing.
+        """
+        found: list[ScoredPassage] = []
+        after: list[Any] | None = None
+        left = limit + TIE_MARGIN
+        while left > 0:
+            size = min(left, FETCHED_TOGETHER)
+            body = self._body({"must": [query]}) | {
+                "size": size,
+                "sort": ["_score", {"path": "asc"}, {"begin": "asc"}],
+                "track_scores": True,
+                "track_total_hits": False,
+                "_source": _RETURNED,
+            }
+            if after is not None:
+                body["search_after"] = after
+            hits = self._asked(body)["hits"]["hits"]
+            found += [passage for hit in hits if (passage := self._passage(hit)) is not None]
+            if len(hits) < size:
+                break
+            after, left = hits[-1]["sort"], left - size
+        return found, True
+
+    def around(self, passage: ScoredPassage) -> tuple[ScoredPassage, DocumentText] | None:
+        """Return the text around a passage that was found, as the cluster keeps it."""
+        record = self.mirror.record(passage.document)
+        kept = self._texts.get((passage.document, passage.begin))
+        if record is None or kept is None:
+            return None
+        return window_of(passage, text=kept[0], tail=kept[1], record=record)
+
+    def documents_containing_any(self, literals: Collection[str]) -> set[int] | None:
+        """Return a superset of the ids of documents with a word that contains one of `literals`; None if they are too many."""
+        expression = f".*({'|'.join(sorted(literals))}).*"
+        body = self._body({"filter": [{"regexp": {"exact": {"value": expression, "flags": "NONE"}}}]}) | {
+            "size": 0,
+            "track_total_hits": False,
+            "aggs": {"documents": {"terms": {"field": "document", "size": MOST_CANDIDATES}}},
+        }
+        found = self._asked(body)["aggregations"]["documents"]
+        if found["sum_other_doc_count"] or self.partial:
+            return None
+        numbers = (self.mirror.number(bucket["key"]) for bucket in found["buckets"])
+        return {number for number in numbers if number is not None}
+
+    def _body(self, query: dict[str, list[ClusterJson]]) -> ClusterJson:
+        """Return a search for passages that count, of the selection."""
+        asked: dict[str, list[ClusterJson]] = {**query, "filter": [*query.get("filter", ()), *self.filters]}
+        if self.excluded:
+            asked["must_not"] = list(any_of("version", sorted(self.excluded)))
+        left_ms = max(int(1000 * (self.deadline - self.clock())), 1)
+        return {"query": {"bool": asked}, "timeout": f"{left_ms}ms"}
+
+    def _asked(self, body: ClusterJson) -> ClusterJson:
+        answer = self.cluster.request(
+            "POST", f"/{self.names.passages}/_search?search_type=dfs_query_then_fetch", body
+        )
+        self.partial = self.partial or answer["timed_out"] or answer["_shards"]["failed"] > 0
+        return answer
+
+    def _passage(self, hit: ClusterJson) -> ScoredPassage | None:
+        """Return the passage of a hit; None if it does not count, or is of a document that is not selected."""
+        source = hit["_source"]
+        number = self.mirror.number_of(source["document"], source["version"])
+        if number is None:
+            self.unknown.add(source["version"])
+            return None
+        if number not in self.selection.ids:
+            return None
+        passage = ScoredPassage(
+            document=number,
+            begin=source["begin"],
+            end=source["end"],
+            line=source["start_line"],
+            score=hit["_score"],
+        )
+        self._texts[number, passage.begin] = source["text"], source["tail"]
+        return passage
+
+
+def any_of(field_name: str, values: Sequence[str]) -> Iterable[ClusterJson]:
+    """Yield queries for one of these values; a list for a cluster is limited."""
+    for at in range(0, len(values), MOST_TERMS):
+        yield {"terms": {field_name: list(values[at : at + MOST_TERMS])}}
+
+
+def filters_of(
+    selection: Selection, *, known: Iterable[CatalogEntry], scope: Scope, key: Callable[[int], str]
+) -> list[ClusterJson]:
+    """Return filters that admit the passages of the selected documents alone, out of those of all `known` ones.
+
+    The folders of the scope are always among them. What they, a common folder and the types do not tell is told by document:
+    those that are meant, or those that are not, whichever are fewer. `key` gives the key of an entry's document.
+    """
+    found: list[ClusterJson] = []
+    others = [entry for entry in known if not entry.reason and entry.id not in selection.ids]
+    if scope.prefixes != ("",):
+        folders = Scope(scope.prefixes)
+        found += [{"terms": {name: list(scope.prefixes)}} for name in ("folders", "target_folders")]
+        others = [entry for entry in others if folders.shows(entry.info)]
+    meant = selection.readable
+    if not meant:
+        return [MATCH_NOTHING]
+    if others and (folder := commonpath([f"/{entry.path}" for entry in meant])[1:]):
+        found.append({"term": {"folders": folder}})
+        others = [entry for entry in others if f"{entry.path}/".startswith(f"{folder}/")]
+    types = {entry.info.media_type for entry in meant}
+    if any(entry.info.media_type not in types for entry in others):
+        found.append({"terms": {"media_type": sorted(types)}})
+        others = [entry for entry in others if entry.info.media_type in types]
+    if others:
+        fewer = meant if len(meant) <= len(others) else others
+        keys = sorted(key(entry.id) for entry in fewer)
+        occurs = "should" if fewer is meant else "must_not"
+        found.append({"bool": {occurs: list(any_of("document", keys))}})
+    return found

@@ -1,0 +1,157 @@
+"""Both places where the index can be, for tests of what a search promises: in the process, or on a real cluster.
+
+A test that takes `backend` runs once for each of them, see `support.opensearch`. On the cluster, a folder is pushed when an
+engine over it is asked for: all of it, in one request. Folders of the same content share an index.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from research_documents.opensearch.client import ClusterClient, json_line
+from research_documents.opensearch.engine import OpenSearchEngine
+from research_documents.opensearch.layout import (
+    DocumentRecord,
+    IndexNames,
+    PushState,
+    document_key,
+    documents_index,
+    passage_records,
+    passages_index,
+    state_index,
+)
+from research_documents.search import DocumentSearch, SearchEngine
+from research_shared.access.roots import Root, RootsPolicy
+from research_shared.documents import DocumentInfo
+from research_shared.errors import ResearchError
+from research_shared.reading.library import Library
+from support.opensearch import cluster_url, new_prefix
+
+PATIENCE_S = 120.0
+"""How long a loaded machine may take for one request."""
+
+
+@dataclass(kw_only=True)
+class Pushed:
+    """An index on the cluster that a test writes record by record. `change` is the number of the last change."""
+
+    names: IndexNames = field(default_factory=lambda: IndexNames(prefix=new_prefix()))
+    change: int = 0
+
+    def create(self) -> None:
+        """Create the indices."""
+        bodies = {self.names.passages: passages_index(), self.names.documents: documents_index()}
+        for alias, body in bodies.items():
+            self._request("PUT", f"/{alias}-1", {**body, "aliases": {alias: {}}})
+        self._request("PUT", f"/{self.names.state}", state_index())
+
+    async def records_of(self, library: Library, infos: Sequence[DocumentInfo]) -> list[bytes]:
+        """The lines that push these documents."""
+        lines: list[bytes] = []
+        for info in infos:
+            self.change += 1
+            version = f"v{self.change}"
+            try:
+                text = await library.read(info.path)
+            except ResearchError as error:
+                record = DocumentRecord(info=info, reason=getattr(error, "reason", error.code))
+            else:
+                passages = list(passage_records(text, info, version))
+                for key, passage in passages:
+                    lines += [self._action(self.names.passages, key), json_line(passage)]
+                record = DocumentRecord.of(
+                    info, text, version=version, passages=len(passages), readers="test"
+                )
+            lines += self.lines_of(replace(record, change=self.change))
+        return lines
+
+    def lines_of(self, record: DocumentRecord) -> list[bytes]:
+        """The lines that write a record."""
+        return [self._action(self.names.documents, document_key(record.path)), json_line(record.source())]
+
+    def lines_of_state(self, state: PushState) -> list[bytes]:
+        """The lines that write how far pushing is."""
+        return [self._action(self.names.state, "push"), json_line(state.source())]
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Write lines so that they can be searched."""
+        client = ClusterClient(cluster_url(), timeout_s=PATIENCE_S)
+        outcomes = client.bulk(lines, refresh=True)
+        client.close()
+        assert [outcome["error"] for outcome in outcomes if "error" in outcome] == []
+
+    async def push(self, library: Library, *, state: PushState | None = None) -> None:
+        """Create the indices and push all documents of a library; a push that ended just now, unless `state` says otherwise."""
+        self.create()
+        infos = await library.documents()
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        ended = PushState(begun_at=now, agreed_at=now, listed=len(infos))
+        self.write([*await self.records_of(library, infos), *self.lines_of_state(state or ended)])
+
+    def engine(self, library: Library, **options: Any) -> OpenSearchEngine:
+        """An engine that searches this index, and looks at what was pushed before each search."""
+        return OpenSearchEngine(
+            library,
+            self.names,
+            connect=lambda: ClusterClient(cluster_url(), timeout_s=PATIENCE_S),
+            **{"fresh_s": 0.0, "refresh_s": 3600.0, "deadline_s": PATIENCE_S, **options},
+        )
+
+    def delete(self) -> None:
+        """Delete the indices."""
+        for index in (f"{self.names.passages}-1", f"{self.names.documents}-1", self.names.state):
+            httpx.delete(f"{cluster_url()}/{index}", timeout=PATIENCE_S)
+
+    def _request(self, method: str, path: str, body: dict[str, Any]) -> None:
+        client = ClusterClient(cluster_url(), timeout_s=PATIENCE_S)
+        client.request(method, path, body)
+        client.close()
+
+    def _action(self, index: str, key: str) -> bytes:
+        return json_line({"index": {"_index": index, "_id": key}})
+
+
+def library_of(folder: Path) -> Library:
+    """A library over one folder."""
+    return Library(RootsPolicy([Root("research", folder)]))
+
+
+class Backend:
+    """Makes engines over folders, with the index in the process (`embedded`) or on a cluster (`opensearch`)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._pushed: dict[str, Pushed] = {}
+
+    async def engine(self, folder: Path, *, library: Library | None = None, **options: Any) -> DocumentSearch:
+        """An engine over a folder as it is now."""
+        library = library or library_of(folder)
+        if self.name == "embedded":
+            return SearchEngine(library, watch=False, **options)
+        key = _content(folder)
+        if key not in self._pushed:
+            pushed = Pushed()
+            await pushed.push(library)
+            self._pushed[key] = pushed
+        return self._pushed[key].engine(library, **options)
+
+    def close(self) -> None:
+        """Delete all that was pushed."""
+        while self._pushed:
+            self._pushed.popitem()[1].delete()
+
+
+def _content(folder: Path) -> str:
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            found.update(
+                f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape")
+            )
+            found.update(path.read_bytes())
+    return found.hexdigest()
