@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,22 @@ def scanned(pattern: str, text: str, slice_bytes: int = 16) -> list[int]:
     while not scan.done:
         scan.advance(0)
     return [hit.line_number for hit in scan.hits]
+
+
+def test_a_text_that_was_read_is_searched_as_no_other_document() -> None:
+    texts = {path: document(path, data) for path, data in (("a.txt", b"needle\n"), ("b.txt", b"hay\n"))}
+    entries = [replace(entry, id=number, text=None) for number, entry in enumerate(texts.values())]
+    scan = Scan(entries, compiled("needle"), ALL)
+    scan.advance(0)
+    assert scan.missing is entries[0]
+    scan.supply(texts["a.txt"].text)
+    scan.only = {1}  # the index has answered meanwhile
+    scan.advance(0)
+    assert scan.missing is entries[1]
+    scan.supply(texts["b.txt"].text)
+    while not scan.done:
+        scan.advance(0)
+    assert scan.hits == []
 
 
 def engine_of(

@@ -42,13 +42,35 @@ class Pushed:
 
     names: IndexNames = field(default_factory=lambda: IndexNames(prefix=new_prefix()))
     change: int = 0
+    generation: int = 1
 
     def create(self) -> None:
         """Create the indices."""
-        bodies = {self.names.passages: passages_index(), self.names.documents: documents_index()}
-        for alias, body in bodies.items():
-            self._request("PUT", f"/{alias}-1", {**body, "aliases": {alias: {}}})
+        for alias, body in self._bodies.items():
+            self._request("PUT", f"/{alias}-{self.generation}", {**body, "aliases": {alias: {}}})
         self._request("PUT", f"/{self.names.state}", state_index())
+
+    def create_next(self, *, after: int) -> None:
+        """Create the indices of this generation, and have the aliases lead to them instead of those of the one before."""
+        for alias, body in self._bodies.items():
+            self._request("PUT", f"/{alias}-{self.generation}", body)
+            actions = [
+                {"remove_index": {"index": f"{alias}-{after}"}},
+                {"add": {"index": f"{alias}-{self.generation}", "alias": alias}},
+            ]
+            self._request("POST", "/_aliases", {"actions": actions})
+
+    def set_schema(self, schema: str) -> None:
+        """Let another version have pushed the documents."""
+        self._request("PUT", f"/{self.names.documents}/_mapping", {"_meta": {"schema": schema}})
+
+    def passage_lines(self, key: str, passage: dict[str, Any]) -> list[bytes]:
+        """The lines that write a passage."""
+        return [self._action(self.names.passages, key), json_line(passage)]
+
+    @property
+    def _bodies(self) -> dict[str, dict[str, Any]]:
+        return {self.names.passages: passages_index(), self.names.documents: documents_index()}
 
     async def records_of(self, library: Library, infos: Sequence[DocumentInfo]) -> list[bytes]:
         """The lines that push these documents."""
@@ -63,7 +85,7 @@ class Pushed:
             else:
                 passages = list(passage_records(text, info, version))
                 for key, passage in passages:
-                    lines += [self._action(self.names.passages, key), json_line(passage)]
+                    lines += self.passage_lines(key, passage)
                 record = DocumentRecord.of(
                     info, text, version=version, passages=len(passages), readers="test"
                 )
@@ -104,7 +126,8 @@ class Pushed:
 
     def delete(self) -> None:
         """Delete the indices."""
-        for index in (f"{self.names.passages}-1", f"{self.names.documents}-1", self.names.state):
+        found = httpx.get(f"{cluster_url()}/_cat/indices/{self.names.prefix}-*?h=index", timeout=PATIENCE_S)
+        for index in found.text.split():
             httpx.delete(f"{cluster_url()}/{index}", timeout=PATIENCE_S)
 
     def _request(self, method: str, path: str, body: dict[str, Any]) -> None:

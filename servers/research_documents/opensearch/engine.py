@@ -108,7 +108,8 @@ class OpenSearchEngine(SharedLifespan):
             "max_response_bytes": max_response_bytes,
             "clock": clock,
         }
-        self._by_regex, self._by_keyword = RegexSearch(**parts), KeywordSearch(**parts)
+        self._by_regex = RegexSearch(**parts, asks_first=True)
+        self._by_keyword = KeywordSearch(**parts)
 
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:
@@ -304,9 +305,14 @@ class OpenSearchEngine(SharedLifespan):
     async def _answer(self, request: SearchRequest) -> SearchOutcome:
         with waiting("the search cluster", limit_s=self._deadline_s):
             await self._refresh_if_old()
+        if self._mirror.state is None:
+            missing = self._missing([], partial=False)
+            return SearchOutcome(
+                hits=(), total_documents=0, truncated=True, warnings=tuple(missing), indexing=(0, 0)
+            )
         request = replace(request, deadline=self._clock() + request.time_limit_s)
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            selection, outdated = self._selected(request.paths, request.wanted)
+            selection, _ = self._selected(request.paths, request.wanted)
             index = self._passages_of(request, selection)
             found = await self._run(request, selection, index)
             stale = await self._outdated(found.stale)
@@ -317,6 +323,8 @@ class OpenSearchEngine(SharedLifespan):
                 found = replace(found, hits=kept, truncated=True)
                 break
             await self._learn(index.unknown)
+        # Again: a regex search leaves documents out while it reads them.
+        selection, outdated = self._selected(request.paths, request.wanted)
         return self._outcome(request, found=found, selection=selection, outdated=outdated, index=index)
 
     def _selected(self, paths: PathChoice, wanted: DocumentFilter) -> tuple[Selection, list[str]]:
@@ -342,7 +350,7 @@ class OpenSearchEngine(SharedLifespan):
                 scope=current_scope(),
                 key=mirror.key,
             ),
-            excluded=mirror.hidden | self._lost,
+            excluded=mirror.hidden | (self._lost - mirror.versions),
             deadline=request.deadline,
             clock=self._clock,
         )
@@ -376,7 +384,7 @@ class OpenSearchEngine(SharedLifespan):
         if unknown - self._mirror.versions and self._clock() - self._reloaded_at >= RELOAD_S:
             self._reloaded_at = self._clock()
             await self._refresh(anew=True)
-        self._lost = (self._lost | unknown) - self._mirror.versions
+        self._lost |= unknown - self._mirror.versions
 
     def _missing(self, outdated: list[str], *, partial: bool) -> list[str]:
         """Return what an answer has to say first: what it does not rest on. Only who may see everything is told numbers."""
@@ -402,8 +410,12 @@ class OpenSearchEngine(SharedLifespan):
             )
         if outdated:
             named = ", ".join(outdated[:MOST_NAMED]) + (" and others" if len(outdated) > MOST_NAMED else "")
-            changed = "1 document has" if len(outdated) == 1 else f"{len(outdated)} documents have"
-            said.append(f"{changed} changed since they were pushed to the index and are left out: {named}")
+            changed = (
+                "1 document was changed or removed after it was"
+                if len(outdated) == 1
+                else f"{len(outdated)} documents were changed or removed after they were"
+            )
+            said.append(f"{changed} pushed to the index; left out: {named}")
         if partial:
             said.append("a part of the index does not answer; repeat in a few seconds")
         return [f"{INCOMPLETE}: {each}" for each in said]
@@ -430,7 +442,7 @@ class OpenSearchEngine(SharedLifespan):
             indexing = len(selection.readable), len(selection.readable)
         return SearchOutcome(
             hits=tuple(found.hits),
-            total_documents=found.covered,
+            total_documents=min(found.covered, len(selection.readable)),
             truncated=found.truncated or bool(missing),
             unreadable=selection.unreadable[:MAX_REPORTED_UNREADABLE],
             warnings=warnings,

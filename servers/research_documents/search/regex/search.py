@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from research_documents.search.base import TextSearch
@@ -28,12 +29,16 @@ class LiteralIndex(Protocol):
         """Return a superset of the ids of documents with one of `literals`, see `PassageIndex`; None if they are too many."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class RegexSearch(TextSearch):
     """Searches the texts of documents for an expression; answers of at most about `max_response_bytes`.
 
     If every match of an expression must contain one of a few literals, only the documents that contain one according
-    to the index are scanned.
+    to the index are scanned. The scan begins while the index is asked, or after it with `asks_first`: where texts have to
+    be read for it, that takes longer than the index.
     """
+
+    asks_first: bool = False
 
     async def search(
         self, request: SearchRequest, selection: Selection, index: LiteralIndex | None
@@ -66,6 +71,10 @@ class RegexSearch(TextSearch):
             tuning=self.tuning,
             on_progress=request.on_progress,
         )
+        if self.asks_first:
+            if index is not None and (required := required_literals(pattern.source)) is not None:
+                scan.only = await self.pools.run("quick", lambda: index.documents_containing_any(required))
+            index = None
         await run.turn("quick", self.tuning.short_turn_s)
         if index is not None and not run.ended and (literals := _selective_literals(pattern.source, scan)):
             await run.narrow(index, literals, lambda: self.catalog.version == version)
