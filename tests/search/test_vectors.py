@@ -235,7 +235,7 @@ async def test_an_engine_maps_what_another_process_embeds_and_takes_over_when_th
         (folder / "doctor.md").write_text("The physician is at home.\n", encoding="utf-8")
         await engine.search("physician")
         await until(lambda: engine.stats.embedded == (2, 2))
-    assert waiting.warnings[0].startswith("hybrid: none of 1 passages")
+    assert waiting.warnings[0].startswith("hybrid: none of 1 passage is")
     assert found.hits[0].document == "cars.md"
     assert embedder.passages == ["The physician is at home."]
 

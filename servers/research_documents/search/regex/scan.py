@@ -174,7 +174,6 @@ class Scan:
         """Scan one slice: a part of a document up to a line end, or several documents."""
         if not self._offset and (passed := self._passed(self.covered)):
             self.covered += passed
-            self._supplied = None  # it was of a document that is passed over
         if self.covered == len(self.entries):
             self.done = True
             return

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from research_documents.search.base import TextSearch
@@ -73,7 +74,8 @@ class RegexSearch(TextSearch):
         )
         if self.asks_first:
             if index is not None and (required := required_literals(pattern.source)) is not None:
-                scan.only = await self.pools.run("quick", lambda: index.documents_containing_any(required))
+                candidates = partial(index.documents_containing_any, required)
+                scan.only = await self.pools.run("quick", candidates)
             index = None
         await run.turn("quick", self.tuning.short_turn_s)
         if index is not None and not run.ended and (literals := _selective_literals(pattern.source, scan)):
