@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
@@ -77,7 +79,8 @@ class SessionLimit:
             return
         self._forgets = True
         first = min(session.last_used for session in self._sessions.values()) + self._idle_s
-        call_later = self._call_later or asyncio.get_running_loop().call_later
+        # In a context of its own, which does not hold the request that is served now.
+        call_later = self._call_later or partial(asyncio.get_running_loop().call_later, context=Context())
         call_later(max(first - self._clock(), 0.0) + _FORGET_EVERY_S, self._forget)
 
     def _forget(self) -> None:
