@@ -1,8 +1,10 @@
 """Workers that serve at one address: whose session it is, who asks, and what all of them have done."""
 
 import json
+import socket
+import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ from research_shared.serving.auth import auth_provider
 from research_shared.serving.commandline import add_serve
 from research_shared.serving.drain import Drain
 from research_shared.serving.fleet.passing import PEER_HEADER
-from research_shared.serving.fleet.place import Place
+from research_shared.serving.fleet.place import Place, listening_sockets, pause_listening
 from research_shared.serving.fleet.share import share_of_worker
+from research_shared.serving.fleet.supervisor import pause_after
 from research_shared.serving.transports.draining import DrainingServer
 from research_shared.serving.transports.http import http_server
 from research_shared.settings import Settings
@@ -336,6 +339,36 @@ async def test_the_metrics_of_all_need_the_credentials_that_those_of_one_need(so
         allowed = {"authorization": f"Bearer {TOKEN}"}
         shown = await send_request(one.app, b"", allowed, method="GET", path="/metrics")
         assert 'research_worker_up{worker="2"} 1.0' in shown.body.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers share one socket")
+def test_the_connections_of_a_worker_that_has_ended_go_to_the_others_until_it_listens_again() -> None:
+    first, second = listening_sockets(("127.0.0.1", 0), family=socket.AF_INET, workers=2, backlog=64)
+    with first, second:
+        address = first.getsockname()
+        assert second.getsockname() == address
+        for paused, other in ((first, second), (second, first)):
+            paused.listen(64)
+            other.listen(64)
+            pause_listening(paused)
+            other.settimeout(60)
+            with ExitStack() as clients:
+                for _ in range(20):
+                    clients.enter_context(socket.create_connection(address))
+                    other.accept()[0].close()
+        pause_listening(first)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+
+def test_a_worker_is_replaced_at_once_the_first_time_and_with_longer_pauses_if_it_ends_again_and_again() -> (
+    None
+):
+    pauses: list[float | None] = [None]
+    for _ in range(9):
+        pauses.append(pause_after(pauses[-1], lived_s=1.0))
+    assert pauses[1:] == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert pause_after(30.0, lived_s=3600.0) == 0.0
 
 
 def test_workers_divide_the_limits_of_all_and_share_a_key() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_SPREADS = sys.platform == "linux"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -46,16 +48,32 @@ def listening_sockets(
     Linux spreads connections evenly over the sockets of an address (`SO_REUSEPORT`). From one socket that all share, the
     same worker would take nearly all of them as long as it is not busy. Elsewhere there is but that one.
     """
-    spreads = sys.platform == "linux"
-    made: list[socket.socket] = []
-    for _ in range(workers if spreads else 1):
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if spreads:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind(
-            made[0].getsockname() if made else address
-        )  # where the port 0 stood, it has become one
-        listening.listen(backlog)
-        made.append(listening)
-    return made * (workers // len(made))
+    if not _SPREADS:
+        return [_listening(address, family, backlog)] * workers
+    # Where the port is 0, one is chosen here. It is bound by number then, so that a socket that pauses keeps it.
+    with _bound(address, family) as first:
+        return [_listening(first.getsockname(), family, backlog) for _ in range(workers)]
+
+
+def pause_listening(listening: socket.socket) -> None:
+    """Have new connections go to the other sockets of an address, until the next `listen` on this one.
+
+    What waits to be accepted is reset. Only on Linux is there another socket; elsewhere nothing changes.
+    """
+    if _SPREADS:
+        listening.shutdown(socket.SHUT_RD)
+
+
+def _listening(address: tuple[Any, ...], family: int, backlog: int) -> socket.socket:
+    listening = _bound(address, family)
+    listening.listen(backlog)
+    return listening
+
+
+def _bound(address: tuple[Any, ...], family: int) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if _SPREADS:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(address)
+    return bound

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import signal
 import sys
 import time
@@ -21,6 +22,17 @@ _LIVED_WELL_S = 60.0
 """Seconds after which the end of a worker is taken for an accident, so that it is replaced at once."""
 
 
+def pause_after(before: float | None, *, lived_s: float) -> float:
+    """Return the seconds until a worker that has ended is replaced; `before` are those of its last end, if it had one.
+
+    >>> [pause_after(before, lived_s=1.0) for before in (None, 0.0, 0.5, 16.0, 30.0)]
+    [0.0, 0.5, 1.0, 30.0, 30.0]
+    """
+    if before is None or lived_s > _LIVED_WELL_S:
+        return 0.0
+    return min(max(2 * before, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+
+
 @dataclass(slots=True)
 class _Worker:
     """A process, and `ready`, the end of a pipe that holds a byte once it serves."""
@@ -28,6 +40,12 @@ class _Worker:
     pid: int
     ready: int
     since: float
+
+    def serves(self) -> bool:
+        """Return whether it serves, if it has not ended."""
+        poll = select.poll()
+        poll.register(self.ready, select.POLLIN)
+        return bool(poll.poll(0))
 
     def has_served(self) -> bool:
         """Return whether it has ever served, after it has ended."""
@@ -41,7 +59,8 @@ class Supervisor:
     this process has ended, however it did. Fork before threads and an event loop are started: the copies share the memory of
     all that has been imported by then.
 
-    A worker that ends is replaced, with longer pauses if that does not help. One that ends before it or its predecessors
+    A worker that ends is replaced: at once the first time, with longer pauses if that does not help. If another one
+    serves, `on_end` is called here with its number, before that. One that ends before it or its predecessors
     have ever served ends all. SIGTERM and SIGINT are passed on as SIGTERM, after `on_stop` was called here; `stop_s` seconds later the workers that are left
     are killed. SIGUSR1 is passed on. SIGHUP ends this process, as usual, and the workers stop in order.
     """
@@ -54,12 +73,14 @@ class Supervisor:
         work: Callable[[Place, int, int], int],
         stop_s: float,
         on_stop: Callable[[], None],
+        on_end: Callable[[int], None],
     ) -> None:
         self._workers = workers
         self._directory = directory
         self._work = work
         self._stop_s = stop_s
         self._on_stop = on_stop
+        self._on_end = on_end
         self._running: dict[int, _Worker] = {}
         self._pauses: dict[int, float] = {}
         """How long the replacement of a worker has waited after its last end."""
@@ -134,9 +155,9 @@ class Supervisor:
             self._status = max(status, 1)
             self._stop(signal.SIGTERM)
             return
-        pause = self._pauses.get(number, 0.0)
-        pause = 0.0 if lived_s > _LIVED_WELL_S else min(max(2 * pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-        self._pauses[number] = pause
+        if any(worker.serves() for worker in self._running.values()):
+            self._on_end(number)
+        self._pauses[number] = pause = pause_after(self._pauses.get(number), lived_s=lived_s)
         self._due[number] = time.monotonic() + pause
         log.error("a worker has ended and is replaced", worker=number, status=status, pause_s=pause)
 

@@ -15,7 +15,7 @@ from fastmcp import FastMCP
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.logs import get_logger
-from research_shared.serving.fleet.place import Place, listening_sockets
+from research_shared.serving.fleet.place import Place, listening_sockets, pause_listening
 from research_shared.serving.fleet.supervisor import Supervisor
 from research_shared.serving.process import dedicated_process, traces_exported
 from research_shared.serving.transports.draining import FOLLOW_UP_S, DrainingServer
@@ -73,11 +73,15 @@ def run_workers(
             shutil.rmtree(directory, ignore_errors=True)
         return 0
 
+    def pause(number: int) -> None:
+        # The kernel would give it 1/N of the connections until the replacement serves, which listens again.
+        pause_listening(sockets_of_workers[number - 1])
+
     own_host, own_port = sockets_of_workers[0].getsockname()[:2]
     log.info("workers serve", host=own_host, port=own_port, workers=workers)
     stop_s = settings.drain_notice_s + settings.drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S + KILL_AFTER_S
     status = Supervisor(
-        workers=workers, directory=directory, work=work, stop_s=stop_s, on_stop=close_sockets
+        workers=workers, directory=directory, work=work, stop_s=stop_s, on_stop=close_sockets, on_end=pause
     ).run()
     # Not in a `finally`: the workers leave through here, too.
     shutil.rmtree(directory)
