@@ -176,7 +176,7 @@ async def row(folder: Folder, start: str, options: argparse.Namespace) -> list[s
 
 
 async def measure(work: Path, options: argparse.Namespace) -> None:
-    print(f"{machine()}\n")
+    print(f"{machine()}; memory is read {options.settle:.0f} s later.\n")
     rows = []
     for files in options.files:
         folder = made(work, options.source or [ROOT / "docs"], files)

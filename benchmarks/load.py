@@ -145,7 +145,7 @@ def compared(result: dict[str, Any]) -> str:
 
 @dataclass
 class Seen:
-    """What the clients have seen since `begun`."""
+    """What the clients have seen: the seconds that calls took which ended while `measuring`, and the faults of all calls."""
 
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     faults: Counter[str] = field(default_factory=Counter)
@@ -192,10 +192,10 @@ async def keep_calling(
         key = (client.era, kind, seeded.randrange(len(CALLS[kind])))
         begun = time.perf_counter()
         fault = await call(client, key, requests[key], answers)
+        if fault is not None:
+            seen.faults[fault] += 1
         if seen.measuring:
             seen.took[kind].append(time.perf_counter() - begun)
-            if fault is not None:
-                seen.faults[fault] += 1
         await asyncio.sleep(seeded.uniform(*THINK_S))
 
 
@@ -300,7 +300,7 @@ async def measured(
         kept_by,
     ]
     print(" | ".join(row), file=sys.stderr, flush=True)
-    return row, not seen.faults
+    return row, not seen.faults and seen.calls > 0
 
 
 HEADER = (

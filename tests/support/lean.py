@@ -136,7 +136,14 @@ class Prepared:
 
     @classmethod
     def of(
-        cls, port: int, method: str, params: dict[str, Any], *, era: str, version: str | None = None
+        cls,
+        port: int,
+        method: str,
+        params: dict[str, Any],
+        *,
+        era: str,
+        version: str | None = None,
+        path: str = "/mcp",
     ) -> Self:
         """Prepare a request of an era; `version` is that of the protocol if it is not the usual one of the era."""
         name = params.get("name") or params.get("uri") or ""
@@ -148,7 +155,7 @@ class Prepared:
         before, after = body.split(f'"{MARK}"'.encode())
         headers["content-length"] = str(len(before) + len(str(FIRST_NUMBER)) + len(after))
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return cls(f"POST /mcp HTTP/1.1\r\n{lines}".encode(), before, after)
+        return cls(f"POST {path} HTTP/1.1\r\n{lines}".encode(), before, after)
 
     def bytes_of(self, number: int, session: bytes) -> bytes:
         return b"%b%b\r\n%b%d%b" % (self.head, session, self.before, number, self.after)
@@ -163,6 +170,7 @@ class LeanClient:
     local: str = "127.0.0.1"
     version: str = HANDSHAKE
     """Of the protocol, in sessions."""
+    path: str = "/mcp"
     session: bytes = b""
     number: int = FIRST_NUMBER
     connection: Connection | None = field(default=None, repr=False)
@@ -183,7 +191,7 @@ class LeanClient:
         }
         self.session = b""
         opened = await self.request(
-            Prepared.of(self.port, "initialize", params, era=self.era, version=self.version)
+            Prepared.of(self.port, "initialize", params, era=self.era, version=self.version, path=self.path)
         )
         if opened.status != 200:
             raise RuntimeError(f"http {opened.status}")
@@ -192,7 +200,7 @@ class LeanClient:
         told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
         body = json.dumps(told).encode()
         lines = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-        head = f"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\n{lines}mcp-protocol-version: {self.version}\r\n"
+        head = f"POST {self.path} HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\n{lines}mcp-protocol-version: {self.version}\r\n"
         await self._exchange(
             f"{head}content-length: {len(body)}\r\n".encode() + self.session + b"\r\n" + body
         )
