@@ -32,7 +32,7 @@ from fastmcp import Client
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.figures import machine, markdown_table, memory_of, peak_mb, percentile  # noqa: E402
+from support.figures import machine, markdown_table, memory_of, p50_p99_ms, peak_mb, percentile  # noqa: E402
 from support.processes import Server, served  # noqa: E402
 
 WITHIN_S = 3600
@@ -170,7 +170,7 @@ async def row(folder: Folder, start: str, options: argparse.Namespace) -> list[s
         f"{memory.file:.0f}",
         f"{peak:.0f}",
         f"{megabytes(folder.index):,.0f}",
-        f"{1e3 * percentile(searches, 0.5):.0f}, {1e3 * percentile(searches, 0.99):.0f}",
+        p50_p99_ms(searches),
         f"{1e3 * percentile(changes, 0.5):.0f}, {1e3 * max(changes):.0f}",
     ]
 

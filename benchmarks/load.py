@@ -40,11 +40,11 @@ from support.figures import (  # noqa: E402
     family_of,
     machine,
     markdown_table,
-    percentile,
+    p50_p99_ms,
     processor_s,
     pss_mb,
 )
-from support.lean import FIRST_NUMBER, LeanClient, Prepared, address, until_answering  # noqa: E402
+from support.lean import FIRST_NUMBER, LeanClient, Prepared, SessionRefused, address, until_answering  # noqa: E402
 from support.load import HANDSHAKE, MODERN, code_of, failing_provider, make_folder  # noqa: E402
 from support.serving import reserved_port  # noqa: E402
 
@@ -151,6 +151,7 @@ class Seen:
     faults: Counter[str] = field(default_factory=Counter)
     measuring: bool = False
     stopped: bool = False
+    resting: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def calls(self) -> int:
@@ -172,21 +173,23 @@ async def call(client: LeanClient, key: Key, prepared: Prepared, answers: Answer
     try:
         async with asyncio.timeout(WITHIN_S):
             response = await client.request(prepared)
-    except (OSError, TimeoutError) as error:
+            number = client.number
+            if response.status == 404 and client.session:
+                await client.start()
+    except (OSError, TimeoutError, SessionRefused) as error:
         client.close()
         client.connection = None
         return type(error).__name__
-    number = client.number
-    if response.status == 404 and client.session:
-        await client.start()
     return answers.fault(key, number, response.status, response.body, lambda: response.message(number))
 
 
 async def keep_calling(
     client: LeanClient, seeded: random.Random, requests: Mapping[Key, Prepared], answers: Answers, seen: Seen
 ) -> None:
-    """Call and rest until it is over."""
+    """Call and rest until it is over, or, while it rests, until it is cancelled."""
     await asyncio.sleep(seeded.uniform(0, THINK_S[1]))
+    task = asyncio.current_task()
+    assert task is not None
     while not seen.stopped:
         (kind,) = seeded.choices(list(KINDS), weights=list(KINDS.values()))
         key = (client.era, kind, seeded.randrange(len(CALLS[kind])))
@@ -196,7 +199,9 @@ async def keep_calling(
             seen.faults[fault] += 1
         if seen.measuring:
             seen.took[kind].append(time.perf_counter() - begun)
+        seen.resting.add(task)
         await asyncio.sleep(seeded.uniform(*THINK_S))
+        seen.resting.discard(task)
 
 
 def prepared_for(port: int) -> dict[Key, Prepared]:
@@ -268,7 +273,11 @@ async def measured(
     used = [(now - servers[pid]) / wall for pid, now in processor_s(topology.servers).items()]
     between = sum(now - balancer[pid] for pid, now in processor_s(topology.balancer).items()) / wall
     seen.stopped = True
-    await asyncio.gather(*tasks)
+    for task in seen.resting:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, Exception):  # a task that was cancelled while it rested has none of these
+            raise ended
     after = pss_mb(topology.servers)
     for caller in callers:
         caller.close()
@@ -289,10 +298,7 @@ async def measured(
         topology.name,
         f"{clients:,}",
         f"{rate:.0f}",
-        *(
-            f"{1e3 * percentile(seen.took[kind], 0.5):.0f}, {1e3 * percentile(seen.took[kind], 0.99):.0f}"
-            for kind in KINDS
-        ),
+        *(p50_p99_ms(seen.took[kind]) for kind in KINDS),
         ", ".join(f"{count} {code}" for code, count in sorted(seen.faults.items())) or "0",
         f"{at_rest:.0f}, {connected:.0f}, {after:.0f}",
         f"{1024 * (connected - at_rest) / clients:.0f}",
@@ -385,7 +391,7 @@ async def replicas(work: Path, settings: dict[str, str], nginx: str) -> AsyncIte
 
 async def measure(work: Path, options: argparse.Namespace) -> bool:
     make_folder(work / "research", notes=options.notes)
-    answers, rows, well = Answers(), [], True
+    answers, rows, well, limit = Answers(), [], True, 0.0
     async with failing_provider(failures=0.0) as provider:
         settings = {
             **SETTINGS,
@@ -399,13 +405,12 @@ async def measure(work: Path, options: argparse.Namespace) -> bool:
             "replicas": lambda: replicas(work, settings, options.nginx),
         }
         print(f"{machine()}; {options.notes} notes; {options.seconds:.0f} s for each row.\n")
-        async with one(work, settings) as first:
-            body = await learn(first.port, answers)
-        limit = await generator_limit(body, min(options.seconds, 5))
-        for name in options.only:
+        for name in ("one", *(name for name in options.only if name != "one")):
             async with topologies[name]() as topology:
-                await learn(topology.port, answers)
-                for clients in options.clients:
+                body = await learn(topology.port, answers)
+                if name == "one":
+                    limit = await generator_limit(body, min(options.seconds, 5) / 2)
+                for clients in options.clients if name in options.only else ():
                     row, right = await measured(topology, clients, options.seconds, answers, limit)
                     rows.append(row)
                     well = well and right

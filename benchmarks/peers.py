@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.figures import family_of, machine, markdown_table, processor_s, pss_mb  # noqa: E402  (the path is set above)
-from support.lean import LeanClient, Prepared, Response, until_answering  # noqa: E402
+from support.lean import LeanClient, Prepared, Response, SessionRefused, until_answering  # noqa: E402
 from support.load import HANDSHAKE, make_folder  # noqa: E402
 from support.serving import reserved_port  # noqa: E402
 
@@ -360,7 +360,7 @@ async def compare(work: Path, options: argparse.Namespace) -> None:
                 await listening(peer, place)
                 await learn_tools(peer)
                 peers[name] = peer
-            except DidNotStart as why:
+            except (DidNotStart, SessionRefused) as why:
                 missing.append([name, str(why).replace("|", "/").replace("\n", " ")])
         client = await peers[DIRECT].client()
         right = {
@@ -376,7 +376,7 @@ async def compare(work: Path, options: argparse.Namespace) -> None:
             for name in seeded.sample(sorted(peers), len(peers)):
                 try:
                     await measure(peers[name], right, options)
-                except (DidNotStart, OSError) as why:
+                except (DidNotStart, SessionRefused, OSError) as why:
                     if name == DIRECT:
                         raise
                     del peers[name]

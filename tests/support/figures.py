@@ -79,9 +79,16 @@ def family_of(pid: int) -> list[int]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which a share of the values is; `nan` if there are none."""
+    """Return the value below which a share of the values is."""
     ordered = sorted(values)
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else float("nan")
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def p50_p99_ms(seconds: Sequence[float]) -> str:
+    """Return the median and the 99th percentile of times for a table, in milliseconds; `none` if there are none."""
+    return (
+        f"{1e3 * percentile(seconds, 0.5):.0f}, {1e3 * percentile(seconds, 0.99):.0f}" if seconds else "none"
+    )
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> str:

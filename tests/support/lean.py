@@ -17,6 +17,10 @@ MARK = "NUMBER-OF-REQUEST"
 END_OF_CHUNKS = b"0\r\n\r\n"
 
 
+class SessionRefused(Exception):
+    """A server did not open a session."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A response of HTTP: status, headers in lower case, and the body without its framing."""
@@ -179,7 +183,7 @@ class LeanClient:
         """Connect, and open a session if the era has them.
 
         Raises:
-            RuntimeError: the server refuses the session.
+            SessionRefused: the server does not open it.
         """
         await self._connected()
         if self.era == MODERN:
@@ -194,7 +198,7 @@ class LeanClient:
             Prepared.of(self.port, "initialize", params, era=self.era, version=self.version, path=self.path)
         )
         if opened.status != 200:
-            raise RuntimeError(f"http {opened.status}")
+            raise SessionRefused(f"http {opened.status}: {opened.body[:200]!r}")
         if (session := opened.header("mcp-session-id")) is not None:
             self.session = f"mcp-session-id: {session}\r\n".encode()
         told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
