@@ -40,7 +40,7 @@ GUIDE = "docs/operations/"
 MARK = "run by tests/operations/run.py"
 PORTS = (443, 6379, 8000, 8001, 8002, 8003)
 PROGRAMS = ("bash", "curl", "nginx", "openssl", "redis-cli", "redis-server")
-PAGE_S = 600
+PAGE_S = 900
 AT_ONCE = 2
 """Pages at once: most of their time is the start of Python."""
 CALLS = 12
