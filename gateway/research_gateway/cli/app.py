@@ -66,6 +66,11 @@ app.command(
     name="policy",
     help="Check who may see which folders and call which tools.",
 )
+app.command(
+    "research_gateway.cli.index:index_app",
+    name="index",
+    help="Feed the index on an OpenSearch cluster (RESEARCH_SEARCH_URL), and show what is there.",
+)
 app.register_install_completion_command(help="Complete commands and options in your shell.")
 
 app.command(

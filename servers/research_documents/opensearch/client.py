@@ -144,11 +144,14 @@ class ClusterClient:
             except ClusterFailed as failure:
                 if not failure.retryable or attempt == attempts:
                     raise
-                backoff = self._random() * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1))
-                wait = max(backoff, min(failure.wait_s, LONGEST_WAIT_S))
-                log.warning("the cluster is asked again", wait_s=round(wait, 3), error=failure.message)
-                self._sleep(wait)
+                log.warning("the cluster is asked again", attempt=attempt, error=failure.message)
+                self.pause(attempt, min(failure.wait_s, LONGEST_WAIT_S))
         raise AssertionError("unreachable")  # pragma: no cover
+
+    def pause(self, attempt: int, at_least_s: float = 0.0) -> None:
+        """Wait after an attempt (1-based): longer after each, up to `LONGEST_WAIT_S`."""
+        backoff = self._random() * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1))
+        self._sleep(max(at_least_s, backoff))
 
     def _attempt(self, method: str, path: str, content: bytes, kind: str) -> dict[str, Any]:
         try:
@@ -208,48 +211,41 @@ def _not_reached(error: Exception) -> ClusterFailed:
 
 def _cluster_refusal(response: httpx.Response) -> ClusterFailed:
     """Return the failure of a response that is no answer."""
-    status = response.status_code
-    kind, reason = _cause_of(response)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return ClusterFailed(
-            "the search cluster does not accept the credentials",
-            hint="Check RESEARCH_SEARCH_USER and RESEARCH_SEARCH_PASSWORD, or RESEARCH_SEARCH_KEY.",
-            status=status,
-            kind=kind,
-        )
-    if any(mark in reason for mark in _WATERMARK):
-        return ClusterFailed(
-            "the disk of the search cluster is too full: its indices can only be read",
-            hint="Free space on the cluster's disks. It lifts the block by itself; push again then.",
-            status=status,
-            kind=kind,
-        )
-    if status == HTTPStatus.FORBIDDEN:
-        return ClusterFailed(
-            "the search cluster does not let this user do that",
-            hint="Searching needs read access to the three indices of RESEARCH_SEARCH_INDEX, pushing all rights on them.",
-            status=status,
-            kind=kind,
-        )
     if response.is_redirect:
         return ClusterFailed(
             "the search cluster redirects to another address, which is not followed",
             hint="Set RESEARCH_SEARCH_URL to the address that it leads to.",
-            status=status,
+            status=response.status_code,
         )
-    said = f" ({kind})" if kind else ""
+    kind, reason = _cause_of(response)
+    return failure_of(response.status_code, kind=kind, reason=reason, headers=response.headers)
+
+
+def failure_of(
+    status: int, *, kind: str = "", reason: str = "", headers: Mapping[str, str] | None = None
+) -> ClusterFailed:
+    """Return the failure of a response or of one action of a bulk request, by its status and what the cluster says."""
+    headers = headers or {}
     # A conflict is what the caller has to decide about.
-    retryable = status != HTTPStatus.CONFLICT and should_retry(response.headers, status)
+    retryable = status != HTTPStatus.CONFLICT and should_retry(headers, status)
+    wait_s = retry_after(headers) or 0.0
+    if status == HTTPStatus.UNAUTHORIZED:
+        message = "the search cluster does not accept the credentials"
+        hint = "Check RESEARCH_SEARCH_USER and RESEARCH_SEARCH_PASSWORD, or RESEARCH_SEARCH_KEY."
+    elif any(mark in reason for mark in _WATERMARK):
+        message = "the disk of the search cluster is too full: its indices can only be read"
+        hint = "Free space on the cluster's disks. It lifts the block by itself; push again then."
+        retryable = False
+    elif status == HTTPStatus.FORBIDDEN:
+        message = "the search cluster does not let this user do that"
+        hint = "Searching needs read access to the three indices of RESEARCH_SEARCH_INDEX, pushing all rights on them."
+    else:
+        message = f"the search cluster answers with status {status}{f' ({kind})' if kind else ''}"
+        hint = (
+            "Wait a moment: the cluster is busy or starting." if retryable else "Look at the cluster's log."
+        )
     return ClusterFailed(
-        f"the search cluster answers with status {status}{said}",
-        hint="Look at the cluster's log."
-        if not retryable
-        else "Wait a moment: the cluster is busy or starting.",
-        status=status,
-        kind=kind,
-        reason=reason,
-        retryable=retryable,
-        wait_s=retry_after(response.headers) or 0.0,
+        message, hint=hint, status=status, kind=kind, reason=reason, retryable=retryable, wait_s=wait_s
     )
 
 

@@ -110,7 +110,10 @@ def passages_index() -> dict[str, Any]:
 
 
 def documents_index() -> dict[str, Any]:
-    """Return the body that creates an index of documents."""
+    """Return the body that creates an index of documents.
+
+    It has one shard: readers that ask for higher changes than they know would miss one that another shard shows later.
+    """
     return _index_body(
         {
             "properties": {
@@ -129,13 +132,14 @@ def documents_index() -> dict[str, Any]:
                 "reason": _EXACTLY,
                 "kept": _KEPT,
             }
-        }
+        },
+        number_of_shards=1,
     )
 
 
 def state_index() -> dict[str, Any]:
     """Return the body that creates the index of the state of pushing."""
-    return _index_body({"properties": {"lease": _KEPT, "push": _KEPT}})
+    return _index_body({"properties": {"lease": _KEPT, "push": _KEPT}}, number_of_shards=1)
 
 
 def document_key(path: str) -> str:

@@ -1,0 +1,365 @@
+"""The indexer: brings the cluster what of the folder is not there yet.
+
+Documents are pushed in batches. Of each batch, the records first name the new versions as hidden; then the passages are
+written; then the records make them count, and the old versions hidden; then the old passages go. Whatever ends an indexer in
+between, searches see each document as it was or as it is, and the next indexer removes what is hidden and begins where this
+one ended.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import anyio.to_thread
+
+from research_documents.opensearch.layout import DocumentRecord, PushState, passage_records
+from research_documents.opensearch.pushing.cluster_index import ClusterIndex
+from research_documents.opensearch.pushing.reading import (
+    Reading,
+    batches,
+    gone_paths,
+    is_pushed,
+    read_batch,
+    readers_key,
+)
+from research_shared.base_errors import ConfigurationError
+from research_shared.documents import DocumentInfo
+from research_shared.errors import DocumentNotFound, DocumentUnreadable
+from research_shared.logs import get_logger
+from research_shared.reading.library import Library
+
+log = get_logger("research.opensearch")
+
+NOT_TAKEN: Final = "could not be indexed"
+"""The reason of a document whose passages the cluster refuses."""
+_KEEP_GONE: Final = timedelta(days=1)
+"""How long a record says that a document is gone: who asked for changes within that time learns of it."""
+_SAVE_EVERY_S: Final = 5.0
+"""Seconds between records of how far a push is."""
+
+OnPush = Callable[[int, int], object]
+"""Is called with (documents done, documents to do)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PushReport:
+    """What a push did. `unreadable` and `failed` hold (path, reason): documents without text, and those that the cluster refuses."""
+
+    listed: int = 0
+    pushed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    passages: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Indexer:
+    """Pushes the documents of a library. Whoever uses it has the lease of the index.
+
+    `clock` gives seconds. `on_progress` is called after each batch.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        cluster: ClusterIndex,
+        *,
+        on_progress: OnPush = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._library = library
+        self._cluster = cluster
+        self._on_progress = on_progress
+        self._clock = clock
+        self._readers = readers_key(library.limits)
+        self._known: dict[str, DocumentRecord] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._state = PushState()
+        self._saved_at = float("-inf")
+        self._anew = False
+        """Whether the indices are new ones that nobody searches yet."""
+
+    async def open(self, *, anew: bool = False) -> None:
+        """Read what the cluster has, and finish what an indexer left that was ended. With `anew`, begin with empty indices.
+
+        Raises:
+            SchemaDiffers: the indices were made for another version of this program.
+            ClusterFailed: the cluster fails.
+        """
+        previous = await _in_thread(self._cluster.state)
+        self._state = previous or PushState()
+        self._known, self._seen, self._anew = {}, {}, anew
+        if anew:
+            await _in_thread(self._cluster.begin_anew)
+            return
+        await _in_thread(self._cluster.open)
+        await _in_thread(self._load)
+        await self._finish(list(self._known.values()))
+        long_ago = (datetime.now(UTC) - _KEEP_GONE).isoformat()
+        gone = [path for path, record in self._known.items() if record.gone and record.pushed_at < long_ago]
+        if gone:
+            await _in_thread(partial(self._cluster.forget, gone))
+            for path in gone:
+                del self._known[path], self._seen[path]
+
+    def _load(self) -> None:
+        for stored in self._cluster.records():
+            self._known[stored.record.path] = stored.record
+            self._seen[stored.record.path] = stored.seen
+
+    async def push_all(self, *, watching: bool = False) -> PushReport:
+        """Push what of the whole folder is not on the cluster in its present state, and remove what is gone.
+
+        Indices that were begun anew then replace the old ones.
+
+        Raises:
+            ConfigurationError: the folder has no documents, and the index has some: the folder may not be mounted.
+            RootUnavailable: a folder is gone.
+            RecordTaken: another indexer writes.
+            ClusterFailed: the cluster fails.
+        """
+        infos = await self._library.documents()
+        present = sum(not record.gone for record in self._known.values())
+        if not infos and present:
+            raise ConfigurationError(
+                f"the research folder has no documents, and the index has {present}: if the folder is mounted and really "
+                "empty, push with --full"
+            )
+        report = PushReport(listed=len(infos))
+        changed = [info for info in infos if not self._is_pushed(info)]
+        report.unchanged = len(infos) - len(changed)
+        gone = gone_paths(self._known, (info.path for info in infos))
+        self._state = replace(
+            self._state,
+            begun_at=_timestamp(),
+            listed=len(infos),
+            waiting=len(changed) + len(gone),
+            watching=watching,
+        )
+        await self._save_state(now=True)
+        await self._push(changed, gone, report)
+        if self._anew:
+            await _in_thread(self._cluster.swap)
+            self._anew = False
+        self._state = replace(
+            self._state, agreed_at=self._state.begun_at, waiting=0, failed=len(report.failed)
+        )
+        await self._save_state(now=True)
+        return report
+
+    async def push_paths(self, paths: set[str]) -> PushReport:
+        """Push what became of these paths. Raises what `push_all` raises."""
+        infos: list[DocumentInfo] = []
+        gone: list[str] = []
+        for path in sorted(paths):
+            try:
+                infos.append(await self._library.stat(path))
+            except (DocumentNotFound, DocumentUnreadable):
+                record = self._known.get(path)
+                if record is not None and not record.gone:
+                    gone.append(path)
+        changed = [info for info in infos if not self._is_pushed(info)]
+        report = PushReport(listed=len(infos), unchanged=len(infos) - len(changed))
+        await self._push(changed, gone, report)
+        return report
+
+    async def keep_agreed(self, *, watching: bool) -> None:
+        """Keep that the index holds all that is known of the folder, or that it is not watched any more."""
+        agreed_at = _timestamp() if watching else self._state.agreed_at
+        self._state = replace(self._state, agreed_at=agreed_at, watching=watching)
+        await self._save_state(now=True)
+
+    def totals(self) -> tuple[int, int]:
+        """Return how many documents the index has, and how many of them give no text."""
+        present = [record for record in self._known.values() if record.complete]
+        return len(present), sum(bool(record.reason) for record in present)
+
+    def _is_pushed(self, info: DocumentInfo) -> bool:
+        return is_pushed(self._known.get(info.path), info, self._readers)
+
+    async def _push(self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport) -> None:
+        done, to_do = 0, len(changed) + len(gone)
+        self._on_progress(done, to_do)
+        if gone:
+            await self._finish(
+                [
+                    replace(self._known[path], gone=True, version="", reason="", hidden=self._old(path))
+                    for path in gone
+                ],
+                write_first=True,
+            )
+            report.removed += len(gone)
+            done += len(gone)
+            self._on_progress(done, to_do)
+        if not changed:
+            return
+        following: asyncio.Task[list[Reading]] | None = None
+        waiting = batches(changed)
+        try:
+            while True:
+                read = None if following is None else await following
+                batch = next(waiting, None)
+                following = None if batch is None else asyncio.create_task(read_batch(self._library, batch))
+                if read is not None:  # while the next batch is read
+                    await self._push_batch(read, report)
+                    done += len(read)
+                    self._on_progress(done, to_do)
+                    self._state = replace(self._state, waiting=to_do - done)
+                    await self._save_state()
+                if following is None:
+                    return
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.wait([following])
+
+    async def _push_batch(self, batch: Sequence[Reading], report: PushReport) -> None:
+        new: dict[str, str] = {}
+        final: list[DocumentRecord] = []
+        for reading in batch:
+            path, record = reading.info.path, self._known.get(reading.info.path)
+            if reading.text is None:
+                if reading.reason:
+                    report.unreadable.append((path, reading.reason))
+                    final.append(self._without_text(reading))
+                elif record is not None and not record.gone:
+                    report.removed += 1
+                    final.append(replace(record, gone=True, version="", reason="", hidden=self._old(path)))
+            elif record is not None and _same_passages(record, reading, self._readers_of(reading)):
+                report.unchanged += 1
+                final.append(replace(record, info=reading.info, readers=self._readers_of(reading), hidden=()))
+            else:
+                new[path] = secrets.token_hex(8)
+        if new:
+            final += await self._write_versions(
+                [reading for reading in batch if reading.info.path in new], new, report
+            )
+        await self._finish(final, write_first=True)
+
+    async def _write_versions(
+        self, batch: Sequence[Reading], new: dict[str, str], report: PushReport
+    ) -> list[DocumentRecord]:
+        """Write the passages of new versions, and return the records that make them count."""
+        await self._write(
+            [
+                replace(
+                    self._known.get(reading.info.path) or DocumentRecord(info=reading.info),
+                    hidden=(*self._hidden(reading.info.path), new[reading.info.path]),
+                )
+                for reading in batch
+            ]
+        )
+        counts = dict.fromkeys(new, 0)
+
+        def records() -> Iterator[tuple[str, str, dict[str, Any]]]:
+            for reading in batch:
+                assert reading.text is not None  # noqa: S101  (only these are written)
+                path = reading.info.path
+                for key, record in passage_records(reading.text, reading.info, new[path]):
+                    counts[path] += 1
+                    yield path, key, record
+
+        refused = await _in_thread(lambda: self._cluster.write_passages(records()))
+        final: list[DocumentRecord] = []
+        for reading in batch:
+            path = reading.info.path
+            if path in refused:
+                log.warning("the cluster refuses a document", document=path, error=refused[path])
+                report.failed.append((path, refused[path]))
+                final.append(
+                    DocumentRecord(
+                        info=reading.info,
+                        reason=NOT_TAKEN,
+                        hidden=self._old(path),
+                    )
+                )
+                continue
+            assert reading.text is not None  # noqa: S101  (as above)
+            record = DocumentRecord.of(
+                reading.info,
+                reading.text,
+                version=new[path],
+                passages=counts[path],
+                readers=self._readers_of(reading),
+            )
+            report.pushed += 1
+            report.passages += counts[path]
+            final.append(replace(record, hidden=tuple(v for v in self._old(path) if v != new[path])))
+        return final
+
+    def _without_text(self, reading: Reading) -> DocumentRecord:
+        return DocumentRecord(
+            info=reading.info,
+            reason=reading.reason,
+            readers=self._readers_of(reading),
+            hidden=self._old(reading.info.path),
+        )
+
+    def _readers_of(self, reading: Reading) -> str:
+        """Return what the record says of the readers: nothing if the document is to be read again the next time."""
+        return self._readers if reading.lasting else ""
+
+    def _hidden(self, path: str) -> tuple[str, ...]:
+        record = self._known.get(path)
+        return record.hidden if record is not None else ()
+
+    def _old(self, path: str) -> tuple[str, ...]:
+        """Return all versions of a document whose passages may be on the cluster."""
+        record = self._known.get(path)
+        if record is None:
+            return ()
+        return (*record.hidden, record.version) if record.version else record.hidden
+
+    async def _finish(self, records: Sequence[DocumentRecord], *, write_first: bool = False) -> None:
+        """Remove the hidden passages of records, after writing the records themselves if they are new."""
+        if write_first and records:
+            await self._write(records)
+        hidden = [record for record in records if record.hidden]
+        if hidden:
+            versions = [version for record in hidden for version in record.hidden]
+            await _in_thread(lambda: self._cluster.remove_passages(versions))
+            await self._write([replace(record, hidden=()) for record in hidden])
+
+    async def _write(self, records: Sequence[DocumentRecord]) -> None:
+        now = _timestamp()
+        numbered = [replace(record, change=self._cluster.next_change(), pushed_at=now) for record in records]
+        written = await _in_thread(lambda: self._cluster.write_records(numbered, self._seen))
+        self._seen |= written
+        self._known |= {record.path: record for record in numbered}
+
+    async def _save_state(self, *, now: bool = False) -> None:
+        if self._anew:  # what is searched meanwhile is as complete as it was
+            return
+        if now or self._clock() - self._saved_at >= _SAVE_EVERY_S:
+            self._saved_at = self._clock()
+            await _in_thread(lambda: self._cluster.save_state(self._state))
+
+
+def _same_passages(record: DocumentRecord, reading: Reading, readers: str) -> bool:
+    """Return whether a file that was touched has the passages that are there: the same text, on the same day."""
+    text = reading.text
+    return (
+        text is not None
+        and bool(record.version)
+        and record.digest == text.digest
+        and record.metadata == text.metadata
+        and record.readers in {readers, ""}
+        and record.info.media_type == reading.info.media_type
+        and record.info.target == reading.info.target
+        and record.info.modified.date() == reading.info.modified.date()
+    )
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """Run what talks to the cluster in a thread. It is not abandoned: what it began to write, it ends."""
+    return await anyio.to_thread.run_sync(call)
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

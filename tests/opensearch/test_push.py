@@ -1,0 +1,504 @@
+"""Pushing brings the cluster what the folder holds, once, whatever ends it in between; on a real node where it is asked for."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from research_documents.opensearch.client import ClusterFailed
+from research_documents.opensearch.layout import DocumentRecord, passage_records
+from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLease, PushReport
+from research_documents.opensearch.pushing.cluster_index import RecordTaken, SchemaDiffers
+from research_documents.opensearch.pushing.lease import IndexHeld, lease_holder
+from research_documents.opensearch.pushing.run import PushJob
+from research_shared.access.roots import RootsPolicy
+from research_shared.errors import ConfigurationError
+from research_shared.reading.library import Library
+from research_shared.reading.limits import Limits
+from research_shared.root import Root
+from support.fake_cluster import Cluster
+
+DOCUMENTS = {
+    "a.md": "# Latency\n\nMixing adds latency.\n",
+    "notes/b.md": "Costs of mixing.\n",
+    "notes/c.txt": "Plain words.\n",
+}
+
+
+@dataclass
+class Folder:
+    """A research folder, pushed by indexers of its own."""
+
+    path: Path
+    cluster: Cluster
+
+    def write(self, name: str, content: str) -> None:
+        """Put a document in its place, whole: whoever watches never sees a part of it."""
+        file, written = self.path / name, self.path.parent / "written"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text(content, encoding="utf-8")
+        written.replace(file)
+
+    def library(self) -> Library:
+        return Library(RootsPolicy([Root(name="r", directory=self.path)]), Limits(max_file_bytes=4_096))
+
+    def index(self) -> ClusterIndex:
+        return ClusterIndex(self.cluster.client(), self.cluster.names, max_bulk_bytes=2_000)
+
+    async def push(self, *, full: bool = False, index: ClusterIndex | None = None) -> PushReport:
+        index = index or self.index()
+        index.prepare_state()
+        library = self.library()
+        async with library:
+            indexer = Indexer(library, index)
+            await indexer.open(anew=full)
+            return await indexer.push_all()
+
+    def records(self) -> dict[str, DocumentRecord]:
+        """What searches see of the records, by path."""
+        found = (DocumentRecord.from_source(source) for source in self._sources(self.cluster.names.documents))
+        return {record.path: record for record in found}
+
+    def texts(self) -> dict[tuple[str, str], list[str]]:
+        """The texts of all passages on the cluster, by path and version."""
+        found: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        for source in self._sources(self.cluster.names.passages):
+            found.setdefault((source["path"], source["version"]), []).append(
+                (source["begin"], source["text"])
+            )
+        return {key: [text for _, text in sorted(parts)] for key, parts in found.items()}
+
+    def _sources(self, alias: str) -> list[dict[str, Any]]:
+        client = self.cluster.client()
+        client.request("POST", f"/{alias}/_refresh")
+        body = {"size": 1_000, "query": {"match_all": {}}}
+        hits = client.request("POST", f"/{alias}/_search", body)["hits"]["hits"]
+        return [hit["_source"] for hit in hits]
+
+    def agrees(self) -> bool:
+        """Whether the cluster has exactly the passages that its records name, and nothing is hidden."""
+        records = self.records().values()
+        named = {(record.path, record.version): record.passages for record in records if record.version}
+        return named == {key: len(texts) for key, texts in self.texts().items()} and not any(
+            record.hidden for record in records
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cluster_in_use: Cluster, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    # Files of a test are all young: none of them is to be read again for that alone.
+    monkeypatch.setattr("research_documents.opensearch.pushing.reading.SETTLED_NS", -(10**18))
+    made = Folder(tmp_path / "folder", cluster_in_use)
+    for name, content in DOCUMENTS.items():
+        made.write(name, content)
+    return made
+
+
+async def test_all_of_a_folder_is_pushed_once(folder: Folder) -> None:
+    first = await folder.push()
+    assert (first.listed, first.pushed, first.passages, first.removed) == (3, 3, 3, 0)
+    before = folder.records()
+    assert {path: record.complete for path, record in before.items()} == dict.fromkeys(DOCUMENTS, True)
+    assert folder.agrees()
+    second = await folder.push()
+    assert (second.pushed, second.unchanged, second.passages) == (0, 3, 0)
+    assert folder.records() == before
+    state = folder.index().state()
+    assert state is not None
+    assert (state.listed, state.waiting, state.failed) == (3, 0, 0)
+    assert state.agreed_at == state.begun_at != ""
+
+
+async def test_what_changed_is_pushed_and_nothing_else(folder: Folder) -> None:
+    await folder.push()
+    before = folder.records()
+    folder.write("a.md", "# Latency\n\nBatching adds more.\n")
+    folder.write("new.md", "New.\n")
+    (folder.path / "notes/b.md").unlink()
+    report = await folder.push()
+    assert (report.pushed, report.removed, report.unchanged) == (2, 1, 1)
+    after = folder.records()
+    assert after["notes/c.txt"] == before["notes/c.txt"]
+    assert after["notes/b.md"].gone
+    assert after["notes/b.md"].change > max(record.change for record in before.values())
+    assert folder.texts()["a.md", after["a.md"].version] == ["# Latency\n\nBatching adds more."]
+    assert folder.agrees()
+
+
+async def test_a_touched_file_keeps_its_passages(folder: Folder) -> None:
+    await folder.push()
+    before = folder.records()["a.md"]
+    moment = before.info.identity.mtime_ns + 1
+    os.utime(folder.path / "a.md", ns=(moment, moment))
+    report = await folder.push()
+    after = folder.records()["a.md"]
+    assert (report.pushed, report.unchanged) == (0, 3)
+    assert after.version == before.version
+    assert after.info.identity.mtime_ns == moment
+    assert after.change > before.change
+
+
+async def test_a_file_of_another_day_has_passages_of_that_day(folder: Folder) -> None:
+    await folder.push()
+    day = 86_400 * 10**9
+    moment = folder.records()["a.md"].info.identity.mtime_ns - 2 * day
+    os.utime(folder.path / "a.md", ns=(moment, moment))
+    assert (await folder.push()).pushed == 1
+    assert folder.agrees()
+
+
+async def test_a_file_that_was_just_changed_is_read_again(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research_documents.opensearch.pushing.reading.SETTLED_NS", 10**18)
+    await folder.push()
+    before = folder.records()
+    assert (await folder.push()).unchanged == 3
+    after = folder.records()
+    assert all(after[path].change > before[path].change for path in DOCUMENTS)
+    assert all(after[path].version == before[path].version for path in DOCUMENTS)
+
+
+async def test_a_document_without_text_says_why(folder: Folder) -> None:
+    folder.write("large.txt", "word " * 1_000)
+    report = await folder.push()
+    assert report.unreadable == [("large.txt", "too large")]
+    record = folder.records()["large.txt"]
+    assert (record.reason, record.complete, record.version) == ("too large", True, "")
+    assert (await folder.push()).unchanged == 4
+    folder.write("a.md", "")
+    assert (await folder.push()).pushed == 1
+    assert folder.records()["a.md"].passages == 0
+    (folder.path / "large.txt").unlink()
+    assert (await folder.push()).removed == 1
+    assert folder.index().counts() == (3, 0, 2)
+
+
+class Stopped(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize("step", range(8))
+async def test_an_indexer_that_ends_at_any_step_is_continued(step: int, folder: Folder) -> None:
+    """The requests of a push are cut after each one: nothing half is ever complete, and the next push mends all."""
+    await folder.push()
+    old = folder.records()
+    folder.write("a.md", "# Latency\n\nNew text.\n")
+    folder.write("notes/new.md", "Also new.\n")
+    (folder.path / "notes/c.txt").unlink()
+    index = folder.index()
+    left = [step]
+
+    def cut(name: str) -> None:
+        done: Callable[..., Any] = getattr(index, name)
+
+        def until(*given: Any) -> Any:
+            if left[0] == 0:
+                raise Stopped
+            left[0] -= 1
+            return done(*given)
+
+        setattr(index, name, until)
+
+    for name in ("write_records", "write_passages", "remove_passages"):
+        cut(name)
+    with pytest.raises(Stopped):
+        await folder.push(index=index)
+    texts = folder.texts()
+    for record in folder.records().values():
+        if record.version:
+            assert len(texts[record.path, record.version]) == record.passages
+            whole = "".join(texts[record.path, record.version])
+            assert whole in {"# Latency\n\nMixing adds latency.", "# Latency\n\nNew text.", "Also new."} | {
+                content.strip() for content in DOCUMENTS.values()
+            }
+        assert record.complete or record.hidden or record.gone
+    hidden = {version for record in folder.records().values() for version in record.hidden}
+    counting = {record.version for record in folder.records().values()}
+    assert {version for _, version in texts} <= hidden | counting
+    report = await folder.push()
+    assert not report.failed
+    assert folder.agrees()
+    assert {path for path, record in folder.records().items() if record.complete} == {
+        "a.md",
+        "notes/b.md",
+        "notes/new.md",
+    }
+    assert folder.records()["notes/b.md"] == old["notes/b.md"]
+
+
+async def test_a_document_that_the_cluster_refuses_is_named_and_the_rest_is_pushed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await folder.push()
+
+    def odd(text: Any, info: Any, version: str) -> Any:
+        for key, record in passage_records(text, info, version):
+            yield key, {**record, "odd": 1} if info.path == "a.md" else record
+
+    monkeypatch.setattr("research_documents.opensearch.pushing.indexer.passage_records", odd)
+    for name in ("a.md", "notes/b.md"):
+        folder.write(name, "Changed.\n")
+    report = await folder.push()
+    assert report.failed == [("a.md", "strict_dynamic_mapping_exception")]
+    assert report.pushed == 1
+    assert folder.records()["a.md"].reason == "could not be indexed"
+    assert folder.agrees()
+    state = folder.index().state()
+    assert state is not None
+    assert state.failed == 1
+    monkeypatch.undo()
+    monkeypatch.setattr("research_documents.opensearch.pushing.reading.SETTLED_NS", -(10**18))
+    assert (await folder.push()).pushed == 1
+    assert folder.records()["a.md"].reason == ""
+
+
+async def test_another_schema_asks_for_a_full_push(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    await folder.push()
+    old = folder.index().schema()
+    for module in ("layout", "pushing.cluster_index"):
+        monkeypatch.setattr(f"research_documents.opensearch.{module}.CLUSTER_SCHEMA", "next")
+    with pytest.raises(SchemaDiffers, match=f"the schema {old}, and this version needs next.*--full"):
+        await folder.push()
+    assert (await folder.push(full=True)).pushed == 3
+    assert folder.index().schema() == "next"
+    assert folder.agrees()
+
+
+async def test_a_full_push_is_seen_when_it_is_complete(folder: Folder) -> None:
+    await folder.push()
+    before = folder.records()
+    (folder.path / "notes/c.txt").unlink()
+    index = folder.index()
+    seen: list[dict[str, DocumentRecord]] = []
+    swap = index.swap
+
+    def watched() -> None:
+        seen.append(folder.records())
+        swap()
+
+    index.swap = watched  # type: ignore[method-assign]
+    assert (await folder.push(full=True, index=index)).pushed == 2
+    assert seen == [before]
+    assert set(folder.records()) == {"a.md", "notes/b.md"}
+    assert folder.agrees()
+
+
+async def test_what_a_full_push_left_behind_is_deleted_by_the_next(folder: Folder) -> None:
+    await folder.push()
+    index = folder.index()
+    index.begin_anew()
+    client, pattern = folder.cluster.client(), f"/{folder.cluster.names.prefix}-*/_alias"
+    assert len(client.request("GET", pattern)) == 5
+    await folder.push()
+    assert len(client.request("GET", pattern)) == 3
+    assert folder.agrees()
+
+
+async def test_an_empty_folder_does_not_empty_the_index(folder: Folder) -> None:
+    await folder.push()
+    for name in DOCUMENTS:
+        (folder.path / name).unlink()
+    with pytest.raises(ConfigurationError, match=r"has no documents, and the index has 3.*--full"):
+        await folder.push()
+    assert len(folder.texts()) == 3
+    assert (await folder.push(full=True)).listed == 0
+    assert folder.records() == {}
+
+
+async def test_a_full_disk_is_named(folder: Folder) -> None:
+    await folder.push()
+    client, alias = folder.cluster.client(), folder.cluster.names.passages
+    block = "index.blocks.read_only_allow_delete"
+    client.request("PUT", f"/{alias}/_settings", {block: True})
+    folder.write("a.md", "Changed.\n")
+    with pytest.raises(ClusterFailed, match="the disk of the search cluster is too full") as failed:
+        await folder.push()
+    assert "Free space" in failed.value.hint
+    client.request("PUT", f"/{alias}/_settings", {block: None})
+    assert (await folder.push()).pushed == 1
+    assert folder.agrees()
+
+
+async def test_an_indexer_that_was_overtaken_writes_no_record(folder: Folder) -> None:
+    await folder.push()
+    index = folder.index()
+    write = index.write_passages
+
+    def overtaken(records: Any) -> dict[str, str]:
+        refused = write(records)
+        index.write_passages = write  # type: ignore[method-assign]
+        asyncio.run(folder.push())
+        return refused
+
+    index.write_passages = overtaken  # type: ignore[method-assign]
+    folder.write("a.md", "Changed.\n")
+    with pytest.raises(RecordTaken):
+        await folder.push(index=index)
+    await folder.push()
+    assert folder.agrees()
+    assert "Changed." in folder.texts()["a.md", folder.records()["a.md"].version]
+
+
+def lease_of(cluster: Cluster, **given: Any) -> IndexLease:
+    return IndexLease(cluster.client(), cluster.names, **given)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make processes not see whether others are there, as on several machines."""
+    monkeypatch.setattr("research_documents.opensearch.pushing.lease._place", lambda: "")
+
+
+def prepared(cluster: Cluster) -> Cluster:
+    ClusterIndex(cluster.client(), cluster.names).prepare_state()
+    return cluster
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_second_indexer_is_told_who_writes(cluster_in_use: Cluster) -> None:
+    first = lease_of(prepared(cluster_in_use))
+    first.acquire()
+    waited: list[str] = []
+    second = lease_of(cluster_in_use, sleep=lambda _: first.renew())
+    with pytest.raises(
+        IndexHeld, match=f"another indexer writes this index: process {os.getpid()} on "
+    ) as held:
+        second.acquire(waited.append)
+    assert waited[0].partition(", last")[0] in held.value.message
+    first.renew()
+    first.release()
+    second.acquire(waited.append)
+    assert len(waited) == 1
+    assert lease_holder(cluster_in_use.client(), cluster_in_use.names).startswith("process")
+    second.release()
+    assert lease_holder(cluster_in_use.client(), cluster_in_use.names) == ""
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_lease_that_is_not_renewed_passes_on_after_its_time(cluster_in_use: Cluster) -> None:
+    first = lease_of(prepared(cluster_in_use), lease_s=8.0)
+    first.acquire()
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    second = lease_of(cluster_in_use, sleep=sleep, clock=lambda: now[0])
+    second.acquire()
+    assert now[0] == 8.0
+    with pytest.raises(IndexHeld, match="another indexer writes"):
+        first.renew()
+    first.release()  # of what it has not
+    second.renew()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_lease_that_is_released_is_taken_at_once(cluster_in_use: Cluster) -> None:
+    first = lease_of(prepared(cluster_in_use))
+    first.acquire()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        first.release()
+
+    lease_of(cluster_in_use, sleep=sleep, clock=lambda: 0.0).acquire()
+    assert len(waits) == 1
+
+
+def test_the_lease_of_a_process_that_is_gone_is_taken_at_once(cluster_in_use: Cluster) -> None:
+    child = os.fork()
+    if child == 0:  # pragma: no cover  (another process)
+        os._exit(0)
+    os.waitpid(child, 0)
+    first = lease_of(prepared(cluster_in_use))
+    first.acquire()
+    client, address = cluster_in_use.client(), f"/{cluster_in_use.names.state}/_doc/lease"
+    lease = client.request("GET", address)["_source"]["lease"]
+    client.request("PUT", address, {"lease": {**lease, "pid": child}})
+    lease_of(cluster_in_use, sleep=lambda _: pytest.fail("it waited")).acquire()
+
+
+def job(folder: Folder, **given: Any) -> PushJob:
+    index, library = folder.index(), folder.library()
+    return PushJob(
+        library=library,
+        cluster=index,
+        lease=lease_of(folder.cluster),
+        indexer=Indexer(library, index),
+        **given,
+    )
+
+
+async def test_a_job_pushes_once_and_gives_the_lease_back(folder: Folder) -> None:
+    reports: list[PushReport] = []
+    await job(folder, on_report=reports.append).run()
+    assert [report.pushed for report in reports] == [3]
+    assert lease_holder(folder.cluster.client(), folder.cluster.names) == ""
+    assert folder.agrees()
+
+
+async def test_a_job_that_loses_its_lease_ends(folder: Folder) -> None:
+    lost = job(folder)
+    lost.lease.lease_s = 0.02
+    stop = asyncio.Event()
+
+    def taken() -> None:
+        raise IndexHeld("another indexer writes this index")
+
+    lost.lease.renew = taken  # type: ignore[method-assign]
+    with anyio.fail_after(60), pytest.raises(IndexHeld):
+        await lost.run(stop)
+
+
+async def test_a_folder_is_followed_until_it_is_told_to_stop(folder: Folder) -> None:
+    reports: asyncio.Queue[PushReport] = asyncio.Queue()
+    stop = asyncio.Event()
+    running = asyncio.create_task(job(folder, on_report=reports.put_nowait, rescan_s=3_600.0).run(stop))
+    with anyio.fail_after(120):
+        assert (await reports.get()).pushed == 3
+        folder.write("notes/new.md", "New words.\n")
+        assert (await reports.get()).pushed == 1
+        (folder.path / "a.md").unlink()
+        assert (await reports.get()).removed == 1
+        stop.set()
+        await running
+    assert folder.agrees()
+    assert {path for path, record in folder.records().items() if record.complete} == {
+        "notes/b.md",
+        "notes/c.txt",
+        "notes/new.md",
+    }
+    state = folder.index().state()
+    assert state is not None
+    assert not state.watching
+
+
+async def test_a_cluster_that_was_away_gets_all_that_changed_meanwhile(folder: Folder) -> None:
+    reports: asyncio.Queue[PushReport] = asyncio.Queue()
+    stop = asyncio.Event()
+    away = job(folder, on_report=reports.put_nowait, rescan_s=0.01)
+    write, failed = away.cluster.write_passages, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail_once(records: Any) -> dict[str, str]:
+        away.cluster.write_passages = write  # type: ignore[method-assign]
+        loop.call_soon_threadsafe(failed.set)
+        raise ClusterFailed("away", hint="", retryable=True)
+
+    running = asyncio.create_task(away.run(stop))
+    with anyio.fail_after(120):
+        await reports.get()
+        away.cluster.write_passages = fail_once  # type: ignore[method-assign]
+        folder.write("a.md", "Changed meanwhile.\n")
+        await failed.wait()
+        assert (await reports.get()).pushed == 1
+        stop.set()
+        await running
+    assert folder.agrees()
