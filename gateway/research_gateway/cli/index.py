@@ -135,7 +135,7 @@ def _job(settings: "Settings", *, full: bool, advance: "Any") -> "PushJob":
         full=full,
         rescan_s=settings.rescan_interval_s,
         on_wait=lambda holder: _say(
-            f"waiting whether the indexer is still there that has the lease: {holder}"
+            f"waiting whether the indexer is still there that has the lease: {holder}", stderr=True
         ),
     )
 
@@ -271,5 +271,5 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
     yield f"an indexer writes: {status['indexer']}" if status["indexer"] else "no indexer writes now"
 
 
-def _say(line: str) -> None:
-    show.console().print(terminal_safe(line), markup=False, highlight=False, soft_wrap=True)
+def _say(line: str, *, stderr: bool = False) -> None:
+    show.console(stderr=stderr).print(terminal_safe(line), markup=False, highlight=False, soft_wrap=True)
