@@ -22,6 +22,7 @@ from research_shared.errors import RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 from research_shared.settings import Settings
+from support.serving import until
 from support.tuning import TRUSTING
 
 
@@ -190,7 +191,7 @@ async def test_a_process_that_finds_the_directory_in_use_says_so_once(
     ) as first:
         await first.search("honest")
         assert (await run(folder, store))[0] == ALL
-    said = "another process writes the kept index; this one keeps its own in memory"
+    said = "another process writes the kept index; this one has an index of its own"
     assert [record.message for record in caplog.records].count(said) == 1
 
 
@@ -414,3 +415,56 @@ def test_beside_an_index_directory_the_library_keeps_little_text(tmp_path: Path)
     mib = 1024 * 1024
     assert (kept(), kept(index_dir=tmp_path / "store")) == (1024 * mib, 32 * mib)
     assert kept(index_dir=tmp_path / "store", cache_bytes=mib) == mib
+
+
+def inodes(directory: Path) -> set[int]:
+    return {path.stat().st_ino for path in directory.iterdir() if path.suffix in {".term", ".idx", ".pos"}}
+
+
+async def test_a_second_process_shares_the_files_of_a_complete_index(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    await run(folder, store)
+    library = Library(RootsPolicy([Root("research", folder)]))
+    writer, reader = (SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING) for _ in range(2))
+    async with writer:
+        expected = await answers(writer)
+        (place,) = store.iterdir()
+        # What a process that was killed has left.
+        (place / "copy-0").mkdir()
+        (place / "copy-0.lock").touch()
+        async with reader:
+            assert await answers(reader) == expected
+            assert not [entry for entry in reader._catalog.entries.values() if entry.text is not None]
+            (copy,) = (path for path in place.glob("copy-*") if path.is_dir())
+            assert copy.name != "copy-0"
+            assert inodes(copy) == inodes(place / "index") != set()
+            # Each goes on with its own from here.
+            (folder / "3.md").write_text("clever\n", encoding="utf-8")
+            await reader._updater.scan()
+            assert [hit.document for hit in (await reader.search("clever")).hits] == ["3.md"]
+            assert len((await reader.search("hon.st", mode="regex", limit=50)).hits) == 7
+            assert await answers(writer) == await answers(reader)
+        assert not list(place.glob("copy-*"))
+    assert await run(folder, store, "clever") == (["3.md"], [])
+
+
+async def test_a_second_process_holds_no_text_that_the_writer_has_stored(
+    folder: Path, tmp_path: Path
+) -> None:
+    library = Library(RootsPolicy([Root("research", folder)]))
+    store = tmp_path / "store"
+    async with AsyncExitStack() as engines:
+        writer, reader = [
+            SearchEngine(library, watch=False, index_dir=store, rescan_interval_s=86_400, tuning=TRUSTING)
+            for _ in range(2)
+        ]
+        for engine in (writer, reader):
+            await engines.enter_async_context(engine)
+            await engine._updater.scan()
+        (folder / "8.md").write_text("honest words8\n", encoding="utf-8")
+        await reader._updater.scan()
+        assert reader._catalog.entries["8.md"].text is not None
+        await writer._updater.scan()
+        await reader._updater.scan()
+        await until(lambda: reader._catalog.entries["8.md"].text is None)
+        assert await answers(reader) == await answers(writer)

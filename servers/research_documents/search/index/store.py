@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import sqlite3
 import stat
@@ -93,6 +94,9 @@ class Store(Protocol):
         Return the ids of those whose text is in the storage from now on, so that nobody else need hold it.
         """
 
+    def kept_by_another(self, entries: Sequence[CatalogEntry]) -> frozenset[int]:
+        """Return the ids of those of these documents whose text another process has put into the storage."""
+
     def commit(self, index: PassageIndex) -> None:
         """Make the changes of the index visible, and durable in a store on disk."""
 
@@ -136,6 +140,10 @@ class MemoryStore:
         """Do nothing."""
         return frozenset()
 
+    def kept_by_another(self, entries: Sequence[CatalogEntry]) -> frozenset[int]:  # noqa: ARG002
+        """Return none."""
+        return frozenset()
+
     def commit(self, index: PassageIndex) -> None:
         """Make the changes of the index visible."""
         index.commit()
@@ -160,8 +168,9 @@ class DiskStore:
 
     Texts in it are read when they are needed, and not held in memory.
 
-    The process that holds the lock of the directory writes. Every other process on this machine reads the texts from it,
-    keeps its own index in memory and writes nothing, until the writer ends: then one of them takes over. If the directory
+    The process that holds the lock of the directory writes. Every other process on this machine reads the texts from it
+    and has a directory in it for an index of its own, until the writer ends: then one of them takes over. That index begins
+    as the writer's if that is complete: its files never change, so they are linked, and the processes share their memory. If the directory
     cannot be used, everything stays in memory, this is reported to `faults`, and the directory is tried again every
     `index_retry_s` of the tuning, by `clock` in seconds.
     """
@@ -196,11 +205,13 @@ class DiskStore:
         """When the directory could not be used the last time, if that was the case since it was used."""
         self._holds_index = False
         """Whether the index of this process is the one in the directory."""
+        self._copy: IndexCopy | None = None
+        """Where a process that is not the writer has its index."""
 
     @property
     def holds_index(self) -> bool:
-        """Return whether the index of this process is the one in the directory."""
-        return self._holds_index
+        """Return whether the index of this process is in the directory."""
+        return self._holds_index or self._copy is not None
 
     def open(self) -> Opened:
         """Open what is stored and passes verification."""
@@ -210,29 +221,41 @@ class DiskStore:
             self._follows = self._lock is None
             if self._follows:
                 log.info(
-                    "another process writes the kept index; this one keeps its own in memory",
+                    "another process writes the kept index; this one has an index of its own",
                     directory=str(self.directory),
                 )
-                return Opened(
-                    index=PassageIndex(tuning=self._tuning),
-                    read_before=self.read_before,
-                    roots=self._roots_of_writer(),
-                )
+                return self._open_copy()
             opened = self._open_own()
         except STORE_ERRORS as error:
             self._give_up(error)
+            self._delete_copy()
             return Opened(index=PassageIndex(tuning=self._tuning))
         self._holds_index = True
         return opened
 
-    def _roots_of_writer(self) -> frozenset[str]:
-        """Return the roots of the texts that another process has kept so far: none if it has only just begun."""
+    def _open_copy(self) -> Opened:
+        """Open an index like that of the writer, or an empty one if that is not complete, or has only just begun."""
+        self._copy = IndexCopy(self.directory)
+        entries: list[CatalogEntry] = []
+        roots: set[str] = set()
+        kept: dict[str, str] = {}
         try:
             with closing(connected(self.directory / "texts.sqlite")) as database:
-                return frozenset(info.root for _, info, _, _ in every_text(database))
+                database.execute("BEGIN")  # one state of both tables
+                kept = dict(database.execute("SELECT name, value FROM state").fetchall())
+                entries = _entries_of(database, roots)
         except (sqlite3.Error, ValueError) as error:
             log.info("the writer of the kept index has kept nothing to read yet", error=str(error))
-            return frozenset()
+        if kept and self._copy.link(self.directory / "index"):
+            index = _checked_index(self._copy.directory, kept, entries, self._tuning)
+            if index is not None:
+                return Opened(index=index, indexed=entries, roots=frozenset(roots))
+        self._copy.empty()
+        return Opened(
+            index=PassageIndex(self._copy.directory, tuning=self._tuning),
+            read_before=self.read_before,
+            roots=frozenset(roots),
+        )
 
     def texts(self, entries: Sequence[CatalogEntry]) -> Mapping[int, DocumentText]:
         """Return the texts of those of these documents that are in the directory, by id. Called from any thread."""
@@ -303,17 +326,21 @@ class DiskStore:
         self._give_up(error)
         with suppress(*STORE_ERRORS):
             index.close()
+        self._delete_copy()
+
+    def _delete_copy(self) -> None:
+        if self._copy is not None:
+            self._copy.delete()
+            self._copy = None
 
     def _open_own(self) -> Opened:
         roots: set[str] = set()
         try:
             self._database = self._connect()
-            entries: list[CatalogEntry] = []
-            for number, info, text, passages in every_text(self._database):
-                roots.add(info.root)
-                if number != NOT_INDEXED:
-                    entries.append(CatalogEntry.of(number, info, text, passages).without_text())
-            if (index := self._checked_index(entries)) is not None:
+            entries = _entries_of(self._database, roots)
+            kept = dict(self._database.execute("SELECT name, value FROM state").fetchall())
+            index = _checked_index(self.directory / "index", kept, entries, self._tuning)
+            if index is not None:
                 return Opened(index=index, indexed=entries, roots=frozenset(roots))
         except (sqlite3.Error, ValueError) as error:
             if _is_of_disk(error):
@@ -351,20 +378,9 @@ class DiskStore:
             else:
                 path.unlink()
 
-    def _checked_index(self, entries: list[CatalogEntry]) -> PassageIndex | None:
-        """Return the stored index if its files are unchanged and it holds exactly these documents, else None."""
-        assert self._database is not None  # noqa: S101
-        kept = dict(self._database.execute("SELECT name, value FROM state").fetchall())
-        place = self.directory / "index"
-        if not place.is_dir() or kept.get("files") != json.dumps(_checksums(place)):
-            return None
-        index = PassageIndex(place, tuning=self._tuning)
-        if kept.get("stamp") == str(index.stamp) and index.passages == sum(
-            entry.passages for entry in entries
-        ):
-            return index
-        index.close()
-        return None
+    def kept_by_another(self, entries: Sequence[CatalogEntry]) -> frozenset[int]:
+        """Return the ids of those of these documents whose text another process has put into the directory."""
+        return frozenset(self._kept.of(entries)) if self._follows else frozenset()
 
     def save(self, entries: Iterable[CatalogEntry], outdated: Iterable[str]) -> frozenset[int]:
         """Store these documents, except those whose mtime is not reliable; return the ids of the stored ones."""
@@ -429,6 +445,7 @@ class DiskStore:
         index.close()
         self._describe(stamp)
         self._release()
+        self._delete_copy()
         self._kept.close()
 
     def _release(self) -> None:
@@ -440,6 +457,68 @@ class DiskStore:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _entries_of(database: sqlite3.Connection, roots: set[str]) -> list[CatalogEntry]:
+    """Return the documents that are in the index, without their texts; add the roots of all to `roots`."""
+    entries: list[CatalogEntry] = []
+    for number, info, text, passages in every_text(database):
+        roots.add(info.root)
+        if number != NOT_INDEXED:
+            entries.append(CatalogEntry.of(number, info, text, passages).without_text())
+    return entries
+
+
+def _checked_index(
+    place: Path, kept: Mapping[str, str], entries: Sequence[CatalogEntry], tuning: SearchTuning
+) -> PassageIndex | None:
+    """Return the index at a place if its files are as they were `kept` and it holds exactly these documents, else None."""
+    if not place.is_dir() or kept.get("files") != json.dumps(_checksums(place)):
+        return None
+    index = PassageIndex(place, tuning=tuning)
+    if kept.get("stamp") == str(index.stamp) and index.passages == sum(entry.passages for entry in entries):
+        return index
+    index.close()
+    return None
+
+
+class IndexCopy:
+    """A directory for the index of one process beside that of the writer. Those of processes that have ended are deleted."""
+
+    def __init__(self, parent: Path) -> None:
+        for path in parent.glob("copy-*.lock"):
+            if (ended := locked(path)) is not None:
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                path.unlink(missing_ok=True)
+                os.close(ended)
+        while True:
+            self.directory = parent / f"copy-{secrets.token_hex(8)}"
+            lock = locked(self.directory.with_suffix(".lock"))
+            if lock is not None:  # else a process that deletes what others left was faster
+                break
+        self._lock = lock
+        self.directory.mkdir(mode=0o700)
+
+    def link(self, index: Path) -> bool:
+        """Link the files of an index here; return False if they changed meanwhile, or cannot be linked."""
+        try:
+            for path in index.iterdir():
+                if not path.name.endswith(".lock"):
+                    (self.directory / path.name).hardlink_to(path)
+        except OSError:
+            return False
+        return True
+
+    def empty(self) -> None:
+        """Delete the files here."""
+        shutil.rmtree(self.directory)
+        self.directory.mkdir(mode=0o700)
+
+    def delete(self) -> None:
+        """Delete the directory."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.with_suffix(".lock").unlink(missing_ok=True)
+        os.close(self._lock)
 
 
 def refuse_inside_folders(directory: Path, roots: Sequence[Root]) -> None:

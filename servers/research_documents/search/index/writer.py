@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.index.reader import ReadResult
+from research_documents.search.index.reader import BATCH_DOCUMENTS, ReadResult
 from research_documents.search.index.store import STORE_ERRORS, Opened, Store
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText
@@ -169,6 +169,10 @@ class IndexWriter:
         if self._store.take_over():
             stored = self._store.save(tuple(self._catalog.entries.values()), ())
             self._store.commit(self._open_index)
+        else:
+            held = [entry for entry in tuple(self._catalog.entries.values()) if entry.text is not None]
+            for at in range(0, len(held), BATCH_DOCUMENTS):
+                stored |= self._store.kept_by_another(held[at : at + BATCH_DOCUMENTS])
         self._store.on_idle(self._open_index)
         if self._indexed_bytes >= self._tuning.trim_every_bytes:
             self._indexed_bytes = 0
