@@ -1,9 +1,9 @@
 """Time `search_documents` as a client gets it, for `limit` 10, 100 and 1,000.
 
-    python benchmarks/tool_latency.py CORPUS [--rounds 15] [--json FILE] [--baseline FILE]
+    python benchmarks/tool_latency.py CORPUS [--rounds 15] [--index DIR] [--json FILE] [--baseline FILE]
 
 Each row is one query through `Client(build_documents_server(...))` in one process: median and 95th percentile in
-milliseconds and the number of matches. With `--baseline`, a file that an earlier version wrote with `--json`, the ratio
+milliseconds and the number of matches. With `--index`, text and index are kept in a directory. With `--baseline`, a file that an earlier version wrote with `--json`, the ratio
 of the medians stands behind each row. A folder to run it on is made by `make_corpus.py`.
 """
 
@@ -51,9 +51,9 @@ async def ready(client: Client[Any]) -> None:
     raise SystemExit("the index was not complete within five minutes")
 
 
-async def measure(corpus: Path, rounds: int) -> list[dict[str, Any]]:
+async def measure(corpus: Path, rounds: int, index: Path | None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    settings = Settings.load(roots=f"research={corpus}", search_deadline_s=60)
+    settings = Settings.load(roots=f"research={corpus}", search_deadline_s=60, index_dir=index)
     async with Client(build_documents_server(settings)) as client:
         await ready(client)
         await asyncio.sleep(2)
@@ -81,10 +81,11 @@ def main() -> None:
     )
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--index", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--baseline", type=Path)
     options = parser.parse_args()
-    rows = asyncio.run(measure(options.corpus.absolute(), options.rounds))
+    rows = asyncio.run(measure(options.corpus.absolute(), options.rounds, options.index))
     before = {}
     if options.baseline:
         before = {

@@ -340,7 +340,7 @@ async def test_with_an_index_directory_no_text_is_held_and_the_answers_are_the_s
     async with SearchEngine(library, watch=False, tuning=TRUSTING) as in_memory:
         expected = await answers(in_memory)
         assert all(outcome.hits for outcome in expected[:5])
-    for _ in ("built here", "ready"):
+    for index in ("built here", "ready"):
         async with SearchEngine(
             library, watch=False, index_dir=tmp_path / "store", tuning=TRUSTING
         ) as engine:
@@ -350,6 +350,8 @@ async def test_with_an_index_directory_no_text_is_held_and_the_answers_are_the_s
             entries = engine._catalog.entries
             assert sorted(entries) == [*ALL, "large.txt"]
             assert not [path for path, entry in entries.items() if entry.text is not None or entry.breaks]
+            assert engine._updater.index is not None
+            assert engine._updater.index.writes == (index == "built here")
 
 
 async def test_a_text_that_may_change_unseen_is_held_until_it_is_stored(folder: Path, tmp_path: Path) -> None:

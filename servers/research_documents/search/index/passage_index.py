@@ -1,5 +1,6 @@
 """The passage index in tantivy: schema, indexing and queries."""
 
+import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -49,6 +50,17 @@ def _schema() -> Any:
     return builder.build()
 
 
+def _last_stamp(directory: Path | None) -> int:
+    """Return the number of the last commit of an index: what a writer would say, without one.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    if directory is None:
+        return 0
+    return int(json.loads((directory / "meta.json").read_bytes())["opstamp"])
+
+
 class PassageIndex:
     """Index of the passages of documents, keyed by document id. One thread writes while any number search."""
 
@@ -61,14 +73,24 @@ class PassageIndex:
         # Reloading by hand: tantivy's own reload contends for a file lock with ours, at 100 ms a time.
         self._index.config_reader("manual")
         register(self._index)
-        self._writer = self._index.writer(HEAP_BYTES, 1)
+        self._writer: Any = None
         self._partial: set[int] = set()
         """Documents whose passages are not all added yet."""
         self._view: tuple[Any, frozenset[int]] = (self._index.searcher(), frozenset())
         """(searcher of the last commit, documents that were partial then); replaced atomically."""
         self._unseen: set[int] = set()
-        self.stamp = int(self._writer.commit_opstamp)
+        self.stamp = _last_stamp(directory)
         """The number of the last commit."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything was written: what only searches has no writer, with its threads and buffers."""
+        return self._writer is not None
+
+    def _open_writer(self) -> Any:
+        if self._writer is None:
+            self._writer = self._index.writer(HEAP_BYTES, 1)
+        return self._writer
 
     @property
     def searcher(self) -> Any:
@@ -106,7 +128,7 @@ class PassageIndex:
                 "place": document << _HALF | span.start_line,
                 "range": span.begin << _HALF | span.end - span.begin,
             }
-            self._writer.add_document(Document.from_dict(fields, self.schema))
+            self._open_writer().add_document(Document.from_dict(fields, self.schema))
         self._partial.discard(document)
         yield len(found) - first
 
@@ -116,11 +138,12 @@ class PassageIndex:
 
         self._partial.discard(document)
         # by query: deleting by a term does nothing when the term is a number
-        self._writer.delete_documents_by_query(Query.term_query(self.schema, "document", document))
+        gone = Query.term_query(self.schema, "document", document)
+        self._open_writer().delete_documents_by_query(gone)
 
     def commit(self) -> None:
         """Make all changes visible to searches that start afterwards."""
-        self.stamp = int(self._writer.commit())
+        self.stamp = int(self._open_writer().commit())
         self._index.reload()
         self._view = (self._index.searcher(), frozenset(self._partial))
         self._unseen = set(self._partial)  # only now: what was added is in one of the two at any time
@@ -132,7 +155,8 @@ class PassageIndex:
 
     def close(self) -> None:
         """Wait for merges and release the directory."""
-        self._writer.wait_merging_threads()
+        if self._writer is not None:
+            self._writer.wait_merging_threads()
 
     def search(
         self, query: Any, limit: int, documents: Collection[int] | None = None

@@ -12,7 +12,7 @@ from typing import Final
 
 from research_documents.search.index.catalog import CatalogEntry
 from research_shared.documents import DocumentInfo, DocumentText, Identity
-from research_shared.formats import Metadata
+from research_shared.formats import NO_METADATA, Metadata
 
 NOT_INDEXED: Final = -1
 """Id of a row whose text is kept, but which is not in the index of the directory."""
@@ -133,15 +133,19 @@ def _head(entry: CatalogEntry, text: DocumentText) -> str:
 def _unpacked(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
     kept = json.loads(head)
     path, root, media_type, identity, target = kept["info"]
-    # All documents share the few names of roots and types.
+    # A hundred thousand of them stay in memory: what is often equal is one object.
+    version = Identity(**identity)
+    if version.ctime_ns == version.mtime_ns:
+        version = version._replace(ctime_ns=version.mtime_ns)
     info = DocumentInfo(
         path=path,
         root=sys.intern(root),
         media_type=sys.intern(media_type),
-        identity=Identity(**identity),
+        identity=version,
         target=target,
     )
     digest, engine, starts, missing, ocr, notes = kept["text"]
+    metadata = Metadata.unpacked(kept["metadata"]) if kept["metadata"] else NO_METADATA
     text = DocumentText(
         path=path,
         media_type=info.media_type,
@@ -153,6 +157,6 @@ def _unpacked(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
         missing_pages=tuple(missing),
         ocr_pages=tuple(ocr),
         notes=tuple(notes),
-        metadata=Metadata.unpacked(kept["metadata"]),
+        metadata=metadata,
     )
     return info, text, kept["passages"]
