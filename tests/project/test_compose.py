@@ -1,0 +1,117 @@
+"""compose.yaml starts what there is, with settings that are taken, and lets containers do what they need and nothing else."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research_documents.cli import app as documents_app
+from research_gateway.cli import app as gateway_app
+from research_shared.serving.transports.draining import FOLLOW_UP_S
+from research_shared.serving.transports.http import STOP_TIMEOUT_S
+from research_shared.settings import FILE_SUFFIX, Settings
+from support.compose import ROOT, environment_of, read_compose, secret_path, volumes_of
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE = read_compose({"RESEARCH_FOLDER": "/folder"})
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = [name for name, service in SERVICES.items() if "build" in service]
+FLEET = [name for name, service in SERVICES.items() if service.get("profiles") == ["fleet"]]
+SECRETS: dict[str, Any] = runpy.run_path(str(ROOT / "deploy" / "compose" / "make_secrets.py"))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_are_settings_with_values_that_are_taken(name: str, tmp_path: Path) -> None:
+    service = SERVICES[name]
+    variables = environment_of(service, {})
+    for variable in [each for each in variables if each.endswith(FILE_SUFFIX)]:
+        secrets = {secret_path(each): each for each in service["secrets"]}
+        file = tmp_path / secrets[variables[variable]]
+        file.write_text(SECRETS["new_secrets"]()[file.name], encoding="utf-8")
+        variables[variable] = str(file)
+    settings = Settings.load({**variables, "RESEARCH_ROOTS": str(tmp_path)})
+    assert (
+        float(service["stop_grace_period"].removesuffix("s"))
+        > settings.drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S
+    )
+
+
+def test_names_without_a_value_are_settings_that_are_passed_on() -> None:
+    names = [
+        line
+        for line in (ROOT / "deploy" / "compose" / "settings.env").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    settings = {f"RESEARCH_{name.upper()}" for name in Settings.model_fields}
+    assert {name.removesuffix(FILE_SUFFIX) for name in names} <= settings
+    passed_on = environment_of(
+        SERVICES["gateway"], {"RESEARCH_PROVIDER": "ollama", "RESEARCH_ROOTS": "/elsewhere"}
+    )
+    assert passed_on["RESEARCH_PROVIDER"] == "ollama"
+    assert "RESEARCH_ROOTS" not in passed_on
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_commands_are_commands(name: str) -> None:
+    service = SERVICES[name]
+    app = documents_app if service.get("entrypoint") == ["research-documents"] else gateway_app
+    app.parse_args(
+        service.get("command", ["serve", "--transport", "http"]), print_error=False, exit_on_error=False
+    )
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_no_rights_that_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is (name != "opensearch")  # which writes its configuration when it starts
+    folders = {volume.target: volume.read_only for volume in volumes_of(service)}
+    assert folders.get("/research", True) is True
+    assert name not in OURS or "/research" in folders
+    for volume in volumes_of(service):
+        kept = volume.source in COMPOSE["volumes"]
+        assert volume.read_only is not kept
+        if kept and name in OURS:
+            assert (
+                f"{volume.target} " in DOCKERFILE or f"{volume.target}\n" in DOCKERFILE
+            )  # its owner is the user
+
+
+def test_ports_are_for_this_machine_and_stores_for_the_fleet_alone() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.keys() == {"gateway", "documents", "balancer"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+    networks = COMPOSE["networks"]
+    for name in set(FLEET) - set(OURS) - {"balancer"}:
+        assert all(networks[network].get("internal") for network in SERVICES[name]["networks"])
+        assert not SERVICES[name]["networks"].keys() & SERVICES["balancer"]["networks"].keys()
+
+
+def test_the_balancer_is_the_proxy_that_replicas_believe_and_knows_where_they_are() -> None:
+    replicas = [name for name in FLEET if name.startswith("gateway-")]
+    balancer = SERVICES["balancer"]
+    for number, name in enumerate(replicas, start=1):
+        environment = environment_of(SERVICES[name], {})
+        assert environment["RESEARCH_TRUSTED_PROXIES"] == balancer["networks"]["front"]["ipv4_address"]
+        assert environment["RESEARCH_REPLICA"] == "abc"[number - 1]
+        address = SERVICES[name]["networks"]["front"]["ipv4_address"]
+        assert f"s/127.0.0.1:{8000 + number}/{address}:8000/" in balancer["command"][-1]
+    logs = [environment_of(SERVICES[name], {}).get("RESEARCH_AUDIT_LOG") for name in [*replicas, "worker"]]
+    assert len(set(logs)) == len(logs)
+
+
+def test_secrets_are_made_once_and_only_their_owner_sees_all_of_them(tmp_path: Path) -> None:
+    place = tmp_path / "secrets"
+    made = SECRETS["write_secrets"](place)
+    assert set(made) == COMPOSE["secrets"].keys()
+    assert place.stat().st_mode & 0o777 == 0o700
+    before = {name: (place / name).read_text(encoding="utf-8") for name in made}
+    assert before["valkey-conf"].split()[1] in before["tasks-url"]
+    (place / "state-keys").unlink()
+    assert SECRETS["write_secrets"](place) == ["state-keys"]
+    assert (place / "auth-tokens").read_text(encoding="utf-8") == before["auth-tokens"]
+    (place / "tasks-url").unlink()
+    with pytest.raises(FileExistsError):
+        SECRETS["write_secrets"](place)
