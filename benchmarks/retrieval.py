@@ -1,6 +1,7 @@
 """Retrieval quality of keyword and hybrid search on a BEIR-format data set, as nDCG@10.
 
     python benchmarks/retrieval.py DIR [--depth 10] [--embedding-dir MODEL] [--vectors KEPT]
+    python benchmarks/retrieval.py DIR [--depth 10] --search-url URL
 
 DIR holds `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`, `text`) and `qrels/test.tsv` (query, document,
 grade). Every document becomes a Markdown file of a temporary folder, the search engine indexes that folder as it does

@@ -262,7 +262,7 @@ def _add_servers(
         engine = engine_from_settings(library, settings)
         parts.gateway.mount(build_documents_server(settings, library=library, engine=engine))
         parts.completions.append(documents_completion(library))
-        parts.checks["index"] = index_check(lambda: engine.indexing)
+        parts.checks["index"] = index_check(lambda: engine.indexing, problem=lambda: engine.problem)
         parts.searched = (library, engine)
     if settings.reasoning_url is not None:
         parts.add_remote(

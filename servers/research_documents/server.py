@@ -449,7 +449,7 @@ def build_standalone_server(settings: Settings) -> FastMCP[Any]:
         {
             "roots": roots_check(documents.roots),
             "faults": faults_check(documents.roots),
-            "index": index_check(lambda: search.indexing),
+            "index": index_check(lambda: search.indexing, problem=lambda: search.problem),
         },
     )
     return server

@@ -263,7 +263,9 @@ class OpenSearchEngine(SharedLifespan):
                     outcome = await self._answer(request)
             except ClusterFailed as failure:
                 log.warning("a search was not answered", error=failure.message, hint=failure.hint)
-                raise BackendUnavailable(failure.message, hint=_STILL_WORKS + failure.hint) from failure
+                error = BackendUnavailable(failure.message, hint=_STILL_WORKS + failure.hint)
+                error.retryable = failure.retryable
+                raise error from failure
             current.set_attribute("research.hits", len(outcome.hits))
             return outcome
 

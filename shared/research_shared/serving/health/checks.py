@@ -30,10 +30,17 @@ def roots_check(policy: RootsPolicy) -> Check:
     return check
 
 
-def index_check(indexing: Callable[[], tuple[int, int] | None]) -> Check:
-    """Report the progress of the index. Not required: searches work while it is built, and report what they miss."""
+def index_check(
+    indexing: Callable[[], tuple[int, int] | None], *, problem: Callable[[], str] = lambda: ""
+) -> Check:
+    """Report the progress of the index, or its problem. Not required: searches work while it is built, and report what they miss.
+
+    While a cluster does not answer, documents can be listed and read, and other servers would not do better.
+    """
 
     async def check() -> CheckResult:
+        if said := problem():
+            return CheckResult(ok=False, detail={"state": "unavailable", "problem": said}, required=False)
         progress = indexing()
         if progress is None:
             return CheckResult(ok=True, detail={"state": "complete"}, required=False)

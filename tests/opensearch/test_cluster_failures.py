@@ -1,0 +1,129 @@
+"""What becomes of a search when the cluster does not answer, and of all that does not need it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastmcp import Client
+
+from research_documents.opensearch.client import ClusterClient
+from research_documents.opensearch.engine import OpenSearchEngine
+from research_documents.opensearch.layout import (
+    CLUSTER_SCHEMA,
+    DocumentRecord,
+    IndexNames,
+    PushState,
+    document_key,
+    passage_records,
+)
+from research_documents.search import engine_from_settings
+from research_documents.server import build_documents_server
+from research_shared.access.roots import Root
+from research_shared.errors import BackendUnavailable
+from research_shared.reading.library import Library
+from research_shared.serving.health import index_check
+from research_shared.settings import Settings
+from support.backends import library_of
+from support.results import answer_of, error_of
+
+Handler = Callable[[httpx.Request], httpx.Response]
+NAMES = IndexNames(prefix="test")
+
+
+def refusing(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+def unauthorized(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(401)
+
+
+def strange(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"_source": {"push": {"something": "else"}}})
+
+
+def engine_of(library: Library, handler: Handler) -> OpenSearchEngine:
+    def connect() -> ClusterClient:
+        return ClusterClient("http://cluster:9200", transport=httpx.MockTransport(handler))
+
+    return OpenSearchEngine(library, NAMES, connect=connect, fresh_s=0.0, refresh_s=3600.0)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
+    return library_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("handler", "said", "retryable"),
+    [
+        (refusing, "cannot be reached", True),
+        (unauthorized, "credentials", False),
+        (strange, "not pushed by this program", False),
+    ],
+)
+async def test_a_search_without_the_cluster_fails_in_one_sentence(
+    library: Library, handler: Handler, said: str, *, retryable: bool
+) -> None:
+    engine = engine_of(library, handler)
+    with pytest.raises(BackendUnavailable, match=said) as failure:
+        await engine.search("honest")
+    assert failure.value.retryable is retryable
+    assert "Listing and reading documents still work" in (failure.value.hint or "")
+    assert "cluster:9200" not in f"{failure.value} {failure.value.hint}"
+    ready = await index_check(lambda: engine.indexing, problem=lambda: engine.problem)()
+    assert (ready.ok, ready.required, ready.detail["state"]) == (False, False, "unavailable")
+    assert said in ready.detail["problem"]
+
+
+async def test_listing_and_reading_work_without_the_cluster(library: Library, tmp_path: Path) -> None:
+    settings = Settings(
+        roots=(Root("research", tmp_path),), search_url="http://cluster:9200", extract_workers=1
+    )
+    server = build_documents_server(settings, library=library, engine=engine_of(library, refusing))
+    async with Client(server) as client:
+        listed = answer_of(await client.call_tool("list_research_documents", {}))
+        read = answer_of(await client.call_tool("read_document", {"document_path": "a.md"}))
+        failed = await client.call_tool("search_documents", {"query": "honest"}, raise_on_error=False)
+        chosen = answer_of(await client.call_tool("list_research_documents", {"author": "Ruiz"}))
+    assert [document["path"] for document in listed["documents"]] == ["a.md"]
+    assert "honest words" in json.dumps(read)
+    assert (error_of(failed)["code"], error_of(failed)["retryable"]) == ("backend_unavailable", True)
+    assert chosen["warnings"][0].startswith("INCOMPLETE: the search cluster cannot be reached")
+
+
+def test_the_settings_choose_the_engine(library: Library, tmp_path: Path) -> None:
+    settings = Settings(roots=(Root("research", tmp_path),), search_url="http://cluster:9200")
+    assert isinstance(engine_from_settings(library, settings), OpenSearchEngine)
+
+
+async def test_a_part_that_does_not_answer_is_said_first(library: Library) -> None:
+    text = await library.read("a.md")
+    info = await library.stat("a.md")
+    ((key, passage),) = passage_records(text, info, "v1")
+    assert key == f"{document_key('a.md')}:v1:0"
+    record = DocumentRecord.of(info, text, version="v1", passages=1, readers="r").source() | {"change": 1}
+    answers: dict[str, Any] = {
+        "/test-state/_doc/push": {
+            "_source": PushState(agreed_at="2999-01-01T00:00:00+00:00", listed=1).source()
+        },
+        "/test-documents/_mapping": {"test-documents-1": {"mappings": {"_meta": {"schema": CLUSTER_SCHEMA}}}},
+        "/test-documents/_search": {
+            "hits": {"hits": [{"_index": "test-documents-1", "_source": record, "sort": [1, "a.md"]}]}
+        },
+        "/test-passages/_search": {
+            "timed_out": False,
+            "_shards": {"total": 2, "successful": 1, "failed": 1},
+            "hits": {"hits": [{"_score": 1.5, "_source": passage, "sort": [1.5, "a.md", 0]}]},
+        },
+    }
+    outcome = await engine_of(
+        library, lambda request: httpx.Response(200, json=answers[request.url.path])
+    ).search("honest")
+    assert [(hit.document, hit.score) for hit in outcome.hits] == [("a.md", 1.5)]
+    assert outcome.warnings == ("INCOMPLETE: a part of the index does not answer; repeat in a few seconds",)
+    assert outcome.truncated
