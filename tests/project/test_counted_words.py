@@ -52,14 +52,15 @@ def always_plural(nodes: Sequence[ast.AST]) -> Iterator[str]:
         for number, words in zip(node.values, node.values[1:], strict=False):
             if not isinstance(number, ast.FormattedValue) or not isinstance(words, ast.Constant):
                 continue
-            is_bound = isinstance(number.value, ast.Name) and number.value.id.isupper()
+            names = [each.id for each in ast.walk(number.value) if isinstance(each, ast.Name)]
+            is_bound = names != [] and all(name.isupper() for name in names)
             is_text = isinstance(number.value, ast.Call) and ast.unparse(number.value.func) == "counted"
             if _COUNTED.match(str(words.value)) and not is_bound and not is_text:
                 yield ast.unparse(node)
 
 
 def test_a_plural_after_any_number_is_seen() -> None:
-    code = """f"{count} documents"; f"{len(all):,} more lines"; f"at most {MAX} pages"; f"{len(all)} linesman"; f"{counted(1, 'x')} files" """
+    code = """f"{count} documents"; f"{len(all):,} more lines"; f"at most {MAX - _ROOM} pages"; f"{len(all)} linesman"; f"{counted(1, 'x')} files" """
     found = list(always_plural(list(ast.walk(ast.parse(code.strip())))))
     assert found == ["f'{count} documents'", "f'{len(all):,} more lines'"]
 

@@ -45,6 +45,7 @@ from research_shared.reading.library import Library
 from research_shared.reading.versions import VersionNote
 from research_shared.settings import Settings
 from research_shared.telemetry.spans import span
+from research_shared.text.sizes import counted
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
 
@@ -398,13 +399,15 @@ class OpenSearchEngine(SharedLifespan):
             )
         elif not state.agreed_at:
             numbers = (
-                f": {state.listed - state.waiting} of {state.listed} documents are there" if sees_all else ""
+                f": {state.listed - state.waiting} of {counted(state.listed, 'document')} are there"
+                if sees_all
+                else ""
             )
             said.append(
                 f"the folder is being pushed to the index for the first time{numbers}; repeat in a minute"
             )
         elif state.waiting:
-            numbers = f" of {state.waiting} documents" if sees_all else ""
+            numbers = f" of {counted(state.waiting, 'document')}" if sees_all else ""
             said.append(f"changes{numbers} are still being pushed to the index; repeat in a minute")
         elif self._now() - (agreed := datetime.fromisoformat(state.agreed_at)) > OLD_AFTER:
             said.append(
@@ -412,10 +415,10 @@ class OpenSearchEngine(SharedLifespan):
             )
         if outdated:
             named = ", ".join(outdated[:MOST_NAMED]) + (" and others" if len(outdated) > MOST_NAMED else "")
-            changed = (
-                "1 document was changed or removed after it was"
-                if len(outdated) == 1
-                else f"{len(outdated)} documents were changed or removed after they were"
+            changed = counted(
+                len(outdated),
+                "document was changed or removed after it was",
+                "documents were changed or removed after they were",
             )
             said.append(f"{changed} pushed to the index; left out: {named}")
         if partial:
@@ -437,7 +440,7 @@ class OpenSearchEngine(SharedLifespan):
         warnings = (*self._library.fault_warnings(), *missing, *found.warnings)
         if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
             warnings += (
-                f"{len(selection.unreadable)} documents give no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
+                f"{counted(len(selection.unreadable), 'document gives', 'documents give')} no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
             )
         indexing = self.indexing
         if indexing is not None and current_scope() != EVERYTHING:

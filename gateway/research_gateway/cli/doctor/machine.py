@@ -124,10 +124,14 @@ def watching_finding(settings: "Settings", directories: int) -> Finding:
         return Finding(
             about="watching",
             status="problem",
-            text=f"{directories} directories, and this machine allows {limit} watches a user",
+            text=f"{counted(directories, 'directory', 'directories')}, and this machine allows {limit} watches a user",
             remedy=f"sysctl fs.inotify.max_user_watches={2 * directories}; until then changes are found by scans.",
         )
-    return Finding(about="watching", status="ok", text=f"{directories} directories, {limit} watches allowed")
+    return Finding(
+        about="watching",
+        status="ok",
+        text=f"{counted(directories, 'directory', 'directories')}, {limit} watches allowed",
+    )
 
 
 def open_files_finding() -> Finding:
