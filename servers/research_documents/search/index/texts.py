@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from research_documents.search.index.catalog import CatalogEntry
 from research_shared.documents import DocumentInfo, DocumentText, Identity
@@ -38,36 +38,37 @@ class KeptTexts:
         """Return the texts of those of these documents that are here in this version, by the id of the entry."""
         wanted = {entry.path: entry for entry in entries}
         found: dict[int, DocumentText] = {}
-        for _, info, text, _ in self._restored(list(wanted)):
-            entry = wanted[info.path]
-            if text.digest == entry.digest:
-                found[entry.id] = text
+        for path, _, head, data, kept in self._rows(list(wanted)):
+            entry = wanted[path]
+            # What the entry knows is not unpacked: an expression may ask for every document.
+            facts = json.loads(head)["text"] if kept == _sum(head, data) else ("",)
+            if facts[0] == entry.digest:
+                found[entry.id] = _text(entry.info, facts, data, entry.metadata)
         return found
 
     def at(self, paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
         """Return what was read at these paths, in whatever version it is here."""
-        return {info.path: (info, text) for _, info, text, _ in self._restored(list(paths))}
+        return {info.path: (info, text) for _, info, text, _ in restored(self._rows(list(paths)))}
 
     def close(self) -> None:
         """Release the database."""
         with self._lock:
             self._disconnect()
 
-    def _restored(self, paths: Sequence[str]) -> Iterator[tuple[int, DocumentInfo, DocumentText, int]]:
-        for at in range(0, len(paths), _MOST_ASKED):
-            yield from restored(self._rows(paths[at : at + _MOST_ASKED]))
-
     def _rows(self, paths: Sequence[str]) -> list[Row]:
-        marks = ",".join("?" * len(paths))
+        rows: list[Row] = []
         with self._lock:
             try:
                 if self._database is None:
                     self._database = connected(self._place)
-                query = f"SELECT {_COLUMNS} FROM document WHERE path IN ({marks})"  # noqa: S608  (only marks)
-                return self._database.execute(query, paths).fetchall()
+                for at in range(0, len(paths), _MOST_ASKED):
+                    some = paths[at : at + _MOST_ASKED]
+                    marks = ",".join("?" * len(some))
+                    query = f"SELECT {_COLUMNS} FROM document WHERE path IN ({marks})"  # noqa: S608  (only marks)
+                    rows += self._database.execute(query, some)
             except sqlite3.Error:
                 self._disconnect()
-                return []
+        return rows
 
     def _disconnect(self) -> None:
         if self._database is not None:
@@ -144,10 +145,14 @@ def _unpacked(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
         identity=version,
         target=target,
     )
-    digest, engine, starts, missing, ocr, notes = kept["text"]
     metadata = Metadata.unpacked(kept["metadata"]) if kept["metadata"] else NO_METADATA
-    text = DocumentText(
-        path=path,
+    return info, _text(info, kept["text"], data, metadata), kept["passages"]
+
+
+def _text(info: DocumentInfo, facts: Sequence[Any], data: bytes, metadata: Metadata) -> DocumentText:
+    digest, engine, starts, missing, ocr, notes = facts
+    return DocumentText(
+        path=info.path,
         media_type=info.media_type,
         identity=info.identity,
         digest=digest,
@@ -159,4 +164,3 @@ def _unpacked(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
         notes=tuple(notes),
         metadata=metadata,
     )
-    return info, text, kept["passages"]
