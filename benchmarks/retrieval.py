@@ -7,7 +7,8 @@ DIR holds `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`, `text
 grade). Every document becomes a Markdown file of a temporary folder, the search engine indexes that folder as it does
 any other, and a document's rank is that of its best hit. With a local model (`model.onnx` and `tokenizer.json` in MODEL) the
 same queries are asked in hybrid mode, too, once all passages are embedded: 0.1 s of a processor for each. KEPT is a
-directory that keeps the vectors for the next time.
+directory that keeps the vectors for the next time. With URL, the folder is pushed to the OpenSearch cluster there, into indices
+whose names begin with `retrieval-`, and searched on it.
 """
 
 import argparse
@@ -18,7 +19,11 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from research_documents.search import SearchEngine
+from research_documents.opensearch.client import ClusterClient
+from research_documents.opensearch.engine import OpenSearchEngine
+from research_documents.opensearch.layout import IndexNames
+from research_documents.opensearch.pushing import ClusterIndex, Indexer
+from research_documents.search import DocumentSearch, SearchEngine
 from research_documents.search.request import Mode
 from research_documents.search.semantic import LocalModel, SemanticIndex
 from research_shared.access.roots import Root, RootsPolicy
@@ -44,8 +49,22 @@ def ndcg(ranked: list[str], grades: dict[str, int], depth: int) -> float:
     return gain / sum(grade / math.log2(rank + 2) for rank, grade in enumerate(best))
 
 
+async def on_cluster(library: Library, url: str) -> OpenSearchEngine:
+    """Push a folder to a cluster, in place of the one before, and return an engine that searches it there."""
+    names = IndexNames(prefix="retrieval")
+    client = ClusterClient(url)
+    index = ClusterIndex(client, names)
+    index.prepare_state()
+    async with library:
+        indexer = Indexer(library, index)
+        await indexer.open(anew=True)
+        await indexer.push_all()
+    client.close()
+    return OpenSearchEngine(library, names, connect=lambda: ClusterClient(url), deadline_s=60)
+
+
 async def measure(
-    data: Path, depth: int, model: Path | None = None, kept: Path | None = None
+    data: Path, depth: int, model: Path | None = None, kept: Path | None = None, search_url: str | None = None
 ) -> tuple[dict[Mode, float], int]:
     """The mean over all judged queries for each mode, and how many these are."""
     grades = judgements(data / "qrels" / "test.tsv")
@@ -57,9 +76,10 @@ async def measure(
         for record in records(data / "corpus.jsonl"):
             page = f"# {record['title']}\n\n{record['text']}\n"
             (Path(folder) / f"{record['_id']}.md").write_text(page, encoding="utf-8")
-        engine = SearchEngine(
-            Library(RootsPolicy([Root("data", Path(folder))])), deadline_s=300, semantic=semantic
-        )
+        library = Library(RootsPolicy([Root("data", Path(folder))]))
+        engine: DocumentSearch = SearchEngine(library, deadline_s=300, semantic=semantic)
+        if search_url is not None:
+            engine = await on_cluster(library, search_url)
         async with engine:
             while engine.indexing or not engine.stats.documents:  # noqa: ASYNC110  (progress is polled)
                 await asyncio.sleep(0.05)
@@ -83,8 +103,11 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=10)
     parser.add_argument("--embedding-dir", type=Path, help="directory of a local model")
     parser.add_argument("--vectors", type=Path, help="directory that keeps the vectors")
+    parser.add_argument("--search-url", help="OpenSearch cluster to push to and to search, instead of here")
     options = parser.parse_args()
-    means, queries = asyncio.run(measure(options.data, options.depth, options.embedding_dir, options.vectors))
+    means, queries = asyncio.run(
+        measure(options.data, options.depth, options.embedding_dir, options.vectors, options.search_url)
+    )
     for mode, mean in means.items():
         print(f"{mode:<8} nDCG@{options.depth} {mean:.4f} over {queries} queries")
 
