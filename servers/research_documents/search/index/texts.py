@@ -43,7 +43,7 @@ class KeptTexts:
             # What the entry knows is not unpacked: an expression may ask for every document.
             facts = json.loads(head)["text"] if kept == _sum(head, data) else ("",)
             if facts[0] == entry.digest:
-                found[entry.id] = _text(entry.info, facts, data, entry.metadata)
+                found[entry.id] = _document_text(entry.info, facts, data, entry.metadata)
         return found
 
     def at(self, paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
@@ -146,10 +146,10 @@ def _unpacked(head: str, data: bytes) -> tuple[DocumentInfo, DocumentText, int]:
         target=target,
     )
     metadata = Metadata.unpacked(kept["metadata"]) if kept["metadata"] else NO_METADATA
-    return info, _text(info, kept["text"], data, metadata), kept["passages"]
+    return info, _document_text(info, kept["text"], data, metadata), kept["passages"]
 
 
-def _text(info: DocumentInfo, facts: Sequence[Any], data: bytes, metadata: Metadata) -> DocumentText:
+def _document_text(info: DocumentInfo, facts: Sequence[Any], data: bytes, metadata: Metadata) -> DocumentText:
     digest, engine, starts, missing, ocr, notes = facts
     return DocumentText(
         path=info.path,
