@@ -83,7 +83,7 @@ def test_a_document_that_is_refused_is_named_and_changes_the_status(
     assert run("push") == 1
     assert "b.md: refused by the cluster: mapper_parsing_exception" in capsys.readouterr().out
     assert run("status") == 0
-    assert "1 were refused" in capsys.readouterr().out
+    assert "1 refused" in capsys.readouterr().out
 
 
 def test_what_keeps_it_from_pushing_is_one_line(

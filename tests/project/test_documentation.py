@@ -187,6 +187,7 @@ def options() -> frozenset[str]:
     names = {name for app in APPS.values() for each in commands_of(app) for name in options_of(each)}
     for file in [
         *(ROOT / "benchmarks").glob("*.py"),
+        *(ROOT / "deploy").glob("*.py"),
         *(ROOT / "docs").glob("*.py"),
         *(ROOT / "tests").rglob("*.py"),
     ]:

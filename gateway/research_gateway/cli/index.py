@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from research_gateway.cli import show
 from research_shared.base_errors import ConfigurationError, ResearchError
 from research_shared.serving.commandline import RootOption, load_settings, report_failure
+from research_shared.text.sizes import counted
 from research_shared.text.visible import terminal_safe
 
 if TYPE_CHECKING:
@@ -183,8 +184,9 @@ def _print_push(report: "PushReport", totals: tuple[int, int], *, json_: bool) -
         )
         return
     _say(
-        f"pushed {report.pushed} documents with {report.passages} passages; unchanged {report.unchanged}, removed "
-        f"{report.removed}; the index now has {documents} documents, of which {without_text} give no text"
+        f"pushed {counted(report.pushed, 'document')} with {counted(report.passages, 'passage')}; "
+        f"unchanged {report.unchanged}, removed {report.removed}; "
+        f"the index now has {counted(documents, 'document')}, {without_text} of them without text"
     )
     for title, listed in (("gives no text", report.unreadable), ("refused by the cluster", report.failed)):
         for path, reason in listed[:MAX_SHOWN]:
@@ -202,7 +204,7 @@ def _progress() -> "Iterator[Any]":
         def tell(done: int, to_do: int) -> None:
             if to_do and (done == to_do or done - shown[0] >= UPDATE_EVERY):
                 shown[0] = 0 if done == to_do else done
-                print(f"{done} of {to_do} documents", file=sys.stderr, flush=True)  # noqa: T201  (the command line's own voice)
+                print(f"{done} of {counted(to_do, 'document')}", file=sys.stderr, flush=True)  # noqa: T201  (the command line's own voice)
 
         yield tell
         return
@@ -249,8 +251,8 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: there is no index yet: research-assistant index push"
     else:
         yield (
-            f"{name}: {status['documents']} documents with {status['passages']} passages, and {status['without_text']} "
-            "without text"
+            f"{name}: {counted(status['documents'], 'document')} with {counted(status['passages'], 'passage')}, "
+            f"and {status['without_text']} without text"
         )
         if schema != status["needed_schema"]:
             yield (
@@ -265,8 +267,8 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
         )
         if push["waiting"] or push["failed"]:
             yield (
-                f"the push of {push['begun_at']}: {push['waiting']} of {push['listed']} documents are to be pushed, "
-                f"{push['failed']} were refused"
+                f"the push of {push['begun_at']}: {push['waiting']} of {counted(push['listed'], 'document')} to be pushed, "
+                f"{push['failed']} refused"
             )
     yield f"an indexer writes: {status['indexer']}" if status["indexer"] else "no indexer writes now"
 
