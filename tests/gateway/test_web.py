@@ -258,11 +258,13 @@ def test_the_compose_file_names_its_hosts_and_waits_for_the_drain() -> None:
 
 
 def test_the_compose_file_passes_on_how_people_log_in() -> None:
-    lines = (Path(__file__).parents[2] / "compose.yaml").read_text(encoding="utf-8").splitlines()
+    project = Path(__file__).parents[2]
+    lines = (project / "compose.yaml").read_text(encoding="utf-8").splitlines()
     stated = lines[lines.index("  gateway:") : lines.index("  documents:")]
-    passed = {
-        match[1] for line in stated if (match := re.fullmatch(r"      (RESEARCH_\w+): \$\{\1:-.*\}", line))
-    }
+    assert any("env_file:" in line and "deploy/compose/settings.env" in line for line in lines)
+    # a name alone is passed on from the shell
+    names = (project / "deploy" / "compose" / "settings.env").read_text(encoding="utf-8").splitlines()
+    passed = {name for name in names if re.fullmatch(r"RESEARCH_\w+", name)}
     of_files = {"RESEARCH_AUTH_PUBLIC_KEY", "RESEARCH_LOGIN_CLIENT_SECRET_FILE"}  # they need a mount as well
     fields = set(AuthenticationSettings.model_fields) - set(Section.model_fields)
     assert {variable_of(name) for name in fields} - of_files <= passed

@@ -80,6 +80,18 @@ ALLOWED: dict[str, tuple[str, str]] = {
         r".+",
         "the index in RESEARCH_INDEX_DIR, and nothing else",
     ),
+    "servers/research_documents/search/index/passage_index.py": (
+        r"\(directory / 'meta\.json'\)\.read_bytes",
+        "the state of the index in RESEARCH_INDEX_DIR",
+    ),
+    "servers/research_documents/opensearch/pushing/run.py": (
+        r"self\.indexer\.open",
+        "the indices of the cluster",
+    ),
+    "servers/research_documents/opensearch/pushing/lease.py": (
+        r"Path\('/proc/sys/kernel/random/boot_id'\)\.read_text",
+        "which start of the machine this is",
+    ),
     "servers/research_documents/search/engine.py": (
         r"self\._semantic\.open",
         "the vectors in RESEARCH_INDEX_DIR",
