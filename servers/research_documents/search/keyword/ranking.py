@@ -1,7 +1,7 @@
 """Ranks the passages of a keyword search and turns a range of ranks into hits, each at its best line."""
 
 import math
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -115,8 +115,14 @@ class Ranker:
         if entry.text is not None:
             return entry.text
         if entry.id not in texts:
-            texts.update(self.stored([entry]))
+            self._fetch([entry], texts)
         return texts.get(entry.id)
+
+    def _fetch(self, entries: Iterable[CatalogEntry], texts: dict[int, DocumentText]) -> None:
+        """Add the stored texts of documents to `texts`, in one request to the store."""
+        wanted = {entry.id: entry for entry in entries if entry.text is None and entry.id not in texts}
+        if wanted:
+            texts.update(self.stored(list(wanted.values())))
 
     def _with_passage(self, hit: Hit, *, passage: ScoredPassage, text: DocumentText, most: int) -> Hit:
         if self.snippet == "passage":
@@ -184,6 +190,7 @@ class Ranker:
         known.sort()  # entries are never compared: passages of one document begin at different bytes
         hits: dict[tuple[str, int], tuple[Hit, tuple[ScoredPassage, DocumentText]]] = {}
         enough = last + self._may_repeat
+        self._fetch((entry for *_, entry in known[:enough]), texts)
         for passage, entry in self._in_order(known, texts, found.missing, open_tie):
             place = self._place(passage, entry, texts)
             if place is None:
@@ -214,6 +221,7 @@ class Ranker:
             tie = [(passage, entry) for *_, passage, entry in group]
             if 1 < len(tie) <= _MOST_COMPARED and (open_tie == math.inf or -minus_score > open_tie):
                 held: list[int] = []
+                self._fetch((entry for _, entry in tie), texts)
                 for passage, entry in tie:
                     place = self._place(passage, entry, texts)
                     if place is None and entry not in missing:
