@@ -129,7 +129,14 @@ class Answers:
             return f"http {status}" if status != 200 else "no answer"
         if (code := code_of(answer)) != "ok":
             return code
-        if compared(answer["result"]) != self.right.setdefault(key, compared(answer["result"])):
+        given = compared(answer["result"])
+        if given != (right := self.right.setdefault(key, given)):
+            differs = next((at for at, (one, other) in enumerate(zip(given, right, strict=False)) if one != other), 0)
+            begin = max(differs - 200, 0)
+            print(
+                f"{key}: {given[begin : differs + 400]!r} instead of {right[begin : differs + 400]!r}",
+                file=sys.stderr,
+            )
             return "wrong"
         if (
             len(self.known[key]) < 8
