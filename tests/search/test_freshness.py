@@ -1,10 +1,11 @@
 """The index follows the folder: while it is watched, while it is not, and under load."""
 
 import asyncio
+import os
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
-from research_shared.documents import DocumentInfo
+from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.serving.memory import trim_memory
@@ -204,6 +205,49 @@ async def test_a_text_read_again_is_given_only_if_it_is_the_one_that_was_searche
     assert await freshness.text(entry) is None
     path.unlink()
     assert await freshness.text(entry) is None
+
+
+async def test_a_text_read_again_with_another_page_missing_is_not_the_one_that_was_searched(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
+    library = Library(RootsPolicy([Root("research", tmp_path)]))
+    text = await library.read("a.md")
+    info = await library.stat("a.md")
+    for other in (
+        replace(text, data=b"clever words\n"),
+        replace(text, data=b"honest\n"),
+        replace(text, missing_pages=(2,)),
+        replace(text, ocr_pages=(1,)),
+    ):
+        assert other.digest == text.digest
+        assert await FreshnessChecker(library).text(CatalogEntry.of(1, info, other, 1)) is None
+
+
+class Patchy(Library):
+    """A library that leaves words out of every text that it reads, until it is `whole`."""
+
+    whole = False
+
+    async def read_plain(self, paths: Sequence[str]) -> dict[str, DocumentText]:
+        texts = await super().read_plain(paths)
+        if self.whole:
+            return texts
+        return {path: replace(text, data=b"in part\n") for path, text in texts.items()}
+
+
+async def test_a_touched_file_of_which_more_could_be_read_is_indexed_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    path.write_text("the first line\nhonest words\n", encoding="utf-8")
+    library = Patchy(RootsPolicy([Root("research", tmp_path)]))
+    engine = engine_of(tmp_path, library=library, tuning=TRUSTING)
+    assert documents(await engine.search("part")) == ["a.md"]
+    library.whole = True
+    os.utime(path, ns=(1, 1))
+    for mode in MODES:
+        (hit,) = (await engine.search("honest", mode=mode)).hits
+        assert (hit.document, hit.line_number, hit.matched_text) == ("a.md", 2, "honest words")
+    assert not (await engine.search("part")).hits
 
 
 async def test_what_is_being_read_is_known_with_what_it_was_listed_as(tmp_path: Path) -> None:

@@ -428,6 +428,15 @@ async def test_cursors_page_through_everything_once(folder: Path) -> None:
     assert paged == list(whole.hits)
 
 
+def test_a_text_of_another_length_than_was_indexed_moves_no_hit_into_its_neighbour() -> None:
+    entries = [replace(document(path, b"hay\n"), id=number, text=None) for number, path in enumerate("abc")]
+    texts = {0: b"a longer text than was indexed\nend", 1: b"needle\n", 2: b"hay\n"}
+    given = {number: document("abc"[number], data).text for number, data in texts.items()}
+    scan = Scan(entries, compiled("needle"), ALL, stored=lambda _: given)  # type: ignore[arg-type,return-value]
+    scan.advance(float("inf"))
+    assert [(hit.document, hit.line_number) for hit in scan.hits] == [("b", 1)]
+
+
 def test_a_document_that_went_away_meanwhile_is_passed_over() -> None:
     gone = CatalogEntry(
         id=1, info=DocumentInfo(path="a.txt", root="research", media_type="text/plain", identity=IDENTITY)

@@ -410,6 +410,43 @@ async def test_a_kept_text_that_takes_a_process_to_read_is_not_read_again(tmp_pa
     store.close(index)
 
 
+def kept_document(path: str, data: bytes, number: int = 1, **facts: Any) -> CatalogEntry:
+    identity = Identity(1, 1, 1, 1, 1)
+    info = DocumentInfo(path=path, root="research", media_type="application/pdf", identity=identity)
+    text = DocumentText(
+        path=path,
+        media_type=info.media_type,
+        identity=identity,
+        digest="of the file",
+        engine="e",
+        data=data,
+        **facts,
+    )
+    return CatalogEntry.of(number, info, text, 0)
+
+
+async def test_a_stored_text_is_given_only_for_the_extraction_that_was_indexed(tmp_path: Path) -> None:
+    roots = [Root("research", tmp_path)]
+    writer, reader = (DiskStore(tmp_path / "store", roots, Limits()) for _ in range(2))
+    index, own = writer.open().index, reader.open().index
+    facts: dict[str, Any] = {"page_starts": (1, 2), "missing_pages": (2,), "notes": ("page 2 is missing",)}
+    stored = kept_document("a.pdf", b"one\ntwo\n", **facts)
+    writer.save([stored], ())
+    writer.commit(index)
+    others = [
+        kept_document("a.pdf", b"one\nand more\n", **facts),
+        kept_document("a.pdf", b"one\n222\n", **facts),
+        kept_document("a.pdf", b"one\ntwo\n", page_starts=(1, 2)),
+    ]
+    for store in (writer, reader):
+        assert store.texts([stored.without_text()]) == {1: stored.text}
+        assert [store.texts([entry.without_text()]) for entry in others] == [{}, {}, {}]
+    assert reader.kept_by_another([stored]) == {1}
+    assert [reader.kept_by_another([entry]) for entry in others] == [frozenset()] * 3
+    reader.close(own)
+    writer.close(index)
+
+
 def test_beside_an_index_directory_the_library_keeps_little_text(tmp_path: Path) -> None:
     def kept(**settings: Any) -> int:
         return Limits.from_settings(Settings(roots=(Root("research", tmp_path),), **settings)).cache_bytes

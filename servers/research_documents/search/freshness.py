@@ -28,11 +28,11 @@ class FreshnessChecker:
             return frozenset(info.path for info in searched)
 
     async def text(self, entry: CatalogEntry) -> DocumentText | None:
-        """Read the text of a document that is not held in memory; None if it is no longer this version."""
+        """Read the text of a document that is not held in memory; None if it is no longer the one that was indexed."""
         if (text := (await asyncio.to_thread(self.stored, [entry])).get(entry.id)) is not None:
             return text
         try:
             text = await self._library.read(entry.path)
         except ResearchError:
             return None
-        return text if text.digest == entry.digest else None
+        return text if entry.is_of(text) else None

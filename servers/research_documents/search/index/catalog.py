@@ -1,5 +1,7 @@
 """Catalog of known documents: identity, text and passages of each."""
 
+import json
+import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +34,12 @@ def breaks_of(data: bytes) -> "array[int]":
     )
 
 
+def checksum_of(text: DocumentText, data_sum: int) -> int:
+    """Return a checksum of a text, its pages and its notes. `data_sum` is the CRC-32 of its bytes."""
+    rest = json.dumps([text.page_starts, text.missing_pages, text.ocr_pages, text.notes])
+    return zlib.crc32(rest.encode(), data_sum)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
     """One version of a document, identified by `id`.
@@ -39,6 +47,9 @@ class CatalogEntry:
     `gap` names the pages that are not in the text. `text` is None when it gives none (then `reason` says why), when it is kept on disk, and when texts take more memory
     than they may: then it is read when it is needed. `breaks` may be missing then. `mtime_reliable` is False for a file so young when it was read that a
     later change may not show in its time stamps (git calls such an entry racily clean). `read_at` is a time of the monotonic clock, `checked` the id of the last reading.
+
+    `digest` tells the version of the file. Two readings of one version can give different texts: a page that took too long
+    is in one of them only. `checksum` tells the text.
     """
 
     id: int
@@ -50,8 +61,8 @@ class CatalogEntry:
     metadata: Metadata = NO_METADATA
     pages: int | None = None
     text_bytes: int = 0
+    checksum: int = 0
     is_ascii: bool = True
-    ends_line: bool = True
     breaks: "array[int]" = field(default_factory=lambda: _NO_BREAKS, repr=False)
     passages: int = 0
     mtime_reliable: bool = True
@@ -78,8 +89,8 @@ class CatalogEntry:
             metadata=text.metadata,
             pages=text.pages,
             text_bytes=len(text.data),
+            checksum=checksum_of(text, zlib.crc32(text.data)),
             is_ascii=text.data.isascii(),
-            ends_line=not text.data or text.data.endswith(b"\n"),
             breaks=breaks_of(text.data),
             passages=passages,
             mtime_reliable=mtime_reliable,
@@ -90,6 +101,12 @@ class CatalogEntry:
     def path(self) -> str:
         """Return the public path."""
         return self.info.path
+
+    def is_of(self, text: DocumentText, data_sum: int | None = None) -> bool:
+        """Return whether this is the text that the entry was made of. `data_sum` is the CRC-32 of its bytes, if it is known."""
+        if self.reason or text.digest != self.digest or len(text.data) != self.text_bytes:
+            return False
+        return self.checksum == checksum_of(text, zlib.crc32(text.data) if data_sum is None else data_sum)
 
     def without_text(self) -> Self:
         """Return the entry of a document whose text is kept elsewhere."""

@@ -37,6 +37,8 @@ from research_shared.root import root_around
 
 log = get_logger("research.search")
 
+_FORM: Final = "2"
+"""Changes whenever the tables or their rows change."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS document (path TEXT PRIMARY KEY, id INTEGER, head TEXT, data BLOB, sum INTEGER);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
@@ -190,7 +192,7 @@ class DiskStore:
         self._clock = clock
         places = [[root.name, str(root.directory)] for root in roots]
         made_for = json.dumps(
-            [SCHEMA_VERSION, version("tantivy"), places, *engines(), IDENTITY, *limits.of_text]
+            [SCHEMA_VERSION, _FORM, version("tantivy"), places, *engines(), IDENTITY, *limits.of_text]
         )
         self.directory = directory / f"search-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
         self._lock: int | None = None

@@ -35,15 +35,18 @@ class KeptTexts:
         self._database: sqlite3.Connection | None = None
 
     def of(self, entries: Sequence[CatalogEntry]) -> dict[int, DocumentText]:
-        """Return the texts of those of these documents that are here in this version, by the id of the entry."""
+        """Return the texts of those of these documents that are here as the entries were made of them, by the id of the entry."""
         wanted = {entry.path: entry for entry in entries}
         found: dict[int, DocumentText] = {}
         for path, _, head, data, kept in self._rows(list(wanted)):
             entry = wanted[path]
+            data_sum = zlib.crc32(data)
+            if kept != _sum(head, data_sum):
+                continue
             # What the entry knows is not unpacked: an expression may ask for every document.
-            facts = json.loads(head)["text"] if kept == _sum(head, data) else ("",)
-            if facts[0] == entry.digest:
-                found[entry.id] = _document_text(entry.info, facts, data, entry.metadata)
+            text = _document_text(entry.info, json.loads(head)["text"], data, entry.metadata)
+            if entry.is_of(text, data_sum):
+                found[entry.id] = text
         return found
 
     def at(self, paths: Iterable[str]) -> dict[str, tuple[DocumentInfo, DocumentText]]:
@@ -98,18 +101,20 @@ def restored(rows: Iterable[Row]) -> Iterator[tuple[int, DocumentInfo, DocumentT
         ValueError: a row with a right checksum is of another version.
     """
     return (
-        (number, *_unpacked(head, data)) for _, number, head, data, kept in rows if kept == _sum(head, data)
+        (number, *_unpacked(head, data))
+        for _, number, head, data, kept in rows
+        if kept == _sum(head, zlib.crc32(data))
     )
 
 
 def row_of(entry: CatalogEntry, text: DocumentText) -> Row:
     """Return the row of a document."""
     head = _head(entry, text)
-    return entry.path, entry.id, head, text.data, _sum(head, text.data)
+    return entry.path, entry.id, head, text.data, _sum(head, zlib.crc32(text.data))
 
 
-def _sum(head: str, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(head.encode()))
+def _sum(head: str, data_sum: int) -> int:
+    return zlib.crc32(head.encode(), data_sum)
 
 
 def _head(entry: CatalogEntry, text: DocumentText) -> str:

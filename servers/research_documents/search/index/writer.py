@@ -189,7 +189,7 @@ class IndexWriter:
         """Apply a batch of read results to the catalog and the index."""
         current = self._catalog.entries
         fresh = self._latest(batch)
-        renewed = [r for r in fresh if r.text and r.text.digest == _digest_of(current.get(r.path))]
+        renewed = [r for r in fresh if r.text and _is_indexed_as(current.get(r.path), r.text)]
         again = [
             replace(current[r.path], info=r.info, text=r.text, mtime_reliable=r.mtime_reliable, checked=r.id)
             for r in renewed
@@ -282,8 +282,9 @@ class IndexWriter:
 
     def _is_needed(self, reading: ReadResult) -> bool:
         """Return whether a result is the latest of its path and has a text that is not indexed."""
-        known = _digest_of(self._catalog.entries.get(reading.path))
-        return bool(self._latest([reading])) and reading.text is not None and reading.text.digest != known
+        if reading.text is None or not self._latest([reading]):
+            return False
+        return not _is_indexed_as(self._catalog.entries.get(reading.path), reading.text)
 
     async def _in_thread(self, function: Callable[[], StepResult]) -> StepResult:
         if self._thread is None:
@@ -297,5 +298,6 @@ class IndexWriter:
             raise
 
 
-def _digest_of(entry: CatalogEntry | None) -> str | None:
-    return entry.digest if entry is not None else None
+def _is_indexed_as(entry: CatalogEntry | None, text: DocumentText) -> bool:
+    """Return whether a text is the one that is in the catalog and the index, not only of the same version of the file."""
+    return entry is not None and entry.is_of(text)

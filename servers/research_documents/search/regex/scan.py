@@ -240,13 +240,13 @@ class Scan:
             entry = entries[place]
             if only is not None and entry.id not in only:
                 continue
-            if (text := self.text_of(entry)) is None or (places and size + entry.text_bytes > most):
+            if (text := self.text_of(entry)) is None or (places and size + len(text.data) > most):
                 break
             places.append(place)
             parts.append(text.data)
             starts.append(size)
-            size += entry.text_bytes
-            if not entry.ends_line:
+            size += len(text.data)
+            if text.data and not text.data.endswith(b"\n"):
                 parts.append(b"\n")
                 size += 1
         self._find(b"".join(parts), 0, size, places, starts)
