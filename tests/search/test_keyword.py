@@ -1,7 +1,9 @@
 """Keyword search: the right passages, at the right lines, in every language."""
 # ruff: noqa: RUF001  (other scripts are the point)
 
-from collections.abc import Awaitable, Callable
+import weakref
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,20 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import DocumentSearch, Hit, SearchEngine, SearchOutcome
+from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.best_line import HighlightTerms, best_line
 from research_documents.search.keyword.builder import build
 from research_documents.search.keyword.query import parse_query
-from research_documents.search.keyword.ranking import Ranker
+from research_documents.search.keyword.ranking import Ranker, Ranking
 from research_documents.search.tuning import SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.reading.library import Library
 from research_shared.text.analysis import exact_terms, stems
 from support.backends import Backend
+from support.tuning import TRUSTING
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
 
@@ -57,6 +61,91 @@ def ranked(text: DocumentText, query: str) -> list[Hit]:
     selection = Selection(readable=(entry,), unreadable=(), everything=True)
     ranker = Ranker(query=built, terms=terms, index=index, by_id={1: entry}, selection=selection)
     return ranker.rank(0, 10, {}).hits
+
+
+MIB = 1024 * 1024
+
+
+def not_in_memory(number: int, text: DocumentText, passages: int) -> CatalogEntry:
+    """The entry of a document that is said to be large, so that few of its kind are fetched together."""
+    info = DocumentInfo(path=text.path, root="research", media_type=text.media_type, identity=IDENTITY)
+    return replace(CatalogEntry.of(number, info, text, passages), text=None, text_bytes=6 * MIB)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_texts_of_many_hits_are_in_memory_a_few_at_a_time(tied: bool) -> None:
+    index = PassageIndex()
+    given: list[weakref.ref[DocumentText]] = []
+    requests: list[int] = []
+
+    def text_of(number: int) -> DocumentText:
+        words = "honest words\n" + ("" if tied else "of another length " * number)
+        return DocumentText(
+            path=f"{number}.md",
+            media_type="text/markdown",
+            identity=IDENTITY,
+            digest="",
+            engine="text",
+            data=words.encode(),
+        )
+
+    def stored(entries: Sequence[CatalogEntry]) -> dict[int, DocumentText]:
+        assert not [alive for text in given if (alive := text()) is not None]
+        requests.append(sum(entry.text_bytes for entry in entries))
+        texts = {entry.id: text_of(entry.id) for entry in entries}
+        given.extend(map(weakref.ref, texts.values()))
+        return texts
+
+    entries = [
+        not_in_memory(number, text_of(number), index.add(number, text_of(number))) for number in range(9)
+    ]
+    index.commit()
+    built, terms = build(parse_query("honest").group, index)
+    ranking = Ranker(
+        query=built,
+        terms=terms,
+        index=index,
+        by_id={entry.id: entry for entry in entries},
+        selection=Selection(readable=tuple(entries), unreadable=(), everything=True),
+        snippet="passage",
+        stored=stored,
+    ).rank(0, 9, {})
+    assert [hit.document for hit in ranking.hits] == [f"{number}.md" for number in range(9)]
+    assert max(requests) <= 16 * MIB
+    assert len(requests) <= (10 if tied else 5)
+    assert not [alive for text in given if (alive := text()) is not None]
+
+
+async def test_texts_that_are_read_from_their_files_for_hits_are_dropped_once_the_hits_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.md").write_text("honest words\n", encoding="utf-8")
+    library = Library(RootsPolicy([Root("research", tmp_path)]))
+    engine = SearchEngine(library, watch=False, tuning=TRUSTING)
+    expected = await engine.search("honest", limit=8)
+    await engine._updater.scan()
+    for path, entry in tuple(engine._catalog.entries.items()):
+        large = replace(entry, text=None, text_bytes=6 * MIB)
+        engine._catalog.entries[path] = engine._catalog.by_id[entry.id] = large
+    engine._catalog._select.cache_clear()
+    read: list[str] = []
+    held: list[int] = []
+    rank = Ranker.rank
+
+    async def text(_: FreshnessChecker, entry: CatalogEntry) -> DocumentText:
+        read.append(entry.path)
+        return await library.read(entry.path)
+
+    def noting(ranker: Ranker, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
+        held.append(len(texts))
+        return rank(ranker, first, limit, texts)
+
+    monkeypatch.setattr(FreshnessChecker, "text", text)
+    monkeypatch.setattr(Ranker, "rank", noting)
+    assert (await engine.search("honest", limit=8)).hits == expected.hits
+    assert sorted(read) == [f"{number}.md" for number in range(9)]
+    assert held == [0, 2, 2, 2, 2, 1]
 
 
 def places(outcome: SearchOutcome) -> list[tuple[str, int]]:

@@ -60,17 +60,17 @@ class KeptTexts:
 
     def _rows(self, paths: Sequence[str]) -> list[Row]:
         rows: list[Row] = []
-        with self._lock:
-            try:
-                if self._database is None:
-                    self._database = connected(self._place)
-                for at in range(0, len(paths), _MOST_ASKED):
-                    some = paths[at : at + _MOST_ASKED]
-                    marks = ",".join("?" * len(some))
-                    query = f"SELECT {_COLUMNS} FROM document WHERE path IN ({marks})"  # noqa: S608  (only marks)
+        for at in range(0, len(paths), _MOST_ASKED):
+            some = paths[at : at + _MOST_ASKED]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT {_COLUMNS} FROM document WHERE path IN ({marks})"  # noqa: S608  (only marks)
+            with self._lock:  # for each query: others need not wait for all
+                try:
+                    if self._database is None:
+                        self._database = connected(self._place)
                     rows += self._database.execute(query, some)
-            except sqlite3.Error:
-                self._disconnect()
+                except sqlite3.Error:
+                    self._disconnect()
         return rows
 
     def _disconnect(self) -> None:

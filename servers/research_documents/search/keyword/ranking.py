@@ -1,9 +1,9 @@
 """Ranks the passages of a keyword search and turns a range of ranks into hits, each at its best line."""
 
 import math
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,7 @@ from research_documents.search.keyword.best_line import (
     held_by_line,
     match_position,
 )
+from research_documents.search.keyword.fetched import FetchedTexts
 from research_documents.search.keyword.snippets import snippet_bytes, with_neighbours
 from research_documents.search.outcome import Hit
 from research_documents.search.passages import with_whole_passage
@@ -52,17 +53,30 @@ class RankedPassages(Protocol):
 
 
 @dataclass(slots=True)
+class MadeHits:
+    """What was made of passages, so that their texts need not stay in memory.
+
+    `hits` holds the hit of each, with the passage itself where the hit is to show more of it; `as_typed` how many words it
+    holds as they were typed.
+    """
+
+    hits: dict[ScoredPassage, tuple[Hit, str]] = field(default_factory=dict)
+    as_typed: dict[ScoredPassage, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Ranking:
     """Hits of a ranked search.
 
-    `entries` are the document versions the hits are from, `places` the passage and text of each hit. `more` says that
-    there are further hits. If documents are `missing`, their text is neither in memory nor in the store: run `rank` again with their `texts`.
+    `entries` are the document versions the hits are from, `passages` what the hits are to show more of. `more` says that
+    there are further hits. If documents are `missing`, their text is neither in memory nor in the store: run `rank` again with `texts`
+    of some of them, until all were given once; what is `made` of them is kept.
     If `outdated`, the index held versions the catalog no longer knows: run the search again.
     """
 
     hits: list[Hit] = field(default_factory=list)
     entries: dict[str, CatalogEntry] = field(default_factory=dict)
-    places: list[tuple[ScoredPassage, DocumentText]] = field(default_factory=list)
+    passages: list[str] = field(default_factory=list)
     more: bool = False
     missing: list[CatalogEntry] = field(default_factory=list)
     outdated: bool = False
@@ -88,49 +102,39 @@ class Ranker:
     """Gives texts of passages that the index keeps, for documents whose text is not in memory; without `context_lines`."""
     stored: StoredTexts = none_stored
     """Returns texts that are not held in memory, but in the store of the index."""
+    made: MadeHits = field(default_factory=MadeHits)
+    """What this search has made of passages before."""
 
-    def rank(self, first: int, limit: int, texts: dict[int, DocumentText]) -> Ranking:
+    def rank(self, first: int, limit: int, texts: Mapping[int, DocumentText]) -> Ranking:
         """Return the hits `first` to `first + limit` in the order of score, words as typed, path and line, one per line."""
         last = first + limit
+        fetched = FetchedTexts(self.stored, texts, most=last + self._may_repeat)
         wanted = last + 1 + (_OVERLAP_MARGIN if self._may_repeat else 0)
         while True:
             scored, open_tie = self._fused(wanted) if self.nearest else self._best(wanted)
-            found = self._gathered(scored, last, texts, open_tie)
+            found = self._gathered(scored, last, fetched, open_tie)
             enough = len(found.hits) + len(found.missing) >= last + self._may_repeat
             # Passages that share lines give fewer hits than passages: fetch more of them.
             if enough or len(scored) < wanted or not self._may_repeat:
                 break
             wanted *= 2
         found.more = len(found.hits) > last or (not self._may_repeat and len(scored) > last)
-        found.hits, found.places = found.hits[first:last], found.places[first:last]
-        if self.snippet != "line" and not self.context_lines:
+        found.hits, found.passages = found.hits[first:last], found.passages[first:last]
+        if self._shows_passages:
             found.hits = [
-                self._with_passage(hit, passage=passage, text=text, most=snippet_bytes(position))
-                for position, (hit, (passage, text)) in enumerate(zip(found.hits, found.places, strict=True))
+                self._with_passage(hit, passage=passage, most=snippet_bytes(position))
+                for position, (hit, passage) in enumerate(zip(found.hits, found.passages, strict=True))
             ]
         return found
 
-    def _text_of(self, entry: CatalogEntry, texts: dict[int, DocumentText]) -> DocumentText | None:
-        """Return the text of a document. What has to be fetched is added to `texts`."""
-        if entry.text is not None:
-            return entry.text
-        if entry.id not in texts:
-            self._fetch([entry], texts)
-        return texts.get(entry.id)
+    @property
+    def _shows_passages(self) -> bool:
+        return self.snippet != "line" and not self.context_lines
 
-    def _fetch(self, entries: Iterable[CatalogEntry], texts: dict[int, DocumentText]) -> None:
-        """Add the stored texts of documents to `texts`, in one request to the store."""
-        wanted = {entry.id: entry for entry in entries if entry.text is None and entry.id not in texts}
-        if wanted:
-            texts.update(self.stored(list(wanted.values())))
-
-    def _with_passage(self, hit: Hit, *, passage: ScoredPassage, text: DocumentText, most: int) -> Hit:
+    def _with_passage(self, hit: Hit, *, passage: str, most: int) -> Hit:
         if self.snippet == "passage":
-            return with_whole_passage(
-                hit, passage=text.data[passage.begin : passage.end].decode("utf-8").split("\n")
-            )
-        lines = text.data[passage.begin : passage.end].decode("utf-8").split("\n") if most else ()
-        return with_neighbours(hit, passage=lines, terms=self.terms, most=most)
+            return with_whole_passage(hit, passage=passage.split("\n"))
+        return with_neighbours(hit, passage=passage.split("\n") if most else (), terms=self.terms, most=most)
 
     def _fused(self, wanted: int) -> tuple[list[ScoredPassage], float]:
         """Return at least `wanted` passages of both rankings, if there are so many, and the score of an open tie as `_best`."""
@@ -176,7 +180,7 @@ class Ranker:
         return None if self.selection.everything else self.selection.ids
 
     def _gathered(
-        self, scored: list[ScoredPassage], last: int, texts: dict[int, DocumentText], open_tie: float
+        self, scored: list[ScoredPassage], last: int, fetched: FetchedTexts, open_tie: float
     ) -> Ranking:
         """Return up to `last` hits of these passages, best first; one more if that is needed to tell whether there are more."""
         found = Ranking()
@@ -188,57 +192,100 @@ class Ranker:
         ]
         found.outdated = len(known) < len(scored)
         known.sort()  # entries are never compared: passages of one document begin at different bytes
-        hits: dict[tuple[str, int], tuple[Hit, tuple[ScoredPassage, DocumentText]]] = {}
+        hits: dict[tuple[str, int], tuple[Hit, str]] = {}
         enough = last + self._may_repeat
-        self._fetch((entry for *_, entry in known[:enough]), texts)
-        for passage, entry in self._in_order(known, texts, found.missing, open_tie):
-            place = self._place(passage, entry, texts)
-            if place is None:
-                if entry not in found.missing:
-                    found.missing.append(entry)
+        missing: dict[int, CatalogEntry] = {}
+        for passage, entry, following in self._in_order(known, fetched, missing, open_tie):
+            made = self._made(passage, entry, fetched, following)
+            if made is None:
+                missing[entry.id] = entry
             else:
-                path, hit = entry.info.path, self._hit(*place)
-                hits.setdefault((path, hit.line_number), (hit, place))
+                path = entry.info.path
+                hits.setdefault((path, made[0].line_number), made)
                 found.entries[path] = entry
-            if len(hits) + len(found.missing) >= enough:
+            if len(hits) + len(missing) >= enough:
                 break
+        found.missing = list(missing.values())
         found.hits = [hit for hit, _ in hits.values()]
-        found.places = [place for _, place in hits.values()]
+        found.passages = [passage for _, passage in hits.values()]
         return found
+
+    def _made(
+        self,
+        passage: ScoredPassage,
+        entry: CatalogEntry,
+        fetched: FetchedTexts,
+        following: Iterator[CatalogEntry],
+    ) -> tuple[Hit, str] | None:
+        """Return the hit of a passage, with the passage where it is to show more of it; None if its text has to be read first."""
+        if (known := self.made.hits.get(passage)) is not None:
+            return known
+        if (place := self._place(passage, entry, fetched, following)) is None:
+            return None
+        inside, text = place
+        shown = text.data[inside.begin : inside.end].decode("utf-8") if self._shows_passages else ""
+        made = self.made.hits[passage] = self._hit(inside, text), shown
+        return made
 
     def _in_order(
         self,
         known: Sequence[_RankedPassage],
-        texts: dict[int, DocumentText],
-        missing: list[CatalogEntry],
+        fetched: FetchedTexts,
+        missing: dict[int, CatalogEntry],
         open_tie: float,
-    ) -> Iterator[tuple[ScoredPassage, CatalogEntry]]:
+    ) -> Iterator[tuple[ScoredPassage, CatalogEntry, Iterator[CatalogEntry]]]:
         """Yield the passages, those of equal score that hold more words as they were typed first, older versions last.
 
-        Documents whose text is needed for that and not in memory are added to `missing`.
+        With each come the documents of those behind it. Documents whose text is needed for the order and not in memory are
+        added to `missing`.
         """
+        behind = 0
         for minus_score, group in groupby(known, key=itemgetter(0)):
             tie = [(passage, entry) for *_, passage, entry in group]
+            behind += len(tie)
             if 1 < len(tie) <= _MOST_COMPARED and (open_tie == math.inf or -minus_score > open_tie):
                 held: list[int] = []
-                self._fetch((entry for _, entry in tie), texts)
-                for passage, entry in tie:
-                    place = self._place(passage, entry, texts)
-                    if place is None and entry not in missing:
-                        missing.append(entry)
-                    data = place[1].data[place[0].begin : place[0].end] if place else b""
-                    held.append(held_as_typed(data.decode("utf-8"), self.terms))
+                for at, (passage, entry) in enumerate(tie):
+                    following = _behind(tie, at, known, behind)
+                    count = self._words_as_typed(passage, entry, fetched, following)
+                    if count is None:
+                        missing[entry.id] = entry
+                    elif entry.id in fetched.given:
+                        self._made(passage, entry, fetched, following)  # it is not given again
+                    held.append(count or 0)
                 order = sorted(
                     range(len(tie)), key=lambda at: (-held[at], tie[at][1].path in self.superseded)
                 )
                 tie = [tie[at] for at in order]
-            yield from tie
+            for at, (passage, entry) in enumerate(tie):
+                yield passage, entry, _behind(tie, at, known, behind)
+
+    def _words_as_typed(
+        self,
+        passage: ScoredPassage,
+        entry: CatalogEntry,
+        fetched: FetchedTexts,
+        following: Iterator[CatalogEntry],
+    ) -> int | None:
+        """Return how many words a passage holds as they were typed; None if its text has to be read first."""
+        if (known := self.made.as_typed.get(passage)) is not None:
+            return known
+        if (place := self._place(passage, entry, fetched, following)) is None:
+            return None
+        inside, text = place
+        count = held_as_typed(text.data[inside.begin : inside.end].decode("utf-8"), self.terms)
+        self.made.as_typed[passage] = count
+        return count
 
     def _place(
-        self, passage: ScoredPassage, entry: CatalogEntry, texts: dict[int, DocumentText]
+        self,
+        passage: ScoredPassage,
+        entry: CatalogEntry,
+        fetched: FetchedTexts,
+        following: Iterator[CatalogEntry],
     ) -> tuple[ScoredPassage, DocumentText] | None:
         """Return the text that a passage is in, and where it is in it; None if that text has to be read first."""
-        text = self._text_of(entry, texts)
+        text = fetched.of(entry, following)
         if text is not None:
             return passage, text
         return None if self.around is None or self.context_lines else self.around(passage)
@@ -289,6 +336,15 @@ class Ranker:
             ocr=text.is_ocr(page),
             near=near,
         )
+
+
+def _behind(
+    tie: Sequence[tuple[ScoredPassage, CatalogEntry]], at: int, known: Sequence[_RankedPassage], end: int
+) -> Iterator[CatalogEntry]:
+    """Return the documents of the passages behind the one `at` in a tie, which ends before `end` of those that are `known`."""
+    return chain(
+        (entry for _, entry in islice(tie, at + 1, None)), (row[-1] for row in islice(known, end, None))
+    )
 
 
 def _near_lines(passage: ScoredPassage, data: bytes) -> tuple[int, int] | None:

@@ -1,15 +1,17 @@
 """Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from research_documents.search.base import TextSearch
 from research_documents.search.display import bounded
-from research_documents.search.index.catalog import Selection
+from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex, ScoredPassage
 from research_documents.search.keyword.builder import QueryDialect, TantivyDialect, build_in
+from research_documents.search.keyword.fetched import FETCHED_BYTES, fetched_together
 from research_documents.search.keyword.query import Group, Query, parse_query
-from research_documents.search.keyword.ranking import RankedPassages, Ranker, Ranking, TextOfPassage
+from research_documents.search.keyword.ranking import MadeHits, RankedPassages, Ranker, Ranking, TextOfPassage
 from research_documents.search.passages import plain_question, within_tokens
 from research_documents.search.request import RunResult, SearchRequest
 from research_shared.access.scope import current_scope
@@ -50,30 +52,28 @@ class KeywordSearch(TextSearch):
         if index is None:
             return RunResult(truncated=True, warnings=parsed.warnings)
         covered = len(selection.readable)
-        texts: dict[int, DocumentText] = {}
-        gone: set[str] = set()
-
+        gone: dict[int, str] = {}
+        made = MadeHits()
         superseded = self.catalog.version_notes(current_scope())
 
-        def rank() -> tuple[Ranking | None, frozenset[str]]:
+        def rank(texts: Mapping[int, DocumentText]) -> tuple[Ranking | None, frozenset[str]]:
             return self._rank(
                 request,
                 parsed=parsed,
                 index=index,
                 selection=selection,
                 texts=texts,
+                made=made,
                 superseded=superseded,
                 nearest=nearest,
             )
 
-        ranking, stale = await self.pools.run("ranking", rank)
-        if ranking is not None and ranking.missing:
-            for entry in ranking.missing:
-                if (text := await self.freshness.text(entry)) is not None:
-                    texts[entry.id] = text
-                else:
-                    gone.add(entry.path)
-            ranking, stale = await self.pools.run("ranking", rank)
+        ranking, stale = await self.pools.run("ranking", partial(rank, {}))
+        # A few texts at a time: what is made of them is kept, and they are not.
+        while ranking is not None and (
+            unread := [entry for entry in ranking.missing if entry.id not in gone]
+        ):
+            ranking, stale = await self.pools.run("ranking", partial(rank, await self._read(unread, gone)))
         if ranking is None:
             return RunResult(
                 covered=covered, warnings=(*parsed.warnings, "the query has no word to search for")
@@ -87,9 +87,21 @@ class KeywordSearch(TextSearch):
             covered=covered,
             truncated=ranking.more or len(hits) < len(ranking.hits),
             warnings=parsed.warnings,
-            stale=stale | gone,
+            stale=stale.union(gone.values()),
             again=ranking.outdated,
         )
+
+    async def _read(
+        self, entries: Sequence[CatalogEntry], gone: dict[int, str]
+    ) -> Mapping[int, DocumentText]:
+        """Return the texts of the first of these documents, up to a size; add to `gone` what has none, by id."""
+        texts: dict[int, DocumentText] = {}
+        for entry in fetched_together(entries, FETCHED_BYTES):
+            if (text := await self.freshness.text(entry)) is None:
+                gone[entry.id] = entry.path
+            else:
+                texts[entry.id] = text
+        return texts
 
     def _rank(
         self,
@@ -98,7 +110,8 @@ class KeywordSearch(TextSearch):
         parsed: Query,
         index: SearchedIndex,
         selection: Selection,
-        texts: dict[int, DocumentText],
+        texts: Mapping[int, DocumentText],
+        made: MadeHits,
         superseded: Container[str],
         nearest: Sequence[ScoredPassage],
     ) -> tuple[Ranking | None, frozenset[str]]:
@@ -117,6 +130,7 @@ class KeywordSearch(TextSearch):
             nearest=nearest,
             around=index.around,
             stored=self.freshness.stored,
+            made=made,
         )
         ranking = ranker.rank(request.start.rank, request.limit, texts)
         return ranking, self.freshness.changed(ranking.entries.values())
