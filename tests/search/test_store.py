@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search.index import store as store_module
 from research_documents.search.index.catalog import Catalog, CatalogEntry
+from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.store import DiskStore, locked
 from research_documents.search.tuning import SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
@@ -91,6 +93,32 @@ async def test_deleting_the_index_keeps_the_texts(folder: Path, tmp_path: Path) 
     for path in (tmp_path / "store").glob("*/index"):
         shutil.rmtree(path)
     assert await run(folder, tmp_path / "store") == (ALL, [])
+
+
+@pytest.mark.parametrize("second", [False, True])
+async def test_an_index_that_cannot_be_opened_keeps_the_texts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: bool
+) -> None:
+    store = tmp_path / "store"
+    await run(folder, store)
+    failures = [ValueError("Too many open files")]
+
+    class Failing(PassageIndex):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            if failures:
+                raise failures.pop()
+            super().__init__(*args, **options)
+
+    async with AsyncExitStack() as engines:
+        if second:
+            library = Library(RootsPolicy([Root("research", folder)]))
+            writer = SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING)
+            await engines.enter_async_context(writer)
+            await writer.search("honest")
+        monkeypatch.setattr(store_module, "PassageIndex", Failing)
+        assert await run(folder, store) == (ALL, [])
+    assert not failures
+    assert await run(folder, store) == (ALL, [])
 
 
 async def test_texts_are_kept_over_a_failure(

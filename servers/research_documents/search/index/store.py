@@ -337,19 +337,21 @@ class DiskStore:
 
     def _open_own(self) -> Opened:
         roots: set[str] = set()
+        entries: list[CatalogEntry] = []
+        kept: dict[str, str] = {}
         try:
             self._database = self._connect()
             entries = _entries_of(self._database, roots)
             kept = dict(self._database.execute("SELECT name, value FROM state").fetchall())
-            index = _checked_index(self.directory / "index", kept, entries, self._tuning)
-            if index is not None:
-                return Opened(index=index, indexed=entries, roots=frozenset(roots))
         except (sqlite3.Error, ValueError) as error:
             if _is_of_disk(error):
                 raise
             self._throw_away_damaged(error)
             self._database = self._connect()
-            roots = set()
+            roots, entries, kept = set(), [], {}
+        index = _checked_index(self.directory / "index", kept, entries, self._tuning)
+        if index is not None:
+            return Opened(index=index, indexed=entries, roots=frozenset(roots))
         self._throw_away("index")
         self._index_anew(self._database)
         (self.directory / "index").mkdir(mode=0o700)
@@ -477,7 +479,13 @@ def _checked_index(
     """Return the index at a place if its files are as they were `kept` and it holds exactly these documents, else None."""
     if not place.is_dir() or kept.get("files") != json.dumps(_checksums(place)):
         return None
-    index = PassageIndex(place, tuning=tuning)
+    try:
+        index = PassageIndex(place, tuning=tuning)
+    except (
+        ValueError
+    ) as error:  # tantivy: too many open files, for example, which says nothing about the texts
+        log.warning("the kept index cannot be opened and is built again", error=str(error))
+        return None
     if kept.get("stamp") == str(index.stamp) and index.passages == sum(entry.passages for entry in entries):
         return index
     index.close()
