@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,45 @@ async def test_a_text_with_a_wrong_checksum_is_read_again(folder: Path, tmp_path
     database.commit()
     database.close()
     assert await run(folder, tmp_path / "store") == (ALL, ["5.md"])
+
+
+class Ending(PassageIndex):
+    """An index that runs `at_end` when its threads are waited for."""
+
+    at_end: Callable[[], None]
+
+    def close(self) -> None:
+        self.at_end()
+        super().close()
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_directory_is_left_only_after_the_threads_of_its_index_have_ended(
+    tmp_path: Path, writes: bool
+) -> None:
+    roots = [Root("research", tmp_path)]
+    first, second = (DiskStore(tmp_path / "store", roots, Limits()) for _ in range(2))
+    opened = first.open().index
+    store, index = (first, opened) if writes else (second, second.open().index)
+    seen: list[tuple[bool, int]] = []
+
+    def at_end() -> None:
+        taken = locked(store.directory / "lock")
+        if taken is not None:
+            os.close(taken)
+        copies = [path for path in store.directory.glob("copy-*") if path.is_dir()]
+        seen.append((taken is None, len(copies)))
+
+    index.__class__ = Ending
+    index.at_end = at_end  # type: ignore[attr-defined]
+    store.leave(index, OSError("the disk is full"))
+    assert seen == [(True, 0 if writes else 1)]
+    assert not [path for path in store.directory.glob("copy-*") if path.is_dir()]
+    if not writes:
+        first.close(opened)
+    freed = locked(store.directory / "lock")
+    assert freed is not None
+    os.close(freed)
 
 
 async def test_two_processes_share_the_texts(folder: Path, tmp_path: Path) -> None:

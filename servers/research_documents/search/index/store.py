@@ -325,9 +325,9 @@ class DiskStore:
 
     def leave(self, index: PassageIndex, error: Exception) -> None:
         """Give up the directory for the time being, because of an error, and with it the index that it holds."""
-        self._give_up(error)
         with suppress(*STORE_ERRORS):
-            index.close()
+            index.close()  # first: another process must not take over a directory that a thread still writes to
+        self._give_up(error)
         self._delete_copy()
 
     def _delete_copy(self) -> None:
