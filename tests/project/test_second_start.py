@@ -82,7 +82,7 @@ def kept_texts(cache: Path) -> dict[str, int]:
     assert (place.parent.stat().st_mode & 0o777, place.parent.parent.stat().st_mode & 0o777) == (0o700, 0o700)
     database = sqlite3.connect(place)
     try:
-        return dict(database.execute("SELECT path, id FROM document").fetchall())
+        return dict(database.execute("SELECT path, id FROM indexed").fetchall())
     finally:
         database.close()
 

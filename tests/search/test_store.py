@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search.index import catalog as catalog_module
 from research_documents.search.index import store as store_module
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
@@ -152,6 +153,69 @@ async def test_a_text_with_a_wrong_checksum_is_read_again(folder: Path, tmp_path
     database.commit()
     database.close()
     assert await run(folder, tmp_path / "store") == (ALL, ["5.md"])
+    assert await run(folder, tmp_path / "store") == (ALL, [])
+
+
+def rows_of(store: Path) -> dict[str, int]:
+    """The row of each stored text: a row that is written again has another number."""
+    (place,) = store.glob("*/texts.sqlite")
+    with closing(sqlite3.connect(place)) as database:
+        return dict(database.execute("SELECT path, rowid FROM document ORDER BY path").fetchall())
+
+
+async def test_an_index_that_is_built_again_writes_no_stored_text_again(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    await run(folder, store)
+    rows = rows_of(store)
+    for path in store.glob("*/index"):
+        shutil.rmtree(path)
+    (folder / "3.md").write_text("honest again\n", encoding="utf-8")
+    assert await run(folder, store) == (ALL, ["3.md"])
+    now = rows_of(store)
+    assert [path for path in ALL if now[path] != rows[path]] == ["3.md"]
+    assert await run(folder, store) == (ALL, [])
+
+
+async def test_a_reader_that_takes_over_writes_no_stored_text_again(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    library = Library(RootsPolicy([Root("research", folder)]))
+    reader, writer = (
+        SearchEngine(library, watch=False, index_dir=store, rescan_interval_s=86_400, tuning=TRUSTING)
+        for _ in range(2)
+    )
+    async with AsyncExitStack() as readers:
+        async with writer:
+            await writer._updater.scan()
+            await readers.enter_async_context(reader)
+            await reader._updater.scan()
+        rows = rows_of(store)
+        (folder / "8.md").write_text("honest words8\n", encoding="utf-8")
+        await reader._updater.scan()
+        await until(lambda: "8.md" in rows_of(store))
+        assert {**rows_of(store), **rows} == rows_of(store)
+    assert await run(folder, store) == ([*ALL, "8.md"], [])
+
+
+def test_the_journal_of_the_stored_texts_shrinks_after_a_large_change(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "store", [Root("research", tmp_path)], Limits())
+    index = store.open().index
+    large = [kept_document(f"{number}.pdf", b"word " * 400_000, number) for number in range(9)]
+    (place,) = (tmp_path / "store").glob("*/texts.sqlite")
+    store.save(large, ())
+    store.commit(index)
+    for number in range(3):  # the first one moves the journal into the database, the next begins it anew
+        store.save([kept_document("0.pdf", b"%d" % number, 0)], ())
+        store.commit(index)
+    assert place.with_name("texts.sqlite-wal").stat().st_size <= 16 * 1024 * 1024
+    store.close(index)
+
+
+def test_a_text_that_is_not_held_has_no_line_breaks_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = kept_document("a.pdf", b"one\ntwo\n")
+    assert held.text is not None
+    assert held.breaks
+    monkeypatch.setattr(catalog_module, "breaks_of", None)
+    assert CatalogEntry.of(1, held.info, held.text, 0, holds_text=False) == held.without_text()
 
 
 class Ending(PassageIndex):

@@ -78,12 +78,13 @@ class CatalogEntry:
         passages: int,
         *,
         mtime_reliable: bool = True,
+        holds_text: bool = True,
     ) -> Self:
-        """Build the entry of a document that has text."""
+        """Build the entry of a document that has text, without it unless it `holds_text`."""
         return cls(
             id=number,
             info=info,
-            text=text,
+            text=text if holds_text else None,
             gap=text.gap,
             digest=text.digest,
             metadata=text.metadata,
@@ -91,7 +92,7 @@ class CatalogEntry:
             text_bytes=len(text.data),
             checksum=checksum_of(text, zlib.crc32(text.data)),
             is_ascii=text.data.isascii(),
-            breaks=breaks_of(text.data),
+            breaks=breaks_of(text.data) if holds_text else _NO_BREAKS,
             passages=passages,
             mtime_reliable=mtime_reliable,
             checked=number,

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.index.passage_index import SCHEMA_VERSION, PassageIndex
-from research_documents.search.index.texts import NOT_INDEXED, KeptTexts, connected, every_text, row_of
+from research_documents.search.index.texts import NOT_INDEXED, KeptTexts, connected, every_text, put
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root
 from research_shared.base_errors import ConfigurationError
@@ -40,9 +40,13 @@ log = get_logger("research.search")
 _FORM: Final = "2"
 """Changes whenever the tables or their rows change."""
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS document (path TEXT PRIMARY KEY, id INTEGER, head TEXT, data BLOB, sum INTEGER);
+CREATE TABLE IF NOT EXISTS document (path TEXT PRIMARY KEY, head TEXT, data BLOB, sum INTEGER);
+CREATE TABLE IF NOT EXISTS indexed (path TEXT PRIMARY KEY, id INTEGER);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
 """
+"""What is in the index has a table of its own: when a new index is begun, no text is written again for that."""
+_MOST_JOURNAL: Final = 16 * 1024 * 1024
+"""Bytes that the journal of the database keeps after a large change."""
 _TRANSIENT_FILES: Final = (".lock", ".managed.json")
 _DISK_ERRORS: Final = frozenset(
     {
@@ -365,13 +369,14 @@ class DiskStore:
     def _index_anew(database: sqlite3.Connection) -> None:
         """Note that no text is in an index. The texts stay where they are."""
         database.execute("DELETE FROM state")
-        database.execute("UPDATE document SET id = ?", (NOT_INDEXED,))
+        database.execute("DELETE FROM indexed")
         database.commit()
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.directory / "texts.sqlite", check_same_thread=False)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(f"PRAGMA journal_size_limit={_MOST_JOURNAL}")
         database.executescript(_TABLES)
         return database
 
@@ -401,16 +406,18 @@ class DiskStore:
     def _save(
         self, database: sqlite3.Connection, entries: Iterable[CatalogEntry], outdated: Iterable[str]
     ) -> frozenset[int]:
-        database.executemany("DELETE FROM document WHERE path = ?", [(path,) for path in outdated])
+        left = dict.fromkeys(outdated)
         stored: dict[int, DocumentText] = {}
         for entry in entries:
             text = entry.text or self.texts([entry]).get(entry.id)
             if entry.mtime_reliable and text is not None:
-                database.execute(
-                    "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", row_of(entry, text)
-                )
+                put(database, entry, text)
+                left.pop(entry.path, None)
                 if entry.text is not None:
                     stored[entry.id] = text
+        for table in ("document", "indexed"):
+            statement = f"DELETE FROM {table} WHERE path = ?"  # noqa: S608  (a constant)
+            database.executemany(statement, [(path,) for path in left])
         # Replaced, not changed: other threads read it.
         self._uncommitted = self._uncommitted | stored
         return frozenset(stored)
@@ -433,7 +440,7 @@ class DiskStore:
     def on_idle(self, index: PassageIndex) -> None:
         """Record the checksums of the index files for the next start, and drop the texts of what is not in it."""
         if self._database is not None and self._holds_index and self._described != index.stamp:
-            self._database.execute("DELETE FROM document WHERE id = ?", (NOT_INDEXED,))
+            self._database.execute("DELETE FROM document WHERE path NOT IN (SELECT path FROM indexed)")
             self._describe(index.stamp)
 
     def _describe(self, stamp: int) -> None:
@@ -469,7 +476,7 @@ def _entries_of(database: sqlite3.Connection, roots: set[str]) -> list[CatalogEn
     for number, info, text, passages in every_text(database):
         roots.add(info.root)
         if number != NOT_INDEXED:
-            entries.append(CatalogEntry.of(number, info, text, passages).without_text())
+            entries.append(CatalogEntry.of(number, info, text, passages, holds_text=False))
     return entries
 
 

@@ -15,10 +15,11 @@ from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.formats import NO_METADATA, Metadata
 
 NOT_INDEXED: Final = -1
-"""Id of a row whose text is kept, but which is not in the index of the directory."""
+"""Id of a text that is kept, but which is not in the index of the directory."""
 _MOST_ASKED: Final = 500
 """Paths in one query."""
-_COLUMNS: Final = "path, id, head, data, sum"
+# -1 is NOT_INDEXED.
+_SELECT: Final = "SELECT path, coalesce(id, -1), head, data, sum FROM document LEFT JOIN indexed USING (path)"
 
 Row = tuple[str, int, str, bytes, int]
 
@@ -63,7 +64,7 @@ class KeptTexts:
         for at in range(0, len(paths), _MOST_ASKED):
             some = paths[at : at + _MOST_ASKED]
             marks = ",".join("?" * len(some))
-            query = f"SELECT {_COLUMNS} FROM document WHERE path IN ({marks})"  # noqa: S608  (only marks)
+            query = f"{_SELECT} WHERE path IN ({marks})"
             with self._lock:  # for each query: others need not wait for all
                 try:
                     if self._database is None:
@@ -91,7 +92,7 @@ def connected(place: Path) -> sqlite3.Connection:
 
 def every_text(database: sqlite3.Connection) -> Iterator[tuple[int, DocumentInfo, DocumentText, int]]:
     """Yield (id, listing entry, text, number of passages) of each row whose checksum is right, one after the other."""
-    return restored(database.execute(f"SELECT {_COLUMNS} FROM document"))  # noqa: S608  (a constant)
+    return restored(database.execute(_SELECT))
 
 
 def restored(rows: Iterable[Row]) -> Iterator[tuple[int, DocumentInfo, DocumentText, int]]:
@@ -107,10 +108,15 @@ def restored(rows: Iterable[Row]) -> Iterator[tuple[int, DocumentInfo, DocumentT
     )
 
 
-def row_of(entry: CatalogEntry, text: DocumentText) -> Row:
-    """Return the row of a document."""
+def put(database: sqlite3.Connection, entry: CatalogEntry, text: DocumentText) -> None:
+    """Note that a document is in the index, and store its text, unless it is there already."""
     head = _head(entry, text)
-    return entry.path, entry.id, head, text.data, _sum(head, zlib.crc32(text.data))
+    kept = _sum(head, zlib.crc32(text.data))
+    database.execute("INSERT OR REPLACE INTO indexed VALUES (?, ?)", (entry.path, entry.id))
+    found = database.execute("SELECT head, sum, data FROM document WHERE path = ?", (entry.path,)).fetchone()
+    if found != (head, kept, text.data):
+        row = (entry.path, head, text.data, kept)
+        database.execute("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?)", row)
 
 
 def _sum(head: str, data_sum: int) -> int:
