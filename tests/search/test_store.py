@@ -18,7 +18,7 @@ from research_documents.search.index import catalog as catalog_module
 from research_documents.search.index import store as store_module
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.index.store import DiskStore, locked
+from research_documents.search.index.store import DiskStore, IndexCopy, locked
 from research_documents.search.tuning import SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity
@@ -617,6 +617,64 @@ async def test_a_second_process_shares_the_files_of_a_complete_index(folder: Pat
             assert await answers(writer) == await answers(reader)
         assert not list(place.glob("copy-*"))
     assert await run(folder, store, "clever") == (["3.md"], [])
+
+
+def test_a_lock_of_a_file_that_was_deleted_meanwhile_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock, opened = tmp_path / "copy-0.lock", fcntl.flock, []
+
+    def deleting(fd: int, operation: int) -> None:
+        opened.append(fd)
+        if len(opened) == 1:
+            path.unlink()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", deleting)
+    fd = locked(path)
+    assert fd is not None
+    assert len(opened) == 2
+    assert os.fstat(fd).st_ino == path.stat().st_ino
+    os.close(fd)
+
+
+def test_a_directory_for_a_copy_that_cannot_be_created_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(directory: Path, **_: Any) -> None:
+        (tmp_path / "same lock").hardlink_to(directory.with_suffix(".lock"))
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(OSError, match="no space left"):
+        IndexCopy(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["same lock"]
+    freed = locked(tmp_path / "same lock")
+    assert freed is not None
+    os.close(freed)
+
+
+def test_a_copy_that_cannot_be_deleted_is_deleted_by_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = [Root("research", tmp_path)]
+    first, second = (DiskStore(tmp_path / "store", roots, Limits()) for _ in range(2))
+    index, own = first.open().index, second.open().index
+    (copy,) = (path for path in first.directory.glob("copy-*") if path.is_dir())
+    with monkeypatch.context() as failing:
+        failing.setattr(shutil, "rmtree", lambda *_, **__: None)
+        second.close(own)
+    assert copy.is_dir()
+    third = DiskStore(tmp_path / "store", roots, Limits())
+    other = third.open().index
+    assert not copy.exists()
+    third.close(other)
+    (first.directory / "copy-1").mkdir()  # its lock file is gone
+    (first.directory / "copy-2").mkdir()  # its process was killed
+    (first.directory / "copy-2.lock").touch()
+    first.close(index)
+    first.close(first.open().index)
+    assert not list(first.directory.glob("copy-*"))
 
 
 async def test_a_second_process_holds_no_text_that_the_writer_has_stored(

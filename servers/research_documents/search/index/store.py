@@ -231,6 +231,8 @@ class DiskStore:
                     directory=str(self.directory),
                 )
                 return self._open_copy()
+            IndexCopy.delete_ended(self.directory)
+            IndexCopy.delete_without_lock(self.directory)
             opened = self._open_own()
         except STORE_ERRORS as error:
             self._give_up(error)
@@ -503,18 +505,35 @@ class IndexCopy:
     """A directory for the index of one process beside that of the writer. Those of processes that have ended are deleted."""
 
     def __init__(self, parent: Path) -> None:
-        for path in parent.glob("copy-*.lock"):
-            if (ended := locked(path)) is not None:
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                path.unlink(missing_ok=True)
-                os.close(ended)
+        self.delete_ended(parent)
         while True:
             self.directory = parent / f"copy-{secrets.token_hex(8)}"
             lock = locked(self.directory.with_suffix(".lock"))
             if lock is not None:  # else a process that deletes what others left was faster
                 break
         self._lock = lock
-        self.directory.mkdir(mode=0o700)
+        try:
+            self.directory.mkdir(mode=0o700)
+        except OSError:
+            self.delete()
+            raise
+
+    @staticmethod
+    def delete_ended(parent: Path) -> None:
+        """Delete the directories of processes that have ended."""
+        for path in parent.glob("copy-*.lock"):
+            if (ended := locked(path)) is not None:
+                try:
+                    _delete_copy_at(path.with_suffix(""))
+                finally:
+                    os.close(ended)
+
+    @staticmethod
+    def delete_without_lock(parent: Path) -> None:
+        """Delete directories whose lock file is gone, and with it all who could use them. Call it with the lock of `parent`."""
+        for path in parent.glob("copy-*"):
+            if path.is_dir() and not path.with_suffix(".lock").exists():
+                shutil.rmtree(path, ignore_errors=True)
 
     def link(self, index: Path) -> bool:
         """Link the files of an index here; return False if they changed meanwhile, or cannot be linked."""
@@ -533,9 +552,17 @@ class IndexCopy:
 
     def delete(self) -> None:
         """Delete the directory."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.with_suffix(".lock").unlink(missing_ok=True)
-        os.close(self._lock)
+        try:
+            _delete_copy_at(self.directory)
+        finally:
+            os.close(self._lock)
+
+
+def _delete_copy_at(directory: Path) -> None:
+    """Delete a directory whose lock is held. If something of it stays, its lock file stays, and the next process tries again."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if not directory.exists():
+        directory.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def refuse_inside_folders(directory: Path, roots: Sequence[Root]) -> None:
@@ -574,16 +601,19 @@ def locked(path: Path) -> int | None:
     Raises:
         OSError: the file cannot be opened, or its file system has no locks.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(fd)  # another process deleted the file after it was opened: a lock of it keeps nobody out
 
 
 def _checksums(directory: Path) -> dict[str, str]:
