@@ -131,7 +131,9 @@ class Answers:
             return code
         given = compared(answer["result"])
         if given != (right := self.right.setdefault(key, given)):
-            differs = next((at for at, (one, other) in enumerate(zip(given, right, strict=False)) if one != other), 0)
+            differs = next(
+                (at for at, (one, other) in enumerate(zip(given, right, strict=False)) if one != other), 0
+            )
             begin = max(differs - 200, 0)
             print(
                 f"{key}: {given[begin : differs + 400]!r} instead of {right[begin : differs + 400]!r}",
