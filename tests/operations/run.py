@@ -181,7 +181,8 @@ def run_page(name: str, machine: Machine) -> int:
     script, commands = script_of(
         blocks,
         {
-            "curl -fsS --resolve": f"{me} --lend https://localhost:443/mcp --ca /etc/research/tls.pem",
+            "curl -fsS --resolve": f"{me} --lend https://localhost:443/mcp --ca /etc/research/tls.pem "
+            "--tokens /etc/research/auth-tokens",
             "research-assistant audit copy": f"{me} --call http://127.0.0.1:8000/mcp",
             "find ": f"touch -d '{DAYS_AGO} days ago' /var/log/research/audit.000001.jsonl",
         },
@@ -231,14 +232,18 @@ async def call(url: str) -> None:
     await caller.http.aclose()
 
 
-async def lend(url: str, ca: Path) -> None:
+async def lend(url: str, ca: Path, tokens: Path) -> None:
     """Summarise a document with the client's own model, which is asked in the middle of the answer.
 
     Raises:
         Wrong: another model was used.
     """
+    token = tokens.read_text(encoding="utf-8").strip().partition("=")[2]
     async with httpx.AsyncClient(
-        verify=ssl.create_default_context(cafile=ca), trust_env=False, timeout=30
+        verify=ssl.create_default_context(cafile=ca),
+        headers={"authorization": f"Bearer {token}"},
+        trust_env=False,
+        timeout=30,
     ) as http:
         caller = Caller(url, HANDSHAKE, random.Random(0), http)
         answer = await caller.ask("summarize_document", {"document_path": "notes/sea.md"})
@@ -252,12 +257,13 @@ def main() -> None:
     options.add_argument("--call", metavar="URL", help=argparse.SUPPRESS)
     options.add_argument("--lend", metavar="URL", help=argparse.SUPPRESS)
     options.add_argument("--ca", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--tokens", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.call:
         asyncio.run(call(given.call))
         return
     if given.lend:
-        asyncio.run(lend(given.lend, given.ca))
+        asyncio.run(lend(given.lend, given.ca, given.tokens))
         return
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
         sys.exit(f"not on this machine: {', '.join(missing)}")

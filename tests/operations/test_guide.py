@@ -1,9 +1,12 @@
 """What `tests/operations/run.py` compares and runs. The pages themselves are run by CI, with real services."""
 
+import re
+
 import pytest
+import yaml
 
 from operations.run import Wrong, compare, script_of
-from support.pages import Block, typed, typed_commands
+from support.pages import ROOT, Block, typed, typed_commands
 
 PAGE = """\
 $ for port in 1 2; do
@@ -41,3 +44,26 @@ def test_a_command_that_fails_ends_the_page_and_what_comes_before_runs_once() ->
     assert [command for command, _ in commands] == ["one", "two", "one again"]
     assert script.count("prepare ||") == 1
     assert script.count("exit 1") == 4
+
+
+@pytest.mark.parametrize("name", ["nginx.conf", "one.conf"])
+def test_nginx_is_for_this_machine_without_tls_and_keeps_figures_and_health_inside(name: str) -> None:
+    config = (ROOT / "deploy" / "nginx" / name).read_text(encoding="utf-8")
+    listening = re.findall(r"^ *listen ([^;]+);", config, re.MULTILINE)
+    assert listening
+    assert all("ssl" in words.split() or words.startswith("127.0.0.1:") for words in listening), listening
+    assert {"/metrics", "/readyz"} == set(re.findall(r"location = (\S+) { return 404; }", config))
+
+
+def test_envoy_is_for_this_machine_and_keeps_figures_and_health_inside() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "envoy" / "envoy.yaml").read_text(encoding="utf-8"))
+    (listener,) = config["static_resources"]["listeners"]
+    assert listener["address"]["socket_address"]["address"] == "127.0.0.1"
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert manager["normalize_path"] is manager["merge_slashes"] is True
+    *inside, rest = manager["route_config"]["virtual_hosts"][0]["routes"]
+    assert rest["match"] == {"prefix": "/"}
+    assert {route["match"]["path"]: route["direct_response"]["status"] for route in inside} == {
+        "/metrics": 404,
+        "/readyz": 404,
+    }

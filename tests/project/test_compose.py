@@ -98,6 +98,8 @@ def test_the_balancer_is_the_proxy_that_replicas_believe_and_knows_where_they_ar
         assert environment["RESEARCH_REPLICA"] == "abc"[number - 1]
         address = SERVICES[name]["networks"]["front"]["ipv4_address"]
         assert f"s/127.0.0.1:{8000 + number}/{address}:8000/" in balancer["command"][-1]
+    assert "s/listen 127.0.0.1:8000/listen 8000/" in balancer["command"][-1]
+    assert "listen 127.0.0.1:8000;" in (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
     logs = [environment_of(SERVICES[name], {}).get("RESEARCH_AUDIT_LOG") for name in [*replicas, "worker"]]
     assert len(set(logs)) == len(logs)
 
