@@ -8,6 +8,8 @@ import pytest
 
 from research_documents.cli import app as documents_app
 from research_gateway.cli import app as gateway_app
+from research_shared.errors import ConfigurationError
+from research_shared.serving.auth import check_exposure
 from research_shared.serving.transports.draining import FOLLOW_UP_S
 from research_shared.serving.transports.http import STOP_TIMEOUT_S
 from research_shared.settings import FILE_SUFFIX, Settings
@@ -87,6 +89,17 @@ def test_ports_are_for_this_machine_and_stores_for_the_fleet_alone() -> None:
     for name in set(FLEET) - set(OURS) - {"balancer"}:
         assert all(networks[network].get("internal") for network in SERVICES[name]["networks"])
         assert not SERVICES[name]["networks"].keys() & SERVICES["balancer"]["networks"].keys()
+
+
+@pytest.mark.parametrize("name", ["gateway", "documents"])
+def test_a_port_can_be_closed_to_callers_without_a_token(name: str, tmp_path: Path) -> None:
+    closing = {"RESEARCH_FOLDER": "/folder", "RESEARCH_ALLOW_UNAUTHENTICATED": "false"}
+    service = read_compose(closing)["services"][name]
+    closed = Settings.load({**environment_of(service, {}), "RESEARCH_ROOTS": str(tmp_path)})
+    with pytest.raises(ConfigurationError):
+        check_exposure(closed, "0.0.0.0", authenticated=False)
+    opened = Settings.load({**environment_of(SERVICES[name], {}), "RESEARCH_ROOTS": str(tmp_path)})
+    check_exposure(opened, "0.0.0.0", authenticated=False)
 
 
 def test_the_balancer_is_the_proxy_that_replicas_believe_and_knows_where_they_are() -> None:
