@@ -343,9 +343,14 @@ async def stop_and_verify(topology: Topology) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "research_gateway", "audit", "verify", *logs,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "RESEARCH_AUDIT_KEY_FILE": str(topology.work / "secrets" / "audit-key")},
     )  # fmt: skip
     said, _ = await process.communicate()
-    check(f"the {len(logs)} audit logs are intact", process.returncode == 0 and len(logs) >= 4, said.decode())
+    check(
+        f"the {len(logs)} audit logs are signed and intact",
+        process.returncode == 0 and len(logs) >= 4,
+        said.decode(),
+    )
 
 
 async def main(work: Path, *, opensearch: bool) -> None:

@@ -1,5 +1,6 @@
 """compose.yaml starts what there is, with settings that are taken, and lets containers do what they need and nothing else."""
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from support.compose import ROOT, environment_of, read_compose, secret_path, vol
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = read_compose({"RESEARCH_FOLDER": "/folder"})
+SETTINGS_FILE = ROOT / "deploy" / "compose" / "settings.env"
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if "build" in service]
 FLEET = [name for name, service in SERVICES.items() if service.get("profiles") == ["fleet"]]
@@ -42,7 +44,7 @@ def test_the_settings_are_settings_with_values_that_are_taken(name: str, tmp_pat
 def test_names_without_a_value_are_settings_that_are_passed_on() -> None:
     names = [
         line
-        for line in (ROOT / "deploy" / "compose" / "settings.env").read_text(encoding="utf-8").splitlines()
+        for line in SETTINGS_FILE.read_text(encoding="utf-8").splitlines()
         if line and not line.startswith("#")
     ]
     settings = {f"RESEARCH_{name.upper()}" for name in Settings.model_fields}
@@ -117,10 +119,37 @@ def test_the_balancer_is_the_proxy_that_replicas_believe_and_knows_where_they_ar
     assert len(set(logs)) == len(logs)
 
 
+@pytest.mark.parametrize("name", ["gateway", "documents"])
+def test_a_server_alone_can_read_the_secrets_that_settings_name_and_no_others(
+    name: str, tmp_path: Path
+) -> None:
+    made = SECRETS["write_secrets"](tmp_path / "secrets")
+    service = read_compose({"RESEARCH_FOLDER": "/folder", "RESEARCH_SECRETS": str(tmp_path / "secrets")})[
+        "services"
+    ][name]
+    (mounted,) = [volume for volume in volumes_of(service) if volume.target == "/run/secrets"]
+    # The container is another user: it sees what all may see, from the directory that is mounted.
+    assert Path(mounted.source).stat().st_mode & 0o777 == 0o755
+    named = re.findall(
+        r"^# (RESEARCH_\w+)=/run/secrets/(\S+)$", SETTINGS_FILE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    variables = {
+        variable: str(Path(mounted.source) / file) for variable, file in named if f"alone/{file}" in made
+    }
+    assert variables.keys() == {
+        f"RESEARCH_{each}_FILE" for each in ("AUTH_TOKENS", "STATE_KEYS", "AUDIT_KEY")
+    }
+    assert {str(file) for file in Path(mounted.source).iterdir()} == set(variables.values())
+    assert all(Path(file).stat().st_mode & 0o777 == 0o444 for file in variables.values())
+    settings = Settings.load({**environment_of(service, {}), **variables, "RESEARCH_ROOTS": str(tmp_path)})
+    assert settings.auth_tokens
+    assert settings.audit_key
+
+
 def test_secrets_are_made_once_and_only_their_owner_sees_all_of_them(tmp_path: Path) -> None:
     place = tmp_path / "secrets"
     made = SECRETS["write_secrets"](place)
-    assert set(made) == COMPOSE["secrets"].keys()
+    assert {name for name in made if "/" not in name} == COMPOSE["secrets"].keys()
     assert place.stat().st_mode & 0o777 == 0o700
     before = {name: (place / name).read_text(encoding="utf-8") for name in made}
     assert before["valkey-conf"].split()[1] in before["tasks-url"]
