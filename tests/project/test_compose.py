@@ -146,6 +146,36 @@ def test_a_server_alone_can_read_the_secrets_that_settings_name_and_no_others(
     assert settings.audit_key
 
 
+@pytest.mark.parametrize("replica", ["gateway-a", "gateway-b", "gateway-c"])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"RESEARCH_AUTH_TOKENS": "ann=a-token-of-ann-and-nobody-else"},
+        {
+            "RESEARCH_PUBLIC_URL": "https://research.example",
+            "RESEARCH_LOGIN": "oidc",
+            "RESEARCH_AUTH_ISSUER": "https://login.example",
+            "RESEARCH_LOGIN_CLIENT_ID": "research",
+            "RESEARCH_LOGIN_CLIENT_SECRET": "a-secret-of-more-than-thirty-two-bytes",
+            "RESEARCH_LOGIN_DIR": "/login/state",
+        },
+    ],
+    ids=["tokens of their own", "login"],
+)
+def test_a_fleet_takes_other_authentication_than_the_file_of_its_tokens(
+    replica: str, chosen: dict[str, str], tmp_path: Path
+) -> None:
+    without = {f"RESEARCH_{each}_FILE": "" for each in ("AUTH_TOKENS", "STATE_KEYS", "AUDIT_KEY")}
+    service = read_compose({"RESEARCH_FOLDER": "/folder", **without})["services"][replica]
+    variables = environment_of(service, chosen)
+    del variables["RESEARCH_TASKS_URL_FILE"]
+    settings = Settings.load({**variables, "RESEARCH_ROOTS": str(tmp_path)})
+    assert bool(settings.auth_tokens) is ("RESEARCH_AUTH_TOKENS" in chosen)
+    assert settings.login == chosen.get("RESEARCH_LOGIN")
+    assert "/login" in {volume.target for volume in volumes_of(service) if not volume.read_only}
+    assert "/login" not in {volume.target for volume in volumes_of(SERVICES["worker"])}
+
+
 def test_secrets_are_made_once_and_only_their_owner_sees_all_of_them(tmp_path: Path) -> None:
     place = tmp_path / "secrets"
     made = SECRETS["write_secrets"](place)

@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose.yaml"
-_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<kind>:-|-|:\?)?(?P<text>[^}]*)\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,10 @@ def _interpolated(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def _value_of(found: re.Match[str], environ: Mapping[str, str]) -> str:
-    if value := environ.get(found["name"]):
+    value, kind = environ.get(found["name"]), found["kind"]
+    if value or (value is not None and kind == "-"):
         return value
-    if found["kind"] == "-":
+    if kind in {"-", ":-"}:
         return found["text"]
     raise KeyError(found["name"])
 
