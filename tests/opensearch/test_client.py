@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+import yaml
 
-from research_documents.opensearch.client import ClusterClient, ClusterFailed
+from research_documents.opensearch.client import ClusterClient, ClusterFailed, failure_of
 from research_shared.errors import ConfigurationError
 from research_shared.settings import Settings
+from support import pages
 
 SECRET = "a-password-of-the-cluster"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -149,3 +151,20 @@ def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
     with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
         ClusterClient("https://search.example")
+
+
+def test_the_hint_about_missing_rights_names_those_of_the_roles_that_the_page_prints() -> None:
+    (roles,) = [
+        yaml.safe_load(block.text)
+        for block in pages.page("docs/opensearch.md").blocks
+        if block.language == "yaml"
+    ]
+    index = Settings.model_fields["search_index"].default
+    rights = set()
+    for role in roles.values():
+        (granted,) = role["index_permissions"]
+        assert granted["index_patterns"] == [f"{index}-*"]
+        rights |= {*granted["allowed_actions"], *role.get("cluster_permissions", ())}
+    hint = failure_of(403).hint or ""
+    assert rights == {right for right in rights if right in hint}
+    assert len(rights) == 4

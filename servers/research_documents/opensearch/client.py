@@ -238,7 +238,10 @@ def failure_of(
         retryable = False
     elif status == HTTPStatus.FORBIDDEN:
         message = "the search cluster does not let this user do that"
-        hint = "Searching needs read access to the three indices of RESEARCH_SEARCH_INDEX, pushing all rights on them."
+        hint = (
+            "On the indices of RESEARCH_SEARCH_INDEX searching needs read and indices:admin/mappings/get, pushing "
+            "indices_all; pushing needs cluster_composite_ops of the cluster as well."
+        )
     else:
         message = f"the search cluster answers with status {status}{f' ({kind})' if kind else ''}"
         hint = (
