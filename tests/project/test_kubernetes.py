@@ -102,3 +102,15 @@ def test_everything_chooses_the_same_pods() -> None:
     assert found["Service"]["spec"]["selector"] == labels
     assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
     assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+
+
+def test_the_folder_is_a_volume_that_is_there_and_that_nobody_writes() -> None:
+    found = manifests()
+    volume, claim = found["PersistentVolume"], found["PersistentVolumeClaim"]
+    namespace = found["Namespace"]["metadata"]["name"]
+    assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
+    assert volume["spec"]["claimRef"] == {"namespace": namespace, "name": claim["metadata"]["name"]}
+    assert claim["spec"]["storageClassName"] == volume["spec"]["storageClassName"] == ""
+    assert claim["spec"]["accessModes"] == volume["spec"]["accessModes"] == ["ReadOnlyMany"]
+    assert volume["spec"]["nfs"]["readOnly"] is True
+    assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
