@@ -13,7 +13,8 @@ from research_shared.errors import ConfigurationError
 from research_shared.serving.auth import check_exposure
 from research_shared.serving.transports.draining import FOLLOW_UP_S
 from research_shared.serving.transports.http import STOP_TIMEOUT_S
-from research_shared.settings import FILE_SUFFIX, Settings
+from research_shared.settings import FILE_SUFFIX, OTHER_VARIABLES, Settings, refuse_unknown_variables
+from research_shared.settings.names import variable_of
 from support.compose import ROOT, environment_of, read_compose, secret_path, volumes_of
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -39,6 +40,15 @@ def test_the_settings_are_settings_with_values_that_are_taken(name: str, tmp_pat
         float(service["stop_grace_period"].removesuffix("s"))
         > settings.drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S
     )
+
+
+def test_variables_of_the_file_itself_do_not_keep_a_server_from_starting() -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    named = set(re.findall(r"\$\{(RESEARCH_\w+)", text))
+    settings = {variable_of(name) for name in Settings.model_fields}
+    own = {name for name in named if name.removesuffix(FILE_SUFFIX) not in settings}
+    assert own == OTHER_VARIABLES - {"RESEARCH_CONFIG"}
+    refuse_unknown_variables(own, Settings.model_fields)
 
 
 def test_names_without_a_value_are_settings_that_are_passed_on() -> None:

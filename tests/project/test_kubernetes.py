@@ -64,6 +64,9 @@ def test_the_container_may_write_where_the_settings_say_and_nowhere_else(variabl
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+    assert (
+        pod["enableServiceLinks"] is False
+    )  # names of Services would come as variables that are no settings
     user = f"USER {pod['securityContext']['runAsUser']}"
     assert user in (PLACE.parents[1] / "Dockerfile").read_text(encoding="utf-8")
 

@@ -82,6 +82,7 @@ def test_the_settings_are_settings_with_values_that_are_taken(tmp_path: Path) ->
 @pytest.mark.parametrize("name", OURS)
 def test_our_pods_run_commands_that_exist_and_write_where_the_settings_say(name: str) -> None:
     (container,) = pod_of(name)["containers"]
+    assert pod_of(name)["enableServiceLinks"] is False
     app.parse_args(container["args"], print_error=False, exit_on_error=False)
     mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
     assert mounts == {"/research": True, "/secrets": True, "/audit": False, "/tmp": False}

@@ -8,8 +8,18 @@ from research_shared.base_errors import ConfigurationError
 PREFIX = "RESEARCH_"
 APPLICATION = "research-assistant-mcp"
 """Name of the directory in the user's cache and configuration directories."""
-OTHER_VARIABLES = frozenset({"RESEARCH_CONFIG", "RESEARCH_FOLDER"})
-"""Variables that are no settings: the file of settings, and the folder that `compose.yaml` mounts."""
+OTHER_VARIABLES = frozenset(
+    {
+        "RESEARCH_CONFIG",
+        "RESEARCH_FOLDER",
+        "RESEARCH_FRONT",
+        "RESEARCH_IMAGE",
+        "RESEARCH_SEARCH_JAVA_OPTS",
+        "RESEARCH_SECRETS",
+        "RESEARCH_SETTINGS",
+    }
+)
+"""Variables that are no settings: the file of settings, and those of `compose.yaml`, which a shell may have for it."""
 _TESTING = "RESEARCH_TEST_"
 
 
