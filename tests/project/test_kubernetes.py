@@ -12,6 +12,7 @@ from research_shared.serving.transports.http import STOP_TIMEOUT_S
 from research_shared.settings import FILE_SUFFIX, PREFIX, Settings
 
 PLACE = Path(__file__).parents[2] / "deploy" / "kubernetes"
+OVERLAY = PLACE.with_name("kubernetes-overlay")
 SECRETS = "/secrets/"
 
 
@@ -117,3 +118,24 @@ def test_the_folder_is_a_volume_that_is_there_and_that_nobody_writes() -> None:
     assert claim["spec"]["accessModes"] == volume["spec"]["accessModes"] == ["ReadOnlyMany"]
     assert volume["spec"]["nfs"]["readOnly"] is True
     assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
+def test_the_overlay_to_copy_changes_what_there_is() -> None:
+    """A name that matches nothing is no error for Kustomize."""
+    overlay = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert (OVERLAY / overlay["resources"][0]).resolve() == PLACE
+    found = manifests()
+    image = found["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert [each["name"] for each in overlay["images"]] == [image]
+    for place in (PLACE, PLACE.with_name("kubernetes-fleet")):
+        # One that is renamed below has the name no more that the overlay gives.
+        assert "images" not in yaml.safe_load((place / "kustomization.yaml").read_text(encoding="utf-8"))
+    (generated,) = overlay["configMapGenerator"]
+    assert (generated["name"], generated["behavior"]) == ("research-settings", "merge")
+    Settings.load(dict(each.split("=", 1) for each in generated["literals"]))
+    for patch in overlay["patches"]:
+        target = found[patch["target"]["kind"]]
+        assert target["metadata"]["name"] == patch["target"]["name"]
+        for change in yaml.safe_load(patch["patch"]):
+            for part in change["path"].strip("/").split("/"):
+                target = target[part]
