@@ -97,6 +97,36 @@ def test_ports_and_names_agree() -> None:
     assert (target["kind"], target["name"]) == ("StatefulSet", found["StatefulSet"]["metadata"]["name"])
 
 
+def test_the_ingress_leads_to_the_service_and_passes_on_what_clients_need_alone() -> None:
+    ingress = yaml.safe_load((OVERLAY / "ingress.yaml").read_text(encoding="utf-8"))
+    service = manifests()["Service"]
+    (rule,) = ingress["spec"]["rules"]
+    for path in rule["http"]["paths"]:
+        assert path["backend"]["service"] == {
+            "name": service["metadata"]["name"],
+            "port": {"name": service["spec"]["ports"][0]["name"]},
+        }
+    assert {path["path"] for path in rule["http"]["paths"]} == {
+        "/mcp",
+        "/.well-known/oauth-protected-resource",
+    }
+    overlay = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text(encoding="utf-8"))
+    settings = Settings.load(
+        dict(each.split("=", 1) for each in overlay["configMapGenerator"][0]["literals"])
+    )
+    assert list(settings.allowed_hosts) == [rule["host"]] == ingress["spec"]["tls"][0]["hosts"]
+    assert settings.trusted_proxies
+
+
+def test_one_thing_says_how_many_gateways_there_are() -> None:
+    found = manifests()
+    assert "replicas" not in found["StatefulSet"]["spec"]
+    assert (
+        found["HorizontalPodAutoscaler"]["spec"]["minReplicas"]
+        > found["PodDisruptionBudget"]["spec"]["minAvailable"]
+    )
+
+
 def test_everything_chooses_the_same_pods() -> None:
     found = manifests()
     stateful = found["StatefulSet"]["spec"]
@@ -124,6 +154,7 @@ def test_the_overlay_to_copy_changes_what_there_is() -> None:
     """A name that matches nothing is no error for Kustomize."""
     overlay = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text(encoding="utf-8"))
     assert (OVERLAY / overlay["resources"][0]).resolve() == PLACE
+    assert {path.name for path in OVERLAY.glob("*.yaml")} == {"kustomization.yaml", *overlay["resources"][1:]}
     found = manifests()
     image = found["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert [each["name"] for each in overlay["images"]] == [image]
