@@ -285,7 +285,7 @@ def check_command(block: Block, command: Command, place: Place) -> None:
         )
     elif program in {"python", "python3"} and not words[1].startswith("-"):
         check_script(words[1:])
-    elif program == "run" or program in PYTHON_TOOLS or words[:2] == ["python", "-m"]:
+    elif program == "run" or program in PYTHON_TOOLS or words[:2] in (["python", "-m"], ["python3", "-m"]):
         assert "/" not in words[0] or (ROOT / words[0]).is_file(), words[0]
         check_foreign(command)
     elif words[:1] == [] or words[0] in BUILT_IN:
