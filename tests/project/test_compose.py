@@ -13,7 +13,13 @@ from research_shared.errors import ConfigurationError
 from research_shared.serving.auth import check_exposure
 from research_shared.serving.transports.draining import FOLLOW_UP_S
 from research_shared.serving.transports.http import STOP_TIMEOUT_S
-from research_shared.settings import FILE_SUFFIX, OTHER_VARIABLES, Settings, refuse_unknown_variables
+from research_shared.settings import (
+    FILE_SUFFIX,
+    OTHER_VARIABLES,
+    Settings,
+    refuse_unknown_variables,
+    secret_settings,
+)
 from research_shared.settings.names import variable_of
 from support.compose import ROOT, environment_of, read_compose, secret_path, volumes_of
 
@@ -59,6 +65,10 @@ def test_names_without_a_value_are_settings_that_are_passed_on() -> None:
     ]
     settings = {f"RESEARCH_{name.upper()}" for name in Settings.model_fields}
     assert {name.removesuffix(FILE_SUFFIX) for name in names} <= settings
+    secrets = {variable_of(name) for name in secret_settings(Settings.model_fields)} & set(names)
+    assert secrets
+    for name in secrets:  # the name of the file comes first, because it is the better one
+        assert names[names.index(name) - 1] == name + FILE_SUFFIX
     passed_on = environment_of(
         SERVICES["gateway"], {"RESEARCH_PROVIDER": "ollama", "RESEARCH_ROOTS": "/elsewhere"}
     )

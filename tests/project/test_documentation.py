@@ -54,6 +54,7 @@ REPLACED = {
     "/path/to/bin/research-assistant": str(Path(sys.executable).parent / "research-assistant"),
     "/var/log/": "var/log/",
     "/srv/": "srv/",
+    "/etc/": "etc/",
     "~/": "",
     "…": "x" * 40,
 }
@@ -116,8 +117,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     for name in ("CACHE", "STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.chdir(tmp_path)
-    for folder in ("research", "srv/papers", "srv/mail", "var/log/research", "var/log/host"):
+    for folder in ("research", "srv/papers", "srv/mail", "var/log/research", "var/log/host", "etc/research"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/research/auth-tokens").write_text(
+        "ann=a-token-of-ann-and-nobody-else\n", encoding="utf-8"
+    )
     write_documents(tmp_path / "research")
     write_firm(tmp_path / "firm")
     monkeypatch.setattr("research_shared.logs.configure_logging", lambda *_, **__: None)
