@@ -124,7 +124,7 @@ def build_gateway(
         instructions=GATEWAY_INSTRUCTIONS,
         lifespan=lifespan,
         middleware=[
-            ErrorBoundary(),  # outside of everything, so that a fault of the audit itself is an error by the book
+            ErrorBoundary(),  # outside of everything, so that a fault of the audit itself is an error of the protocol
             AuditMiddleware(trail),
             ErrorBoundary(),
             heartbeat or Heartbeat(patience_s=settings.tool_timeout_s),

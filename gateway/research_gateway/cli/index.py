@@ -51,7 +51,7 @@ def push_command(
     """Push what of the research folders is not on the cluster in its present state.
 
     It can be ended at any time, and goes on where it ended. One process does it at a time. Exit status 0: the index holds what
-    the folder holds; 1: but for documents that the cluster refuses; 2: it could not be pushed.
+    the folder holds; 1: all but some documents, which the cluster refuses; 2: it could not be pushed.
     """
     import asyncio
 

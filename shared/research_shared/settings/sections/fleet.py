@@ -15,7 +15,7 @@ class FleetSettings(Section):
     sessions: Literal["memory", "none"] = Field(
         default="memory",
         description="`none` keeps no sessions for clients of earlier protocol versions: any replica serves any of their "
-        "requests, but nothing can be asked back of them, so that their models are not used",
+        "requests, but the server can ask them nothing, so that their models are not used",
     )
     replica: str = Field(
         default="",
