@@ -67,8 +67,15 @@ def test_names_without_a_value_are_settings_that_are_passed_on() -> None:
     assert {name.removesuffix(FILE_SUFFIX) for name in names} <= settings
     secrets = {variable_of(name) for name in secret_settings(Settings.model_fields)} & set(names)
     assert secrets
-    for name in secrets:  # the name of the file comes first, because it is the better one
-        assert names[names.index(name) - 1] == name + FILE_SUFFIX
+    lines = SETTINGS_FILE.read_text(encoding="utf-8").splitlines()
+    for name in secrets:  # the file comes first, because it is the better place
+        assert lines[lines.index(name) - 1].startswith(f"# {name}{FILE_SUFFIX}=/run/secrets/")
+    # A name alone after a line with its value would take the value away again.
+    commented = re.findall(r"^# (RESEARCH_\w+)=", "\n".join(lines), re.MULTILINE)
+    assert [name for name in commented if not name.endswith(FILE_SUFFIX)] == [
+        "RESEARCH_LOGIN_DIR"
+    ]  # in a sentence
+    assert not {name for name in commented if name.endswith(FILE_SUFFIX)} & set(names)
     passed_on = environment_of(
         SERVICES["gateway"], {"RESEARCH_PROVIDER": "ollama", "RESEARCH_ROOTS": "/elsewhere"}
     )
