@@ -361,6 +361,21 @@ def test_the_connections_of_a_worker_that_has_ended_go_to_the_others_until_it_li
             socket.create_connection(address)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers share one socket")
+def test_a_socket_pauses_again_when_the_replacement_of_its_worker_ends_before_it_listens() -> None:
+    first, second = listening_sockets(("127.0.0.1", 0), family=socket.AF_INET, workers=2, backlog=64)
+    with first, second:
+        pause_listening(first)
+        pause_listening(first)
+        pause_listening(second)
+        first.listen(64)
+        first.settimeout(60)
+        with socket.create_connection(first.getsockname()):
+            first.accept()[0].close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        pause_listening(first)  # any other error is raised
+
+
 def test_a_worker_is_replaced_at_once_the_first_time_and_with_longer_pauses_if_it_ends_again_and_again() -> (
     None
 ):

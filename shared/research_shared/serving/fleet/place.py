@@ -1,5 +1,6 @@
 """The place of one worker among the processes that serve at one address."""
 
+import errno
 import os
 import socket
 import sys
@@ -60,8 +61,14 @@ def pause_listening(listening: socket.socket) -> None:
 
     What waits to be accepted is reset. Only on Linux is there another socket; elsewhere nothing changes.
     """
-    if _SPREADS:
+    if not _SPREADS:
+        return
+    try:
         listening.shutdown(socket.SHUT_RD)
+    except OSError as error:
+        # It pauses already: the replacement of a worker has ended, too, before it listened.
+        if error.errno != errno.ENOTCONN:
+            raise
 
 
 def _listening(address: tuple[Any, ...], family: int, backlog: int) -> socket.socket:
