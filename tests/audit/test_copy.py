@@ -124,6 +124,26 @@ def test_a_rotated_file_that_has_changed_is_not_copied_over(
     assert check(archive / "audit.jsonl").intact
 
 
+def contents(directory: Path) -> dict[str, bytes]:
+    """The files of a directory by their names."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["audit.jsonl.head", "audit.jsonl"])
+def test_a_copy_does_not_replace_the_head_of_the_log(
+    options: AuditOptions, log: Path, archive: Path, name: str
+) -> None:
+    head = archive / name
+    with in_use(replace(options, head=head)) as write:
+        write(1)
+        kept = contents(archive)
+        with pytest.raises(CopyError, match=f"would replace {name}, which is in use by the log"):
+            copied(log, archive, head)
+        assert contents(archive) == kept
+        write(1)
+    assert found(log, head=head) is None
+
+
 def test_a_copy_keeps_the_records_of_a_log_that_was_lost(
     options: AuditOptions, log: Path, archive: Path
 ) -> None:

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +43,8 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
         head: Where the head file is; beside the log when not given.
 
     Raises:
-        CopyError: the log has no head or does not reach it, or the copy has records that the log does not have.
+        CopyError: the log has no head or does not reach it, the copy has records that the log does not have, or it would
+            replace a file of the log. Nothing of the copy has been replaced then.
         OSError: a file cannot be read or written.
     """
     if not log.live:
@@ -51,8 +52,9 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
     names = LogName.of(directory / log.names.path.name)
     if directory.samefile(log.names.path.parent):
         raise CopyError("a copy cannot be in the directory of the log")
+    source = head or log.names.head
     for _ in range(_ATTEMPTS_TO_COPY):
-        data = (head or log.names.head).read_bytes()
+        data = source.read_bytes()
         known = decode_head(data)
         if known is None:
             raise CopyError("the head file of the log is damaged")
@@ -60,6 +62,7 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
             if not parts or parts[-1].size == 0 or _segment_of(parts[-1]) != known.segment:
                 time.sleep(_PAUSE_S)  # rotated after the head was read, or just now
                 continue
+            _refuse_own_files(names, [source.stat(), *(part.status for part in parts)])
             files = _copy_files(parts, known, names)
         with _replacing(names.head) as file:
             file.write(data)
@@ -67,32 +70,46 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
     raise CopyError("the log does not agree with its head file: verify it")
 
 
+def _refuse_own_files(copy: LogName, files: Iterable[os.stat_result]) -> None:
+    """Check that no file of a log, its head file included, is in the place of a file of the copy."""
+    taken = {(status.st_dev, status.st_ino) for status in files}
+    for target in (copy.path, copy.head):
+        with suppress(FileNotFoundError):
+            status = target.stat()
+            if (status.st_dev, status.st_ino) in taken:
+                raise CopyError(f"a copy there would replace {target.name}, which is in use by the log")
+
+
 def _copy_files(parts: list[Part], head: Head, copy: LogName) -> int:
     """Copy the rotated files that are missing, and the last file up to its head. Return how many were written."""
-    *rotated, last = parts
     before = _segment_of(Part(number=None, path=copy.path)) if copy.path.exists() else None
-    if before is not None:
-        same = next((part for part in parts if _segment_of(part) == before), None)
-        if same is not None and not _begins_with(same, copy.path):
-            raise CopyError(
-                f"{copy.path.name} of the copy has records that the log does not have: investigate"
-            )
-        if same is None:  # the log has lost this file
-            copy.path.rename(copy.segment(before))
+    files_of_log = {_segment_of(part): part for part in parts}
+    _refuse_changed(files_of_log, copy, before)
+    if before is not None and before not in files_of_log:
+        copy.path.rename(copy.segment(before))
     files = 0
-    for part in rotated:
-        target = copy.segment(_segment_of(part))
-        if target.exists():
-            if target.stat().st_size != part.size:
-                raise CopyError(f"{target.name} differs from that of the log: investigate")
+    for number, part in files_of_log.items():
+        target = copy.segment(number)
+        if part is parts[-1] or target.exists():
             continue
         with _replacing(target) as file, part.path.open("rb") as source:
             while block := source.read(COPIED_AT_ONCE_BYTES):
                 file.write(block)
         files += 1
     with _replacing(copy.path) as file:
-        _copy_to_head(last, head, file)
+        _copy_to_head(parts[-1], head, file)
     return files + 1
+
+
+def _refuse_changed(files_of_log: Mapping[int, Part], copy: LogName, before: int | None) -> None:
+    """Check that the log still has what was copied of the files that it has. They are given by their numbers."""
+    same = None if before is None else files_of_log.get(before)
+    if same is not None and not _begins_with(same, copy.path):
+        raise CopyError(f"{copy.path.name} of the copy has records that the log does not have: investigate")
+    for number, part in files_of_log.items():
+        target = copy.segment(number)
+        if target.exists() and target.stat().st_size != part.size:
+            raise CopyError(f"{target.name} differs from that of the log: investigate")
 
 
 def _copy_to_head(part: Part, head: Head, file: BinaryIO) -> None:

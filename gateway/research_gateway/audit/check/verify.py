@@ -107,7 +107,12 @@ class Part:
     @property
     def size(self) -> int:
         """Size in bytes."""
-        return (self.path.stat() if self.file is None else os.fstat(self.file.fileno())).st_size
+        return self.status.st_size
+
+    @property
+    def status(self) -> os.stat_result:
+        """Status of the file; of the open one, if it is open."""
+        return self.path.stat() if self.file is None else os.fstat(self.file.fileno())
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield `(line number, line)`. Longer lines than any record are split."""
