@@ -129,6 +129,42 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
+def test_a_file_that_was_copied_whole_is_kept_when_the_copying_ended_early(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    first = log.with_name("audit.000001.jsonl")
+    with in_use(replace(options, max_bytes=1500)) as write:
+        write(1)
+        copied(log, archive)  # a part of the first file
+        while not first.exists():
+            write(1)
+        shutil.copy(first, archive)  # as far as a copying comes that ends early
+        whole = first.read_bytes()
+        assert len((archive / "audit.jsonl").read_bytes()) < len(whole)
+        first.unlink()
+        copied(log, archive)
+    copied(log, archive)
+    assert (archive / first.name).read_bytes() == whole
+    assert check(archive / "audit.jsonl").intact
+
+
+def test_files_of_the_copy_that_contradict_each_other_are_kept(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    first = log.with_name("audit.000001.jsonl")
+    with in_use(replace(options, max_bytes=1500)) as write:
+        write(1)
+        copied(log, archive)
+        while not first.exists():
+            write(1)
+        (archive / first.name).write_bytes(first.read_bytes()[100:])
+        first.unlink()
+        kept = contents(archive)
+        with pytest.raises(CopyError, match="of the copy differ"):
+            copied(log, archive)
+        assert contents(archive) == kept
+
+
 @pytest.mark.parametrize("name", ["audit.jsonl.head", "audit.jsonl"])
 def test_a_copy_does_not_replace_the_head_of_the_log(
     options: AuditOptions, log: Path, archive: Path, name: str

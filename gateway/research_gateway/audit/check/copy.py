@@ -86,7 +86,7 @@ def _copy_files(parts: list[Part], head: Head, copy: LogName) -> int:
     files_of_log = {_segment_of(part): part for part in parts}
     _refuse_changed(files_of_log, copy, before)
     if before is not None and before not in files_of_log:
-        copy.path.rename(copy.segment(before))
+        _number_file_in_use(copy, before)
     files = 0
     for number, part in files_of_log.items():
         target = copy.segment(number)
@@ -110,6 +110,18 @@ def _refuse_changed(files_of_log: Mapping[int, Part], copy: LogName, before: int
         target = copy.segment(number)
         if target.exists() and target.stat().st_size != part.size:
             raise CopyError(f"{target.name} differs from that of the log: investigate")
+
+
+def _number_file_in_use(copy: LogName, number: int) -> None:
+    """Keep the file in use of the copy under its number: the log no longer has that file."""
+    target = copy.segment(number)
+    if not target.exists():
+        copy.path.rename(target)
+    elif _begins_with(Part(number=number, path=target), copy.path):
+        copy.path.unlink()  # the copying ended early after it had copied the whole file
+    else:
+        raise CopyError(f"{copy.path.name} and {target.name} of the copy differ: investigate")
+    sync_directory(target)
 
 
 def _copy_to_head(part: Part, head: Head, file: BinaryIO) -> None:
