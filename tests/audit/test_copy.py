@@ -129,6 +129,72 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
+LOST_BY_THE_COPY = [[], ["audit.jsonl.head"], ["audit.jsonl"], ["audit.jsonl", "audit.jsonl.head"]]
+
+
+@pytest.mark.parametrize("lost", LOST_BY_THE_COPY)
+def test_a_log_that_was_set_back_to_an_earlier_file_is_not_copied(
+    options: AuditOptions, log: Path, archive: Path, lost: list[str]
+) -> None:
+    files = 5
+    with in_use(replace(options, max_bytes=1500)) as write:
+        earlier: dict[str, bytes] = {}
+        while not log.with_name(f"audit.{files - 1:06d}.jsonl").exists():
+            earlier = contents(log.parent)  # of which the file before the last is in use
+            write(1)
+        copied(log, archive)
+    for path in (*log.parent.glob("audit*"),):
+        path.unlink()
+    for name, content in earlier.items():
+        log.with_name(name).write_bytes(content)
+    assert found(log) is None  # a valid state, but an older one
+    for name in lost:
+        (archive / name).unlink()
+    kept = contents(archive)
+    assert len(kept) == files + 1 - len(lost)
+    with pytest.raises(CopyError, match="records that the log does not have"):
+        copied(log, archive)
+    assert contents(archive) == kept
+
+
+def test_a_log_that_was_removed_with_its_head_and_begins_again_is_not_copied(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    rotating = replace(options, max_bytes=1500)
+    write_log(rotating, 30)
+    copied(log, archive)
+    for path in (*log.parent.glob("audit*"),):
+        path.unlink()
+    write_log(options)
+    kept = contents(archive)
+    with pytest.raises(CopyError, match="records that the log does not have"):
+        copied(log, archive)
+    assert contents(archive) == kept
+
+
+def test_a_log_whose_head_alone_was_set_back_is_not_copied(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    head = log.with_name("audit.jsonl.head")
+    write_log(options)
+    earlier = head.read_bytes()
+    write_log(options)
+    copied(log, archive)
+    head.write_bytes(earlier)
+    kept = contents(archive)
+    with pytest.raises(CopyError, match="records that the log does not have"):
+        copied(log, archive)
+    assert contents(archive) == kept
+
+
+def test_a_damaged_head_of_the_copy_is_refused(options: AuditOptions, log: Path, archive: Path) -> None:
+    write_log(options)
+    copied(log, archive)
+    (archive / "audit.jsonl.head").write_bytes(b"x" * 1024)
+    with pytest.raises(CopyError, match="of the copy is damaged"):
+        copied(log, archive)
+
+
 def test_a_file_that_was_copied_whole_is_kept_when_the_copying_ended_early(
     options: AuditOptions, log: Path, archive: Path
 ) -> None:
@@ -163,6 +229,16 @@ def test_files_of_the_copy_that_contradict_each_other_are_kept(
         with pytest.raises(CopyError, match="of the copy differ"):
             copied(log, archive)
         assert contents(archive) == kept
+
+
+def test_a_log_with_two_files_of_one_number_is_not_copied(
+    options: AuditOptions, log: Path, archive: Path
+) -> None:
+    write_log(options)
+    shutil.copy(log, log.with_name("audit.000001.jsonl"))
+    with pytest.raises(CopyError, match="the same number"):
+        copied(log, archive)
+    assert contents(archive) == {}
 
 
 @pytest.mark.parametrize("name", ["audit.jsonl.head", "audit.jsonl"])

@@ -84,6 +84,9 @@ def _copy_files(parts: list[Part], head: Head, copy: LogName) -> int:
     """Copy the rotated files that are missing, and the last file up to its head. Return how many were written."""
     before = _segment_of(Part(number=None, path=copy.path)) if copy.path.exists() else None
     files_of_log = {_segment_of(part): part for part in parts}
+    if len(files_of_log) < len(parts):
+        raise CopyError("two files of the log have the same number: verify it")
+    _refuse_older(head, copy, before)
     _refuse_changed(files_of_log, copy, before)
     if before is not None and before not in files_of_log:
         _number_file_in_use(copy, before)
@@ -99,6 +102,28 @@ def _copy_files(parts: list[Part], head: Head, copy: LogName) -> int:
     with _replacing(copy.path) as file:
         _copy_to_head(parts[-1], head, file)
     return files + 1
+
+
+def _refuse_older(head: Head, copy: LogName, before: int | None) -> None:
+    """Check that the copy has nothing that is newer than the head of the log. A log numbers its files upwards.
+
+    `before` is the number of the file that is in use in the copy, if it has one.
+    """
+    numbers = [number + 1 for number in copy.segments()]  # a later one was in use when it was copied
+    if before is not None:
+        numbers.append(before)
+    ahead = False
+    if copy.head.exists():
+        copied = decode_head(copy.head.read_bytes())
+        if copied is None:
+            raise CopyError(f"{copy.head.name} of the copy is damaged: investigate")
+        numbers.append(copied.segment)
+        known, now = copied.position, head.position
+        ahead = known.chain == now.chain and known.sequence > now.sequence
+    if ahead or max(numbers, default=0) > head.segment:
+        raise CopyError(
+            "the copy has records that the log does not have, whose head file is older: investigate"
+        )
 
 
 def _refuse_changed(files_of_log: Mapping[int, Part], copy: LogName, before: int | None) -> None:
