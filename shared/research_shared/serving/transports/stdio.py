@@ -20,7 +20,7 @@ log = get_logger("research.serving")
 
 async def run_stdio(server: FastMCP[Any], *, drain: Drain, settings: Settings) -> None:
     """Serve over stdio until the client hangs up, or until SIGTERM and the end of the requests in flight."""
-    hang_up = _detachable_stdin()
+    hang_up = detachable_stdin()
     stopping: list[asyncio.Task[None]] = []
 
     async def stop() -> None:
@@ -38,7 +38,7 @@ async def run_stdio(server: FastMCP[Any], *, drain: Drain, settings: Settings) -
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-def _detachable_stdin() -> Callable[[], None]:
+def detachable_stdin() -> Callable[[], None]:
     """Put a pipe in front of standard input. Return a function that ends the input as if the client had hung up.
 
     A read of standard input cannot be interrupted and would prevent an orderly end of the process.
@@ -47,11 +47,11 @@ def _detachable_stdin() -> Callable[[], None]:
     end, entry = os.pipe()
     os.dup2(end, 0)
     os.close(end)
-    closing = threading.Lock()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
 
     def hang_up() -> None:
-        if closing.acquire(blocking=False):
-            os.close(entry)
+        # Not closed: the other thread may write to it, and its number must not come to stand for another file.
+        os.dup2(nowhere, entry, inheritable=False)
 
     def copy() -> None:
         try:
