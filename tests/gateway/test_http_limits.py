@@ -7,7 +7,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -477,31 +477,135 @@ async def test_a_session_that_is_in_use_or_refused_is_counted_right() -> None:
     assert limit.open_sessions() == 0
 
 
-async def test_ended_sessions_are_forgotten_though_no_other_one_is_opened() -> None:
-    clock, keys = Clock(), iter((b"one", b"two"))
-    due: list[tuple[float, Callable[[], None]]] = []
+@dataclass
+class Timers:
+    """Callbacks that are due at times of a clock."""
 
-    async def app(_scope: Any, _receive: Any, send: Any) -> None:
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [(b"mcp-session-id", next(keys))]}
+    clock: Clock
+    due: list[tuple[float, Callable[[], None], "Timers.Timer"]] = field(default_factory=list)
+
+    @dataclass
+    class Timer:
+        cancelled: bool = False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> "Timers.Timer":
+        timer = Timers.Timer()
+        self.due.append((self.clock.now + seconds, callback, timer))
+        return timer
+
+    def times(self) -> list[float]:
+        return [time for time, _callback, timer in self.due if not timer.cancelled]
+
+    def pass_one(self) -> None:
+        """Let the time of the only one come."""
+        ((self.clock.now, callback, _timer),) = [each for each in self.due if not each[2].cancelled]
+        self.due.clear()
+        callback()
+
+
+@dataclass
+class Sessions:
+    """An application that opens a session with each request that names none, and its limit."""
+
+    clock: Clock = field(default_factory=Clock)
+    opened: int = 0
+    held: anyio.Event | None = None
+    """Requests of a session are served once it is set."""
+
+    def __post_init__(self) -> None:
+        self.timers = Timers(self.clock)
+        self.limit = SessionLimit(
+            self._serve, per_client=5, total=5, idle_s=10, clock=self.clock, call_later=self.timers.later
         )
+
+    async def _serve(self, scope: Any, _receive: Any, send: Any) -> None:
+        headers: list[tuple[bytes, bytes]] = []
+        if b"mcp-session-id" not in dict(scope["headers"]):
+            self.opened += 1
+            headers.append((b"mcp-session-id", str(self.opened).encode()))
+        elif self.held is not None:
+            await self.held.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body"})
 
-    def later(seconds: float, callback: Callable[[], None]) -> None:
-        due.append((clock.now + seconds, callback))
+    async def open(self) -> None:
+        await send_request(self.limit, b"", {})
 
-    limit = SessionLimit(app, per_client=5, total=5, idle_s=10, clock=clock, call_later=later)
-    for clock.now in (0, 4):
-        await send_request(limit, b"", {})
+    async def use(self, session: int, method: str = "POST") -> None:
+        await send_request(self.limit, b"", {"mcp-session-id": str(session)}, method=method)
+
+    @asynccontextmanager
+    async def in_use(self, session: int) -> AsyncIterator[None]:
+        """Have a request of a session in flight while the block runs."""
+        self.held = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.use, session)
+            await anyio.wait_all_tasks_blocked()
+            yield
+            self.held.set()
+
+
+async def test_ended_sessions_are_forgotten_though_no_other_one_is_opened() -> None:
+    sessions = Sessions()
+    for sessions.clock.now in (0, 4):
+        await sessions.open()
     ends = []
-    while due:
-        ((clock.now, callback),) = due
-        due.clear()
-        callback()
-        ends.append(clock.now)
+    while sessions.timers.times():
+        sessions.timers.pass_one()
+        ends.append(sessions.clock.now)
     assert ends == [11, 15]
-    clock.now = 4  # the time at which both are open: they would be counted if anything were left of them
-    assert limit.open_sessions() == 0
+    sessions.clock.now = (
+        4  # the time at which both are open: they would be counted if anything were left of them
+    )
+    assert sessions.limit.open_sessions() == 0
+
+
+async def test_nothing_looks_for_ended_sessions_while_each_is_in_use() -> None:
+    sessions = Sessions()
+    await sessions.open()
+    async with sessions.in_use(1):
+        sessions.timers.pass_one()
+        assert sessions.timers.times() == []
+        sessions.clock.now = 100
+    assert sessions.limit.open_sessions() == 1
+    assert sessions.timers.times() == [111]
+    sessions.timers.pass_one()
+    sessions.clock.now = 100
+    assert sessions.limit.open_sessions() == 0
+    assert sessions.timers.times() == []
+
+
+async def test_a_session_in_use_does_not_hasten_the_look_for_the_others() -> None:
+    sessions = Sessions()
+    await sessions.open()
+    async with sessions.in_use(1):
+        sessions.clock.now = 9
+        await sessions.open()
+        sessions.timers.pass_one()
+        assert sessions.clock.now == 11
+        assert sessions.timers.times() == [20]
+
+
+async def test_nothing_looks_for_ended_sessions_when_the_last_one_is_deleted() -> None:
+    sessions = Sessions()
+    for _ in range(2):
+        await sessions.open()
+    await sessions.use(1, "DELETE")
+    assert sessions.timers.times() == [11]
+    await sessions.use(2, "DELETE")
+    assert sessions.timers.times() == []
+
+
+def test_another_event_loop_looks_for_ended_sessions_itself() -> None:
+    sessions = Sessions()
+    asyncio.run(sessions.open())
+    sessions.clock.now = 5
+    asyncio.run(sessions.open())
+    assert len(sessions.timers.due) == 2
+    assert sessions.timers.times() == [11]
 
 
 async def test_a_modern_request_opens_no_session() -> None:

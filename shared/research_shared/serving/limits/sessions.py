@@ -8,6 +8,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import Protocol
 
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
@@ -28,12 +29,16 @@ class _Session:
     in_flight: int = 0
 
 
+class _Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
 class SessionLimit:
     """ASGI middleware that answers the opening of a session with 429 when its client has `per_client` already.
 
     With `total` sessions it answers with 503. A client is its principal, else its address. A session ends when it is
     deleted, or without a request in flight for `idle_s` seconds, as the SDK ends it. `call_later` runs a callback after
-    some seconds; without one, the event loop does.
+    some seconds, unless what it returns is cancelled; without one, the event loop does.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class SessionLimit:
         total: int,
         idle_s: float,
         clock: Callable[[], float] = time.monotonic,
-        call_later: Callable[[float, Callable[[], None]], object] | None = None,
+        call_later: Callable[[float, Callable[[], None]], _Timer] | None = None,
     ) -> None:
         self._app = app
         self._per_client = per_client
@@ -54,8 +59,9 @@ class SessionLimit:
         self._sessions: dict[str, _Session] = {}
         self._opening: Counter[str] = Counter()
         self._call_later = call_later
-        self._forgets = False
-        """Whether a look for ended sessions is due."""
+        self._timer: _Timer | None = None
+        """The next look for ended sessions, in `_loop`. There is none while no session is without a request."""
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def open_sessions(self, owner: str | None = None) -> int:
         """Return the number of open sessions of a client, or of all."""
@@ -75,16 +81,25 @@ class SessionLimit:
         The few bytes that are known of a session are between all that it holds. If they stayed, Python could not return
         its memory to the system: it returns whole mebibytes only.
         """
-        if self._forgets or not self._sessions:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and self._loop is loop:
+            return  # no session ends before the one that it waits for
+        self._cancel_timer()  # of a loop that runs no more
+        unused = [session.last_used for session in self._sessions.values() if not session.in_flight]
+        if not unused:
             return
-        self._forgets = True
-        first = min(session.last_used for session in self._sessions.values()) + self._idle_s
         # In a context of its own, which does not hold the request that is served now.
-        call_later = self._call_later or partial(asyncio.get_running_loop().call_later, context=Context())
-        call_later(max(first - self._clock(), 0.0) + _FORGET_EVERY_S, self._forget)
+        call_later = self._call_later or partial(loop.call_later, context=Context())
+        delay_s = max(min(unused) + self._idle_s - self._clock(), 0.0) + _FORGET_EVERY_S
+        self._timer, self._loop = call_later(delay_s, self._forget), loop
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop = None
 
     def _forget(self) -> None:
-        self._forgets = False
+        self._timer = self._loop = None
         self._forget_ended()
         self._forget_later()
 
@@ -116,6 +131,8 @@ class SessionLimit:
             )
             if ended:
                 self._sessions.pop(key, None)
+                if not self._sessions:
+                    self._cancel_timer()
             await send(message)
 
         session.in_flight += 1
@@ -124,6 +141,7 @@ class SessionLimit:
         finally:
             session.in_flight -= 1
             session.last_used = self._clock()
+            self._forget_later()
 
     async def _opened(self, owner: str, scope: Scope, receive: Receive, send: Send) -> None:
         if self.open_sessions(owner) >= self._per_client:
