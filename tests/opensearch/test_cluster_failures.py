@@ -1,5 +1,6 @@
 """What becomes of a search when the cluster does not answer, and of all that does not need it."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,11 @@ from research_documents.opensearch.layout import (
     passage_records,
 )
 from research_documents.search import engine_from_settings
+from research_documents.search.request import Mode
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
 from research_shared.errors import BackendUnavailable
+from research_shared.reading.filters import EVERY_DOCUMENT
 from research_shared.reading.library import Library
 from research_shared.serving.health import index_check
 from research_shared.settings import Settings
@@ -101,29 +104,80 @@ def test_the_settings_choose_the_engine(library: Library, tmp_path: Path) -> Non
     assert isinstance(engine_from_settings(library, settings), OpenSearchEngine)
 
 
-async def test_a_part_that_does_not_answer_is_said_first(library: Library) -> None:
-    text = await library.read("a.md")
-    info = await library.stat("a.md")
-    ((key, passage),) = passage_records(text, info, "v1")
-    assert key == f"{document_key('a.md')}:v1:0"
-    record = DocumentRecord.of(info, text, version="v1", passages=1, readers="r").source() | {"change": 1}
-    answers: dict[str, Any] = {
+Answers = dict[str, Any]
+
+
+async def answers_of(library: Library, version: str = "v1", change: int = 1) -> Answers:
+    """What a cluster answers that has one document, by the path of the request."""
+    text, info = await library.read("a.md"), await library.stat("a.md")
+    ((key, passage),) = passage_records(text, info, version)
+    assert key == f"{document_key('a.md')}:{version}:0"
+    record = DocumentRecord.of(info, text, version=version, passages=1, readers="r").source()
+    hit = {"_index": "test-documents-1", "_source": record | {"change": change}, "sort": [change, "a.md"]}
+    return {
         "/test-state/_doc/push": {
             "_source": PushState(agreed_at="2999-01-01T00:00:00+00:00", listed=1).source()
         },
         "/test-documents/_mapping": {"test-documents-1": {"mappings": {"_meta": {"schema": CLUSTER_SCHEMA}}}},
-        "/test-documents/_search": {
-            "hits": {"hits": [{"_index": "test-documents-1", "_source": record, "sort": [1, "a.md"]}]}
-        },
+        "/test-documents/_search": {"hits": {"hits": [hit]}},
         "/test-passages/_search": {
             "timed_out": False,
-            "_shards": {"total": 2, "successful": 1, "failed": 1},
+            "_shards": {"total": 2, "successful": 2, "failed": 0},
             "hits": {"hits": [{"_score": 1.5, "_source": passage, "sort": [1.5, "a.md", 0]}]},
+            "aggregations": {
+                "documents": {"sum_other_doc_count": 0, "buckets": [{"key": document_key("a.md")}]}
+            },
         },
     }
+
+
+async def test_a_part_that_does_not_answer_is_said_first(library: Library) -> None:
+    answers = await answers_of(library)
+    answers["/test-passages/_search"]["_shards"] = {"total": 2, "successful": 1, "failed": 1}
     outcome = await engine_of(
         library, lambda request: httpx.Response(200, json=answers[request.url.path])
     ).search("honest")
     assert [(hit.document, hit.score) for hit in outcome.hits] == [("a.md", 1.5)]
     assert outcome.warnings == ("INCOMPLETE: a part of the index does not answer; repeat in a few seconds",)
     assert outcome.truncated
+
+
+@pytest.mark.parametrize("mode", ["keyword", "regex"])
+async def test_a_document_that_is_pushed_again_during_a_search_is_found(library: Library, mode: Mode) -> None:
+    answers, later = await answers_of(library), await answers_of(library, "v2", change=2)
+    loop, asked = asyncio.get_running_loop(), 0
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        if request.url.path == "/test-passages/_search":
+            asked += 1
+            if asked == 1:  # another search learns of the new version before this one is answered
+                answers.update(later)
+                asyncio.run_coroutine_threadsafe(engine.read_wanted("*", EVERY_DOCUMENT), loop).result(60)
+        return httpx.Response(200, json=answers[request.url.path])
+
+    engine = engine_of(library, handler)
+    async with engine:
+        outcome = await engine.search("honest", mode=mode)
+    assert [hit.document for hit in outcome.hits] == ["a.md"]
+    assert asked == 2
+    assert not outcome.truncated
+
+
+async def test_a_search_that_the_index_never_stands_still_for_is_truncated(library: Library) -> None:
+    answers, change = await answers_of(library), 1
+    again = [await answers_of(library, f"v{number}", change=number) for number in range(2, 12)]
+    loop = asyncio.get_running_loop()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal change
+        if request.url.path == "/test-passages/_search":
+            answers.update(again[change - 1])
+            change += 1
+            asyncio.run_coroutine_threadsafe(engine.read_wanted("*", EVERY_DOCUMENT), loop).result(60)
+        return httpx.Response(200, json=answers[request.url.path])
+
+    engine = engine_of(library, handler)
+    async with engine:
+        outcome = await engine.search("honest")
+    assert (outcome.hits, outcome.truncated) == ((), True)

@@ -319,7 +319,7 @@ class OpenSearchEngine(SharedLifespan):
             index = self._passages_of(request, selection)
             found = await self._run(request, selection, index)
             stale = await self._outdated(found.stale)
-            if not stale and not index.unknown and not found.again:
+            if not (stale or index.unknown or index.changed or found.again):
                 break
             if attempt == MAX_ATTEMPTS or self._clock() >= request.deadline:
                 kept = [hit for hit in found.hits if hit.document not in stale]

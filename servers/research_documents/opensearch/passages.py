@@ -32,7 +32,8 @@ class ClusterPassages:
     """The passages of the documents of one selection. Used by one search, in one thread at a time.
 
     `excluded` are versions of passages that do not count. The search finds `unknown` ones, of which no record tells that they
-    count; it leaves them out and has to be run again. `partial` says that a part of the index did not answer.
+    count; it leaves them out and has to be run again. `changed` says that it left out passages of a document that was pushed
+    again since the selection was made: run it again. `partial` says that a part of the index did not answer.
     """
 
     cluster: Cluster
@@ -44,6 +45,7 @@ class ClusterPassages:
     deadline: float
     clock: Callable[[], float] = time.monotonic
     unknown: set[str] = field(default_factory=set)
+    changed: bool = False
     partial: bool = False
     _dialects: list[OpenSearchDialect] = field(default_factory=list)
     _texts: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class ClusterPassages:
         if found["sum_other_doc_count"] or self.partial:
             return None
         numbers = (self.mirror.number(bucket["key"]) for bucket in found["buckets"])
-        return {number for number in numbers if number is not None}
+        return {number for number in numbers if number is not None and self._is_selected(number)}
 
     def _body(self, query: dict[str, list[ClusterJson]]) -> ClusterJson:
         """Return a search for passages that count, of the selection."""
@@ -127,13 +129,13 @@ class ClusterPassages:
         return answer
 
     def _passage(self, hit: ClusterJson) -> ScoredPassage | None:
-        """Return the passage of a hit; None if it does not count, or is of a document that is not selected."""
+        """Return the passage of a hit; None if it does not count, or is of a document that was pushed again meanwhile."""
         source = hit["_source"]
         number = self.mirror.number_of(source["document"], source["version"])
         if number is None:
             self.unknown.add(source["version"])
             return None
-        if number not in self.selection.ids:
+        if not self._is_selected(number):
             return None
         passage = ScoredPassage(
             document=number,
@@ -144,6 +146,12 @@ class ClusterPassages:
         )
         self._texts[number, passage.begin] = source["text"], source["tail"]
         return passage
+
+    def _is_selected(self, number: int) -> bool:
+        """Return whether the entry of a passage is selected. The filters admit no others: if it is not, it is a new one."""
+        selected = number in self.selection.ids
+        self.changed = self.changed or not selected
+        return selected
 
 
 def any_of(field_name: str, values: Sequence[str]) -> Iterable[ClusterJson]:
