@@ -14,10 +14,13 @@ from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.layout import DocumentRecord, passage_records
 from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLease, PushReport
 from research_documents.opensearch.pushing.cluster_index import RecordTaken, SchemaDiffers
+from research_documents.opensearch.pushing.indexer import FolderAway
 from research_documents.opensearch.pushing.lease import IndexHeld, lease_holder
 from research_documents.opensearch.pushing.run import PushJob
 from research_shared.access.roots import RootsPolicy
+from research_shared.documents import DocumentInfo
 from research_shared.errors import ConfigurationError
+from research_shared.faults import DIRECTORY_FAILING
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 from research_shared.root import Root
@@ -39,6 +42,8 @@ class Folder:
 
     path: Path
     cluster: Cluster
+    second: Path | None = None
+    """The directory of a second root, `s`."""
 
     def write(self, name: str, content: str) -> None:
         """Put a document in its place, whole: whoever watches never sees a part of it."""
@@ -48,7 +53,10 @@ class Folder:
         written.replace(file)
 
     def library(self) -> Library:
-        return Library(RootsPolicy([Root(name="r", directory=self.path)]), Limits(max_file_bytes=4_096))
+        roots = [Root(name="r", directory=self.path)]
+        if self.second is not None:
+            roots.append(Root(name="s", directory=self.second))
+        return Library(RootsPolicy(roots), Limits(max_file_bytes=4_096))
 
     def index(self) -> ClusterIndex:
         return ClusterIndex(self.cluster.client(), self.cluster.names, max_bulk_bytes=2_000)
@@ -312,6 +320,83 @@ async def test_an_empty_folder_does_not_empty_the_index(folder: Folder) -> None:
     assert len(folder.texts()) == 3
     assert (await folder.push(full=True)).listed == 0
     assert folder.records() == {}
+
+
+def present(folder: Folder) -> set[str]:
+    return {path for path, record in folder.records().items() if record.complete and not record.gone}
+
+
+async def test_an_empty_root_keeps_its_documents_in_the_index_and_the_others_are_pushed(
+    folder: Folder,
+) -> None:
+    folder.second = folder.path.parent / "second"
+    folder.second.mkdir()
+    (folder.second / "d.md").write_text("Of the second root.\n", encoding="utf-8")
+    await folder.push()
+    before = folder.index().state()
+    assert before is not None
+    (folder.second / "d.md").unlink()
+    (folder.path / "notes/b.md").unlink()
+    folder.write("a.md", "Changed.\n")
+    with pytest.raises(FolderAway, match=r"folder 's' has no documents, and the index has 1.*--full") as away:
+        await folder.push()
+    assert (away.value.report.pushed, away.value.report.removed) == (1, 1)
+    assert present(folder) == {"r/a.md", "r/notes/c.txt", "s/d.md"}
+    after = folder.index().state()
+    assert after is not None
+    assert (after.agreed_at, after.waiting) == (before.agreed_at, 0)
+    await folder.push(full=True)
+    assert present(folder) == {"r/a.md", "r/notes/c.txt"}
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_directory_that_fails_while_it_is_listed_keeps_its_documents_in_the_index(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    await folder.push()
+    listed = Library.documents
+
+    async def partly(library: Library, pattern: str = "*") -> list[DocumentInfo]:
+        found = await listed(library, pattern)
+        library.faults.begin(DIRECTORY_FAILING, "r")
+        return [info for info in found if info.path == "a.md"]
+
+    monkeypatch.setattr(Library, "documents", partly)
+    with pytest.raises(FolderAway, match="fails to list a directory of the research folder 'r'"):
+        await folder.push(full=full)
+    assert present(folder) == set(DOCUMENTS)
+    monkeypatch.undo()
+    assert (await folder.push()).removed == 0
+
+
+async def test_a_followed_folder_that_is_empty_for_a_while_is_followed_on(folder: Folder) -> None:
+    (folder.path / "a.md").unlink()
+    await folder.push()
+    there, away = folder.path / "notes", folder.path.parent / "away"
+    there.rename(away)
+    reports: asyncio.Queue[PushReport] = asyncio.Queue()
+    stop, looked = asyncio.Event(), asyncio.Event()
+    following = job(folder, on_report=reports.put_nowait, rescan_s=0.01)
+    push, looks = following.indexer.push_all, 0
+
+    async def counted(*, watching: bool = False) -> PushReport:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            looked.set()
+        return await push(watching=watching)
+
+    following.indexer.push_all = counted  # type: ignore[method-assign]
+    running = asyncio.create_task(following.run(stop))
+    with anyio.fail_after(120):
+        await looked.wait()
+        assert present(folder) == {"notes/b.md", "notes/c.txt"}
+        away.rename(there)
+        folder.write("new.md", "New.\n")
+        assert (await reports.get()).pushed == 1
+        stop.set()
+        await running
+    assert present(folder) == {"notes/b.md", "notes/c.txt", "new.md"}
 
 
 async def test_a_full_disk_is_named(folder: Folder) -> None:

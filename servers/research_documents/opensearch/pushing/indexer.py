@@ -9,6 +9,7 @@ one ended.
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ from research_documents.opensearch.pushing.reading import (
 from research_shared.base_errors import ConfigurationError
 from research_shared.documents import DocumentInfo
 from research_shared.errors import DocumentNotFound, DocumentUnreadable
+from research_shared.faults import DIRECTORY_FAILING
 from research_shared.logs import get_logger
 from research_shared.reading.library import Library
 
@@ -59,6 +61,14 @@ class PushReport:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
+class FolderAway(ConfigurationError):
+    """A part of the folder seems to be away, for example not mounted. What the index has of it stays; `report` tells of the rest."""
+
+    def __init__(self, message: str, report: PushReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report or PushReport()
+
+
 class Indexer:
     """Pushes the documents of a library. Whoever uses it has the lease of the index.
 
@@ -84,6 +94,8 @@ class Indexer:
         self._saved_at = float("-inf")
         self._anew = False
         """Whether the indices are new ones that nobody searches yet."""
+        self._away: dict[str, str] = {}
+        """What is wrong with the roots of which the last listing did not show everything, by name."""
 
     async def open(self, *, anew: bool = False) -> None:
         """Read what the cluster has, and finish what an indexer left that was ended. With `anew`, begin with empty indices.
@@ -116,25 +128,23 @@ class Indexer:
     async def push_all(self, *, watching: bool = False) -> PushReport:
         """Push what of the whole folder is not on the cluster in its present state, and remove what is gone.
 
-        Indices that were begun anew then replace the old ones.
+        Indices that were begun anew then replace the old ones. Of a root that cannot be listed completely, or that has no
+        documents while the index has some, nothing is removed, and the index does not count as agreeing with the folder.
 
         Raises:
-            ConfigurationError: the folder has no documents, and the index has some: the folder may not be mounted.
+            FolderAway: there is such a root. The others were pushed, unless there is none, or the indices are new ones.
             RootUnavailable: a folder is gone.
             RecordTaken: another indexer writes.
             ClusterFailed: the cluster fails.
         """
         infos = await self._library.documents()
-        present = sum(not record.gone for record in self._known.values())
-        if not infos and present:
-            raise ConfigurationError(
-                f"the research folder has no documents, and the index has {present}: if the folder is mounted and really "
-                "empty, push with --full"
-            )
+        self._away = self._roots_away(infos)
+        if self._away and (self._anew or not infos):
+            raise FolderAway("; ".join(self._away.values()))
         report = PushReport(listed=len(infos))
         changed = [info for info in infos if not self._is_pushed(info)]
         report.unchanged = len(infos) - len(changed)
-        gone = gone_paths(self._known, (info.path for info in infos))
+        gone = self._believed(gone_paths(self._known, (info.path for info in infos)))
         self._state = replace(
             self._state,
             begun_at=_timestamp(),
@@ -147,11 +157,33 @@ class Indexer:
         if self._anew:
             await _in_thread(self._cluster.swap)
             self._anew = False
-        self._state = replace(
-            self._state, agreed_at=self._state.begun_at, waiting=0, failed=len(report.failed)
-        )
+        agreed_at = self._state.agreed_at if self._away else self._state.begun_at
+        self._state = replace(self._state, agreed_at=agreed_at, waiting=0, failed=len(report.failed))
         await self._save_state(now=True)
+        if self._away:
+            raise FolderAway("; ".join(self._away.values()), report)
         return report
+
+    def _roots_away(self, infos: Sequence[DocumentInfo]) -> dict[str, str]:
+        """Return what is wrong with the roots of which a listing did not show everything, or not even one document, by name."""
+        away = {
+            fault.about: f"the file system fails to list a directory of the research folder {fault.about!r}"
+            for fault in self._library.faults.current
+            if fault.kind == DIRECTORY_FAILING
+        }
+        known = Counter(record.info.root for record in self._known.values() if not record.gone)
+        listed = {info.root for info in infos}
+        for name in (root.name for root in self._library.roots.roots):
+            if name not in listed and known[name]:
+                away[name] = (
+                    f"the research folder {name!r} has no documents, and the index has {known[name]}: "
+                    "if it is mounted and really empty, push with --full"
+                )
+        return away
+
+    def _believed(self, gone: Sequence[str]) -> list[str]:
+        """Return those of the paths that are really gone, as far as one can know."""
+        return [path for path in gone if self._known[path].info.root not in self._away]
 
     async def push_paths(self, paths: set[str]) -> PushReport:
         """Push what became of these paths. Raises what `push_all` raises."""
@@ -166,12 +198,12 @@ class Indexer:
                     gone.append(path)
         changed = [info for info in infos if not self._is_pushed(info)]
         report = PushReport(listed=len(infos), unchanged=len(infos) - len(changed))
-        await self._push(changed, gone, report)
+        await self._push(changed, self._believed(gone), report)
         return report
 
     async def keep_agreed(self, *, watching: bool) -> None:
         """Keep that the index holds all that is known of the folder, or that it is not watched any more."""
-        agreed_at = _timestamp() if watching else self._state.agreed_at
+        agreed_at = _timestamp() if watching and not self._away else self._state.agreed_at
         self._state = replace(self._state, agreed_at=agreed_at, watching=watching)
         await self._save_state(now=True)
 

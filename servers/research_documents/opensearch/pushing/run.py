@@ -9,7 +9,7 @@ import anyio.to_thread
 
 from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.pushing.cluster_index import ClusterIndex
-from research_documents.opensearch.pushing.indexer import Indexer, PushReport
+from research_documents.opensearch.pushing.indexer import FolderAway, Indexer, PushReport
 from research_documents.opensearch.pushing.lease import RENEWALS, IndexLease
 from research_documents.search.index.watcher import Watcher
 from research_shared.errors import RootUnavailable
@@ -43,7 +43,7 @@ class PushJob:
             IndexHeld: another indexer has the lease, or took it.
             SchemaDiffers: the indices were made for another version of this program.
             RecordTaken: another indexer writes.
-            ConfigurationError: the folder is empty, and the index is not.
+            FolderAway: without `follow`, a part of the folder seems to be away; see `Indexer.push_all`.
             RootUnavailable: a folder is gone.
             ClusterFailed: the cluster fails.
         """
@@ -93,7 +93,10 @@ class PushJob:
         )
         try:
             await self.indexer.open(anew=self.full)
-            self.on_report(await self.indexer.push_all(watching=True))
+            try:
+                self.on_report(await self.indexer.push_all(watching=True))
+            except FolderAway as error:
+                self._note_away(error)
             while not stop.is_set():
                 await changes.wait(self.rescan_s, stop)
                 if not stop.is_set():
@@ -115,6 +118,8 @@ class PushJob:
                 else await self.indexer.push_paths(paths)
             )
             await self.indexer.keep_agreed(watching=True)
+        except FolderAway as error:
+            self._note_away(error)
         except RootUnavailable as error:
             log.warning("the research folder is away", error=error.message)
             changes.everything()
@@ -126,8 +131,16 @@ class PushJob:
             changes.begun_anew = True  # what was written last is not known
             changes.everything()
         else:
-            if report.pushed or report.removed or report.failed:
-                self.on_report(report)
+            self._tell(report)
+
+    def _note_away(self, error: FolderAway) -> None:
+        """Say that a part of the folder is away. The next listing looks again."""
+        log.warning("a part of the research folder is away", error=error.message)
+        self._tell(error.report)
+
+    def _tell(self, report: PushReport) -> None:
+        if report.pushed or report.removed or report.failed:
+            self.on_report(report)
 
 
 class _Changes:
