@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from research_documents.opensearch.client import ClusterFailed
-from research_documents.opensearch.layout import DocumentRecord, passage_records
+from research_documents.opensearch.layout import DocumentRecord, PushState, passage_records
 from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLease, PushReport
 from research_documents.opensearch.pushing.cluster_index import RecordTaken, SchemaDiffers
 from research_documents.opensearch.pushing.indexer import FolderAway
@@ -320,6 +320,50 @@ async def test_an_empty_folder_does_not_empty_the_index(folder: Folder) -> None:
     assert len(folder.texts()) == 3
     assert (await folder.push(full=True)).listed == 0
     assert folder.records() == {}
+
+
+async def test_new_indices_count_as_empty_until_they_are_filled(folder: Folder) -> None:
+    await folder.push()
+    client, names = folder.cluster.client(), folder.cluster.names
+    (name,) = client.request("GET", f"/{names.documents}/_mapping")
+    client.request("DELETE", f"/{name}")  # as one who tidies up would
+    index = folder.index()
+    states: list[PushState | None] = []
+    swap = index.swap
+
+    def watched() -> None:
+        states.append(index.state())
+        swap()
+
+    index.swap = watched  # type: ignore[method-assign]
+    indexer = Indexer(folder.library(), index)
+    await indexer.open()
+    assert states == [PushState()]
+    await indexer.keep_agreed(watching=False)
+    assert index.state() == PushState()
+    assert (await folder.push()).pushed == 3
+    assert folder.agrees()
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        ({"listed": 3, "agreed_at": "", "of_a_later_version": [1]}, PushState(listed=3)),
+        ({"listed": "many"}, None),
+        ({"something": "else"}, PushState()),
+    ],
+)
+async def test_a_state_that_another_version_or_program_wrote_does_not_stop_a_push(
+    folder: Folder, kept: dict[str, Any], expected: PushState | None
+) -> None:
+    await folder.push()
+    client, address = folder.cluster.client(), f"/{folder.cluster.names.state}/_doc/push?refresh=true"
+    client.request("PUT", address, {"push": kept})
+    assert folder.index().state() == expected
+    assert (await folder.push()).unchanged == 3
+    state = folder.index().state()
+    assert state is not None
+    assert (state.listed, bool(state.agreed_at)) == (3, True)
 
 
 def present(folder: Folder) -> set[str]:

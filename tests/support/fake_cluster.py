@@ -96,6 +96,7 @@ class FakeCluster:
         match (method, rest):
             case ("DELETE", ""):
                 del self.indices[name]
+                self.aliases = {alias: index for alias, index in self.aliases.items() if index != name}
             case ("PUT", "_settings"):
                 index.read_only = bool(body.get("index.blocks.read_only_allow_delete"))
             case ("GET", "_mapping"):

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
+from pydantic import TypeAdapter
+
 from research_documents.search.index.passage_fields import TAIL_BYTES, passage_fields
 from research_documents.search.index.passage_index import SCHEMA_VERSION
 from research_shared.documents import DocumentInfo, DocumentText, Identity
@@ -392,9 +394,9 @@ class PushState:
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Self:
-        """Return the state that `source` wrote.
+        """Return the state that `source` wrote, perhaps that of another version: fields that are not known are left out.
 
         Raises:
-            KeyError, TypeError: something else wrote it.
+            KeyError, ValueError: something else wrote it.
         """
-        return cls(**source["push"])
+        return TypeAdapter(cls).validate_python(source["push"])

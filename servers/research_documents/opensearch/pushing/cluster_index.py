@@ -21,6 +21,9 @@ from research_documents.opensearch.layout import (
     passages_index,
     state_index,
 )
+from research_shared.logs import get_logger
+
+log = get_logger("research.opensearch")
 
 MAX_BULK_BYTES: Final = 5_000_000
 """Bytes of one bulk request, unless a single passage is larger."""
@@ -90,6 +93,9 @@ class ClusterIndex:
         behind = {alias: self._behind(alias) for alias in (self.names.passages, self.names.documents)}
         if None in behind.values():
             self.begin_anew()
+            self.save_state(
+                PushState()
+            )  # first: the new indices are empty, and no search may take them for complete
             self.swap()
             return
         for alias, found in behind.items():
@@ -283,13 +289,18 @@ class ClusterIndex:
         self._ask("PUT", f"/{self.names.state}/_doc/push?refresh=true", state.source())
 
     def state(self) -> PushState | None:
-        """Return how far pushing is, or None if nothing was ever pushed."""
+        """Return how far pushing is; None if nothing was ever pushed, or something else is kept there."""
         try:
             return PushState.from_source(self._ask("GET", f"/{self.names.state}/_doc/push")["_source"])
         except ClusterFailed as failure:
             if failure.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
+        except (KeyError, ValueError) as error:
+            log.warning(
+                "what is kept about pushing cannot be read; all is looked at again", error=repr(error)
+            )
+            return None
 
     def schema(self) -> str | None:
         """Return the schema of the indices; None if there are none."""

@@ -104,13 +104,11 @@ class Indexer:
             SchemaDiffers: the indices were made for another version of this program.
             ClusterFailed: the cluster fails.
         """
-        previous = await _in_thread(self._cluster.state)
-        self._state = previous or PushState()
         self._known, self._seen, self._anew = {}, {}, anew
+        await _in_thread(self._cluster.begin_anew if anew else self._cluster.open)
+        self._state = await _in_thread(self._cluster.state) or PushState()
         if anew:
-            await _in_thread(self._cluster.begin_anew)
             return
-        await _in_thread(self._cluster.open)
         await _in_thread(self._load)
         await self._finish(list(self._known.values()))
         long_ago = (datetime.now(UTC) - _KEEP_GONE).isoformat()
