@@ -2,16 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from fastmcp import Client
 
 from research_documents.opensearch.client import ClusterClient
 from research_documents.opensearch.engine import OpenSearchEngine
+from research_documents.opensearch.freshness import PushedFreshness
 from research_documents.opensearch.layout import (
     CLUSTER_SCHEMA,
     DocumentRecord,
@@ -21,6 +25,8 @@ from research_documents.opensearch.layout import (
     passage_records,
 )
 from research_documents.search import engine_from_settings
+from research_documents.search.freshness import FreshnessChecker
+from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.request import Mode
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
@@ -181,3 +187,60 @@ async def test_a_search_that_the_index_never_stands_still_for_is_truncated(libra
     async with engine:
         outcome = await engine.search("honest")
     assert (outcome.hits, outcome.truncated) == ((), True)
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_searches_that_wait_for_a_look_at_what_was_pushed_share_it(
+    library: Library, *, away: bool
+) -> None:
+    answers = await answers_of(library)
+    held, looks, arrived = threading.Event(), 0, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal looks
+        if request.url.path == "/test-state/_doc/push":
+            looks += 1
+            loop.call_soon_threadsafe(arrived.set)
+            assert held.wait(60)
+            if away:
+                refusing(request)
+        return httpx.Response(200, json=answers[request.url.path])
+
+    engine = engine_of(library, handler)
+    async with engine, anyio.create_task_group() as tasks:
+        await arrived.wait()  # the look that begins with the engine
+        found: list[bool] = []
+
+        async def search() -> None:
+            try:
+                found.append(bool((await engine.search("honest")).hits))
+            except BackendUnavailable:
+                found.append(False)
+
+        for _ in range(20):
+            tasks.start_soon(search)
+        await anyio.wait_all_tasks_blocked()
+        held.set()
+    assert found == [not away] * 20
+    assert looks == 2
+
+
+async def test_what_a_search_finds_outdated_while_others_are_looked_at_again_is_kept(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freshness = PushedFreshness(library)
+    entries = [
+        CatalogEntry(id=number, info=replace(await library.stat("a.md"), path=f"{number}.md"))
+        for number in (1, 2)
+    ]
+    freshness.outdated = was = {"1.md": 1, "2.md": 2}
+
+    def changed(_: FreshnessChecker, asked: Iterable[CatalogEntry]) -> frozenset[str]:
+        freshness.outdated |= {"2.md": 3, "new.md": 4}  # as searches do in the event loop
+        return frozenset({"1.md"} & {entry.path for entry in asked})
+
+    monkeypatch.setattr(FreshnessChecker, "changed", changed)
+    was = dict(was)
+    freshness.forget(freshness.as_pushed(entries, was), was)
+    assert freshness.outdated == {"1.md": 1, "2.md": 3, "new.md": 4}

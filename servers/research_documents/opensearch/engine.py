@@ -97,7 +97,10 @@ class OpenSearchEngine(SharedLifespan):
         self._now = now
         self._following: asyncio.Task[None] | None = None
         self._refreshed_at = self._reloaded_at = float("-inf")
-        self._problem = ""
+        self._failure: ClusterFailed | None = None
+        """What became of the last look at what was pushed."""
+        self._looks_begun = self._look_ended = 0
+        """The numbers of the last look that was begun, and of the last that ended without being cancelled."""
         self._lost: frozenset[str] = frozenset()
         self._mirror = DocumentMirror(self, names)
         self._pools = ThreadPools()
@@ -156,28 +159,35 @@ class OpenSearchEngine(SharedLifespan):
             await asyncio.sleep(self._refresh_s)
 
     async def _refresh(self, *, anew: bool = False) -> None:
-        """Look at what was pushed.
+        """Look at what was pushed. Who waits for a look that has not begun shares it, and its failure.
 
         Raises:
             ClusterFailed: the cluster does not answer.
         """
+        begun_before = self._looks_begun
         async with self._lock:
+            if self._look_ended > begun_before and not anew:
+                if self._failure is not None:
+                    raise self._failure
+                return
+            self._looks_begun = look = self._looks_begun + 1
             try:
                 update = await self._pools.run("quick", lambda: self._mirror.fetch(anew=anew))
             except ClusterFailed as failure:
-                self._problem = failure.message
+                self._failure, self._look_ended = failure, look
                 raise
-            self._problem = ""
             self._mirror.apply(update)
+            self._failure, self._look_ended = None, look
             self._refreshed_at = self._clock()
 
     async def _refresh_if_old(self) -> None:
         if self._clock() - self._refreshed_at >= self._fresh_s:
             await self._refresh()
         entries = self._mirror.catalog.entries
-        if self._freshness.outdated:
-            known = [entries[path] for path in self._freshness.outdated if path in entries]
-            await self._pools.run("quick", lambda: self._freshness.recheck(known))
+        if outdated := dict(self._freshness.outdated):  # searches add to it meanwhile
+            known = [entries[path] for path in outdated if path in entries]
+            fresh = await self._pools.run("quick", lambda: self._freshness.as_pushed(known, outdated))
+            self._freshness.forget(fresh, outdated)
 
     # What the servers use
 
@@ -194,7 +204,7 @@ class OpenSearchEngine(SharedLifespan):
     @property
     def problem(self) -> str:
         """Why the cluster cannot be asked, as it was the last time; empty if it can."""
-        return self._problem
+        return "" if self._failure is None else self._failure.message
 
     @property
     def ranks_by_meaning(self) -> bool:

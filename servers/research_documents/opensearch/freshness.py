@@ -1,6 +1,6 @@
 """Whether the files behind hits are those that were pushed: on this machine, which is not the one that read them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from research_documents.search.freshness import FreshnessChecker
@@ -53,13 +53,16 @@ class PushedFreshness(FreshnessChecker):
         self._same_content[entry.path] = entry.id, text.identity
         return text
 
-    def recheck(self, entries: Iterable[CatalogEntry]) -> None:
-        """Forget that documents were outdated, of those that were pushed again or are as they were pushed."""
+    def as_pushed(self, entries: Iterable[CatalogEntry], outdated: Mapping[str, int]) -> set[str]:
+        """Return which of `outdated` documents were pushed again, or are as they were pushed. May be called in a thread."""
         known = {entry.path: entry for entry in entries}
         still = [
-            known[path]
-            for path, number in self.outdated.items()
-            if path in known and known[path].id == number
+            known[path] for path, number in outdated.items() if path in known and known[path].id == number
         ]
-        kept = self.changed(still)
-        self.outdated = {entry.path: entry.id for entry in still if entry.path in kept}
+        return outdated.keys() - self.changed(still)
+
+    def forget(self, paths: Iterable[str], outdated: Mapping[str, int]) -> None:
+        """Forget that documents were outdated, in the versions of `outdated`."""
+        for path in paths:
+            if self.outdated.get(path) == outdated[path]:
+                del self.outdated[path]
