@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,11 @@ def strange(_request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"_source": {"push": {"something": "else"}}})
 
 
-def engine_of(library: Library, handler: Handler) -> OpenSearchEngine:
+def engine_of(library: Library, handler: Handler, **given: Any) -> OpenSearchEngine:
     def connect() -> ClusterClient:
         return ClusterClient("http://cluster:9200", transport=httpx.MockTransport(handler))
 
-    return OpenSearchEngine(library, NAMES, connect=connect, fresh_s=0.0, refresh_s=3600.0)
+    return OpenSearchEngine(library, NAMES, connect=connect, fresh_s=0.0, refresh_s=3600.0, **given)
 
 
 @pytest.fixture
@@ -244,3 +245,29 @@ async def test_what_a_search_finds_outdated_while_others_are_looked_at_again_is_
     was = dict(was)
     freshness.forget(freshness.as_pushed(entries, was), was)
     assert freshness.outdated == {"1.md": 1, "2.md": 3, "new.md": 4}
+
+
+@pytest.mark.parametrize(
+    ("watching", "rescan_s", "minutes", "old"),
+    [
+        (True, 30.0, 14, False),
+        (True, 30.0, 16, True),
+        (True, 600.0, 99, False),
+        (True, 600.0, 101, True),
+        (False, 30.0, 16, False),
+        (False, 30.0, 27 * 60, True),
+    ],
+)
+async def test_an_indexer_that_follows_the_folder_and_is_silent_is_noticed(
+    library: Library, minutes: int, rescan_s: float, *, watching: bool, old: bool
+) -> None:
+    answers, now = await answers_of(library), datetime(2026, 1, 2, tzinfo=UTC)
+    state = PushState(agreed_at=(now - timedelta(minutes=minutes)).isoformat(), listed=1, watching=watching)
+    answers["/test-state/_doc/push"] = {"_source": state.source()}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=answers[request.url.path])
+
+    outcome = await engine_of(library, handler, rescan_s=rescan_s, now=lambda: now).search("honest")
+    said = [warning.partition(" on ")[0] for warning in outcome.warnings]
+    assert said == (["INCOMPLETE: the index last agreed with the folder"] if old else [])

@@ -59,6 +59,8 @@ RELOAD_S: Final = 30.0
 """Time between looks at all records because passages were found that none of them tells of."""
 OLD_AFTER: Final = timedelta(hours=26)
 """An index is old if it last agreed with the folder so long ago: a push every night has two hours to be late."""
+SILENT_AFTER: Final = timedelta(minutes=15)
+"""An indexer that follows the folder says at least so often that they agree, or with ten listings if these are rarer."""
 NO_MEANING: Final = "hybrid: not with an index on a search cluster; ranked by words alone"
 MOST_NAMED: Final = 5
 """Documents that a warning names."""
@@ -70,7 +72,8 @@ class OpenSearchEngine(SharedLifespan):
 
     What the documents are is mirrored here, see `DocumentMirror`; it is looked at every `refresh_s` seconds and before a search.
     `connect` gives the client of the cluster. `deadline_s` limits the time of a search. Files are read to check that they are
-    those that were pushed, for regex searches and for lines around hits. `clock` is in seconds, `now` the time in UTC.
+    those that were pushed, for regex searches and for lines around hits. `rescan_s` is the time in seconds between listings of an
+    indexer that follows the folder. `clock` is in seconds, `now` the time in UTC.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class OpenSearchEngine(SharedLifespan):
         max_response_bytes: int = MAX_SEARCH_BYTES,
         refresh_s: float = REFRESH_S,
         fresh_s: float = FRESH_S,
+        rescan_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -93,6 +97,7 @@ class OpenSearchEngine(SharedLifespan):
         self._deadline_s = deadline_s
         self._refresh_s = refresh_s
         self._fresh_s = fresh_s
+        self._silent_after = max(SILENT_AFTER, 10 * timedelta(seconds=rescan_s))
         self._clock = clock
         self._now = now
         self._following: asyncio.Task[None] | None = None
@@ -123,6 +128,7 @@ class OpenSearchEngine(SharedLifespan):
             IndexNames(prefix=settings.search_index),
             connect=lambda: ClusterClient.from_settings(settings, timeout_s=settings.search_deadline_s),
             deadline_s=settings.search_deadline_s,
+            rescan_s=settings.rescan_interval_s,
         )
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -419,7 +425,9 @@ class OpenSearchEngine(SharedLifespan):
         elif state.waiting:
             numbers = f" of {counted(state.waiting, 'document')}" if sees_all else ""
             said.append(f"changes{numbers} are still being pushed to the index; repeat in a minute")
-        elif self._now() - (agreed := datetime.fromisoformat(state.agreed_at)) > OLD_AFTER:
+        elif self._now() - (agreed := datetime.fromisoformat(state.agreed_at)) > (
+            self._silent_after if state.watching else OLD_AFTER
+        ):
             said.append(
                 f"the index last agreed with the folder on {agreed:%Y-%m-%d at %H:%M} UTC; later changes are missing"
             )

@@ -200,7 +200,7 @@ class Indexer:
         return report
 
     async def keep_agreed(self, *, watching: bool) -> None:
-        """Keep that the index holds all that is known of the folder, or that it is not watched any more."""
+        """Keep that the index holds all that is known of a folder whose changes are signalled, or that they are not, or not any more."""
         agreed_at = _timestamp() if watching and not self._away else self._state.agreed_at
         self._state = replace(self._state, agreed_at=agreed_at, watching=watching)
         await self._save_state(now=True)

@@ -94,18 +94,18 @@ class PushJob:
         try:
             await self.indexer.open(anew=self.full)
             try:
-                self.on_report(await self.indexer.push_all(watching=True))
+                self.on_report(await self.indexer.push_all(watching=watcher.live))
             except FolderAway as error:
                 self._note_away(error)
             while not stop.is_set():
                 await changes.wait(self.rescan_s, stop)
                 if not stop.is_set():
-                    await self._push_changes(changes)
+                    await self._push_changes(changes, watcher)
             await self.indexer.keep_agreed(watching=False)
         finally:
             await watcher.stop()
 
-    async def _push_changes(self, changes: "_Changes") -> None:
+    async def _push_changes(self, changes: "_Changes", watcher: Watcher) -> None:
         """Push what changed. A cluster or a folder that is away for a while is tried again at the next look."""
         paths = changes.take()
         try:
@@ -113,11 +113,11 @@ class PushJob:
                 await self.indexer.open()
                 changes.begun_anew = False
             report = (
-                await self.indexer.push_all(watching=True)
+                await self.indexer.push_all(watching=watcher.live)
                 if paths is None
                 else await self.indexer.push_paths(paths)
             )
-            await self.indexer.keep_agreed(watching=True)
+            await self.indexer.keep_agreed(watching=watcher.live)
         except FolderAway as error:
             self._note_away(error)
         except RootUnavailable as error:
