@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
-from research_documents.opensearch.client import ClusterFailed
-from research_documents.opensearch.layout import DocumentRecord, PushState, passage_records
+from research_documents.opensearch.client import ClusterClient, ClusterFailed
+from research_documents.opensearch.layout import DocumentRecord, IndexNames, PushState, passage_records
 from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLease, PushReport
 from research_documents.opensearch.pushing.cluster_index import RecordTaken, SchemaDiffers
 from research_documents.opensearch.pushing.indexer import FolderAway
@@ -24,7 +25,7 @@ from research_shared.faults import DIRECTORY_FAILING
 from research_shared.reading.library import Library
 from research_shared.reading.limits import Limits
 from research_shared.root import Root
-from support.fake_cluster import Cluster
+from support.fake_cluster import Cluster, FakeCluster
 
 DOCUMENTS = {
     "a.md": "# Latency\n\nMixing adds latency.\n",
@@ -366,6 +367,50 @@ async def test_a_state_that_another_version_or_program_wrote_does_not_stop_a_pus
     assert (state.listed, bool(state.agreed_at)) == (3, True)
 
 
+class Partly:
+    """A cluster that answers searches for versions with nothing, because a part of it is away, the first `times`."""
+
+    def __init__(self, cluster: FakeCluster, times: int) -> None:
+        self.times = times
+        self.asked = 0
+        cluster.before = self.answer
+
+    def answer(self, request: httpx.Request) -> httpx.Response | None:
+        if not (request.url.path.endswith("/_search") and b'"version"' in request.content):
+            return None
+        self.asked += 1
+        if self.asked > self.times:
+            return None
+        shards = {"total": 2, "successful": 1, "failed": 1}
+        return httpx.Response(200, json={"timed_out": False, "_shards": shards, "hits": {"hits": []}})
+
+
+@pytest.mark.parametrize(("times", "removed"), [(2, True), (1_000, False)])
+async def test_passages_of_a_part_that_does_not_answer_are_removed_later(
+    tmp_path: Path, times: int, *, removed: bool
+) -> None:
+    fake, waits = FakeCluster(), list[float]()
+    partly = Partly(fake, times)
+    client = ClusterClient("http://fake", transport=fake.transport(), sleep=waits.append, random=lambda: 1.0)
+    folder = Folder(tmp_path / "folder", Cluster(IndexNames(prefix="partly"), fake))
+    folder.write("a.md", "Old words.\n")
+    await folder.push()
+    folder.write("a.md", "New words, and more.\n")
+    index = ClusterIndex(client, folder.cluster.names, attempts=4)
+    if removed:
+        await folder.push(index=index)
+        assert (partly.asked, waits) == (4, [0.5, 1.0])  # the last of four finds nothing
+        assert folder.agrees()
+        return
+    with pytest.raises(ClusterFailed, match="a part of the index on the search cluster") as failed:
+        await folder.push(index=index)
+    assert failed.value.retryable
+    assert (partly.asked, waits) == (4, [0.5, 1.0, 2.0])
+    fake.before = lambda _: None
+    await folder.push()
+    assert folder.agrees()
+
+
 def present(folder: Folder) -> set[str]:
     return {path for path, record in folder.records().items() if record.complete and not record.gone}
 
@@ -577,12 +622,78 @@ async def test_a_job_that_loses_its_lease_ends(folder: Folder) -> None:
     lost.lease.lease_s = 0.02
     stop = asyncio.Event()
 
-    def taken() -> None:
+    def taken(*, attempts: int = 1) -> None:
         raise IndexHeld("another indexer writes this index")
 
     lost.lease.renew = taken  # type: ignore[method-assign]
     with anyio.fail_after(60), pytest.raises(IndexHeld):
         await lost.run(stop)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_job_that_lost_its_lease_replaces_neither_the_indices_nor_the_state(
+    folder: Folder, *, full: bool
+) -> None:
+    """As after a pause of the whole machine: the lease has passed on before this indexer has looked at it again."""
+    await folder.push()
+    state = folder.index().state()
+    late = job(folder, full=full)
+    folder.write("a.md", "Changed.\n")
+    write, taken = late.cluster.write_records, lease_of(folder.cluster, sleep=lambda _: None)
+
+    def overtaken(records: Any, seen: Any) -> Any:
+        late.cluster.write_records = write  # type: ignore[method-assign]
+        client, address = folder.cluster.client(), f"/{folder.cluster.names.state}/_doc/lease?refresh=true"
+        client.request("PUT", address, {"lease": {}})
+        taken.acquire()
+        return write(records, seen)
+
+    late.cluster.write_records = overtaken  # type: ignore[method-assign]
+    before = folder.index().schema(), set(folder.records())
+    with pytest.raises(IndexHeld):
+        await late.run()
+    assert (folder.index().schema(), set(folder.records())) == before
+    after = folder.index().state()
+    assert after is not None
+    assert (after == state) is full
+    assert after.waiting == (0 if full else 1)  # the state from before the lease was lost
+
+
+async def test_an_indexer_whose_indices_were_replaced_writes_no_other_ones(folder: Folder) -> None:
+    await folder.push()
+    index = folder.index()
+    write = index.write_passages
+
+    def overtaken(records: Any) -> dict[str, str]:
+        index.write_passages = write  # type: ignore[method-assign]
+        asyncio.run(folder.push(full=True))
+        return write(records)
+
+    index.write_passages = overtaken  # type: ignore[method-assign]
+    folder.write("a.md", "Changed.\n")
+    with pytest.raises(RecordTaken):
+        await folder.push(index=index)
+    await folder.push()
+    assert folder.agrees()
+
+
+def test_a_renewal_asks_once_and_not_for_long(cluster_in_use: Cluster) -> None:
+    lease = lease_of(prepared(cluster_in_use), lease_s=8.0)
+    lease.acquire()
+    asked: list[float] = []
+
+    def away(request: httpx.Request) -> httpx.Response:
+        asked.append(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("slow", request=request)
+
+    lease._client = ClusterClient("http://fake", transport=httpx.MockTransport(away), sleep=lambda _: None)
+    with pytest.raises(ClusterFailed):
+        lease.renew()
+    assert asked == [2.0]
+    with pytest.raises(ClusterFailed):
+        lease.hold()
+    assert asked == [2.0] * 4
 
 
 async def test_a_folder_is_followed_until_it_is_told_to_stop(folder: Folder) -> None:

@@ -90,6 +90,8 @@ class FakeCluster:
         if rest == "_alias":
             pattern = re.compile(name.replace("*", ".*"))
             return 200, {each: {} for each in self.indices if pattern.fullmatch(each)}
+        if rest == "_mapping" and not set(name.split(",")) - set(self.indices):
+            return 200, {each: {"mappings": self.indices[each].body["mappings"]} for each in name.split(",")}
         index = self.indices.get(name)
         if index is None:
             return error(404, "index_not_found_exception")
@@ -99,14 +101,14 @@ class FakeCluster:
                 self.aliases = {alias: index for alias, index in self.aliases.items() if index != name}
             case ("PUT", "_settings"):
                 index.read_only = bool(body.get("index.blocks.read_only_allow_delete"))
-            case ("GET", "_mapping"):
-                return 200, {name: {"mappings": index.body["mappings"]}}
             case (_, "_refresh"):
                 index.visible = dict(index.stored)
             case (_, "_count"):
                 return 200, {"count": len(list(self._found(index, body["query"])))}
             case (_, "_search"):
-                return 200, {"hits": {"hits": self._search(index, body)}}
+                shards = {"total": 1, "successful": 1, "failed": 0}
+                hits = {"hits": self._search(index, body)}
+                return 200, {"timed_out": False, "_shards": shards, "hits": hits}
             case unknown:
                 raise AssertionError(unknown)
         return 200, {"acknowledged": True}
@@ -143,7 +145,7 @@ class FakeCluster:
             return error(
                 429, "cluster_block_exception", "disk usage exceeded flood-stage watermark, index has a block"
             )
-        unknown = source.keys() - index.body["mappings"]["properties"].keys()
+        unknown = source.keys() - index.body["mappings"].get("properties", source).keys()
         if unknown:
             return error(400, "strict_dynamic_mapping_exception")
         present = index.stored.get(key)
@@ -161,7 +163,7 @@ class FakeCluster:
         touched: list[FakeIndex] = []
         for line in lines:
             ((what, about),) = json.loads(line).items()
-            index = self.indices[about["_index"]]
+            index = self.indices.setdefault(about["_index"], FakeIndex({"mappings": {}}))
             touched.append(index)
             if what == "delete":
                 gone = index.stored.pop(about["_id"], None)

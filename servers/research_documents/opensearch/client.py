@@ -72,6 +72,7 @@ class ClusterClient:
         random: Callable[[], float] = random.random,
     ) -> None:
         self._url = url
+        self._timeout_s = timeout_s
         self._sleep = sleep
         self._random = random
         try:
@@ -109,17 +110,24 @@ class ClusterClient:
         self._client.close()
 
     def request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, attempts: int = 1
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        attempts: int = 1,
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """Return the cluster's answer to a request. `path` begins with a slash, and may have a query.
 
-        Of several `attempts`, each waits twice as long after the one before, or as long as the cluster asks for.
+        Of several `attempts`, each waits twice as long after the one before, or as long as the cluster asks for. `timeout_s` is
+        the time for each, if it is less than that of the client.
 
         Raises:
             ClusterFailed: it cannot be reached, refuses, or answers something else than a JSON object.
         """
         content = b"" if body is None else json_line(body)
-        return self._answer(method, path, content, "application/json", attempts)
+        return self._answer(method, path, content, "application/json", attempts, timeout_s)
 
     def bulk(
         self, lines: Iterable[bytes], *, attempts: int = 1, refresh: bool = False
@@ -137,10 +145,18 @@ class ClusterClient:
             raise _not_an_answer()
         return [next(iter(item.values())) for item in items]
 
-    def _answer(self, method: str, path: str, content: bytes, kind: str, attempts: int) -> dict[str, Any]:
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        content: bytes,
+        kind: str,
+        attempts: int,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
         for attempt in range(1, attempts + 1):
             try:
-                return self._attempt(method, path, content, kind)
+                return self._attempt(method, path, content, kind, timeout_s)
             except ClusterFailed as failure:
                 if not failure.retryable or attempt == attempts:
                     raise
@@ -153,13 +169,16 @@ class ClusterClient:
         backoff = self._random() * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1))
         self._sleep(max(at_least_s, backoff))
 
-    def _attempt(self, method: str, path: str, content: bytes, kind: str) -> dict[str, Any]:
+    def _attempt(
+        self, method: str, path: str, content: bytes, kind: str, timeout_s: float | None
+    ) -> dict[str, Any]:
         try:
             response = self._client.request(
                 method,
                 self._url + path,
                 content=content or None,
                 headers={"content-type": kind} if content else {},
+                timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else min(timeout_s, self._timeout_s),
             )
         except httpx.TimeoutException as error:
             raise ClusterFailed(

@@ -46,7 +46,7 @@ class SchemaDiffers(Exception):
 
 
 class RecordTaken(Exception):
-    """Another indexer has written the record of a document that this one was writing."""
+    """Another indexer has written the record of a document that this one was writing, or replaced the indices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +162,7 @@ class ClusterIndex:
         Raises:
             RecordTaken: another indexer wrote one meanwhile.
         """
+        self._check_indices()
         written: dict[str, tuple[int, int]] = {}
         for some in _slices(records, _PAGE):
             lines: list[bytes] = []
@@ -177,6 +178,22 @@ class ClusterIndex:
             for record, outcome in zip(some, outcomes, strict=True):
                 written[record.path] = self._outcome_of(record, outcome)
         return written
+
+    def _check_indices(self) -> None:
+        """Make sure that the indices are those that were made. The cluster makes others under the names of deleted ones.
+
+        Raises:
+            RecordTaken: another indexer has replaced them.
+        """
+        names = (self._passages, self._documents)
+        try:
+            found = self._ask("GET", f"/{','.join(names)}/_mapping")
+        except ClusterFailed as failure:
+            if failure.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise RecordTaken(self._documents) from failure
+        if not all(found[name]["mappings"].get("_meta", {}).get("schema") for name in names):
+            raise RecordTaken(self._documents)
 
     def _outcome_of(self, record: DocumentRecord, outcome: Mapping[str, Any]) -> tuple[int, int]:
         if outcome["status"] == HTTPStatus.CONFLICT:
@@ -253,28 +270,38 @@ class ClusterIndex:
             self._client.pause(attempt)
 
     def remove_passages(self, versions: Iterable[str]) -> None:
-        """Remove the passages of these versions."""
+        """Remove the passages of these versions. What is not removed is looked for again, after a pause, a few times."""
         for some in _slices(sorted(versions), _PAGE):
+            attempt = 0
             while True:
                 self._ask("POST", f"/{self._passages}/_refresh")
-                found = self._ask(
+                answer = self._ask(
                     "POST",
                     f"/{self._passages}/_search",
                     {"size": MAX_BULK_ACTIONS, "_source": False, "query": {"terms": {"version": list(some)}}},
-                )["hits"]["hits"]
-                if not found:
+                )
+                found = answer["hits"]["hits"]
+                failure = _partial() if answer["timed_out"] or answer["_shards"]["failed"] else None
+                if not found and failure is None:
                     break
-                lines = [
-                    json_line({"delete": {"_index": self._passages, "_id": hit["_id"]}}) for hit in found
-                ]
-                for outcome in self._client.bulk(lines, attempts=self._attempts):
-                    if (
-                        outcome["status"] >= HTTPStatus.BAD_REQUEST
-                        and outcome["status"] != HTTPStatus.NOT_FOUND
-                    ):
-                        failure = _of_item(outcome)
-                        if not failure.retryable:  # it is found again, and tried again
-                            raise failure
+                failure = self._delete_passages([hit["_id"] for hit in found]) or failure
+                if failure is None:
+                    attempt = 0
+                    continue
+                attempt += 1
+                if not failure.retryable or attempt == self._attempts:
+                    raise failure
+                self._client.pause(attempt)
+
+    def _delete_passages(self, keys: Sequence[str]) -> ClusterFailed | None:
+        """Delete passages. Return a failure if some are left, one that cannot be helped rather than others."""
+        lines = [json_line({"delete": {"_index": self._passages, "_id": key}}) for key in keys]
+        failures = [
+            _of_item(outcome)
+            for outcome in (self._client.bulk(lines, attempts=self._attempts) if lines else ())
+            if outcome["status"] >= HTTPStatus.BAD_REQUEST and outcome["status"] != HTTPStatus.NOT_FOUND
+        ]
+        return min(failures, key=lambda failure: failure.retryable, default=None)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Delete the records of documents that have been gone for long."""
@@ -354,6 +381,14 @@ class ClusterIndex:
                 if other != index:
                     with suppress(ClusterFailed):  # in the way of nobody
                         self._ask("DELETE", f"/{other}")
+
+
+def _partial() -> ClusterFailed:
+    return ClusterFailed(
+        "a part of the index on the search cluster does not answer",
+        hint="Look at the health of its indices; push again when they are green or yellow.",
+        retryable=True,
+    )
 
 
 def _of_item(outcome: Mapping[str, Any]) -> ClusterFailed:

@@ -83,6 +83,8 @@ class Indexer:
         on_progress: OnPush = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.hold: Callable[[], object] = lambda: None
+        """Is called right before the indices are swapped or the state is written. Raises if the lease was lost."""
         self._library = library
         self._cluster = cluster
         self._on_progress = on_progress
@@ -153,6 +155,7 @@ class Indexer:
         await self._save_state(now=True)
         await self._push(changed, gone, report)
         if self._anew:
+            await _in_thread(self.hold)
             await _in_thread(self._cluster.swap)
             self._anew = False
         agreed_at = self._state.agreed_at if self._away else self._state.begun_at
@@ -368,6 +371,7 @@ class Indexer:
             return
         if now or self._clock() - self._saved_at >= _SAVE_EVERY_S:
             self._saved_at = self._clock()
+            await _in_thread(self.hold)
             await _in_thread(lambda: self._cluster.save_state(self._state))
 
 

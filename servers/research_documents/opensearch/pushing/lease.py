@@ -92,15 +92,19 @@ class IndexLease:
                 raise IndexHeld(f"another indexer writes this index: {_described(found[0])}")
         return held, seen
 
-    def renew(self) -> None:
-        """Say that this indexer is still there.
+    def renew(self, *, attempts: int = 1) -> None:
+        """Say that this indexer is still there. An attempt takes at most the time until the next is due.
 
         Raises:
             IndexHeld: another indexer took the lease meanwhile.
             ClusterFailed: the cluster fails.
         """
         with self._lock:
-            self._write(f"if_seq_no={self._seen[0]}&if_primary_term={self._seen[1]}")
+            self._write(f"if_seq_no={self._seen[0]}&if_primary_term={self._seen[1]}", attempts=attempts)
+
+    def hold(self) -> None:
+        """Make sure that this indexer has the lease, before it writes what nothing else protects. Raises what `renew` raises."""
+        self.renew(attempts=_LEASE_ATTEMPTS)
 
     def release(self) -> None:
         """Give the lease back, if this indexer has it. A cluster that fails keeps it until its time is over."""
@@ -110,14 +114,16 @@ class IndexLease:
     def _look(self) -> tuple[dict[str, Any], tuple[int, int]] | None:
         """Return (the lease, empty if it is released; its version), or None without a record."""
         try:
-            found = self._client.request("GET", self._address, attempts=_LEASE_ATTEMPTS)
+            found = self._client.request(
+                "GET", self._address, attempts=_LEASE_ATTEMPTS, timeout_s=self.lease_s / RENEWALS
+            )
         except ClusterFailed as failure:
             if failure.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
         return found["_source"]["lease"], (found["_seq_no"], found["_primary_term"])
 
-    def _write(self, condition: str, *, held: bool = True) -> None:
+    def _write(self, condition: str, *, held: bool = True, attempts: int = _LEASE_ATTEMPTS) -> None:
         lease = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -132,7 +138,8 @@ class IndexLease:
                 "PUT",
                 f"{self._address}?{condition}&refresh=true",
                 {"lease": lease if held else {}},
-                attempts=_LEASE_ATTEMPTS,
+                attempts=attempts,
+                timeout_s=self.lease_s / RENEWALS,
             )
         except ClusterFailed as failure:
             if failure.status != HTTPStatus.CONFLICT:

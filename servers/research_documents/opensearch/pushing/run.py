@@ -49,6 +49,7 @@ class PushJob:
         """
         await anyio.to_thread.run_sync(self.cluster.prepare_state)
         await anyio.to_thread.run_sync(self.lease.acquire, self.on_wait)
+        self.indexer.hold = self.lease.hold
         try:
             async with self.library:
                 await self._while_held(self._push() if follow is None else self._follow(follow))
@@ -73,6 +74,7 @@ class PushJob:
         renewed_at = time.monotonic()
         while True:
             await asyncio.sleep(self.lease.lease_s / RENEWALS)
+            asked_at = time.monotonic()
             try:
                 await anyio.to_thread.run_sync(self.lease.renew)
             except ClusterFailed as failure:
@@ -80,7 +82,7 @@ class PushJob:
                     raise
                 log.warning("the lease could not be renewed", error=failure.message)
             else:
-                renewed_at = time.monotonic()
+                renewed_at = asked_at
 
     async def _push(self) -> None:
         await self.indexer.open(anew=self.full)
