@@ -271,3 +271,52 @@ async def test_an_indexer_that_follows_the_folder_and_is_silent_is_noticed(
     outcome = await engine_of(library, handler, rescan_s=rescan_s, now=lambda: now).search("honest")
     said = [warning.partition(" on ")[0] for warning in outcome.warnings]
     assert said == (["INCOMPLETE: the index last agreed with the folder"] if old else [])
+
+
+async def test_all_pages_of_a_search_are_asked_of_the_same_copy_of_the_index(library: Library) -> None:
+    answers = await answers_of(library)
+    asked: dict[str, list[str]] = {}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.setdefault(request.url.path, []).append(request.url.params.get("preference", ""))
+        return httpx.Response(200, json=answers[request.url.path])
+
+    for query in ("honest", "honest", "words"):
+        await engine_of(library, handler).search(query)
+    first, again, other = asked["/test-passages/_search"]
+    assert first == again != other
+    assert first.isalnum()
+    assert "" not in asked["/test-documents/_search"]
+
+
+async def test_passages_without_a_record_are_left_out_until_they_have_one(library: Library) -> None:
+    answers, lost = await answers_of(library), await answers_of(library, "lost")
+    hits = answers["/test-passages/_search"]["hits"]["hits"]
+    stray = lost["/test-passages/_search"]["hits"]["hits"]
+    left_out: list[list[str]] = []
+    now = [0.0]
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/test-passages/_search":
+            return httpx.Response(200, json=answers[request.url.path])
+        body = json.loads(request.content)["query"]["bool"]
+        left_out.append([value for each in body.get("must_not", []) for value in each["terms"]["version"]])
+        found = [hit for hit in [*hits, *stray] if hit["_source"]["version"] not in left_out[-1]]
+        return httpx.Response(200, json={**answers["/test-passages/_search"], "hits": {"hits": found}})
+
+    engine = engine_of(library, handler, clock=lambda: now[0])
+    async with engine:
+        assert len((await engine.search("honest")).hits) == 1
+        assert left_out == [[], ["lost"]]
+        stray[0]["_source"]["version"] = "next"
+        now[0] = 60.0
+        assert len((await engine.search("honest")).hits) == 1
+        assert left_out[2:] == [["lost"], ["next"]]  # what is not found any more is not named for ever
+        record = answers["/test-documents/_search"]["hits"]["hits"][0]
+        record["_source"] |= {"hidden": ["hidden"], "change": 2}
+        stray[0]["_source"]["version"] = "hidden"
+        found = await engine.search("honest")
+        assert (len(found.hits), found.truncated) == (1, False)
+        record["_source"] |= {"hidden": [], "version": "hidden", "change": 3}
+        hits.clear()
+        assert len((await engine.search("honest")).hits) == 1

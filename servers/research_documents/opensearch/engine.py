@@ -1,6 +1,7 @@
 """The search engine over an index on a cluster, which an indexer feeds."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -371,6 +372,7 @@ class OpenSearchEngine(SharedLifespan):
             ),
             excluded=mirror.hidden | (self._lost - mirror.versions),
             deadline=request.deadline,
+            preference=hashlib.sha256(request.query.encode()).hexdigest()[:16],
             clock=self._clock,
         )
 
@@ -400,10 +402,14 @@ class OpenSearchEngine(SharedLifespan):
         if not unknown:
             return
         await self._refresh()
-        if unknown - self._mirror.versions and self._clock() - self._reloaded_at >= RELOAD_S:
+        if self._without_record(unknown) and self._clock() - self._reloaded_at >= RELOAD_S:
             self._reloaded_at = self._clock()
             await self._refresh(anew=True)
-        self._lost |= unknown - self._mirror.versions
+            self._lost = frozenset()  # those that are still there are found again
+        self._lost |= self._without_record(unknown)
+
+    def _without_record(self, versions: set[str]) -> set[str]:
+        return versions - self._mirror.versions - self._mirror.hidden
 
     def _missing(self, outdated: list[str], *, partial: bool) -> list[str]:
         """Return what an answer has to say first: what it does not rest on. Only who may see everything is told numbers."""

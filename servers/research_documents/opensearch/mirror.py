@@ -4,6 +4,7 @@ Choosing documents by scope, pattern and filter, telling copies and versions apa
 as they do on the catalog of the embedded index. Only passages and their texts stay on the cluster.
 """
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -60,6 +61,8 @@ class DocumentMirror:
         self.versions: frozenset[str] = frozenset()
         """Versions of passages that count."""
         self._cluster = cluster
+        self._preference = secrets.token_hex(8)
+        """Has the same copy of the index answer for all pages."""
         self._names = names
         self._records: dict[str, DocumentRecord] = {}
         self._numbers: dict[str, int] = {}
@@ -173,7 +176,8 @@ class DocumentMirror:
             }
             if after is not None:
                 body["search_after"] = after
-            found = self._cluster.request("POST", f"/{self._names.documents}/_search", body)["hits"]["hits"]
+            address = f"/{self._names.documents}/_search?preference={self._preference}"
+            found = self._cluster.request("POST", address, body)["hits"]["hits"]
             records += [DocumentRecord.from_source(hit["_source"]) for hit in found]
             if found:
                 index, after = found[-1]["_index"], found[-1]["sort"]

@@ -43,6 +43,8 @@ class ClusterPassages:
     filters: Sequence[ClusterJson]
     excluded: Collection[str]
     deadline: float
+    preference: str
+    """Equal for all parts and pages of one search: the same copy of the index answers them, with the same scores."""
     clock: Callable[[], float] = time.monotonic
     unknown: set[str] = field(default_factory=set)
     changed: bool = False
@@ -123,7 +125,9 @@ class ClusterPassages:
 
     def _asked(self, body: ClusterJson) -> ClusterJson:
         answer = self.cluster.request(
-            "POST", f"/{self.names.passages}/_search?search_type=dfs_query_then_fetch", body
+            "POST",
+            f"/{self.names.passages}/_search?search_type=dfs_query_then_fetch&preference={self.preference}",
+            body,
         )
         self.partial = self.partial or answer["timed_out"] or answer["_shards"]["failed"] > 0
         return answer
