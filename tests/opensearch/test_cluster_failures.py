@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -26,11 +27,13 @@ from research_documents.opensearch.layout import (
     passage_records,
 )
 from research_documents.search import engine_from_settings
+from research_documents.search.executors import PoolName
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.request import Mode
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
+from research_shared.documents import DocumentText
 from research_shared.errors import BackendUnavailable
 from research_shared.reading.filters import EVERY_DOCUMENT
 from research_shared.reading.library import Library
@@ -320,3 +323,86 @@ async def test_passages_without_a_record_are_left_out_until_they_have_one(librar
         record["_source"] |= {"hidden": [], "version": "hidden", "change": 3}
         hits.clear()
         assert len((await engine.search("honest")).hits) == 1
+
+
+async def test_documents_that_cannot_be_read_in_time_are_left_out_and_named(tmp_path: Path) -> None:
+    now = [0.0]
+    read: list[str] = []
+
+    class SlowLibrary(Library):
+        async def read(self, path: str) -> DocumentText:
+            read.append(path)
+            now[0] += 3.0
+            return await super().read(path)
+
+    (tmp_path / "a.md").write_text("honest words\n", encoding="utf-8")
+    library = SlowLibrary(library_of(tmp_path).roots)
+    answers = await answers_of(library)
+    one, hits = (
+        answers["/test-documents/_search"]["hits"]["hits"][0],
+        answers["/test-passages/_search"]["hits"]["hits"],
+    )
+    names = ["a.md", "b.md", "c.md"]
+    records, passages = [], []
+    for number, name in enumerate(names, 1):
+        (tmp_path / name).write_text("honest words\n", encoding="utf-8")
+        os.utime(tmp_path / name, ns=(1, 1))
+        version = {"version": f"v{number}"}
+        records.append({**one, "_source": {**one["_source"], "path": name, "change": number, **version}})
+        key = {"document": document_key(name), "path": name}
+        passages.append({**hits[0], "_source": {**hits[0]["_source"], **key, **version}})
+    answers["/test-documents/_search"]["hits"]["hits"] = records
+    answers["/test-passages/_search"]["hits"]["hits"] = passages
+    read.clear()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=answers[request.url.path])
+
+    outcome = await engine_of(library, handler, clock=lambda: now[0]).search("honest")
+    assert read == ["a.md", "b.md"]
+    assert sorted(hit.document for hit in outcome.hits) == ["a.md", "b.md"]
+    assert outcome.truncated
+    assert outcome.warnings == (
+        "INCOMPLETE: no time was left to read 1 document that was touched after the push; left out: c.md",
+    )
+
+
+@pytest.mark.parametrize("mode", ["keyword", "regex"])
+async def test_a_search_that_comes_too_late_to_its_turn_asks_for_nothing(
+    library: Library, mode: Mode
+) -> None:
+    answers = await answers_of(library)
+    now, asked = [0.0], 0
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += request.url.path == "/test-passages/_search"
+        return httpx.Response(200, json=answers[request.url.path])
+
+    engine = engine_of(library, handler, clock=lambda: now[0])
+    run = engine._pools.run
+
+    async def late(pool: PoolName, work: Callable[[], Any]) -> Any:
+        if pool == "ranking":
+            now[0] += 6.0
+        return await run(pool, work)
+
+    engine._pools.run = late  # type: ignore[method-assign]
+    with pytest.raises(BackendUnavailable, match="wait too long for its turn") as failure:
+        await engine.search("honest", mode=mode)
+    assert failure.value.retryable
+    assert asked == 0
+
+
+async def test_eight_searches_ask_the_cluster_at_once(library: Library) -> None:
+    answers, together = await answers_of(library), threading.Barrier(8)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/test-passages/_search":
+            together.wait(60)
+        return httpx.Response(200, json=answers[request.url.path])
+
+    engine = engine_of(library, handler)
+    async with engine:
+        found = await asyncio.gather(*(engine.search("honest") for _ in range(8)))
+    assert [len(each.hits) for each in found] == [1] * 8

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
@@ -109,7 +109,7 @@ class OpenSearchEngine(SharedLifespan):
         """The numbers of the last look that was begun, and of the last that ended without being cancelled."""
         self._lost: frozenset[str] = frozenset()
         self._mirror = DocumentMirror(self, names)
-        self._pools = ThreadPools()
+        self._pools = ThreadPools(ranks_on="cluster")
         self._freshness = PushedFreshness(library)
         parts: dict[str, Any] = {
             "pools": self._pools,
@@ -179,7 +179,7 @@ class OpenSearchEngine(SharedLifespan):
                 return
             self._looks_begun = look = self._looks_begun + 1
             try:
-                update = await self._pools.run("quick", lambda: self._mirror.fetch(anew=anew))
+                update = await self._pools.run("cluster", lambda: self._mirror.fetch(anew=anew))
             except ClusterFailed as failure:
                 self._failure, self._look_ended = failure, look
                 raise
@@ -335,7 +335,7 @@ class OpenSearchEngine(SharedLifespan):
             selection, _ = self._selected(request.paths, request.wanted)
             index = self._passages_of(request, selection)
             found = await self._run(request, selection, index)
-            stale = await self._outdated(found.stale)
+            stale, unchecked = await self._outdated(found.stale, until=request.deadline)
             if not (stale or index.unknown or index.changed or found.again):
                 break
             if attempt == MAX_ATTEMPTS or self._clock() >= request.deadline:
@@ -345,7 +345,9 @@ class OpenSearchEngine(SharedLifespan):
             await self._learn(index.unknown)
         # Again: a regex search leaves documents out while it reads them.
         selection, outdated = self._selected(request.paths, request.wanted)
-        return self._outcome(request, found=found, selection=selection, outdated=outdated, index=index)
+        return self._outcome(
+            request, found=found, selection=selection, outdated=outdated, unchecked=unchecked, index=index
+        )
 
     def _selected(self, paths: PathChoice, wanted: DocumentFilter) -> tuple[Selection, list[str]]:
         """Return the documents that are meant, and which of them are left out because they changed since they were pushed."""
@@ -387,15 +389,22 @@ class OpenSearchEngine(SharedLifespan):
         by_words = (NO_MEANING,) if request.mode == "hybrid" else ()
         return replace(found, warnings=(*by_words, *found.warnings, *index.warnings))
 
-    async def _outdated(self, suspects: frozenset[str]) -> set[str]:
-        """Return which of these documents say something else now than what was pushed."""
+    async def _outdated(self, suspects: frozenset[str], *, until: float) -> tuple[set[str], list[str]]:
+        """Return which of these documents say something else now than what was pushed, and which of those are not known to.
+
+        The latter could not be read before `until`.
+        """
         entries = self._mirror.catalog.entries
         found: set[str] = set()
+        unchecked: list[str] = []
         for path in sorted(suspects):
             entry = entries.get(path)
-            if entry is None or await self._freshness.text(entry) is None:
-                found.add(path)
-        return found
+            if entry is not None and self._clock() >= until:
+                unchecked.append(path)
+            elif entry is not None and await self._freshness.text(entry) is not None:
+                continue
+            found.add(path)
+        return found, unchecked
 
     async def _learn(self, unknown: set[str]) -> None:
         """Look for the records of versions that were found; those without one count for nothing from now on."""
@@ -411,7 +420,7 @@ class OpenSearchEngine(SharedLifespan):
     def _without_record(self, versions: set[str]) -> set[str]:
         return versions - self._mirror.versions - self._mirror.hidden
 
-    def _missing(self, outdated: list[str], *, partial: bool) -> list[str]:
+    def _missing(self, outdated: list[str], *, partial: bool, unchecked: Sequence[str] = ()) -> list[str]:
         """Return what an answer has to say first: what it does not rest on. Only who may see everything is told numbers."""
         state, sees_all = self._mirror.state, current_scope() == EVERYTHING
         said: list[str] = []
@@ -438,13 +447,15 @@ class OpenSearchEngine(SharedLifespan):
                 f"the index last agreed with the folder on {agreed:%Y-%m-%d at %H:%M} UTC; later changes are missing"
             )
         if outdated:
-            named = ", ".join(outdated[:MOST_NAMED]) + (" and others" if len(outdated) > MOST_NAMED else "")
             changed = counted(
                 len(outdated),
                 "document was changed or removed after it was",
                 "documents were changed or removed after they were",
             )
-            said.append(f"{changed} pushed to the index; left out: {named}")
+            said.append(f"{changed} pushed to the index; left out: {_first_few(outdated)}")
+        if unchecked:
+            touched = counted(len(unchecked), "document that was touched", "documents that were touched")
+            said.append(f"no time was left to read {touched} after the push; left out: {_first_few(unchecked)}")
         if partial:
             said.append("a part of the index does not answer; repeat in a few seconds")
         return [f"{INCOMPLETE}: {each}" for each in said]
@@ -456,9 +467,10 @@ class OpenSearchEngine(SharedLifespan):
         found: RunResult,
         selection: Selection,
         outdated: list[str],
+        unchecked: Sequence[str],
         index: ClusterPassages,
     ) -> SearchOutcome:
-        missing = self._missing(outdated, partial=index.partial)
+        missing = self._missing(outdated, partial=index.partial, unchecked=unchecked)
         if missing:
             log.warning("search answered from an incomplete index", missing=missing[0])
         warnings = (*self._library.fault_warnings(), *missing, *found.warnings)
@@ -478,3 +490,7 @@ class OpenSearchEngine(SharedLifespan):
             next_cursor=cursor_after(request, found),
             indexing=indexing,
         )
+
+
+def _first_few(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:MOST_NAMED]) + (" and others" if len(paths) > MOST_NAMED else "")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from os.path import commonpath
 from typing import Any, Final
 
+from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.layout import IndexNames
 from research_documents.opensearch.mirror import Cluster, DocumentMirror
 from research_documents.opensearch.query import MATCH_NOTHING, TOO_LONG, ClusterJson, OpenSearchDialect
@@ -49,6 +50,7 @@ class ClusterPassages:
     unknown: set[str] = field(default_factory=set)
     changed: bool = False
     partial: bool = False
+    _has_asked: bool = False
     _dialects: list[OpenSearchDialect] = field(default_factory=list)
     _texts: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
 
@@ -120,7 +122,15 @@ class ClusterPassages:
         asked: dict[str, list[ClusterJson]] = {**query, "filter": [*query.get("filter", ()), *self.filters]}
         if self.excluded:
             asked["must_not"] = list(any_of("version", sorted(self.excluded)))
-        left_ms = max(int(1000 * (self.deadline - self.clock())), 1)
+        left_s = self.deadline - self.clock()
+        if left_s <= 0 and not self._has_asked:
+            raise ClusterFailed(
+                "the search had to wait too long for its turn",
+                hint="More searches run at once than this server has threads for: run more servers, or ask for less at once.",
+                retryable=True,
+            )
+        self._has_asked = True
+        left_ms = max(int(1000 * left_s), 1)
         return {"query": {"bool": asked}, "timeout": f"{left_ms}ms"}
 
     def _asked(self, body: ClusterJson) -> ClusterJson:

@@ -75,7 +75,7 @@ class RegexSearch(TextSearch):
         if self.asks_first:
             if index is not None and (required := required_literals(pattern.source)) is not None:
                 candidates = partial(index.documents_containing_any, required)
-                scan.only = await self.pools.run("quick", candidates)
+                scan.only = await self.pools.run("ranking", candidates)
             index = None
         await run.turn("quick", self.tuning.short_turn_s)
         if index is not None and not run.ended and (literals := _selective_literals(pattern.source, scan)):
