@@ -325,7 +325,11 @@ async def test_passages_without_a_record_are_left_out_until_they_have_one(librar
         assert len((await engine.search("honest")).hits) == 1
 
 
-async def test_documents_that_cannot_be_read_in_time_are_left_out_and_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("context_lines", [0, 1])
+async def test_documents_that_cannot_be_read_in_time_are_left_out_and_named(
+    tmp_path: Path, context_lines: int
+) -> None:
+    """Either to see whether files that were touched still say the same, or for lines around hits."""
     now = [0.0]
     read: list[str] = []
 
@@ -346,7 +350,8 @@ async def test_documents_that_cannot_be_read_in_time_are_left_out_and_named(tmp_
     records, passages = [], []
     for number, name in enumerate(names, 1):
         (tmp_path / name).write_text("honest words\n", encoding="utf-8")
-        os.utime(tmp_path / name, ns=(1, 1))
+        moment = one["_source"]["mtime_ns"] if context_lines else 1
+        os.utime(tmp_path / name, ns=(moment, moment))
         version = {"version": f"v{number}"}
         records.append({**one, "_source": {**one["_source"], "path": name, "change": number, **version}})
         key = {"document": document_key(name), "path": name}
@@ -358,13 +363,13 @@ async def test_documents_that_cannot_be_read_in_time_are_left_out_and_named(tmp_
     def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=answers[request.url.path])
 
-    outcome = await engine_of(library, handler, clock=lambda: now[0]).search("honest")
+    outcome = await engine_of(library, handler, clock=lambda: now[0]).search(
+        "honest", context_lines=context_lines
+    )
     assert read == ["a.md", "b.md"]
     assert sorted(hit.document for hit in outcome.hits) == ["a.md", "b.md"]
     assert outcome.truncated
-    assert outcome.warnings == (
-        "INCOMPLETE: no time was left to read 1 document that was touched after the push; left out: c.md",
-    )
+    assert outcome.warnings == ("INCOMPLETE: no time was left to read 1 document; left out: c.md",)
 
 
 @pytest.mark.parametrize("mode", ["keyword", "regex"])

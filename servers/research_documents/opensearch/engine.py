@@ -454,8 +454,8 @@ class OpenSearchEngine(SharedLifespan):
             )
             said.append(f"{changed} pushed to the index; left out: {_first_few(outdated)}")
         if unchecked:
-            touched = counted(len(unchecked), "document that was touched", "documents that were touched")
-            said.append(f"no time was left to read {touched} after the push; left out: {_first_few(unchecked)}")
+            unread = counted(len(unchecked), "document")
+            said.append(f"no time was left to read {unread}; left out: {_first_few(unchecked)}")
         if partial:
             said.append("a part of the index does not answer; repeat in a few seconds")
         return [f"{INCOMPLETE}: {each}" for each in said]

@@ -1,5 +1,6 @@
 """Runs a keyword search: ranks, reads texts that are not in memory, and checks the files of the hits."""
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -69,11 +70,14 @@ class KeywordSearch(TextSearch):
             )
 
         ranking, stale = await self.pools.run("ranking", partial(rank, {}))
+        # An index that keeps what hits show is on a cluster: only lines around hits are read here, from files.
+        until = math.inf if index.around is None else request.deadline
         # A few texts at a time: what is made of them is kept, and they are not.
         while ranking is not None and (
             unread := [entry for entry in ranking.missing if entry.id not in gone]
         ):
-            ranking, stale = await self.pools.run("ranking", partial(rank, await self._read(unread, gone)))
+            texts = await self._read(unread, gone, until=until)
+            ranking, stale = await self.pools.run("ranking", partial(rank, texts))
         if ranking is None:
             return RunResult(
                 covered=covered, warnings=(*parsed.warnings, "the query has no word to search for")
@@ -92,11 +96,17 @@ class KeywordSearch(TextSearch):
         )
 
     async def _read(
-        self, entries: Sequence[CatalogEntry], gone: dict[int, str]
+        self, entries: Sequence[CatalogEntry], gone: dict[int, str], *, until: float
     ) -> Mapping[int, DocumentText]:
-        """Return the texts of the first of these documents, up to a size; add to `gone` what has none, by id."""
+        """Return the texts of the first of these documents, up to a size; add to `gone` what has none, by id.
+
+        So are all that have not been read at the time `until`.
+        """
         texts: dict[int, DocumentText] = {}
         for entry in fetched_together(entries, FETCHED_BYTES):
+            if self.clock() >= until:
+                gone.update((late.id, late.path) for late in entries if late.id not in texts)
+                break
             if (text := await self.freshness.text(entry)) is None:
                 gone[entry.id] = entry.path
             else:
