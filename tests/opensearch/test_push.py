@@ -43,6 +43,7 @@ class Folder:
 
     path: Path
     cluster: Cluster
+    root: str = "r"
     second: Path | None = None
     """The directory of a second root, `s`."""
 
@@ -54,7 +55,7 @@ class Folder:
         written.replace(file)
 
     def library(self) -> Library:
-        roots = [Root(name="r", directory=self.path)]
+        roots = [Root(name=self.root, directory=self.path)]
         if self.second is not None:
             roots.append(Root(name="s", directory=self.second))
         return Library(RootsPolicy(roots), Limits(max_file_bytes=4_096))
@@ -436,6 +437,19 @@ async def test_an_empty_root_keeps_its_documents_in_the_index_and_the_others_are
     assert (after.agreed_at, after.waiting) == (before.agreed_at, 0)
     await folder.push(full=True)
     assert present(folder) == {"r/a.md", "r/notes/c.txt"}
+
+
+async def test_other_folders_do_not_replace_those_of_an_index_by_mistake(folder: Folder) -> None:
+    await folder.push()
+    before = folder.records()
+    other = Folder(folder.path.parent / "other", folder.cluster, root="other")
+    other.write("x.md", "Of another folder.\n")
+    with pytest.raises(ConfigurationError, match=r"folders r, and these are other: .*--full.*SEARCH_INDEX"):
+        await other.push()
+    assert folder.records() == before
+    await other.push(full=True)
+    assert present(folder) == {"x.md"}
+    assert (await other.push()).unchanged == 1
 
 
 @pytest.mark.parametrize("full", [False, True])

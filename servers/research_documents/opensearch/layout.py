@@ -378,7 +378,7 @@ class PushState:
 
     `begun_at` is when the last push began, `agreed_at` when the index last held all that a listing of the folder showed: it is
     empty until the first push has ended. `listed` documents were in the last listing, `waiting` of them are still to be pushed,
-    `failed` could not be.
+    `failed` could not be. `roots` are the names of the research folders, none if they are not known.
     """
 
     begun_at: str = ""
@@ -387,6 +387,7 @@ class PushState:
     waiting: int = 0
     failed: int = 0
     watching: bool = False
+    roots: tuple[str, ...] = ()
 
     def source(self) -> dict[str, Any]:
         """Return the state as it is kept, under the id `push` of the state's index."""

@@ -90,6 +90,7 @@ class Indexer:
         self._on_progress = on_progress
         self._clock = clock
         self._readers = readers_key(library.limits)
+        self._roots = tuple(sorted(root.name for root in library.roots.roots))
         self._known: dict[str, DocumentRecord] = {}
         self._seen: dict[str, tuple[int, int]] = {}
         self._state = PushState()
@@ -104,6 +105,7 @@ class Indexer:
 
         Raises:
             SchemaDiffers: the indices were made for another version of this program.
+            ConfigurationError: they hold other research folders, whose documents a push would remove.
             ClusterFailed: the cluster fails.
         """
         self._known, self._seen, self._anew = {}, {}, anew
@@ -111,6 +113,11 @@ class Indexer:
         self._state = await _in_thread(self._cluster.state) or PushState()
         if anew:
             return
+        if self._state.roots not in {(), self._roots}:
+            raise ConfigurationError(
+                f"the index holds the research folders {', '.join(self._state.roots)}, and these are {', '.join(self._roots)}: push "
+                "with --full to replace them, or set RESEARCH_SEARCH_INDEX to another name for these"
+            )
         await _in_thread(self._load)
         await self._finish(list(self._known.values()))
         long_ago = (datetime.now(UTC) - _KEEP_GONE).isoformat()
@@ -151,6 +158,7 @@ class Indexer:
             listed=len(infos),
             waiting=len(changed) + len(gone),
             watching=watching,
+            roots=self._roots,
         )
         await self._save_state(now=True)
         await self._push(changed, gone, report)
