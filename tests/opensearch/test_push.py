@@ -633,13 +633,18 @@ async def test_a_job_pushes_once_and_gives_the_lease_back(folder: Folder) -> Non
 
 async def test_a_job_that_loses_its_lease_ends(folder: Folder) -> None:
     lost = job(folder)
-    lost.lease.lease_s = 0.02
-    stop = asyncio.Event()
+    acquire, stop = lost.lease.acquire, asyncio.Event()
+
+    def acquired(on_wait: Any) -> None:
+        acquire(on_wait)
+        lost.lease.lease_s = 0.02  # only now: it limits the time of requests as well
 
     def taken(*, attempts: int = 1) -> None:
         raise IndexHeld("another indexer writes this index")
 
+    lost.lease.acquire = acquired  # type: ignore[method-assign]
     lost.lease.renew = taken  # type: ignore[method-assign]
+    lost.lease.hold = lambda: None  # type: ignore[method-assign]
     with anyio.fail_after(60), pytest.raises(IndexHeld):
         await lost.run(stop)
 
