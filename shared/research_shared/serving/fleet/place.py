@@ -1,6 +1,5 @@
 """The place of one worker among the processes that serve at one address."""
 
-import errno
 import os
 import socket
 import sys
@@ -61,14 +60,10 @@ def pause_listening(listening: socket.socket) -> None:
 
     What waits to be accepted is reset. Only on Linux is there another socket; elsewhere nothing changes.
     """
-    if not _SPREADS:
-        return
-    try:
+    # One that does not listen (a replacement ended before it did) would keep the shutdown: what it accepts later could not
+    # be read.
+    if _SPREADS and listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         listening.shutdown(socket.SHUT_RD)
-    except OSError as error:
-        # It pauses already: the replacement of a worker has ended, too, before it listened.
-        if error.errno != errno.ENOTCONN:
-            raise
 
 
 def _listening(address: tuple[Any, ...], family: int, backlog: int) -> socket.socket:
