@@ -635,7 +635,7 @@ async def test_a_job_that_loses_its_lease_ends(folder: Folder) -> None:
     lost = job(folder)
     acquire, stop = lost.lease.acquire, asyncio.Event()
 
-    def acquired(on_wait: Any) -> None:
+    def acquired(on_wait: Callable[[str], None] = lambda _: None) -> None:
         acquire(on_wait)
         lost.lease.lease_s = 0.02  # only now: it limits the time of requests as well
 
