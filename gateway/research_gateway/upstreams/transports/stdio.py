@@ -106,7 +106,7 @@ class _Pipes:
         self._deliver, self.received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         self.outgoing, self._to_send = anyio.create_memory_object_stream[SessionMessage](0)
         self._asked: set[mcp_types.RequestId] = set()
-        self._written = anyio.Event()
+        self._written, self._drained = anyio.Event(), anyio.Event()
         self.ended = False
 
     @asynccontextmanager
@@ -144,6 +144,7 @@ class _Pipes:
         with anyio.CancelScope(shield=True), suppress(*_GONE):
             while True:
                 await self._stdout.receive()
+        self._drained.set()
 
     async def _refuse_line(self) -> None:
         log.warning(
@@ -190,6 +191,9 @@ class _Pipes:
             await self._process.wait()
         # Also when the server itself has ended: what it started may not have. Returns at once if nothing is left.
         await terminate_posix_process_tree(self._process, EXIT_S)
+        # Only the end of what it wrote closes its pipe. It comes now, unless a process that got away still holds the pipe.
+        with anyio.move_on_after(FLUSH_S):
+            await self._drained.wait()
         with anyio.move_on_after(EXIT_S), suppress(*_GONE):
             await self._process.aclose()
         for stream in (self._deliver, self._to_send):
