@@ -15,10 +15,10 @@ from research_documents.opensearch.mirror import DocumentMirror
 from research_documents.opensearch.passages import ClusterPassages, filters_of
 from research_documents.search.engine import (
     MAX_ATTEMPTS,
-    MAX_REPORTED_UNREADABLE,
     MAX_SEARCH_BYTES,
     known_document,
     known_documents,
+    named_unreadable,
 )
 from research_documents.search.executors import ThreadPools
 from research_documents.search.index.catalog import CatalogEntry, Selection
@@ -474,10 +474,8 @@ class OpenSearchEngine(SharedLifespan):
         if missing:
             log.warning("search answered from an incomplete index", missing=missing[0])
         warnings = (*self._library.fault_warnings(), *missing, *found.warnings)
-        if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
-            warnings += (
-                f"{counted(len(selection.unreadable), 'document gives', 'documents give')} no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
-            )
+        named, more = named_unreadable(selection)
+        warnings += more
         indexing = self.indexing
         if indexing is not None and current_scope() != EVERYTHING:
             indexing = len(selection.readable), len(selection.readable)
@@ -485,7 +483,7 @@ class OpenSearchEngine(SharedLifespan):
             hits=tuple(found.hits),
             total_documents=min(found.covered, len(selection.readable)),
             truncated=found.truncated or bool(missing),
-            unreadable=selection.unreadable[:MAX_REPORTED_UNREADABLE],
+            unreadable=named,
             warnings=warnings,
             next_cursor=cursor_after(request, found),
             indexing=indexing,

@@ -389,10 +389,8 @@ class SearchEngine(SharedLifespan):
         elif request.mode != "regex" and not self._coverage(EVERY_PATH, request.mode).complete:
             warnings += ("the order may still change: other documents are not indexed yet",)
         warnings = (*self._library.fault_warnings(), *warnings)
-        if len(selection.unreadable) > MAX_REPORTED_UNREADABLE:
-            warnings += (
-                f"{counted(len(selection.unreadable), 'document gives', 'documents give')} no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",
-            )
+        named, more = named_unreadable(selection)
+        warnings += more
         if request.start == CursorPosition() and (
             count := self._catalog.count_unread(request.paths, current_scope())
         ):
@@ -401,7 +399,7 @@ class SearchEngine(SharedLifespan):
             hits=tuple(hits),
             total_documents=min(found.covered, coverage.done),
             truncated=found.truncated or missing is not None,
-            unreadable=selection.unreadable[:MAX_REPORTED_UNREADABLE],
+            unreadable=named,
             warnings=warnings,
             next_cursor=cursor_after(request, found),
             indexing=None if coverage.complete else (coverage.done, coverage.total),
@@ -533,6 +531,15 @@ def known_documents(catalog: Catalog, file_pattern: str) -> list[CatalogEntry]:
     unreadable = (catalog.entries.get(path) for path, _ in selection.unreadable)
     found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
     return [found[path] for path in sorted(found)]
+
+
+def named_unreadable(selection: Selection) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Return (path, reason) of the unreadable documents that an answer names, and the warning that there are more, if so."""
+    named = selection.unreadable[:MAX_REPORTED_UNREADABLE]
+    if len(named) == len(selection.unreadable):
+        return named, ()
+    count = counted(len(selection.unreadable), "document gives", "documents give")
+    return named, (f"{count} no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",)
 
 
 def _incomplete_warning(coverage: IndexCoverage, up_to_date: bool) -> str | None:
