@@ -400,7 +400,49 @@ async def test_a_costly_search_ends_at_the_deadline_with_what_it_covered_and_oth
         ended = await costly
     assert ended.truncated
     assert 0 < ended.total_documents < 50
-    assert any("time limit" in warning for warning in ended.warnings)
+    assert any(
+        warning.startswith("INCOMPLETE: the search ended at its time limit of 0.6 s")
+        for warning in ended.warnings
+    )
+
+
+@pytest.mark.parametrize(("query", "deadline_s"), [("(.{0,200}e){4}zz[z]", 0.1), ("needle", 0.005)])
+async def test_a_search_that_ends_at_the_deadline_goes_on_with_its_cursor_until_everything_is_searched(
+    query: str, deadline_s: float, tmp_path: Path
+) -> None:
+    chance = random.Random(5)
+    for number in range(12):
+        lines = ["".join(chance.choices("abcdefgh ", k=300)) for _ in range(6)]
+        (tmp_path / f"{number:03}.txt").write_text("\n".join([*lines, "a needle"]), encoding="utf-8")
+    async with engine_of(tmp_path, deadline_s=deadline_s, clock=ticking()) as engine:
+        while engine.stats.documents < 12 or (await engine.search(query, mode="regex")).indexing:
+            await asyncio.sleep(0.01)
+        found: list[str] = []
+        cursor, pages, cuts = None, 0, 0
+        while cursor is not None or pages == 0:
+            outcome = await engine.search(query, mode="regex", limit=20, cursor=cursor)
+            found += [hit.document for hit in outcome.hits]
+            cut = [
+                w for w in outcome.warnings if w.startswith("INCOMPLETE: the search ended at its time limit")
+            ]
+            assert not cut or "go on with the cursor" in cut[0]
+            cursor, pages, cuts = outcome.next_cursor, pages + 1, cuts + len(cut)
+    assert (cuts, pages > 1) == (pages - 1, True)
+    assert found == ([f"{number:03}.txt" for number in range(12)] if query == "needle" else [])
+
+
+async def test_a_search_that_gets_nowhere_within_its_time_gives_no_cursor(tmp_path: Path) -> None:
+    line = "abcdefgh " * 100
+    query = "(.{0,200}e){4}zz[z]"
+    (tmp_path / "long.txt").write_text("\n".join([line] * 5_000), encoding="utf-8")
+    async with engine_of(tmp_path, deadline_s=0.01, clock=ticking()) as engine:
+        while engine.stats.documents < 1 or (await engine.search(query, mode="regex")).indexing:
+            await asyncio.sleep(0.01)
+        outcome = await engine.search(query, mode="regex")
+    assert (outcome.hits, outcome.next_cursor, outcome.truncated) == ((), None, True)
+    assert outcome.warnings[-1] == (
+        "INCOMPLETE: the search ended at its time limit of 0.01 s after 0 of 1 document; narrow file_pattern or the expression"
+    )
 
 
 async def test_progress_is_told_while_documents_are_searched(folder: Path) -> None:

@@ -128,10 +128,13 @@ def cursor_after(request: SearchRequest, found: "RunResult") -> str | None:
     An answer that is only incomplete has no next page: the client repeats the call.
     """
     hits = found.hits
-    if not found.truncated or not hits:
+    if not found.truncated or not (hits or found.goes_on):
         return None
-    end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
-    if request.mode != "regex":
+    if found.goes_on:
+        end = found.goes_on
+    elif request.mode == "regex":
+        end = CursorPosition(path=hits[-1].document, line=hits[-1].line_number)
+    else:
         end = CursorPosition(rank=min(request.start.rank + len(hits), MAX_RANK))
     return seal_cursor(end, request.query, request.mode, request.paths.key, request.wanted.key)
 
@@ -143,7 +146,7 @@ class RunResult:
     `sources` are the versions of the documents the hits are from, `covered` the number of documents searched, `stale`
     the paths that changed since they were read. `again` asks for another run, because the index was outdated. `embedded` is
     (passages that have a vector, all passages) of the selection, if meaning counted; `embedding_stopped` says
-    that for now no more of them get a vector.
+    that for now no more of them get a vector. `goes_on` is where the next page begins, if not behind the last hit.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -155,3 +158,4 @@ class RunResult:
     again: bool = False
     embedded: tuple[int, int] | None = None
     embedding_stopped: bool = False
+    goes_on: CursorPosition | None = None

@@ -133,6 +133,7 @@ class Scan:
             elif now - started > _SLOW_S:
                 self._slice = max(self._slice // 2, MIN_SLICE)
             if now >= until or now >= self.deadline:
+                self.done = self.done or self.covered == len(self.entries)
                 self.expired = not self.done and now >= self.deadline
                 return
 
@@ -207,10 +208,10 @@ class Scan:
             end, is_long = before, False  # the long line gets a slice of its own
         if is_long and not self._in_time(entry, data=data, begin=offset, end=end):
             self.skipped.append((text.path, text.line_at(offset)))
-        else:
-            self._find(data, offset, end, [self.covered], [0])
+        elif not self._find(data, offset, end, [self.covered], [0]):
+            return
         self._offset = end + 1
-        if not self.done and end >= size - 1:
+        if end >= size - 1:
             self.covered += 1
             self._offset = 0
 
@@ -249,8 +250,7 @@ class Scan:
             if text.data and not text.data.endswith(b"\n"):
                 parts.append(b"\n")
                 size += 1
-        self._find(b"".join(parts), 0, size, places, starts)
-        if not self.done:
+        if self._find(b"".join(parts), 0, size, places, starts):
             self.covered = places[-1] + 1
 
     def _find(
@@ -260,8 +260,8 @@ class Scan:
         end: int,
         places: Sequence[int],
         starts: Sequence[int],
-    ) -> None:
-        """Add the hits in the bytes `at:end` of `data`, which begin and end at line borders.
+    ) -> bool:
+        """Add the hits in the bytes `at:end` of `data`, which begin and end at line borders. Return whether that was all of them.
 
         `data` holds the documents `entries[place]` for each of `places`; each begins at the offset in `starts`. In
         `data`, document n takes the bytes from `starts[n]` up to `starts[n + 1]`:
@@ -271,7 +271,7 @@ class Scan:
                                       ^ match: the last start that is not behind it is 120, so it is in second.txt
         """
         if not data:
-            return
+            return True
         find = self._finder([self.entries[place] for place in places])
         last = len(data) - data.endswith(b"\n")  # no line follows the last line break
         following = 0  # where the document behind the current one begins
@@ -296,9 +296,10 @@ class Scan:
             at = stop if in_line else stop + 1
             line = document.line_at(data, begin)
             if line > document.passed and not self._take(document, data, line, (begin, stop, start)):
-                return
+                return False
             if in_line and self.clock() >= self.deadline:
-                return  # a long line can have many hits, each found by a search to its end
+                return False  # a long line can have many hits, each found by a search to its end
+        return True
 
     def _document(self, place: int, first: int) -> "_Searched":
         """Return the state of the document at `place`, which begins at byte `first` of what is searched."""

@@ -13,9 +13,10 @@ from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan
-from research_documents.search.request import OnProgress, RunResult, SearchRequest
+from research_documents.search.request import CursorPosition, OnProgress, RunResult, SearchRequest
 from research_documents.search.tuning import SearchTuning
 from research_shared.text.sizes import counted
+from research_shared.tools.names import INCOMPLETE
 
 SAMPLED_DOCUMENTS: Final = 16
 """Documents sampled to decide whether the required literals are rare enough to ask the index."""
@@ -82,12 +83,17 @@ class RegexSearch(TextSearch):
             await run.narrow(index, literals, lambda: self.catalog.version == version)
         await run.finish()
         warnings = pattern.warnings
+        goes_on = _reached(scan) if scan.expired else None
         if scan.expired:
-            warnings += (f"the search ended at its time limit of {request.time_limit_s:g} s",)
+            of_all = f"{scan.covered} of {counted(len(entries), 'document')}"
+            advice = "go on with the cursor, or narrow" if goes_on else "narrow"
+            warnings += (
+                f"{INCOMPLETE}: the search ended at its time limit of {request.time_limit_s:g} s after {of_all}; {advice} file_pattern or the expression",
+            )
         if scan.skipped:
             path, line = scan.skipped[0]
             warnings += (
-                f"{counted(len(scan.skipped), 'line is', 'lines are')} too long for this expression and left out, first line {line} of {path}",
+                f"{INCOMPLETE}: {counted(len(scan.skipped), 'line is', 'lines are')} too long for this expression and left out, first line {line} of {path}",
             )
         return RunResult(
             hits=scan.hits[:limit],
@@ -96,6 +102,7 @@ class RegexSearch(TextSearch):
             truncated=scan.ended_early or bool(scan.skipped),
             warnings=warnings,
             stale=run.stale,
+            goes_on=goes_on,
         )
 
 
@@ -163,6 +170,16 @@ class _Run:
         while not self.ended:
             turns += 1
             await self.turn("quick" if turns < QUICK_TURNS else "long", self._tuning.turn_s)
+
+
+def _reached(scan: Scan) -> CursorPosition | None:
+    """Return up to where an expired scan has searched, its hits included; None if it got nowhere."""
+    if not (scan.covered or scan.hits):
+        return None
+    reached = (scan.entries[scan.covered].path, 0)
+    if scan.hits:
+        reached = max(reached, (scan.hits[-1].document, scan.hits[-1].line_number))
+    return CursorPosition(path=reached[0], line=reached[1])
 
 
 def _selective_literals(pattern: str, scan: Scan) -> Literals | None:
