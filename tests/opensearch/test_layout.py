@@ -89,10 +89,14 @@ def test_records_come_back_as_they_were() -> None:
         pushed_at="2026-11-27T00:00:00Z",
     )
     assert DocumentRecord.from_source(record.source()) == record
+    waiting = replace(record, waits=replace(INFO, target="notes.md", identity=IDENTITY._replace(size=9)))
+    assert DocumentRecord.from_source(waiting.source()) == waiting
+    assert waiting.complete
     assert record.complete
     assert record.pages == 2
     assert not replace(record, gone=True).complete
     assert not DocumentRecord(info=INFO, hidden=("v1",)).complete
+    assert not DocumentRecord(info=INFO, waits=INFO).complete
     assert DocumentRecord(info=INFO, reason="no text").complete
     state = PushState(begun_at="2026-11-27T00:00:00Z", listed=3, waiting=2)
     assert PushState.from_source(state.source()) == state

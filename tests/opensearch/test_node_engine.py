@@ -271,34 +271,50 @@ async def test_passages_count_once_their_record_says_so(own: Pushed, tmp_path: P
         assert documents(await engine.search("honest")) == ["b.md"]
 
 
+NOW = datetime.now(UTC).isoformat()
+LONG_AGO = (datetime.now(UTC) - timedelta(days=3)).isoformat()
 STATES = {
-    "first": (PushState(listed=9, waiting=7), "INCOMPLETE: the folder is being pushed to the index for the first time: 2 of 9"),
-    "changes": (
-        PushState(agreed_at=datetime.now(UTC).isoformat(), listed=9, waiting=7),
-        "INCOMPLETE: changes of 7 documents are still being pushed",
-    ),
-    "old": (
-        PushState(agreed_at=(datetime.now(UTC) - timedelta(days=3)).isoformat(), listed=2),
-        "INCOMPLETE: the index last agreed with the folder on ",
-    ),
+    "first": (PushState(told_at=NOW, listed=9, waiting=7), "the folder is being pushed to the index for the first time: 1 of 3"),
+    "changes": (PushState(told_at=NOW, agreed_at=LONG_AGO, listed=9, waiting=7), "2 documents are still being pushed"),
+    "not told": (PushState(agreed_at=NOW, listed=9, waiting=7), "2 documents are still being pushed"),
+    "old": (PushState(agreed_at=LONG_AGO, listed=2), "the index last agreed with the folder on "),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_an_index_that_lacks_something_says_so_first(own: Pushed, tmp_path: Path, state: str) -> None:
+async def test_an_index_that_lacks_something_says_so_first_to_who_may_see_that(
+    own: Pushed, tmp_path: Path, state: str
+) -> None:
     engine = await pushed_pair(own, tmp_path)
-    kept, warning = STATES[state]
+    kept, said = STATES[state]
     own.write(own.lines_of_state(kept))
+    if kept.waiting:  # another version of b.md, and a document that is in none
+        write(tmp_path, {"hidden/c.md": "honest words\n"})
+        library = library_of(tmp_path)
+        text, b, c = await library.read("b.md"), await library.stat("b.md"), await library.stat("hidden/c.md")
+        known = DocumentRecord.of(b, text, version="v2", passages=1, readers="test")
+        for record in (replace(known, waits=b), DocumentRecord(info=c, waits=c)):
+            own.change += 1
+            own.write(own.lines_of(replace(record, change=own.change)))
     outcome = await engine.search("honest")
-    assert outcome.warnings[0].startswith(warning)
+    assert outcome.warnings[0].startswith(f"INCOMPLETE: {said}")
     assert outcome.truncated
-    assert outcome.indexing == ((2, 9) if kept.waiting else None)
-    assert (await engine.read_wanted("*", DocumentFilter.of(author="x")) or "").startswith(warning)
+    assert outcome.indexing == ((1, 3) if kept.waiting else None)
+    assert documents(outcome) == ["a.md", "b.md"]
+    assert said in (await engine.read_wanted("*", DocumentFilter.of(author="x")) or "")
+    with narrowed_scope(Scope(("hidden",))):
+        part = await engine.search("honest")
+    assert (part.hits, part.truncated) == ((), True)
+    assert part.indexing == ((0, 1) if kept.waiting else None)
     with narrowed_scope(Scope(("a.md",))):
         narrow = await engine.search("honest")
-    # Who sees a part is not told how much there is.
-    assert not set("79").intersection(narrow.warnings[0].split(" on ")[0])
-    assert narrow.indexing == ((1, 1) if kept.waiting else None)
+        read = await engine.read_wanted("*", DocumentFilter.of(author="x"))
+    if state in {"first", "changes"}:
+        assert (narrow.warnings, narrow.truncated, narrow.indexing, read) == ((), False, None, None)
+    else:  # true of every document; and an indexer that does not tell which documents wait
+        assert narrow.warnings[0] == read
+        assert not set("79").intersection(read.split(" on ")[0])
+        assert narrow.indexing == ((1, 1) if kept.waiting else None)
 
 
 async def test_before_anything_is_pushed_an_answer_says_what_to_do(own: Pushed, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ class Stopped(Exception):
     """Stands for the end of a process."""
 
 
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(9))
 async def test_an_indexer_that_ends_at_any_step_is_continued(step: int, folder: Folder) -> None:
     """The requests of a push are cut after each one: nothing half is ever complete, and the next push mends all."""
     await folder.push()
@@ -230,19 +230,116 @@ async def test_an_indexer_that_ends_at_any_step_is_continued(step: int, folder: 
             assert whole in {"# Latency\n\nMixing adds latency.", "# Latency\n\nNew text.", "Also new."} | {
                 content.strip() for content in DOCUMENTS.values()
             }
-        assert record.complete or record.hidden or record.gone
+        assert record.complete or record.hidden or record.gone or record.waits
+    assert any(record.waits for record in folder.records().values()) is (0 < step < 7)
     hidden = {version for record in folder.records().values() for version in record.hidden}
     counting = {record.version for record in folder.records().values()}
     assert {version for _, version in texts} <= hidden | counting
     report = await folder.push()
     assert not report.failed
     assert folder.agrees()
+    assert not any(record.waits for record in folder.records().values())
     assert {path for path, record in folder.records().items() if record.complete} == {
         "a.md",
         "notes/b.md",
         "notes/new.md",
     }
     assert folder.records()["notes/b.md"] == old["notes/b.md"]
+
+
+async def waiting_while(folder: Folder, work: Callable[[ClusterIndex], Any]) -> tuple[set[str], PushState]:
+    """Which documents are known to wait when the first passages are written, and how far pushing then was."""
+    index = folder.index()
+    write, seen = index.write_passages, list[tuple[set[str], PushState | None]]()
+
+    def watched(records: Any) -> dict[str, str]:
+        index.write_passages = write  # type: ignore[method-assign]
+        seen.append(({path for path, each in folder.records().items() if each.waits}, index.state()))
+        return write(records)
+
+    index.write_passages = watched  # type: ignore[method-assign]
+    await work(index)
+    ((paths, state),) = seen
+    assert state is not None
+    return paths, state
+
+
+async def test_each_document_that_waits_is_known_to_wait(folder: Folder) -> None:
+    paths, state = await waiting_while(folder, lambda index: folder.push(index=index))
+    assert (paths, state.told_at, state.agreed_at) == (set(DOCUMENTS), state.begun_at, "")
+    assert not any(record.waits for record in folder.records().values())
+    folder.write("a.md", "Changed.\n")
+    folder.write("new.md", "New.\n")
+
+    async def follow(index: ClusterIndex) -> None:
+        index.prepare_state()
+        indexer = Indexer(folder.library(), index)
+        await indexer.open()
+        await indexer.push_paths({"a.md", "new.md", "notes/b.md"})
+        await indexer.keep_agreed(watching=True)
+
+    before = folder.records()
+    paths, _ = await waiting_while(folder, follow)
+    assert paths == {"a.md", "new.md"}
+    after, ended = folder.records(), folder.index().state()
+    assert not any(record.waits for record in after.values())
+    assert after["notes/b.md"] == before["notes/b.md"]
+    assert ended is not None
+    assert ended.told_at == ended.agreed_at
+    assert folder.agrees()
+
+
+@pytest.mark.parametrize("later", ["as it was", "gone"])
+async def test_a_document_does_not_wait_any_more_when_there_is_nothing_to_push(
+    folder: Folder, later: str
+) -> None:
+    await folder.push()
+    kept = (folder.path / "a.md").stat()
+    folder.write("a.md", "Changed.\n")
+    folder.write("new.md", "New.\n")
+    index = folder.index()
+
+    def stop(records: Any) -> dict[str, str]:
+        raise Stopped(records)
+
+    index.write_passages = stop  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        await folder.push(index=index)
+    assert {path for path, record in folder.records().items() if record.waits} == {"a.md", "new.md"}
+    (folder.path / "new.md").unlink()
+    if later == "gone":
+        (folder.path / "a.md").unlink()
+    else:
+        folder.write("a.md", DOCUMENTS["a.md"])
+        os.utime(folder.path / "a.md", ns=(kept.st_mtime_ns, kept.st_mtime_ns))
+    report = await folder.push()
+    assert (report.pushed, report.removed) == (0, 1 if later == "gone" else 0)
+    assert not any(record.waits for record in folder.records().values())
+    assert folder.agrees()
+    assert present(folder) == DOCUMENTS.keys() - ({"a.md"} if later == "gone" else set())
+
+
+async def test_a_document_that_goes_before_it_is_read_does_not_wait_any_more(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await folder.push()
+    folder.write("new.md", "New.\n")
+    indexer = Indexer(folder.library(), folder.index())
+    await indexer.open()
+    write = indexer._write
+
+    async def vanishing(records: Any) -> None:
+        await write(records)
+        (folder.path / "new.md").unlink(missing_ok=True)
+
+    monkeypatch.setattr(indexer, "_write", vanishing)
+    report = await indexer.push_all()
+    assert (report.pushed, report.removed) == (0, 0)
+    record = folder.records()["new.md"]
+    assert (record.gone, record.waits) == (True, None)
+    folder.write("new.md", "Back.\n")
+    assert (await folder.push()).pushed == 1
+    assert folder.agrees()
 
 
 async def test_a_document_that_the_cluster_refuses_is_named_and_the_rest_is_pushed(
@@ -659,16 +756,16 @@ async def test_a_job_that_lost_its_lease_replaces_neither_the_indices_nor_the_st
     state = folder.index().state()
     late = job(folder, full=full)
     folder.write("a.md", "Changed.\n")
-    write, taken = late.cluster.write_records, lease_of(folder.cluster, sleep=lambda _: None)
+    write, taken = late.cluster.write_passages, lease_of(folder.cluster, sleep=lambda _: None)
 
-    def overtaken(records: Any, seen: Any) -> Any:
-        late.cluster.write_records = write  # type: ignore[method-assign]
+    def overtaken(records: Any) -> dict[str, str]:
+        late.cluster.write_passages = write  # type: ignore[method-assign]
         client, address = folder.cluster.client(), f"/{folder.cluster.names.state}/_doc/lease?refresh=true"
         client.request("PUT", address, {"lease": {}})
         taken.acquire()
-        return write(records, seen)
+        return write(records)
 
-    late.cluster.write_records = overtaken  # type: ignore[method-assign]
+    late.cluster.write_passages = overtaken  # type: ignore[method-assign]
     before = folder.index().schema(), set(folder.records())
     with pytest.raises(IndexHeld):
         await late.run()

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
@@ -21,7 +21,7 @@ from research_documents.search.engine import (
     named_unreadable,
 )
 from research_documents.search.executors import ThreadPools
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.index.catalog import CatalogEntry, IndexCoverage, Selection
 from research_documents.search.keyword import KeywordSearch, SearchedIndex
 from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
@@ -37,7 +37,7 @@ from research_documents.search.request import (
     search_request,
 )
 from research_shared.access.globs import PathChoice
-from research_shared.access.scope import EVERYTHING, current_scope
+from research_shared.access.scope import current_scope
 from research_shared.errors import BackendUnavailable
 from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
@@ -305,7 +305,8 @@ class OpenSearchEngine(SharedLifespan):
             return (
                 f"{INCOMPLETE}: {failure.message}; what documents say about themselves may be missing or old"
             )
-        missing = self._missing(self._selected(paths, wanted)[1], partial=False)
+        _, outdated = self._selected(paths, wanted)
+        missing = self._missing(self._coverage(paths, wanted), outdated, partial=False)
         return missing[0] if missing else None
 
     def entry(self, path: str) -> CatalogEntry | None:
@@ -325,11 +326,6 @@ class OpenSearchEngine(SharedLifespan):
     async def _answer(self, request: SearchRequest) -> SearchOutcome:
         with waiting("the search cluster", limit_s=self._deadline_s):
             await self._refresh_if_old()
-        if self._mirror.state is None:
-            missing = self._missing([], partial=False)
-            return SearchOutcome(
-                hits=(), total_documents=0, truncated=True, warnings=tuple(missing), indexing=(0, 0)
-            )
         request = replace(request, deadline=self._clock() + request.time_limit_s)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             selection, _ = self._selected(request.paths, request.wanted)
@@ -420,32 +416,27 @@ class OpenSearchEngine(SharedLifespan):
     def _without_record(self, versions: set[str]) -> set[str]:
         return versions - self._mirror.versions - self._mirror.hidden
 
-    def _missing(self, outdated: list[str], *, partial: bool, unchecked: Sequence[str] = ()) -> list[str]:
-        """Return what an answer has to say first: what it does not rest on. Only who may see everything is told numbers."""
-        state, sees_all = self._mirror.state, current_scope() == EVERYTHING
-        said: list[str] = []
-        if state is None:
-            said.append(
-                "nothing was pushed to the index yet; the operator has to run research-assistant index push"
-            )
-        elif not state.agreed_at:
-            numbers = (
-                f": {state.listed - state.waiting} of {counted(state.listed, 'document')} are there"
-                if sees_all
-                else ""
-            )
-            said.append(
-                f"the folder is being pushed to the index for the first time{numbers}; repeat in a minute"
-            )
-        elif state.waiting:
-            numbers = f" of {counted(state.waiting, 'document')}" if sees_all else ""
-            said.append(f"changes{numbers} are still being pushed to the index; repeat in a minute")
-        elif self._now() - (agreed := datetime.fromisoformat(state.agreed_at)) > (
-            self._silent_after if state.watching else OLD_AFTER
-        ):
-            said.append(
-                f"the index last agreed with the folder on {agreed:%Y-%m-%d at %H:%M} UTC; later changes are missing"
-            )
+    def _coverage(self, paths: PathChoice, wanted: DocumentFilter) -> IndexCoverage:
+        """Return how many of the documents that are chosen and may be seen are in the index as they are in the folder.
+
+        It is `listed` if it is known of each whether it waits. Of a filter, only what the listing tells counts.
+        """
+        of_listing = DocumentFilter(types=wanted.types, modified=wanted.modified)
+        known = self._mirror.catalog.select(paths, current_scope(), of_listing).readable
+        waiting = self._mirror.waiting(paths, current_scope(), of_listing)
+        done = len({entry.path for entry in known}.difference(waiting))
+        state = self._mirror.state
+        return IndexCoverage(
+            done=done,
+            total=done + len(waiting),
+            listed=state is not None and bool(state.told_at or (state.agreed_at and not state.waiting)),
+        )
+
+    def _missing(
+        self, coverage: IndexCoverage, outdated: list[str], *, partial: bool, unchecked: Sequence[str] = ()
+    ) -> list[str]:
+        """Return what an answer has to say first: what it does not rest on, of that which may be seen."""
+        said = list(self._unpushed(coverage))
         if outdated:
             changed = counted(
                 len(outdated),
@@ -460,6 +451,31 @@ class OpenSearchEngine(SharedLifespan):
             said.append("a part of the index does not answer; repeat in a few seconds")
         return [f"{INCOMPLETE}: {each}" for each in said]
 
+    def _unpushed(self, coverage: IndexCoverage) -> Iterator[str]:
+        state = self._mirror.state
+        if state is None:
+            yield "nothing was pushed to the index yet; the operator has to run research-assistant index push"
+            return
+        of_listing = state.told_at or state.agreed_at
+        if waiting := coverage.total - coverage.done:
+            if state.agreed_at:
+                said = counted(waiting, "document is", "documents are")
+                yield f"{said} still being pushed to the index; repeat in a minute"
+            else:
+                done = f"{coverage.done} of {counted(coverage.total, 'document')}"
+                yield f"the folder is being pushed to the index for the first time: {done} are there; repeat in a minute"
+        elif not coverage.listed:
+            what = (
+                "changes are still being pushed to the index"
+                if state.agreed_at
+                else "the folder is being pushed to the index for the first time"
+            )
+            yield f"{what}; repeat in a minute"
+        elif self._now() - (agreed := datetime.fromisoformat(of_listing)) > (
+            self._silent_after if state.watching else OLD_AFTER
+        ):
+            yield f"the index last agreed with the folder on {agreed:%Y-%m-%d at %H:%M} UTC; later changes are missing"
+
     def _outcome(
         self,
         request: SearchRequest,
@@ -470,15 +486,13 @@ class OpenSearchEngine(SharedLifespan):
         unchecked: Sequence[str],
         index: ClusterPassages,
     ) -> SearchOutcome:
-        missing = self._missing(outdated, partial=index.partial, unchecked=unchecked)
+        coverage = self._coverage(request.paths, request.wanted)
+        missing = self._missing(coverage, outdated, partial=index.partial, unchecked=unchecked)
         if missing:
             log.warning("search answered from an incomplete index", missing=missing[0])
         warnings = (*self._library.fault_warnings(), *missing, *found.warnings)
         named, more = named_unreadable(selection)
         warnings += more
-        indexing = self.indexing
-        if indexing is not None and current_scope() != EVERYTHING:
-            indexing = len(selection.readable), len(selection.readable)
         return SearchOutcome(
             hits=tuple(found.hits),
             total_documents=min(found.covered, len(selection.readable)),
@@ -486,7 +500,7 @@ class OpenSearchEngine(SharedLifespan):
             unreadable=named,
             warnings=warnings,
             next_cursor=cursor_after(request, found),
-            indexing=indexing,
+            indexing=None if coverage.complete else (coverage.done, coverage.total),
         )
 
 

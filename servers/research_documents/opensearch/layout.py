@@ -6,6 +6,9 @@ cluster takes as they are. So both have the same terms at the same positions.
 A document's passages carry the `version` of the push that wrote them. A version counts once the document's own record names it.
 Until then, and after it was replaced, the record has it among its `hidden` ones. A document that is gone leaves a record
 that says so. Whatever changes a record gives it a higher `change`, so that readers can ask for what is new.
+
+What waits to be pushed is said by the records as well: of each document on its own, because who may not see it is not to
+learn of it.
 """
 
 import hashlib
@@ -260,7 +263,8 @@ class DocumentRecord:
 
     `version` names the passages that count; empty while there are none. `hidden` names passages that do not count, or not yet.
     `reason` says why a document gives no text. `gone` documents do not exist any more. `readers` names what reads texts
-    and how: other readers may make another text of the same file. `pushed_at` is ISO 8601, UTC.
+    and how: other readers may make another text of the same file. `pushed_at` is ISO 8601, UTC. `waits` is the state of the
+    file that is still to be pushed; None if there is no newer one.
     """
 
     info: DocumentInfo
@@ -278,6 +282,7 @@ class DocumentRecord:
     ocr_pages: tuple[int, ...] = ()
     text_bytes: int = 0
     passages: int = 0
+    waits: DocumentInfo | None = None
 
     @classmethod
     def of(cls, info: DocumentInfo, text: DocumentText, *, version: str, passages: int, readers: str) -> Self:
@@ -328,14 +333,13 @@ class DocumentRecord:
             "text_bytes": self.text_bytes,
             "reason": self.reason,
             "kept": {
-                "root": info.root,
-                "target": info.target,
-                "identity": list(identity),
+                **_place(info),
                 "gap": self.gap,
                 "digest": self.digest,
                 "metadata": self.metadata.packed(),
                 "page_starts": list(self.page_starts),
                 "ocr_pages": list(self.ocr_pages),
+                **({} if self.waits is None else {"waits": _place(self.waits)}),
             },
         }
 
@@ -347,14 +351,9 @@ class DocumentRecord:
             KeyError, TypeError, ValueError: something else wrote it.
         """
         kept = source["kept"]
+        path, media_type = source["path"], source["media_type"]
         return cls(
-            info=DocumentInfo(
-                path=source["path"],
-                root=kept["root"],
-                media_type=source["media_type"],
-                identity=Identity(*kept["identity"]),
-                target=kept["target"],
-            ),
+            info=_info_of(path, media_type, kept),
             version=source["version"],
             hidden=tuple(source["hidden"]),
             gone=source["gone"],
@@ -369,7 +368,23 @@ class DocumentRecord:
             ocr_pages=tuple(kept["ocr_pages"]),
             text_bytes=source["text_bytes"],
             passages=source["passages"],
+            waits=_info_of(path, media_type, kept["waits"]) if "waits" in kept else None,
         )
+
+
+def _place(info: DocumentInfo) -> dict[str, Any]:
+    """Return what is kept of a file besides its path and type, which its path tells."""
+    return {"root": info.root, "target": info.target, "identity": list(info.identity)}
+
+
+def _info_of(path: str, media_type: str, kept: Mapping[str, Any]) -> DocumentInfo:
+    return DocumentInfo(
+        path=path,
+        root=kept["root"],
+        media_type=media_type,
+        identity=Identity(*kept["identity"]),
+        target=kept["target"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,12 +392,15 @@ class PushState:
     """How far pushing is. Times are ISO 8601, UTC, by the clock of the indexer.
 
     `begun_at` is when the last push began, `agreed_at` when the index last held all that a listing of the folder showed: it is
-    empty until the first push has ended. `listed` documents were in the last listing, `waiting` of them are still to be pushed,
-    `failed` could not be. `roots` are the names of the research folders, none if they are not known.
+    empty until the first push has ended. `told_at` is the time of the last listing of which each document is in the index as it was
+    then, or has a record that says that it waits; empty before the first one, and from a version that has no such records.
+    `listed` documents were in the last listing, `waiting` of them are still to be pushed, `failed` could not be. `roots` are the
+    names of the research folders, none if they are not known.
     """
 
     begun_at: str = ""
     agreed_at: str = ""
+    told_at: str = ""
     listed: int = 0
     waiting: int = 0
     failed: int = 0

@@ -19,7 +19,10 @@ from research_documents.opensearch.layout import (
     document_key,
 )
 from research_documents.search.index.catalog import Catalog, CatalogEntry
-from research_shared.documents import Identity
+from research_shared.access.globs import PathChoice
+from research_shared.access.scope import Scope
+from research_shared.documents import DocumentInfo, Identity
+from research_shared.reading.filters import DocumentFilter
 
 MIRROR_PAGE: Final = 2_000
 """Records that are fetched at a time."""
@@ -60,6 +63,7 @@ class DocumentMirror:
         """Versions of passages that do not count yet, or no more."""
         self.versions: frozenset[str] = frozenset()
         """Versions of passages that count."""
+        self._waiting: dict[str, DocumentInfo] = {}
         self._cluster = cluster
         self._preference = secrets.token_hex(8)
         """Has the same copy of the index answer for all pages."""
@@ -104,7 +108,7 @@ class DocumentMirror:
         self.state = update.state
         if update.anew:
             self.catalog.clear()
-            self._records, self._numbers, self._keys = {}, {}, {}
+            self._records, self._numbers, self._keys, self._waiting = {}, {}, {}, {}
             self._index, self._change = update.index, update.change
         for record in update.records:
             self._put(record)
@@ -113,6 +117,15 @@ class DocumentMirror:
             known = self._records.values()
             self.hidden = frozenset(version for record in known for version in record.hidden)
             self.versions = frozenset(record.version for record in known if record.version)
+
+    def waiting(self, paths: PathChoice, scope: Scope, wanted: DocumentFilter) -> list[str]:
+        """Return the paths of the documents that are chosen, and wanted as far as one can tell, and wait to be pushed."""
+        matches = paths.compiled()
+        return [
+            path
+            for path, info in self._waiting.items()
+            if scope.shows(info) and matches(path) and wanted.admits_info(info)
+        ]
 
     def record(self, number: int) -> DocumentRecord | None:
         """Return the record that the entry with this id was made of; None if it was replaced."""
@@ -135,6 +148,12 @@ class DocumentMirror:
         key, path = document_key(record.path), record.path
         known = self._records.get(key)
         if known is not None and known.change >= record.change:
+            return
+        self._waiting.pop(path, None)
+        if record.waits is not None:
+            self._waiting[path] = record.waits
+        if known is not None and _shown(known) == _shown(record):
+            self._records[key] = record
             return
         if (number := self._numbers.pop(key, None)) is not None:
             self.catalog.remove(path)
@@ -183,6 +202,11 @@ class DocumentMirror:
                 index, after = found[-1]["_index"], found[-1]["sort"]
             if len(found) < MIRROR_PAGE:
                 return records, index
+
+
+def _shown(record: DocumentRecord) -> DocumentRecord:
+    """Return what of a record an entry is made of."""
+    return replace(record, hidden=(), change=0, pushed_at="", readers="", waits=None)
 
 
 def _entry_of(number: int, record: DocumentRecord) -> CatalogEntry:

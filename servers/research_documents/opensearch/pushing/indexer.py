@@ -1,6 +1,6 @@
 """The indexer: brings the cluster what of the folder is not there yet.
 
-Documents are pushed in batches. Of each batch, the records first name the new versions as hidden; then the passages are
+The records first say which documents wait. These are pushed in batches. Of each batch, the records first name the new versions as hidden; then the passages are
 written; then the records make them count, and the old versions hidden; then the old passages go. Whatever ends an indexer in
 between, searches see each document as it was or as it is, and the next indexer removes what is hidden and begins where this
 one ended.
@@ -160,6 +160,9 @@ class Indexer:
             watching=watching,
             roots=self._roots,
         )
+        await self._note_waiting(changed)
+        if not self._away:
+            self._state = replace(self._state, told_at=self._state.begun_at)
         await self._save_state(now=True)
         await self._push(changed, gone, report)
         if self._anew:
@@ -207,13 +210,16 @@ class Indexer:
                     gone.append(path)
         changed = [info for info in infos if not self._is_pushed(info)]
         report = PushReport(listed=len(infos), unchanged=len(infos) - len(changed))
+        await self._note_waiting(changed)
         await self._push(changed, self._believed(gone), report)
         return report
 
     async def keep_agreed(self, *, watching: bool) -> None:
         """Keep that the index holds all that is known of a folder whose changes are signalled, or that they are not, or not any more."""
-        agreed_at = _timestamp() if watching and not self._away else self._state.agreed_at
-        self._state = replace(self._state, agreed_at=agreed_at, watching=watching)
+        if watching and not self._away:
+            now = _timestamp()
+            self._state = replace(self._state, agreed_at=now, told_at=now)
+        self._state = replace(self._state, watching=watching)
         await self._save_state(now=True)
 
     def totals(self) -> tuple[int, int]:
@@ -224,18 +230,19 @@ class Indexer:
     def _is_pushed(self, info: DocumentInfo) -> bool:
         return is_pushed(self._known.get(info.path), info, self._readers)
 
+    async def _note_waiting(self, changed: Sequence[DocumentInfo]) -> None:
+        """Let the records say which documents wait, unless they are new ones that nobody reads yet."""
+        known = [(self._known.get(info.path) or DocumentRecord(info=info), info) for info in changed]
+        waiting = [replace(record, gone=False, waits=info) for record, info in known if record.waits != info]
+        if waiting and not self._anew:
+            await self._write(waiting)
+
     async def _push(self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport) -> None:
         done, to_do = 0, len(changed) + len(gone)
         self._on_progress(done, to_do)
         if gone:
-            await self._finish(
-                [
-                    replace(self._known[path], gone=True, version="", reason="", hidden=self._old(path))
-                    for path in gone
-                ],
-                write_first=True,
-            )
-            report.removed += len(gone)
+            report.removed += sum(self._known[path].complete for path in gone)
+            await self._finish([self._gone(path) for path in gone], write_first=True)
             done += len(gone)
             self._on_progress(done, to_do)
         if not changed:
@@ -270,11 +277,12 @@ class Indexer:
                     report.unreadable.append((path, reading.reason))
                     final.append(self._without_text(reading))
                 elif record is not None and not record.gone:
-                    report.removed += 1
-                    final.append(replace(record, gone=True, version="", reason="", hidden=self._old(path)))
+                    report.removed += record.complete
+                    final.append(self._gone(path))
             elif record is not None and _same_passages(record, reading, self._readers_of(reading)):
                 report.unchanged += 1
-                final.append(replace(record, info=reading.info, readers=self._readers_of(reading), hidden=()))
+                readers = self._readers_of(reading)
+                final.append(replace(record, info=reading.info, readers=readers, hidden=(), waits=None))
             else:
                 new[path] = secrets.token_hex(8)
         if new:
@@ -333,6 +341,11 @@ class Indexer:
             report.passages += counts[path]
             final.append(replace(record, hidden=tuple(v for v in self._old(path) if v != new[path])))
         return final
+
+    def _gone(self, path: str) -> DocumentRecord:
+        return replace(
+            self._known[path], gone=True, version="", reason="", hidden=self._old(path), waits=None
+        )
 
     def _without_text(self, reading: Reading) -> DocumentRecord:
         return DocumentRecord(

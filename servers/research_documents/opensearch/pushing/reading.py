@@ -49,6 +49,7 @@ def is_pushed(record: DocumentRecord | None, info: DocumentInfo, readers: str) -
     return (
         record is not None
         and record.complete
+        and record.waits is None
         and not record.hidden
         and record.readers == readers
         and record.info.media_type == info.media_type
