@@ -1,6 +1,7 @@
 """`research-assistant index push` and `index status`: what they print, and their exit status."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def run(*arguments: str) -> int:
 
 
 @pytest.mark.usefixtures("fake")
-def test_push_and_status_say_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_push_and_status_say_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("status") == 1
     assert "research: there is no index yet: research-assistant index push" in capsys.readouterr().out
     assert run("push") == 0
@@ -51,6 +52,7 @@ def test_push_and_status_say_what_is_there(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     assert "research: 2 documents with 2 passages, and 0 without text" in said.out
     assert "it held all of the folder at 20" in said.out
+    assert f"it was fed from {socket.gethostname()}:{tmp_path}/folder" in said.out
     assert "no indexer writes now" in said.out
 
 
@@ -135,3 +137,28 @@ def test_another_schema_is_told_with_what_to_do(
     assert "research-assistant index push --full" in capsys.readouterr().out
     assert run("push", "--full") == 0
     assert run("status") == 0
+
+
+def test_another_folder_of_the_same_name_is_refused_in_one_line(
+    fake: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RESEARCH_SEARCH_FOLDER_ID", "archive-1")
+    assert run("push") == 0
+    monkeypatch.delenv("RESEARCH_SEARCH_FOLDER_ID")
+    capsys.readouterr()
+    assert run("push") == 2
+    said = capsys.readouterr().err
+    assert (
+        "the index was fed from the folder with RESEARCH_SEARCH_FOLDER_ID=archive-1, and none is set here: "
+        in said
+    )
+    assert fake.aliases
+    assert run("push", "--full") == 0
+    (tmp_path / "other" / "folder").mkdir(parents=True)
+    monkeypatch.setenv("RESEARCH_ROOTS", str(tmp_path / "other" / "folder"))
+    (tmp_path / "other" / "folder" / "x.md").write_text("Of another.\n", encoding="utf-8")
+    capsys.readouterr()
+    assert run("push") == 2
+    said = capsys.readouterr().err
+    assert "of 2 documents that the index has of the research folder 'folder', 0 are in this one" in said
+    assert said.count("\n") == 1

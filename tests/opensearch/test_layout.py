@@ -98,6 +98,8 @@ def test_records_come_back_as_they_were() -> None:
     assert not DocumentRecord(info=INFO, hidden=("v1",)).complete
     assert not DocumentRecord(info=INFO, waits=INFO).complete
     assert DocumentRecord(info=INFO, reason="no text").complete
-    state = PushState(begun_at="2026-11-27T00:00:00Z", listed=3, waiting=2)
+    state = PushState(
+        begun_at="2026-11-27T00:00:00Z", listed=3, waiting=2, roots=("r",), places=("m:/srv/r",)
+    )
     assert PushState.from_source(state.source()) == state
     assert IndexNames(prefix="r").passages == "r-passages"

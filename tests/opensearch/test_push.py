@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Folder:
     root: str = "r"
     second: Path | None = None
     """The directory of a second root, `s`."""
+    folder_id: str = ""
 
     def write(self, name: str, content: str) -> None:
         """Put a document in its place, whole: whoever watches never sees a part of it."""
@@ -68,7 +70,7 @@ class Folder:
         index.prepare_state()
         library = self.library()
         async with library:
-            indexer = Indexer(library, index)
+            indexer = Indexer(library, index, folder_id=self.folder_id)
             await indexer.open(anew=full)
             return await indexer.push_all()
 
@@ -541,12 +543,104 @@ async def test_other_folders_do_not_replace_those_of_an_index_by_mistake(folder:
     before = folder.records()
     other = Folder(folder.path.parent / "other", folder.cluster, root="other")
     other.write("x.md", "Of another folder.\n")
-    with pytest.raises(ConfigurationError, match=r"folders r, and these are other: .*--full.*SEARCH_INDEX"):
+    with pytest.raises(ConfigurationError, match=r"folders r, and these are other: .*SEARCH_INDEX.*--full"):
         await other.push()
     assert folder.records() == before
     await other.push(full=True)
     assert present(folder) == {"x.md"}
     assert (await other.push()).unchanged == 1
+
+
+def said_by_the_indexer(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "research.opensearch"]
+
+
+def beside(folder: Folder, files: dict[str, str]) -> Folder:
+    """Another folder whose root has the same name, of an indexer for the same index."""
+    other = replace(folder, path=folder.path.parent / "other" / "folder")
+    other.path.parent.mkdir()
+    for name, content in files.items():
+        other.write(name, content)
+    return other
+
+
+async def test_another_folder_of_the_same_name_does_not_replace_the_one_of_an_index(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    await folder.push()
+    before, state = folder.records(), folder.index().state()
+    other = beside(
+        folder,
+        {"a.md": "Of another folder.\n", "notes/x.md": "New.\n", "notes/b.md": DOCUMENTS["notes/b.md"]},
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        await other.push()
+    assert refused.value.message == (
+        "of 3 documents that the index has of the research folder 'r', 1 are in this one: it seems to be another folder of the "
+        f"same name than the one that was pushed from {socket.gethostname()}:{folder.path}: set RESEARCH_SEARCH_INDEX to another "
+        "name for this one, or replace that one with --full"
+    )
+    assert (folder.records(), folder.index().state()) == (before, state)
+    assert said_by_the_indexer(caplog) == []
+    assert (await other.push(full=True)).pushed == 3
+    assert said_by_the_indexer(caplog) == ["this replaces what was pushed from elsewhere"]
+    assert (await other.push()).unchanged == 3
+    with pytest.raises(ConfigurationError, match="another folder of the same name"):
+        await folder.push()
+
+
+async def test_a_folder_that_is_mounted_elsewhere_is_known_by_its_documents(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    await folder.push()
+    moved = replace(folder, path=folder.path.parent / "moved")
+    folder.path.rename(moved.path)
+    moved.write("a.md", "Changed, and longer than it was.\n")
+    assert (await moved.push()).pushed == 1
+    (said,) = said_by_the_indexer(caplog)
+    assert "from another place; most of its documents are here, so it is taken for the same folder" in said
+    state = moved.index().state()
+    assert state is not None
+    assert state.places == (f"{socket.gethostname()}:{moved.path}",)
+    for name in DOCUMENTS:  # in one place, a document may say anything
+        moved.write(name, f"Changed again: {name}.\n")
+    assert (await moved.push()).pushed == 3
+    assert said_by_the_indexer(caplog) == [said]
+    assert moved.agrees()
+
+
+async def test_a_folder_that_loses_most_of_its_documents_is_believed_while_it_is_followed(
+    folder: Folder,
+) -> None:
+    index = folder.index()
+    index.prepare_state()
+    indexer = Indexer(folder.library(), index)
+    await indexer.open()
+    await indexer.push_all()
+    for name in ("a.md", "notes/b.md"):
+        (folder.path / name).unlink()
+    assert (await indexer.push_all()).removed == 2
+    assert present(folder) == {"notes/c.txt"}
+
+
+@pytest.mark.parametrize(("other_id", "said"), [("", "none is set here"), ("two", "this one has 'two'")])
+async def test_a_folder_that_has_an_id_is_known_by_it_alone(folder: Folder, other_id: str, said: str) -> None:
+    await folder.push()
+    folder.folder_id = "one"
+    await folder.push()
+    for name in DOCUMENTS:
+        folder.write(f"new/{name}", "Changed.\n")
+        (folder.path / name).unlink()
+    assert (await folder.push()).pushed == 3
+    before = folder.records()
+    other = replace(folder, folder_id=other_id)
+    with pytest.raises(ConfigurationError, match=rf"RESEARCH_SEARCH_FOLDER_ID=one, and {said}: .*--full"):
+        await other.push()
+    assert folder.records() == before
+    await other.push(full=True)
+    state = folder.index().state()
+    assert state is not None
+    assert state.folder_id == other_id
 
 
 @pytest.mark.parametrize("full", [False, True])

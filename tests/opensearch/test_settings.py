@@ -38,6 +38,8 @@ def test_a_cluster_takes_a_user_or_a_token_or_neither(given: dict[str, str]) -> 
         ({"RESEARCH_SEARCH_URL": "search.example:9200"}, "RESEARCH_SEARCH_URL="),
         (CLUSTER | {"RESEARCH_SEARCH_INDEX": "Research"}, "RESEARCH_SEARCH_INDEX="),
         (CLUSTER | {"RESEARCH_SEARCH_INDEX": "_all"}, "RESEARCH_SEARCH_INDEX="),
+        (CLUSTER | {"RESEARCH_SEARCH_FOLDER_ID": "a b"}, "RESEARCH_SEARCH_FOLDER_ID="),
+        ({"RESEARCH_SEARCH_FOLDER_ID": "a"}, "RESEARCH_SEARCH_FOLDER_ID needs RESEARCH_SEARCH_URL"),
     ],
 )
 def test_what_contradicts_itself_is_named_without_the_secret(given: dict[str, str], message: str) -> None:

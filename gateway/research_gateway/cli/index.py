@@ -132,7 +132,7 @@ def _job(settings: "Settings", *, full: bool, advance: "Any") -> "PushJob":
         library=library,
         cluster=cluster,
         lease=IndexLease(client, names),
-        indexer=Indexer(library, cluster, on_progress=advance),
+        indexer=Indexer(library, cluster, on_progress=advance, folder_id=settings.search_folder_id or ""),
         full=full,
         rescan_s=settings.rescan_interval_s,
         on_wait=lambda holder: _say(
@@ -260,6 +260,9 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
                 "research-assistant index push --full"
             )
     if push is not None:
+        if push["places"]:
+            folder_id = f" ({push['folder_id']})" if push["folder_id"] else ""
+            yield f"it was fed from {', '.join(push['places'])}{folder_id}"
         yield (
             f"it held all of the folder at {push['agreed_at']}"
             if push["agreed_at"]

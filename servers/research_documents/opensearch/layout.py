@@ -395,7 +395,8 @@ class PushState:
     empty until the first push has ended. `told_at` is the time of the last listing of which each document is in the index as it was
     then, or has a record that says that it waits; empty before the first one, and from a version that has no such records.
     `listed` documents were in the last listing, `waiting` of them are still to be pushed, `failed` could not be. `roots` are the
-    names of the research folders, none if they are not known.
+    names of the research folders, none if they are not known, `places` where they were, as `machine:directory`, in the same order.
+    `folder_id` is the operator's name for what was pushed.
     """
 
     begun_at: str = ""
@@ -406,6 +407,8 @@ class PushState:
     failed: int = 0
     watching: bool = False
     roots: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    folder_id: str = ""
 
     def source(self) -> dict[str, Any]:
         """Return the state as it is kept, under the id `push` of the state's index."""

@@ -20,6 +20,11 @@ import anyio.to_thread
 
 from research_documents.opensearch.layout import DocumentRecord, PushState, passage_records
 from research_documents.opensearch.pushing.cluster_index import ClusterIndex
+from research_documents.opensearch.pushing.origin import (
+    places_of,
+    refuse_other_documents,
+    refuse_other_names,
+)
 from research_documents.opensearch.pushing.reading import (
     Reading,
     batches,
@@ -72,7 +77,7 @@ class FolderAway(ConfigurationError):
 class Indexer:
     """Pushes the documents of a library. Whoever uses it has the lease of the index.
 
-    `clock` gives seconds. `on_progress` is called after each batch.
+    `folder_id` is the operator's name for the folders: an index that was fed under one is fed under no other. `clock` gives seconds. `on_progress` is called after each batch.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Indexer:
         cluster: ClusterIndex,
         *,
         on_progress: OnPush = lambda *_: None,
+        folder_id: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.hold: Callable[[], object] = lambda: None
@@ -91,6 +97,10 @@ class Indexer:
         self._clock = clock
         self._readers = readers_key(library.limits)
         self._roots = tuple(sorted(root.name for root in library.roots.roots))
+        self._places = places_of(library.roots.roots)
+        self._folder_id = folder_id
+        self._is_recognized = False
+        """Whether the index is known to have been fed from these folders."""
         self._known: dict[str, DocumentRecord] = {}
         self._seen: dict[str, tuple[int, int]] = {}
         self._state = PushState()
@@ -105,19 +115,23 @@ class Indexer:
 
         Raises:
             SchemaDiffers: the indices were made for another version of this program.
-            ConfigurationError: they hold other research folders, whose documents a push would remove.
+            ConfigurationError: they were fed from other research folders, whose documents a push would remove.
             ClusterFailed: the cluster fails.
         """
         self._known, self._seen, self._anew = {}, {}, anew
         await _in_thread(self._cluster.begin_anew if anew else self._cluster.open)
         self._state = await _in_thread(self._cluster.state) or PushState()
         if anew:
+            if self._state.places and self._is_from_elsewhere:
+                log.warning(
+                    "this replaces what was pushed from elsewhere",
+                    places=self._state.places,
+                    folder_id=self._state.folder_id,
+                )
+            self._is_recognized = True
             return
-        if self._state.roots not in {(), self._roots}:
-            raise ConfigurationError(
-                f"the index holds the research folders {', '.join(self._state.roots)}, and these are {', '.join(self._roots)}: push "
-                "with --full to replace them, or set RESEARCH_SEARCH_INDEX to another name for these"
-            )
+        refuse_other_names(self._state, self._roots, self._folder_id)
+        self._is_recognized = self._is_recognized or bool(self._state.folder_id)
         await _in_thread(self._load)
         await self._finish(list(self._known.values()))
         long_ago = (datetime.now(UTC) - _KEEP_GONE).isoformat()
@@ -126,6 +140,10 @@ class Indexer:
             await _in_thread(partial(self._cluster.forget, gone))
             for path in gone:
                 del self._known[path], self._seen[path]
+
+    @property
+    def _is_from_elsewhere(self) -> bool:
+        return (self._state.places, self._state.folder_id) != (self._places, self._folder_id)
 
     def _load(self) -> None:
         for stored in self._cluster.records():
@@ -140,6 +158,7 @@ class Indexer:
 
         Raises:
             FolderAway: there is such a root. The others were pushed, unless there is none, or the indices are new ones.
+            ConfigurationError: another folder of the same name seems to have been pushed.
             RootUnavailable: a folder is gone.
             RecordTaken: another indexer writes.
             ClusterFailed: the cluster fails.
@@ -148,6 +167,7 @@ class Indexer:
         self._away = self._roots_away(infos)
         if self._away and (self._anew or not infos):
             raise FolderAway("; ".join(self._away.values()))
+        self._recognize(infos)
         report = PushReport(listed=len(infos))
         changed = [info for info in infos if not self._is_pushed(info)]
         report.unchanged = len(infos) - len(changed)
@@ -159,6 +179,8 @@ class Indexer:
             waiting=len(changed) + len(gone),
             watching=watching,
             roots=self._roots,
+            places=self._places,
+            folder_id=self._folder_id,
         )
         await self._note_waiting(changed)
         if not self._away:
@@ -175,6 +197,19 @@ class Indexer:
         if self._away:
             raise FolderAway("; ".join(self._away.values()), report)
         return report
+
+    def _recognize(self, infos: Sequence[DocumentInfo]) -> None:
+        """Look, once, whether these are the folders that the index was fed from. What they were before is told by the documents."""
+        if self._is_recognized:
+            return
+        state, known = self._state, self._known.values()
+        refuse_other_documents(state, known, infos, places=self._places, away=self._away)
+        self._is_recognized = not self._away
+        if state.places not in {(), self._places}:
+            log.warning(
+                "the index was fed from another place; most of its documents are here, so it is taken for the same folder",
+                places=state.places,
+            )
 
     def _roots_away(self, infos: Sequence[DocumentInfo]) -> dict[str, str]:
         """Return what is wrong with the roots of which a listing did not show everything, or not even one document, by name."""

@@ -43,7 +43,7 @@ class PushJob:
             IndexHeld: another indexer has the lease, or took it.
             SchemaDiffers: the indices were made for another version of this program.
             RecordTaken: another indexer writes.
-            ConfigurationError: the index holds other research folders.
+            ConfigurationError: the index was fed from other research folders.
             FolderAway: without `follow`, a part of the folder seems to be away; see `Indexer.push_all`.
             RootUnavailable: a folder is gone.
             ClusterFailed: the cluster fails.

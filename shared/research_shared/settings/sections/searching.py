@@ -41,6 +41,11 @@ class SearchingSettings(Section):
         pattern=r"^[a-z0-9][a-z0-9_.-]{0,99}$",
         description="how the names of its indices begin; one name for each set of research folders",
     )
+    search_folder_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        description="name of yours for these research folders: an index that was pushed under one takes a push under no other",
+    )
     search_user: str | None = Field(default=None, min_length=1, description="user of the cluster")
     search_password: SecretStr | None = Field(default=None, min_length=1, description="password of that user")
     search_key: SecretStr | None = Field(
@@ -102,7 +107,7 @@ class SearchingSettings(Section):
     @model_validator(mode="after")
     def _one_place_to_search(self) -> Self:
         if self.search_url is None:
-            for name in ("search_user", "search_password", "search_key"):
+            for name in ("search_user", "search_password", "search_key", "search_folder_id"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{variable_of(name)} needs RESEARCH_SEARCH_URL, which says whose it is")
             return self
