@@ -14,12 +14,14 @@ import pytest
 
 from research_documents.opensearch.client import ClusterClient, ClusterFailed
 from research_documents.opensearch.layout import DocumentRecord, IndexNames, PushState, passage_records
+from research_documents.opensearch.mirror import DocumentMirror
 from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLease, PushReport
 from research_documents.opensearch.pushing.cluster_index import RecordTaken, SchemaDiffers
 from research_documents.opensearch.pushing.indexer import FolderAway
 from research_documents.opensearch.pushing.lease import IndexHeld, lease_holder
 from research_documents.opensearch.pushing.run import PushJob
-from research_shared.access.roots import RootsPolicy
+from research_shared.access.globs import PathChoice
+from research_shared.access.roots import RootsPolicy, Scope
 from research_shared.documents import DocumentInfo
 from research_shared.errors import ConfigurationError
 from research_shared.faults import DIRECTORY_FAILING
@@ -36,6 +38,9 @@ DOCUMENTS = {
 
 NO_PROCESS = 2**22 + 1
 """A number that no process can have: Linux gives at most 2²²."""
+
+
+UNREAD = ("notes/plan.dwg", "photo.png")
 
 
 @dataclass
@@ -127,6 +132,32 @@ async def test_all_of_a_folder_is_pushed_once(folder: Folder) -> None:
     assert state is not None
     assert (state.listed, state.waiting, state.failed) == (3, 0, 0)
     assert state.agreed_at == state.begun_at != ""
+
+
+async def test_files_of_types_that_are_not_read_are_kept_to_be_counted(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = DocumentMirror(folder.cluster.client(), folder.cluster.names)
+    monkeypatch.setattr(mirror, "_changed_since", lambda _: ([], ""))  # records are not looked at here
+    counted: list[tuple[str | None, bool]] = []
+
+    async def push() -> None:
+        await folder.push()
+        update = mirror.fetch()
+        mirror.apply(update)
+        counted.append((mirror.catalog.count_unread(PathChoice(("*",)), Scope()), update.unread is not None))
+
+    await push()
+    for name in UNREAD:
+        (folder.path / name).write_bytes(b"x")
+    await push()
+    await push()
+    (folder.path / UNREAD[0]).unlink()
+    await push()
+    (folder.path / UNREAD[1]).unlink()
+    await push()
+    two, one = "not read: 1 .dwg, 1 .png", "not read: 1 .png"
+    assert counted == [(None, False), (two, True), (two, False), (one, True), (None, True)]
 
 
 async def test_what_changed_is_pushed_and_nothing_else(folder: Folder) -> None:
@@ -648,14 +679,14 @@ async def test_a_directory_that_fails_while_it_is_listed_keeps_its_documents_in_
     folder: Folder, monkeypatch: pytest.MonkeyPatch, *, full: bool
 ) -> None:
     await folder.push()
-    listed = Library.documents
+    survey = Library.survey
 
-    async def partly(library: Library, pattern: str = "*") -> list[DocumentInfo]:
-        found = await listed(library, pattern)
+    async def partly(library: Library, pattern: str = "*") -> tuple[list[DocumentInfo], list[str]]:
+        found, unread = await survey(library, pattern)
         library.faults.begin(DIRECTORY_FAILING, "r")
-        return [info for info in found if info.path == "a.md"]
+        return [info for info in found if info.path == "a.md"], unread
 
-    monkeypatch.setattr(Library, "documents", partly)
+    monkeypatch.setattr(Library, "survey", partly)
     with pytest.raises(FolderAway, match="fails to list a directory of the research folder 'r'"):
         await folder.push(full=full)
     assert present(folder) == set(DOCUMENTS)

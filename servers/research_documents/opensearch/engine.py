@@ -27,6 +27,7 @@ from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
 from research_documents.search.regex import RegexSearch
 from research_documents.search.request import (
+    CursorPosition,
     Mode,
     OnProgress,
     RunResult,
@@ -493,6 +494,10 @@ class OpenSearchEngine(SharedLifespan):
         warnings = (*self._library.fault_warnings(), *missing, *found.warnings)
         named, more = named_unreadable(selection)
         warnings += more
+        if request.start == CursorPosition() and (
+            count := self._mirror.catalog.count_unread(request.paths, current_scope())
+        ):
+            warnings += (count,)
         return SearchOutcome(
             hits=tuple(found.hits),
             total_documents=min(found.covered, len(selection.readable)),

@@ -12,7 +12,8 @@ learn of it.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
@@ -28,6 +29,8 @@ from research_shared.text.passages import spans
 
 CLUSTER_SCHEMA: Final = f"1.{SCHEMA_VERSION}"
 """Is kept with the indices. Changes whenever fields, analyzers or passages change; the texts must then be pushed again."""
+MAX_UNREAD: Final = 20_000
+"""Files of types that are not read, which are kept to be counted: the first by path."""
 MAX_SENT_TERM_BYTES: Final = 32_766
 """Longer terms are left out: Lucene cannot hold them. Only headings can have them: passages are shorter."""
 
@@ -387,6 +390,16 @@ def _info_of(path: str, media_type: str, kept: Mapping[str, Any]) -> DocumentInf
     )
 
 
+def unread_key(paths: Sequence[str]) -> str:
+    """Return a text that is the same for equal lists of files of types that are not read; empty if there is none."""
+    return hashlib.sha256(json.dumps(paths).encode()).hexdigest()[:16] if paths else ""
+
+
+def unread_source(paths: Sequence[str]) -> dict[str, Any]:
+    """Return the list of the files of types that are not read, as it is kept under the id `unread` of the state's index."""
+    return {"push": {"unread": paths}}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushState:
     """How far pushing is. Times are ISO 8601, UTC, by the clock of the indexer.
@@ -396,7 +409,7 @@ class PushState:
     then, or has a record that says that it waits; empty before the first one, and from a version that has no such records.
     `listed` documents were in the last listing, `waiting` of them are still to be pushed, `failed` could not be. `roots` are the
     names of the research folders, none if they are not known, `places` where they were, as `machine:directory`, in the same order.
-    `folder_id` is the operator's name for what was pushed.
+    `folder_id` is the operator's name for what was pushed. `unread` is the key of the list of files of types that are not read.
     """
 
     begun_at: str = ""
@@ -409,6 +422,7 @@ class PushState:
     roots: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     folder_id: str = ""
+    unread: str = ""
 
     def source(self) -> dict[str, Any]:
         """Return the state as it is kept, under the id `push` of the state's index."""

@@ -17,6 +17,7 @@ from research_documents.opensearch.layout import (
     IndexNames,
     PushState,
     document_key,
+    unread_key,
 )
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_shared.access.globs import PathChoice
@@ -39,10 +40,11 @@ class Cluster(Protocol):
 class MirrorUpdate:
     """What a mirror was told: how far pushing is, and the records that changed, or with `anew` all that there are.
 
-    `state` is None while nothing was ever pushed. `index` is the one that the records are in, `change` the last of theirs.
+    `state` is None while nothing was ever pushed. `unread` are the files of types that are not read, None if they are as they were. `index` is the one that the records are in, `change` the last of theirs.
     """
 
     state: PushState | None
+    unread: tuple[str, ...] | None = None
     records: tuple[DocumentRecord, ...] = ()
     anew: bool = False
     index: str = ""
@@ -64,6 +66,7 @@ class DocumentMirror:
         self.versions: frozenset[str] = frozenset()
         """Versions of passages that count."""
         self._waiting: dict[str, DocumentInfo] = {}
+        self._unread = ""
         self._cluster = cluster
         self._preference = secrets.token_hex(8)
         """Has the same copy of the index answer for all pages."""
@@ -101,11 +104,21 @@ class DocumentMirror:
                 records, index = self._changed_since(0)
             anew = True
         change = max((record.change for record in records), default=0)
-        return MirrorUpdate(state=state, records=tuple(records), anew=anew, index=index, change=change)
+        return MirrorUpdate(
+            state=state,
+            unread=self._unread_files(state),
+            records=tuple(records),
+            anew=anew,
+            index=index,
+            change=change,
+        )
 
     def apply(self, update: MirrorUpdate) -> None:
         """Take an update over."""
         self.state = update.state
+        if update.unread is not None:
+            self._unread = unread_key(update.unread)
+            self.catalog.found_unread(update.unread)
         if update.anew:
             self.catalog.clear()
             self._records, self._numbers, self._keys, self._waiting = {}, {}, {}, {}
@@ -173,6 +186,16 @@ class DocumentMirror:
                 return None
             raise
         return PushState.from_source(found["_source"])
+
+    def _unread_files(self, state: PushState) -> tuple[str, ...] | None:
+        """Return the files of types that are not read; None if they are known."""
+        if state.unread == self._unread:
+            return None
+        if not state.unread:
+            return ()
+        return tuple(
+            self._cluster.request("GET", f"/{self._names.state}/_doc/unread")["_source"]["push"]["unread"]
+        )
 
     def _check_schema(self) -> None:
         for mappings in self._cluster.request("GET", f"/{self._names.documents}/_mapping").values():

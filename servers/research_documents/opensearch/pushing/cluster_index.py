@@ -20,6 +20,7 @@ from research_documents.opensearch.layout import (
     documents_index,
     passages_index,
     state_index,
+    unread_source,
 )
 from research_shared.logs import get_logger
 
@@ -314,6 +315,10 @@ class ClusterIndex:
     def save_state(self, state: PushState) -> None:
         """Keep how far pushing is."""
         self._ask("PUT", f"/{self.names.state}/_doc/push?refresh=true", state.source())
+
+    def save_unread(self, paths: Sequence[str]) -> None:
+        """Keep which files are of types that are not read. Readers look for the list when its key in the state is another one."""
+        self._ask("PUT", f"/{self.names.state}/_doc/unread", unread_source(paths))
 
     def state(self) -> PushState | None:
         """Return how far pushing is; None if nothing was ever pushed, or something else is kept there."""

@@ -18,7 +18,13 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from research_documents.opensearch.layout import DocumentRecord, PushState, passage_records
+from research_documents.opensearch.layout import (
+    MAX_UNREAD,
+    DocumentRecord,
+    PushState,
+    passage_records,
+    unread_key,
+)
 from research_documents.opensearch.pushing.cluster_index import ClusterIndex
 from research_documents.opensearch.pushing.origin import (
     places_of,
@@ -163,7 +169,7 @@ class Indexer:
             RecordTaken: another indexer writes.
             ClusterFailed: the cluster fails.
         """
-        infos = await self._library.documents()
+        infos, unread = await self._library.survey()
         self._away = self._roots_away(infos)
         if self._away and (self._anew or not infos):
             raise FolderAway("; ".join(self._away.values()))
@@ -185,6 +191,7 @@ class Indexer:
         await self._note_waiting(changed)
         if not self._away:
             self._state = replace(self._state, told_at=self._state.begun_at)
+        await self._note_unread(unread[:MAX_UNREAD])
         await self._save_state(now=True)
         await self._push(changed, gone, report)
         if self._anew:
@@ -271,6 +278,12 @@ class Indexer:
         waiting = [replace(record, gone=False, waits=info) for record, info in known if record.waits != info]
         if waiting and not self._anew:
             await self._write(waiting)
+
+    async def _note_unread(self, unread: Sequence[str]) -> None:
+        if (key := unread_key(unread)) != self._state.unread:
+            if key:
+                await _in_thread(lambda: self._cluster.save_unread(unread))
+            self._state = replace(self._state, unread=key)
 
     async def _push(self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport) -> None:
         done, to_do = 0, len(changed) + len(gone)
