@@ -5,8 +5,12 @@ import json
 import os
 import resource
 import socket
+import ssl
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest
 
 from research_gateway.cli import app
 from research_gateway.cli.doctor import Finding, examine, machine
+from support.fake_cluster import FakeCluster
 from support.serving import reserved_port
 
 
@@ -105,6 +110,7 @@ class Machine:
         self.folder = directory / "folder"
         self.options: list[str] = ["--no-model"]
         self.listener: socket.socket | None = None
+        self.ports = ExitStack()
 
     def set(self, **settings: str) -> "Machine":
         for name, value in settings.items():
@@ -154,9 +160,71 @@ class Machine:
         file.parent.mkdir()
         file.write_text(json.dumps({"mcpServers": {"r": {"command": command, "args": [*arguments]}}}))
 
+    def unused_port(self) -> int:
+        return self.ports.enter_context(reserved_port())
+
     def listen(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.options += ["--port", str(self.listener.getsockname()[1])]
+
+    def search_on(self, answer: Callable[[httpx.Request], httpx.Response], **settings: str) -> None:
+        """Name a search cluster that answers so, as all HTTP servers here."""
+        self.set(search_url="https://search.example:9200", index_dir="none", **settings)
+        self.patch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: answer(request))
+
+    def search_pushed(self, change: Callable[[FakeCluster], object] = lambda _: None) -> None:
+        """Name a search cluster to which the folder was pushed, and that was changed then."""
+        cluster = FakeCluster()
+        self.search_on(cluster.answer)
+        with pytest.raises(SystemExit) as end:
+            app(["index", "push", "--json"])
+        assert end.value.code == 0
+        change(cluster)
+
+    def keep_tasks_on(self, *answers: tuple[str, bytes], password: str = "a-password-of-the-store") -> None:
+        """Name a store of tasks that gives these answers to commands, in the protocol of Redis, and says yes to all others."""
+        self.listener = listener = socket.create_server(("127.0.0.1", 0))
+        known = dict(answers)
+        threading.Thread(target=_speak_redis, args=(listener, known), daemon=True).start()
+        self.set(
+            tasks_url=f"redis://:{password}@127.0.0.1:{listener.getsockname()[1]}/0", state_keys=STATE_KEY
+        )
+
+
+def _speak_redis(listener: socket.socket, answers: Mapping[str, bytes]) -> None:
+    with suppress(OSError):  # the listener is closed
+        while True:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as asked:
+                while head := asked.readline():
+                    words = [asked.read(int(asked.readline()[1:]) + 2).strip() for _ in range(int(head[1:]))]
+                    connection.sendall(answers.get(words[0].decode().upper(), b"+OK\r\n"))
+
+
+def info(**facts: object) -> tuple[str, bytes]:
+    text = "".join(f"{name}:{value}\r\n" for name, value in {"redis_version": "7.2.4", **facts}.items())
+    return "INFO", f"${len(text)}\r\n{text}\r\n".encode()
+
+
+def pushed_state(cluster: FakeCluster, **changes: object) -> None:
+    """Change what is kept about the last push."""
+    stored = cluster.indices["research-state"].stored["push"]
+    stored.source["push"] |= changes
+
+
+def fill_disk(cluster: FakeCluster) -> None:
+    for index in cluster.indices.values():
+        index.read_only = True
+
+
+def refused_by_tls(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("x", request=request) from ssl.SSLCertVerificationError(
+        "self-signed certificate"
+    )
+
+
+def not_there(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
 
 
 def _break_policy(machine: Machine) -> None:
@@ -164,7 +232,12 @@ def _break_policy(machine: Machine) -> None:
     machine.set(policy=str(machine.directory / "policy.toml"))
 
 
+AN_HOUR_AGO = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="seconds")
+LONG_AGO = (datetime.now(UTC) - timedelta(days=2)).isoformat(timespec="seconds")
 HERE = str(Path(sys.executable).with_name("research-assistant"))
+SECRETS = ("a-password-of-the-store", "a-password-of-the-cluster")
+WRONG_PASSWORD = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+STATE_KEY = "a-key-for-the-state-of-tests-of-32-bytes"
 PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "missing root": (
         lambda m: m.set(roots=f"lost={m.directory}/lost"),
@@ -296,9 +369,144 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         "redis",
         "[tasks]",
     ),
+    "search cluster not there": (
+        lambda m: m.search_on(not_there),
+        "search cluster",
+        "cannot be reached",
+        "RESEARCH_SEARCH_URL",
+    ),
+    "certificate of the cluster by an unknown authority": (
+        lambda m: m.search_on(refused_by_tls),
+        "search cluster",
+        "no secure connection",
+        "SSL_CERT_FILE",
+    ),
+    "wrong password of the cluster": (
+        lambda m: m.search_on(
+            lambda _: httpx.Response(401), search_user="u", search_password="a-password-of-the-cluster"
+        ),
+        "search cluster",
+        "does not accept the credentials",
+        "RESEARCH_SEARCH_PASSWORD",
+    ),
+    "user of the cluster without rights": (
+        lambda m: m.search_on(lambda _: httpx.Response(403)),
+        "search cluster",
+        "does not let this user",
+        "needs read",
+    ),
+    "no cluster at all": (
+        lambda m: m.search_on(lambda _: httpx.Response(200, text="welcome")),
+        "search cluster",
+        "no OpenSearch cluster",
+        "REST interface",
+    ),
+    "nothing pushed yet": (
+        lambda m: m.search_on(FakeCluster().answer),
+        "search cluster",
+        "there is no index 'research' yet",
+        "research-assistant index push",
+    ),
+    "index of another version": (
+        lambda m: m.search_pushed(
+            lambda c: [index.body["mappings"].update(_meta={"schema": "0.0"}) for index in c.indices.values()]
+        ),
+        "search cluster",
+        "has the schema 0.0",
+        "index push --full",
+    ),
+    "index of other folders": (
+        lambda m: m.search_pushed(lambda c: pushed_state(c, roots=["papers"])),
+        "search cluster",
+        "holds the research folders papers, and these are folder",
+        "RESEARCH_SEARCH_INDEX",
+    ),
+    "full disk of the cluster": (
+        lambda m: m.search_pushed(fill_disk),
+        "search cluster",
+        "can only be read",
+        "Free space",
+    ),
+    "first push has not ended": (
+        lambda m: m.search_pushed(lambda c: pushed_state(c, agreed_at="")),
+        "search cluster",
+        "no push has ended yet",
+        "index status",
+    ),
+    "last push long ago": (
+        lambda m: m.search_pushed(lambda c: pushed_state(c, agreed_at=LONG_AGO, told_at=LONG_AGO)),
+        "search cluster",
+        f"last agreed with the folder at {LONG_AGO}",
+        "--watch",
+    ),
+    "silent indexer": (
+        lambda m: m.search_pushed(
+            lambda c: pushed_state(c, agreed_at=AN_HOUR_AGO, told_at=AN_HOUR_AGO, watching=True)
+        ),
+        "search cluster",
+        "its indexer is silent",
+        "--watch",
+    ),
+    "documents that the cluster refused": (
+        lambda m: m.search_pushed(lambda c: pushed_state(c, failed=2)),
+        "search cluster",
+        "refused 2 documents",
+        "index push",
+    ),
+    "store of tasks not there": (
+        lambda m: m.set(
+            tasks_url=f"redis://:{SECRETS[0]}@127.0.0.1:{m.unused_port()}/0", state_keys=STATE_KEY
+        ),
+        "tasks",
+        "cannot be reached",
+        "Check the address",
+    ),
+    "store of tasks without a key": (
+        lambda m: m.set(tasks_url=f"redis://:{SECRETS[0]}@127.0.0.1:6379/0"),
+        "tasks",
+        "only sealed",
+        "RESEARCH_STATE_KEYS",
+    ),
+    "wrong password of the store": (
+        lambda m: m.keep_tasks_on(*((name, WRONG_PASSWORD) for name in ("AUTH", "HELLO"))),
+        "tasks",
+        "does not accept the user and password",
+        "RESEARCH_TASKS_URL_FILE",
+    ),
+    "store of tasks that evicts": (
+        lambda m: m.keep_tasks_on(info(maxmemory=1_000_000, maxmemory_policy="allkeys-lru")),
+        "tasks",
+        "maxmemory-policy allkeys-lru",
+        "noeviction",
+    ),
+    "store of tasks that is a replica": (
+        lambda m: m.keep_tasks_on(info(role="slave")),
+        "tasks",
+        "is a replica",
+        "primary",
+    ),
+    "store of tasks that is loading": (
+        lambda m: m.keep_tasks_on(("PING", b"-LOADING Redis is loading the dataset in memory\r\n")),
+        "tasks",
+        "still loading",
+        "Wait",
+    ),
+    "store of tasks without that database": (
+        lambda m: m.keep_tasks_on(("PING", b"-ERR DB index is out of range\r\n")),
+        "tasks",
+        "answers with an error",
+        "number of the database",
+    ),
 }
 """Faults: how each is planted, and what its finding says: about what, the text, the remedy."""
-ONLY_WARNED_OF = {"empty mount"}
+ONLY_WARNED_OF = {
+    "empty mount",
+    "first push has not ended",
+    "last push long ago",
+    "silent indexer",
+    "documents that the cluster refused",
+    "store of tasks that evicts",
+}
 
 
 @pytest.fixture
@@ -307,7 +515,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     (tmp_path / "limit.txt").write_text("a file")
     machine_here = Machine(tmp_path, monkeypatch)
     machine_here.set(index_dir="auto")
-    yield machine_here
+    with machine_here.ports:
+        yield machine_here
     if machine_here.listener is not None:
         machine_here.listener.close()
 
@@ -318,9 +527,12 @@ def test_a_planted_fault_is_found_alone_with_its_remedy(
 ) -> None:
     plant, about, text, remedy = PLANTED[fault]
     plant(planted)
+    capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         app(["doctor", "--json", *planted.options])
-    findings = [Finding(**each) for each in json.loads(capsys.readouterr().out)]
+    said = capsys.readouterr()
+    assert not [secret for secret in SECRETS if secret in said.out + said.err]
+    findings = [Finding(**each) for each in json.loads(said.out)]
     worst = "warning" if fault in ONLY_WARNED_OF else "problem"
     (finding,) = [
         each for each in findings if each.status == worst and (worst == "problem" or each.about == about)
@@ -329,6 +541,50 @@ def test_a_planted_fault_is_found_alone_with_its_remedy(
     assert text in finding.text
     assert remedy in (finding.remedy or "")
     assert end.value.code == (1 if worst == "problem" else 0)
+
+
+@pytest.mark.parametrize(
+    ("plant", "about", "text"),
+    [
+        (lambda m: m.search_pushed(), "search cluster", "1 document with 1 passage, and 0 without text"),
+        (
+            lambda m: m.keep_tasks_on(
+                info(maxmemory=0, maxmemory_policy="allkeys-lru", valkey_version="8.1.1")
+            ),
+            "tasks",
+            "the server answers (version 8.1.1), and evicts nothing",
+        ),
+        (
+            lambda m: m.keep_tasks_on(
+                ("INFO", b"-NOPERM this user has no permissions to run the 'info' command\r\n")
+            ),
+            "tasks",
+            "may not ask",
+        ),
+    ],
+)
+def test_servers_that_are_in_order_are_named(
+    plant: Callable[[Machine], object], about: str, text: str, planted: Machine
+) -> None:
+    plant(planted)
+    (finding,) = [each for each in examine(ask_model=False) if each.about == about]
+    assert (finding.status, text in finding.text) == ("ok", True), finding
+
+
+def test_a_user_of_the_cluster_who_may_not_look_at_settings_is_told_the_rest(planted: Machine) -> None:
+    def without_settings(cluster: FakeCluster) -> None:
+        cluster.before = lambda request: (
+            httpx.Response(403) if request.url.path.endswith("/_settings") else None
+        )
+
+    planted.search_pushed(without_settings)
+    assert [each.status for each in examine(ask_model=False) if each.about == "search cluster"] == ["ok"]
+
+
+def test_no_server_is_looked_for_where_none_is_named() -> None:
+    abouts = {each.about for each in examine(ask_model=False)}
+    assert {"search cluster", "tasks"}.isdisjoint(abouts)
+    assert "index" in abouts
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,10 @@ class FakeCluster:
         if rest == "_alias":
             pattern = re.compile(name.replace("*", ".*"))
             return 200, {each: {} for each in self.indices if pattern.fullmatch(each)}
-        if rest == "_mapping" and not set(name.split(",")) - set(self.indices):
-            return 200, {each: {"mappings": self.indices[each].body["mappings"]} for each in name.split(",")}
+        if (method, rest) in {("GET", "_mapping"), ("GET", "_settings")} and self.indices.keys() >= set(
+            name.split(",")
+        ):
+            return 200, {each: self._described(self.indices[each], rest) for each in name.split(",")}
         index = self.indices.get(name)
         if index is None:
             return error(404, "index_not_found_exception")
@@ -112,6 +114,12 @@ class FakeCluster:
             case unknown:
                 raise AssertionError(unknown)
         return 200, {"acknowledged": True}
+
+    def _described(self, index: FakeIndex, rest: str) -> dict[str, Any]:
+        if rest == "_mapping":
+            return {"mappings": index.body["mappings"]}
+        blocks = {"read_only_allow_delete": "true"} if index.read_only else {}
+        return {"settings": {"index": {"blocks": blocks}}}
 
     def _document(
         self, index: FakeIndex, key: str, body: dict[str, Any], method: str, query: dict[str, str]

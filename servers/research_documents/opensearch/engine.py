@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from research_documents.opensearch.client import ClusterClient, ClusterFailed
@@ -59,10 +59,6 @@ FRESH_S: Final = 1.0
 """A search looks at what was pushed if that was longer ago."""
 RELOAD_S: Final = 30.0
 """Time between looks at all records because passages were found that none of them tells of."""
-OLD_AFTER: Final = timedelta(hours=26)
-"""An index is old if it last agreed with the folder so long ago: a push every night has two hours to be late."""
-SILENT_AFTER: Final = timedelta(minutes=15)
-"""An indexer that follows the folder says at least so often that they agree, or with ten listings if these are rarer."""
 NO_MEANING: Final = "hybrid: not with an index on a search cluster; ranked by words alone"
 MOST_NAMED: Final = 5
 """Documents that a warning names."""
@@ -99,7 +95,7 @@ class OpenSearchEngine(SharedLifespan):
         self._deadline_s = deadline_s
         self._refresh_s = refresh_s
         self._fresh_s = fresh_s
-        self._silent_after = max(SILENT_AFTER, 10 * timedelta(seconds=rescan_s))
+        self._rescan_s = rescan_s
         self._clock = clock
         self._now = now
         self._following: asyncio.Task[None] | None = None
@@ -457,7 +453,6 @@ class OpenSearchEngine(SharedLifespan):
         if state is None:
             yield "nothing was pushed to the index yet; the operator has to run research-assistant index push"
             return
-        of_listing = state.told_at or state.agreed_at
         if waiting := coverage.total - coverage.done:
             if state.agreed_at:
                 said = counted(waiting, "document is", "documents are")
@@ -472,9 +467,8 @@ class OpenSearchEngine(SharedLifespan):
                 else "the folder is being pushed to the index for the first time"
             )
             yield f"{what}; repeat in a minute"
-        elif self._now() - (agreed := datetime.fromisoformat(of_listing)) > (
-            self._silent_after if state.watching else OLD_AFTER
-        ):
+        elif state.is_old(self._now(), rescan_s=self._rescan_s):
+            agreed = datetime.fromisoformat(state.told_at or state.agreed_at)
             yield f"the index last agreed with the folder on {agreed:%Y-%m-%d at %H:%M} UTC; later changes are missing"
 
     def _outcome(

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from pydantic import TypeAdapter
@@ -29,6 +30,10 @@ from research_shared.text.passages import spans
 
 CLUSTER_SCHEMA: Final = f"1.{SCHEMA_VERSION}"
 """Is kept with the indices. Changes whenever fields, analyzers or passages change; the texts must then be pushed again."""
+OLD_AFTER: Final = timedelta(hours=26)
+"""An index is old if it last agreed with the folder so long ago: a push every night has two hours to be late."""
+SILENT_AFTER: Final = timedelta(minutes=15)
+"""An indexer that follows the folder says at least so often that they agree, or with ten listings if these are rarer."""
 MAX_UNREAD: Final = 20_000
 """Files of types that are not read, which are kept to be counted: the first by path."""
 MAX_SENT_TERM_BYTES: Final = 32_766
@@ -423,6 +428,16 @@ class PushState:
     places: tuple[str, ...] = ()
     folder_id: str = ""
     unread: str = ""
+
+    def is_old(self, now: datetime, *, rescan_s: float) -> bool:
+        """Return whether the index is not known to have agreed with the folder for long: see `OLD_AFTER` and `SILENT_AFTER`.
+
+        `rescan_s` is the time between listings of an indexer that follows the folder. While no push has ended, there is nothing
+        to be old.
+        """
+        agreed_at = self.told_at or self.agreed_at
+        after = max(SILENT_AFTER, 10 * timedelta(seconds=rescan_s)) if self.watching else OLD_AFTER
+        return bool(agreed_at) and now - datetime.fromisoformat(agreed_at) > after
 
     def source(self) -> dict[str, Any]:
         """Return the state as it is kept, under the id `push` of the state's index."""

@@ -24,6 +24,7 @@ from research_gateway.cli.doctor.machine import (
     watching_finding,
 )
 from research_gateway.cli.doctor.models import meaning_finding, model_findings
+from research_gateway.cli.doctor.services import cluster_findings, task_findings
 from research_gateway.cli.doctor.stores import index_finding, trail_findings
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import RootOption, as_roots
@@ -91,12 +92,16 @@ def examine(
     yield from reader_findings()
     yield from extra_findings(settings)
     yield ocr_finding(settings)
-    yield index_finding(settings)
+    if settings.search_url is None:
+        yield index_finding(settings)
+    else:
+        yield from cluster_findings(settings)
     yield meaning_finding(settings, ask=ask_model)
     yield watching_finding(settings, directories)
     yield open_files_finding()
     if port is not None:
         yield port_finding(port)
+    yield from task_findings(settings)
     yield from trail_findings(settings)
     yield from login_findings(settings)
     yield from policy_findings(settings)

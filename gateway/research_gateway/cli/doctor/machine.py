@@ -51,7 +51,7 @@ def extra_findings(settings: "Settings") -> Iterator[Finding]:
         ("RESEARCH_TASKS_URL", "tasks", "redis"): not (settings.tasks_off or settings.tasks_in_memory),
     }
     for (variable, extra, package), wanted in needed.items():
-        if wanted and not _is_installed(package):
+        if wanted and not is_installed(package):
             yield Finding(
                 about="packages",
                 status="problem",
@@ -60,7 +60,8 @@ def extra_findings(settings: "Settings") -> Iterator[Finding]:
             )
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Return whether a package can be imported. It is not."""
     try:
         return find_spec(package) is not None
     except (ModuleNotFoundError, ValueError):  # what holds it is missing, or it is barred
