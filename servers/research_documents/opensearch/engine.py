@@ -16,6 +16,7 @@ from research_documents.opensearch.passages import ClusterPassages, filters_of
 from research_documents.search.engine import (
     MAX_ATTEMPTS,
     MAX_SEARCH_BYTES,
+    ORDER_MAY_CHANGE,
     known_document,
     known_documents,
     named_unreadable,
@@ -37,7 +38,7 @@ from research_documents.search.request import (
     path_choice,
     search_request,
 )
-from research_shared.access.globs import PathChoice
+from research_shared.access.globs import EVERY_PATH, PathChoice
 from research_shared.access.scope import current_scope
 from research_shared.errors import BackendUnavailable
 from research_shared.lifespan import SharedLifespan
@@ -485,6 +486,8 @@ class OpenSearchEngine(SharedLifespan):
         missing = self._missing(coverage, outdated, partial=index.partial, unchecked=unchecked)
         if missing:
             log.warning("search answered from an incomplete index", missing=missing[0])
+        elif request.mode != "regex" and not self._coverage(EVERY_PATH, EVERY_DOCUMENT).complete:
+            found = replace(found, warnings=(*found.warnings, ORDER_MAY_CHANGE))
         warnings = (*self._library.fault_warnings(), *missing, *found.warnings)
         named, more = named_unreadable(selection)
         warnings += more

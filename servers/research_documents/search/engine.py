@@ -54,6 +54,7 @@ PROGRESS_SHARE: Final = 0.1
 MAX_ATTEMPTS: Final = 3
 """Runs of one search while documents keep changing under it."""
 MAX_REPORTED_UNREADABLE: Final = 100
+ORDER_MAY_CHANGE: Final = "the order may still change: other documents are not indexed yet"
 MAX_SEARCH_BYTES: Final = 256 * 1024
 TEXT_BUDGET: Final = 1024 * 1024 * 1024
 
@@ -387,7 +388,7 @@ class SearchEngine(SharedLifespan):
             log.warning("search answered from an incomplete index", missing=missing)
             warnings = (missing, *warnings)
         elif request.mode != "regex" and not self._coverage(EVERY_PATH, request.mode).complete:
-            warnings += ("the order may still change: other documents are not indexed yet",)
+            warnings += (ORDER_MAY_CHANGE,)
         warnings = (*self._library.fault_warnings(), *warnings)
         named, more = named_unreadable(selection)
         warnings += more
