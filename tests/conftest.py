@@ -45,6 +45,19 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(os.cpu_count() or 1, 7) + 1
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that the long variants change, where tests are chosen by their marks."""
+    if config.getoption("markexpr"):
+        from support.variants import is_long
+
+        for item in items:
+            if isinstance(item, pytest.Function) and is_long(
+                item.path, {item.function.__name__, *item.fixturenames}
+            ):
+                item.add_marker("long")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Leave what is imported by now out of later garbage collections: looking at it again takes a fifth of the tests' time."""

@@ -1,6 +1,7 @@
 """How much a test does that is worth more the longer it runs.
 
-`RESEARCH_TEST_FULL=1` asks for all of it. CI runs every test module that imports this one so, in a step of its own.
+`RESEARCH_TEST_FULL=1` asks for all of it, and `-m long` for the tests that this changes (`variants.py` finds them): a step
+of CI of its own.
 """
 
 import os
