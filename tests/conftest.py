@@ -3,27 +3,33 @@
 import asyncio
 import functools
 import gc
+import inspect
 import json
 import logging
 import os
+import re
 import signal
 import ssl
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-if TYPE_CHECKING:
-    from support.spare_workers import SpareWorkers
-
-# Each process that a test starts would compile all modules again. Set here, before xdist starts its processes.
+# Each process that a test starts would compile all modules again, and pytest those that it rewrites, Hypothesis among them.
+# Set here, before xdist starts its processes.
 if (
     os.environ.get("RESEARCH_TEST_BYTECODE") != "0"
 ):  # mutation.py changes sources faster than bytecode is told apart
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from support.spare_workers import SpareWorkers
 
 # A machine may be slow, and what fails is to be the change: the same examples are tried every time.
 settings.register_profile(
@@ -109,6 +115,44 @@ def _schemas_are_checked_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Draft202012Validator, "check_schema", check_once)
+        yield
+
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tools_are_parsed_once() -> Iterator[None]:
+    """Each server makes the schemas of the same tools again, which takes longer than most calls.
+
+    The schema of a tool follows from its code, its description and its signature, in which validators count by name only;
+    arguments are validated by the function's own signature, when it is called.
+    """
+    from fastmcp.server.dependencies import transform_context_annotations
+    from fastmcp.tools.function_parsing import ParsedFunction
+
+    parse, parsed = ParsedFunction.from_function, dict[Any, ParsedFunction]()
+
+    def parse_once(function: Callable[..., Any], *options: Any) -> ParsedFunction:
+        if not function.__module__.startswith("research_"):
+            return parse(function, *options)
+        signature = ADDRESS.sub("", str(inspect.signature(function)))
+        key = (inspect.unwrap(function).__code__, function.__doc__, signature, options)
+        if key not in parsed:
+            found = parse(function, *options)
+            # Without the function itself, which would keep its server.
+            parsed[key] = replace(found, fn=parse_once)
+            return found
+        known = parsed[key]
+        return replace(
+            known,
+            fn=transform_context_annotations(function),
+            input_schema=deepcopy(known.input_schema),
+            output_schema=deepcopy(known.output_schema),
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ParsedFunction, "from_function", parse_once)
         yield
 
 

@@ -159,7 +159,7 @@ async def test_heartbeats_of_a_provider_s_model_name_what_it_works_on(
     ):
         call = asyncio.create_task(client.call_tool("synthesize_research", CALL))
         await until(lambda: len(stage.provider.requests) == 3)
-        for seconds in (4, 90, 450):
+        for seconds in (8, 90, 450):
             told = len(observer.progress)
             pass_time(seconds)
             await until(lambda: len(observer.progress) > told)  # noqa: B023  (waited for within the turn)

@@ -82,6 +82,7 @@ async def test_garbage_is_collected_and_memory_returned_while_a_server_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gc.disable()
+    gc.freeze()  # nothing but the pair is to be looked through
     ended, returned = ended_pair(), anyio.Event()
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(memory, "_return_freed_memory", lambda: loop.call_soon_threadsafe(returned.set))

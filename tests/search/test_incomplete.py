@@ -27,7 +27,7 @@ MODES: tuple[Mode, ...] = ("keyword", "regex")
 LISTING = "INCOMPLETE: the folder is still being listed; repeat in a few seconds"
 CHANGES = "INCOMPLETE: changes of the folder are still being looked for; repeat in a few seconds"
 NEVER = 3_600.0
-EAGER = replace(TRUSTING, read_together=1, progress_every_s=0.005, first_commit_s=0.05)
+EAGER = replace(TRUSTING, read_together=1, progress_every_s=0.005, first_commit_s=0.05, commit_every_s=0.05)
 """Documents are read one by one, and a waiting search looks often how far that is."""
 IN_SLICES = replace(EAGER, large_bytes=5_000, slice_bytes=3_000)
 """A text of a few pages is indexed slice by slice."""
