@@ -110,6 +110,13 @@ def test_a_container_has_no_rights_that_it_does_not_need(name: str) -> None:
             )  # its owner is the user
 
 
+def test_images_of_others_have_a_version_and_a_digest() -> None:
+    images = {name: SERVICES[name]["image"] for name in SERVICES if name not in OURS}
+    assert images.keys() == {"balancer", "valkey", "opensearch"}
+    for image in images.values():
+        assert re.fullmatch(r"[a-z-]+/[a-z-]+:\d+\.\d+\.\d+(-[a-z0-9.]+)?@sha256:[0-9a-f]{64}", image), image
+
+
 def test_ports_are_for_this_machine_and_stores_for_the_fleet_alone() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.keys() == {"gateway", "documents", "balancer"}
