@@ -60,6 +60,6 @@ if __name__ == "__main__":
     place = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("secrets")
     try:
         made = write_secrets(place)
-    except FileExistsError as error:
+    except (FileExistsError, PermissionError) as error:
         sys.exit(str(error))
     sys.stdout.write(f"{place}: {', '.join(made) or 'nothing'} made\n")

@@ -252,9 +252,9 @@ async def test_with_authentication_any_name_of_the_server_is_served() -> None:
 def test_the_compose_file_names_its_hosts_and_waits_for_the_drain() -> None:
     lines = (Path(__file__).parents[2] / "compose.yaml").read_text(encoding="utf-8").splitlines()
     assert sum("RESEARCH_ALLOWED_HOSTS: $" in line for line in lines) == 2
-    (grace,) = [line.split(":")[1].strip() for line in lines if "stop_grace_period:" in line]
+    graces = [line.split(":")[1].strip() for line in lines if "stop_grace_period:" in line]
     drain_s = float(Settings.model_fields["drain_s"].default)
-    assert float(grace.removesuffix("s")) > drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S
+    assert min(float(grace.removesuffix("s")) for grace in graces) > drain_s + FOLLOW_UP_S + STOP_TIMEOUT_S
 
 
 def test_the_compose_file_passes_on_how_people_log_in() -> None:

@@ -153,6 +153,18 @@ def test_the_balancer_is_the_proxy_that_replicas_believe_and_knows_where_they_ar
     assert len(set(logs)) == len(logs)
 
 
+def test_what_the_gateways_still_answer_passes_the_balancer() -> None:
+    balancer, gateway = SERVICES["balancer"], SERVICES["gateway-a"]
+    assert balancer["stop_signal"] == "SIGQUIT"  # nginx ends at once at others
+    assert balancer["stop_grace_period"] == gateway["stop_grace_period"]
+
+
+def test_secrets_of_a_server_alone_have_a_directory_before_they_are_made() -> None:
+    # Docker makes what it is to mount, as root, and then nobody else can write there.
+    (mounted,) = [volume for volume in volumes_of(SERVICES["gateway"]) if volume.target == "/run/secrets"]
+    assert [each.name for each in (ROOT / mounted.source).glob(".*")] == [".gitignore"]
+
+
 @pytest.mark.parametrize("name", ["gateway", "documents"])
 def test_a_server_alone_can_read_the_secrets_that_settings_name_and_no_others(
     name: str, tmp_path: Path

@@ -82,6 +82,22 @@ def test_a_pod_has_more_time_to_stop_than_the_server_takes(variables: dict[str, 
     )  # so that no call comes when it is refused
 
 
+def test_a_replica_that_starts_again_finds_its_trail_and_its_index(variables: dict[str, str]) -> None:
+    spec = manifests()["StatefulSet"]["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    claims = {claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]}
+    kept = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in claims}
+    assert kept == {str(Path(variables["RESEARCH_AUDIT_LOG"]).parent), variables["RESEARCH_INDEX_DIR"]}
+
+
+def test_replicas_that_read_the_folder_do_not_bring_more_of_them() -> None:
+    scaler = manifests()["HorizontalPodAutoscaler"]["spec"]
+    up = scaler["behavior"]["scaleUp"]
+    (policy,) = up["policies"]
+    assert (policy["type"], policy["value"]) == ("Pods", 1)
+    assert up["stabilizationWindowSeconds"] <= policy["periodSeconds"]
+
+
 def test_ports_and_names_agree() -> None:
     found = manifests()
     (container,) = found["StatefulSet"]["spec"]["template"]["spec"]["containers"]

@@ -127,6 +127,43 @@ def test_stores_are_found_by_the_names_of_the_settings_and_listen_on_their_ports
     )
 
 
+def test_a_full_store_of_tasks_refuses_more_before_its_container_is_ended() -> None:
+    (container,) = pod_of("valkey")["containers"]
+    command = read_compose({"RESEARCH_FOLDER": "x"})["services"]["valkey"]["command"]
+    assert container["args"][2:] == command[2:]  # the rest is where the file with the password is
+    options = dict(zip(command[2::2], command[3::2], strict=True))
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--maxmemory"].endswith("mb")
+    assert container["resources"]["limits"]["memory"] == "1Gi"
+    assert 512 <= int(options["--maxmemory"].removesuffix("mb")) < 1024
+
+
+def test_gateways_of_the_fleet_have_no_index_of_their_own() -> None:
+    gateway = yaml.safe_load((BASE / "gateway.yaml").read_text(encoding="utf-8"))
+    (patch,) = OVERLAY["patches"]
+    assert patch["target"] == {"kind": gateway["kind"], "name": gateway["metadata"]["name"]}
+    for change in yaml.safe_load((PLACE / patch["path"]).read_text(encoding="utf-8")):
+        *parents, last = [
+            int(part) if part.isdigit() else part for part in change["path"].strip("/").split("/")
+        ]
+        place = gateway
+        for part in parents:
+            place = place[part]
+        if change["op"] == "test":
+            assert place[last] == change["value"]
+        else:
+            assert change["op"] == "remove"
+            del place[last]
+    (container,) = gateway["spec"]["template"]["spec"]["containers"]
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
+        "/research",
+        "/audit",
+        "/secrets",
+        "/tmp",
+    }
+    assert [claim["metadata"]["name"] for claim in gateway["spec"]["volumeClaimTemplates"]] == ["audit"]
+
+
 def test_only_members_of_the_fleet_reach_the_stores_and_nobody_reaches_members() -> None:
     policies = {each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "NetworkPolicy"}
     gateway = yaml.safe_load((BASE / "gateway.yaml").read_text(encoding="utf-8"))
