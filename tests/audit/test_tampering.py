@@ -1,5 +1,6 @@
 """Whatever is done to a log, verifying it names the first record that is not what was written."""
 
+import errno
 import itertools
 import json
 import shutil
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from research_gateway.audit import AuditOptions
+from research_gateway.audit.check.copy import copy_log
+from research_gateway.audit.check.verify import collect
+from research_gateway.audit.log import file as file_module
 from research_gateway.audit.log.format import NO_HASH, ChainPosition, key_id, parse_record
 from research_gateway.audit.log.head import Head, decode_head
+from research_shared.errors import ConfigurationError
 from support.audit import KEY, check, found, write_log
 
 Lines = list[bytes]
@@ -251,6 +256,87 @@ def test_a_restart_does_not_launder_what_was_done_before(
     assert found(log, acknowledged=frozenset({first["chain"]})) is None
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
     assert found(log, acknowledged=frozenset({first["chain"]})) == ("tail_truncated", 6)
+
+
+def segments_of(log: Path) -> list[Path]:
+    return sorted(log.parent.glob(f"{log.stem}.0*{log.suffix}"))
+
+
+@pytest.mark.parametrize(
+    ("act", "reason", "finding"),
+    [
+        ("cut", "shortened", "restarted"),
+        ("damage", "damaged", "changed"),
+        ("lose_head", "head_missing", "restarted"),
+    ],
+)
+def test_a_file_that_is_not_resumed_keeps_its_number_where_the_files_before_it_were_archived(
+    act: str, reason: str, finding: str, options: AuditOptions, log: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    rotated(options)
+    segments = segments_of(log)
+    assert len(segments) > 2
+    copy_log(collect([log])[0], archive)
+    for segment in segments:
+        segment.unlink()
+    lines = log.read_bytes().splitlines(keepends=True)
+    match act:
+        case "cut":
+            log.write_bytes(b"".join(lines[:-1]))
+        case "damage":
+            log.write_bytes(b"".join([*lines[:-1], b"{}\n"]))
+        case "lose_head":
+            log.with_name("audit.jsonl.head").unlink()
+    write_log(options, 3)
+    number = len(segments) + 1
+    kept = log.with_name(f"audit.{number:06d}.jsonl")
+    assert segments_of(log) == [kept]
+    first = json.loads(log.read_bytes().splitlines()[0])
+    assert (first["segment"], first["supersedes"]["reason"]) == (number + 1, reason)
+    # not the name of the file, but what was done to it
+    problem = check(log, partial=True).problem
+    assert problem is not None
+    assert problem.code == finding
+    if act == "lose_head":
+        # no record is missing: the copy is continued
+        copy_log(collect([log])[0], archive)
+        assert found(archive / "audit.jsonl", acknowledged=frozenset({first["chain"]})) is None
+
+
+@pytest.mark.parametrize("archived", [True, False])
+@pytest.mark.parametrize("act", ["remove", "cut"])
+def test_a_start_that_fails_does_not_launder_what_was_done_before(
+    act: str,
+    archived: bool,
+    options: AuditOptions,
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rotated(options)
+    segments = segments_of(log)
+    for segment in segments if archived else []:
+        segment.unlink()
+    if act == "remove":
+        log.unlink()
+    else:
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+
+    def full(_fd: int, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(file_module, "write_all", full)
+        for _ in range(2):
+            with pytest.raises(ConfigurationError):
+                write_log(options, 1)
+    write_log(options, 3)
+    first = json.loads(log.read_bytes().splitlines()[0])
+    assert first["segment"] == len(segments) + 2
+    assert first["supersedes"] == {"reason": "not_recorded", "chain": None, "seq": None, "hash": None}
+    assert found(log, partial=True) == ("restarted", 0)
+    assert found(log, partial=True, acknowledged=frozenset({first["chain"]})) is None
 
 
 # Signatures

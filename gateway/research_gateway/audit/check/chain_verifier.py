@@ -172,7 +172,7 @@ class ChainVerifier:
             advice = f"investigate, then accept it with --acknowledge {at.chain}"
             raise VerificationError(
                 "restarted",
-                f"chain {at.chain} is a new start; the log before it was {reason}: {advice}",
+                f"chain {at.chain} is a new start (reason: {reason}): {advice}",
                 sequence=0,
             )
         self.every = record.fields.get("checkpoint_every")

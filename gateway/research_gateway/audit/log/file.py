@@ -72,7 +72,7 @@ class FileLog:
             self._begin_file(head, partial_line_bytes=found.partial_line_bytes)
         elif reason := rejection_reason(found=found, head=head, key=self._options.key):
             os.close(fd)
-            self._begin_chain(head, reason, aside=True)
+            self._begin_chain(head, reason, after=self._set_aside(found, head))
         else:
             self._resume(fd, found=found, head=head)
         return True
@@ -94,20 +94,34 @@ class FileLog:
 
     def _begin_file(self, head: Head | None, *, partial_line_bytes: int) -> None:
         """Create the file. It is missing at the first start, after a crash during a rotation, or when it was removed."""
-        segments = self._names.segments()
+        newest = max(self._names.segments(), default=0)
         if head is None:
-            if segments:
-                self._begin_chain(None, "head_missing")
-            else:
-                self._begin_chain(None, None, partial_line_bytes=partial_line_bytes)
+            reason = "head_missing" if newest else None
+            self._begin_chain(None, reason, after=newest, partial_line_bytes=partial_line_bytes)
         elif head.position.sequence < 0:
-            self._begin_chain(None, None, partial_line_bytes=partial_line_bytes)
+            # A start failed before the first record of its chain. If that was to supersede another, the reason is lost.
+            after = max(newest, head.segment - 1)
+            reason = "not_recorded" if after else None
+            self._begin_chain(None, reason, after=after, partial_line_bytes=partial_line_bytes)
         elif (number := self._rotated(head)) is not None:
             self._segment = number
             self._continue()
             self._write_startup_records(partial_line_bytes=partial_line_bytes, opened=True)
         else:
-            self._begin_chain(head, "missing")
+            after = max(newest, head.segment)
+            self._begin_chain(head, "missing", after=after, partial_line_bytes=partial_line_bytes)
+
+    def _set_aside(self, found: LogContents, head: Head | None) -> int:
+        """Keep a file that must not be resumed as a segment. Return its number.
+
+        That is the number which the file and the head name, also if the segments before it were archived and removed;
+        or the next free one, if that is higher.
+        """
+        own = found.first.fields.get("segment") if found.first is not None else None
+        newest = max(self._names.segments(), default=0)
+        number = max(newest + 1, head.segment if head else 0, own if isinstance(own, int) else 0)
+        self._names.path.rename(self._names.segment(number))
+        return number
 
     def _rotated(self, head: Head) -> int | None:
         """Return the number of the newest segment if it ends at the head, so that no record is missing; else None."""
@@ -125,14 +139,10 @@ class FileLog:
         return number
 
     def _begin_chain(
-        self, head: Head | None, reason: str | None, *, aside: bool = False, partial_line_bytes: int = 0
+        self, head: Head | None, reason: str | None, *, after: int, partial_line_bytes: int = 0
     ) -> None:
-        segments = self._names.segments()
-        number = max([*segments, 0 if aside or head is None else head.segment, 0])
-        if aside:
-            number += 1
-            self._names.path.rename(self._names.segment(number))
-        self._segment = number + 1
+        """Begin a chain in the file that follows segment `after`. With a `reason`, it supersedes the chain of `head`."""
+        self._segment = after + 1
         self.at = ChainPosition.fresh()
         self._head.write(self.at, self._segment)
         supersedes = None
