@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from research_gateway.audit import AuditOptions
+from research_gateway.audit.check import copy as copy_module
 from research_gateway.audit.check.cli import audit_app
 from research_gateway.audit.check.copy import CopyError, copy_log
 from research_gateway.audit.check.verify import LogFiles, Part, collect
 from research_gateway.audit.log.chain import Chain, Event
 from research_gateway.audit.log.file import FileLog, open_log
+from research_gateway.audit.log.files import lock_file
 from support.audit import KEY, check, found, write_log
 
 MORE = 300
@@ -43,6 +46,59 @@ def in_use(options: AuditOptions) -> Iterator[Callable[[int], None]]:
 def copied(log: Path, directory: Path, head: Path | None = None) -> int:
     (files,) = collect([log])
     return copy_log(files, directory, head).files
+
+
+class Overlapped(LogFiles):
+    """A log of which another copy is started while it is copied. `statuses` are their exit statuses."""
+
+    statuses: ClassVar[list[int]] = []
+
+    @contextmanager
+    def opened(self) -> Iterator[list[Part]]:
+        self.statuses.append(run("copy", self.names.path.with_name("archive"), self.names.path))
+        with super().opened() as parts:
+            yield parts
+
+
+def test_a_copy_that_is_started_while_another_is_at_work_there_is_refused_with_one_line(
+    options: AuditOptions, log: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with in_use(replace(options, max_bytes=1500)) as write:
+        write(10)
+        (files,) = collect([log])
+        overlapped = Overlapped(names=files.names, segments=files.segments, live=True)
+        copy_log(overlapped, archive)
+        assert overlapped.statuses == [2]
+        said = capsys.readouterr()
+        assert said.err == (
+            "research-assistant audit: another process is writing audit.jsonl.head there: "
+            "copy again when it has ended\n"
+        )
+        assert not said.out
+        assert check(archive / "audit.jsonl").intact
+        write(10)
+        assert run("copy", archive, log) == 0
+    assert check(archive / "audit.jsonl").intact
+    assert not list(archive.glob("*.new"))
+
+
+def test_a_copy_that_another_process_finishes_just_now_is_not_emptied(
+    options: AuditOptions, log: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(options)
+    copied(log, archive)
+    kept = contents(archive)
+    new, head = archive / "audit.jsonl.head.new", archive / "audit.jsonl.head"
+
+    def finished_by_another(fd: int) -> bool:
+        new.write_bytes(kept[head.name])
+        new.rename(head)
+        return lock_file(fd)
+
+    monkeypatch.setattr(copy_module, "lock_file", finished_by_another)
+    with pytest.raises(CopyError, match="another process is writing"):
+        copied(log, archive)
+    assert contents(archive) == kept
 
 
 class Growing(LogFiles):

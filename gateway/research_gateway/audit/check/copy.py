@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from research_gateway.audit.check.verify import LogFiles, Part
-from research_gateway.audit.log.files import LogName, open_private, sync_directory
+from research_gateway.audit.log.files import LogName, is_named, lock_file, open_private, sync_directory
 from research_gateway.audit.log.format import RECORD_SCHEMA, ChainPosition, parse_record
 from research_gateway.audit.log.head import Head, decode_head
 
@@ -43,8 +43,9 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
         head: Where the head file is; beside the log when not given.
 
     Raises:
-        CopyError: the log has no head or does not reach it, the copy has records that the log does not have, or it would
-            replace a file of the log. Nothing of the copy has been replaced then.
+        CopyError: the log has no head or does not reach it, the copy has records that the log does not have, it would
+            replace a file of the log, or another copying of the same log is at work there. Nothing of the copy has been
+            replaced then.
         OSError: a file cannot be read or written.
     """
     if not log.live:
@@ -52,7 +53,14 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
     names = LogName.of(directory / log.names.path.name)
     if directory.samefile(log.names.path.parent):
         raise CopyError("a copy cannot be in the directory of the log")
-    source = head or log.names.head
+    with _replacing(names.head) as new_head:  # first, so that it locks the copy
+        data, known, files = _copy_up_to_head(log, names, head or log.names.head)
+        new_head.write(data)
+    return Copied(log=log.names.path.name, files=files + 1, last=known.position)
+
+
+def _copy_up_to_head(log: LogFiles, copy: LogName, source: Path) -> tuple[bytes, Head, int]:
+    """Copy the files of a log up to what its head file `source` names. Return its bytes, the head and the files written."""
     for _ in range(_ATTEMPTS_TO_COPY):
         data = source.read_bytes()
         known = decode_head(data)
@@ -62,11 +70,8 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
             if not parts or parts[-1].size == 0 or _segment_of(parts[-1]) != known.segment:
                 time.sleep(_PAUSE_S)  # rotated after the head was read, or just now
                 continue
-            _refuse_own_files(names, [source.stat(), *(part.status for part in parts)])
-            files = _copy_files(parts, known, names)
-        with _replacing(names.head) as file:
-            file.write(data)
-        return Copied(log=log.names.path.name, files=files + 1, last=known.position)
+            _refuse_own_files(copy, [source.stat(), *(part.status for part in parts)])
+            return data, known, _copy_files(parts, known, copy)
     raise CopyError("the log does not agree with its head file: verify it")
 
 
@@ -183,11 +188,23 @@ def _begins_with(part: Part, copy: Path) -> bool:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that takes the place of `path` once it is complete and on the disk."""
+    """Yield a locked file that takes the place of `path` once it is complete and on the disk.
+
+    Raises:
+        CopyError: another process is making the same file.
+    """
     new = path.with_name(path.name + ".new")
-    with os.fdopen(open_private(new, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
+    with os.fdopen(open_private(new, os.O_WRONLY), "wb") as file:
+        # A file that has lost its name meanwhile was finished by another process. Only a locked one may be emptied.
+        if not lock_file(file.fileno()) or not is_named(file.fileno(), new):
+            raise CopyError(f"another process is writing {path.name} there: copy again when it has ended")
+        try:
+            file.truncate()
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            new.rename(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
     sync_directory(path)
