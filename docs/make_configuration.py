@@ -11,9 +11,10 @@ from research_shared.settings import PREFIX, Settings
 TARGET = Path(__file__).with_name("configuration.md")
 HEAD = """# Configuration
 
-Every setting is an environment variable; the command line's `--root` wins over `RESEARCH_ROOTS`. A wrong value ends the
-start with one line that names the variable, the value and what is allowed; keys are never shown. Sizes are in bytes,
-times in seconds, lists are separated by commas (`RESEARCH_ROOTS` by `:` as in `PATH`).
+Every setting is an environment variable; the options `--root`, `--index` and `--policy` win over `RESEARCH_ROOTS`,
+`RESEARCH_INDEX_DIR` and `RESEARCH_POLICY`. A wrong value ends the start with one line that names what you wrote (the option,
+the variable, or the file and its key), the value and what is allowed; keys are never shown. Sizes are in bytes, times in
+seconds, lists are separated by commas (`RESEARCH_ROOTS` by `:` as in `PATH`).
 
 Each secret (keys, tokens, headers) may be in a file instead: `RESEARCH_PROVIDER_KEY_FILE=/run/secrets/key`, and so on.
 

@@ -159,7 +159,7 @@ def test_a_written_file_of_settings_gives_the_same_settings(
     [
         ("log_levle = 'error'", "did you mean log_level?"),
         ("roots = ", "Invalid value"),
-        ("retry_attempts = 0", "RESEARCH_RETRY_ATTEMPTS"),
+        ("retry_attempts = 0", "wrong.toml: retry_attempts=0: allowed: "),
         ("config = 'x'", "there is no setting config"),
     ],
 )

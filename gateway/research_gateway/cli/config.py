@@ -1,8 +1,6 @@
 """`research-assistant config`: the settings in effect, where each comes from, and a TOML file of them."""
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +11,7 @@ from rich.text import Text
 from research_gateway.cli import show
 from research_shared.base_errors import ConfigurationError
 from research_shared.root import Root
-from research_shared.serving.commandline import RootOption, as_roots, report_failure
+from research_shared.serving.commandline import RootOption, report_failure, settings_of_options
 from research_shared.text.secrets import without_secrets
 from research_shared.text.visible import terminal_safe
 
@@ -36,24 +34,19 @@ def config_command(
     json_: Annotated[bool, Parameter(name="--json", negative="", help="Print them as JSON.")] = False,
 ) -> int:
     """Show the settings in effect, and where each comes from. Secrets are not shown."""
-    from research_shared.settings import Settings
-
     try:
-        overrides: dict[str, Any] = (
-            {} if not root else {"roots": tuple(each for given in root for each in as_roots(given))}
-        )
-        settings = Settings.load(**overrides)
-        origins = origins_of(settings, os.environ, overrides)
+        settings = settings_of_options(root)
         if write_toml is not None:
-            return _write(toml_of(settings, origins), write_toml)
+            return _write(toml_of(settings), write_toml)
     except ConfigurationError as error:
         return report_failure(error.message)
-    names = [name for name in type(settings).model_fields if not changed or origins[name] != "default"]
+    origins = settings.origins
+    names = [name for name in type(settings).model_fields if not changed or name in origins.given]
     if json_:
         listed = {
             name: {
                 "value": json_value(getattr(settings, name)),
-                "from": origins[name],
+                "from": origins.place_of(name),
                 "variable": f"RESEARCH_{name.upper()}",
             }
             for name in names
@@ -64,47 +57,16 @@ def config_command(
     for column in ("setting", "value", "from"):
         table.add_column(column, overflow="fold")
     for name in names:
-        style = "dim" if origins[name] == "default" else "default"
+        style = "default" if name in origins.given else "dim"
         value = json_value(getattr(settings, name))
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         table.add_row(
             Text(f"RESEARCH_{name.upper()}", style=style),
             Text(terminal_safe(text), style=style),
-            Text(terminal_safe(origins[name]), style=style),
+            Text(terminal_safe(origins.place_of(name)), style=style),
         )
     show.console().print(table)
     return 0
-
-
-def origins_of(
-    settings: "Settings", environ: Mapping[str, str], overrides: Mapping[str, Any]
-) -> dict[str, str]:
-    """Return for each setting where its value comes from: an option, a variable, a file, or `default`.
-
-    Raises:
-        ConfigurationError: the file of settings cannot be read.
-    """
-    from research_shared.settings import FILE_SUFFIX, PREFIX, key_variable, read_settings_file, settings_file
-
-    fields = type(settings).model_fields
-    file = settings_file(environ)
-    stored = {} if file is None else read_settings_file(file, fields)
-    origins = {}
-    for name in fields:
-        variable = PREFIX + name.upper()
-        if name in overrides:
-            origins[name] = "command line"
-        elif environ.get(variable):
-            origins[name] = "environment"
-        elif file_of_secret := environ.get(variable + FILE_SUFFIX):
-            origins[name] = file_of_secret
-        elif name in stored:
-            origins[name] = str(file)
-        elif name == "provider_key" and settings.provider_key is not None:
-            origins[name] = f"environment, {key_variable(settings.provider)}"
-        else:
-            origins[name] = "default"
-    return origins
 
 
 def json_value(value: object) -> Any:
@@ -122,7 +84,7 @@ def json_value(value: object) -> Any:
     return without_secrets(str(value)) if isinstance(value, str | Path) else value
 
 
-def toml_of(settings: "Settings", origins: Mapping[str, str]) -> str:
+def toml_of(settings: "Settings") -> str:
     """Return a TOML file that gives these settings: those with defaults as comments, and secrets left out."""
     lines = [
         "# Settings of Research Assistant MCP. Name this file with RESEARCH_CONFIG. The environment wins over it."
@@ -139,7 +101,7 @@ def toml_of(settings: "Settings", origins: Mapping[str, str]) -> str:
         elif value is None:
             lines.append(f"# {name} = ")
         else:
-            lines.append(("# " if origins[name] == "default" else "") + f"{name} = {_toml(value)}")
+            lines.append(("" if name in settings.origins.given else "# ") + f"{name} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 
 

@@ -125,7 +125,7 @@ def _progress_bar(tool: str) -> "Iterator[ProgressHandler | None]":
         yield advance
 
 
-def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":
+def shell_settings(roots: list[str] | None, *, index_dir: str | None = None) -> "Settings":
     """Return the settings for a command of the shell. A wrong one ends the process with one line and status 2.
 
     The index is kept in the user's cache directory and the trail in their state directory, unless settings name others.
@@ -135,7 +135,7 @@ def shell_settings(roots: list[str] | None, **overrides: Any) -> "Settings":
 
     from research_shared.settings import parse_index_dir
 
-    settings = load_settings(roots, **overrides)
+    settings = load_settings(roots, index_dir=index_dir)
     changes: dict[str, Any] = {"index_wait_s": max(settings.index_wait_s, INDEX_WAIT_S)}
     if "index_dir" not in settings.model_fields_set and settings.search_url is None:
         try:
@@ -158,7 +158,7 @@ def run(settings: "Settings", job: Callable[[Session], Awaitable[int]]) -> int:
         Console(stderr=True, soft_wrap=True).print(text)
         return FAILED
     except ConfigurationError as error:
-        return report_failure(error.message)
+        return report_failure(settings.origins.as_written(error.message))
     except OSError as error:
         return report_failure(f"{error.filename or 'file'}: {error.strerror or error}")
 

@@ -96,7 +96,7 @@ def search_command(
     json_: JsonOption = False,
 ) -> int:
     """Find where something is said."""
-    settings = shell_settings(root, **_index_override(index))
+    settings = shell_settings(root, index_dir=index)
     if hybrid and (obstacle := "not with --regex" if regex else _no_hybrid(settings)):
         sys.exit(report_failure(f"--hybrid: {obstacle}"))
 
@@ -236,7 +236,7 @@ def ask_command(
             show.console(stderr=True).print(f"written: {html}", style="dim", markup=False)
         return FOUND if result["answered"] else NOTHING
 
-    return run(shell_settings(root, **_index_override(index)), job)
+    return run(shell_settings(root, index_dir=index), job)
 
 
 def summarize_command(
@@ -288,11 +288,7 @@ def verify_quotes_command(
         _print(result, json_, lambda: show.quotes_view(result, link=link))
         return FOUND if all(quote["verified"] for quote in result["quotes"]) else NOTHING
 
-    return run(shell_settings(root, **_index_override(index)), job)
-
-
-def _index_override(index: str | None) -> dict[str, Any]:
-    return {} if index is None else {"index_dir": index}
+    return run(shell_settings(root, index_dir=index), job)
 
 
 def _lines_of_option(lines: str | None) -> tuple[int | None, int | None]:

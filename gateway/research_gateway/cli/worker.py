@@ -38,7 +38,7 @@ def worker_command(
     import asyncio  # as every command: its help is shown without it
 
     prepare_dedicated_process()
-    settings = load_settings(root, **({} if index is None else {"index_dir": index}))
+    settings = load_settings(root, index_dir=index)
     if settings.tasks_off or settings.tasks_in_memory:
         sys.exit(
             report_failure(
@@ -49,7 +49,7 @@ def worker_command(
     try:
         asyncio.run(run_worker(settings.model_copy(update={"tasks_concurrency": at_once})))
     except ConfigurationError as error:
-        sys.exit(report_failure(error.message))
+        sys.exit(report_failure(settings.origins.as_written(error.message)))
 
 
 async def run_worker(settings: "Settings") -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from research_shared.base_errors import ConfigurationError
-from research_shared.serving.commandline import RootOption, load_settings
+from research_shared.serving.commandline import RootOption, load_settings, report_failure
 from research_shared.tools.names import CONNECTOR_TOOLS, OWN_TOOLS
 
 if TYPE_CHECKING:
@@ -46,17 +46,13 @@ def check(
     """Show what somebody sees of the research folders, which tools it may call, and which rule says so."""
     from research_shared.policy.file import load_policy
 
-    settings = load_settings(root, **({} if policy is None else {"policy": policy}))
+    settings = load_settings(root, policy=policy)
     if settings.policy is None:
-        sys.stderr.write(
-            f"{Path(sys.argv[0]).name}: no policy: name one with --policy FILE or RESEARCH_POLICY\n"
-        )
-        sys.exit(2)
+        sys.exit(report_failure("no policy: name one with --policy FILE or RESEARCH_POLICY"))
     try:
         rules = load_policy(settings.policy)
     except ConfigurationError as error:
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: {error.message}\n")
-        sys.exit(2)
+        sys.exit(report_failure(settings.origins.as_written(error.message)))
     caller = _caller(rules, principal=principal, groups=group or (), claims=claim or ())
     for line in sight_of(rules, caller, settings, limit=limit):
         sys.stdout.write(line + "\n")

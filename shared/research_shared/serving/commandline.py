@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -57,18 +57,31 @@ WorkersOption = Annotated[
     ),
 ]
 
+_OPTIONS: Final = {"roots": "--root", "index_dir": "--index", "policy": "--policy"}
+"""The options that give settings."""
 
-def load_settings(roots: list[str] | None = None, **overrides: Any) -> "Settings":
-    """Return the settings of the environment, overridden by those of the command line.
 
-    A wrong value or a missing folder ends the process with one line on stderr and status 2.
+def settings_of_options(roots: list[str] | None = None, **options: Any) -> "Settings":
+    """Return the settings of the environment, overridden by options of the command line. None is an option not given.
+
+    Raises:
+        ConfigurationError: a value is wrong. The message names the option, the variable or the key of the file.
     """
     from research_shared.settings import Settings
 
+    given = {name: value for name, value in options.items() if value is not None}
+    if roots:
+        given["roots"] = tuple(root for each in roots for root in as_roots(each))
+    return Settings.load(None, {name: _OPTIONS[name] for name in given}, **given)
+
+
+def load_settings(roots: list[str] | None = None, **options: Any) -> "Settings":
+    """Return the settings of the environment, overridden by options of the command line. None is an option not given.
+
+    A wrong value or a missing folder ends the process with one line on stderr and status 2.
+    """
     try:
-        if roots:
-            overrides["roots"] = tuple(root for given in roots for root in as_roots(given))
-        settings = Settings.load(**overrides)
+        settings = settings_of_options(roots, **options)
         if settings.documents_url is None or settings.reasoning_url is None:
             check_roots(settings)
     except ConfigurationError as error:
@@ -104,7 +117,7 @@ def check_roots(settings: "Settings") -> None:
     """Refuse to start without the research folders.
 
     Raises:
-        ConfigurationError: a folder is missing; the message names the first one.
+        ConfigurationError: a folder is missing; the message names the first one, and what the operator wrote.
     """
     for root in settings.roots:
         try:
@@ -112,8 +125,15 @@ def check_roots(settings: "Settings") -> None:
         except OSError:  # a name that no directory can have
             there = False
         if not there:
+            chosen = (
+                "RESEARCH_ROOTS"
+                if "roots" in settings.origins.given
+                else "the folder used when none is named"
+            )
             raise ConfigurationError(
-                f"RESEARCH_ROOTS: {root.directory} is not a directory: create it, or name another with --root DIR"
+                settings.origins.as_written(
+                    f"{chosen}: {root.directory} is not a directory: create it, or name another with --root DIR"
+                )
             )
 
 
@@ -158,7 +178,7 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
         if transport == "stdio" and (host is not None or port is not None or workers > 1):
             given = "--port" if port is not None else "--host" if host is not None else "--workers"
             sys.exit(report_failure(f"{given} is for HTTP: add --transport http"))
-        settings = load_settings(root, **({} if index is None else {"index_dir": index}))
+        settings = load_settings(root, index_dir=index)
         from research_shared.serving.run import serve
 
         try:
@@ -171,4 +191,4 @@ def add_serve(app: App, *, build: "Callable[[Settings], FastMCP[Any]]", text: st
                 workers=workers,
             )
         except ConfigurationError as error:
-            sys.exit(report_failure(error.message))
+            sys.exit(report_failure(settings.origins.as_written(error.message)))

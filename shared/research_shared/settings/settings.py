@@ -4,12 +4,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from research_shared.base_errors import ConfigurationError
+from research_shared.root import Root
 from research_shared.settings.file import read_settings_file, settings_file
 from research_shared.settings.names import PREFIX, refuse_unknown_variables, variable_of
+from research_shared.settings.origins import ENVIRONMENT, Origin, Origins
 from research_shared.settings.secret_files import FILE_SUFFIX, read_secret_files, secret_settings
 from research_shared.settings.sections.audit import AuditSettings
 from research_shared.settings.sections.authentication import AuthenticationSettings
@@ -56,51 +58,79 @@ class Settings(
         has_variables = any(name.upper().startswith(PREFIX) for name in os.environ)
         return (init_settings, env_settings) if has_variables else (init_settings,)
 
+    _origins: Origins = PrivateAttr(default_factory=Origins)
+
+    @property
+    def origins(self) -> Origins:
+        """Where the values come from."""
+        return self._origins
+
+    def with_origins(self, origins: Origins) -> Self:
+        """Return these settings, which know from now on where their values come from."""
+        self._origins = origins
+        return self
+
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+    def load(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+        /,
+        **overrides: Any,
+    ) -> Self:
         """Read the settings of an environment, `os.environ` by default; `overrides` win over it, and it over a TOML file.
 
-        Each secret can be in a file, which `RESEARCH_…_FILE` names.
+        Each secret can be in a file, which `RESEARCH_…_FILE` names. `options` are the options of the command line that
+        give overrides, by setting, such as `{"roots": "--root"}`.
 
         Raises:
-            ConfigurationError: a value is invalid, or a variable is none of ours. The message is one line with the variable, its
-                value and what is allowed, without secrets.
+            ConfigurationError: a value is invalid, or a variable is none of ours. The message is one line with what the
+                operator wrote (an option, a variable, a key of the file), its value and what is allowed, without secrets.
         """
         secrets = secret_settings(cls.model_fields)
+        variables = os.environ if environ is None else environ
         refuse_unknown_variables(
-            os.environ if environ is None else environ,
-            [*cls.model_fields, *(name + FILE_SUFFIX.lower() for name in secrets)],
+            variables, [*cls.model_fields, *(name + FILE_SUFFIX.lower() for name in secrets)]
         )
-        file = settings_file(os.environ if environ is None else environ, usual=environ is None)
+        file = settings_file(variables, usual=environ is None)
         stored = {} if file is None else read_settings_file(file, cls.model_fields)
+        in_files = read_secret_files(variables, secrets)
+        origins = Origins.of(
+            variables,
+            settings=cls.model_fields,
+            file=file,
+            stored=stored,
+            in_files=in_files,
+            overrides=overrides,
+            options=options or {},
+        )
+        values = {name: value for name, value in stored.items() if not variables.get(variable_of(name))}
         if environ is not None:
-            raw = {k: v for k in cls.model_fields if (v := environ.get(variable_of(k)))}
-            overrides = {**raw, **overrides}
-        environ = os.environ if environ is None else environ
-        given = {name for name in stored if environ.get(variable_of(name))}
-        in_files = read_secret_files(environ, secrets)
-        overrides = (
-            {name: value for name, value in stored.items() if name not in given} | in_files | overrides
-        )
-        key = environ.get(variable_of("provider_key")) or environ.get(
-            key_variable(str(overrides.get("provider") or environ.get(variable_of("provider"), ""))) or ""
-        )
-        if key:
-            overrides.setdefault("provider_key", key)
+            values |= {k: v for k in cls.model_fields if (v := environ.get(variable_of(k)))}
+        values |= in_files | overrides
+        if "provider_key" not in origins.given:
+            provider = str(values.get("provider") or variables.get(variable_of("provider"), ""))
+            variable = key_variable(provider) or ""
+            if key := variables.get(variable):
+                values["provider_key"] = key
+                origin = Origin(place=f"{ENVIRONMENT}, {variable}", name=variable)
+                origins = Origins({**origins.given, "provider_key": origin})
         try:
-            return cls(**overrides)
+            return cls(**values).with_origins(origins)
         except ValidationError as error:
-            raise ConfigurationError(_one_line(cls, error)) from None
+            raise ConfigurationError(origins.as_written(_one_line(cls, error))) from None
 
 
 def _one_line(settings: type[Settings], error: ValidationError) -> str:
     problem = error.errors()[0]
-    if not problem["loc"]:
-        return problem["msg"].removeprefix("Value error, ")
-    name = str(problem["loc"][0])
-    field = settings.model_fields[name]
-    secret = "Secret" in str(field.annotation)
-    # an address may hold a password
-    shown = "(hidden)" if secret or "@" in str(problem["input"]) else repr(problem["input"])
     allowed = problem.get("ctx", {}).get("expected") or problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return allowed
+    name = str(problem["loc"][0])
+    secret = "Secret" in str(settings.model_fields[name].annotation)
+    value = problem["input"]
+    if isinstance(value, tuple) and any(isinstance(each, Root) for each in value):
+        return f"{variable_of(name)}: allowed: {allowed}"  # which names the folders
+    # an address may hold a password
+    shown = "(hidden)" if secret or "@" in str(value) else repr(value)
     return f"{variable_of(name)}={shown}: allowed: {allowed}"

@@ -25,7 +25,7 @@ def login_findings(settings: "Settings") -> Iterator[Finding]:
             yield Finding(
                 about="login",
                 status="problem",
-                text=error.message,
+                text=settings.origins.as_written(error.message),
                 remedy="Name the issuer exactly as it calls itself, and let this machine reach it.",
             )
             return
@@ -70,7 +70,7 @@ def policy_findings(settings: "Settings") -> Iterator[Finding]:
         yield Finding(
             about="policy",
             status="problem",
-            text=error.message,
+            text=settings.origins.as_written(error.message),
             remedy="Correct it; `research-assistant policy check` says what it gives to whom (docs/policy.md).",
         )
         return

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Group
@@ -27,7 +27,7 @@ from research_gateway.cli.doctor.models import meaning_finding, model_findings
 from research_gateway.cli.doctor.services import cluster_findings, task_findings
 from research_gateway.cli.doctor.stores import index_finding, trail_findings
 from research_shared.base_errors import ConfigurationError
-from research_shared.serving.commandline import RootOption, as_roots
+from research_shared.serving.commandline import RootOption, settings_of_options
 from research_shared.text.sizes import counted
 from research_shared.text.visible import terminal_safe
 
@@ -66,14 +66,9 @@ def examine(
 
     `port`: one of this machine that a server is to listen on.
     """
-    from research_shared.settings import Settings
-
     yield python_finding()
     try:
-        overrides: dict[str, Any] = (
-            {} if not roots else {"roots": tuple(each for given in roots for each in as_roots(given))}
-        )
-        settings = Settings.load(**overrides)
+        settings = settings_of_options(roots)
     except ConfigurationError as error:
         yield Finding(
             about="settings",

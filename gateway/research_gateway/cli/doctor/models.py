@@ -74,7 +74,7 @@ def _asked(settings: "Settings") -> str | None:
         try:
             return session_of(settings.model_copy(update=changes), job)
         except ConfigurationError as error:
-            return error.message
+            return settings.origins.as_written(error.message)
 
 
 def meaning_finding(settings: "Settings", *, ask: bool) -> Finding:

@@ -38,15 +38,18 @@ def _report_pins(server: str | None, tools: list[str]) -> int:
     from research_gateway.upstreams.offers.pins import ToolPins
     from research_shared.settings import Settings
 
+    settings = None
     try:
-        pins = ToolPins(_file_of(Settings.load()))
+        settings = Settings.load()
+        pins = ToolPins(_file_of(settings))
         pins.check()
         if server is None:
             lines = [f"{name}: {', '.join(names)}" for name, names in pins.held().items()]
         else:
             lines = [f"accepted: {name}" for name in pins.accept(server, frozenset(tools))]
     except ConfigurationError as error:
-        print(f"research-assistant upstreams: {error.message}", file=sys.stderr)  # noqa: T201  (the command's own voice)
+        message = error.message if settings is None else settings.origins.as_written(error.message)
+        print(f"research-assistant upstreams: {message}", file=sys.stderr)  # noqa: T201  (the command's own voice)
         return 2
     print("\n".join(lines) or "nothing is held back")  # noqa: T201
     return 0

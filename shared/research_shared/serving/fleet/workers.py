@@ -67,7 +67,8 @@ def run_workers(
             with traces_exported(settings, server.name):
                 asyncio.run(_run_worker(listener, settings, sockets, says_ready=says_ready, parent=parent))
         except ConfigurationError as error:
-            log.error("the worker cannot serve", reason=error.message)  # noqa: TRY400  (the message says it all)
+            reason = settings.origins.as_written(error.message)
+            log.error("the worker cannot serve", reason=reason)  # noqa: TRY400  (the message says it all)
             return 2
         if os.getppid() != supervisor:  # which would have done this
             shutil.rmtree(directory, ignore_errors=True)
