@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,10 @@ from research_gateway.cli import app
 from research_gateway.cli.filters import FilterOptions
 from research_gateway.cli.session import CallFailed, Session
 from research_gateway.cli.show import linker, marker
+from research_gateway.cli.wording import COMMAND_OF_TOOL, in_shell_words
 from research_shared.settings import Settings
 from research_shared.tools.filters import FILTER_ARGUMENTS
+from research_shared.tools.names import OWN_TOOLS
 
 
 class Ran(NamedTuple):
@@ -192,7 +195,7 @@ def test_filters_keep_a_command_to_the_documents_that_meet_all_of_them(shell: Sh
     assert shell("list", "--modified-after", "2100").status == 1
     wrong = shell("list", "--modified-after", "soon")
     assert wrong.status == 2
-    assert wrong.err.startswith("invalid_arguments: modified_after: 'soon' is no date")
+    assert wrong.err.startswith("invalid_arguments: --modified-after: 'soon' is no date")
 
 
 def test_the_exit_status_says_whether_anything_was_found(shell: Shell) -> None:
@@ -207,6 +210,71 @@ def test_an_error_of_a_tool_is_told_with_its_hint_and_status_2(shell: Shell) -> 
     assert missing.out == ""
     assert missing.err.startswith("document_not_found: ")
     assert "\nHint: " in missing.err
+
+
+NAMES_FOR_MODELS = re.compile(
+    rf"\b({'|'.join(OWN_TOOLS)}|file_pattern|document_paths?|start_line|[Cc]all again)\b"
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["read", "nix.md"],
+            "Run `research-assistant list` to see the available paths, then use one exactly",
+        ),
+        (["read", "*.md"], "This argument takes no pattern; `research-assistant list` does."),
+        (["summarize", "nix.md"], "Run `research-assistant list` to see the available paths"),
+        (
+            ["ask", "What?", "nix.md"],
+            "Run `research-assistant list` to see the available paths, then try again",
+        ),
+        (["ask", "What?", "*.md", "--type", "pdf"], "`research-assistant list` takes the same filters."),
+        (["list", "--cursor", "x"], "Try again without --cursor to start from the first page."),
+        (["list", "papers"], "the pattern is read as papers/**: everything in the folder papers"),
+        (["search", "moon", "--context", "500"], "--context is from 0 to "),
+        (["read", "notes.txt", "--page", "1"], "Read it with --lines instead."),
+        (
+            ["read", "notes.txt", "--lines", "9"],
+            "--lines: the document has 2 lines\nHint: Use --lines from 1 to 2.",
+        ),
+    ],
+)
+def test_messages_name_commands_and_options_of_the_shell(
+    arguments: list[str], said: str, shell: Shell
+) -> None:
+    ran = shell(*arguments)
+    assert said in ran.out + ran.err
+    assert not NAMES_FOR_MODELS.search(ran.out + ran.err)
+
+
+def test_each_tool_has_a_command() -> None:
+    assert tuple(COMMAND_OF_TOOL) == OWN_TOOLS
+    for command in COMMAND_OF_TOOL.values():
+        assert app[command] is not None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "the nearest paths are: search_documents.md, old/read_document, verify_quotes-2.md",
+        "'document_paths' is left out: it cannot be read",
+    ],
+)
+def test_names_of_documents_are_not_taken_for_tools_and_arguments(message: str) -> None:
+    assert in_shell_words(message) == message
+
+
+def test_arguments_within_a_sentence_are_options_too() -> None:
+    message = "a table has at most 20 rows, and document_paths names 21 documents (call verify_quotes)"
+    said = "a table has at most 20 rows, and DOCUMENTS names 21 documents (run `research-assistant verify-quotes`)"
+    assert in_shell_words(message) == said
+
+
+def test_a_program_gets_the_words_of_the_tools(shell: Shell) -> None:
+    note = "file_pattern is read as papers/**: everything in the folder papers"
+    assert note in json.loads(shell("list", "papers", "--json").out)["warnings"]
 
 
 def test_a_missing_folder_is_told_in_one_line(shell: Shell, tmp_path: Path) -> None:

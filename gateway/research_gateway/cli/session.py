@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.text import Text
 
+from research_gateway.cli.wording import in_shell_words
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import load_settings, report_failure
 from research_shared.settings import APPLICATION
@@ -35,7 +36,7 @@ INDEX_WAIT_S = 3600.0
 
 
 class CallFailed(Exception):
-    """A tool answered with an error. Its text has the code, the message and the hint."""
+    """A tool answered with an error. Its text has the code, the message and the hint, for people at a shell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Session:
     ) -> dict[str, Any]:
         result = await self.client.call_tool(tool, given, progress_handler=advance, raise_on_error=False)
         if result.is_error:
-            raise CallFailed("\n".join(getattr(part, "text", "") for part in result.content))
+            said = "\n".join(getattr(part, "text", "") for part in result.content)
+            raise CallFailed(in_shell_words(said))
         structured: dict[str, Any] = result.structured_content or {}
         return structured
 

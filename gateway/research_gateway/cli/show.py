@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from research_gateway.cli.wording import in_shell_words
 from research_shared.document_urls import LinkTemplate
 from research_shared.formats import place
 from research_shared.text.analysis import STOP_WORDS, exact_terms, stems
@@ -156,7 +157,8 @@ def hits_view(result: dict[str, Any], *, marker: Marker, link: Link) -> Renderab
 def excerpt_view(result: dict[str, Any]) -> RenderableType:
     """Show numbered lines of a document, with a rule where a page begins."""
     parts: list[RenderableType] = [
-        Text(f"note: {terminal_safe(note)}", style="yellow") for note in result.get("notes", ())
+        Text(f"note: {terminal_safe(in_shell_words(note))}", style="yellow")
+        for note in result.get("notes", ())
     ]
     page = None
     for line in result["lines"]:
@@ -289,7 +291,7 @@ def _warning_lines(result: dict[str, Any]) -> Iterator[Text]:
     warnings = sorted(result.get("warnings", ()), key=lambda each: not each.startswith(INCOMPLETE))
     for warning in warnings:
         bold = "bold " if warning.startswith(INCOMPLETE) else ""
-        yield Text(terminal_safe(warning), style=f"{bold}yellow")
+        yield Text(terminal_safe(in_shell_words(warning)), style=f"{bold}yellow")
 
 
 def _next(result: dict[str, Any]) -> Iterator[Text]:
