@@ -276,16 +276,23 @@ async def test_a_program_that_embeds_the_gateway_is_not_warned_of_what_the_proto
     async def on_log(message: LogMessage) -> None:
         lines.append(message.data)
 
+    def model(*_: Any) -> str:
+        return "The moon pulls the sea."
+
     host = FastMCP("host")
-    host.mount(build_gateway(settings.model_copy(update={"client_roots": "narrow"})))
+    changes = {"client_roots": "narrow", "model_route": "client"}
+    host.mount(build_gateway(settings.model_copy(update=changes)))
     with warnings.catch_warnings():
         warnings.simplefilter("error", MCPDeprecationWarning)
         roots = [settings.roots[0].directory.as_uri()]
-        async with Client(host, mode=mode, roots=roots, log_handler=on_log) as client:
+        async with Client(host, mode=mode, roots=roots, log_handler=on_log, sampling_handler=model) as client:
             result = await client.call_tool("search_documents", {"query": "moon"})
+            summary = await client.call_tool("summarize_document", {"document_path": "coast/report.md"})
     assert result.structured_content is not None
     assert len(result.structured_content["matches"]) == 2
     assert "2 matches in 2 documents" in lines
+    assert summary.structured_content is not None
+    assert summary.structured_content["route"] == "client"
 
 
 @ERAS

@@ -10,6 +10,7 @@ from support.sources import MODULES, nodes_of
 PLURALS = [
     "calls",
     "clients",
+    "directories",
     "documents",
     "entries",
     "files",

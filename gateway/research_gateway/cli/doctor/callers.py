@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from research_gateway.cli.doctor.finding import Finding
 from research_gateway.cli.doctor.stores import unwritable
 from research_shared.base_errors import ConfigurationError
+from research_shared.text.sizes import counted
 
 if TYPE_CHECKING:
     from research_shared.settings import Settings
@@ -74,4 +75,6 @@ def policy_findings(settings: "Settings") -> Iterator[Finding]:
             remedy="Correct it; `research-assistant policy check` says what it gives to whom (docs/policy.md).",
         )
         return
-    yield Finding(about="policy", status="ok", text=f"{settings.policy}: {len(policy.rules)} rules")
+    yield Finding(
+        about="policy", status="ok", text=f"{settings.policy}: {counted(len(policy.rules), 'rule')}"
+    )

@@ -120,7 +120,7 @@ def watching_finding(settings: "Settings", directories: int) -> Finding:
     try:
         limit = int(INOTIFY_WATCHES.read_text())
     except (OSError, ValueError):
-        return Finding(about="watching", status="ok", text=f"{directories} directories")
+        return Finding(about="watching", status="ok", text=counted(directories, "directory", "directories"))
     if directories > limit:
         return Finding(
             about="watching",
