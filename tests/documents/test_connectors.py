@@ -11,8 +11,7 @@ from fastmcp import Client, FastMCP
 from fastmcp.client.client import CallToolResult
 from mcp_types import TextContent
 
-from research_documents.connectors import add_connector_tools
-from research_documents.document_ids import DocumentId
+from research_documents.connectors import DocumentId, add_connector_tools
 from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.server import READ_ONLY, build_documents_server
 from research_gateway.app import build_gateway

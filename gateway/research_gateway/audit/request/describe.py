@@ -13,7 +13,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opentelemetry import trace
 from pydantic import BaseModel
 
-from research_documents.document_ids import DocumentId
+from research_documents.connectors import DocumentId
 from research_gateway.audit.log.format import to_json
 from research_gateway.audit.options import AuditLevel
 from research_gateway.audit.request.redaction import HIDDEN, is_absolute, public_uri, without_credentials
