@@ -1,8 +1,8 @@
-"""`synthesize_research` without named documents: looks for evidence in the whole folder, then answers from it."""
+"""`synthesize_research` without named documents: an answer from the passages that are chosen over the whole folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 import anyio
 
@@ -10,25 +10,21 @@ from research_reasoning.budget import DEPTHS, OVERHEAD
 from research_reasoning.call import Call
 from research_reasoning.evidence.combination import Answer
 from research_reasoning.evidence.coverage import is_blank
-from research_reasoning.evidence.duplicates import version_notes_on, without_superseded
+from research_reasoning.evidence.duplicates import version_notes_on
 from research_reasoning.evidence.gathering import DocumentEvidence
 from research_reasoning.folder.choice import (
     SOURCE_TOKENS,
     Chosen,
-    candidates_of,
-    choose,
     open_words,
     shown_of,
-    with_reused,
-    with_surroundings,
 )
+from research_reasoning.folder.chooser import Choice, Chooser
 from research_reasoning.folder.gathering import PassagesTask, ShownDocument
-from research_reasoning.folder.left_out import LeftOut, left_out_of, warnings_on
-from research_reasoning.folder.queries import QUERIES_COST, rounds_after_queries, written_queries
+from research_reasoning.folder.queries import QUERIES_COST, rounds_after_queries
 from research_reasoning.follow_up import CarriedEvidence
 from research_reasoning.inquiry import CELL_TOKENS, Inquiry
 from research_reasoning.layouts import compose
-from research_reasoning.layouts.aspects import ASPECTS_TOKENS, AspectsTask
+from research_reasoning.layouts.aspects import ASPECTS_TOKENS
 from research_reasoning.models.protocol import Cost
 from research_reasoning.replies.fitting import fitted
 from research_reasoning.replies.results import AnswerFormat, Depth, FolderSearch, Source, Synthesis
@@ -42,8 +38,8 @@ from research_reasoning.synthesize import (
     unverified_in,
 )
 from research_shared.documents import DocumentText
-from research_shared.errors import NoReadableDocuments, ResearchError
-from research_shared.reading.passage_search import FoundPassages, PassageSearch
+from research_shared.errors import ResearchError
+from research_shared.reading.passage_search import PassageSearch
 from research_shared.reading.versions import VersionNote
 from research_shared.telemetry import record
 from research_shared.text.sizes import counted, one_or_many
@@ -51,14 +47,6 @@ from research_shared.tools.names import INCOMPLETE
 
 FOLDER_TOKENS_OVERVIEW: Final = 10_000
 """Tokens of the prompt that holds the chosen passages."""
-MAX_READ_DOCUMENTS: Final = {"overview": 20, "detailed": 10}
-"""Documents that are read for one question."""
-FOUND_PASSAGES: Final = 40
-"""Passages that are looked for with each query."""
-MAX_COMPARED_DOCUMENTS: Final = 8
-"""Rows of a table for which one prompt holds the passages of all documents."""
-REUSED_SHARE: Final = 0.5
-"""Share of the budget that the evidence of an earlier answer takes at most; the rest is for new passages."""
 PASSAGE_FINDINGS: Final = 12
 PASSAGE_EVENTS: Final = 20
 PASSAGES_OUTPUT_TOKENS: Final = 2_600
@@ -70,51 +58,9 @@ _MOST_OUTPUT: Final[Mapping[AnswerFormat, int]] = {
     "timeline": EVENTS_OUTPUT_TOKENS,
 }
 """Tokens of the evidence at most."""
-MAX_NAMED_MISSING: Final = 3
-"""Documents that are not there and that an error names."""
-_CHOICE_KEY: Final = "choice"
 NOTHING_IN_FOLDER: Final = (
     "No passage of the documents that were searched shares the words of the question or of the queries."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    """What was looked for and chosen, kept for all rounds of a call."""
-
-    queries: list[str]
-    chosen: list[Chosen]
-    considered: int
-    warnings: list[str]
-    left_out: list[LeftOut]
-
-    def packed(self) -> dict[str, Any]:
-        return {
-            "queries": self.queries,
-            "chosen": [[each.path, each.ranges, each.words, each.reused] for each in self.chosen],
-            "considered": self.considered,
-            "warnings": self.warnings,
-            "left_out": [list(each) for each in self.left_out],
-        }
-
-    @classmethod
-    def unpacked(cls, kept: dict[str, Any]) -> "_Choice":
-        chosen = [
-            Chosen(
-                path=path,
-                ranges=tuple((first, last) for first, last in ranges),
-                words=tuple(words),
-                reused=reused,
-            )
-            for path, ranges, words, reused in kept["chosen"]
-        ]
-        return cls(
-            queries=kept["queries"],
-            chosen=chosen,
-            considered=kept["considered"],
-            warnings=kept["warnings"],
-            left_out=[LeftOut(*each) for each in kept["left_out"]],
-        )
 
 
 async def ask_folder(
@@ -148,7 +94,7 @@ async def ask_folder(
         if inquiry.format == "prose":
             steps.append(([Cost(PASSAGES_OUTPUT_TOKENS + call.budget.overhead, plan.combine_tokens)], 0))
         await call.announce(*steps)
-    chooser = _Chooser(call, search, where, carried, budget=budget, depth=depth)
+    chooser = Chooser(call, search, where, carried, budget=budget, depth=depth)
     choice, inquiry = await chooser.choice(inquiry)
     record(documents=[each.path for each in choice.chosen])
     if depth == "detailed" and choice.chosen:
@@ -208,156 +154,7 @@ def _passage_findings(inquiry: Inquiry, documents: int) -> tuple[int, int]:
     return PASSAGE_FINDINGS, PASSAGES_OUTPUT_TOKENS
 
 
-class _Chooser:
-    """Chooses what is shown of which documents."""
-
-    def __init__(
-        self,
-        call: Call,
-        search: PassageSearch,
-        where: WholeFolder,
-        carried: CarriedEvidence | None,
-        *,
-        budget: int,
-        depth: Depth,
-    ) -> None:
-        self._call = call
-        self._search = search
-        self._where = where
-        self._carried = carried
-        self._budget = budget
-        self._depth = depth
-        self._texts: dict[str, DocumentText] = {}
-        self._warnings: list[str] = []
-        self._failed: dict[str, str] = {}
-        """Why documents cannot be read."""
-
-    async def choice(self, inquiry: Inquiry) -> tuple[_Choice, Inquiry]:
-        """Return what was chosen in an earlier round, or look for it and choose, and the inquiry with its columns.
-
-        Raises:
-            NoReadableDocuments: nothing could be searched.
-        """
-        call = self._call
-        kept = call.ledger.get_result(_CHOICE_KEY)
-        if kept is not None:
-            return _Choice.unpacked(kept), AspectsTask(call, inquiry, ()).settle(None)
-        queries, inquiry = await written_queries(call, inquiry, self._where)
-        found = await self._found(queries)
-        reused, used = await self._reused()
-        if not found.considered and not reused:
-            raise NoReadableDocuments(_why_nothing(found, self._where.named))
-        most = max(1, _most_documents(inquiry, self._depth) - len(reused))
-        passages = candidates_of(found, documents=most)
-        await self._read([passage.path for passage in passages])
-        chosen = await anyio.to_thread.run_sync(
-            lambda: choose(
-                passages,
-                self._texts,
-                queries,
-                budget=max(0, self._budget - used),
-                estimate=call.base_estimate,
-            )
-        )
-        shown = with_reused(chosen, reused)
-        left_out = await left_out_of(
-            call,
-            self._where.named,
-            shown={each.path: self._texts[each.path].digest for each in shown},
-            failed=self._failed,
-            compared={passage.path for passage in passages},
-            fitting={passage.path for some in found.by_query for passage in some},
-            most=most,
-        )
-        choice = _Choice(
-            queries=queries,
-            chosen=shown,
-            considered=found.considered,
-            warnings=[*found.warnings, *self._warnings, *warnings_on(left_out, len(self._where.named))],
-            left_out=left_out,
-        )
-        call.ledger.set_result(_CHOICE_KEY, choice.packed(), replaces=["queries"])
-        await call.client.info(
-            f"passages of {len(choice.chosen)} of {counted(found.considered, 'document')} chosen with "
-            f"{counted(len(queries), 'query', 'queries')}",
-            once=True,
-        )
-        return choice, inquiry
-
-    async def _found(self, queries: Sequence[str]) -> FoundPassages:
-        where = self._where
-        found = await self._search.find(queries, paths=where.paths, wanted=where.wanted, limit=FOUND_PASSAGES)
-        if where.named:
-            return found  # the caller chose the versions
-        paths = [passage.path for some in found.by_query for passage in some]
-        paths += [each.path for each in self._carried.documents] if self._carried is not None else []
-        return without_superseded(found, await version_notes_on(self._call, list(dict.fromkeys(paths))))
-
-    async def _read(self, paths: Sequence[str]) -> None:
-        """Read documents. One that was readable when it was found and is not any more is not considered."""
-        for path in dict.fromkeys(paths):
-            try:
-                self._texts[path] = await self._call.read(path)
-            except ResearchError as error:
-                self._failed[path] = error.message
-                self._warnings.append(f"{quoted(path)} is left out: {error.message}")
-
-    async def _reused(self) -> tuple[list[Chosen], int]:
-        """Return what is shown again of the documents that the last answer rests on, and the tokens that it takes.
-
-        A document that has changed since, is not there any more, or does not fit the filters, is left out and named.
-        """
-        reused: list[Chosen] = []
-        used = 0
-        most = int(self._budget * REUSED_SHARE)
-        for each in self._carried.documents if self._carried is not None else ():
-            await self._read([each.path])
-            text = self._texts.get(each.path)
-            if text is None:
-                continue
-            if not text.digest.startswith(each.digest):
-                self._warnings.append(
-                    f"{INCOMPLETE}: the evidence of the last answer from {quoted(each.path)} is left out, because the document "
-                    "has changed since"
-                )
-                continue
-            if not await self._wants(text):
-                self._warnings.append(
-                    f"the evidence of the last answer from {quoted(each.path)} is left out, because the document does not fit "
-                    "the filters"
-                )
-                continue
-            ranges = with_surroundings(text, each.ranges)
-            cost = shown_of(text, ranges, self._call.base_estimate).tokens + SOURCE_TOKENS
-            if used + cost > most:
-                self._warnings.append(
-                    f"the evidence of the last answer from {quoted(each.path)} does not fit the prompt and is left out"
-                )
-                continue
-            used += cost
-            reused.append(Chosen(path=each.path, ranges=ranges, reused=len(ranges)))
-        return reused, used
-
-    async def _wants(self, text: DocumentText) -> bool:
-        """Return whether the filters of the call admit a document."""
-        wanted = self._where.wanted
-        if wanted.admits_everything:
-            return True
-        return wanted.admits(await self._call.library.stat(text.path), text.metadata)
-
-
-def _most_documents(inquiry: Inquiry, depth: Depth) -> int:
-    most = MAX_READ_DOCUMENTS[depth]
-    return min(most, MAX_COMPARED_DOCUMENTS) if inquiry.format == "table" and depth == "overview" else most
-
-
-def _why_nothing(found: FoundPassages, named: Sequence[Requested]) -> str:
-    missing = [f"{quoted(entry.path)}: {entry.missing}" for entry in named if entry.missing]
-    reasons = "; ".join([*found.warnings, *missing[:MAX_NAMED_MISSING]])
-    return f"no document could be searched{': ' if reasons else ''}{reasons}"
-
-
-async def _read_chosen(call: Call, choice: _Choice) -> tuple[list[ShownDocument], dict[str, str]]:
+async def _read_chosen(call: Call, choice: Choice) -> tuple[list[ShownDocument], dict[str, str]]:
     """Return the chosen documents with what is shown of them, and the reasons of those that cannot be read any more."""
     failed: dict[str, str] = {}
     texts: dict[str, DocumentText] = {}
@@ -428,7 +225,7 @@ def _chosen_sources(
     return sources
 
 
-def _selection(choice: _Choice, read: int, budget: int) -> FolderSearch:
+def _selection(choice: Choice, read: int, budget: int) -> FolderSearch:
     return FolderSearch(
         documents_considered=choice.considered,
         documents_read=read,
@@ -438,7 +235,7 @@ def _selection(choice: _Choice, read: int, budget: int) -> FolderSearch:
     )
 
 
-async def _in_detail(call: Call, choice: _Choice, inquiry: Inquiry) -> Synthesis:
+async def _in_detail(call: Call, choice: Choice, inquiry: Inquiry) -> Synthesis:
     """Return the synthesis of the chosen documents, as if they had been named."""
     call.progress.total = len(choice.chosen)
     wanted = [Requested(each.path) for each in choice.chosen]
