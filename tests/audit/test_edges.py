@@ -295,6 +295,27 @@ def test_a_log_without_its_head_that_another_process_holds_is_left_alone(
     first.abandon()
 
 
+@pytest.mark.parametrize("content", [b"a list, without a line break", b"{}", bytes(100), b"x" * 1_100_000])
+def test_a_file_of_somebody_else_in_the_place_of_the_log_is_kept(
+    content: bytes, options: AuditOptions, log: Path
+) -> None:
+    log.write_bytes(content)
+    write_log(options, 3)
+    assert log.with_name("audit.000001.jsonl").read_bytes() == content
+    assert records(log)[0]["supersedes"]["reason"] == "damaged"
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, 40])
+def test_the_beginning_of_the_first_record_is_not_kept(size: int, options: AuditOptions, log: Path) -> None:
+    write_log(options, 1)
+    beginning = log.read_bytes()[:size]
+    log.with_name("audit.jsonl.head").unlink()
+    log.write_bytes(beginning)
+    write_log(options, 3)
+    assert found(log) is None
+    assert not list(log.parent.glob("audit.0*"))
+
+
 def test_segments_without_a_head_are_not_continued(options: AuditOptions, log: Path) -> None:
     write_log(options, 3)
     log.rename(log.with_name("audit.000001.jsonl"))

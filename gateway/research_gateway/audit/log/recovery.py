@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from research_gateway.audit.log.format import Record, parse_record
+from research_gateway.audit.log.format import RECORD_SCHEMA, Record, parse_record
 from research_gateway.audit.log.head import Head
 
 _EDGE_BYTES = 1024 * 1024
+_BEGINNING = f'{{"schema":{RECORD_SCHEMA},'.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +43,9 @@ def inspect_tail(fd: int) -> LogContents:
     final = os.pread(fd, _EDGE_BYTES, max(0, size - _EDGE_BYTES))
     partial_line_bytes = len(final) - (final.rfind(b"\n") + 1)
     if partial_line_bytes == len(final):
-        # no line break in the last MiB: one incomplete line, or a foreign file, which must not be truncated
-        return LogContents(
-            first=None, last=None, end=0 if size <= _EDGE_BYTES else size, partial_line_bytes=size
-        )
+        # no line break in the last MiB: the beginning of the first record, or a foreign file, which must be kept
+        torn = size <= _EDGE_BYTES and final[: len(_BEGINNING)] == _BEGINNING[:size]
+        return LogContents(first=None, last=None, end=0 if torn else size, partial_line_bytes=size)
     whole = final[: len(final) - partial_line_bytes - 1]
     last = whole[whole.rfind(b"\n") + 1 :]
     return LogContents(
