@@ -120,7 +120,7 @@ class ModelRoutes:
         return Budget(call, request)
 
     def hint(self, model: Model | None) -> str:
-        """Return what can be done when no route is open, or when `model` is of the one that failed."""
+        """Return the next step for a caller who gets no model. `model` is the one that failed, if one was chosen."""
         return model_hint(
             self.settings,
             has_provider=self.provider is not None,

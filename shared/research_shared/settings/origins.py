@@ -18,7 +18,7 @@ _NAMED_VARIABLE = re.compile(rf"\b{PREFIX}[A-Z0-9_]+")
 class Origin:
     """Where the value of one setting comes from.
 
-    `place` says it to people, `name` is what the operator wrote there: an option, a variable, or a key of the `file`.
+    `place` is shown to people; `name` is what the operator wrote: an option, a variable, or a key of the TOML `file`.
     """
 
     place: str
@@ -28,7 +28,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """The origins of all settings that have no default value, by setting."""
+    """The origins of the settings that somebody gave, by setting. The others have their defaults."""
 
     given: Mapping[str, Origin] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class Origins:
         overrides: Collection[str],
         options: Mapping[str, str],
     ) -> "Origins":
-        """Return the origins of `settings`: the same ones win as when they are loaded.
+        """Return the origins of `settings`. The order is that in which one value wins over another when they are loaded.
 
         Args:
             environ: Variables.
@@ -73,7 +73,7 @@ class Origins:
         return self.given[name].place if name in self.given else DEFAULT
 
     def as_written(self, message: str) -> str:
-        """Return a message that names settings by their variables, with what the operator wrote instead of these.
+        """Return a message with what the operator wrote, in place of the variables by which it names settings.
 
         >>> option = Origin(place="command line", name="--index")
         >>> Origins({"index_dir": option}).as_written("RESEARCH_INDEX_DIR=/x lies inside the research folder notes")

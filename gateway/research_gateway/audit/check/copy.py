@@ -44,7 +44,7 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
 
     Raises:
         CopyError: the log has no head or does not reach it, the copy has records that the log does not have, it would
-            replace a file of the log, or another copying of the same log is at work there. Nothing of the copy has been
+            replace a file of the log, or another process is copying the same log there. Nothing of the copy has been
             replaced then.
         OSError: a file cannot be read or written.
     """
