@@ -111,7 +111,7 @@ def test_a_second_indexer_ends_and_names_the_first(
 ) -> None:
     assert run("push") == 0
     capsys.readouterr()
-    monkeypatch.setattr("research_documents.opensearch.pushing.lease._place", lambda: "")
+    monkeypatch.setattr("research_documents.opensearch.pushing.lease._this_machine", lambda: "")
     names = IndexNames(prefix="research")
     first = IndexLease(Cluster(names, fake).client(), names)
     first.acquire()

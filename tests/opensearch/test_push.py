@@ -607,7 +607,7 @@ async def test_another_folder_of_the_same_name_does_not_replace_the_one_of_an_in
     with pytest.raises(ConfigurationError) as refused:
         await other.push()
     assert refused.value.message == (
-        "of 3 documents that the index has of the research folder 'r', 1 are in this one: it seems to be another folder of the "
+        "of 3 documents that the index has of the research folder 'r', 1 is in this one: it seems to be another folder of the "
         f"same name than the one that was pushed from {socket.gethostname()}:{folder.path}: set RESEARCH_SEARCH_INDEX to another "
         "name for this one, or replace that one with --full"
     )
@@ -765,7 +765,7 @@ def lease_of(cluster: Cluster, **given: Any) -> IndexLease:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make processes not see whether others are there, as on several machines."""
-    monkeypatch.setattr("research_documents.opensearch.pushing.lease._place", lambda: "")
+    monkeypatch.setattr("research_documents.opensearch.pushing.lease._this_machine", lambda: "")
 
 
 def prepared(cluster: Cluster) -> Cluster:

@@ -55,7 +55,7 @@ def doctor_command(
     if json_:
         show.print_json([asdict(finding) for finding in findings])
     else:
-        show.console().print(_shown(findings))
+        show.console().print(_findings_shown(findings))
     return 1 if any(finding.status == "problem" for finding in findings) else 0
 
 
@@ -104,7 +104,7 @@ def examine(
     yield from client_findings()
 
 
-def _shown(findings: list[Finding]) -> Group:
+def _findings_shown(findings: list[Finding]) -> Group:
     lines: list[Text] = []
     for finding in findings:
         mark, style = _STATUS_MARKS[finding.status]

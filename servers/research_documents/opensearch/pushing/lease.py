@@ -127,7 +127,7 @@ class IndexLease:
         lease = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "place": _place(),
+            "place": _this_machine(),
             "token": self._token,
             "since": self._since,
             "renewed_at": _now(),
@@ -177,7 +177,7 @@ def _described(held: dict[str, Any]) -> str:
     )
 
 
-def _place() -> str:
+def _this_machine() -> str:
     """Return what is the same for all processes that see each other: the start of the machine and the container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -189,7 +189,7 @@ def _place() -> str:
 
 def _is_gone(held: dict[str, Any]) -> bool:
     """Return whether the holder was a process of this machine and container that is not there any more."""
-    if not (place := held.get("place")) or place != _place():
+    if not (place := held.get("place")) or place != _this_machine():
         return False
     if held.get("pid") == os.getpid():  # numbers are given again
         return True

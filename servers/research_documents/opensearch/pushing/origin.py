@@ -12,6 +12,7 @@ from research_documents.opensearch.layout import DocumentRecord, PushState
 from research_shared.base_errors import ConfigurationError
 from research_shared.documents import DocumentInfo
 from research_shared.root import Root
+from research_shared.text.sizes import counted, one_or_many
 
 _HOW_TO_KEEP_BOTH = "set RESEARCH_SEARCH_INDEX to another name for this one, or replace that one with --full"
 
@@ -68,6 +69,6 @@ def refuse_other_documents(
         if root not in away and 2 * sum(same_ones) < len(same_ones):
             fed = f" from {', '.join(state.places)}" if state.places else ""
             raise ConfigurationError(
-                f"of {len(same_ones)} documents that the index has of the research folder {root!r}, {sum(same_ones)} are in this one: "
+                f"of {counted(len(same_ones), 'document')} that the index has of the research folder {root!r}, {sum(same_ones)} {one_or_many(sum(same_ones), 'is', 'are')} in this one: "
                 f"it seems to be another folder of the same name than the one that was pushed{fed}: {_HOW_TO_KEEP_BOTH}"
             )
