@@ -42,6 +42,7 @@ from research_shared.settings import Settings
 from support.backends import library_of
 from support.results import answer_of, error_of
 
+MODES: tuple[Mode, ...] = ("keyword", "regex")
 Handler = Callable[[httpx.Request], httpx.Response]
 NAMES = IndexNames(prefix="test")
 
@@ -139,6 +140,22 @@ async def answers_of(library: Library, version: str = "v1", change: int = 1) -> 
             },
         },
     }
+
+
+@pytest.mark.parametrize(("query", "said"), [("(honest", "missing )"), ("...", "no word")])
+async def test_a_query_that_cannot_be_used_is_named_although_there_is_nothing_to_search(
+    library: Library, query: str, said: str
+) -> None:
+    answers = await answers_of(library)
+    answers["/test-documents/_search"]["hits"]["hits"] = []
+    del answers["/test-passages/_search"]  # it is not asked
+    engine = engine_of(library, lambda request: httpx.Response(200, json=answers[request.url.path]))
+    mode: Mode = "regex" if said == "missing )" else "keyword"
+    outcome = await engine.search(query, mode=mode)
+    assert outcome.hits == ()
+    assert said in outcome.warnings[0]
+    for each in MODES:
+        assert (await engine.search("honest", mode=each)).warnings == ()
 
 
 async def test_a_part_that_does_not_answer_is_said_first(library: Library) -> None:

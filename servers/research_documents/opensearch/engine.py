@@ -373,8 +373,6 @@ class OpenSearchEngine(SharedLifespan):
         )
 
     async def _run(self, request: SearchRequest, selection: Selection, index: ClusterPassages) -> RunResult:
-        if not selection.readable:
-            return RunResult()
         if request.mode == "regex":
             return await self._by_regex.search(request, selection, index)
         found = await self._by_keyword.search(

@@ -76,7 +76,7 @@ class ClusterPassages:
         """
         found: list[ScoredPassage] = []
         after: list[Any] | None = None
-        left = limit + TIE_MARGIN
+        left = limit + TIE_MARGIN if self.selection.readable else 0
         while left > 0:
             size = min(left, FETCHED_TOGETHER)
             body = self._body({"must": [query]}) | {
@@ -105,6 +105,8 @@ class ClusterPassages:
 
     def documents_containing_any(self, literals: Collection[str]) -> set[int] | None:
         """Return a superset of the ids of documents with a word that contains one of `literals`; None if they are too many."""
+        if not self.selection.readable:
+            return set()
         expression = f".*({'|'.join(sorted(literals))}).*"
         body = self._body({"filter": [{"regexp": {"exact": {"value": expression, "flags": "NONE"}}}]}) | {
             "size": 0,
