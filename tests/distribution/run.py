@@ -13,14 +13,16 @@ import re
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import Any
 
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from research_shared.serving.version import VERSION
+from support.environments import install
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "gateway" / "research_gateway" / "samples"
@@ -81,9 +83,7 @@ class Workplace:
     def install(self) -> None:
         """Install the tools."""
         (self.directory / "home").mkdir(parents=True, exist_ok=True)
-        venv.create(self.directory / "tools", clear=True)
-        python = self.bin / "python"
-        self.run(sys.executable, "-m", "pip", "--python", python, "install", "-q", *TOOLS, fetches=True)
+        install(self.directory / "tools", *TOOLS)
         npm = (
             "npm",
             "install",

@@ -13,7 +13,6 @@ import os
 import re
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,29 +23,17 @@ from urllib.request import Request, urlopen
 
 from fastmcp import Client
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.environments import install
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SAMPLES = ROOT / "gateway" / "research_gateway" / "samples"
-INSTALL_ATTEMPTS = 3
-INSTALLING_S = 600
 RUNNING_S = 300
 
 QUOTE = "The mean burnout score fell from 2.9 to 2.1 in Bristol and from 2.8 to 2.4 in Leeds"
 OLDER = "results-report (draft).pdf is an older version of results-report.pdf"
-
-
-def install(environment: Path, *packages: str) -> None:
-    venv.create(environment, clear=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install", "-q"]
-    for attempt in range(1, INSTALL_ATTEMPTS + 1):
-        try:
-            subprocess.run([*pip, "--no-compile", *packages], check=True, cwd=ROOT, timeout=INSTALLING_S)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            print(f"{environment.name}: attempt {attempt} failed: {error}", file=sys.stderr)
-            if attempt == INSTALL_ATTEMPTS:
-                raise
-        else:
-            return
 
 
 def requirements(example: str) -> tuple[str, str]:
@@ -210,11 +197,9 @@ RUNS: dict[str, Callable[[Path], None]] = {
 
 def main(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    started = monotonic()
     together = [part for name in ("host", "fastapi", "notebook") for part in requirements(name)]
-    install(directory / "app", str(ROOT), *together)
-    install(directory / "agent", *requirements("agent"))
-    print(f"installed in {monotonic() - started:.0f} s", flush=True)
+    install(directory / "app", ROOT, *together, cwd=ROOT)
+    install(directory / "agent", *requirements("agent"), cwd=ROOT)
     for name, run in RUNS.items():
         started = monotonic()
         run(directory)

@@ -6,35 +6,14 @@ Usage: python tests/models/install.py DIRECTORY
 bring twice as much (clients of clouds, of databases and of brokers), which nothing here uses.
 """
 
-import subprocess
 import sys
-import venv
 from pathlib import Path
-from time import monotonic
 
-ATTEMPTS = 3
-INSTALLING_S = 200
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.environments import install
+
 PACKAGES = Path(__file__).with_name("litellm.txt")
 
-
-def install(directory: Path) -> None:
-    """Make the environment; what fails is tried again, because a registry may be out of reach for a moment."""
-    venv.create(directory, clear=True)
-    # Compiling all of it would take longer than to compile what is loaded, once.
-    pip = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python"), "install", "--quiet"]
-    command = [*pip, "--no-compile", "--no-deps", "--requirement", str(PACKAGES)]
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            subprocess.run(command, check=True, timeout=INSTALLING_S)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            print(f"attempt {attempt} of {ATTEMPTS} failed: {error}", file=sys.stderr)
-            if attempt == ATTEMPTS:
-                raise
-        else:
-            return
-
-
 if __name__ == "__main__":
-    started = monotonic()
-    install(Path(sys.argv[1]).absolute())
-    print(f"installed in {monotonic() - started:.0f} s")
+    install(Path(sys.argv[1]).absolute(), "--no-deps", "--requirement", PACKAGES)
