@@ -1,10 +1,11 @@
 """The part of hybrid search that is about meaning: which passages are near to a query, and why none are if so."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from research_documents.search.executors import ThreadPools
-from research_documents.search.index.catalog import Catalog, Selection
+from research_documents.search.index.catalog import Catalog, CatalogEntry, Selection
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.keyword.query import has_operators, parse_query
 from research_documents.search.request import SearchRequest
@@ -12,13 +13,32 @@ from research_documents.search.semantic.embedder import EmbeddingFailed
 from research_shared.text.sizes import one_or_many
 
 if TYPE_CHECKING:
-    from research_documents.search.semantic.semantic_index import SemanticIndex
+    from research_documents.search.semantic.semantic_index import QueryVector
 
 NOT_SET_UP: Final = (
     "it is not set up here (pip install 'research-assistant-mcp[semantic]', then RESEARCH_EMBEDDING_DIR or "
     "RESEARCH_EMBEDDING_URL)"
 )
 BY_WORDS: Final = "ranked by words alone"
+
+
+class PassageVectors(Protocol):
+    """Compares a query with the vectors of passages, wherever these are; see `SemanticIndex`."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why passages are not embedded for now, as a clause."""
+
+    def coverage(self, entries: Collection[CatalogEntry]) -> tuple[int, int]:
+        """Return (embedded passages, all passages) of these documents."""
+
+    async def vector_of(self, query: str, *, limit_s: float) -> "QueryVector":
+        """Return the vector of a query within `limit_s` seconds, or raise `EmbeddingFailed`."""
+
+    def nearest(
+        self, vector: "QueryVector", selection: Selection, by_id: Mapping[int, CatalogEntry]
+    ) -> list[ScoredPassage]:
+        """Return the passages of the selected documents nearest to a vector, best first, or raise `EmbeddingFailed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +61,7 @@ class MeaningSearch:
 
     pools: ThreadPools
     catalog: Catalog
-    semantic: "SemanticIndex | None"
+    semantic: PassageVectors | None
     no_semantic: str
 
     async def nearest(self, request: SearchRequest, selection: Selection) -> NearPassages:

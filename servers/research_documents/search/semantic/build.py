@@ -61,14 +61,22 @@ def embedder_of(settings: Settings) -> "Embedder":
     )
 
 
-def semantic_of(settings: Settings) -> "tuple[SemanticIndex | None, str]":
-    """Return the semantic index of the settings, which ask for one; or None and why there is none, as a clause."""
+def embedder_if_installed(settings: Settings) -> "tuple[Embedder | None, str]":
+    """Return the model of the settings, which name one; or None and why there is none, as a clause."""
     if missing := missing_packages(settings):
         log.warning("hybrid search needs packages that are not installed", missing=missing)
         return None, not_installed(missing)
+    return embedder_of(settings), ""
+
+
+def semantic_of(settings: Settings) -> "tuple[SemanticIndex | None, str]":
+    """Return the semantic index of the settings, which ask for one; or None and why there is none, as a clause."""
+    embedder, absent = embedder_if_installed(settings)
+    if embedder is None:
+        return None, absent
     from research_documents.search.semantic.semantic_index import SemanticIndex
 
-    return SemanticIndex(embedder_of(settings), directory=vector_directory(settings)), ""
+    return SemanticIndex(embedder, directory=vector_directory(settings)), ""
 
 
 def vector_directory(settings: Settings) -> Path | None:

@@ -1,14 +1,20 @@
 """What makes vectors of texts: the protocol that a local model and an endpoint have in common."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from research_shared.logs import get_logger
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+log = get_logger("research.search")
+
 Vectors: TypeAlias = "NDArray[np.float32]"
 """One vector a row, not normalized."""
+HARMLESS: Final = "test"
+"""What any model can embed."""
 
 
 class EmbeddingFailed(Exception):
@@ -49,3 +55,33 @@ class Embedder(Protocol):
 
     async def close(self) -> None:
         """Release processes and connections. The next call opens them again."""
+
+
+async def embed_passages(
+    embedder: Embedder,
+    texts: Sequence[str],
+    *,
+    take: Callable[[Sequence[str], Vectors], None],
+    give_up: Callable[[str], None],
+) -> None:
+    """Embed texts, and `take` their vectors. If texts are the cause of a failure, find out which, and give those up.
+
+    `take` may raise `EmbeddingFailed` for vectors that cannot be used.
+
+    Raises:
+        EmbeddingFailed: the cause is another one.
+    """
+    try:
+        take(texts, await embedder.embed(texts, query=False))
+    except EmbeddingFailed as failure:
+        if not failure.about_texts:
+            raise
+        if len(texts) == 1:
+            # The cause is the passage only if the model answers otherwise.
+            await embedder.embed([HARMLESS], query=False)
+            log.warning("a passage cannot be embedded and is found by its words only", error=str(failure))
+            give_up(texts[0])
+            return
+        half = len(texts) // 2
+        await embed_passages(embedder, texts[:half], take=take, give_up=give_up)
+        await embed_passages(embedder, texts[half:], take=take, give_up=give_up)

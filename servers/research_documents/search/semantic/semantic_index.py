@@ -26,77 +26,23 @@ LEFT_ALONE_S: Final = 10.0
 QueryVector = NDArray[np.float32]
 
 
-class SemanticIndex:
-    """Vectors of the passages of one engine. `open` begins to embed in the background, `close` ends that.
+class QueryVectors:
+    """The vectors of queries, of which the last ones are remembered. `clock` is in seconds."""
 
-    `directory` keeps the vectors across restarts.
-    """
-
-    def __init__(
-        self,
-        embedder: Embedder,
-        *,
-        directory: Path | None = None,
-        pace: EmbeddingPace = DEFAULT_PACE,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, embedder: Embedder, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._embedder = embedder
-        self._directory = directory
-        self._pace = pace
         self._clock = clock
-        self._updater: EmbeddingUpdater | None = None
         self._remembered: OrderedDict[str, QueryVector] = OrderedDict()
         self._asked: dict[str, asyncio.Task[QueryVector]] = {}
         self._failed: tuple[float, str] = (-LEFT_ALONE_S, "")
 
-    def open(
-        self,
-        catalog: Catalog,
-        *,
-        text_of: Callable[[CatalogEntry], Awaitable[DocumentText | None]],
-        is_ready: Callable[[], bool],
-        faults: Faults | None = None,
-    ) -> None:
-        """Begin to embed the passages of a catalog's documents, once `is_ready`."""
-        self._updater = EmbeddingUpdater(
-            self._embedder,
-            directory=self._directory,
-            catalog=catalog,
-            text_of=text_of,
-            is_ready=is_ready,
-            pace=self._pace,
-            faults=faults,
-            clock=self._clock,
-        )
-        self._updater.start()
-
-    def wake(self) -> None:
-        """Say that the index may have changed."""
-        if self._updater is not None:
-            self._updater.wake()
-
     async def close(self) -> None:
-        """Keep what is embedded so far, and release processes, connections and files."""
+        """End what is being embedded."""
         for task in self._asked.values():
             task.cancel()
         if self._asked:
             await asyncio.wait(self._asked.values())
         self._asked = {}
-        updater, self._updater = self._updater, None
-        if updater is not None:
-            await updater.stop()
-        await self._embedder.close()
-
-    @property
-    def problem(self) -> str | None:
-        """Why passages are not embedded for now, as a clause."""
-        return self._updater.problem if self._updater is not None else None
-
-    def coverage(self, entries: Collection[CatalogEntry]) -> tuple[int, int]:
-        """Return (embedded passages, all passages) of these documents."""
-        if self._updater is None:
-            return 0, sum(entry.passages for entry in entries)
-        return self._updater.table.coverage(entries)
 
     async def vector_of(self, query: str, *, limit_s: float) -> QueryVector:
         """Return the vector of a query within `limit_s` seconds. What comes later is remembered for the next time.
@@ -131,6 +77,81 @@ class SemanticIndex:
         if len(self._remembered) > MAX_REMEMBERED_QUERIES:
             self._remembered.popitem(last=False)
         return vector
+
+
+class SemanticIndex:
+    """Vectors of the passages of one engine. `open` begins to embed in the background, `close` ends that.
+
+    `directory` keeps the vectors across restarts.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        directory: Path | None = None,
+        pace: EmbeddingPace = DEFAULT_PACE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._embedder = embedder
+        self._directory = directory
+        self._pace = pace
+        self._clock = clock
+        self._updater: EmbeddingUpdater | None = None
+        self._queries = QueryVectors(embedder, clock=clock)
+
+    def open(
+        self,
+        catalog: Catalog,
+        *,
+        text_of: Callable[[CatalogEntry], Awaitable[DocumentText | None]],
+        is_ready: Callable[[], bool],
+        faults: Faults | None = None,
+    ) -> None:
+        """Begin to embed the passages of a catalog's documents, once `is_ready`."""
+        self._updater = EmbeddingUpdater(
+            self._embedder,
+            directory=self._directory,
+            catalog=catalog,
+            text_of=text_of,
+            is_ready=is_ready,
+            pace=self._pace,
+            faults=faults,
+            clock=self._clock,
+        )
+        self._updater.start()
+
+    def wake(self) -> None:
+        """Say that the index may have changed."""
+        if self._updater is not None:
+            self._updater.wake()
+
+    async def close(self) -> None:
+        """Keep what is embedded so far, and release processes, connections and files."""
+        await self._queries.close()
+        updater, self._updater = self._updater, None
+        if updater is not None:
+            await updater.stop()
+        await self._embedder.close()
+
+    @property
+    def problem(self) -> str | None:
+        """Why passages are not embedded for now, as a clause."""
+        return self._updater.problem if self._updater is not None else None
+
+    def coverage(self, entries: Collection[CatalogEntry]) -> tuple[int, int]:
+        """Return (embedded passages, all passages) of these documents."""
+        if self._updater is None:
+            return 0, sum(entry.passages for entry in entries)
+        return self._updater.table.coverage(entries)
+
+    async def vector_of(self, query: str, *, limit_s: float) -> QueryVector:
+        """Return the vector of a query, see `QueryVectors.vector_of`.
+
+        Raises:
+            EmbeddingFailed: the model did not give one.
+        """
+        return await self._queries.vector_of(query, limit_s=limit_s)
 
     def nearest(
         self, vector: QueryVector, selection: Selection, by_id: Mapping[int, CatalogEntry]

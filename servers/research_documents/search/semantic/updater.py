@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from research_documents.search.index.catalog import Catalog, CatalogEntry
-from research_documents.search.semantic.embedder import Embedder, EmbeddingFailed
+from research_documents.search.semantic.embedder import Embedder, EmbeddingFailed, embed_passages
 from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable, parts_of
 from research_documents.search.semantic.vectors import NO_ROW, VectorRows, VectorStore, keys_of
 from research_shared.documents import DocumentText
@@ -23,8 +23,6 @@ from research_shared.text.passages import spans
 log = get_logger("research.search")
 
 DOCUMENTS_AT_A_TIME: Final = 32
-HARMLESS: Final = "test"
-"""What any model can embed."""
 FORGOTTEN: Final = 1024
 """Vectors of passages that no longer exist are kept, in case that these come back, until they are so many and outnumber the others."""
 
@@ -288,20 +286,12 @@ class EmbeddingUpdater:
         Raises:
             EmbeddingFailed: the cause is another one.
         """
-        try:
-            store.add(keys_of(texts), await self._embedder.embed(texts, query=False))
-        except EmbeddingFailed as failure:
-            if not failure.about_texts:
-                raise
-            if len(texts) == 1:
-                # The cause is the passage only if the model answers otherwise.
-                await self._embedder.embed([HARMLESS], query=False)
-                log.warning("a passage cannot be embedded and is found by its words only", error=str(failure))
-                self._given_up.add(keys_of(texts)[0].tobytes())
-                return
-            half = len(texts) // 2
-            await self._embed(texts[:half], store)
-            await self._embed(texts[half:], store)
+        await embed_passages(
+            self._embedder,
+            texts,
+            take=lambda some, vectors: store.add(keys_of(some), vectors),
+            give_up=lambda text: self._given_up.add(keys_of([text])[0].tobytes()),
+        )
 
     async def _save(self, store: VectorStore) -> None:
         if store.unsaved and await asyncio.to_thread(store.save):

@@ -45,6 +45,18 @@ def keys_of(texts: Sequence[str]) -> Keys:
     return np.frombuffer(digests, dtype=KEY)
 
 
+def check_vectors(vectors: Vectors, dimension: int | None) -> None:
+    """Make sure that vectors can be compared with others of this size, or of any if it is None.
+
+    Raises:
+        EmbeddingFailed: they have another number of components, or one that is no finite number.
+    """
+    if not np.isfinite(vectors).all():
+        raise EmbeddingFailed("the embedding model gave a vector that is none", about_texts=True)
+    if dimension not in {None, vectors.shape[1]}:
+        raise EmbeddingFailed("the embedding model gives vectors of another size than before")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorRows:
     """All vectors at one time, numbered through the blocks."""
@@ -253,10 +265,7 @@ class VectorStore:
             EmbeddingFailed: they have another number of components than the others, or one that is no finite number.
         """
         rows = self.rows
-        if not np.isfinite(vectors).all():
-            raise EmbeddingFailed("the embedding model gave a vector that is none", about_texts=True)
-        if rows.dimension not in {None, vectors.shape[1]}:
-            raise EmbeddingFailed("the embedding model gives vectors of another size than before")
+        check_vectors(vectors, rows.dimension)
         first = len(rows)
         self._blocks.append(quantized(keys, vectors))
         self._added |= {key.tobytes(): first + number for number, key in enumerate(keys)}
