@@ -1,14 +1,14 @@
 """Retrieval quality of keyword and hybrid search on a BEIR-format data set, as nDCG@10.
 
     python benchmarks/retrieval.py DIR [--depth 10] [--embedding-dir MODEL] [--vectors KEPT]
-    python benchmarks/retrieval.py DIR [--depth 10] --search-url URL
+    python benchmarks/retrieval.py DIR [--depth 10] [--embedding-dir MODEL] --search-url URL
 
 DIR holds `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`, `text`) and `qrels/test.tsv` (query, document,
 grade). Every document becomes a Markdown file of a temporary folder, the search engine indexes that folder as it does
 any other, and a document's rank is that of its best hit. With a local model (`model.onnx` and `tokenizer.json` in MODEL) the
 same queries are asked in hybrid mode, too, once all passages are embedded: 0.1 s of a processor for each. KEPT is a
 directory that keeps the vectors for the next time. With URL, the folder is pushed to the OpenSearch cluster there, into indices
-whose names begin with `retrieval-`, and searched on it.
+whose names begin with `retrieval-`, and searched on it; with vectors if it has the k-NN plugin.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from research_documents.opensearch.client import ClusterClient
 from research_documents.opensearch.engine import OpenSearchEngine
 from research_documents.opensearch.layout import IndexNames
 from research_documents.opensearch.pushing import ClusterIndex, Indexer
+from research_documents.opensearch.pushing.vectors import VectorMaker
 from research_documents.search import DocumentSearch, SearchEngine
 from research_documents.search.request import Mode
 from research_documents.search.semantic import LocalModel, SemanticIndex
@@ -49,18 +50,24 @@ def ndcg(ranked: list[str], grades: dict[str, int], depth: int) -> float:
     return gain / sum(grade / math.log2(rank + 2) for rank, grade in enumerate(best))
 
 
-async def on_cluster(library: Library, url: str) -> OpenSearchEngine:
+async def on_cluster(library: Library, url: str, model: Path | None) -> OpenSearchEngine:
     """Push a folder to a cluster, in place of the one before, and return an engine that searches it there."""
     names = IndexNames(prefix="retrieval")
     client = ClusterClient(url)
     index = ClusterIndex(client, names)
     index.prepare_state()
     async with library:
-        indexer = Indexer(library, index)
+        vectors = None if model is None else VectorMaker(LocalModel(model))
+        indexer = Indexer(library, index, vectors=vectors)
         await indexer.open(anew=True)
-        await indexer.push_all()
+        report = await indexer.push_all()
+        await indexer.close()
+        assert not report.without_vectors, report.no_vectors
     client.close()
-    return OpenSearchEngine(library, names, connect=lambda: ClusterClient(url), deadline_s=60)
+    embedder = None if model is None else LocalModel(model)
+    return OpenSearchEngine(
+        library, names, connect=lambda: ClusterClient(url), deadline_s=60, embedder=embedder
+    )
 
 
 async def measure(
@@ -69,17 +76,19 @@ async def measure(
     """The mean over all judged queries for each mode, and how many these are."""
     grades = judgements(data / "qrels" / "test.tsv")
     queries = [record for record in records(data / "queries.jsonl") if record["_id"] in grades]
-    semantic = None if model is None else SemanticIndex(LocalModel(model), directory=kept)
-    modes: tuple[Mode, ...] = ("keyword",) if semantic is None else ("keyword", "hybrid")
+    modes: tuple[Mode, ...] = ("keyword",) if model is None else ("keyword", "hybrid")
     means: dict[Mode, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for record in records(data / "corpus.jsonl"):
             page = f"# {record['title']}\n\n{record['text']}\n"
             (Path(folder) / f"{record['_id']}.md").write_text(page, encoding="utf-8")
         library = Library(RootsPolicy([Root("data", Path(folder))]))
-        engine: DocumentSearch = SearchEngine(library, deadline_s=300, semantic=semantic)
+        engine: DocumentSearch
         if search_url is not None:
-            engine = await on_cluster(library, search_url)
+            engine = await on_cluster(library, search_url, model)
+        else:
+            semantic = None if model is None else SemanticIndex(LocalModel(model), directory=kept)
+            engine = SearchEngine(library, deadline_s=300, semantic=semantic)
         async with engine:
             while engine.indexing or not engine.stats.documents:  # noqa: ASYNC110  (progress is polled)
                 await asyncio.sleep(0.05)

@@ -167,4 +167,4 @@ def test_the_hint_about_missing_rights_names_those_of_the_roles_that_the_page_pr
         rights |= {*granted["allowed_actions"], *role.get("cluster_permissions", ())}
     hint = failure_of(403).hint or ""
     assert rights == {right for right in rights if right in hint}
-    assert len(rights) == 4
+    assert len(rights) == 5

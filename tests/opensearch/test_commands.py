@@ -162,3 +162,34 @@ def test_another_folder_of_the_same_name_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert "of 2 documents that the index has of the research folder 'folder', 0 are in this one" in said
     assert said.count("\n") == 1
+
+
+def test_what_the_embedding_model_did_not_do_is_told_and_changes_the_status(
+    fake: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    refuses = False
+
+    async def embed(_: object, request: httpx.Request) -> httpx.Response:
+        if refuses:
+            return httpx.Response(401)
+        texts = json.loads(await request.aread())["input"]
+        return httpx.Response(200, json={"data": [{"embedding": [1.0, 2.0, 3.0]} for _ in texts]})
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", embed)
+    monkeypatch.setenv("RESEARCH_EMBEDDING_URL", "http://embed.example")
+    monkeypatch.setenv("RESEARCH_EMBEDDING_MODEL", "minilm")
+    fake.knn = True
+    assert run("push") == 0
+    assert "hybrid" not in capsys.readouterr().out
+    assert run("status") == 0
+    assert "hybrid: vectors of 3 components\n" in capsys.readouterr().out
+    refuses = True
+    (tmp_path / "folder" / "c.md").write_text("Of c.\n", encoding="utf-8")
+    assert run("push") == 1
+    missing = "the embeddings endpoint refuses the key"
+    assert f"hybrid: 1 document has no vectors, or not all: {missing}" in capsys.readouterr().out
+    assert run("status") == 0
+    assert f"hybrid: vectors of 3 components; some passages have none: {missing}" in capsys.readouterr().out
+    monkeypatch.setenv("RESEARCH_EMBEDDING_MODEL", "another")
+    assert run("push") == 2
+    assert "the index has the vectors of another embedding model" in capsys.readouterr().err

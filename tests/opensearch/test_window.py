@@ -46,8 +46,10 @@ QUERIES = (
 )
 
 
-def hits(text: DocumentText, query: str, snippet: Snippet, *, kept: bool) -> list[Hit]:
-    """The hits from the whole text, or from what the index keeps of each passage."""
+def hits(
+    text: DocumentText, query: str, snippet: Snippet, *, kept: bool, by_meaning: bool = False
+) -> list[Hit]:
+    """The hits from the whole text, or from what the index keeps of each passage; perhaps all passages as found by meaning."""
     index = PassageIndex()
     info = DocumentInfo(path=text.path, root="r", media_type=text.media_type, identity=IDENTITY)
     passages = index.add(1, text)
@@ -62,6 +64,18 @@ def hits(text: DocumentText, query: str, snippet: Snippet, *, kept: bool) -> lis
         source = sources[passage.begin]
         return window_of(passage, text=source["text"], tail=source["tail"], record=record)
 
+    nearest = [
+        ScoredPassage(
+            document=1,
+            begin=source["begin"],
+            end=source["end"],
+            line=source["start_line"],
+            score=1.0 - position / 1000,
+            near_begin=source["begin"] + (source["end"] - source["begin"]) // 2,
+            near_end=source["end"],
+        )
+        for position, source in enumerate(sources.values())
+    ]
     built, terms = build(parse_query(query).group, index)
     ranking = Ranker(
         query=built,
@@ -71,6 +85,7 @@ def hits(text: DocumentText, query: str, snippet: Snippet, *, kept: bool) -> lis
         selection=Selection(readable=(entry,), unreadable=(), everything=True),
         snippet=snippet,
         around=around if kept else None,
+        nearest=nearest if by_meaning else (),
     ).rank(0, 50, {})
     assert not ranking.missing
     return ranking.hits
@@ -85,6 +100,15 @@ def test_a_hit_from_a_kept_passage_is_that_of_the_whole_text(text: DocumentText,
         assert hits(text, query, snippet, kept=True) == whole
         found += len(whole)
     assert found >= len(QUERIES) // 2
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+def test_a_hit_by_meaning_is_at_the_same_lines_in_a_kept_passage(text: DocumentText) -> None:
+    for query in ("bees", "nowhere"):
+        whole = hits(text, query, "line", kept=False, by_meaning=True)
+        assert hits(text, query, "line", kept=True, by_meaning=True) == whole
+        assert whole
+        assert all(hit.near is not None and hit.near[0] >= hit.start_line for hit in whole)
 
 
 def test_a_file_that_another_machine_has_read_is_known_by_size_and_time() -> None:

@@ -55,9 +55,13 @@ class Cluster:
 
 
 class FakeCluster:
-    """Answers requests as a transport of httpx. `before` is called with each request, and may answer it or raise."""
+    """Answers requests as a transport of httpx. `before` is called with each request, and may answer it or raise.
 
-    def __init__(self) -> None:
+    With `knn`, it says that it has the k-NN plugin, and takes the field of the vectors. It compares none.
+    """
+
+    def __init__(self, *, knn: bool = False) -> None:
+        self.knn = knn
         self.indices: dict[str, FakeIndex] = {}
         self.aliases: dict[str, str] = {}
         self.before: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
@@ -76,6 +80,9 @@ class FakeCluster:
         if path == "_bulk":
             return self._bulk(request.content.decode(), refresh="refresh" in query)
         body = json.loads(request.content) if request.content else {}
+        if path == "_nodes/plugins":
+            plugins = [{"classname": "org.opensearch.knn.plugin.KNNPlugin"}] if self.knn else []
+            return 200, {"nodes": {"a": {"plugins": plugins}}}
         if path == "_aliases":
             return self._swap(body["actions"])
         name, _, rest = path.partition("/")
@@ -134,6 +141,8 @@ class FakeCluster:
     def _create(self, name: str, body: dict[str, Any]) -> Answer:
         if name in self.indices:
             return error(400, "resource_already_exists_exception")
+        if "knn" in body["settings"]["index"] and not self.knn:
+            return error(400, "illegal_argument_exception", "unknown setting [index.knn]")
         self.indices[name] = FakeIndex(body)
         return 200, {"acknowledged": True}
 

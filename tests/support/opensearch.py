@@ -4,20 +4,25 @@
 
 `cluster_url()` starts one node for all tests of a process, in about 10 s, and is where the node is. `new_prefix()` is a name
 for the indices of one test. Without Java (17 or newer, with its compiler) or Maven, tests that ask for the node are skipped and
-say why. Maven takes what it needs from its repository or its cache, once: 57 archives, 60 MB, in
+say why. Maven takes what it needs from its repository or its cache, once: 58 archives, 66 MB, in
 `tests/opensearch/node/target/lib`.
+
+`cluster_url(knn=True)` is another node, with the k-NN plugin. Its version is older than that of the node by five patches, and
+it comes without native libraries: its engine `lucene` is all Java. Neither matters to the tests.
 
 `SEARCH_BACKENDS` is what tests of the search contract are parametrized by.
 """
 
 import atexit
+import hashlib
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -29,6 +34,7 @@ SEARCH_BACKENDS: Final = ("embedded", "opensearch") if NODE_ASKED_FOR else ("emb
 NODE_SOURCES: Final = Path(__file__).parents[1] / "opensearch" / "node"
 MAVEN_ATTEMPTS: Final = 4
 MAVEN_PAUSE_S: Final = 15.0
+KNN_PLUGIN: Final = "org.opensearch.knn.plugin.KNNPlugin"
 
 
 def new_prefix() -> str:
@@ -37,17 +43,29 @@ def new_prefix() -> str:
 
 
 @cache
-def cluster_url() -> str:
-    """The address of a node that runs until this process ends. Skip the test where there can be none."""
+def cluster_url(*, knn: bool = False) -> str:
+    """The address of a node that runs until this process ends, perhaps with the k-NN plugin. Skip the test where there can be none."""
     if not NODE_ASKED_FOR:
         pytest.skip("RESEARCH_TEST_OPENSEARCH=1 starts an OpenSearch node")
     for program in ("java", "javac", "mvn"):
         if shutil.which(program) is None:
             pytest.skip(f"an OpenSearch node needs {program}")
     archives = NODE_SOURCES / "target" / "lib"
-    if not (archives.parent / "complete").exists():
+    if not _complete(archives).exists():
         download(archives)
-    return start_node(archives)
+    if not knn:
+        return start_node(archives)
+    unpacked = archives.parent / "knn"
+    (archive,) = archives.glob("opensearch-knn-*.zip")
+    with zipfile.ZipFile(archive) as whole:
+        whole.extractall(unpacked, [name for name in whole.namelist() if name.endswith(".jar")])
+    return start_node(archives, unpacked, plugins=[KNN_PLUGIN])
+
+
+def _complete(archives: Path) -> Path:
+    """The file that says that all archives are there which the project file names now."""
+    wanted = hashlib.sha256((NODE_SOURCES / "pom.xml").read_bytes()).hexdigest()[:12]
+    return archives.parent / f"complete-{wanted}"
 
 
 def download(archives: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -62,14 +80,14 @@ def download(archives: Path, *, sleep: Callable[[float], None] = time.sleep) -> 
             timeout=600,
         )
         if done.returncode == 0:
-            (archives.parent / "complete").touch()
+            _complete(archives).touch()
             return
         if attempt < MAVEN_ATTEMPTS:
             sleep(MAVEN_PAUSE_S * attempt)
     raise AssertionError(f"Maven could not copy the archives:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
-def start_node(archives: Path) -> str:
+def start_node(*archives: Path, plugins: Sequence[str] = ()) -> str:
     """Start a node that ends with this process, and return its address when it listens."""
     home = Path(tempfile.mkdtemp(prefix="opensearch-"))
     with (home / "errors.txt").open("wb") as errors:
@@ -82,9 +100,10 @@ def start_node(archives: Path) -> str:
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
                 "-cp",
-                f"{archives}/*",
+                ":".join(f"{directory}/*" for directory in archives),
                 str(NODE_SOURCES / "SingleNode.java"),
                 str(home),
+                *plugins,
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

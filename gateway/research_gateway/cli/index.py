@@ -16,6 +16,7 @@ from research_shared.text.visible import terminal_safe
 if TYPE_CHECKING:
     from research_documents.opensearch.pushing import PushReport
     from research_documents.opensearch.pushing.run import PushJob
+    from research_documents.opensearch.pushing.vectors import VectorMaker
     from research_shared.settings import Settings
 
 PUSHED, SOME_FAILED, NOT_PUSHED = 0, 1, 2
@@ -51,7 +52,8 @@ def push_command(
     """Push what of the research folders is not on the cluster in its present state.
 
     It can be ended at any time, and goes on where it ended. One process does it at a time. Exit status 0: the index holds what
-    the folder holds; 1: all but some documents, which the cluster refuses; 2: it could not be pushed.
+    the folder holds; 1: all but some documents, which the cluster refuses, or some vectors, because the embedding model did
+    not answer; 2: it could not be pushed.
     """
     import asyncio
 
@@ -67,7 +69,7 @@ def push_command(
         asyncio.run(_until_told(job, reports, watch=watch, json_=json_))
     if failed or not reports:
         return NOT_PUSHED
-    return SOME_FAILED if reports[-1].failed else PUSHED
+    return SOME_FAILED if reports[-1].failed or reports[-1].embedding_failed else PUSHED
 
 
 @index_app.command(name="status")
@@ -132,13 +134,33 @@ def _job(settings: "Settings", *, full: bool, advance: "Any") -> "PushJob":
         library=library,
         cluster=cluster,
         lease=IndexLease(client, names),
-        indexer=Indexer(library, cluster, on_progress=advance, folder_id=settings.search_folder_id or ""),
+        indexer=Indexer(
+            library,
+            cluster,
+            vectors=_vector_maker(settings),
+            on_progress=advance,
+            folder_id=settings.search_folder_id or "",
+        ),
         full=full,
         rescan_s=settings.rescan_interval_s,
         on_wait=lambda holder: _say(
             f"waiting whether the indexer is still there that has the lease: {holder}", stderr=True
         ),
     )
+
+
+def _vector_maker(settings: "Settings") -> "VectorMaker | None":
+    """Return what makes vectors with the model of the settings; None if they name none."""
+    if settings.embedding_dir is None and settings.embedding_url is None:
+        return None
+    from research_documents.search.semantic.build import embedder_if_installed
+
+    embedder, absent = embedder_if_installed(settings)
+    if embedder is None:
+        raise ConfigurationError(f"the settings name an embedding model, and {absent}")
+    from research_documents.opensearch.pushing.vectors import VectorMaker
+
+    return VectorMaker(embedder)
 
 
 async def _until_told(job: "PushJob", reports: "list[PushReport]", *, watch: bool, json_: bool) -> None:
@@ -180,6 +202,8 @@ def _print_push(report: "PushReport", totals: tuple[int, int], *, json_: bool) -
                 "failed": [{"document": path, "reason": reason} for path, reason in report.failed],
                 "documents": documents,
                 "without_text": without_text,
+                "without_vectors": report.without_vectors,
+                "no_vectors": report.no_vectors,
             }
         )
         return
@@ -188,6 +212,10 @@ def _print_push(report: "PushReport", totals: tuple[int, int], *, json_: bool) -
         f"unchanged {report.unchanged}, removed {report.removed}; "
         f"the index now has {counted(documents, 'document')}, {without_text} of them without text"
     )
+    if report.without_vectors:
+        _say(
+            f"hybrid: {counted(report.without_vectors, 'document has', 'documents have')} no vectors, or not all: {report.no_vectors}"
+        )
     for title, listed in (("gives no text", report.unreadable), ("refused by the cluster", report.failed)):
         for path, reason in listed[:MAX_SHOWN]:
             _say(f"  {path}: {title}: {reason}")
@@ -239,6 +267,7 @@ def _status(settings: "Settings") -> dict[str, Any]:
         "documents": documents,
         "without_text": without_text,
         "passages": passages,
+        "vectors": None if (model := index.vector_model()) is None else model.dimension,
         "push": None if state is None else asdict(state),
         "indexer": lease_holder(client, names) or None,
         "usable": schema == CLUSTER_SCHEMA and state is not None and bool(state.agreed_at),
@@ -259,6 +288,10 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
                 f"the schema is {schema or '(none)'}, and this version needs {status['needed_schema']}: "
                 "research-assistant index push --full"
             )
+        if status["vectors"]:
+            problem = push and push["embedding_problem"]
+            missing = f"; some passages have none: {problem}" if problem else ""
+            yield f"hybrid: vectors of {status['vectors']} components{missing}"
     if push is not None:
         if push["places"]:
             folder_id = f" ({push['folder_id']})" if push["folder_id"] else ""

@@ -259,7 +259,7 @@ def failure_of(
         message = "the search cluster does not let this user do that"
         hint = (
             "On the indices of RESEARCH_SEARCH_INDEX searching needs read and indices:admin/mappings/get, pushing "
-            "indices_all; pushing needs cluster_composite_ops of the cluster as well."
+            "indices_all; pushing needs cluster_composite_ops of the cluster as well, and for vectors cluster:monitor/nodes/info."
         )
     else:
         message = f"the search cluster answers with status {status}{f' ({kind})' if kind else ''}"

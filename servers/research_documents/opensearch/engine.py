@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from research_documents.opensearch.client import ClusterClient, ClusterFailed
 from research_documents.opensearch.freshness import PushedFreshness
@@ -22,6 +22,7 @@ from research_documents.search.engine import (
     named_unreadable,
 )
 from research_documents.search.executors import ThreadPools
+from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch, NearPassages
 from research_documents.search.index.catalog import CatalogEntry, IndexCoverage, Selection
 from research_documents.search.keyword import KeywordSearch, SearchedIndex
 from research_documents.search.outcome import EngineStats, SearchOutcome
@@ -52,6 +53,10 @@ from research_shared.text.sizes import counted
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
 
+if TYPE_CHECKING:
+    from research_documents.opensearch.meaning.search import ClusterMeaning
+    from research_documents.search.semantic.embedder import Embedder
+
 log = get_logger("research.opensearch")
 
 REFRESH_S: Final = 10.0
@@ -60,7 +65,6 @@ FRESH_S: Final = 1.0
 """A search looks at what was pushed if that was longer ago."""
 RELOAD_S: Final = 30.0
 """Time between looks at all records because passages were found that none of them tells of."""
-NO_MEANING: Final = "hybrid: not with an index on a search cluster; ranked by words alone"
 MOST_NAMED: Final = 5
 """Documents that a warning names."""
 _STILL_WORKS: Final = "Listing and reading documents still work; search again in a minute. If it stays like this, tell the operator: "
@@ -72,7 +76,8 @@ class OpenSearchEngine(SharedLifespan):
     What the documents are is mirrored here, see `DocumentMirror`; it is looked at every `refresh_s` seconds and before a search.
     `connect` gives the client of the cluster. `deadline_s` limits the time of a search. Files are read to check that they are
     those that were pushed, for regex searches and for lines around hits. `rescan_s` is the time in seconds between listings of an
-    indexer that follows the folder. `clock` is in seconds, `now` the time in UTC.
+    indexer that follows the folder. `embedder` adds hybrid search, if the index has vectors of the same model; without it, hybrid
+    mode answers by words and says `no_semantic`, why that is so. `clock` is in seconds, `now` the time in UTC.
     """
 
     def __init__(
@@ -86,6 +91,8 @@ class OpenSearchEngine(SharedLifespan):
         refresh_s: float = REFRESH_S,
         fresh_s: float = FRESH_S,
         rescan_s: float = 30.0,
+        embedder: "Embedder | None" = None,
+        no_semantic: str = NOT_SET_UP,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -108,6 +115,8 @@ class OpenSearchEngine(SharedLifespan):
         self._lost: frozenset[str] = frozenset()
         self._mirror = DocumentMirror(self, names)
         self._pools = ThreadPools(ranks_on="cluster")
+        self._meaning = None if embedder is None else _meaning_of(embedder, self._mirror, clock)
+        self._no_semantic = no_semantic
         self._freshness = PushedFreshness(library)
         parts: dict[str, Any] = {
             "pools": self._pools,
@@ -122,12 +131,19 @@ class OpenSearchEngine(SharedLifespan):
     @classmethod
     def from_settings(cls, library: Library, settings: Settings) -> Self:
         """Build the engine over the cluster that the settings name. Nothing is asked of it yet."""
+        embedder, no_semantic = None, NOT_SET_UP
+        if settings.embedding_dir is not None or settings.embedding_url is not None:
+            from research_documents.search.semantic.build import embedder_if_installed
+
+            embedder, no_semantic = embedder_if_installed(settings)
         return cls(
             library,
             IndexNames(prefix=settings.search_index),
             connect=lambda: ClusterClient.from_settings(settings, timeout_s=settings.search_deadline_s),
             deadline_s=settings.search_deadline_s,
             rescan_s=settings.rescan_interval_s,
+            embedder=embedder,
+            no_semantic=no_semantic,
         )
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -143,6 +159,8 @@ class OpenSearchEngine(SharedLifespan):
     async def _open(self) -> None:
         self._lock = asyncio.Lock()
         self._client = self._connect()
+        if self._meaning is not None:
+            await self._meaning.open()
         self._following = asyncio.create_task(self._follow(), name="follow the search cluster")
 
     async def _close(self) -> None:
@@ -151,6 +169,8 @@ class OpenSearchEngine(SharedLifespan):
             await asyncio.wait([self._following])
             self._following = None
         await self._pools.close()
+        if self._meaning is not None:
+            await self._meaning.close()
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -213,8 +233,10 @@ class OpenSearchEngine(SharedLifespan):
 
     @property
     def ranks_by_meaning(self) -> bool:
-        """Whether there are vectors to compare: there are none on the cluster."""
-        return False
+        """Whether hybrid search has vectors to compare, of at least some passages."""
+        return (
+            self._meaning is not None and self._meaning.coverage(self._mirror.catalog.entries.values())[0] > 0
+        )
 
     @property
     def stats(self) -> EngineStats:
@@ -230,6 +252,7 @@ class OpenSearchEngine(SharedLifespan):
             missing=0 if state is None else state.waiting,
             building=self.indexing is not None,
             watching=state is not None and state.watching,
+            embedded=None if self._meaning is None else self._meaning.coverage(readable),
         )
 
     async def search(
@@ -247,7 +270,7 @@ class OpenSearchEngine(SharedLifespan):
         wanted: DocumentFilter = EVERY_DOCUMENT,
         meant: str = "",
     ) -> SearchOutcome:
-        """Search the documents of the current scope, see `SearchEngine.search`. There is no ranking by meaning.
+        """Search the documents of the current scope, see `SearchEngine.search`.
 
         An answer is `truncated`, and its first warnings begin with `INCOMPLETE:`, while the folder is being pushed, when the last
         push was long ago, when documents of it changed since they were pushed, and when a part of the index does not answer.
@@ -375,11 +398,34 @@ class OpenSearchEngine(SharedLifespan):
     async def _run(self, request: SearchRequest, selection: Selection, index: ClusterPassages) -> RunResult:
         if request.mode == "regex":
             return await self._by_regex.search(request, selection, index)
+        near = await self._nearest(request, selection, index) if request.mode == "hybrid" else NearPassages()
         found = await self._by_keyword.search(
-            request, selection, SearchedIndex(passages=index, dialect=index.dialect, around=index.around)
+            request,
+            selection,
+            SearchedIndex(passages=index, dialect=index.dialect, around=index.around),
+            nearest=near.passages,
         )
-        by_words = (NO_MEANING,) if request.mode == "hybrid" else ()
-        return replace(found, warnings=(*by_words, *found.warnings, *index.warnings))
+        return replace(
+            found,
+            warnings=(*near.warnings, *found.warnings, *index.warnings),
+            embedded=near.embedded,
+            embedding_stopped=near.embedding_stopped,
+        )
+
+    async def _nearest(
+        self, request: SearchRequest, selection: Selection, index: ClusterPassages
+    ) -> NearPassages:
+        meaning, absent = self._meaning, self._no_semantic
+        if meaning is not None:
+            await meaning.open()
+            absent = meaning.absent
+        by_meaning = MeaningSearch(
+            pools=self._pools,
+            catalog=self._mirror.catalog,
+            semantic=None if meaning is None or absent else meaning.of(index),
+            no_semantic=absent,
+        )
+        return await by_meaning.nearest(request, selection)
 
     async def _outdated(self, suspects: frozenset[str], *, until: float) -> tuple[set[str], list[str]]:
         """Return which of these documents say something else now than what was pushed, and which of those are not known to.
@@ -501,7 +547,15 @@ class OpenSearchEngine(SharedLifespan):
             warnings=warnings,
             next_cursor=cursor_after(request, found),
             indexing=None if coverage.complete else (coverage.done, coverage.total),
+            embedded=found.embedded,
+            embedding_stopped=found.embedding_stopped,
         )
+
+
+def _meaning_of(embedder: "Embedder", mirror: DocumentMirror, clock: Callable[[], float]) -> "ClusterMeaning":
+    from research_documents.opensearch.meaning.search import ClusterMeaning  # needs NumPy
+
+    return ClusterMeaning(embedder, mirror, clock=clock)
 
 
 def _first_few(paths: Sequence[str]) -> str:

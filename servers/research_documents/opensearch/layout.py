@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from pydantic import TypeAdapter
 
+from research_documents.opensearch.meaning.field import PART_VECTORS, IndexedModel, parts_field
 from research_documents.search.index.passage_fields import TAIL_BYTES, passage_fields
 from research_documents.search.index.passage_index import SCHEMA_VERSION
 from research_shared.documents import DocumentInfo, DocumentText, Identity
@@ -78,7 +79,9 @@ class IndexNames:
         return f"{self.prefix}-state"
 
 
-def _index_body(properties: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+def _index_body(
+    properties: Mapping[str, Any], *, model: IndexedModel | None = None, **settings: Any
+) -> dict[str, Any]:
     return {
         "settings": {
             # one copy on another node where there is one, and a green state where there is none
@@ -86,18 +89,21 @@ def _index_body(properties: Mapping[str, Any], **settings: Any) -> dict[str, Any
         },
         "mappings": {
             "dynamic": "strict",
-            "_meta": {"schema": CLUSTER_SCHEMA},
+            "_meta": {"schema": CLUSTER_SCHEMA} | ({} if model is None else {"embedding": model.meta()}),
             **properties,
         },
     }
 
 
-def passages_index() -> dict[str, Any]:
-    """Return the body that creates an index of passages. The number of shards is the cluster's to choose."""
+def passages_index(model: IndexedModel | None = None) -> dict[str, Any]:
+    """Return the body that creates an index of passages, with their vectors by this model if there is one.
+
+    The number of shards is the cluster's to choose.
+    """
     return _index_body(
         {
-            # Terms need not be returned; they would take as much room as the texts.
-            "_source": {"excludes": ["stem", "exact", "title", "words_of_path"]},
+            # Terms and vectors need not be returned; they would take more room than the texts.
+            "_source": {"excludes": ["stem", "exact", "title", "words_of_path", PART_VECTORS]},
             "properties": {
                 "stem": {**_TERMS_FIELD, "index_options": "freqs"},
                 "exact": {**_TERMS_FIELD, "index_options": "positions"},
@@ -111,8 +117,11 @@ def passages_index() -> dict[str, Any]:
                 "start_line": {"type": "integer"},
                 "text": {"type": "text", "index": False},
                 "tail": {"type": "text", "index": False},
+                **({} if model is None else parts_field(model)),
             },
         },
+        model=model,
+        **({} if model is None else {"knn": True}),
         analysis={
             "tokenizer": {"by_spaces": {"type": "whitespace", "max_token_length": MAX_SENT_TERM_BYTES}},
             "analyzer": {"sent_terms": {"type": "custom", "tokenizer": "by_spaces"}},
@@ -122,8 +131,8 @@ def passages_index() -> dict[str, Any]:
     )
 
 
-def documents_index() -> dict[str, Any]:
-    """Return the body that creates an index of documents.
+def documents_index(model: IndexedModel | None = None) -> dict[str, Any]:
+    """Return the body that creates an index of documents, beside passages with vectors by this model if there is one.
 
     It has one shard: readers that ask for higher changes than they know would miss one that another shard shows later.
     """
@@ -146,6 +155,7 @@ def documents_index() -> dict[str, Any]:
                 "kept": _KEPT,
             }
         },
+        model=model,
         number_of_shards=1,
     )
 
@@ -272,7 +282,8 @@ class DocumentRecord:
     `version` names the passages that count; empty while there are none. `hidden` names passages that do not count, or not yet.
     `reason` says why a document gives no text. `gone` documents do not exist any more. `readers` names what reads texts
     and how: other readers may make another text of the same file. `pushed_at` is ISO 8601, UTC. `waits` is the state of the
-    file that is still to be pushed; None if there is no newer one.
+    file that is still to be pushed; None if there is no newer one. Of the `passages`, `embedded` have a vector for each of their
+    parts; with some of the `unembeddable` ones the model fails.
     """
 
     info: DocumentInfo
@@ -291,6 +302,8 @@ class DocumentRecord:
     text_bytes: int = 0
     passages: int = 0
     waits: DocumentInfo | None = None
+    embedded: int = 0
+    unembeddable: int = 0
 
     @classmethod
     def of(cls, info: DocumentInfo, text: DocumentText, *, version: str, passages: int, readers: str) -> Self:
@@ -317,6 +330,11 @@ class DocumentRecord:
     def complete(self) -> bool:
         """Whether all that can be searched of the document is there: its passages, or the reason why there are none."""
         return bool(self.version or self.reason) and not self.gone
+
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether there are passages that could have a vector, and have none."""
+        return self.complete and self.embedded + self.unembeddable < self.passages
 
     @property
     def pages(self) -> int | None:
@@ -348,6 +366,8 @@ class DocumentRecord:
                 "page_starts": list(self.page_starts),
                 "ocr_pages": list(self.ocr_pages),
                 **({} if self.waits is None else {"waits": _place(self.waits)}),
+                "embedded": self.embedded,
+                "unembeddable": self.unembeddable,
             },
         }
 
@@ -377,6 +397,8 @@ class DocumentRecord:
             text_bytes=source["text_bytes"],
             passages=source["passages"],
             waits=_info_of(path, media_type, kept["waits"]) if "waits" in kept else None,
+            embedded=kept.get("embedded", 0),
+            unembeddable=kept.get("unembeddable", 0),
         )
 
 
@@ -415,6 +437,7 @@ class PushState:
     `listed` documents were in the last listing, `waiting` of them are still to be pushed, `failed` could not be. `roots` are the
     names of the research folders, none if they are not known, `places` where they were, as `machine:directory`, in the same order.
     `folder_id` is the operator's name for what was pushed. `unread` is the key of the list of files of types that are not read.
+    `embedding_problem` says why passages have no vector that should have one, as a clause.
     """
 
     begun_at: str = ""
@@ -428,6 +451,7 @@ class PushState:
     places: tuple[str, ...] = ()
     folder_id: str = ""
     unread: str = ""
+    embedding_problem: str = ""
 
     def is_old(self, now: datetime, *, rescan_s: float) -> bool:
         """Return whether the index is not known to have agreed with the folder for long: see `OLD_AFTER` and `SILENT_AFTER`.

@@ -19,6 +19,7 @@ from research_documents.opensearch.layout import (
     document_key,
     unread_key,
 )
+from research_documents.opensearch.meaning.field import IndexedModel
 from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_shared.access.globs import PathChoice
 from research_shared.access.scope import Scope
@@ -40,7 +41,8 @@ class Cluster(Protocol):
 class MirrorUpdate:
     """What a mirror was told: how far pushing is, and the records that changed, or with `anew` all that there are.
 
-    `state` is None while nothing was ever pushed. `unread` are the files of types that are not read, None if they are as they were. `index` is the one that the records are in, `change` the last of theirs.
+    `state` is None while nothing was ever pushed. `unread` are the files of types that are not read, None if they are as they were.
+    `index` is the one that the records are in, `change` the last of theirs, `model` what its vectors were made with, if it has any.
     """
 
     state: PushState | None
@@ -49,6 +51,7 @@ class MirrorUpdate:
     anew: bool = False
     index: str = ""
     change: int = 0
+    model: IndexedModel | None = None
 
 
 class DocumentMirror:
@@ -61,6 +64,8 @@ class DocumentMirror:
         self.catalog = Catalog(0)
         self.state: PushState | None = None
         """How far pushing is; None before the first refresh, and while nothing was ever pushed."""
+        self.model: IndexedModel | None = None
+        """What the vectors of the index were made with; None if it has none."""
         self.hidden: frozenset[str] = frozenset()
         """Versions of passages that do not count yet, or no more."""
         self.versions: frozenset[str] = frozenset()
@@ -97,9 +102,10 @@ class DocumentMirror:
             return MirrorUpdate(state=None, anew=True)
         since = 0 if anew else self._change
         records, index = self._changed_since(since)
+        model = self.model
         # The last record that is known comes again. If not, the index is another one.
         if index != self._index:
-            self._check_schema()
+            model = self._model_of_schema()
             if since:
                 records, index = self._changed_since(0)
             anew = True
@@ -111,6 +117,7 @@ class DocumentMirror:
             anew=anew,
             index=index,
             change=change,
+            model=model,
         )
 
     def apply(self, update: MirrorUpdate) -> None:
@@ -122,7 +129,7 @@ class DocumentMirror:
         if update.anew:
             self.catalog.clear()
             self._records, self._numbers, self._keys, self._waiting = {}, {}, {}, {}
-            self._index, self._change = update.index, update.change
+            self._index, self._change, self.model = update.index, update.change, update.model
         for record in update.records:
             self._put(record)
         self._change = max(self._change, update.change)
@@ -143,6 +150,11 @@ class DocumentMirror:
     def record(self, number: int) -> DocumentRecord | None:
         """Return the record that the entry with this id was made of; None if it was replaced."""
         return self._records.get(self._keys.get(number, ""))
+
+    def embedded(self, number: int) -> int:
+        """Return how many passages of the document of an entry have a vector for each of their parts."""
+        record = self.record(number)
+        return 0 if record is None else record.embedded
 
     def key(self, number: int) -> str:
         """Return the key under which the cluster knows the document of an entry."""
@@ -197,14 +209,18 @@ class DocumentMirror:
             self._cluster.request("GET", f"/{self._names.state}/_doc/unread")["_source"]["push"]["unread"]
         )
 
-    def _check_schema(self) -> None:
+    def _model_of_schema(self) -> IndexedModel | None:
+        """Return what the vectors of the index were made with, if it has any and is one of this version."""
+        model = None
         for mappings in self._cluster.request("GET", f"/{self._names.documents}/_mapping").values():
-            schema = mappings["mappings"].get("_meta", {}).get("schema")
-            if schema != CLUSTER_SCHEMA:
+            meta = mappings["mappings"].get("_meta", {})
+            model = IndexedModel.from_meta(meta)
+            if meta.get("schema") != CLUSTER_SCHEMA:
                 raise ClusterFailed(
                     "the index on the search cluster was pushed by another version of this program",
                     hint="Push the folder again with this version: research-assistant index push --full.",
                 )
+        return model
 
     def _changed_since(self, since: int) -> tuple[list[DocumentRecord], str]:
         """Return the records of the change `since` and later, and the index that they are in."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.layout import IndexNames
+from research_documents.opensearch.meaning.field import PARTS, cosine_of, nearest_query
 from research_documents.opensearch.mirror import Cluster, DocumentMirror
 from research_documents.opensearch.query import MATCH_NOTHING, TOO_LONG, ClusterJson, OpenSearchDialect
 from research_documents.opensearch.window import window_of
@@ -95,6 +96,29 @@ class ClusterPassages:
             after, left = hits[-1]["sort"], left - size
         return found, True
 
+    def nearest(self, codes: Sequence[int], limit: int) -> list[ScoredPassage]:
+        """Return the `limit` passages whose nearest parts are nearest to a vector, by cosine, path and place."""
+        asked = nearest_query(codes, filters=self.filters, excluded=self._not_counting)
+        body = self._body({"must": [asked]}) | {
+            "size": limit,
+            "sort": ["_score", {"path": "asc"}, {"begin": "asc"}],
+            "track_scores": True,
+            "track_total_hits": False,
+            "_source": _RETURNED,
+        }
+        found: list[ScoredPassage] = []
+        for hit in self._asked(body, by_statistics=False)["hits"]["hits"]:
+            if (passage := self._passage(hit)) is None:
+                continue
+            (part,) = hit["inner_hits"][PARTS]["hits"]["hits"]
+            near = part["_source"]
+            found.append(
+                passage._replace(
+                    score=cosine_of(passage.score), near_begin=near["begin"], near_end=near["end"]
+                )
+            )
+        return found
+
     def around(self, passage: ScoredPassage) -> tuple[ScoredPassage, DocumentText] | None:
         """Return the text around a passage that was found, as the cluster keeps it."""
         record = self.mirror.record(passage.document)
@@ -122,8 +146,8 @@ class ClusterPassages:
     def _body(self, query: dict[str, list[ClusterJson]]) -> ClusterJson:
         """Return a search for passages that count, of the selection."""
         asked: dict[str, list[ClusterJson]] = {**query, "filter": [*query.get("filter", ()), *self.filters]}
-        if self.excluded:
-            asked["must_not"] = list(any_of("version", sorted(self.excluded)))
+        if excluded := self._not_counting:
+            asked["must_not"] = excluded
         left_s = self.deadline - self.clock()
         if left_s <= 0 and not self._has_asked:
             raise ClusterFailed(
@@ -135,10 +159,16 @@ class ClusterPassages:
         left_ms = max(int(1000 * left_s), 1)
         return {"query": {"bool": asked}, "timeout": f"{left_ms}ms"}
 
-    def _asked(self, body: ClusterJson) -> ClusterJson:
+    @property
+    def _not_counting(self) -> list[ClusterJson]:
+        return list(any_of("version", sorted(self.excluded)))
+
+    def _asked(self, body: ClusterJson, *, by_statistics: bool = True) -> ClusterJson:
+        """Ask for passages: with the statistics of words of all shards, which ask twice, unless no word is ranked."""
+        how = "dfs_query_then_fetch" if by_statistics else "query_then_fetch"
         answer = self.cluster.request(
             "POST",
-            f"/{self.names.passages}/_search?search_type=dfs_query_then_fetch&preference={self.preference}",
+            f"/{self.names.passages}/_search?search_type={how}&preference={self.preference}",
             body,
         )
         self.partial = self.partial or answer["timed_out"] or answer["_shards"]["failed"] > 0

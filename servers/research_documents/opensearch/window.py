@@ -48,4 +48,11 @@ def window_of(
         ocr_pages=record.ocr_pages,
         first_line=passage.line,
     )
-    return passage._replace(begin=0, end=len(body)), window
+    near = passage.near_end > passage.near_begin
+    inside = passage._replace(
+        begin=0,
+        end=len(body),
+        near_begin=passage.near_begin - passage.begin if near else 0,
+        near_end=passage.near_end - passage.begin if near else 0,
+    )
+    return inside, window

@@ -110,7 +110,9 @@ def meaning_finding(settings: "Settings", *, ask: bool) -> Finding:
             "RESEARCH_EMBEDDING_URL, _MODEL and _KEY.",
         )
     share = (
-        "vectors are made anew at each start"
+        "vectors are on the search cluster: research-assistant index status"
+        if settings.search_url is not None
+        else "vectors are made anew at each start"
         if settings.index_dir is None
         else f"{kept or 0:,} {one_or_many(kept or 0, 'vector is', 'vectors are')} kept"
     )

@@ -22,6 +22,7 @@ from research_documents.opensearch.layout import (
     state_index,
     unread_source,
 )
+from research_documents.opensearch.meaning.field import IndexedModel
 from research_shared.logs import get_logger
 
 log = get_logger("research.opensearch")
@@ -33,6 +34,7 @@ PUSH_ATTEMPTS: Final = 8
 """Attempts of one request of a push: with the waits between them, a cluster may be away for about a minute."""
 _PAGE: Final = 1_000
 _EXISTS_ALREADY: Final = "resource_already_exists_exception"
+_KNN_PLUGIN: Final = "org.opensearch.knn.plugin.KNNPlugin"
 
 
 class SchemaDiffers(Exception):
@@ -80,6 +82,10 @@ class ClusterIndex:
         """The index that passages are written to: behind the alias, or a new one that will be."""
         self._documents = names.documents
         self._change = 0
+        self.model_of_new: IndexedModel | None = None
+        """Whose vectors new indices are made for, if the cluster can compare vectors."""
+        self.model: IndexedModel | None = None
+        """Whose vectors the indices were made for that are written to; None if they have none."""
 
     def prepare_state(self) -> None:
         """Make the index of the state, which holds the lease, if it is not there."""
@@ -101,11 +107,11 @@ class ClusterIndex:
             return
         for alias, found in behind.items():
             assert found is not None  # noqa: S101  (see above)
-            name, schema = found
-            if schema != CLUSTER_SCHEMA:
+            name, meta = found
+            if (schema := meta.get("schema", "")) != CLUSTER_SCHEMA:
                 raise SchemaDiffers(schema)
             if alias == self.names.passages:
-                self._passages = name
+                self._passages, self.model = name, IndexedModel.from_meta(meta)
             else:
                 self._documents = name
         self._delete_others()
@@ -115,8 +121,39 @@ class ClusterIndex:
         generation = f"{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(3)}"
         self._passages = f"{self.names.passages}-{generation}"
         self._documents = f"{self.names.documents}-{generation}"
+        self.model = self._create_passages(self.model_of_new)
+        self._create(self._documents, documents_index(self.model))
+
+    def is_there(self) -> bool:
+        """Return whether `open` finds indices."""
+        return all(self._behind(alias) for alias in (self.names.passages, self.names.documents))
+
+    def compares_vectors(self) -> bool:
+        """Return whether all nodes of the cluster have the k-NN plugin; True if it does not tell."""
+        try:
+            nodes = self._ask("GET", "/_nodes/plugins")["nodes"]
+        except ClusterFailed as failure:
+            if failure.status != HTTPStatus.FORBIDDEN:
+                raise
+            return True
+        return all(
+            any(plugin.get("classname") == _KNN_PLUGIN for plugin in node.get("plugins", ()))
+            for node in nodes.values()
+        )
+
+    def _create_passages(self, model: IndexedModel | None) -> IndexedModel | None:
+        """Make an index of passages, with vectors if the cluster takes them; return the model that it is made for."""
+        if model is not None:
+            try:
+                self._create(self._passages, passages_index(model))
+            except ClusterFailed as failure:
+                if failure.status != HTTPStatus.BAD_REQUEST:
+                    raise
+                log.warning("the cluster takes no vectors", kind=failure.kind, reason=failure.reason)
+            else:
+                return model
         self._create(self._passages, passages_index())
-        self._create(self._documents, documents_index())
+        return None
 
     def swap(self) -> None:
         """Put the indices that are written to behind the aliases, both at once, and delete all others."""
@@ -337,7 +374,12 @@ class ClusterIndex:
     def schema(self) -> str | None:
         """Return the schema of the indices; None if there are none."""
         found = self._behind(self.names.passages)
-        return found and found[1]
+        return found and found[1].get("schema", "")
+
+    def vector_model(self) -> IndexedModel | None:
+        """Return whose vectors the index has; None if it has none, or is not there."""
+        found = self._behind(self.names.passages)
+        return None if found is None else IndexedModel.from_meta(found[1])
 
     def counts(self) -> tuple[int, int, int]:
         """Return how many documents can be searched, how many give no text, and how many passages there are."""
@@ -363,8 +405,8 @@ class ClusterIndex:
             if failure.kind != _EXISTS_ALREADY:
                 raise
 
-    def _behind(self, alias: str) -> tuple[str, str] | None:
-        """Return the name of the index behind an alias and its schema, or None without one."""
+    def _behind(self, alias: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Return the name of the index behind an alias and what is kept with it, or None without one."""
         try:
             found = self._ask("GET", f"/{alias}/_mapping")
         except ClusterFailed as failure:
@@ -372,7 +414,7 @@ class ClusterIndex:
                 return None
             raise
         name, described = next(iter(found.items()))
-        return name, described["mappings"].get("_meta", {}).get("schema", "")
+        return name, described["mappings"].get("_meta", {})
 
     def _generations(self, alias: str) -> list[str]:
         """Return the names of all indices that were made for an alias."""

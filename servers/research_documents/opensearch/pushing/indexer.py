@@ -10,11 +10,11 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 
@@ -32,6 +32,7 @@ from research_documents.opensearch.pushing.origin import (
     refuse_other_names,
 )
 from research_documents.opensearch.pushing.reading import (
+    PassageCount,
     Reading,
     batches,
     gone_paths,
@@ -46,6 +47,9 @@ from research_shared.faults import DIRECTORY_FAILING
 from research_shared.logs import get_logger
 from research_shared.reading.library import Library
 
+if TYPE_CHECKING:
+    from research_documents.opensearch.pushing.vectors import VectorMaker
+
 log = get_logger("research.opensearch")
 
 NOT_TAKEN: Final = "could not be indexed"
@@ -54,6 +58,15 @@ _KEEP_GONE: Final = timedelta(days=1)
 """How long a record says that a document is gone: who asked for changes within that time learns of it."""
 _SAVE_EVERY_S: Final = 5.0
 """Seconds between records of how far a push is."""
+_EMBEDDED_FILES: Final = 16
+_EMBEDDED_FILE_BYTES: Final = 256 * 1024
+"""Documents and bytes of files that are pushed together where vectors are made, which takes much longer than all else."""
+NOT_POSSIBLE: Final = "the search cluster has no k-NN plugin"
+MADE_WITHOUT: Final = "the index was made without them; push with --full to have them"
+NO_MODEL: Final = "the last push had no embedding model"
+FAILED_FOR_A_WHILE: Final = "the embedding model did not answer for a while"
+FAILS_WITH_SOME: Final = "the model fails with the others"
+"""Why passages have no vector, as clauses."""
 
 OnPush = Callable[[int, int], object]
 """Is called with (documents done, documents to do)."""
@@ -61,7 +74,11 @@ OnPush = Callable[[int, int], object]
 
 @dataclass(slots=True, kw_only=True)
 class PushReport:
-    """What a push did. `unreadable` and `failed` hold (path, reason): documents without text, and those that the cluster refuses."""
+    """What a push did. `unreadable` and `failed` hold (path, reason): documents without text, and those that the cluster refuses.
+
+    `without_vectors` documents of the index have passages that should have a vector and have none; `no_vectors` says why, as a
+    clause. `embedding_failed` says that the model is why.
+    """
 
     listed: int = 0
     pushed: int = 0
@@ -70,6 +87,9 @@ class PushReport:
     passages: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    without_vectors: int = 0
+    no_vectors: str = ""
+    embedding_failed: bool = False
 
 
 class FolderAway(ConfigurationError):
@@ -83,7 +103,8 @@ class FolderAway(ConfigurationError):
 class Indexer:
     """Pushes the documents of a library. Whoever uses it has the lease of the index.
 
-    `folder_id` is the operator's name for the folders: an index that was fed under one is fed under no other. `clock` gives seconds. `on_progress` is called after each batch.
+    `vectors` makes those of the passages, where the cluster can compare them. `folder_id` is the operator's name for the folders:
+    an index that was fed under one is fed under no other. `clock` gives seconds. `on_progress` is called after each batch.
     """
 
     def __init__(
@@ -91,6 +112,7 @@ class Indexer:
         library: Library,
         cluster: ClusterIndex,
         *,
+        vectors: "VectorMaker | None" = None,
         on_progress: OnPush = lambda *_: None,
         folder_id: str = "",
         clock: Callable[[], float] = time.monotonic,
@@ -99,6 +121,9 @@ class Indexer:
         """Is called right before the indices are swapped or the state is written. Raises if the lease was lost."""
         self._library = library
         self._cluster = cluster
+        self._vectors = vectors
+        self._impossible = ""
+        """Why there can be no vectors, as a clause."""
         self._on_progress = on_progress
         self._clock = clock
         self._readers = readers_key(library.limits)
@@ -121,11 +146,12 @@ class Indexer:
 
         Raises:
             SchemaDiffers: the indices were made for another version of this program.
-            ConfigurationError: they were fed from other research folders, whose documents a push would remove.
+            ConfigurationError: they were fed from other research folders, whose documents a push would remove, or have the vectors of
+                another model; or the model does not answer, and new indices have to be made for it.
             ClusterFailed: the cluster fails.
         """
         self._known, self._seen, self._anew = {}, {}, anew
-        await _in_thread(self._cluster.begin_anew if anew else self._cluster.open)
+        await self._open_indices(anew=anew)
         self._state = await _in_thread(self._cluster.state) or PushState()
         if anew:
             if self._state.places and self._is_from_elsewhere:
@@ -151,6 +177,23 @@ class Indexer:
     def _is_from_elsewhere(self) -> bool:
         return (self._state.places, self._state.folder_id) != (self._places, self._folder_id)
 
+    async def _open_indices(self, *, anew: bool) -> None:
+        """Open the indices, or make new ones: for vectors, where there is a model and the cluster can compare them."""
+        if self._vectors is None:
+            await _in_thread(self._cluster.begin_anew if anew else self._cluster.open)
+            return
+        can = await _in_thread(self._cluster.compares_vectors)
+        new = anew or not await _in_thread(self._cluster.is_there)
+        self._cluster.model_of_new = await self._vectors.model_for_new_index() if new and can else None
+        await _in_thread(self._cluster.begin_anew if anew else self._cluster.open)
+        self._impossible = MADE_WITHOUT if can and not new else NOT_POSSIBLE
+        await self._vectors.use(self._cluster.model)
+
+    async def close(self) -> None:
+        """Release the processes and connections of the model."""
+        if self._vectors is not None:
+            await self._vectors.close()
+
     def _load(self) -> None:
         for stored in self._cluster.records():
             self._known[stored.record.path] = stored.record
@@ -175,6 +218,8 @@ class Indexer:
             raise FolderAway("; ".join(self._away.values()))
         self._recognize(infos)
         report = PushReport(listed=len(infos))
+        if self._vectors is not None and any(record.lacks_vectors for record in self._known.values()):
+            await self._vectors.try_model()
         changed = [info for info in infos if not self._is_pushed(info)]
         report.unchanged = len(infos) - len(changed)
         gone = self._believed(gone_paths(self._known, (info.path for info in infos)))
@@ -199,7 +244,13 @@ class Indexer:
             await _in_thread(self._cluster.swap)
             self._anew = False
         agreed_at = self._state.agreed_at if self._away else self._state.begun_at
-        self._state = replace(self._state, agreed_at=agreed_at, waiting=0, failed=len(report.failed))
+        self._state = replace(
+            self._state,
+            agreed_at=agreed_at,
+            waiting=0,
+            failed=len(report.failed),
+            embedding_problem=self._embedding_problem(),
+        )
         await self._save_state(now=True)
         if self._away:
             raise FolderAway("; ".join(self._away.values()), report)
@@ -261,7 +312,7 @@ class Indexer:
         if watching and not self._away:
             now = _timestamp()
             self._state = replace(self._state, agreed_at=now, told_at=now)
-        self._state = replace(self._state, watching=watching)
+        self._state = replace(self._state, watching=watching, embedding_problem=self._embedding_problem())
         await self._save_state(now=True)
 
     def totals(self) -> tuple[int, int]:
@@ -270,11 +321,49 @@ class Indexer:
         return len(present), sum(bool(record.reason) for record in present)
 
     def _is_pushed(self, info: DocumentInfo) -> bool:
+        return self._has_words(info) and not self._wants_vectors(self._known.get(info.path))
+
+    def _has_words(self, info: DocumentInfo) -> bool:
         return is_pushed(self._known.get(info.path), info, self._readers)
 
+    def _wants_vectors(self, record: DocumentRecord | None) -> bool:
+        """Return whether passages of a document have no vector that could be made now."""
+        return (
+            record is not None
+            and record.lacks_vectors
+            and self._vectors is not None
+            and self._vectors.model is not None
+            and not self._vectors.problem
+        )
+
+    def _note_vectors(self, report: PushReport) -> None:
+        """Have a report say how many documents lack vectors, and why."""
+        lacking = sum(record.lacks_vectors for record in self._known.values())
+        if not lacking or (self._vectors is None and self._cluster.model is None):
+            return
+        report.without_vectors = lacking
+        if self._vectors is None:
+            report.no_vectors = NO_MODEL
+        elif self._cluster.model is None:
+            report.no_vectors = self._impossible
+        else:
+            report.no_vectors, report.embedding_failed = self._vectors.problem or FAILED_FOR_A_WHILE, True
+
+    def _embedding_problem(self) -> str:
+        """Return why passages of an index with vectors have none, as a clause; empty if all have one."""
+        if self._cluster.model is None:
+            return ""
+        self._note_vectors(report := PushReport())
+        fails = any(record.unembeddable for record in self._known.values() if record.complete)
+        return report.no_vectors or (FAILS_WITH_SOME if fails else "")
+
     async def _note_waiting(self, changed: Sequence[DocumentInfo]) -> None:
-        """Let the records say which documents wait, unless they are new ones that nobody reads yet."""
-        known = [(self._known.get(info.path) or DocumentRecord(info=info), info) for info in changed]
+        """Let the records say which documents wait, unless they are new ones that nobody reads yet.
+
+        Those that lack nothing but vectors do not: searches miss none of their words.
+        """
+        lacking = (info for info in changed if not self._has_words(info))
+        known = [(self._known.get(info.path) or DocumentRecord(info=info), info) for info in lacking]
         waiting = [replace(record, gone=False, waits=info) for record, info in known if record.waits != info]
         if waiting and not self._anew:
             await self._write(waiting)
@@ -286,6 +375,14 @@ class Indexer:
             self._state = replace(self._state, unread=key)
 
     async def _push(self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport) -> None:
+        try:
+            await self._push_some(changed, gone, report)
+        finally:
+            self._note_vectors(report)
+
+    async def _push_some(
+        self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport
+    ) -> None:
         done, to_do = 0, len(changed) + len(gone)
         self._on_progress(done, to_do)
         if gone:
@@ -296,7 +393,9 @@ class Indexer:
         if not changed:
             return
         following: asyncio.Task[list[Reading]] | None = None
-        waiting = batches(changed)
+        makes_vectors = self._vectors is not None and self._vectors.model is not None
+        bounds = {"files": _EMBEDDED_FILES, "file_bytes": _EMBEDDED_FILE_BYTES} if makes_vectors else {}
+        waiting = batches(changed, **bounds)
         try:
             while True:
                 read = None if following is None else await following
@@ -327,7 +426,11 @@ class Indexer:
                 elif record is not None and not record.gone:
                     report.removed += record.complete
                     final.append(self._gone(path))
-            elif record is not None and _same_passages(record, reading, self._readers_of(reading)):
+            elif (
+                record is not None
+                and _same_passages(record, reading, self._readers_of(reading))
+                and not self._wants_vectors(record)
+            ):
                 report.unchanged += 1
                 readers = self._readers_of(reading)
                 final.append(replace(record, info=reading.info, readers=readers, hidden=(), waits=None))
@@ -352,17 +455,8 @@ class Indexer:
                 for reading in batch
             ]
         )
-        counts = dict.fromkeys(new, 0)
-
-        def records() -> Iterator[tuple[str, str, dict[str, Any]]]:
-            for reading in batch:
-                assert reading.text is not None  # noqa: S101  (only these are written)
-                path = reading.info.path
-                for key, record in passage_records(reading.text, reading.info, new[path]):
-                    counts[path] += 1
-                    yield path, key, record
-
-        refused = await _in_thread(lambda: self._cluster.write_passages(records()))
+        counts = {path: PassageCount() for path in new}
+        refused = await self._write_passages(batch, new, counts)
         final: list[DocumentRecord] = []
         for reading in batch:
             path = reading.info.path
@@ -382,13 +476,43 @@ class Indexer:
                 reading.info,
                 reading.text,
                 version=new[path],
-                passages=counts[path],
+                passages=counts[path].passages,
                 readers=self._readers_of(reading),
             )
             report.pushed += 1
-            report.passages += counts[path]
-            final.append(replace(record, hidden=tuple(v for v in self._old(path) if v != new[path])))
+            report.passages += counts[path].passages
+            final.append(
+                replace(
+                    record,
+                    hidden=tuple(v for v in self._old(path) if v != new[path]),
+                    embedded=counts[path].embedded,
+                    unembeddable=counts[path].unembeddable,
+                )
+            )
         return final
+
+    async def _write_passages(
+        self, batch: Sequence[Reading], new: Mapping[str, str], counts: Mapping[str, PassageCount]
+    ) -> dict[str, str]:
+        """Write the passages of new versions, with vectors if the index has any. Return why the cluster refuses some, by path."""
+        documents = [
+            (reading.text, reading.info, new[reading.info.path])
+            for reading in batch
+            if reading.text is not None
+        ]
+        if self._vectors is not None and self._vectors.model is not None:
+            refused: dict[str, str] = {}
+            async for some in self._vectors.slices(documents, counts):
+                refused |= await _in_thread(partial(self._cluster.write_passages, some))
+            return refused
+
+        def records() -> Iterator[tuple[str, str, dict[str, Any]]]:
+            for text, info, version in documents:
+                for key, record in passage_records(text, info, version):
+                    counts[info.path].passages += 1
+                    yield info.path, key, record
+
+        return await _in_thread(lambda: self._cluster.write_passages(records()))  # type: ignore[no-any-return]
 
     def _gone(self, path: str) -> DocumentRecord:
         return replace(

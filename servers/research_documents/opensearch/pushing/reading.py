@@ -38,6 +38,15 @@ class Reading:
     lasting: bool = True
 
 
+@dataclass(slots=True, kw_only=True)
+class PassageCount:
+    """How many passages of a document were pushed, how many of them with all their vectors, and with how many the model fails."""
+
+    passages: int = 0
+    embedded: int = 0
+    unembeddable: int = 0
+
+
 def readers_key(limits: Limits) -> str:
     """Return what is the same for all that read the same text from the same file: readers, their versions and limits."""
     made_with = json.dumps([*engines(), IDENTITY, *limits.of_text])
@@ -59,12 +68,14 @@ def is_pushed(record: DocumentRecord | None, info: DocumentInfo, readers: str) -
     )
 
 
-def batches(infos: Iterable[DocumentInfo]) -> Iterator[list[DocumentInfo]]:
+def batches(
+    infos: Iterable[DocumentInfo], *, files: int = BATCH_FILES, file_bytes: int = BATCH_FILE_BYTES
+) -> Iterator[list[DocumentInfo]]:
     """Yield documents in batches of a bounded number and size of files; a larger file is a batch of its own."""
     batch: list[DocumentInfo] = []
     size = 0
     for info in infos:
-        if batch and (len(batch) == BATCH_FILES or size + info.size_bytes > BATCH_FILE_BYTES):
+        if batch and (len(batch) == files or size + info.size_bytes > file_bytes):
             yield batch
             batch, size = [], 0
         batch.append(info)

@@ -56,6 +56,7 @@ class PushJob:
                 await self._while_held(self._push() if follow is None else self._follow(follow))
         finally:
             with anyio.CancelScope(shield=True):
+                await self.indexer.close()
                 await anyio.to_thread.run_sync(self.lease.release)
 
     async def _while_held(self, work: Awaitable[None]) -> None:

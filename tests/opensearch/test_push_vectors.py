@@ -1,0 +1,276 @@
+"""A push makes the vectors of passages where there is a model and the cluster takes them, and says what lacks them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from research_documents.opensearch.client import ClusterFailed
+from research_documents.opensearch.layout import DocumentRecord, IndexNames, PushState
+from research_documents.opensearch.pushing import ClusterIndex, Indexer, PushReport
+from research_documents.opensearch.pushing import vectors as vectors_module
+from research_documents.opensearch.pushing.vectors import (
+    LEFT_ALONE_AFTER_FAILURE_S,
+    ModelDiffers,
+    VectorMaker,
+)
+from research_documents.search.semantic.embedder import EmbeddingFailed
+from research_documents.search.semantic.passage_table import PART_BYTES
+from research_shared.access.roots import Root, RootsPolicy
+from research_shared.base_errors import ConfigurationError
+from research_shared.reading.library import Library
+from support.embedding import DIMENSION, ConceptEmbedder, vector_of
+from support.fake_cluster import Cluster, FakeCluster, FakeIndex
+from support.opensearch import new_prefix
+
+AWAY = "the embeddings endpoint cannot be reached"
+
+
+@dataclass
+class Folder:
+    """A folder that is pushed to a cluster in memory, by an indexer of its own each time."""
+
+    path: Path
+    fake: FakeCluster = field(default_factory=lambda: FakeCluster(knn=True))
+    embedder: ConceptEmbedder = field(default_factory=ConceptEmbedder)
+    names: IndexNames = field(default_factory=lambda: IndexNames(prefix=new_prefix()))
+    now: float = 0.0
+
+    def write(self, name: str, content: str) -> None:
+        (self.path / name).write_text(content, encoding="utf-8")
+
+    def index(self) -> ClusterIndex:
+        return ClusterIndex(Cluster(self.names, self.fake).client(), self.names)
+
+    async def push(self, *, full: bool = False, with_model: bool = True) -> PushReport:
+        index = self.index()
+        index.prepare_state()
+        vectors = VectorMaker(self.embedder, clock=lambda: self.now) if with_model else None
+        library = Library(RootsPolicy([Root("r", self.path)]))
+        async with library:
+            indexer = Indexer(library, index, vectors=vectors)
+            await indexer.open(anew=full)
+            return await indexer.push_all()
+
+    def index_of(self, alias: str) -> FakeIndex:
+        return self.fake.indices[self.fake.aliases[alias]]
+
+    def passages(self) -> list[dict[str, Any]]:
+        return [stored.source for stored in self.index_of(self.names.passages).visible.values()]
+
+    def records(self) -> dict[str, DocumentRecord]:
+        stored = self.index_of(self.names.documents).visible.values()
+        return {
+            record.path: record for record in (DocumentRecord.from_source(each.source) for each in stored)
+        }
+
+    def state(self) -> PushState:
+        found = self.index().state()
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
+    made.write("cars.md", "The automobile needs new tyres.\n")
+    made.write("cats.md", "The cat sleeps on the mat.\n")
+    return made
+
+
+def direction(numbers: list[int] | list[float]) -> np.ndarray[Any, Any]:
+    whole: np.ndarray[Any, Any] = np.array(numbers, dtype=np.float64)
+    whole /= np.sqrt((whole**2).sum())
+    return whole
+
+
+async def test_each_part_of_a_passage_gets_its_vector_and_its_place(folder: Folder) -> None:
+    hens = " ".join(f"Hen number {number} lays an egg." for number in range(50))
+    folder.write("hens.md", f"# Hens\n\n{hens}\n")
+    report = await folder.push()
+    assert (report.pushed, report.without_vectors, report.no_vectors) == (3, 0, "")
+    (passage,) = (each for each in folder.passages() if each["path"] == "hens.md")
+    text = (folder.path / "hens.md").read_bytes()
+    assert len(passage["parts"]) == 3
+    assert "".join(text[part["begin"] : part["end"]].decode() for part in passage["parts"]) == passage["text"]
+    for part in passage["parts"]:
+        body = text[part["begin"] : part["end"]].decode().strip()
+        assert len(body) <= PART_BYTES
+        meant = body if body.startswith("# Hens") else f"Hens\n{body}"
+        assert direction(part["vector"]) @ direction(vector_of(meant)) > 0.999
+        assert max(map(abs, part["vector"])) == 127
+    mapping = folder.index_of(folder.names.passages).body["mappings"]
+    field_of_vectors = mapping["properties"]["parts"]["properties"]["vector"]
+    assert (field_of_vectors["dimension"], field_of_vectors["method"]["engine"]) == (DIMENSION, "lucene")
+    assert mapping["_meta"]["embedding"] == {"identity": "concepts", "dimension": DIMENSION}
+    assert {(record.embedded, record.passages) for record in folder.records().values()} == {(1, 1)}
+
+
+async def test_a_push_without_a_model_makes_an_index_as_ever(folder: Folder) -> None:
+    report = await folder.push(with_model=False)
+    body = folder.index_of(folder.names.passages).body
+    assert "parts" not in body["mappings"]["properties"]
+    assert "knn" not in body["settings"]["index"]
+    assert (report.pushed, report.without_vectors) == (2, 0)
+    assert folder.state().embedding_problem == ""
+
+
+async def test_only_what_changed_is_embedded_and_its_old_vectors_go(folder: Folder) -> None:
+    await folder.push()
+    folder.embedder.passages.clear()
+    folder.write("cats.md", "The dog barks.\n")
+    report = await folder.push()
+    assert (report.pushed, folder.embedder.passages) == (1, ["The dog barks."])
+    found = {passage["path"]: passage["parts"][0]["vector"] for passage in folder.passages()}
+    assert len(folder.passages()) == 2
+    assert direction(found["cats.md"]) @ direction(vector_of("The dog barks.")) > 0.999
+
+
+async def test_while_the_model_is_away_documents_are_pushed_and_later_get_their_vectors(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await folder.push()
+    folder.embedder.failure = EmbeddingFailed(AWAY)
+    folder.write("dogs.md", "The dog barks.\n")
+    folder.write("hens.md", "Hens lay eggs.\n")
+    report = await folder.push()
+    assert (report.pushed, report.without_vectors, report.no_vectors) == (2, 2, AWAY)
+    assert report.embedding_failed
+    assert folder.state().embedding_problem == AWAY
+    assert sum("parts" in passage for passage in folder.passages()) == 2
+    again = await folder.push()  # still away: nothing is pushed again for that
+    assert (again.pushed, again.unchanged, again.without_vectors) == (0, 4, 2)
+    folder.embedder.failure = None
+    written: list[DocumentRecord] = []
+    write = ClusterIndex.write_records
+
+    def keep(self: ClusterIndex, records: Any, seen: Any) -> Any:
+        written.extend(records)
+        return write(self, records, seen)
+
+    monkeypatch.setattr(ClusterIndex, "write_records", keep)
+    healed = await folder.push()
+    assert written
+    assert all(record.waits is None for record in written), "searches miss none of the words meanwhile"
+    assert (healed.pushed, healed.unchanged, healed.without_vectors) == (2, 2, 0)
+    assert all("parts" in passage for passage in folder.passages())
+    assert folder.state().embedding_problem == ""
+
+
+async def test_a_model_that_fails_in_between_is_left_alone_for_a_while(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors_module, "PASSAGES_TOGETHER", 1)
+    await folder.push()
+    asked: list[int] = []
+    embed = folder.embedder.embed
+
+    async def failing(texts: Any, *, query: bool) -> Any:
+        asked.append(len(texts))
+        if len(asked) == 2:
+            raise EmbeddingFailed(AWAY)
+        if len(asked) == 4:
+            raise AssertionError("it is asked again at once")
+        return await embed(texts, query=query)
+
+    for number in range(4):
+        folder.write(f"dog{number}.md", f"Dog {number} barks.\n")
+    folder.embedder.embed = failing  # type: ignore[method-assign]
+    report = await folder.push()
+    assert (report.pushed, report.without_vectors, len(asked)) == (4, 3, 2)
+    folder.now += LEFT_ALONE_AFTER_FAILURE_S
+    folder.embedder.embed = embed  # type: ignore[method-assign]
+    assert (await folder.push()).without_vectors == 0
+
+
+async def test_a_passage_that_the_model_fails_with_is_not_pushed_again_for_that(folder: Folder) -> None:
+    folder.embedder.poison = "cat"
+    report = await folder.push()
+    assert (report.pushed, report.without_vectors, report.embedding_failed) == (2, 0, False)
+    record = folder.records()["cats.md"]
+    assert (record.passages, record.embedded, record.unembeddable) == (1, 0, 1)
+    assert folder.state().embedding_problem == "the model fails with the others"
+    assert (await folder.push()).unchanged == 2
+
+
+async def test_vectors_of_another_model_are_refused_until_everything_is_pushed_anew(folder: Folder) -> None:
+    await folder.push()
+    folder.embedder = ConceptEmbedder("others")
+    with pytest.raises(ModelDiffers, match="--full"):
+        await folder.push()
+    report = await folder.push(full=True)
+    assert (report.pushed, report.without_vectors) == (2, 0)
+    meta = folder.index_of(folder.names.documents).body["mappings"]["_meta"]
+    assert meta["embedding"]["identity"] == "others"
+
+
+async def test_where_there_can_be_no_vectors_words_are_pushed_and_the_report_says_why(folder: Folder) -> None:
+    folder.fake.knn = False
+    report = await folder.push()
+    assert (report.pushed, report.without_vectors, report.embedding_failed) == (2, 2, False)
+    assert report.no_vectors == "the search cluster has no k-NN plugin"
+    assert folder.embedder.passages == []
+    folder.fake.knn = True
+    report = await folder.push()
+    assert (report.pushed, report.no_vectors) == (
+        0,
+        "the index was made without them; push with --full to have them",
+    )
+    assert (await folder.push(full=True)).without_vectors == 0
+
+
+async def test_a_cluster_that_does_not_tell_its_plugins_is_asked_for_the_field(folder: Folder) -> None:
+    def hide(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/_nodes/plugins":
+            return httpx.Response(403, json={"error": {"type": "security_exception", "reason": "no"}})
+        return None
+
+    folder.fake.before = hide
+    assert (await folder.push()).without_vectors == 0
+    other = Folder(folder.path, fake=FakeCluster())
+    other.fake.before = hide
+    report = await other.push()
+    assert (report.pushed, report.no_vectors) == (2, "the search cluster has no k-NN plugin")
+
+
+async def test_a_push_without_a_model_says_what_lacks_vectors(folder: Folder) -> None:
+    await folder.push()
+    folder.write("dogs.md", "The dog barks.\n")
+    report = await folder.push(with_model=False)
+    assert (report.pushed, report.without_vectors, report.embedding_failed) == (1, 1, False)
+    assert report.no_vectors == folder.state().embedding_problem == "the last push had no embedding model"
+    assert (await folder.push()).pushed == 1
+
+
+async def test_without_an_answer_of_the_model_no_new_index_is_made(folder: Folder) -> None:
+    folder.embedder.failure = EmbeddingFailed(AWAY)
+    with pytest.raises(ConfigurationError, match=AWAY) as refused:
+        await folder.push()
+    assert "RESEARCH_EMBEDDING_DIR" in refused.value.message
+    assert folder.names.passages not in folder.fake.aliases
+
+
+async def test_a_push_that_was_ended_goes_on_with_what_has_no_vectors_yet(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research_documents.opensearch.pushing.indexer._EMBEDDED_FILES", 1)
+    write = ClusterIndex.write_passages
+    written: list[Any] = []
+
+    def end(self: ClusterIndex, records: Any) -> dict[str, str]:
+        written.append(list(records))
+        if len(written) == 2:
+            raise ClusterFailed("away", hint="")
+        return write(self, written[-1])
+
+    monkeypatch.setattr(ClusterIndex, "write_passages", end)
+    with pytest.raises(ClusterFailed):
+        await folder.push()
+    embedded = list(folder.embedder.passages)
+    report = await folder.push()
+    assert (report.pushed, report.unchanged, report.without_vectors) == (1, 1, 0)
+    assert folder.embedder.passages[len(embedded) :] == embedded[-1:]
+    assert all("parts" in passage for passage in folder.passages())
