@@ -17,8 +17,9 @@ from research_documents.search import SearchEngine, SearchOutcome
 from research_documents.search.index import catalog as catalog_module
 from research_documents.search.index import store as store_module
 from research_documents.search.index.catalog import Catalog, CatalogEntry
+from research_documents.search.index.directories import IndexCopy, locked
 from research_documents.search.index.passage_index import PassageIndex
-from research_documents.search.index.store import DiskStore, IndexCopy, locked
+from research_documents.search.index.store import DiskStore
 from research_documents.search.tuning import SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity

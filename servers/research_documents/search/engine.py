@@ -12,7 +12,8 @@ from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch
 from research_documents.search.index.catalog import Catalog, CatalogEntry, IndexCoverage, Selection
-from research_documents.search.index.store import DiskStore, MemoryStore, Store, refuse_inside_folders
+from research_documents.search.index.directories import refuse_inside_folders
+from research_documents.search.index.store import DiskStore, MemoryStore, Store
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch, embedded

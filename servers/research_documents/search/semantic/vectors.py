@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from research_documents.search.index.store import locked, make_private
+from research_documents.search.index.directories import locked, make_private
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
 from research_documents.search.semantic.vector_file import (
     KEY,
