@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,10 @@ def documents(outcome: SearchOutcome) -> list[str]:
     return [hit.document for hit in outcome.hits]
 
 
+def scores(outcome: SearchOutcome) -> dict[tuple[str, int], float]:
+    return {(hit.document, hit.line_number): hit.score or 0.0 for hit in outcome.hits}
+
+
 async def test_a_paraphrase_is_found_without_a_word_of_the_query(place: OnCluster) -> None:
     await place.push()
     async with place.engine() as engine:
@@ -168,32 +173,34 @@ async def test_a_paraphrase_is_found_without_a_word_of_the_query(place: OnCluste
 QUERIES = (
     "doctor",
     "medic foot",
-    "left doctor",
     "car vehicle",
     "child waste",
     "eggs of hens",
-    "cat mat",
-    "thesis",
 )
+CHOICES: tuple[dict[str, Any], ...] = (
+    {},
+    {"snippet": "passage"},
+    {"context_lines": 2},
+    {"file_pattern": "*.md"},
+)
+ROUNDED = 0.01
+"""The vector of a query is rounded on the cluster, and not here."""
 SCOPES = {"everything": Scope(), "a folder": Scope(("notes",)), "nothing": Scope(())}
 
 
 @pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES.keys())
 async def test_answers_are_those_of_the_embedded_index(shared: OnCluster, scope: Scope) -> None:
+    choices = CHOICES if scope == Scope() else CHOICES[:1]
     async with embedded(engine_with(shared.path, ConceptEmbedder())) as here, shared.engine() as there:
-        for query in QUERIES:
-            for choice in ({}, {"snippet": "passage"}, {"context_lines": 2}, {"file_pattern": "*.md"}):
-                with narrowed_scope(scope):
-                    expected = await here.search(query, mode="hybrid", limit=50, **choice)
-                    found = await there.search(query, mode="hybrid", limit=50, **choice)
-                # A vector of the query is rounded on the cluster, and not here.
-                assert [hit.score for hit in found.hits] == pytest.approx(
-                    [hit.score for hit in expected.hits], abs=0.01
-                )
-                assert sorted(hit._replace(score=0) for hit in found.hits) == sorted(
-                    hit._replace(score=0) for hit in expected.hits
-                )
-                assert (found.embedded, found.warnings) == (expected.embedded, expected.warnings)
+        for query, choice in product(QUERIES, choices):
+            with narrowed_scope(scope):
+                expected = await here.search(query, mode="hybrid", limit=50, **choice)
+                found = await there.search(query, mode="hybrid", limit=50, **choice)
+            assert scores(found) == pytest.approx(scores(expected), abs=ROUNDED)
+            assert sorted(hit._replace(score=0) for hit in found.hits) == sorted(
+                hit._replace(score=0) for hit in expected.hits
+            )
+            assert (found.embedded, found.warnings) == (expected.embedded, expected.warnings)
 
 
 async def test_a_hit_by_meaning_is_the_line_where_its_nearest_part_begins(shared: OnCluster) -> None:

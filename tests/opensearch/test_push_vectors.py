@@ -207,6 +207,23 @@ async def test_vectors_of_another_model_are_refused_until_everything_is_pushed_a
     assert meta["embedding"]["identity"] == "others"
 
 
+async def test_vectors_of_another_size_are_not_pushed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await folder.push()
+    embed = folder.embedder.embed
+
+    async def shorter(texts: Any, *, query: bool) -> Any:
+        return (await embed(texts, query=query))[:, :-1]
+
+    monkeypatch.setattr(folder.embedder, "embed", shorter)
+    folder.write("dogs.md", "The dog barks.\n")
+    report = await folder.push()
+    assert (report.pushed, report.without_vectors, report.embedding_failed) == (1, 1, True)
+    assert report.no_vectors == "the embedding model gives vectors of another size than before"
+    assert (await folder.push(full=True)).without_vectors == 0
+
+
 async def test_where_there_can_be_no_vectors_words_are_pushed_and_the_report_says_why(folder: Folder) -> None:
     folder.fake.knn = False
     report = await folder.push()
