@@ -1,7 +1,7 @@
 """A small research folder and a client of the gateway over it."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from fastmcp import Client, FastMCP
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
 from research_shared.settings import Settings
+from support.backends import in_place
+from support.opensearch import SEARCH_BACKENDS
 
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
 SERVERS = ("documents server", "gateway")
@@ -53,6 +55,13 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(folder: Path, tmp_path: Path) -> Settings:
     return settings_over(folder, tmp_path / "audit.jsonl")
+
+
+@pytest.fixture(params=SEARCH_BACKENDS)
+def index_place(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The servers of a test `IN_EACH_PLACE` have their index in each place where it can be."""
+    with in_place(request.param):
+        yield
 
 
 @pytest.fixture(params=SERVERS)

@@ -13,6 +13,7 @@ from research_documents.server import build_documents_server
 from research_gateway.app import build_gateway
 from research_shared.access.roots import Root
 from research_shared.settings import Settings
+from support.backends import IN_EACH_PLACE
 from support.results import error_of
 
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
@@ -65,6 +66,7 @@ async def not_found(client: Client[Any], path: str) -> str:
 # The rows of the list of arguments that clients were seen to send, in its order.
 
 
+@IN_EACH_PLACE
 async def test_the_line_before_the_beginning_that_a_hit_near_it_leads_to_is_the_first_line(
     gateway: Client[Any],
 ) -> None:
@@ -79,6 +81,7 @@ async def test_the_line_before_the_beginning_that_a_hit_near_it_leads_to_is_the_
     assert "Note: start_line is at least 1" in text
 
 
+@IN_EACH_PLACE
 async def test_null_and_empty_text_mean_the_default(gateway: Client[Any]) -> None:
     plain = await call(gateway, "search_documents", query="onion")
     assert len(plain[0]["matches"]) == 3
@@ -102,6 +105,7 @@ async def test_null_and_empty_text_mean_the_default(gateway: Client[Any]) -> Non
         assert await call(gateway, "search_documents", query="onion", **argument) == plain, argument
 
 
+@IN_EACH_PLACE
 async def test_a_pattern_that_names_a_folder_means_everything_in_it(gateway: Client[Any]) -> None:
     for pattern in ("papers", "papers/", "/papers/", "./papers", "PAPERS", "papers/**"):
         found, text = await call(gateway, "search_documents", query="onion", file_pattern=pattern)
@@ -190,6 +194,7 @@ async def test_a_path_that_is_nearly_right_is_answered_with_the_nearest(gateway:
     assert "takes no pattern" in error
 
 
+@IN_EACH_PLACE
 async def test_a_pattern_that_matches_nothing_is_answered_with_what_there_is(gateway: Client[Any]) -> None:
     expected = (
         "no document matches '*.docx'; 15 documents are there, in papers/ (11), drafts/ (2), notes/ (2)"
@@ -203,6 +208,7 @@ async def test_a_pattern_that_matches_nothing_is_answered_with_what_there_is(gat
         assert f"Note: {expected}" in text
 
 
+@IN_EACH_PLACE
 async def test_numbers_beyond_their_bounds_are_brought_within_them_and_said(gateway: Client[Any]) -> None:
     found, _ = await call(gateway, "search_documents", query="onion", limit=5_000, context_lines=-1)
     assert found["warnings"] == [

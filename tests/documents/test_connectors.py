@@ -20,6 +20,7 @@ from research_shared.errors import ConfigurationError
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
 from research_shared.text.tokens import ceiling_tokens
+from support.backends import IN_EACH_PLACE
 from support.results import error_of
 from support.serving import serving
 
@@ -214,6 +215,7 @@ async def test_the_rest_of_a_page_ends_with_the_page(offered: Settings) -> None:
     assert rest["url"] == "research://documents/reports/results-report.pdf#page=2"
 
 
+@IN_EACH_PLACE
 async def test_a_hit_deep_in_a_long_text_leads_to_its_lines(offered: Settings, folder: Path) -> None:
     filler = "nothing of interest is said in this line of the log\n"
     lines = [filler] * 6_000
@@ -292,6 +294,7 @@ async def test_what_cannot_be_done_is_refused_as_everywhere(offered: Settings, w
     assert codes == [code for *_, code in REFUSED]
 
 
+@IN_EACH_PLACE
 async def test_a_search_without_a_hit_has_no_results_and_no_warning_but_for_what_cannot_be_read(
     offered: Settings, folder: Path
 ) -> None:
@@ -331,6 +334,7 @@ async def test_an_incomplete_search_says_so_first(offered: Settings) -> None:
     assert found["warnings"] == [INCOMPLETE, "another"]
 
 
+@IN_EACH_PLACE
 async def test_documents_are_linked_as_the_operator_says(offered: Settings) -> None:
     linked = offered.model_copy(update={"document_url": "https://dms.example/{path}#page={page}"})
     async with Client(build_gateway(linked)) as client:
@@ -351,6 +355,7 @@ async def test_behind_the_gateway_the_documents_server_decides(offered: Settings
         assert (await fetch(client, "numbers.txt"))["url"] == "https://far.example/numbers.txt"
 
 
+@IN_EACH_PLACE
 @ERAS
 async def test_the_scope_holds_for_both_tools_and_the_audit_tells_what_it_denied(
     offered: Settings, folder: Path, mode: Any

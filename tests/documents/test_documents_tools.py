@@ -12,6 +12,7 @@ from mcp_types import ResourceTemplateReference
 from research_documents.server import build_documents_server, create_server
 from research_shared.documents import DocumentInfo, Identity
 from research_shared.settings import Settings
+from support.backends import IN_EACH_PLACE
 from support.results import answer_of, error_of
 
 
@@ -102,6 +103,7 @@ async def test_a_cursor_does_not_fit_another_question(client: Client[Any]) -> No
     assert error["code"] == "invalid_cursor"
 
 
+@IN_EACH_PLACE
 async def test_keyword_search_finds_the_line_in_markdown_and_the_page_in_a_pdf(client: Client[Any]) -> None:
     found = await call(client, "search_documents", query="resignations pilot")
     match = next(m for m in found["matches"] if m["document"] == "reports/results-report.pdf")
@@ -115,6 +117,7 @@ async def test_keyword_search_finds_the_line_in_markdown_and_the_page_in_a_pdf(c
     assert "page" not in found["matches"][0]
 
 
+@IN_EACH_PLACE
 async def test_regex_search_gives_every_line_in_order_with_context(client: Client[Any]) -> None:
     found = await call(
         client,
@@ -131,18 +134,21 @@ async def test_regex_search_gives_every_line_in_order_with_context(client: Clien
     assert found["truncated"] is False
 
 
+@IN_EACH_PLACE
 async def test_a_search_reports_the_files_that_it_could_not_read(client: Client[Any]) -> None:
     found = await call(client, "search_documents", query="friday")
     assert [u["path"] for u in found["unreadable"]] == ["broken.pdf"]
     assert found["unreadable"][0]["reason"]
 
 
+@IN_EACH_PLACE
 async def test_a_search_without_a_hit_is_an_empty_list(client: Client[Any]) -> None:
     for mode in ("keyword", "regex"):
         found = await call(client, "search_documents", query="zyzzyva", mode=mode)
         assert (found["matches"], found["truncated"]) == ([], False)
 
 
+@IN_EACH_PLACE
 async def test_an_invalid_regex_is_a_warning_to_the_client_and_no_error(settings: Settings) -> None:
     logged: list[tuple[str, Any]] = []
 
@@ -284,6 +290,7 @@ async def test_paths_complete_from_their_beginning_then_from_within(client: Clie
     assert found.values == []
 
 
+@IN_EACH_PLACE
 async def test_a_foreign_host_serves_the_same_schemas_and_results(settings: Settings) -> None:
     host: FastMCP[Any] = FastMCP("somebody else's host")
 
@@ -321,6 +328,7 @@ async def test_every_tool_has_a_title_annotations_and_schemas(client: Client[Any
             assert schema.get("description"), f"{tool.name}.{name}"
 
 
+@IN_EACH_PLACE
 async def test_the_same_question_gives_byte_identical_answers(client: Client[Any]) -> None:
     # A listing tells titles and pages as soon as they are known. A search waits until all are.
     await call(client, "search_documents", query="pilot friday")

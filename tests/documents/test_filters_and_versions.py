@@ -25,8 +25,11 @@ from research_shared.reading.library import Library
 from research_shared.root import Root
 from research_shared.settings import Settings
 from research_shared.text.tokens import ceiling_tokens
+from support.backends import IN_EACH_PLACE
 from support.pdf_files import plain_pdf
 from support.results import error_of
+
+pytestmark = IN_EACH_PLACE
 
 OFFICE = Path(__file__).parents[1] / "data" / "office"
 NOTE = """---

@@ -31,6 +31,7 @@ from research_shared.access.roots import Root
 from research_shared.settings import Settings
 from research_shared.text.sizes import size_text
 from research_shared.tools.schemas import output_schema
+from support.backends import IN_EACH_PLACE
 
 LINE_BUDGET, LISTING_BUDGET, HITS_BUDGET = 850, 1_700, 260
 CLIENT_LIMIT = 25_000
@@ -98,6 +99,7 @@ async def reply(client: Client[Any], tool: str, **arguments: Any) -> tuple[str, 
     return getattr(content, "text", ""), result.structured_content
 
 
+@IN_EACH_PLACE
 async def test_the_three_replies_keep_within_their_budgets(client: Client[Any]) -> None:
     paper = "papers/a-router-for-anonymous-communication.md"
     text, result = await reply(client, "list_research_documents")
@@ -135,6 +137,7 @@ async def test_a_day_that_all_documents_share_stands_once() -> None:
     assert listing_text(two) == "2 documents, all changed 2026-03-01\n```\na.md 12 kB\na.md 12 kB\n```"
 
 
+@IN_EACH_PLACE
 async def test_a_hit_shows_the_lines_around_it_that_hold_most_of_the_question(client: Client[Any]) -> None:
     text, result = await reply(client, "search_documents", query="onion router key")
     best = next(match for match in result["matches"] if "before" in match and "after" in match)
@@ -155,6 +158,7 @@ async def test_a_hit_shows_the_lines_around_it_that_hold_most_of_the_question(cl
     assert sizes[0] > sizes[-1]
 
 
+@IN_EACH_PLACE
 async def test_context_lines_and_the_brief_form_say_how_much_of_each_hit_is_shown(
     client: Client[Any],
 ) -> None:
@@ -207,6 +211,7 @@ async def test_what_is_incomplete_is_said_in_the_first_line_and_the_rest_after_t
     assert lines[3].endswith("9.pdf (encrypted) and 2 more")
 
 
+@IN_EACH_PLACE
 async def test_a_search_without_a_hit_says_what_to_try(client: Client[Any]) -> None:
     text, _ = await reply(client, "search_documents", query="zyzzyva")
     assert text.startswith("No match in 70 documents. Try other words")
@@ -353,6 +358,7 @@ async def test_a_listing_of_very_long_paths_ends_early_and_goes_on(tmp_path: Pat
         assert len(paths) == listing["total"] == 240
 
 
+@IN_EACH_PLACE
 async def test_scores_have_three_digits(client: Client[Any]) -> None:
     _, result = await reply(client, "search_documents", query="onion router key")
     for match in result["matches"]:
@@ -362,6 +368,7 @@ async def test_scores_have_three_digits(client: Client[Any]) -> None:
     )
 
 
+@IN_EACH_PLACE
 async def test_replies_are_byte_identical(client: Client[Any]) -> None:
     for tool, arguments in (
         ("list_research_documents", {}),
@@ -375,6 +382,7 @@ async def test_replies_are_byte_identical(client: Client[Any]) -> None:
         assert json.dumps(first.structured_content) == json.dumps(second.structured_content)
 
 
+@IN_EACH_PLACE
 async def test_results_match_their_schemas_in_every_form(client: Client[Any]) -> None:
     schemas = {tool.name: tool.output_schema for tool in await client.list_tools()}
     for tool, arguments in (

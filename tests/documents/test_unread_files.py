@@ -14,6 +14,7 @@ from research_shared.access.unread import count_of_unread, remedy
 from research_shared.errors import DocumentNotFound
 from research_shared.reading.library import Library
 from research_shared.settings import Settings
+from support.backends import IN_EACH_PLACE
 from support.office_files import COMPOUND_FILE, paragraph, word
 from support.results import answer_of, error_of
 
@@ -45,6 +46,7 @@ async def warnings(client: Client[Any], tool: str, **arguments: Any) -> list[str
     return found
 
 
+@IN_EACH_PLACE
 async def test_listing_and_search_say_how_many_files_are_not_read(client: Client[Any]) -> None:
     everything = ["not read: 2 .dwg, 1 .doc, 1 without a suffix"]
     assert await warnings(client, "list_research_documents") == everything
@@ -52,6 +54,7 @@ async def test_listing_and_search_say_how_many_files_are_not_read(client: Client
     assert await warnings(client, "search_documents", query="hall", mode="regex") == everything
 
 
+@IN_EACH_PLACE
 async def test_only_files_that_the_pattern_matches_are_counted(client: Client[Any], folder: Path) -> None:
     (folder / "plans" / "hall.md").write_text("hall")
     assert await warnings(client, "list_research_documents", file_pattern="plans/**") == ["not read: 2 .dwg"]
@@ -61,6 +64,7 @@ async def test_only_files_that_the_pattern_matches_are_counted(client: Client[An
     assert await warnings(client, "list_research_documents", file_pattern="*.md") == []
 
 
+@IN_EACH_PLACE
 async def test_documents_without_text_are_counted_with_the_reason_as_soon_as_it_is_known(
     client: Client[Any], folder: Path
 ) -> None:

@@ -12,6 +12,7 @@ from research_documents.server import build_documents_server
 from research_shared.access.roots import Root
 from research_shared.settings import Settings
 from research_shared.text.tokens import ceiling_tokens
+from support.backends import IN_EACH_PLACE
 
 LATENCY = """# What mixing costs
 
@@ -43,6 +44,7 @@ def lines_of(match: dict[str, Any]) -> list[str]:
     return [*match.get("before", []), match["matched_text"], *match.get("after", [])]
 
 
+@IN_EACH_PLACE
 async def test_a_question_in_words_gives_the_whole_passage_with_its_lines(client: Client[Any]) -> None:
     answer = await found(client, "How does latency affect the users of a mix network?")
     best = answer["matches"][0]
@@ -52,6 +54,7 @@ async def test_a_question_in_words_gives_the_whole_passage_with_its_lines(client
     assert "how.md" not in {match["document"] for match in answer["matches"]}
 
 
+@IN_EACH_PLACE
 async def test_passages_end_at_the_budget_and_go_on_with_the_cursor(client: Client[Any]) -> None:
     query, budget = "Do users of a network wait?", 300
     seen: list[str] = []
@@ -69,11 +72,13 @@ async def test_passages_end_at_the_budget_and_go_on_with_the_cursor(client: Clie
     assert len(seen) == len(set(seen)) == 7
 
 
+@IN_EACH_PLACE
 async def test_the_budget_is_clamped_with_a_note(client: Client[Any]) -> None:
     answer = await found(client, "users", max_tokens=10**6)
     assert answer["warnings"] == ["max_tokens is from 200 to 12000: 12000 is used instead of 1000000"]
 
 
+@IN_EACH_PLACE
 async def test_operators_still_hold_in_a_question(client: Client[Any]) -> None:
     answer = await found(client, '+latency "mix network"')
     assert [match["document"] for match in answer["matches"]] == ["latency.md"]

@@ -18,9 +18,9 @@ from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
-from research_shared.access.roots import Root, RootsPolicy, Scope, narrowed_scope
+from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText
-from research_shared.errors import Overloaded, RootUnavailable
+from research_shared.errors import Overloaded
 from research_shared.reading.library import Library
 from research_shared.serving.memory import trim_memory
 from support.sizes import FULL
@@ -268,34 +268,6 @@ async def test_what_is_being_read_is_known_with_what_it_was_listed_as(tmp_path: 
     }
     assert sorted(reading.path for reading in readers.batch()) == [f"{number}.md" for number in range(5)]
     assert readers.batch() == []
-
-
-async def test_the_index_serves_all_scopes_even_when_it_was_built_in_a_narrow_one(tmp_path: Path) -> None:
-    for name in ("in", "out"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.md").write_text("honest\n", encoding="utf-8")
-    engine = engine_of(tmp_path)
-    with narrowed_scope(Scope(("in",))):
-        assert documents(await engine.search("honest")) == ["in/a.md"]
-    assert documents(await engine.search("honest")) == ["in/a.md", "out/a.md"]
-
-
-async def test_documents_without_text_are_named_with_a_reason_and_stop_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_text("honest\n", encoding="utf-8")
-    (tmp_path / "broken.txt").write_bytes(bytes(range(256)) * 40)
-    outcome = await engine_of(tmp_path).search("honest")
-    assert documents(outcome) == ["a.md"]
-    assert [path for path, _ in outcome.unreadable] == ["broken.txt"]
-    assert outcome.total_documents == 1
-
-
-async def test_a_missing_folder_is_an_error_that_may_pass(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    engine = engine_of(folder)
-    folder.rmdir()
-    with pytest.raises(RootUnavailable):
-        await engine.search("honest")
 
 
 class Busy(Library):

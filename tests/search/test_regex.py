@@ -31,6 +31,7 @@ from research_documents.search.regex.scan import Scan
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText, Identity, continued_at
 from research_shared.reading.library import Library
+from support.backends import Backend
 from support.sizes import examples
 
 IDENTITY = Identity(1, 1, 1, 1, 1)
@@ -107,13 +108,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def found(folder: Path, pattern: str) -> SearchOutcome:
-    return await engine_of(folder).search(pattern, mode="regex", limit=ALL)
+async def found(backend: Backend, folder: Path, pattern: str) -> SearchOutcome:
+    engine = await backend.engine(folder, max_response_bytes=1 << 30, deadline_s=30.0)
+    return await engine.search(pattern, mode="regex", limit=ALL)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-async def test_the_same_lines_as_ripgrep_in_the_order_of_path_and_line(folder: Path, pattern: str) -> None:
-    outcome = await found(folder, pattern)
+async def test_the_same_lines_as_ripgrep_in_the_order_of_path_and_line(
+    backend: Backend, folder: Path, pattern: str
+) -> None:
+    outcome = await found(backend, folder, pattern)
     assert [(hit.document, hit.line_number) for hit in outcome.hits] == lines_of_ripgrep(folder, pattern)
     assert not outcome.truncated
 
@@ -138,8 +142,10 @@ def real_markdown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [*PATTERNS, "research", r"\bwords?\b", "gateway|audit|limit", r"\w{5}\s+\w{5}\s+\w{5}", "Keep", r"`[^`]+`", r"^\s*[-*] ",
      r"\|$", r"[^\w\s]{3}", r"(?i)the\b.*\bof", r"\d+(?:\.\d+)?", "“|”|—|…"],
 )  # fmt: skip
-async def test_the_same_lines_as_ripgrep_in_real_markdown(real_markdown: Path, pattern: str) -> None:
-    outcome = await found(real_markdown, pattern)
+async def test_the_same_lines_as_ripgrep_in_real_markdown(
+    backend: Backend, real_markdown: Path, pattern: str
+) -> None:
+    outcome = await found(backend, real_markdown, pattern)
     assert [(hit.document, hit.line_number) for hit in outcome.hits] == lines_of_ripgrep(
         real_markdown, pattern
     )
@@ -249,9 +255,9 @@ def test_an_expression_that_begins_with_an_assertion_matches_the_lines_that_pyth
     ],
 )  # fmt: skip
 async def test_an_expression_that_cannot_be_used_warns_of_the_construct(
-    folder: Path, pattern: str, construct: str
+    backend: Backend, folder: Path, pattern: str, construct: str
 ) -> None:
-    outcome = await found(folder, pattern)
+    outcome = await found(backend, folder, pattern)
     assert outcome.hits == ()
     assert construct in outcome.warnings[0]
     assert "(?m)" not in outcome.warnings[0]
@@ -285,16 +291,19 @@ def test_a_newline_in_a_pattern_never_matches_and_is_warned_of() -> None:
     assert "within one line" in compiled(r"a\nb").warnings[0]
 
 
-async def test_a_long_line_is_cut_around_the_match_and_marked(folder: Path) -> None:
-    (hit,) = (await found(folder, "needle")).hits
+async def test_a_long_line_is_cut_around_the_match_and_marked(backend: Backend, folder: Path) -> None:
+    (hit,) = (await found(backend, folder, "needle")).hits
     assert hit.matched_text.startswith("…")
     assert hit.matched_text.endswith("…")
     assert "needle" in hit.matched_text
     assert len(hit.matched_text) < 600
 
 
-async def test_context_lines_surround_the_hit_and_stop_at_the_document_s_ends(folder: Path) -> None:
-    outcome = await engine_of(folder).search("Testing", mode="regex", limit=1, context_lines=9)
+async def test_context_lines_surround_the_hit_and_stop_at_the_document_s_ends(
+    backend: Backend, folder: Path
+) -> None:
+    engine = await backend.engine(folder)
+    outcome = await engine.search("Testing", mode="regex", limit=1, context_lines=9)
     assert outcome.hits[0].before == ("Getting started and being tested", "")
     assert outcome.hits[0].after == ("foo_bar baz9 FOO", "The end.")
 
@@ -445,19 +454,20 @@ async def test_a_search_that_gets_nowhere_within_its_time_gives_no_cursor(tmp_pa
     )
 
 
-async def test_progress_is_told_while_documents_are_searched(folder: Path) -> None:
+async def test_progress_is_told_while_documents_are_searched(backend: Backend, folder: Path) -> None:
     told: list[tuple[int, int, str]] = []
 
     async def tell(done: int, total: int, text: str) -> None:
         told.append((done, total, text))
 
-    await engine_of(folder).search("zzz", mode="regex", limit=1, on_progress=tell)
+    engine = await backend.engine(folder)
+    await engine.search(r"z\wz", mode="regex", limit=1, on_progress=tell)  # no word of it narrows the search
     count = len(WORDS)
     assert told[-1] == (count, count, f"searched {count} of {count} documents")
 
 
-async def test_cursors_page_through_everything_once(folder: Path) -> None:
-    engine = engine_of(folder)
+async def test_cursors_page_through_everything_once(backend: Backend, folder: Path) -> None:
+    engine = await backend.engine(folder, max_response_bytes=1 << 30)
     whole = await engine.search("e", mode="regex", limit=ALL)
     paged: list[Hit] = []
     cursor = None

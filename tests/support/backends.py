@@ -2,16 +2,22 @@
 
 A test that takes `backend` runs once for each of them, see `support.opensearch`. On the cluster, a folder is pushed when an
 engine over it is asked for: all of it, in one request. Folders of the same content share an index.
+
+So does a test of servers that is marked `IN_EACH_PLACE`: there, an indexer pushes what changed before each search.
 """
 
+import asyncio
+import contextvars
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from research_documents.opensearch.client import ClusterClient, json_line
 from research_documents.opensearch.engine import OpenSearchEngine
@@ -25,13 +31,17 @@ from research_documents.opensearch.layout import (
     passages_index,
     state_index,
 )
-from research_documents.search import DocumentSearch, SearchEngine
+from research_documents.opensearch.pushing import ClusterIndex, Indexer
+from research_documents.search import DocumentSearch, SearchEngine, engine_from_settings
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo
 from research_shared.errors import ResearchError
 from research_shared.reading.library import Library
+from research_shared.settings import Settings
 from support.opensearch import cluster_url, new_prefix
 
+IN_EACH_PLACE = pytest.mark.usefixtures("index_place")
+"""A test of servers, which runs once for each place where their index can be."""
 PATIENCE_S = 120.0
 """How long a loaded machine may take for one request."""
 
@@ -167,6 +177,66 @@ class Backend:
         """Delete all that was pushed."""
         while self._pushed:
             self._pushed.popitem()[1].delete()
+
+
+class FollowedEngine(OpenSearchEngine):
+    """An engine over an index of its own, with an indexer that is never behind: before each look, it pushes what changed."""
+
+    def __init__(self, library: Library, settings: Settings) -> None:
+        names = IndexNames(prefix=new_prefix())
+        super().__init__(
+            library,
+            names,
+            connect=self._connected,
+            deadline_s=max(settings.search_deadline_s, PATIENCE_S),
+            refresh_s=3600.0,
+            fresh_s=0.0,
+        )
+
+    def _connected(self) -> ClusterClient:
+        return ClusterClient(cluster_url(), timeout_s=PATIENCE_S)
+
+    async def _open(self) -> None:
+        self._pushing = asyncio.Lock()
+        self._writer: ClusterClient | None = None
+        self._listed: Any = None
+        await super()._open()
+        await self._refresh()
+
+    async def _close(self) -> None:
+        await super()._close()
+        if self._writer is not None:
+            self._writer.close()
+            await asyncio.to_thread(Pushed(names=self._names).delete)
+
+    async def _refresh(self, *, anew: bool = False) -> None:
+        # The indexer lists everything, whatever the caller's scope is.
+        pushing = asyncio.get_running_loop().create_task(self._push(), context=contextvars.Context())
+        await pushing
+        await super()._refresh(anew=anew)
+
+    async def _push(self) -> None:
+        async with self._pushing:
+            listed = await self._library.survey()
+            if self._writer is None:
+                self._writer = self._connected()
+                index = ClusterIndex(self._writer, self._names)
+                await asyncio.to_thread(index.prepare_state)
+                self._indexer = Indexer(self._library, index)
+                await self._indexer.open()
+            if listed != self._listed:
+                await self._indexer.push_all()
+                self._listed = listed
+
+
+@contextmanager
+def in_place(name: str) -> Iterator[None]:
+    """Have the servers that are built meanwhile search with the index in the process (`embedded`) or on a cluster (`opensearch`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        if name != "embedded":
+            for module in ("research_documents.server", "research_gateway.app"):
+                patch.setattr(f"{module}.{engine_from_settings.__name__}", FollowedEngine)
+        yield
 
 
 def _content(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """A real OpenSearch node for tests, from its Maven artifacts. It starts where `RESEARCH_TEST_OPENSEARCH=1` asks for it.
 
-    RESEARCH_TEST_OPENSEARCH=1 pytest -n0 tests/opensearch tests/search/test_contract.py
+    RESEARCH_TEST_OPENSEARCH=1 pytest -n0 -k opensearch tests/opensearch tests/search tests/documents
 
 `cluster_url()` starts one node for all tests of a process, in about 10 s, and is where the node is. `new_prefix()` is a name
 for the indices of one test. Without Java (17 or newer, with its compiler) or Maven, tests that ask for the node are skipped and
