@@ -41,7 +41,12 @@ def library(tmp_path: Path) -> Path:
 @pytest.fixture
 async def gateway(library: Path, tmp_path: Path) -> AsyncIterator[Client[Any]]:
     settings = Settings(
-        roots=(Root("library", library),), audit_log=tmp_path / "audit.jsonl", watch=False, extract_workers=1
+        roots=(Root("library", library),),
+        audit_log=tmp_path / "audit.jsonl",
+        watch=False,
+        extract_workers=1,
+        index_wait_s=600,
+        search_deadline_s=60,
     )
     async with Client(build_gateway(settings)) as client:
         yield client
@@ -119,6 +124,9 @@ async def test_a_pattern_that_names_a_folder_means_everything_in_it(gateway: Cli
 
 
 async def test_the_case_of_a_pattern_does_not_matter(gateway: Client[Any]) -> None:
+    await call(
+        gateway, "search_documents", query="onion"
+    )  # everything is read: a listing waits for 2 s at most
     for pattern in ("*.PDF", "*.pdf", "*.Pdf"):
         listing, _ = await call(gateway, "list_research_documents", file_pattern=pattern)
         assert listing["total"] == 12

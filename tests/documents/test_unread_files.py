@@ -34,9 +34,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 async def client(folder: Path) -> AsyncIterator[Client[Any]]:
     settings = Settings(
-        roots=(Root("research", folder),), watch=False, extract_workers=1, search_deadline_s=60
+        roots=(Root("research", folder),),
+        watch=False,
+        extract_workers=1,
+        index_wait_s=600,
+        search_deadline_s=60,
     )
     async with Client(build_documents_server(settings)) as connected:
+        await connected.call_tool("search_documents", {"query": "hall"})  # everything is read
         yield connected
 
 
