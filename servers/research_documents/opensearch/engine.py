@@ -464,9 +464,11 @@ class OpenSearchEngine(SharedLifespan):
         It is `listed` if it is known of each whether it waits. Of a filter, only what the listing tells counts.
         """
         of_listing = DocumentFilter(types=wanted.types, modified=wanted.modified)
-        known = self._mirror.catalog.select(paths, current_scope(), of_listing).readable
+        catalog = self._mirror.catalog
+        known = catalog.select(paths, current_scope(), of_listing)
         waiting = self._mirror.waiting(paths, current_scope(), of_listing)
-        done = len({entry.path for entry in known}.difference(waiting))
+        older = [entry for path in waiting if (entry := catalog.entries.get(path)) and entry.id in known.ids]
+        done = len(known.readable) - len(older)
         state = self._mirror.state
         return IndexCoverage(
             done=done,

@@ -7,6 +7,7 @@ as they do on the catalog of the embedded index. Only passages and their texts s
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -70,6 +71,8 @@ class DocumentMirror:
         """Versions of passages that do not count yet, or no more."""
         self.versions: frozenset[str] = frozenset()
         """Versions of passages that count."""
+        self.waiting = lru_cache(maxsize=32)(self._chosen_waiting)
+        """Return the paths of the documents that are chosen, and wanted as far as one can tell, and wait to be pushed."""
         self._waiting: dict[str, DocumentInfo] = {}
         self._unread = ""
         self._cluster = cluster
@@ -134,18 +137,18 @@ class DocumentMirror:
             self._put(record)
         self._change = max(self._change, update.change)
         if update.records or update.anew:
+            self.waiting.cache_clear()
             known = self._records.values()
             self.hidden = frozenset(version for record in known for version in record.hidden)
             self.versions = frozenset(record.version for record in known if record.version)
 
-    def waiting(self, paths: PathChoice, scope: Scope, wanted: DocumentFilter) -> list[str]:
-        """Return the paths of the documents that are chosen, and wanted as far as one can tell, and wait to be pushed."""
+    def _chosen_waiting(self, paths: PathChoice, scope: Scope, wanted: DocumentFilter) -> tuple[str, ...]:
         matches = paths.compiled()
-        return [
+        return tuple(
             path
             for path, info in self._waiting.items()
             if scope.shows(info) and matches(path) and wanted.admits_info(info)
-        ]
+        )
 
     def record(self, number: int) -> DocumentRecord | None:
         """Return the record that the entry with this id was made of; None if it was replaced."""
