@@ -67,7 +67,8 @@ class Driver:
         return result
 
     async def reached(self, progress: float, total: float | None, message: str | None) -> None:
-        self.progress.append((progress, total))
+        if progress == int(progress):  # between two steps, heartbeats come on a slow machine
+            self.progress.append((progress, total))
 
     async def ask(self, **options: Any) -> InputRequiredResult:
         result = await self.send(**options)
