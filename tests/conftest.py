@@ -156,6 +156,24 @@ def _tools_are_parsed_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _ended_servers_are_let_go() -> Iterator[None]:
+    """FastMCP remembers thousands of functions, each with the server that it belongs to, for garbage collections to look at."""
+    from fastmcp.server.dependencies import without_injected_parameters
+    from fastmcp.server.sessions import session_id_parameter_names
+    from fastmcp.tools.function_tool import _wrap_body_errors
+    from fastmcp.utilities.types import get_cached_typeadapter
+
+    yield
+    for remembered in (
+        without_injected_parameters,
+        session_id_parameter_names,
+        _wrap_body_errors,
+        get_cached_typeadapter,
+    ):
+        remembered.cache_clear()
+
+
 class _ToStderr(logging.Handler):
     """Writes to what is `sys.stderr` at the time, as a test may capture it."""
 
