@@ -2,6 +2,8 @@
 
 import itertools
 import time
+import tracemalloc
+from dataclasses import replace
 
 import pytest
 
@@ -83,6 +85,25 @@ def test_notes_do_not_depend_on_the_order_of_the_documents() -> None:
     ]
     found = [version_notes(order) for order in itertools.permutations(documents)]
     assert all(each == found[0] and list(each) == list(found[0]) for each in found)
+
+
+def test_nothing_is_kept_of_names_without_marks() -> None:
+    documents = [
+        VersionedDocument(path=f"folder/minutes {n}.md", modified_ns=n, digest=str(n)) for n in range(2_000)
+    ]
+    version_notes(documents)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        version_notes(replace(each, path=f"other {each.path}") for each in documents)
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 10 * len(documents)
+
+
+def test_a_name_without_marks_is_the_newest_beside_one_that_is_older() -> None:
+    assert notes("x/b.md", "x/a old.md", "x/a .md", "y/a.md") == {"x/a old.md": "older version of x/a .md"}
 
 
 def test_thousands_of_names_take_a_moment() -> None:

@@ -74,11 +74,15 @@ class VersionNote:
         return f"{self.kind} of {self.version_of}"
 
 
+_Family = tuple[str, str, str]
+"""Folder, name and suffix."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Name:
     """A file's name without its marks, and what they say: higher is newer."""
 
-    family: tuple[str, str, str]
+    family: _Family
     stage: int = 0
     finals: int = 0
     number: tuple[int, ...] = (1,)
@@ -90,6 +94,19 @@ class _Name:
     def order(self) -> tuple[int, int, tuple[int, ...]]:
         return self.stage, self.finals, self.number
 
+    @property
+    def is_copy(self) -> bool:
+        return self.copy or self.conflict or self.numbered
+
+    @property
+    def tells(self) -> bool:
+        """Return whether it tells more than a name without marks."""
+        return self.is_copy or self.order != _NO_MARKS
+
+
+_NO_MARKS: Final = _Name(family=("", "", "")).order
+_Named = tuple[VersionedDocument, _Name]
+
 
 def version_notes(documents: Iterable[VersionedDocument]) -> dict[str, VersionNote]:
     """Return what the documents are to one another, by path; those that are the first or newest have no note.
@@ -99,77 +116,96 @@ def version_notes(documents: Iterable[VersionedDocument]) -> dict[str, VersionNo
     {'a v1.md': 'older version of a v2.md'}
     """
     every = sorted(documents, key=lambda each: each.path)
-    names = {each.path: _parsed_name(each.path) for each in every}
-    notes = _same_content(every, names)
-    for family in _families(every, names).values():
-        notes |= _versions(family, names, notes)
+    notes = _same_content(every)
+    for family in _families(every):
+        notes |= _versions(family, notes)
     return dict(sorted(notes.items()))
 
 
-def _same_content(every: Sequence[VersionedDocument], names: Mapping[str, _Name]) -> dict[str, VersionNote]:
+def _same_content(every: Sequence[VersionedDocument]) -> dict[str, VersionNote]:
     """Return a note for each document whose content another one has, of which the one with the plainest name counts."""
-    groups: defaultdict[str, list[str]] = defaultdict(list)
+    first_with: dict[str, str] = {}
+    again: defaultdict[str, list[str]] = defaultdict(list)
     for each in every:
-        if each.digest:
-            groups[each.digest].append(each.path)
+        if each.digest and first_with.setdefault(each.digest, each.path) != each.path:
+            again[each.digest].append(each.path)
 
     def plainness(path: str) -> tuple[bool, bool, int, int, str]:
-        name = names[path]
+        name = _parsed_name(_plain_name(path))
         return name.copy or name.conflict, name.numbered, path.count("/"), len(path), path
 
     notes: dict[str, VersionNote] = {}
-    for paths in groups.values():
+    for digest, others in again.items():
+        paths = [first_with[digest], *others]
         first = min(paths, key=plainness)
         notes |= {path: VersionNote(same_content_as=first) for path in paths if path != first}
     return notes
 
 
-def _families(
-    every: Sequence[VersionedDocument], names: Mapping[str, _Name]
-) -> dict[tuple[str, str, str], list[VersionedDocument]]:
-    families: defaultdict[tuple[str, str, str], list[VersionedDocument]] = defaultdict(list)
+def _families(every: Sequence[VersionedDocument]) -> list[list[_Named]]:
+    """Return the documents whose names differ in marks alone, in groups of two and more.
+
+    Few names have marks. The others are compared only where one that has some lies in the same folder, and nothing is kept
+    of them: there may be a hundred thousand.
+    """
+    marked: dict[str, _Name] = {}
     for each in every:
-        families[names[each.path].family].append(each)
-    return {family: members for family, members in families.items() if len(members) > 1}
+        plain = _plain_name(each.path)
+        if _MAYBE.search(plain[1]):
+            marked[each.path] = _parsed_name(plain)
+    families: dict[_Family, list[_Named]] = {name.family: [] for name in marked.values() if name.tells}
+    folders = {folder for folder, _, _ in families}
+    for each in every:
+        if each.path.rpartition("/")[0] in folders:
+            name = marked.get(each.path)
+            family = _unmarked(_plain_name(each.path)) if name is None else name.family
+            if (members := families.get(family)) is not None:
+                members.append((each, name or _Name(family=family)))
+    return [members for members in families.values() if len(members) > 1]
 
 
-def _versions(
-    family: Sequence[VersionedDocument], names: Mapping[str, _Name], same: Mapping[str, VersionNote]
-) -> dict[str, VersionNote]:
-    plain = [each for each in family if not _is_copy(names[each.path])]
-    if not plain and all(names[each.path].numbered for each in family):
+def _versions(family: Sequence[_Named], same: Mapping[str, VersionNote]) -> dict[str, VersionNote]:
+    plain = [named for named in family if not named[1].is_copy]
+    if not plain and all(name.numbered for _, name in family):
         return {}  # "chapter (1)" and "chapter (2)" without a "chapter": parts, not copies
 
-    def age(each: VersionedDocument) -> tuple[tuple[int, int, tuple[int, ...]], int, str]:
-        return names[each.path].order, each.modified_ns, each.path
+    def age(named: _Named) -> tuple[tuple[int, int, tuple[int, ...]], int, str]:
+        document, name = named
+        return name.order, document.modified_ns, document.path
 
-    newest = max(plain or family, key=age)
+    newest, newest_name = max(plain or family, key=age)
     notes: dict[str, VersionNote] = {}
-    for each in family:
+    for each, name in family:
         # The newest one may have its content from a file elsewhere: it is still the newest here.
         if each is newest or each.path in same:
             continue
-        name = names[each.path]
         kind: VersionKind = (
-            "conflicted copy" if name.conflict else "copy" if _is_copy(name) else "older version"
+            "conflicted copy" if name.conflict else "copy" if name.is_copy else "older version"
         )
-        if kind == "older version" and name.order == names[newest.path].order:
+        if kind == "older version" and name.order == newest_name.order:
             continue  # the same marks, written in two ways
         notes[each.path] = VersionNote(version_of=newest.path, kind=kind)
     return notes
 
 
-def _is_copy(name: _Name) -> bool:
-    return name.copy or name.conflict or name.numbered
-
-
-@lru_cache(maxsize=100_000)
-def _parsed_name(path: str) -> _Name:
+def _plain_name(path: str) -> _Family:
+    """Return a name with its marks, in the form in which names are compared."""
     folder, _, filename = path.rpartition("/")
     stem, dot, suffix = filename.rpartition(".")
     if not stem:
         stem, dot, suffix = filename, "", ""
-    text = unicodedata.normalize("NFC", stem).casefold().strip()
+    return folder, unicodedata.normalize("NFC", stem).casefold().strip(), (dot + suffix).casefold()
+
+
+def _unmarked(plain: _Family) -> _Family:
+    folder, text, suffix = plain
+    return folder, text.rstrip(" ._-"), suffix
+
+
+@lru_cache(maxsize=100_000)
+def _parsed_name(plain: _Family) -> _Name:
+    """Return what the marks of a name say. To see that it has none takes a hundredth of the time."""
+    folder, text, suffix = plain
     stage = finals = 0
     number: tuple[int, ...] = (1,)
     copy = conflict = numbered = False
@@ -190,7 +226,7 @@ def _parsed_name(path: str) -> _Name:
             break
         text = shorter.strip()
     return _Name(
-        family=(folder, text.rstrip(" ._-"), (dot + suffix).casefold()),
+        family=_unmarked((folder, text, suffix)),
         stage=stage or min(finals, _FINAL),
         finals=finals,
         number=number,
