@@ -85,7 +85,7 @@ async def test_garbage_is_collected_and_memory_returned_while_a_server_runs(
     gc.freeze()  # nothing but the pair is to be looked through
     ended, returned = ended_pair(), anyio.Event()
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(memory, "_return_freed_memory", lambda: loop.call_soon_threadsafe(returned.set))
+    monkeypatch.setattr(memory, "return_freed_memory", lambda: loop.call_soon_threadsafe(returned.set))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(memory.keep_memory_low, collect_every_s=0.001))
         with anyio.fail_after(60):
@@ -122,7 +122,7 @@ class Recorded:
         """Run it until it returns freed memory, with a collection every 10 s, and give what it did."""
         with monkeypatch.context() as patched:
             patched.setattr(anyio, "sleep", self.sleep)
-            patched.setattr(memory, "_return_freed_memory", self.returned)
+            patched.setattr(memory, "return_freed_memory", self.returned)
             patched.setattr(gc, "collect", self.collect)
             patched.setattr(gc, "get_count", lambda: self.new)
             patched.setattr(time, "thread_time", lambda: self.now)

@@ -423,3 +423,14 @@ async def test_memory_is_given_back_once_after_much_was_indexed(
     await engine.search("honest")
     assert len((await engine.search("honest")).hits) == 2
     assert given == [31]
+
+
+async def test_freed_memory_is_given_back_whenever_the_index_is_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    engine = engine_of(tmp_path)
+    monkeypatch.setattr(writer_module, "return_freed_memory", lambda: given.append(engine.stats.text_bytes))
+    (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
+    await engine.search("honest")
+    assert set(given) == {14}

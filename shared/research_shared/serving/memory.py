@@ -64,7 +64,7 @@ def trim_memory() -> None:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-    _return_freed_memory()
+    return_freed_memory()
 
 
 async def keep_memory_low(
@@ -90,7 +90,7 @@ async def keep_memory_low(
                 passed_s += look_every_s
                 if look == looks or (took_s <= _EARLY_SHARE * passed_s and _many_new_objects()):
                     took_s, passed_s = _collect(), 0.0
-        await anyio.to_thread.run_sync(_return_freed_memory)
+        await anyio.to_thread.run_sync(return_freed_memory)
 
 
 def _many_new_objects() -> bool:
@@ -109,6 +109,7 @@ def _collect() -> float:
     return time.thread_time() - began
 
 
-def _return_freed_memory() -> None:
+def return_freed_memory() -> None:
+    """Return what the C library keeps of freed memory to the operating system: a few milliseconds."""
     with suppress(AttributeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)

@@ -14,7 +14,7 @@ from research_documents.search.index.store import STORE_ERRORS, Opened, Store
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText
 from research_shared.reading.library import ReadBefore
-from research_shared.serving.memory import trim_memory
+from research_shared.serving.memory import return_freed_memory, trim_memory
 
 StepResult = TypeVar("StepResult")
 
@@ -161,7 +161,7 @@ class IndexWriter:
         self._commit_at = self._clock() + self._tuning.commit_every_s
 
     async def on_idle(self) -> None:
-        """Let the store tidy up, and trim memory after much was indexed."""
+        """Let the store tidy up, and trim memory, thoroughly after much was indexed."""
         self._catalog.drop_texts(await self._in_thread(self._tidy))
 
     def _tidy(self) -> frozenset[int]:
@@ -177,6 +177,8 @@ class IndexWriter:
         if self._indexed_bytes >= self._tuning.trim_every_bytes:
             self._indexed_bytes = 0
             trim_memory()
+        else:
+            return_freed_memory()
         return stored
 
     # Changes
