@@ -94,6 +94,21 @@ async def test_documents_are_listed_in_order_and_by_pattern(make: Make, folder: 
         await library.documents("x" * 2000)
 
 
+async def test_a_listing_takes_the_entry_that_is_held_of_an_unchanged_document(
+    make: Make, folder: Path
+) -> None:
+    (folder / "a.md").write_text("a", encoding="utf-8")
+    (folder / "b.md").write_text("b", encoding="utf-8")
+    library = make()
+    held = {info.path: info for info in await library.documents("*.md")}
+    library.held_info = held.get
+    (folder / "b.md").write_text("longer", encoding="utf-8")
+    (folder / "c.md").write_text("new", encoding="utf-8")
+    listed = {info.path: info for info in await library.documents("*.md")}
+    assert [path for path, info in listed.items() if info is held.get(path)] == ["a.md"]
+    assert [info.size_bytes for info in listed.values()] == [1, 6, 3]
+
+
 async def test_a_document_is_extracted_once_until_it_changes(make: Make, folder: Path) -> None:
     file = folder / "a.md"
     file.write_text("one\ntwo\n")

@@ -109,6 +109,7 @@ class SearchEngine(SharedLifespan):
         )
         if index_dir is not None:
             library.read_before = store.read_before
+        library.held_info = self._catalog.info_of
         self._semantic = semantic
         self._updater = IndexUpdater(
             library,

@@ -123,6 +123,8 @@ class Library(SharedLifespan):
         self._misses = 0
         self.read_before: ReadBefore | None = None
         """Gives texts that are kept on disk, for documents whose text takes a process to read."""
+        self.held_info: Callable[[str], DocumentInfo | None] = lambda _path: None
+        """Gives the entry that is held of a document, if one is. A listing takes that of an unchanged document: called from any thread."""
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
@@ -201,7 +203,8 @@ class Library(SharedLifespan):
 
         def found() -> tuple[list[DocumentInfo], list[str]]:
             unread: list[str] = []
-            infos = [info for info in self.roots.walk(stop.is_set, unread.append) if matches(info.path)]
+            walked = self.roots.walk(stop.is_set, unread.append)
+            infos = [self._held_once(info) for info in walked if matches(info.path)]
             infos.sort(key=lambda info: info.path)
             return infos, sorted(filter(matches, unread))
 
@@ -210,6 +213,11 @@ class Library(SharedLifespan):
         except asyncio.CancelledError:
             stop.set()
             raise
+
+    def _held_once(self, info: DocumentInfo) -> DocumentInfo:
+        """Return the entry that is held of an unchanged document, else `info`. A listing of many documents takes little memory so."""
+        held = self.held_info(info.path)
+        return info if held is None or held != info else held
 
     def known_reasons(self, infos: Iterable[DocumentInfo]) -> list[tuple[str, str]]:
         """Return (path, reason) of those of the documents that are known to give no text. Nothing is read for it."""

@@ -202,6 +202,11 @@ class Catalog:
             if scope.shows(entry.info)
         )
 
+    def info_of(self, path: str) -> DocumentInfo | None:
+        """Return the listing entry of a known document, or None. For any thread."""
+        entry = self.entries.get(path)
+        return None if entry is None else entry.info
+
     def new_id(self) -> int:
         """Return an unused id."""
         self._last_id += 1
