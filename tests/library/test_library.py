@@ -451,6 +451,19 @@ async def test_many_small_texts_are_read_in_one_go(make: Make, folder: Path) -> 
     assert await library.read("a.md") is texts["a.md"]
 
 
+async def test_many_texts_that_are_kept_on_disk_are_not_kept_in_memory_too(make: Make, folder: Path) -> None:
+    (folder / "a.md").write_text("one", encoding="utf-8")
+    library = make()
+    library.read_before = lambda _paths: {}
+    await library.read("a.md")
+    assert library.stats.documents == 1
+    (folder / "a.md").write_text("another", encoding="utf-8")
+    (folder / "b.md").write_text("two", encoding="utf-8")
+    texts = await library.read_plain(["a.md", "b.md"])
+    assert [text.text for text in texts.values()] == ["another", "two"]
+    assert library.stats.documents == 0
+
+
 async def test_cancelling_a_read_of_many_ends_it(make: Make, folder: Path) -> None:
     (folder / "a.md").write_text("text")
     library = make()

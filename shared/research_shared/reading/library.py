@@ -371,7 +371,11 @@ class Library(SharedLifespan):
             stop.set()
             raise
         for text in found.values():
-            self._keep(text)
+            if self.read_before is None:
+                self._keep(text)
+            else:
+                # They are for the index, which keeps them on disk and asks once.
+                self.forget_document(text.path)
         return found
 
     def _read_plain(self, path: str, stopped: Callable[[], bool]) -> DocumentText | None:
