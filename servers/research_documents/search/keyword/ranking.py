@@ -177,7 +177,8 @@ class Ranker:
 
     @property
     def _allowed(self) -> Collection[int] | None:
-        return None if self.selection.everything else self.selection.ids
+        # Not the set, which the selection would keep: 32 selections of 100,000 documents are kept for later searches.
+        return None if self.selection.everything else [entry.id for entry in self.selection.readable]
 
     def _gathered(
         self, scored: list[ScoredPassage], last: int, fetched: FetchedTexts, open_tie: float
