@@ -1,14 +1,18 @@
 """How much memory a gateway with an index directory takes, where a ready index is opened and where it is built.
 
-    python benchmarks/index_memory.py CORPUS [--workers 1 2 4] [--searches 300] [--index DIR] [--bound MB] [--json FILE]
+    python benchmarks/index_memory.py CORPUS [--workers 1 2 4] [--searches 300] [--update 100] [--index DIR] [--bound MB]
 
 The gateway is a process of its own over HTTP. It builds the index (`builds`), is stopped, and starts again from the
 ready index (`serves`), once for each number of `--workers`; `--index` names a directory that may hold a ready index. Then
 come `--searches` searches by words, for phrases and prefixes, for expressions with a rare literal, listings and
-readings. Resident memory is split into what is the process's own (`anonymous`) and pages of files (`files`), which the
-system takes back when it needs them and which processes share; `shared out` (PSS) gives each process its part of what
-several map. Times are of this client, one call after another. Ends with status 1 when a single process that serves takes more
-than `--bound` MB. A corpus is made by `make_corpus.py`. Linux only.
+readings, by turns of clients of both protocol eras. With `--update` so many files of the corpus get a line more, are searched,
+and lose it again: no one else may use the corpus.
+
+Resident memory is split into what is the process's own (`anonymous`) and pages of files (`files`), which the
+system takes back when it needs them and which processes share: `index` are those of the index, `libraries` those of
+programs. `shared out` (PSS) gives each process its part of what several map. Times are of this client, one call after
+another. Ends with status 1 when a single process that serves takes more than `--bound` MB. A corpus is made by
+`make_corpus.py`. Linux only.
 """
 
 import argparse
@@ -23,15 +27,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.load import HEADERS, META, MODERN
+from support.load import HANDSHAKE, HEADERS, META, MODERN, Caller
 from support.serving import reserved_port
 
 Call = tuple[str, dict[str, Any]]
@@ -94,17 +98,22 @@ class Server:
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return sorted(int(pid) for each in tasks for pid in each.read_text(encoding="ascii").split())
 
-    async def call(self, http: httpx.AsyncClient, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return the structured content of a call."""
-        meta = {**META, "io.modelcontextprotocol/clientCapabilities": {}}
-        params = {"name": tool, "arguments": arguments, "_meta": meta}
-        headers = {
-            **HEADERS, "mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": tool
-        }  # fmt: skip
+    async def call(
+        self, http: httpx.AsyncClient, tool: str, arguments: dict[str, Any], *, session: str | None = None
+    ) -> dict[str, Any]:
+        """Return the structured content of a call, in a session of the handshake era or without one."""
+        params: dict[str, Any] = {"name": tool, "arguments": arguments}
+        if session is None:
+            params["_meta"] = {**META, "io.modelcontextprotocol/clientCapabilities": {}}
+            era = {"mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": tool}
+        else:
+            era = _in_session(session)
+        headers = {**HEADERS, **era}
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         answer = await http.post(self.url, json=body, headers=headers)
         text = answer.text
         if "event-stream" in answer.headers.get("content-type", ""):
+            # a session gets what the server logs as well; the answer comes last
             text = [line[6:] for line in text.splitlines() if line.startswith("data: ")][-1]
         result = json.loads(text)["result"]
         if result.get("isError"):
@@ -130,6 +139,21 @@ class Server:
             if not in_a_row:
                 await asyncio.sleep(0.2)
         return time.perf_counter() - started
+
+
+def _in_session(session: str) -> dict[str, str]:
+    return {"mcp-protocol-version": HANDSHAKE, "mcp-session-id": session}
+
+
+@asynccontextmanager
+async def session_of(http: httpx.AsyncClient, url: str) -> AsyncIterator[str]:
+    """Open a session of the handshake era, and end it."""
+    caller = Caller(http, url)
+    await caller.open()
+    if caller.session is None:
+        raise SystemExit("the gateway has opened no session")
+    yield caller.session
+    await http.delete(url, headers=_in_session(caller.session))
 
 
 @contextmanager
@@ -161,6 +185,23 @@ def served(corpus: Path, index: Path, workers: int) -> Iterator[Server]:
             process.wait(timeout=120)
 
 
+def files_mb(pid: int) -> dict[str, float]:
+    """Return what pages of files a process has mapped, in MB: those of an index, and all others."""
+    index = libraries = 0
+    is_index = False
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name == "Rss":
+            resident = int(value.split()[0])
+        elif name == "Anonymous":
+            of_file = resident - int(value.split()[0])
+            index += of_file if is_index else 0
+            libraries += 0 if is_index else of_file
+        elif re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            is_index = "/index/" in line or "/copy-" in line
+    return {"index": index / 1024, "libraries": libraries / 1024}
+
+
 def memory_mb(pid: int) -> dict[str, float]:
     """Return what a process takes, in MB (of 1,048,576 bytes)."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
@@ -175,6 +216,7 @@ def memory_mb(pid: int) -> dict[str, float]:
         "files": value("RssFile", status),
         "highest": value("VmHWM", status),
         "shared out": value("Pss", rollup),
+        **files_mb(pid),
     }
 
 
@@ -193,18 +235,47 @@ def said(step: str, server: Server) -> list[dict[str, float]]:
 
 
 async def searched(server: Server, corpus: Path, count: int) -> None:
-    """Make the calls on fresh connections, so that all processes get some, and print the median time of each kind."""
+    """Make the calls on fresh connections, so that all processes get some, and print the median time of each kind.
+
+    Of 16 calls, 8 are of a modern client and 8 of one with a session.
+    """
     took: dict[str, list[float]] = {}
-    for kind, (tool, arguments) in calls(corpus, count):
-        async with httpx.AsyncClient(timeout=120) as http:
+    for number, (kind, (tool, arguments)) in enumerate(calls(corpus, count)):
+        async with httpx.AsyncClient(timeout=120) as http, AsyncExitStack() as stack:
             await http.get(server.url.removesuffix("mcp") + "healthz")
+            session = await stack.enter_async_context(session_of(http, server.url)) if number & 8 else None
             started = time.perf_counter()
-            await server.call(http, tool, arguments)
+            await server.call(http, tool, arguments, session=session)
             took.setdefault(kind, []).append(1000 * (time.perf_counter() - started))
     print(
         "    " + ", ".join(f"{kind} {statistics.median(each):.1f} ms" for kind, each in took.items()),
         flush=True,
     )
+
+
+def first_notes(corpus: Path, count: int) -> dict[Path, bytes]:
+    """Return so many Markdown files of a corpus with what they hold."""
+    files = sorted(path for path in corpus.rglob("*.md") if path.is_file())[:count]
+    return {path: path.read_bytes() for path in files}
+
+
+async def updated(server: Server, before: dict[Path, bytes]) -> None:
+    """Add a line to these files, wait until a search finds it in all of them, and take it away again."""
+    mark = f"lineof{time.time_ns()}"
+    try:
+        for path, text in before.items():
+            path.write_bytes(text + f"\n{mark}\n".encode())
+        found = 0
+        async with httpx.AsyncClient(timeout=120) as http, asyncio.timeout(READY_S):
+            while found < len(before):
+                arguments = {"query": mark, "limit": len(before)}
+                found = len((await server.call(http, "search_documents", arguments))["matches"])
+                await asyncio.sleep(0.2)
+        await asyncio.sleep(SETTLE_S)
+        said(f"… and an update of {len(before)} files", server)
+    finally:
+        for path, text in before.items():
+            path.write_bytes(text)
 
 
 async def measure(options: argparse.Namespace, index: Path, *, is_ready: bool) -> bool:
@@ -226,6 +297,8 @@ async def measure(options: argparse.Namespace, index: Path, *, is_ready: bool) -
             await searched(server, options.corpus, options.searches * workers)
             await asyncio.sleep(SETTLE_S)
             figures[f"serves, {workers}"] = found = said("serves, after searches", server)
+            if options.update:
+                await updated(server, first_notes(options.corpus, options.update))
             if workers == 1 and options.bound and found[0]["resident"] > options.bound:
                 holds = False
                 print(f"NOT WITHIN {options.bound:.0f} MB")
@@ -241,6 +314,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--workers", type=int, nargs="*", default=[1])
     parser.add_argument("--searches", type=int, default=300)
+    parser.add_argument("--update", type=int, default=0, help="files that are changed")
     parser.add_argument("--index", type=Path, help="a directory that outlasts this run")
     parser.add_argument("--bound", type=float, default=0.0, help="MB")
     parser.add_argument("--json", type=Path)
