@@ -311,6 +311,9 @@ async def test_a_foreign_host_serves_the_same_schemas_and_results(settings: Sett
         theirs = {t.name: t.model_dump() for t in await mounted.list_tools() if t.name != "hello"}
         ours = {t.name: t.model_dump() for t in await alone.list_tools()}
         assert theirs == ours
+        for each in (mounted, alone):
+            # Everything is read: a listing waits for two seconds at most.
+            await each.call_tool("search_documents", {"query": "friday"})
         for tool, arguments in queries:
             there = await mounted.call_tool(tool, arguments, raise_on_error=False)
             here = await alone.call_tool(tool, arguments, raise_on_error=False)

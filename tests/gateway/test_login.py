@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from research_shared.serving.login import providers
 from research_shared.serving.login import store as login_files
-from research_shared.serving.login.rates import PageLimit, PageRate
+from research_shared.serving.login.rates import PageLimit, PageRate, limited_pages
 from research_shared.serving.login.store import CulledFileStore
 from support.browser import Person, visit
 from support.identity import IdentityProvider
@@ -219,8 +221,10 @@ async def test_what_clients_register_is_limited_in_number_size_and_addresses(wor
     ("path", "last", "at_once"), [("/consent", "/authorize", 60), ("/register", "/register", 30)]
 )
 async def test_one_address_may_ask_for_the_pages_of_a_login_a_number_of_times(
-    path: str, last: str, at_once: int, world: World
+    path: str, last: str, at_once: int, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # No time passes meanwhile, however slow the machine is.
+    monkeypatch.setattr(providers, "limited_pages", partial(limited_pages, clock=lambda: 0.0))
     async with world.asked(**fixed(world)) as client:
         method = "POST" if path == "/register" else "GET"
         told = {(await client.request(method, path)).status_code for _ in range(at_once)}
