@@ -440,6 +440,21 @@ async def test_a_search_that_ends_at_the_deadline_goes_on_with_its_cursor_until_
     assert found == ([f"{number:03}.txt" for number in range(12)] if query == "needle" else [])
 
 
+@pytest.mark.parametrize("documents", [1, 2])
+def test_a_scan_whose_last_document_is_gone_when_the_time_is_over_has_searched_everything(
+    documents: int,
+) -> None:
+    now = 0.0
+    gone = [replace(document(f"{number}.txt", b"needle"), text=None) for number in range(documents)]
+    scan = Scan(gone, compiled("needle"), wanted=ALL, deadline=5.0, clock=lambda: now)
+    while not (scan.done or scan.expired):
+        now += 6.0 / documents
+        scan.advance(now)
+        if scan.missing is not None:
+            scan.supply(None)
+    assert (scan.covered, scan.done, scan.expired, scan.ended_early) == (documents, True, False, False)
+
+
 async def test_a_search_that_gets_nowhere_within_its_time_gives_no_cursor(tmp_path: Path) -> None:
     line = "abcdefgh " * 100
     query = "(.{0,200}e){4}zz[z]"

@@ -149,6 +149,8 @@ class Scan:
         """Pass the text of the `missing` document, or None if it is gone."""
         if text is None:
             self.covered += 1
+            if self.covered == len(self.entries):
+                self.done, self.expired = True, False
         elif self.missing is not None:
             self._fetched = {**self._fetched, self.missing.id: text}
         self.missing = None
