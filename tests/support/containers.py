@@ -17,6 +17,7 @@ from support.compose import ROOT, Volume
 INSIDE = "--inside"
 NAMESPACES = Path("/run/netns")
 DEVICES = ("full", "null", "random", "urandom", "zero")
+LIMIT_S = 300
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -84,7 +85,11 @@ class Network:
 
 @dataclass(kw_only=True)
 class Container:
-    """A process in a container. `addresses` are those in each network, by their names."""
+    """A process in a container.
+
+    `addresses` are those in each network, by their names: without any it is in the network of this process. `files` are those that
+    it has: those of this machine, or of an image. With `first` it is the first process of its own, as the program of an image is.
+    """
 
     name: str
     command: Sequence[str]
@@ -94,6 +99,8 @@ class Container:
     volumes: Sequence[Volume]
     temporary: Sequence[str]
     directory: Path
+    files: Path = Path("/")
+    first: bool = False
     process: subprocess.Popen[bytes] | None = None
     links: list[str] = field(default_factory=list)
 
@@ -126,7 +133,7 @@ class Container:
             ip("-n", self.name, "link", "set", far, "up")
 
     def furnish(self, hosts: Mapping[str, str], programs: Mapping[str, str]) -> None:
-        """Make the file system: that of this machine, what is mounted over it, and nothing that can be written beside that.
+        """Make the file system: `files`, what is mounted over them, and nothing that can be written beside that.
 
         `hosts` are addresses by names. `programs` are names for programs of this machine, by where they are to be found.
         """
@@ -139,7 +146,7 @@ class Container:
             "-t",
             "overlay",
             "-o",
-            f"lowerdir=/,upperdir={layers[0]},workdir={layers[1]}",
+            f"lowerdir={self.files},upperdir={layers[0]},workdir={layers[1]}",
             "overlay",
             self.root,
         )
@@ -157,8 +164,9 @@ class Container:
         for each in self.temporary:
             self._inside(each).mkdir(parents=True, exist_ok=True)
             mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", self._inside(each))
-        for place in (sys.base_prefix, sys.prefix, str(ROOT)):
-            self._bind(Volume(source=place, target=place, read_only=True))
+        if self.files == Path("/"):
+            for place in (sys.base_prefix, sys.prefix, str(ROOT)):
+                self._bind(Volume(source=place, target=place, read_only=True))
         for volume in self.volumes:
             self._bind(volume)
         mount("-o", "remount,ro", self.root)
@@ -184,7 +192,7 @@ class Container:
 
     def inside(self, command: Sequence[str]) -> list[str]:
         """Return the command that runs another one in the container."""
-        enter = ["ip", "netns", "exec", self.name, "chroot", str(self.root)]
+        enter = ["ip", "netns", "exec", self.name] if self.addresses else []
         drop = [
             "setpriv",
             f"--reuid={self.user}",
@@ -192,20 +200,32 @@ class Container:
             "--clear-groups",
             "--bounding-set=-all",
         ]
-        return [*enter, *drop, "--inh-caps=-all", "--no-new-privs", *command]
+        return [*enter, "chroot", str(self.root), *drop, "--inh-caps=-all", "--no-new-privs", *command]
 
     def start(self) -> None:
         """Start the process."""
+        alone = (
+            ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc"]
+            if self.first
+            else []
+        )
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.inside(self.command), env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+                [*alone, *self.inside(self.command)], env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
             )  # fmt: skip
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process."""
+        if self.first:  # where it is 1, and not the process that made its namespace
+            run("nsenter", f"--pid=/proc/{self.started.pid}/ns/pid_for_children", "sh", "-c", "kill -TERM 1")
+        else:
+            self.started.terminate()
 
     def try_inside(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run another command in the container."""
         return subprocess.run(
-            self.inside(command), env=self._environ, capture_output=True, text=True, check=False, timeout=60
-        )
+            self.inside(command), env=self._environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )  # fmt: skip
 
     @property
     def _environ(self) -> dict[str, str]:
