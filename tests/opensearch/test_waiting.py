@@ -11,7 +11,7 @@ import pytest
 from research_documents.opensearch.client import ClusterClient
 from research_documents.opensearch.engine import OpenSearchEngine
 from research_documents.opensearch.layout import CLUSTER_SCHEMA, DocumentRecord, IndexNames, PushState
-from research_documents.search.engine import ORDER_MAY_CHANGE
+from research_documents.search.contract import ORDER_MAY_CHANGE
 from research_shared.access.scope import Scope, View, narrowed_scope
 from research_shared.documents import DocumentInfo
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -13,40 +13,33 @@ from research_documents.opensearch.freshness import PushedFreshness
 from research_documents.opensearch.layout import IndexNames
 from research_documents.opensearch.mirror import DocumentMirror
 from research_documents.opensearch.passages import ClusterPassages, filters_of
-from research_documents.search.engine import (
+from research_documents.search.contract import (
     MAX_ATTEMPTS,
     MAX_SEARCH_BYTES,
     ORDER_MAY_CHANGE,
-    known_document,
-    known_documents,
+    DocumentSearch,
     named_unreadable,
 )
 from research_documents.search.executors import ThreadPools
 from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch, NearPassages
 from research_documents.search.index.catalog import CatalogEntry, IndexCoverage, Selection
 from research_documents.search.keyword import KeywordSearch, SearchedIndex
-from research_documents.search.outcome import EngineStats, SearchOutcome
-from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
+from research_documents.search.outcome import SearchOutcome
 from research_documents.search.regex import RegexSearch
 from research_documents.search.request import (
     CursorPosition,
-    Mode,
     OnProgress,
     RunResult,
     SearchRequest,
-    Snippet,
     cursor_after,
     path_choice,
-    search_request,
 )
 from research_shared.access.globs import EVERY_PATH, PathChoice
 from research_shared.access.scope import current_scope
 from research_shared.errors import BackendUnavailable
-from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.library import Library
-from research_shared.reading.versions import VersionNote
 from research_shared.settings import Settings
 from research_shared.telemetry.spans import span
 from research_shared.text.sizes import counted
@@ -70,7 +63,7 @@ MOST_NAMED: Final = 5
 _STILL_WORKS: Final = "Listing and reading documents still work; search again in a minute. If it stays like this, tell the operator: "
 
 
-class OpenSearchEngine(SharedLifespan):
+class OpenSearchEngine(DocumentSearch):
     """Searches the documents of a library in an index on a cluster; see `SearchEngine`, whose answers it gives.
 
     What the documents are is mirrored here, see `DocumentMirror`; it is looked at every `refresh_s` seconds and before a search.
@@ -96,15 +89,15 @@ class OpenSearchEngine(SharedLifespan):
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._mirror = DocumentMirror(self, names)
+        super().__init__(self._mirror.catalog, deadline_s=deadline_s, clock=clock)
         self._library = library
         self._names = names
         self._connect = connect
         self._client: ClusterClient | None = None
-        self._deadline_s = deadline_s
         self._refresh_s = refresh_s
         self._fresh_s = fresh_s
         self._rescan_s = rescan_s
-        self._clock = clock
         self._now = now
         self._following: asyncio.Task[None] | None = None
         self._refreshed_at = self._reloaded_at = float("-inf")
@@ -113,7 +106,6 @@ class OpenSearchEngine(SharedLifespan):
         self._looks_begun = self._look_ended = 0
         """The numbers of the last look that was begun, and of the last that ended without being cancelled."""
         self._lost: frozenset[str] = frozenset()
-        self._mirror = DocumentMirror(self, names)
         self._pools = ThreadPools(ranks_on="cluster")
         self._meaning = None if embedder is None else _meaning_of(embedder, self._mirror, clock)
         self._no_semantic = no_semantic
@@ -232,81 +224,29 @@ class OpenSearchEngine(SharedLifespan):
         return "" if self._failure is None else self._failure.message
 
     @property
-    def ranks_by_meaning(self) -> bool:
-        """Whether hybrid search has vectors to compare, of at least some passages."""
-        return (
-            self._meaning is not None and self._meaning.coverage(self._mirror.catalog.entries.values())[0] > 0
-        )
+    def _watching(self) -> bool:
+        return self._mirror.state is not None and self._mirror.state.watching
 
-    @property
-    def stats(self) -> EngineStats:
-        """Return what the index held when it was looked at."""
-        entries = list(self._mirror.catalog.entries.values())
-        readable = [entry for entry in entries if not entry.reason]
-        state = self._mirror.state
-        return EngineStats(
-            documents=len(readable),
-            passages=sum(entry.passages for entry in readable),
-            text_bytes=self._mirror.catalog.text_bytes,
-            unreadable=len(entries) - len(readable),
-            missing=0 if state is None else state.waiting,
-            building=self.indexing is not None,
-            watching=state is not None and state.watching,
-            embedded=None if self._meaning is None else self._meaning.coverage(readable),
-        )
+    def _embedded(self, entries: Collection[CatalogEntry]) -> tuple[int, int] | None:
+        return None if self._meaning is None else self._meaning.coverage(entries)
 
-    async def search(
-        self,
-        query: str,
-        *,
-        mode: Mode = "keyword",
-        limit: int = 10,
-        file_pattern: str | PathChoice = "*",
-        context_lines: int = 0,
-        snippet: Snippet = "line",
-        max_tokens: int = DEFAULT_PASSAGE_TOKENS,
-        cursor: str | None = None,
-        on_progress: OnProgress | None = None,
-        wanted: DocumentFilter = EVERY_DOCUMENT,
-        meant: str = "",
-    ) -> SearchOutcome:
-        """Search the documents of the current scope, see `SearchEngine.search`.
+    async def _search(self, request: SearchRequest) -> SearchOutcome:
+        """Answer a request, see `DocumentSearch.search`.
 
-        An answer is `truncated`, and its first warnings begin with `INCOMPLETE:`, while the folder is being pushed, when the last
+        An answer is `truncated`, and its first warnings begin with `INCOMPLETE:`, while documents wait to be pushed, when the last
         push was long ago, when documents of it changed since they were pushed, and when a part of the index does not answer.
 
         Raises:
-            InvalidPattern: the file pattern is malformed.
-            InvalidCursor: the cursor belongs to another search.
-            RootUnavailable: the research folder is gone.
             BackendUnavailable: the cluster does not answer.
         """
-        request = search_request(
-            query,
-            mode=mode,
-            limit=limit,
-            file_pattern=file_pattern,
-            context_lines=context_lines,
-            snippet=snippet,
-            max_tokens=max_tokens,
-            cursor=cursor,
-            on_progress=on_progress,
-            wanted=wanted,
-            meant=meant,
-            time_limit_s=self._deadline_s,
-            now=self._clock(),
-        )
-        with span("search", mode=mode) as current:
-            try:
-                async with self:
-                    outcome = await self._answer(request)
-            except ClusterFailed as failure:
-                log.warning("a search was not answered", error=failure.message, hint=failure.hint)
-                error = BackendUnavailable(failure.message, hint=_STILL_WORKS + failure.hint)
-                error.retryable = failure.retryable
-                raise error from failure
-            current.set_attribute("research.hits", len(outcome.hits))
-            return outcome
+        try:
+            async with self:
+                return await self._answer(request)
+        except ClusterFailed as failure:
+            log.warning("a search was not answered", error=failure.message, hint=failure.hint)
+            error = BackendUnavailable(failure.message, hint=_STILL_WORKS + failure.hint)
+            error.retryable = failure.retryable
+            raise error from failure
 
     async def read_wanted(
         self,
@@ -329,18 +269,6 @@ class OpenSearchEngine(SharedLifespan):
         _, outdated = self._selected(paths, wanted)
         missing = self._missing(self._coverage(paths, wanted), outdated, partial=False)
         return missing[0] if missing else None
-
-    def entry(self, path: str) -> CatalogEntry | None:
-        """Return what is known at the moment of a document within the current scope, or None."""
-        return known_document(self._mirror.catalog, path)
-
-    def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
-        """Return what is known at the moment of the documents within the current scope, sorted by path."""
-        return known_documents(self._mirror.catalog, file_pattern)
-
-    def version_notes(self) -> Mapping[str, VersionNote]:
-        """Return which known documents of the current scope are copies or older versions of others, by path."""
-        return self._mirror.catalog.version_notes(current_scope())
 
     # Answering
 

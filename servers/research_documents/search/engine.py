@@ -3,11 +3,18 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from research_documents.search.contract import (
+    MAX_ATTEMPTS,
+    MAX_SEARCH_BYTES,
+    ORDER_MAY_CHANGE,
+    DocumentSearch,
+    named_unreadable,
+)
 from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch
@@ -17,8 +24,7 @@ from research_documents.search.index.store import DiskStore, MemoryStore, Store
 from research_documents.search.index.updater import IndexUpdater
 from research_documents.search.index.watcher import Watcher
 from research_documents.search.keyword.search import KeywordSearch, embedded
-from research_documents.search.outcome import EngineStats, SearchOutcome
-from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
+from research_documents.search.outcome import SearchOutcome
 from research_documents.search.regex.search import RegexSearch
 from research_documents.search.request import (
     CursorPosition,
@@ -26,21 +32,16 @@ from research_documents.search.request import (
     OnProgress,
     RunResult,
     SearchRequest,
-    Snippet,
     cursor_after,
-    path_choice,
     search_request,
 )
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.globs import EVERY_PATH, PathChoice
 from research_shared.access.roots import current_scope
-from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.library import Library
-from research_shared.reading.versions import VersionNote
 from research_shared.settings import Settings
-from research_shared.telemetry.spans import span
 from research_shared.text.sizes import counted, one_or_many
 from research_shared.tools.activity import waiting
 from research_shared.tools.names import INCOMPLETE
@@ -52,15 +53,10 @@ log = get_logger("research.search")
 
 PROGRESS_SHARE: Final = 0.1
 """Largest share of the waiting time spent on counting for progress reports."""
-MAX_ATTEMPTS: Final = 3
-"""Runs of one search while documents keep changing under it."""
-MAX_REPORTED_UNREADABLE: Final = 100
-ORDER_MAY_CHANGE: Final = "the order may still change: other documents are not indexed yet"
-MAX_SEARCH_BYTES: Final = 256 * 1024
 TEXT_BUDGET: Final = 1024 * 1024 * 1024
 
 
-class SearchEngine(SharedLifespan):
+class SearchEngine(DocumentSearch):
     """Searches the documents of a library; one instance serves all requests and scopes of a process.
 
     Entering the engine (once per user) starts indexing and watching the folder in the background. A search without
@@ -87,14 +83,12 @@ class SearchEngine(SharedLifespan):
         tuning: SearchTuning = DEFAULT_TUNING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(Catalog(text_budget), deadline_s=deadline_s, clock=clock)
         self._library = library
-        self._deadline_s = deadline_s
         self._index_wait_s = index_wait_s
         self._watch = watch
         self._rescan_interval_s = rescan_interval_s
         self._tuning = tuning
-        self._clock = clock
-        self._catalog = Catalog(text_budget)
         store: Store = (
             MemoryStore(tuning)
             if index_dir is None
@@ -204,85 +198,15 @@ class SearchEngine(SharedLifespan):
         """Return nothing: without a search, an index of this process has no problem of its own."""
         return ""
 
-    @property
-    def ranks_by_meaning(self) -> bool:
-        """Whether hybrid search has vectors to compare, of at least some passages."""
-        return self._semantic is not None and self._semantic.coverage(self._catalog.entries.values())[0] > 0
+    def _embedded(self, entries: Collection[CatalogEntry]) -> tuple[int, int] | None:
+        return None if self._semantic is None else self._semantic.coverage(entries)
 
-    @property
-    def stats(self) -> EngineStats:
-        """Return what the index holds at the moment."""
-        entries = list(self._catalog.entries.values())
-        readable = [entry for entry in entries if not entry.reason]
-        indexing = self.indexing
-        return EngineStats(
-            documents=len(readable),
-            passages=sum(entry.passages for entry in readable),
-            text_bytes=self._catalog.text_bytes,
-            unreadable=len(entries) - len(readable),
-            missing=indexing[1] - indexing[0] if indexing else 0,
-            building=indexing is not None,
-            watching=self._watching,
-            embedded=None if self._semantic is None else self._semantic.coverage(readable),
-        )
-
-    async def search(
-        self,
-        query: str,
-        *,
-        mode: Mode = "keyword",
-        limit: int = 10,
-        file_pattern: str | PathChoice = "*",
-        context_lines: int = 0,
-        snippet: Snippet = "line",
-        max_tokens: int = DEFAULT_PASSAGE_TOKENS,
-        cursor: str | None = None,
-        on_progress: OnProgress | None = None,
-        wanted: DocumentFilter = EVERY_DOCUMENT,
-        meant: str = "",
-    ) -> SearchOutcome:
-        """Search the documents of the current scope whose path matches `file_pattern` and that are `wanted`.
-
-        With `snippet="context"`, a keyword hit shows its neighbours in its passage, unless `context_lines` sets a number
-        of lines. With `snippet="passage"` it shows its whole passage, as many hits as fit into `max_tokens`, and the query
-        may be a question in words.
-
-        Hybrid mode ranks by words and by meaning together: that of `meant`, or of the query itself. It ranks by words
-        alone, with a warning that says why, if there is nothing to compare, or if the query has operators.
-
-        Hits are sorted by score, path and line in keyword and hybrid mode, by path and line in regex mode. An invalid expression
-        gives no hits and a warning that names the problem. An answer that does not cover all documents, because some are
-        not indexed yet, is `truncated`, and its first warning begins with `INCOMPLETE:`.
-
-        Raises:
-            InvalidPattern: the file pattern is malformed.
-            InvalidCursor: the cursor belongs to another search.
-            RootUnavailable: the research folder is gone.
-        """
-        request = search_request(
-            query,
-            mode=mode,
-            limit=limit,
-            file_pattern=file_pattern,
-            context_lines=context_lines,
-            snippet=snippet,
-            max_tokens=max_tokens,
-            cursor=cursor,
-            on_progress=on_progress,
-            wanted=wanted,
-            meant=meant,
-            time_limit_s=self._deadline_s,
-            now=self._clock(),
-        )
-        with span("search", mode=mode) as current:
-            if not self.in_use:
-                outcome = await self._answer(request)
-            else:
-                # The lifespan of an in-process server ends with its first client, while others may still wait.
-                async with self:
-                    outcome = await self._answer(request)
-            current.set_attribute("research.hits", len(outcome.hits))
-            return outcome
+    async def _search(self, request: SearchRequest) -> SearchOutcome:
+        if not self.in_use:
+            return await self._answer(request)
+        # The lifespan of an in-process server ends with its first client, while others may still wait.
+        async with self:
+            return await self._answer(request)
 
     async def read_wanted(
         self, file_pattern: str, wanted: DocumentFilter, *, on_progress: OnProgress | None = None
@@ -310,18 +234,6 @@ class SearchEngine(SharedLifespan):
             return await missing()
         async with self:
             return await missing()
-
-    def entry(self, path: str) -> CatalogEntry | None:
-        """Return what is known at the moment of a document within the current scope, or None."""
-        return known_document(self._catalog, path)
-
-    def entries(self, file_pattern: str = "*") -> list[CatalogEntry]:
-        """Return what is known at the moment of the documents within the current scope, sorted by path."""
-        return known_documents(self._catalog, file_pattern)
-
-    def version_notes(self) -> Mapping[str, VersionNote]:
-        """Return which known documents of the current scope are copies or older versions of others, by path."""
-        return self._catalog.version_notes(current_scope())
 
     async def _answer(self, request: SearchRequest) -> SearchOutcome:
         with waiting("the index", limit_s=self._index_wait_s + self._deadline_s):
@@ -520,29 +432,6 @@ class SearchEngine(SharedLifespan):
             if now is None or now.id != entry.id or not (now.mtime_reliable or now.checked >= read_since):
                 stale.add(path)
         return stale
-
-
-def known_document(catalog: Catalog, path: str) -> CatalogEntry | None:
-    """Return what a catalog has of a document within the current scope, or None."""
-    entry = catalog.entries.get(path)
-    return entry if entry is not None and current_scope().shows(entry.info) else None
-
-
-def known_documents(catalog: Catalog, file_pattern: str) -> list[CatalogEntry]:
-    """Return what a catalog has of the documents within the current scope that match a pattern, sorted by path."""
-    selection = catalog.select(path_choice(file_pattern), current_scope())
-    unreadable = (catalog.entries.get(path) for path, _ in selection.unreadable)
-    found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
-    return [found[path] for path in sorted(found)]
-
-
-def named_unreadable(selection: Selection) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Return (path, reason) of the unreadable documents that an answer names, and the warning that there are more, if so."""
-    named = selection.unreadable[:MAX_REPORTED_UNREADABLE]
-    if len(named) == len(selection.unreadable):
-        return named, ()
-    count = counted(len(selection.unreadable), "document gives", "documents give")
-    return named, (f"{count} no text, or not all of it; the first {MAX_REPORTED_UNREADABLE} are named",)
 
 
 def _incomplete_warning(coverage: IndexCoverage, up_to_date: bool) -> str | None:
