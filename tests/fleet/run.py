@@ -39,6 +39,8 @@ from support.serving import reserved_port
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RESEARCH = [sys.executable, "-m", "research_gateway"]
 CLIENTS, CLIENTS_OF_WORKERS, CLIENTS_OF_ENVOY = 200, 40, 40
+TOGETHER = (("workers", "envoy"), ("nginx",))
+"""Parts that run at the same time: what they have in clients together is less than what another part has alone."""
 ATTEMPTS = 12
 THINK_S = (1.0, 4.0)
 """Seconds for which a client rests between two calls, so that the load is below what two processors carry."""
@@ -413,13 +415,18 @@ def judge(load: Load, where: str) -> None:
     check(f"{where}: the clients met what happened", load.retries.total() > 0, load.retries)
 
 
-def verify_trail(work: Path, where: str) -> None:
+async def ended_with(command: Sequence[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Return how a command ends, while the clients of another part go on."""
+    return await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=120, check=False, env=environ
+    )
+
+
+async def verify_trail(work: Path, where: str) -> None:
     """Verify the chains of all logs."""
     logs = sorted(path for path in work.glob("audit-of-*.jsonl") if not re.search(r"\.\d{6}$", path.stem))
     command = [*RESEARCH, "audit", "verify", *map(str, logs)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=environment(work, "nobody")
-    )
+    done = await ended_with(command, environment(work, "nobody"))
     print("       " + done.stdout.strip().replace("\n", "\n       "))
     check(f"{where}: every chain of the trail is intact", done.returncode == 0, done.stderr or done.stdout)
 
@@ -481,13 +488,10 @@ async def workers(work: Path) -> None:
             await workers_under_load(gateway)
         finally:
             await gateway.end()
-    verify_trail(work, "two workers")
-    refused = subprocess.run(  # noqa: ASYNC221  (nothing else goes on)
+    await verify_trail(work, "two workers")
+    refused = await ended_with(
         [*RESEARCH, "serve", "--transport", "http", "--port", "0", "--workers", "2"],
-        env=environment(work, "refused", RESEARCH_AUDIT_LOG=str(work / "nowhere" / "audit.jsonl")),
-        capture_output=True,
-        timeout=120,
-        check=False,
+        environment(work, "refused", RESEARCH_AUDIT_LOG=str(work / "nowhere" / "audit.jsonl")),
     )
     check("workers that cannot start end the command", refused.returncode == 2, refused)
     check("their sockets are gone", not list(work.glob("research-workers-*")))
@@ -590,7 +594,7 @@ async def replicas(work: Path, name: str, balancer: Balancer, clients: int) -> N
         async with httpx.AsyncClient(trust_env=False) as http:
             pages = [(await http.get(f"{gateway.base}/metrics")).text for gateway in gateways]
         check(f"{name}: each replica serves again", all("research_calls_total{" in page for page in pages))
-    verify_trail(work, f"three replicas behind {name}")
+    await verify_trail(work, f"three replicas behind {name}")
 
 
 async def main() -> None:
@@ -608,14 +612,20 @@ async def main() -> None:
         parts["envoy"] = lambda work: replicas(
             work, "Envoy", envoy_command(given.envoy), given.clients or CLIENTS_OF_ENVOY
         )
-    for name, part in parts.items():
-        if given.only in {None, name}:
-            with tempfile.TemporaryDirectory(prefix="fleet-") as directory:
-                work = Path(directory)
-                make_folder(work / "research", notes=30)
-                begun = time.monotonic()
-                await part(work)
-                print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+
+    async def run(name: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="fleet-") as directory:
+            work = Path(directory)
+            make_folder(work / "research", notes=30)
+            begun = time.monotonic()
+            await parts[name](work)
+            print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+
+    for together in TOGETHER:
+        async with asyncio.TaskGroup() as tasks:
+            for name in together:
+                if name in parts and given.only in {None, name}:
+                    tasks.create_task(run(name))
     sys.exit(1 if failed else 0)
 
 
