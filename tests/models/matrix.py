@@ -14,8 +14,11 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -38,6 +41,7 @@ from support.stand_ins import HTTP_ONLY, MODES, Habit, StandIn, StandInServer
 OK = "ok"
 NOT_APPLICABLE = "-"
 AT_ONCE = 2
+"""Rows at a time, each with its servers and clients in one process."""
 CELL_S = 90.0
 PROVIDER, SESSION, ROUNDS, FALLBACK = ROUTES = ("provider", "session", "rounds", "fallback")
 SUMMARIZE, SYNTHESIZE = TOOLS = ("summarize_document", "synthesize_research")
@@ -236,22 +240,22 @@ def passed(row: Row, cell: str) -> bool:
     return cell == NOT_APPLICABLE or cell in remedies
 
 
-async def main() -> int:
+def fill_alone(row: Row, folder: Path, texts: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Return the cells of a row, in a process of its own."""
+    return asyncio.run(fill(row, folder, texts))
+
+
+def main() -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--only", default="", help="rows with this text in their names")
     only: str = options.parse_args().only
     wanted = [row for row in rows() if only in f"{row.name}, {row.wire_format}"]
     started = monotonic()
-    limit = asyncio.Semaphore(AT_ONCE)
     with tempfile.TemporaryDirectory(prefix="matrix-") as work:
         folder = Path(work)
-        texts = make_folder(folder)
-
-        async def one(row: Row) -> dict[tuple[str, str], str]:
-            async with limit:
-                return await fill(row, folder, texts)
-
-        found = list(zip(wanted, await asyncio.gather(*(one(row) for row in wanted)), strict=True))
+        cells_of = partial(fill_alone, folder=folder, texts=make_folder(folder))
+        with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as processes:
+            found = list(zip(wanted, processes.map(cells_of, wanted), strict=True))
     print(table(found))
     print(f"{len(found)} rows in {monotonic() - started:.0f} s")
     judgements = [
@@ -275,4 +279,4 @@ def table(found: Sequence[tuple[Row, Mapping[tuple[str, str], str]]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())
