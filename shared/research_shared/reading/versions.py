@@ -131,7 +131,7 @@ def _same_content(every: Sequence[VersionedDocument]) -> dict[str, VersionNote]:
             again[each.digest].append(each.path)
 
     def plainness(path: str) -> tuple[bool, bool, int, int, str]:
-        name = _parsed_name(_plain_name(path))
+        name = _parsed_name(_compared_name(path))
         return name.copy or name.conflict, name.numbered, path.count("/"), len(path), path
 
     notes: dict[str, VersionNote] = {}
@@ -150,7 +150,7 @@ def _families(every: Sequence[VersionedDocument]) -> list[list[_Named]]:
     """
     marked: dict[str, _Name] = {}
     for each in every:
-        plain = _plain_name(each.path)
+        plain = _compared_name(each.path)
         if _MAYBE.search(plain[1]):
             marked[each.path] = _parsed_name(plain)
     families: dict[_Family, list[_Named]] = {name.family: [] for name in marked.values() if name.tells}
@@ -158,7 +158,7 @@ def _families(every: Sequence[VersionedDocument]) -> list[list[_Named]]:
     for each in every:
         if each.path.rpartition("/")[0] in folders:
             name = marked.get(each.path)
-            family = _unmarked(_plain_name(each.path)) if name is None else name.family
+            family = _unmarked(_compared_name(each.path)) if name is None else name.family
             if (members := families.get(family)) is not None:
                 members.append((each, name or _Name(family=family)))
     return [members for members in families.values() if len(members) > 1]
@@ -188,7 +188,7 @@ def _versions(family: Sequence[_Named], same: Mapping[str, VersionNote]) -> dict
     return notes
 
 
-def _plain_name(path: str) -> _Family:
+def _compared_name(path: str) -> _Family:
     """Return a name with its marks, in the form in which names are compared."""
     folder, _, filename = path.rpartition("/")
     stem, dot, suffix = filename.rpartition(".")
