@@ -620,6 +620,37 @@ async def test_another_folder_of_the_same_name_does_not_replace_the_one_of_an_in
         await folder.push()
 
 
+async def test_changes_of_a_folder_that_was_away_at_first_are_not_pushed_before_it_is_recognized(
+    folder: Folder,
+) -> None:
+    """The documents of another folder would count as those of the index otherwise, and then replace it."""
+    await folder.push()
+    before = folder.records()
+    other = beside(folder, {})
+    other.path.mkdir()
+    index = other.index()
+    index.prepare_state()
+    async with (library := other.library()):
+        indexer = Indexer(library, index)
+        await indexer.open()
+        with pytest.raises(FolderAway):
+            await indexer.push_all(watching=True)
+        names = [f"x{number}.md" for number in range(4)]
+        for name in names:
+            other.write(name, "Of another folder.\n")
+        with pytest.raises(ConfigurationError, match="another folder of the same name"):
+            await indexer.push_paths(set(names), watching=True)
+        assert folder.records() == before
+        for name, content in DOCUMENTS.items():
+            other.write(name, content)
+        assert (await indexer.push_paths({"a.md"}, watching=True)).listed == 7
+        other.write("a.md", "Changed.\n")
+        assert (await indexer.push_paths({"a.md"}, watching=True)).listed == 1
+        state = index.state()
+        assert state is not None
+        assert state.watching
+
+
 async def test_a_folder_that_is_mounted_elsewhere_is_known_by_its_documents(
     folder: Folder, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -290,8 +290,13 @@ class Indexer:
         """Return those of the paths that are really gone, as far as one can know."""
         return [path for path in gone if self._known[path].info.root not in self._away]
 
-    async def push_paths(self, paths: set[str]) -> PushReport:
-        """Push what became of these paths. Raises what `push_all` raises."""
+    async def push_paths(self, paths: set[str], *, watching: bool = False) -> PushReport:
+        """Push what became of these paths; of the whole folder while it is not known to be the one that the index was fed from.
+
+        Raises what `push_all` raises.
+        """
+        if not self._is_recognized:
+            return await self.push_all(watching=watching)
         infos: list[DocumentInfo] = []
         gone: list[str] = []
         for path in sorted(paths):

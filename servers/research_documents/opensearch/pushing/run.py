@@ -119,7 +119,7 @@ class PushJob:
             report = (
                 await self.indexer.push_all(watching=watcher.live)
                 if paths is None
-                else await self.indexer.push_paths(paths)
+                else await self.indexer.push_paths(paths, watching=watcher.live)
             )
             await self.indexer.keep_agreed(watching=watcher.live)
         except FolderAway as error:
