@@ -207,6 +207,36 @@ async def test_vectors_of_another_model_are_refused_until_everything_is_pushed_a
     assert meta["embedding"]["identity"] == "others"
 
 
+@pytest.mark.parametrize("back_as", ["concepts", "others"])
+async def test_a_model_that_could_not_be_read_is_compared_before_it_makes_vectors(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, back_as: str
+) -> None:
+    await folder.push()
+    folder.embedder = ConceptEmbedder(back_as)
+    identity = folder.embedder.identity
+
+    async def unreadable() -> str:
+        raise EmbeddingFailed(AWAY)
+
+    monkeypatch.setattr(folder.embedder, "identity", unreadable)
+    folder.write("dogs.md", "The dog barks.\n")
+    vectors = VectorMaker(folder.embedder, clock=lambda: folder.now)
+    async with (library := Library(RootsPolicy([Root("r", folder.path)]))):
+        indexer = Indexer(library, folder.index(), vectors=vectors)
+        await indexer.open()
+        assert (await indexer.push_all()).no_vectors == AWAY
+        folder.now += LEFT_ALONE_AFTER_FAILURE_S
+        assert (await indexer.push_all()).no_vectors == AWAY
+        folder.now += LEFT_ALONE_AFTER_FAILURE_S
+        monkeypatch.setattr(folder.embedder, "identity", identity)
+        if back_as == "concepts":
+            assert (await indexer.push_all()).without_vectors == 0
+        else:
+            with pytest.raises(ModelDiffers, match="--full"):
+                await indexer.push_all()
+    assert bool(folder.embedder.passages) is (back_as == "concepts")
+
+
 async def test_vectors_of_another_size_are_not_pushed(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,8 @@ class VectorMaker:
         self._embedder = embedder
         self._clock = clock
         self._ask_again_at = float("-inf")
+        self._is_identified = False
+        """Whether the model is known to be the one of the index, since it failed the last time."""
 
     async def close(self) -> None:
         """Release processes and connections."""
@@ -103,19 +105,31 @@ class VectorMaker:
         Raises:
             ModelDiffers: it is another one.
         """
-        self.model = model
-        if model is None:
-            return
+        self.model, self._is_identified = model, False
         try:
-            identity = await self._embedder.identity()
+            await self._identify()
         except EmbeddingFailed as failure:
             self._fail(failure)
+
+    async def _identify(self) -> None:
+        """Compare the model with that of the index, unless that was done since it failed the last time.
+
+        Raises:
+            ModelDiffers: it is another one.
+            EmbeddingFailed: it cannot be read.
+        """
+        if self.model is None or self._is_identified:
             return
-        if model.identity != identity:
+        if self.model.identity != await self._embedder.identity():
             raise ModelDiffers
+        self._is_identified = True
 
     async def try_model(self) -> None:
-        """Find out whether the model answers, unless it failed a moment ago: `problem` says so."""
+        """Find out whether the model answers, unless it failed a moment ago: `problem` says so.
+
+        Raises:
+            ModelDiffers: it is another one than that of the index.
+        """
         if self._may_ask:
             await self._codes_of([HARMLESS])
 
@@ -127,6 +141,9 @@ class VectorMaker:
         """Yield the passages of documents in the versions that are given, some at a time, each as (path, id, record).
 
         They have the vectors that can be made. They are counted when they are taken, by path.
+
+        Raises:
+            ModelDiffers: the model failed, and is another one now than that of the index.
         """
         passages = chain.from_iterable(passages_to_push(*document) for document in documents)
         while some := await anyio.to_thread.run_sync(lambda: list(islice(passages, PASSAGES_TOGETHER))):
@@ -161,6 +178,7 @@ class VectorMaker:
             found[text] = None
 
         try:
+            await self._identify()
             await embed_passages(self._embedder, texts, take=take, give_up=give_up)
         except EmbeddingFailed as failure:
             self._fail(failure)
@@ -170,7 +188,7 @@ class VectorMaker:
 
     def _fail(self, failure: EmbeddingFailed) -> None:
         wait_s = failure.retry_after_s or LEFT_ALONE_AFTER_FAILURE_S
-        self.problem = str(failure)
+        self.problem, self._is_identified = str(failure), False
         self._ask_again_at = self._clock() + wait_s
         log.warning("passages are pushed without vectors for now", error=str(failure), wait_s=wait_s)
 
