@@ -145,16 +145,25 @@ async def test_while_the_model_is_away_documents_are_pushed_and_later_get_their_
     assert (again.pushed, again.unchanged, again.without_vectors) == (0, 4, 2)
     folder.embedder.failure = None
     written: list[DocumentRecord] = []
-    write = ClusterIndex.write_records
+    states: list[PushState] = []
+    write, save = ClusterIndex.write_records, ClusterIndex.save_state
 
     def keep(self: ClusterIndex, records: Any, seen: Any) -> Any:
         written.extend(records)
         return write(self, records, seen)
 
+    def keep_state(self: ClusterIndex, state: PushState) -> None:
+        states.append(state)
+        save(self, state)
+
     monkeypatch.setattr(ClusterIndex, "write_records", keep)
+    monkeypatch.setattr(ClusterIndex, "save_state", keep_state)
+    monkeypatch.setattr("research_documents.opensearch.pushing.indexer._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("research_documents.opensearch.pushing.indexer._EMBEDDED_FILES", 1)
     healed = await folder.push()
     assert written
     assert all(record.waits is None for record in written), "searches miss none of the words meanwhile"
+    assert [state.waiting for state in states] == [0, 0, 0, 0]
     assert (healed.pushed, healed.unchanged, healed.without_vectors) == (2, 2, 0)
     assert all("parts" in passage for passage in folder.passages())
     assert folder.state().embedding_problem == ""

@@ -227,7 +227,7 @@ class Indexer:
             self._state,
             begun_at=_timestamp(),
             listed=len(infos),
-            waiting=len(changed) + len(gone),
+            waiting=len(self._without_words(changed)) + len(gone),
             watching=watching,
             roots=self._roots,
             places=self._places,
@@ -331,6 +331,10 @@ class Indexer:
     def _has_words(self, info: DocumentInfo) -> bool:
         return is_pushed(self._known.get(info.path), info, self._readers)
 
+    def _without_words(self, infos: Sequence[DocumentInfo]) -> set[str]:
+        """Return the paths of the documents that wait: searches miss no word of those that lack nothing but vectors."""
+        return {info.path for info in infos if not self._has_words(info)}
+
     def _wants_vectors(self, record: DocumentRecord | None) -> bool:
         """Return whether passages of a document have no vector that could be made now."""
         return (
@@ -389,6 +393,7 @@ class Indexer:
         self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport
     ) -> None:
         done, to_do = 0, len(changed) + len(gone)
+        without_words = self._without_words(changed)
         self._on_progress(done, to_do)
         if gone:
             report.removed += sum(self._known[path].complete for path in gone)
@@ -410,7 +415,8 @@ class Indexer:
                     await self._push_batch(read, report)
                     done += len(read)
                     self._on_progress(done, to_do)
-                    self._state = replace(self._state, waiting=to_do - done)
+                    without_words.difference_update(reading.info.path for reading in read)
+                    self._state = replace(self._state, waiting=len(without_words))
                     await self._save_state()
                 if following is None:
                     return
