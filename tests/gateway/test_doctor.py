@@ -461,6 +461,29 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         "cannot be reached",
         "Check the address",
     ),
+    "address of the store whose password has a slash": (
+        lambda m: m.set(tasks_url=f"redis://user:{SECRETS[0]}/rest@127.0.0.1:6379/0", state_keys=STATE_KEY),
+        "settings",
+        "RESEARCH_TASKS_URL=(hidden)",
+        "research-assistant config",
+    ),
+    "address of the store with an unknown option": (
+        lambda m: m.set(
+            tasks_url=f"redis://:{SECRETS[0]}@127.0.0.1:6379/0?{SECRETS[0]}=1", state_keys=STATE_KEY
+        ),
+        "tasks",
+        "cannot be used",
+        "%2F",
+    ),
+    "address of the store with a wrong option": (
+        lambda m: m.set(
+            tasks_url=f"redis://:{SECRETS[0]}@127.0.0.1:6379/0?max_connections={SECRETS[0]}",
+            state_keys=STATE_KEY,
+        ),
+        "tasks",
+        "cannot be used",
+        "%2F",
+    ),
     "store of tasks without a key": (
         lambda m: m.set(tasks_url=f"redis://:{SECRETS[0]}@127.0.0.1:6379/0"),
         "tasks",

@@ -199,7 +199,28 @@ def test_a_store_on_redis_without_its_client_names_the_extra(monkeypatch: pytest
         open_store(Settings.load({"RESEARCH_TASKS_URL": "valkey://cache"}), name="gateway")
 
 
-@pytest.mark.parametrize("url", ["redis://", "http://cache:6379", "memory", "redis://a b"])
+@pytest.mark.parametrize("option", ["secretpart=1", "max_connections=secretpart", "db=secretpart"])
+def test_an_option_that_the_client_of_redis_does_not_take_is_refused_without_showing_it(option: str) -> None:
+    address = f"redis://:secretpart@cache/0?{option}"
+    settings = Settings.load({"RESEARCH_TASKS_URL": address, "RESEARCH_STATE_KEYS": "k" * 32})
+    with pytest.raises(ConfigurationError, match=r"RESEARCH_TASKS_URL=\(hidden\)") as refused:
+        open_store(settings, name="gateway")
+    assert "secretpart" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "http://cache:6379",
+        "memory",
+        "redis://a b",
+        "redis://user:secretpart/rest@cache:6379/0",
+    ],
+)
 def test_an_address_that_is_none_of_a_store_is_refused_without_showing_it(url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"RESEARCH_TASKS_URL=\(hidden\): allowed: off, memory://"):
+    with pytest.raises(
+        ConfigurationError, match=r"RESEARCH_TASKS_URL=\(hidden\): allowed: off, memory://"
+    ) as refused:
         Settings.load({"RESEARCH_TASKS_URL": url})
+    assert "secretpart" not in str(refused.value)

@@ -176,6 +176,11 @@ def task_findings(settings: "Settings") -> Iterator[Finding]:
             "the server of RESEARCH_TASKS_URL answers with an error",
             "Look at its log, and whether the number of the database in the address exists.",
         )
+    except (ValueError, TypeError):  # what they say quotes the address, which may hold a password
+        yield _tasks_problem(
+            "the address in RESEARCH_TASKS_URL cannot be used",
+            "Write redis://USER:PASSWORD@HOST:6379/0, with / @ : ? # in the password as %2F %40 %3A %3F %23.",
+        )
     except (RedisError, OSError) as error:
         secure = "certificate" in str(error).lower() or "ssl" in str(error).lower()
         yield _tasks_problem(
@@ -195,6 +200,7 @@ def _redis_facts(url: str) -> Mapping[str, Any]:
 
     Raises:
         redis.exceptions.RedisError, OSError: it does not answer, or with an error.
+        ValueError, TypeError: the client does not take the address. The message may quote it.
     """
     from redis import Redis
     from redis.backoff import NoBackoff

@@ -64,9 +64,12 @@ class TasksSettings(Section):
             return url
         try:
             parts = urlsplit(value)
-        except ValueError:
-            parts = urlsplit("")
+            usable = parts.port != 0
+        except (
+            ValueError
+        ):  # a port that is none, perhaps a part of a password: a slash in one is written %2F
+            parts, usable = urlsplit(""), False
         where = parts.path if parts.scheme == "unix" else parts.hostname
-        if parts.scheme not in _STORES or not where or re.search(r"\s", value):
+        if not usable or parts.scheme not in _STORES or not where or re.search(r"\s", value):
             raise ValueError("off, memory://, or an address such as redis://localhost:6379/0")
         return url

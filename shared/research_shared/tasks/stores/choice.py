@@ -14,7 +14,8 @@ def open_store(settings: Settings, *, name: str) -> TaskStore | None:
     `name` is that of the server: servers of different names share no tasks.
 
     Raises:
-        ConfigurationError: the extra `tasks` is missing, or there is no key that all workers share.
+        ConfigurationError: the extra `tasks` is missing, there is no key that all workers share, or the client does not take
+            the address.
     """
     if settings.tasks_off:
         return None
@@ -32,4 +33,9 @@ def open_store(settings: Settings, *, name: str) -> TaskStore | None:
         )
     from research_shared.tasks.stores.redis_store import NAMESPACE, RedisTasks
 
-    return RedisTasks(settings.tasks_url.get_secret_value(), namespace=f"{NAMESPACE}{name}:")
+    try:
+        return RedisTasks(settings.tasks_url.get_secret_value(), namespace=f"{NAMESPACE}{name}:")
+    except (ValueError, TypeError):  # what they say quotes the address, which may hold a password
+        raise ConfigurationError(
+            "RESEARCH_TASKS_URL=(hidden): the client of Redis does not take this address or an option in its query"
+        ) from None

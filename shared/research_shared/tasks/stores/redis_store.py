@@ -43,7 +43,11 @@ def redis_url(url: str) -> str:
 
 
 class RedisTasks:
-    """A `TaskStore` on the Redis or Valkey server at `url`. `poll_s`: seconds between looks for a task."""
+    """A `TaskStore` on the Redis or Valkey server at `url`. `poll_s`: seconds between looks for a task.
+
+    Raises:
+        ValueError, TypeError: the client does not take the address or an option in its query. The message may quote it.
+    """
 
     durable = True
 
@@ -56,6 +60,9 @@ class RedisTasks:
             health_check_interval=30,
             retry=Retry(ConstantBackoff(RETRY_PAUSE_S), retries=1),
         )
+        # Options in the query are taken only now, not by `from_url`. Nothing is connected.
+        pool: Any = self._redis.connection_pool  # it has no types
+        pool.make_connection()
         self._namespace = namespace
         self._tasks = f"{namespace}task:"
         self._queue = f"{namespace}queue"
