@@ -88,6 +88,10 @@ ALLOWED: dict[str, tuple[str, str]] = {
         r"\(directory / 'meta\.json'\)\.read_bytes",
         "the state of the index in RESEARCH_INDEX_DIR",
     ),
+    "servers/research_documents/opensearch/engine.py": (
+        r"(self\._)?meaning\.open",
+        "the model that embeds queries",
+    ),
     "servers/research_documents/opensearch/pushing/run.py": (
         r"self\.indexer\.open",
         "the indices of the cluster",
