@@ -163,7 +163,7 @@ async def test_while_the_model_is_away_documents_are_pushed_and_later_get_their_
     healed = await folder.push()
     assert written
     assert all(record.waits is None for record in written), "searches miss none of the words meanwhile"
-    assert [state.waiting for state in states] == [0, 0, 0, 0]
+    assert {state.waiting for state in states} == {0}
     assert (healed.pushed, healed.unchanged, healed.without_vectors) == (2, 2, 0)
     assert all("parts" in passage for passage in folder.passages())
     assert folder.state().embedding_problem == ""

@@ -147,6 +147,41 @@ async def test_who_may_see_a_part_is_told_while_it_is_not_known_what_waits(
     assert (outcome.truncated, outcome.indexing) == (True, (2, 2))
 
 
+BROKEN_OFF = "not pushed to the index yet, and nothing was pushed since 2026-01-01 at 23:00 UTC; the operator has to run"
+
+
+@pytest.mark.parametrize(
+    ("state", "waiting", "said"),
+    [
+        (replace(LATER, worked_at="2026-01-01T23:00:00Z"), 2, f"2 documents are {BROKEN_OFF}"),
+        (replace(FIRST, worked_at="2026-01-01T23:00:00Z"), 1, f"1 document is {BROKEN_OFF}"),
+        (
+            PushState(listed=4, worked_at="2026-01-01T23:00:00Z"),
+            0,
+            f"some documents are perhaps {BROKEN_OFF}",
+        ),
+        (
+            replace(LATER, told_at="2025-12-31T00:00:00Z"),
+            2,
+            "2 documents are not pushed to the index yet, and nothing was pushed since 2025-12-31 at 00:00 UTC",
+        ),
+        (
+            replace(LATER, told_at="2025-12-31T00:00:00Z", watching=True, worked_at="2026-01-01T23:59:00Z"),
+            2,
+            "2 documents are still being pushed to the index; repeat in a minute",
+        ),
+    ],
+    ids=["later push", "first push", "before the listing", "an earlier version", "at work for long"],
+)
+async def test_a_push_that_was_broken_off_is_not_waited_for(
+    tmp_path: Path, infos: dict[str, DocumentInfo], state: PushState, waiting: int, said: str
+) -> None:
+    engine = made_up(tmp_path, infos, state=state, waiting=set(FILES[:waiting])).engine
+    outcome = await engine.search("words")
+    assert outcome.warnings[0].startswith(f"INCOMPLETE: {said}")
+    assert outcome.truncated
+
+
 async def test_a_link_that_waits_is_told_to_who_may_see_where_it_leads_now(
     tmp_path: Path, infos: dict[str, DocumentInfo]
 ) -> None:

@@ -428,7 +428,17 @@ class OpenSearchEngine(DocumentSearch):
         if state is None:
             yield "nothing was pushed to the index yet; the operator has to run research-assistant index push"
             return
-        if waiting := coverage.total - coverage.done:
+        waiting = coverage.total - coverage.done
+        silent_since = state.silent_since(self._now(), rescan_s=self._rescan_s)
+        if silent_since and (waiting or not coverage.listed):
+            what = (
+                counted(waiting, "document is", "documents are") if waiting else "some documents are perhaps"
+            )
+            yield (
+                f"{what} not pushed to the index yet, and nothing was pushed since {silent_since:%Y-%m-%d at %H:%M} UTC; "
+                "the operator has to run research-assistant index push"
+            )
+        elif waiting:
             if state.agreed_at:
                 said = counted(waiting, "document is", "documents are")
                 yield f"{said} still being pushed to the index; repeat in a minute"

@@ -427,6 +427,10 @@ def unread_source(paths: Sequence[str]) -> dict[str, Any]:
     return {"push": {"unread": paths}}
 
 
+def _silent_after(rescan_s: float) -> timedelta:
+    return max(SILENT_AFTER, 10 * timedelta(seconds=rescan_s))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushState:
     """How far pushing is. Times are ISO 8601, UTC, by the clock of the indexer.
@@ -437,7 +441,8 @@ class PushState:
     `listed` documents were in the last listing, `waiting` of them are still to be pushed, `failed` could not be. `roots` are the
     names of the research folders, none if they are not known, `places` where they were, as `machine:directory`, in the same order.
     `folder_id` is the operator's name for what was pushed. `unread` is the key of the list of files of types that are not read.
-    `embedding_problem` says why passages have no vector that should have one, as a clause.
+    `embedding_problem` says why passages have no vector that should have one, as a clause. `worked_at` is when an indexer last wrote
+    this; empty from a version that does not say so.
     """
 
     begun_at: str = ""
@@ -452,6 +457,15 @@ class PushState:
     folder_id: str = ""
     unread: str = ""
     embedding_problem: str = ""
+    worked_at: str = ""
+
+    def silent_since(self, now: datetime, *, rescan_s: float) -> datetime | None:
+        """Return when an indexer last gave a sign of life, if that is so long ago that none is at work; else None."""
+        if not self.worked_at:
+            last = self.told_at or self.agreed_at
+            return datetime.fromisoformat(last) if self.is_old(now, rescan_s=rescan_s) else None
+        worked_at = datetime.fromisoformat(self.worked_at)
+        return worked_at if now - worked_at > _silent_after(rescan_s) else None
 
     def is_old(self, now: datetime, *, rescan_s: float) -> bool:
         """Return whether the index is not known to have agreed with the folder for long: see `OLD_AFTER` and `SILENT_AFTER`.
@@ -460,7 +474,7 @@ class PushState:
         to be old.
         """
         agreed_at = self.told_at or self.agreed_at
-        after = max(SILENT_AFTER, 10 * timedelta(seconds=rescan_s)) if self.watching else OLD_AFTER
+        after = _silent_after(rescan_s) if self.watching else OLD_AFTER
         return bool(agreed_at) and now - datetime.fromisoformat(agreed_at) > after
 
     def source(self) -> dict[str, Any]:

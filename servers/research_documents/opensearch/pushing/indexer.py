@@ -375,6 +375,9 @@ class Indexer:
         known = [(self._known.get(info.path) or DocumentRecord(info=info), info) for info in lacking]
         waiting = [replace(record, gone=False, waits=info) for record, info in known if record.waits != info]
         if waiting and not self._anew:
+            await (
+                self._save_state()
+            )  # so that nobody is told that they wait for an indexer that is not at work
             await self._write(waiting)
 
     async def _note_unread(self, unread: Sequence[str]) -> None:
@@ -515,6 +518,7 @@ class Indexer:
             refused: dict[str, str] = {}
             async for some in self._vectors.slices(documents, counts):
                 refused |= await _in_thread(partial(self._cluster.write_passages, some))
+                await self._save_state()  # making vectors takes long
             return refused
 
         def records() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -575,6 +579,7 @@ class Indexer:
             return
         if now or self._clock() - self._saved_at >= _SAVE_EVERY_S:
             self._saved_at = self._clock()
+            self._state = replace(self._state, worked_at=_timestamp())
             await _in_thread(self.hold)
             await _in_thread(lambda: self._cluster.save_state(self._state))
 
