@@ -212,6 +212,13 @@ def pushed_state(cluster: FakeCluster, **changes: object) -> None:
     stored.source["push"] |= changes
 
 
+def lease_left(cluster: FakeCluster, renewed_at: str) -> None:
+    """Have an indexer of another machine hold the lease, last heard of at a time, with documents that wait."""
+    pushed_state(cluster, waiting=2, listed=9, begun_at=AN_HOUR_AGO, told_at=AN_HOUR_AGO, agreed_at=LONG_AGO)
+    lease = {"host": "far", "pid": 1, "place": "far", "since": AN_HOUR_AGO, "renewed_at": renewed_at}
+    cluster.indices["research-state"].stored["lease"].source["lease"] = lease | {"lease_s": 30.0}
+
+
 def fill_disk(cluster: FakeCluster) -> None:
     for index in cluster.indices.values():
         index.read_only = True
@@ -234,6 +241,7 @@ def _break_policy(machine: Machine) -> None:
 
 AN_HOUR_AGO = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="seconds")
 LONG_AGO = (datetime.now(UTC) - timedelta(days=2)).isoformat(timespec="seconds")
+LONGER_AGO = (datetime.now(UTC) - timedelta(days=60)).isoformat(timespec="seconds")
 HERE = str(Path(sys.executable).with_name("research-assistant"))
 SECRETS = ("a-password-of-the-store", "a-password-of-the-cluster")
 WRONG_PASSWORD = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
@@ -439,6 +447,40 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         f"last agreed with the folder at {LONG_AGO}",
         "--watch",
     ),
+    "last listing long ago": (
+        lambda m: m.search_pushed(lambda c: pushed_state(c, agreed_at=LONGER_AGO, told_at=LONG_AGO)),
+        "search cluster",
+        f"last agreed with the folder at {LONGER_AGO}, and the folder was last listed at {LONG_AGO}",
+        "--watch",
+    ),
+    "push that was ended": (
+        lambda m: m.search_pushed(
+            lambda c: pushed_state(
+                c, waiting=2, listed=9, begun_at=AN_HOUR_AGO, told_at=AN_HOUR_AGO, agreed_at=LONG_AGO
+            )
+        ),
+        "search cluster",
+        f"no indexer is at work: 2 of 9 documents are still to be pushed; the index last agreed with the folder at {LONG_AGO}",
+        "what ended the indexer",
+    ),
+    "push that was killed": (
+        lambda m: m.search_pushed(lambda c: lease_left(c, AN_HOUR_AGO)),
+        "search cluster",
+        "no indexer is at work",
+        "index push",
+    ),
+    "first push that was ended": (
+        lambda m: m.search_pushed(lambda c: pushed_state(c, waiting=2, listed=9, agreed_at="")),
+        "search cluster",
+        "2 of 9 documents are still to be pushed; no push has ended yet",
+        "index push",
+    ),
+    "index of a folder with another name": (
+        lambda m: m.set(search_folder_id="papers").search_pushed(lambda _: m.set(search_folder_id="archive")),
+        "search cluster",
+        "RESEARCH_SEARCH_FOLDER_ID=papers, and this is archive: a push with these settings is refused",
+        "as the indexer has it",
+    ),
     "silent indexer": (
         lambda m: m.search_pushed(
             lambda c: pushed_state(c, agreed_at=AN_HOUR_AGO, told_at=AN_HOUR_AGO, watching=True)
@@ -526,6 +568,11 @@ ONLY_WARNED_OF = {
     "empty mount",
     "first push has not ended",
     "last push long ago",
+    "last listing long ago",
+    "push that was ended",
+    "push that was killed",
+    "first push that was ended",
+    "index of a folder with another name",
     "silent indexer",
     "documents that the cluster refused",
     "store of tasks that evicts",
@@ -601,6 +648,12 @@ def test_a_user_of_the_cluster_who_may_not_look_at_settings_is_told_the_rest(pla
         )
 
     planted.search_pushed(without_settings)
+    assert [each.status for each in examine(ask_model=False) if each.about == "search cluster"] == ["ok"]
+
+
+def test_documents_that_an_indexer_at_work_still_has_to_push_are_no_fault(planted: Machine) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    planted.search_pushed(lambda cluster: lease_left(cluster, now))
     assert [each.status for each in examine(ask_model=False) if each.about == "search cluster"] == ["ok"]
 
 

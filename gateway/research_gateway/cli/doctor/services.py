@@ -47,6 +47,7 @@ def cluster_findings(settings: "Settings") -> Iterator[Finding]:
 def _found_on(client: "ClusterClient", names: "IndexNames", settings: "Settings") -> Iterator[Finding]:
     from research_documents.opensearch.layout import CLUSTER_SCHEMA
     from research_documents.opensearch.pushing import ClusterIndex
+    from research_documents.opensearch.pushing.lease import is_at_work
 
     index = ClusterIndex(client, names, attempts=1)
     schema, state = index.schema(), index.state()
@@ -69,7 +70,9 @@ def _found_on(client: "ClusterClient", names: "IndexNames", settings: "Settings"
         )
         return
     yield from _locks(client, names)
-    yield from _push_findings(state, settings)
+    now = datetime.now(UTC)
+    at_work = bool(state.waiting) and is_at_work(client, names, now=now)
+    yield from _push_findings(state, settings, now=now, at_work=at_work)
     documents, without_text, passages = index.counts()
     yield Finding(
         about="search cluster",
@@ -78,21 +81,45 @@ def _found_on(client: "ClusterClient", names: "IndexNames", settings: "Settings"
     )
 
 
-def _push_findings(state: "PushState", settings: "Settings") -> Iterator[Finding]:
+def _push_findings(
+    state: "PushState", settings: "Settings", *, now: datetime, at_work: bool
+) -> Iterator[Finding]:
+    """Yield what is wrong with the last push. `at_work`: whether an indexer pushes what waits."""
     about = "search cluster"
-    if not state.agreed_at:
+    here = settings.search_folder_id or ""
+    if state.folder_id and state.folder_id != here:
+        yield Finding(
+            about=about,
+            status="warning",
+            text=f"the index was pushed with RESEARCH_SEARCH_FOLDER_ID={state.folder_id}, and {f'this is {here}' if here else 'none is set here'}: "
+            "a push with these settings is refused",
+            remedy="Set RESEARCH_SEARCH_FOLDER_ID as the indexer has it, or RESEARCH_SEARCH_INDEX to the index of this folder.",
+        )
+    agreed = f"the index last agreed with the folder at {state.agreed_at}"
+    if state.waiting and not at_work:
+        yield Finding(
+            about=about,
+            status="warning",
+            text=f"the push that began at {state.begun_at} has not ended, and no indexer is at work: "
+            f"{state.waiting} of {counted(state.listed, 'document')} are still to be pushed; "
+            + (agreed if state.agreed_at else "no push has ended yet"),
+            remedy="See what ended the indexer, such as a limit of time or memory, and push again: research-assistant index push.",
+        )
+    elif not state.agreed_at:
         yield Finding(
             about=about,
             status="warning",
             text="no push has ended yet: searches miss documents",
             remedy="See whether an indexer is at work, or push again: research-assistant index status.",
         )
-    elif state.is_old(datetime.now(UTC), rescan_s=settings.rescan_interval_s):
+    elif state.is_old(now, rescan_s=settings.rescan_interval_s):
+        told = state.told_at not in {"", state.agreed_at}
+        listed = f", and the folder was last listed at {state.told_at}" if told else ""
         follows = ", and its indexer is silent" if state.watching else ""
         yield Finding(
             about=about,
             status="warning",
-            text=f"the index last agreed with the folder at {state.agreed_at}{follows}",
+            text=f"{agreed}{listed}{follows}",
             remedy="Push every day, or let an indexer follow the folder: research-assistant index push --watch.",
         )
     if state.failed:

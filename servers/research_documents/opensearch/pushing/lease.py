@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,8 @@ LEASE_S: Final = 30.0
 """An indexer that has not renewed its lease for so long has lost it."""
 RENEWALS: Final = 4
 """How often a lease is renewed, and looked at by others, within its time."""
+LEFT_AFTER: Final = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart before an indexer at work counts as gone."""
 _LEASE_ATTEMPTS: Final = 3
 
 
@@ -160,14 +162,35 @@ def lease_holder(client: ClusterClient, names: IndexNames) -> str:
     Raises:
         ClusterFailed: the cluster fails, or has no such index.
     """
+    held = _lease_record(client, names)
+    return _described(held) if held else ""
+
+
+def is_at_work(client: ClusterClient, names: IndexNames, *, now: datetime) -> bool:
+    """Return whether an indexer seems to have the lease now. One that was killed leaves its lease behind.
+
+    The clocks of two machines are compared, so that what is said of another one is for people alone: a lease counts for
+    `LEFT_AFTER` longer than it lasts.
+
+    Raises:
+        ClusterFailed: the cluster fails, or has no such index.
+    """
+    held = _lease_record(client, names)
+    if not held or _is_gone(held):
+        return False
+    lasts = timedelta(seconds=float(held.get("lease_s", LEASE_S))) + LEFT_AFTER
+    return now - datetime.fromisoformat(held["renewed_at"]) < lasts
+
+
+def _lease_record(client: ClusterClient, names: IndexNames) -> dict[str, Any]:
     try:
         found = client.request("GET", f"/{names.state}/_doc/lease", attempts=_LEASE_ATTEMPTS)
     except ClusterFailed as failure:
         if failure.status == HTTPStatus.NOT_FOUND:
-            return ""
+            return {}
         raise
-    held = found["_source"]["lease"]
-    return _described(held) if held else ""
+    held: dict[str, Any] = found["_source"]["lease"]
+    return held
 
 
 def _described(held: dict[str, Any]) -> str:

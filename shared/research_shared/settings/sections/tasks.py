@@ -65,9 +65,7 @@ class TasksSettings(Section):
         try:
             parts = urlsplit(value)
             usable = parts.port != 0
-        except (
-            ValueError
-        ):  # a port that is none, perhaps a part of a password: a slash in one is written %2F
+        except ValueError:  # a port that is none, perhaps a part of a password: a slash in one is written %2F
             parts, usable = urlsplit(""), False
         where = parts.path if parts.scheme == "unix" else parts.hostname
         if not usable or parts.scheme not in _STORES or not where or re.search(r"\s", value):
