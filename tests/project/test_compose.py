@@ -32,6 +32,16 @@ FLEET = [name for name, service in SERVICES.items() if service.get("profiles") =
 SECRETS: dict[str, Any] = runpy.run_path(str(ROOT / "deploy" / "compose" / "make_secrets.py"))
 
 
+def test_the_folder_of_the_index_has_a_name_because_containers_have_new_host_names() -> None:
+    given = {"RESEARCH_FOLDER": "/folder", "RESEARCH_SEARCH_FOLDER_ID": "papers"}
+    for environ, name in (({"RESEARCH_FOLDER": "/folder"}, "research"), (given, "papers")):
+        services = read_compose(environ)["services"]
+        members = [environment_of(services[each], environ) for each in OURS if each in FLEET]
+        searching = [each for each in members if "RESEARCH_SEARCH_URL" in each]
+        assert len(searching) == 5
+        assert {each["RESEARCH_SEARCH_FOLDER_ID"] for each in searching} == {name}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_are_settings_with_values_that_are_taken(name: str, tmp_path: Path) -> None:
     service = SERVICES[name]
