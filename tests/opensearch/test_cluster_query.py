@@ -1,12 +1,18 @@
 """What the query language asks the cluster for."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from research_documents.opensearch.passages import filters_of
 from research_documents.opensearch.query import MOST_CLAUSES, OpenSearchDialect
+from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.keyword.builder import build_in
 from research_documents.search.keyword.query import parse_query
+from research_shared.access.scope import Scope
+from research_shared.documents import DocumentInfo, Identity
 
 
 def asked(query: str) -> tuple[Any, OpenSearchDialect]:
@@ -88,3 +94,20 @@ def test_what_is_too_much_for_a_cluster_is_left_out_and_said() -> None:
     assert dialect.cut
     assert len(str(built).split("match_phrase")) - 1 <= MOST_CLAUSES
     assert not asked("+混合网络 +honey")[1].cut
+
+
+def test_a_search_of_everything_does_not_look_at_each_document_that_is_left_out() -> None:
+    looks: list[int] = []
+
+    def look() -> Iterator[CatalogEntry]:
+        looks.append(1)
+        yield meant[0]
+
+    identity = Identity.elsewhere(size=1, mtime_ns=1)
+    info = DocumentInfo(path="notes.md", root="r", media_type="text/markdown", identity=identity)
+    meant = (CatalogEntry(id=1, info=info),)
+    everything = Selection(readable=meant, unreadable=(), everything=True)
+    assert filters_of(everything, known=look(), scope=Scope(), key=str) == []
+    assert not looks
+    assert filters_of(replace(everything, everything=False), known=look(), scope=Scope(), key=str) == []
+    assert looks

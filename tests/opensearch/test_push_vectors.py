@@ -10,6 +10,9 @@ import pytest
 
 from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.layout import DocumentRecord, IndexNames, PushState
+from research_documents.opensearch.meaning.field import IndexedModel
+from research_documents.opensearch.meaning.search import ClusterMeaning
+from research_documents.opensearch.mirror import DocumentMirror, MirrorUpdate
 from research_documents.opensearch.pushing import ClusterIndex, Indexer, PushReport
 from research_documents.opensearch.pushing import vectors as vectors_module
 from research_documents.opensearch.pushing.vectors import (
@@ -17,9 +20,11 @@ from research_documents.opensearch.pushing.vectors import (
     ModelDiffers,
     VectorMaker,
 )
+from research_documents.search.request import path_choice
 from research_documents.search.semantic.embedder import EmbeddingFailed
 from research_documents.search.semantic.passage_table import PART_BYTES
 from research_shared.access.roots import Root, RootsPolicy
+from research_shared.access.scope import Scope
 from research_shared.base_errors import ConfigurationError
 from research_shared.reading.library import Library
 from support.embedding import DIMENSION, ConceptEmbedder, vector_of
@@ -330,3 +335,46 @@ async def test_a_push_that_was_ended_goes_on_with_what_has_no_vectors_yet(
     assert (report.pushed, report.unchanged, report.without_vectors) == (1, 1, 0)
     assert folder.embedder.passages[len(embedded) :] == embedded[-1:]
     assert all("parts" in passage for passage in folder.passages())
+
+
+async def test_the_passages_of_a_selection_are_counted_once_for_each_change_of_the_records(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = DocumentMirror(Cluster(folder.names, folder.fake).client(), folder.names)
+    record, looks = mirror.record, list[int]()
+
+    def looked_at(number: int) -> DocumentRecord | None:
+        looks.append(number)
+        return record(number)
+
+    monkeypatch.setattr(mirror, "record", looked_at)
+    meaning = ClusterMeaning(folder.embedder, mirror)
+    await meaning.open()
+
+    async def coverage(*, full: bool = False) -> tuple[int, int]:
+        await folder.push(full=full)
+        records = tuple(folder.records().values())
+        change = max(each.change for each in records)
+        model = IndexedModel(identity="concepts", dimension=DIMENSION)
+        mirror.apply(
+            MirrorUpdate(state=folder.state(), records=records, anew=full, change=change, model=model)
+        )
+        looks.clear()
+        first = meaning.coverage_of_all
+        assert not looks
+        chosen = mirror.catalog.select(path_choice("*"), Scope()).readable
+        for _ in range(3):
+            assert meaning.coverage(chosen) == first
+        assert len(looks) == len(chosen)
+        return first
+
+    assert await coverage(full=True) == (2, 2)
+    folder.embedder.failure = EmbeddingFailed(AWAY)
+    folder.write("dogs.md", "The dog barks.\n")
+    folder.write("hens.md", "Hens lay eggs.\n")
+    assert await coverage() == (2, 4)
+    (folder.path / "cars.md").unlink()
+    assert await coverage() == (1, 3)
+    folder.embedder.failure = None
+    assert await coverage() == (3, 3)
+    assert await coverage(full=True) == (3, 3)

@@ -230,6 +230,9 @@ class OpenSearchEngine(DocumentSearch):
     def _embedded(self, entries: Collection[CatalogEntry]) -> tuple[int, int] | None:
         return None if self._meaning is None else self._meaning.coverage(entries)
 
+    def _embedded_of_all(self) -> tuple[int, int] | None:
+        return None if self._meaning is None else self._meaning.coverage_of_all
+
     async def _search(self, request: SearchRequest) -> SearchOutcome:
         """Answer a request, see `DocumentSearch.search`.
 

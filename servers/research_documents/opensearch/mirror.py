@@ -5,7 +5,7 @@ as they do on the catalog of the embedded index. Only passages and their texts s
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -29,6 +29,8 @@ from research_shared.reading.filters import DocumentFilter
 
 MIRROR_PAGE: Final = 2_000
 """Records that are fetched at a time."""
+_SELECTIONS: Final = 32
+"""Selections of which the passages are not counted again for each search: as many as a catalog keeps."""
 
 
 class Cluster(Protocol):
@@ -73,6 +75,10 @@ class DocumentMirror:
         """Versions of passages that count."""
         self.waiting = lru_cache(maxsize=32)(self._chosen_waiting)
         """Return the paths of the documents that are chosen, and wanted as far as one can tell, and wait to be pushed."""
+        self.passages = (0, 0)
+        """The passages of all documents: those with a vector for each of their parts, and all."""
+        self._passages_of: dict[int, tuple[Collection[CatalogEntry], tuple[int, int]]] = {}
+        """Those of selections, with these, by their address."""
         self._waiting: dict[str, DocumentInfo] = {}
         self._unread = ""
         self._cluster = cluster
@@ -132,12 +138,14 @@ class DocumentMirror:
         if update.anew:
             self.catalog.clear()
             self._records, self._numbers, self._keys, self._waiting = {}, {}, {}, {}
+            self.passages = (0, 0)
             self._index, self._change, self.model = update.index, update.change, update.model
         for record in update.records:
             self._put(record)
         self._change = max(self._change, update.change)
         if update.records or update.anew:
             self.waiting.cache_clear()
+            self._passages_of.clear()
             known = self._records.values()
             self.hidden = frozenset(version for record in known for version in record.hidden)
             self.versions = frozenset(record.version for record in known if record.version)
@@ -154,10 +162,21 @@ class DocumentMirror:
         """Return the record that the entry with this id was made of; None if it was replaced."""
         return self._records.get(self._keys.get(number, ""))
 
-    def embedded(self, number: int) -> int:
-        """Return how many passages of the document of an entry have a vector for each of their parts."""
-        record = self.record(number)
-        return 0 if record is None else record.embedded
+    def passages_of(self, entries: Collection[CatalogEntry]) -> tuple[int, int]:
+        """Return how many passages of documents have a vector for each of their parts, and how many they have.
+
+        A tuple, which cannot change, is counted once for each change of the records.
+        """
+        _, counted = self._passages_of.get(id(entries), ((), None))
+        if counted is None:
+            records = (self.record(entry.id) for entry in entries)
+            embedded = sum(record.embedded for record in records if record is not None)
+            counted = embedded, sum(entry.passages for entry in entries)
+            if isinstance(entries, tuple):
+                if len(self._passages_of) == _SELECTIONS:
+                    self._passages_of.clear()
+                self._passages_of[id(entries)] = entries, counted  # held, so that no other gets its address
+        return counted
 
     def key(self, number: int) -> str:
         """Return the key under which the cluster knows the document of an entry."""
@@ -187,11 +206,17 @@ class DocumentMirror:
             self.catalog.remove(path)
             self.catalog.forget([number])
             del self._keys[number]
+            assert known is not None  # noqa: S101  (its entry has a number)
+            self._count(-known.embedded, -known.passages)
         self._records[key] = record
         if record.complete:
             entry = _entry_of(self.catalog.new_id(), record)
             self._numbers[key], self._keys[entry.id] = entry.id, key
             self.catalog.put(entry)
+            self._count(record.embedded, record.passages)
+
+    def _count(self, embedded: int, passages: int) -> None:
+        self.passages = self.passages[0] + embedded, self.passages[1] + passages
 
     def _pushed(self) -> PushState | None:
         try:

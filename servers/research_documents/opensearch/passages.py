@@ -215,7 +215,11 @@ def filters_of(
     those that are meant, or those that are not, whichever are fewer. `key` gives the key of an entry's document.
     """
     found: list[ClusterJson] = []
-    others = [entry for entry in known if not entry.reason and entry.id not in selection.ids]
+    others = (
+        []
+        if selection.everything
+        else [entry for entry in known if not entry.reason and entry.id not in selection.ids]
+    )
     if scope.prefixes != ("",):
         folders = Scope(scope.prefixes)
         found += [{"terms": {name: list(scope.prefixes)}} for name in ("folders", "target_folders")]
@@ -226,7 +230,7 @@ def filters_of(
     if others and (folder := commonpath([f"/{entry.path}" for entry in meant])[1:]):
         found.append({"term": {"folders": folder}})
         others = [entry for entry in others if f"{entry.path}/".startswith(f"{folder}/")]
-    types = {entry.info.media_type for entry in meant}
+    types = {entry.info.media_type for entry in meant} if others else set()
     if any(entry.info.media_type not in types for entry in others):
         found.append({"terms": {"media_type": sorted(types)}})
         others = [entry for entry in others if entry.info.media_type in types]

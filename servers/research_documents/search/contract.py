@@ -74,10 +74,13 @@ class DocumentSearch(SharedLifespan):
     def _embedded(self, entries: Collection[CatalogEntry]) -> tuple[int, int] | None:
         """Return (passages that have a vector, all passages) of documents; None without hybrid search."""
 
+    def _embedded_of_all(self) -> tuple[int, int] | None:
+        return self._embedded(self._catalog.entries.values())
+
     @property
     def ranks_by_meaning(self) -> bool:
         """Whether hybrid search has vectors to compare, of at least some passages."""
-        embedded = self._embedded(self._catalog.entries.values())
+        embedded = self._embedded_of_all()
         return embedded is not None and embedded[0] > 0
 
     @property
@@ -94,7 +97,7 @@ class DocumentSearch(SharedLifespan):
             missing=indexing[1] - indexing[0] if indexing else 0,
             building=indexing is not None,
             watching=self._watching,
-            embedded=self._embedded(readable),
+            embedded=self._embedded_of_all(),
         )
 
     async def search(

@@ -79,8 +79,14 @@ class ClusterMeaning:
 
     def coverage(self, entries: Collection[CatalogEntry]) -> tuple[int, int]:
         """Return (embedded passages, all passages) of these documents."""
-        embedded = 0 if self.absent else sum(self._mirror.embedded(entry.id) for entry in entries)
-        return embedded, sum(entry.passages for entry in entries)
+        embedded, passages = self._mirror.passages_of(entries)
+        return 0 if self.absent else embedded, passages
+
+    @property
+    def coverage_of_all(self) -> tuple[int, int]:
+        """Return (embedded passages, all passages) of the index."""
+        embedded, passages = self._mirror.passages
+        return 0 if self.absent else embedded, passages
 
     def of(self, index: ClusterPassages) -> "PassagesByMeaning":
         """Return what compares the passages of one search."""
