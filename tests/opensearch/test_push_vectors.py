@@ -1,9 +1,11 @@
 """A push makes the vectors of passages where there is a model and the cluster takes them, and says what lacks them."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -13,15 +15,16 @@ from research_documents.opensearch.layout import DocumentRecord, IndexNames, Pus
 from research_documents.opensearch.meaning.field import IndexedModel
 from research_documents.opensearch.meaning.search import ClusterMeaning
 from research_documents.opensearch.mirror import DocumentMirror, MirrorUpdate
-from research_documents.opensearch.pushing import ClusterIndex, Indexer, PushReport
+from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLease, PushReport
 from research_documents.opensearch.pushing import vectors as vectors_module
+from research_documents.opensearch.pushing.run import PushJob
 from research_documents.opensearch.pushing.vectors import (
     LEFT_ALONE_AFTER_FAILURE_S,
     ModelDiffers,
     VectorMaker,
 )
 from research_documents.search.request import path_choice
-from research_documents.search.semantic.embedder import EmbeddingFailed
+from research_documents.search.semantic.embedder import HARMLESS, EmbeddingFailed
 from research_documents.search.semantic.passage_table import PART_BYTES
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.access.scope import Scope
@@ -314,6 +317,95 @@ async def test_without_an_answer_of_the_model_no_new_index_is_made(folder: Folde
     assert folder.names.passages not in folder.fake.aliases
 
 
+async def test_the_words_of_many_documents_count_before_their_vectors_are_made(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await folder.push()
+    embed, seen = folder.embedder.embed, list[tuple[int, int, str]]()
+
+    async def look(texts: Any, *, query: bool) -> Any:
+        complete = sum(record.complete and record.waits is None for record in folder.records().values())
+        state = folder.state()
+        seen.append((complete, state.waiting, state.embedding_problem))
+        return await embed(texts, query=query)
+
+    monkeypatch.setattr(folder.embedder, "embed", look)
+    for number in range(17):
+        folder.write(f"dog{number}.md", f"Dog {number} barks.\n")
+    report = await folder.push()
+    assert set(seen) == {(19, 0, "they are still being made")}
+    assert (report.pushed, report.passages, report.without_vectors) == (17, 17, 0)
+    assert all("parts" in passage for passage in folder.passages())
+    assert (len(folder.passages()), folder.state().embedding_problem) == (19, "")
+    report = await folder.push(full=True)
+    assert (report.pushed, report.without_vectors) == (19, 0)
+    assert seen[-1] == (19, 0, ""), "what is searched meanwhile has its vectors"
+
+
+async def test_vectors_are_made_in_rounds_so_that_changes_are_seen_between_them(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = folder.embedder.embed
+
+    async def slow(texts: Any, *, query: bool) -> Any:
+        folder.now += len(texts)
+        return await embed(texts, query=query)
+
+    for number in range(40):
+        folder.write(f"dog{number}.md", f"Dog {number} barks.\n")
+    index, clock = folder.index(), lambda: folder.now
+    index.prepare_state()
+    async with (library := Library(RootsPolicy([Root("r", folder.path)]))):
+        indexer = Indexer(library, index, vectors=VectorMaker(folder.embedder, clock=clock), clock=clock)
+        indexer.vectors_s = 10.0
+        await indexer.open()
+        monkeypatch.setattr(folder.embedder, "embed", slow)
+        first = await indexer.push_all()
+        assert (first.pushed, first.without_vectors, first.embedding_failed) == (42, 26, False)
+        assert first.no_vectors == folder.state().embedding_problem == "they are still being made"
+        assert indexer.has_vectors_to_make
+        folder.write("cats.md", "The cat is awake.\n")
+        second = await indexer.push_all()
+        assert second.without_vectors == 10
+        assert any("awake" in passage["text"] for passage in folder.passages())
+        assert indexer.has_vectors_to_make
+        third = await indexer.push_all()
+        assert (third.without_vectors, indexer.has_vectors_to_make) == (0, False)
+        folder.embedder.failure = EmbeddingFailed(AWAY)
+        for number in range(40):
+            folder.write(f"dog{number}.md", f"Dog {number} barks again.\n")
+        failed = await indexer.push_all()
+        assert (failed.pushed, failed.no_vectors, indexer.has_vectors_to_make) == (40, AWAY, False)
+
+
+async def test_an_indexer_that_follows_a_folder_makes_all_vectors_without_waiting_for_a_listing(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research_documents.opensearch.pushing.run.VECTORS_ROUND_S", 0.0)
+    for number in range(40):
+        folder.write(f"dog{number}.md", f"Dog {number} barks.\n")
+    index, library = folder.index(), Library(RootsPolicy([Root("r", folder.path)]))
+    reports: asyncio.Queue[PushReport] = asyncio.Queue()
+    job = PushJob(
+        library=library,
+        cluster=index,
+        lease=IndexLease(Cluster(folder.names, folder.fake).client(), folder.names),
+        indexer=Indexer(library, index, vectors=VectorMaker(folder.embedder)),
+        rescan_s=3600.0,
+        on_report=reports.put_nowait,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(job.run(stop))
+    with anyio.fail_after(120):
+        lacking = [(await reports.get()).without_vectors]
+        while lacking[-1]:
+            lacking.append((await reports.get()).without_vectors)
+        stop.set()
+        await running
+    assert lacking[0] == 26  # one batch of vectors after the words
+    assert all("parts" in passage for passage in folder.passages())
+
+
 async def test_a_push_that_was_ended_goes_on_with_what_has_no_vectors_yet(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,7 +415,7 @@ async def test_a_push_that_was_ended_goes_on_with_what_has_no_vectors_yet(
 
     def end(self: ClusterIndex, records: Any) -> dict[str, str]:
         written.append(list(records))
-        if len(written) == 2:
+        if len(written) == 3:  # the words of both, the vectors of one
             raise ClusterFailed("away", hint="")
         return write(self, written[-1])
 
@@ -333,7 +425,7 @@ async def test_a_push_that_was_ended_goes_on_with_what_has_no_vectors_yet(
     embedded = list(folder.embedder.passages)
     report = await folder.push()
     assert (report.pushed, report.unchanged, report.without_vectors) == (1, 1, 0)
-    assert folder.embedder.passages[len(embedded) :] == embedded[-1:]
+    assert folder.embedder.passages[len(embedded) :] == [HARMLESS, *embedded[-1:]]
     assert all("parts" in passage for passage in folder.passages())
 
 

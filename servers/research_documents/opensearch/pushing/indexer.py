@@ -64,6 +64,7 @@ _EMBEDDED_FILE_BYTES: Final = 256 * 1024
 NOT_POSSIBLE: Final = "the search cluster has no k-NN plugin"
 MADE_WITHOUT: Final = "the index was made without them; push with --full to have them"
 NO_MODEL: Final = "the last push had no embedding model"
+BEING_MADE: Final = "they are still being made"
 FAILED_FOR_A_WHILE: Final = "the embedding model did not answer for a while"
 FAILS_WITH_SOME: Final = "the model fails with the others"
 """Why passages have no vector, as clauses."""
@@ -130,6 +131,14 @@ class Indexer:
         self._roots = tuple(sorted(root.name for root in library.roots.roots))
         self._places = places_of(library.roots.roots)
         self._folder_id = folder_id
+        self.vectors_s: float | None = None
+        """Seconds for which a push makes the vectors of words that are there, if these are bounded."""
+        self.has_vectors_to_make = False
+        """Whether the last push left vectors to the next one."""
+        self._words_alone = False
+        """Whether no vectors are made at the moment."""
+        self._pushed: set[str] = set()
+        """What the push at work has counted as pushed."""
         self._is_recognized = False
         """Whether the index is known to have been fed from these folders."""
         self._known: dict[str, DocumentRecord] = {}
@@ -202,6 +211,9 @@ class Indexer:
     async def push_all(self, *, watching: bool = False) -> PushReport:
         """Push what of the whole folder is not on the cluster in its present state, and remove what is gone.
 
+        Where much is to be pushed, the words come first, and then count; the vectors are made after that, for `vectors_s`:
+        `has_vectors_to_make` says whether some are left for the next push.
+
         Indices that were begun anew then replace the old ones. Of a root that cannot be listed completely, or that has no
         documents while the index has some, nothing is removed, and the index does not count as agreeing with the folder.
 
@@ -212,11 +224,13 @@ class Indexer:
             RecordTaken: another indexer writes.
             ClusterFailed: the cluster fails.
         """
+        self.has_vectors_to_make = False
         infos, unread = await self._library.survey()
         self._away = self._roots_away(infos)
         if self._away and (self._anew or not infos):
             raise FolderAway("; ".join(self._away.values()))
         self._recognize(infos)
+        self._pushed.clear()
         report = PushReport(listed=len(infos))
         if self._vectors is not None and any(record.lacks_vectors for record in self._known.values()):
             await self._vectors.try_model()
@@ -238,7 +252,7 @@ class Indexer:
             self._state = replace(self._state, told_at=self._state.begun_at)
         await self._note_unread(unread[:MAX_UNREAD])
         await self._save_state(now=True)
-        await self._push(changed, gone, report)
+        await self._push([info for info in changed if not self._has_words(info)], gone, report)
         if self._anew:
             await _in_thread(self.hold)
             await _in_thread(self._cluster.swap)
@@ -252,6 +266,13 @@ class Indexer:
             embedding_problem=self._embedding_problem(),
         )
         await self._save_state(now=True)
+        self.has_vectors_to_make = False
+        # What was written a moment ago counts as to be read again: it has its words all the same.
+        there = (info for info in infos if info.path in self._pushed or self._has_words(info))
+        if without := [info for info in there if self._lacks_possible(info)]:
+            await self._push(without, [], report, is_for_vectors=True)
+            self._state = replace(self._state, embedding_problem=self._embedding_problem())
+            await self._save_state(now=True)
         if self._away:
             raise FolderAway("; ".join(self._away.values()), report)
         return report
@@ -308,6 +329,7 @@ class Indexer:
                     gone.append(path)
         changed = [info for info in infos if not self._is_pushed(info)]
         report = PushReport(listed=len(infos), unchanged=len(infos) - len(changed))
+        self._pushed.clear()
         await self._note_waiting(changed)
         await self._push(changed, self._believed(gone), report)
         return report
@@ -326,7 +348,10 @@ class Indexer:
         return len(present), sum(bool(record.reason) for record in present)
 
     def _is_pushed(self, info: DocumentInfo) -> bool:
-        return self._has_words(info) and not self._wants_vectors(self._known.get(info.path))
+        return self._has_words(info) and not self._lacks_possible(info)
+
+    def _lacks_possible(self, info: DocumentInfo) -> bool:
+        return self._wants_vectors(self._known.get(info.path))
 
     def _has_words(self, info: DocumentInfo) -> bool:
         return is_pushed(self._known.get(info.path), info, self._readers)
@@ -340,13 +365,18 @@ class Indexer:
         return (
             record is not None
             and record.lacks_vectors
+            and self._makes_vectors
             and self._vectors is not None
-            and self._vectors.model is not None
             and not self._vectors.problem
         )
 
+    @property
+    def _makes_vectors(self) -> bool:
+        return self._vectors is not None and self._vectors.model is not None and not self._words_alone
+
     def _note_vectors(self, report: PushReport) -> None:
         """Have a report say how many documents lack vectors, and why."""
+        report.without_vectors, report.no_vectors, report.embedding_failed = 0, "", False
         lacking = sum(record.lacks_vectors for record in self._known.values())
         if not lacking or (self._vectors is None and self._cluster.model is None):
             return
@@ -355,6 +385,8 @@ class Indexer:
             report.no_vectors = NO_MODEL
         elif self._cluster.model is None:
             report.no_vectors = self._impossible
+        elif self.has_vectors_to_make and not self._vectors.problem:
+            report.no_vectors = BEING_MADE
         else:
             report.no_vectors, report.embedding_failed = self._vectors.problem or FAILED_FOR_A_WHILE, True
 
@@ -386,17 +418,37 @@ class Indexer:
                 await _in_thread(lambda: self._cluster.save_unread(unread))
             self._state = replace(self._state, unread=key)
 
-    async def _push(self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport) -> None:
+    async def _push(
+        self,
+        changed: Sequence[DocumentInfo],
+        gone: Sequence[str],
+        report: PushReport,
+        *,
+        is_for_vectors: bool = False,
+    ) -> None:
+        is_much = (
+            len(changed) > _EMBEDDED_FILES or sum(info.size_bytes for info in changed) > _EMBEDDED_FILE_BYTES
+        )
+        makes_vectors = self._makes_vectors
+        self._words_alone = is_much and not is_for_vectors and not self._anew
+        self.has_vectors_to_make = self._words_alone and makes_vectors
         try:
-            await self._push_some(changed, gone, report)
+            await self._push_some(changed, gone, report, is_for_vectors=is_for_vectors)
         finally:
+            self._words_alone = False
             self._note_vectors(report)
 
     async def _push_some(
-        self, changed: Sequence[DocumentInfo], gone: Sequence[str], report: PushReport
+        self,
+        changed: Sequence[DocumentInfo],
+        gone: Sequence[str],
+        report: PushReport,
+        *,
+        is_for_vectors: bool,
     ) -> None:
         done, to_do = 0, len(changed) + len(gone)
-        without_words = self._without_words(changed)
+        without_words = set() if is_for_vectors else self._without_words(changed)
+        begun_at = self._clock()
         self._on_progress(done, to_do)
         if gone:
             report.removed += sum(self._known[path].complete for path in gone)
@@ -406,8 +458,7 @@ class Indexer:
         if not changed:
             return
         following: asyncio.Task[list[Reading]] | None = None
-        makes_vectors = self._vectors is not None and self._vectors.model is not None
-        bounds = {"files": _EMBEDDED_FILES, "file_bytes": _EMBEDDED_FILE_BYTES} if makes_vectors else {}
+        bounds = {"files": _EMBEDDED_FILES, "file_bytes": _EMBEDDED_FILE_BYTES} if self._makes_vectors else {}
         waiting = batches(changed, **bounds)
         try:
             while True:
@@ -421,12 +472,21 @@ class Indexer:
                     without_words.difference_update(reading.info.path for reading in read)
                     self._state = replace(self._state, waiting=len(without_words))
                     await self._save_state()
+                    if is_for_vectors and self._vectors is not None and self._vectors.problem:
+                        return
+                    if is_for_vectors and following is not None and self._is_over(begun_at):
+                        self.has_vectors_to_make = True
+                        return
                 if following is None:
                     return
         finally:
             if following is not None:
                 following.cancel()
                 await asyncio.wait([following])
+
+    def _is_over(self, begun_at: float) -> bool:
+        """Return whether vectors were made for so long that one has to look for changes."""
+        return self.vectors_s is not None and self._clock() - begun_at >= self.vectors_s
 
     async def _push_batch(self, batch: Sequence[Reading], report: PushReport) -> None:
         new: dict[str, str] = {}
@@ -493,8 +553,10 @@ class Indexer:
                 passages=counts[path].passages,
                 readers=self._readers_of(reading),
             )
-            report.pushed += 1
-            report.passages += counts[path].passages
+            if path not in self._pushed:
+                self._pushed.add(path)
+                report.pushed += 1
+                report.passages += counts[path].passages
             final.append(
                 replace(
                     record,
@@ -514,7 +576,7 @@ class Indexer:
             for reading in batch
             if reading.text is not None
         ]
-        if self._vectors is not None and self._vectors.model is not None:
+        if self._vectors is not None and self._makes_vectors:
             refused: dict[str, str] = {}
             async for some in self._vectors.slices(documents, counts):
                 refused |= await _in_thread(partial(self._cluster.write_passages, some))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 import anyio.to_thread
 
@@ -17,6 +18,9 @@ from research_shared.logs import get_logger
 from research_shared.reading.library import Library
 
 log = get_logger("research.opensearch")
+
+VECTORS_ROUND_S: Final = 60.0
+"""Seconds for which vectors are made before changes of a folder that is followed are looked for again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +99,14 @@ class PushJob:
         watcher = Watcher(
             self.library.roots.roots, changes.add, changes.everything, faults=self.library.faults
         )
+        self.indexer.vectors_s = VECTORS_ROUND_S
         try:
             await self.indexer.open(anew=self.full)
             try:
                 self.on_report(await self.indexer.push_all(watching=watcher.live))
             except FolderAway as error:
                 self._note_away(error)
+            self._go_on_with_vectors(changes)
             while not stop.is_set():
                 await changes.wait(self.rescan_s, stop)
                 if not stop.is_set():
@@ -136,6 +142,11 @@ class PushJob:
             changes.everything()
         else:
             self._tell(report)
+        self._go_on_with_vectors(changes)
+
+    def _go_on_with_vectors(self, changes: "_Changes") -> None:
+        if self.indexer.has_vectors_to_make:
+            changes.everything()
 
     def _note_away(self, error: FolderAway) -> None:
         """Say that a part of the folder is away. The next listing looks again."""
