@@ -1,5 +1,8 @@
 """A copy of a log verifies, whatever is written to the log meanwhile, and keeps what the log has no longer."""
 
+import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,6 +102,63 @@ def test_a_copy_that_another_process_finishes_just_now_is_not_emptied(
     with pytest.raises(CopyError, match="another process is writing"):
         copied(log, archive)
     assert contents(archive) == kept
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_mount_without_locks_is_copied_to_with_a_line_that_says_so(
+    number: int,
+    options: AuditOptions,
+    log: Path,
+    archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused(_fd: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with in_use(replace(options, max_bytes=1500)) as write:
+        write(10)
+        monkeypatch.setattr(fcntl, "flock", refused)
+        assert run("copy", archive, log) == 0
+        said = capsys.readouterr()
+        assert "up to record" in said.out
+        assert said.err == (
+            "audit.jsonl: the directory takes no locks, so see to it that one copying runs at a time\n"
+        )
+        monkeypatch.undo()
+        write(10)
+    assert check(archive / "audit.jsonl").intact
+    assert not list(archive.glob("*.new"))
+
+
+def test_two_copies_at_a_time_without_locks_leave_whole_files(
+    options: AuditOptions, log: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_fd: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    write_log(replace(options, max_bytes=1500), 30)
+    monkeypatch.setattr(fcntl, "flock", refused)
+    (files,) = collect([log])
+    overlapped = Overlapped(names=files.names, segments=files.segments, live=True)
+    monkeypatch.setattr(Overlapped, "statuses", [])
+    assert not copy_log(overlapped, archive).locked
+    assert overlapped.statuses == [0]
+    assert check(archive / "audit.jsonl").intact
+    assert not list(archive.glob("*.new"))
+
+
+def test_a_lock_that_fails_otherwise_ends_the_copying(
+    options: AuditOptions, log: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_fd: int, _operation: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    write_log(options)
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        copied(log, archive)
+    assert not (archive / "audit.jsonl").exists()
 
 
 class Growing(LogFiles):

@@ -165,6 +165,11 @@ def copy_logs(
                 f"{terminal_safe(done.log)}: {counted(done.files, 'file')} written, "
                 f"up to record {done.last.sequence} of chain {done.last.chain}"
             )
+            if not done.locked:
+                print(  # noqa: T201
+                    f"{terminal_safe(done.log)}: the directory takes no locks, so see to it that one copying runs at a time",
+                    file=sys.stderr,
+                )
     except ConfigurationError as error:
         return _cannot_tell(error.message)
     except CopyError as error:

@@ -1,15 +1,23 @@
 """Copies a log that is being written, so that the copy verifies."""
 
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from research_gateway.audit.check.verify import LogFiles, Part
-from research_gateway.audit.log.files import LogName, is_named, lock_file, open_private, sync_directory
+from research_gateway.audit.log.files import (
+    LogName,
+    is_named,
+    lock_file,
+    open_private,
+    sync_directory,
+    takes_no_locks,
+)
 from research_gateway.audit.log.format import RECORD_SCHEMA, ChainPosition, parse_record
 from research_gateway.audit.log.head import Head, decode_head
 
@@ -25,17 +33,23 @@ class CopyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """What a copy has now. `files` counts those that were written, `last` is the last record of the copy."""
+    """What a copy has now. `files` counts those that were written, `last` is the last record of the copy.
+
+    `locked` says whether another copying into the directory was kept off.
+    """
 
     log: str
     files: int
     last: ChainPosition
+    locked: bool = True
 
 
 def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied:
     """Bring the copy of a log in a directory up to date. Files that it has and the log no longer has stay.
 
-    The copy ends with the record that the head file named when the copying began, and has that head.
+    The copy ends with the record that the head file named when the copying began, and has that head. A directory of a file
+    system without locks is copied into as well. Two at a time then leave whole files, but perhaps not of one time: the next
+    copying mends that.
 
     Args:
         log: A log, selected by its file in use.
@@ -53,10 +67,10 @@ def copy_log(log: LogFiles, directory: Path, head: Path | None = None) -> Copied
     names = LogName.of(directory / log.names.path.name)
     if directory.samefile(log.names.path.parent):
         raise CopyError("a copy cannot be in the directory of the log")
-    with _replacing(names.head) as new_head:  # first, so that it locks the copy
+    with _replacing(names.head) as (new_head, locked):  # first, so that it locks the copy
         data, known, files = _copy_up_to_head(log, names, head or log.names.head)
         new_head.write(data)
-    return Copied(log=log.names.path.name, files=files + 1, last=known.position)
+    return Copied(log=log.names.path.name, files=files + 1, last=known.position, locked=locked)
 
 
 def _copy_up_to_head(log: LogFiles, copy: LogName, source: Path) -> tuple[bytes, Head, int]:
@@ -100,11 +114,11 @@ def _copy_files(parts: list[Part], head: Head, copy: LogName) -> int:
         target = copy.segment(number)
         if part is parts[-1] or target.exists():
             continue
-        with _replacing(target) as file, part.path.open("rb") as source:
+        with _replacing(target) as (file, _), part.path.open("rb") as source:
             while block := source.read(COPIED_AT_ONCE_BYTES):
                 file.write(block)
         files += 1
-    with _replacing(copy.path) as file:
+    with _replacing(copy.path) as (file, _):
         _copy_to_head(parts[-1], head, file)
     return files + 1
 
@@ -187,20 +201,17 @@ def _begins_with(part: Part, copy: Path) -> bool:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a locked file that takes the place of `path` once it is complete and on the disk.
+def _replacing(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+    """Yield a file that takes the place of `path` once it is complete and on the disk, and whether it is locked.
 
     Raises:
         CopyError: another process is making the same file.
     """
-    new = path.with_name(path.name + ".new")
-    with os.fdopen(open_private(new, os.O_WRONLY), "wb") as file:
-        # A file that has lost its name meanwhile was finished by another process. Only a locked one may be emptied.
-        if not lock_file(file.fileno()) or not is_named(file.fileno(), new):
-            raise CopyError(f"another process is writing {path.name} there: copy again when it has ended")
+    fd, new, locked = _open_new(path)
+    with os.fdopen(fd, "wb") as file:
         try:
             file.truncate()
-            yield file
+            yield file, locked
             file.flush()
             os.fsync(file.fileno())
             new.rename(path)
@@ -208,3 +219,29 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
             new.unlink(missing_ok=True)
             raise
     sync_directory(path)
+
+
+def _open_new(path: Path) -> tuple[int, Path, bool]:
+    """Open the file that is to take the place of `path`. Return it, its path, and whether it is locked.
+
+    Without locks it has a name of its own, because nothing else would keep two processes from writing into one file.
+    """
+    new = path.with_name(path.name + ".new")
+    made = not new.exists()
+    with ExitStack() as closing:
+        fd = open_private(new, os.O_WRONLY)
+        closing.callback(os.close, fd)
+        try:
+            mine = lock_file(fd)
+        except OSError as error:
+            if not takes_no_locks(error):
+                raise
+            if made:  # else it may be that of a process elsewhere, for which the file system has locks
+                new.unlink(missing_ok=True)
+            own = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+            return open_private(own, os.O_WRONLY | os.O_EXCL), own, False
+        # A file that has lost its name meanwhile was finished by another process. Only a locked one may be emptied.
+        if not mine or not is_named(fd, new):
+            raise CopyError(f"another process is writing {path.name} there: copy again when it has ended")
+        closing.pop_all()
+    return fd, new, True

@@ -22,6 +22,7 @@ from research_shared.root import Root
 MAX_PROCESSES: Final = 64
 """Processes that can have a log each beside one path."""
 _MODE = 0o600
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,11 @@ def lock_file(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def takes_no_locks(error: OSError) -> bool:
+    """Return whether `lock_file` failed because the file system has no locks, as some mounts of NFS, SMB and FUSE."""
+    return error.errno in _NO_LOCKS
 
 
 def is_named(fd: int, path: Path) -> bool:
