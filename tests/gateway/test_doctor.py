@@ -167,10 +167,21 @@ class Machine:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.options += ["--port", str(self.listener.getsockname()[1])]
 
-    def search_on(self, answer: Callable[[httpx.Request], httpx.Response], **settings: str) -> None:
+    def behind(self, proxy: str) -> None:
+        """Have servers be asked by way of a proxy."""
+        self.patch.setenv("HTTPS_PROXY", proxy)
+
+    def ask_models(self) -> "Machine":
+        """Name a model, and one for vectors."""
+        self.options = []
+        self.set(provider="openai", provider_model="gpt-none", provider_key="sk-none")
+        return self.set(embedding_url=f"https://u:{SECRETS[0]}@models.example", embedding_model="minilm")
+
+    def search_on(self, answer: Callable[[httpx.Request], httpx.Response], **settings: str) -> "Machine":
         """Name a search cluster that answers so, as all HTTP servers here."""
         self.set(search_url="https://search.example:9200", index_dir="none", **settings)
         self.patch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: answer(request))
+        return self
 
     def search_pushed(self, change: Callable[[FakeCluster], object] = lambda _: None) -> None:
         """Name a search cluster to which the folder was pushed, and that was changed then."""
@@ -382,6 +393,18 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         "search cluster",
         "cannot be reached",
         "RESEARCH_SEARCH_URL",
+    ),
+    "proxy whose password has a slash": (
+        lambda m: m.search_on(not_there).behind(f"http://user:{SECRETS[0]}/rest@proxy:3128"),
+        "proxy",
+        "no server was asked",
+        "%2F",
+    ),
+    "proxy of an unknown kind": (
+        lambda m: m.ask_models().behind(f"ftp://user:{SECRETS[0]}@proxy"),
+        "proxy",
+        "no server was asked",
+        "unset them",
     ),
     "certificate of the cluster by an unknown authority": (
         lambda m: m.search_on(refused_by_tls),

@@ -147,6 +147,16 @@ def test_without_an_address_there_is_no_client() -> None:
         ClusterClient.from_settings(Settings.load({}))
 
 
+@pytest.mark.parametrize("proxy", ["http://u:secretpart/rest@proxy:3128", "ftp://u:secretpart@proxy"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as refused:
+        ClusterClient("https://search.example:9200")
+    assert "secretpart" not in str(refused.value)
+
+
 def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
     with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from research_gateway.cli import app
+from research_shared.base_errors import ConfigurationError
 from research_shared.settings import Settings
 
 SAMPLES = Path(__file__).parents[2] / "gateway" / "research_gateway" / "samples"
@@ -187,3 +188,24 @@ def test_settings_that_were_changed_still_know_where_they_come_from() -> None:
         "environment",
         "default",
     ]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "provider_url",
+        "embedding_url",
+        "search_url",
+        "documents_url",
+        "reasoning_url",
+        "otlp_url",
+        "auth_jwks_url",
+        "public_url",
+        "document_url",
+    ],
+)
+def test_an_address_whose_password_has_a_slash_is_refused_without_a_part_of_it(setting: str) -> None:
+    variable = f"RESEARCH_{setting.upper()}"
+    with pytest.raises(ConfigurationError, match=rf"{variable}=\(hidden\): allowed: an ") as refused:
+        Settings.load({variable: "http://user:secretpart/rest@host.example:8080/{path}"})
+    assert "secretpart" not in str(refused.value)

@@ -88,13 +88,17 @@ class ClusterClient:
             raise ConfigurationError(
                 f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be used: {error.strerror}"
             ) from error
+        except (httpx.InvalidURL, ValueError):  # what they say quotes the address, which may hold a password
+            raise ConfigurationError(
+                "an address of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used"
+            ) from None
 
     @classmethod
     def from_settings(cls, settings: "Settings", *, timeout_s: float = 60.0) -> Self:
         """Return the client of the cluster that the settings name.
 
         Raises:
-            ConfigurationError: the settings name none, or certificates that cannot be used.
+            ConfigurationError: the settings name none, or certificates or a proxy that cannot be used.
         """
         if settings.search_url is None:
             raise ConfigurationError("RESEARCH_SEARCH_URL is not set: there is no cluster to ask")

@@ -4,9 +4,10 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path
-from pydantic import BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from research_shared.root import Root
@@ -15,6 +16,17 @@ from research_shared.settings.roots import absolute_directory, parse_roots
 
 HTTP_URL = r"^https?://[^\s]+$"
 """Pattern of an address."""
+
+
+def _check_host_and_port(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # it quotes the port, which may be a part of a password
+        usable = False
+    if not usable:
+        raise ValueError("an address with a host, and with a port from 1 to 65535 if any")
+    return url
 
 
 def _split_list(value: object) -> object:
@@ -50,6 +62,8 @@ def _json_object(value: object) -> object:
     return decoded
 
 
+HttpUrl = Annotated[str, Field(pattern=HTTP_URL), AfterValidator(_check_host_and_port)]
+"""An address with a host, and with a port that is one."""
 Roots = Annotated[tuple[Root, ...], NoDecode, BeforeValidator(parse_roots)]
 IndexDir = Annotated[Path | None, BeforeValidator(parse_index_dir)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]

@@ -19,6 +19,7 @@ from research_gateway.cli.doctor.machine import (
     ocr_finding,
     open_files_finding,
     port_finding,
+    proxy_findings,
     python_finding,
     reader_findings,
     watching_finding,
@@ -87,9 +88,12 @@ def examine(
     yield from reader_findings()
     yield from extra_findings(settings)
     yield ocr_finding(settings)
+    unusable = list(proxy_findings(settings))
+    yield from unusable
+    ask_model = ask_model and not unusable
     if settings.search_url is None:
         yield index_finding(settings)
-    else:
+    elif not unusable:
         yield from cluster_findings(settings)
     yield meaning_finding(settings, ask=ask_model)
     yield watching_finding(settings, directories)
@@ -98,7 +102,8 @@ def examine(
         yield port_finding(port)
     yield from task_findings(settings)
     yield from trail_findings(settings)
-    yield from login_findings(settings)
+    if not unusable:
+        yield from login_findings(settings)
     yield from policy_findings(settings)
     yield from model_findings(settings, ask=ask_model)
     yield from client_findings()

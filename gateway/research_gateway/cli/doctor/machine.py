@@ -24,6 +24,37 @@ def python_finding() -> Finding:
     return Finding(about="python", status="ok", text=f"{version} at {sys.executable}")
 
 
+def proxy_findings(settings: "Settings") -> Iterator[Finding]:
+    """Yield a problem if the environment names a proxy that cannot be used, where the settings name a server to ask."""
+    needed = (
+        settings.search_url,
+        settings.embedding_url,
+        settings.provider,
+        settings.documents_url,
+        settings.reasoning_url,
+        settings.login,
+        settings.auth_jwks_url,
+        settings.otlp_url,
+    )
+    if not any(needed):
+        return
+    import httpx
+
+    try:
+        httpx.Client(verify=False).close()  # noqa: S501  (nothing is connected)
+    except (
+        httpx.InvalidURL,
+        ValueError,
+        ImportError,
+    ):  # what they say quotes the address, which may hold a password
+        yield Finding(
+            about="proxy",
+            status="problem",
+            text="an address of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used, so no server was asked",
+            remedy="Write http://USER:PASSWORD@HOST:3128, with / @ : ? # in the password as %2F %40 %3A %3F %23, or unset them.",
+        )
+
+
 def reader_findings() -> Iterator[Finding]:
     """Yield which formats can be read, and what to install for others."""
     from research_shared.formats import formats

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -96,7 +97,11 @@ def meaning_finding(settings: "Settings", *, ask: bool) -> Finding:
             text=f"not installed: {', '.join(missing)}",
             remedy="pip install 'research-assistant-mcp[semantic]'",
         )
-    named = str(settings.embedding_dir or f"{settings.embedding_model} at {settings.embedding_url}")
+    address = urlsplit(settings.embedding_url or "")
+    host = address._replace(
+        netloc=address.netloc.rpartition("@")[2], query=""
+    ).geturl()  # without a password or a key
+    named = str(settings.embedding_dir or f"{settings.embedding_model} at {host}")
     if not ask:
         return Finding(about=about, status="ok", text=f"{named} (not asked)")
     try:

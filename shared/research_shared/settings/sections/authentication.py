@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 
-from research_shared.settings.field_types import HTTP_URL, Names, Secrets
+from research_shared.settings.field_types import HttpUrl, Names, Secrets
 from research_shared.settings.names import variable_of
 from research_shared.settings.sections.section import Section
 from research_shared.settings.tokens import token_problem
@@ -36,8 +36,8 @@ class AuthenticationSettings(Section):
         description="bearer tokens of at least 16 characters, each optionally `name=token`: the name is the principal of "
         "policies and of the audit trail",
     )
-    auth_jwks_url: str | None = Field(
-        default=None, pattern=HTTP_URL, description="where the keys are that sign the JWTs to be accepted"
+    auth_jwks_url: HttpUrl | None = Field(
+        default=None, description="where the keys are that sign the JWTs to be accepted"
     )
     auth_public_key: Path | None = Field(
         default=None, description="PEM file with the key that signs the JWTs to be accepted"

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from research_shared.reading.limits import MIB
-from research_shared.settings.field_types import HTTP_URL
+from research_shared.settings.field_types import HttpUrl
 from research_shared.settings.sections.section import Section
 
 
@@ -25,14 +25,12 @@ class GatewaySettings(Section):
         default="ignore", description="whether the roots that a client declares narrow what it can see"
     )
 
-    documents_url: str | None = Field(
+    documents_url: HttpUrl | None = Field(
         default=None,
-        pattern=HTTP_URL,
         description="a remote documents server instead of one in this process",
     )
-    reasoning_url: str | None = Field(
+    reasoning_url: HttpUrl | None = Field(
         default=None,
-        pattern=HTTP_URL,
         description="a remote reasoning server instead of one in this process",
     )
     upstream_token: SecretStr | None = Field(

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from research_shared.root import Root
-from research_shared.settings.field_types import HTTP_URL, Roots, SecretHeaders
+from research_shared.settings.field_types import HttpUrl, Roots, SecretHeaders
 from research_shared.settings.sections.section import Section
 
 
@@ -33,9 +33,8 @@ class GeneralSettings(Section):
         default="auto",
         description="how log lines look; `auto`: colours on a terminal, else logfmt",
     )
-    otlp_url: str | None = Field(
+    otlp_url: HttpUrl | None = Field(
         default=None,
-        pattern=HTTP_URL,
         description="where spans of calls are sent, by OTLP over HTTP, such as `http://collector:4318/v1/traces`; needs the "
         "extra `otlp`",
     )

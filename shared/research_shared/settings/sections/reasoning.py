@@ -2,11 +2,10 @@
 
 import re
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from research_shared.settings.field_types import HTTP_URL, JsonObject, SecretHeaders, Secrets
+from research_shared.settings.field_types import HttpUrl, JsonObject, SecretHeaders, Secrets
 from research_shared.settings.names import variable_of
 from research_shared.settings.sections.section import Section
 
@@ -53,9 +52,8 @@ class ReasoningSettings(Section):
         default=None,
         description="server of the provider; `openai` also for servers that are compatible with it",
     )
-    provider_url: str | None = Field(
+    provider_url: HttpUrl | None = Field(
         default=None,
-        pattern=HTTP_URL,
         description="base URL of the provider; the usual one of its kind when not set",
     )
     provider_model: str | None = Field(default=None, min_length=1, description="name of the provider's model")
@@ -145,15 +143,6 @@ class ReasoningSettings(Section):
             ):
                 raise ValueError("names and values of printable ASCII characters, as HTTP headers take them")
         return headers
-
-    @field_validator("provider_url")
-    @classmethod
-    def _reachable(cls, url: str | None) -> str | None:
-        if url is not None:
-            parts = urlsplit(url)  # refuses unbalanced brackets
-            if not parts.hostname or parts.port == 0:  # refuses ports that are no number below 65536
-                raise ValueError("an address with a host, and with a port from 1 to 65535 if any")
-        return url
 
     @model_validator(mode="after")
     def _complete_provider(self) -> Self:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from research_shared.document_urls import LinkTemplate
-from research_shared.settings.field_types import HTTP_URL, IndexDir
+from research_shared.settings.field_types import HTTP_URL, HttpUrl, IndexDir
 from research_shared.settings.names import variable_of
 from research_shared.settings.sections.section import Section
 
@@ -57,9 +57,8 @@ class SearchingSettings(Section):
         description="directory of a local model for hybrid search, with `model.onnx` and `tokenizer.json`; needs the extra "
         "`semantic`",
     )
-    embedding_url: str | None = Field(
+    embedding_url: HttpUrl | None = Field(
         default=None,
-        pattern=HTTP_URL,
         description="base URL of a server for hybrid search instead, which has OpenAI's `/v1/embeddings`",
     )
     embedding_model: str | None = Field(
