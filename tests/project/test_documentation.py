@@ -501,6 +501,16 @@ def test_no_paragraph_of_a_page_is_a_wall(name: str) -> None:
     assert [each for each in pages.page(name).paragraphs() if len(each.split()) > MAX_WORDS] == []
 
 
+def test_no_page_has_a_place_that_was_to_be_filled_in() -> None:
+    texts = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    left = [
+        f"{file.relative_to(ROOT)}: {found}"
+        for file in texts
+        for found in re.findall(r"@@\w+@@", file.read_text(encoding="utf-8"))
+    ]
+    assert left == []
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     listed = re.findall(r"- (?:[^:\n]+: )?(\S+\.md)$", navigation, re.MULTILINE)
