@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from research_reasoning.models.provider.client import Provider
 from research_shared.errors import ConfigurationError
 from research_shared.retry import RetryPolicy
 from support.carriers import connected, no_wait, settings, until
@@ -284,6 +285,18 @@ def test_a_provider_that_can_never_be_reached_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(ConfigurationError):
         settings(folder, **{variable: value})
+
+
+@pytest.mark.parametrize("proxy", ["http://u:secretpart/rest@proxy:3128", "ftp://u:secretpart@proxy"])
+async def test_a_proxy_that_cannot_be_used_is_told_at_the_start_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    provider = Provider(kind="openai", model="m")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as refused:
+        async with provider:
+            pytest.fail("it was entered")
+    assert "secretpart" not in str(refused.value)
 
 
 async def test_a_key_may_end_in_a_line_break_as_files_do(folder: Path) -> None:
