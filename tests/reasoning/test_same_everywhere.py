@@ -75,7 +75,7 @@ async def synthesis(folder: Path, carrier: str, scenario: str) -> dict[str, Any]
         result: dict[str, Any] = await session.call(
             "synthesize_research", document_paths=PATHS, research_question=QUESTION
         )
-        assert session.progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
+        assert session.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
         rounds = result["usage"]["rounds"]
         assert (2 <= rounds <= 8) if carrier in MODERN else rounds == 0
     assert bool(result.pop("follow_up", "")) is any(

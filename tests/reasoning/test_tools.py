@@ -29,7 +29,7 @@ async def test_a_summary_has_the_asked_paragraphs_three_steps_and_full_coverage(
         "complete": True,
         "clipped_lines": 0,
     }
-    assert session.progress == [(1, 3), (2, 3), (3, 3)]
+    assert session.steps == [(1, 3), (2, 3), (3, 3)]
     asked = [m for m in session.levels("info") if "tokens in" in m and m.startswith("asking the model")]
     answered = [m for m in session.levels("info") if m.startswith("the model answered")]
     assert (len(asked), len(answered)) == (1, 1)

@@ -45,6 +45,11 @@ class Session:
     replicas: list[int]
     """The ports that requests went to, in order, when they go to replicas."""
 
+    @property
+    def steps(self) -> list[tuple[float, float | None]]:
+        """What progress said, without what lies between two steps: on a slow machine heartbeats come there."""
+        return [(value, total) for value, total in self.progress if value == int(value)]
+
     async def call(self, tool: str, **arguments: Any) -> Any:
         """The structured result of a call that succeeds."""
         result = await self.client.call_tool(tool, arguments, raise_on_error=False)
@@ -179,8 +184,7 @@ async def connected(
             logs.append((message.level, message.data))
 
         async def progress(value: float, total: float | None, _message: str | None) -> None:
-            if value == int(value):  # between two steps, heartbeats come on a slow machine
-                reached.append((value, total))
+            reached.append((value, total))
 
         client: Client[Any] = Client(
             target,
