@@ -13,7 +13,20 @@ from reasoning.test_untrusted import HTML, PIECES, acts
 from research_reasoning.evidence.combination import MAX_UNCOMBINED_TOKENS
 from research_reasoning.replies.fitting import fitted
 from research_reasoning.replies.rendering import MAX_TEXT_TOKENS, summary_text, synthesis_text
-from research_reasoning.replies.results import Coverage, Evidence, Insight, Source, Summary, Synthesis, Usage
+from research_reasoning.replies.results import (
+    Cell,
+    ComparisonTable,
+    Coverage,
+    DatedEvent,
+    Evidence,
+    Insight,
+    Source,
+    Summary,
+    Synthesis,
+    TableRow,
+    Timeline,
+    Usage,
+)
 from research_reasoning.replies.untrusted import neutralised, neutralised_line
 from research_shared.text.tokens import estimate_tokens
 from support.carriers import connected
@@ -222,6 +235,47 @@ def test_neither_form_of_the_longest_reply_is_too_long_for_a_model() -> None:
     assert estimate_tokens(text) <= MAX_TEXT_TOKENS + 100
     assert "- and " in text
     assert fitted(synthesis(), estimate_tokens) == synthesis()
+
+
+def test_a_table_and_a_timeline_that_are_too_long_keep_their_entries_and_places_and_lose_words() -> None:
+    quote = Evidence(document="a.md", page=None, lines=(2, 3), quote="what it says " * 40, verified=True)
+    cells = [Cell(value="an entry of words " * 20, evidence=quote), Cell(value=None, evidence=None)]
+    table = ComparisonTable(
+        aspects=["Method", "Cost"],
+        rows=[TableRow(document="a.md", cells=cells)] * 100,
+        stated=100,
+        unsupported=0,
+    )
+    dated = DatedEvent(
+        date="1 May 2024",
+        iso="2024-05-01",
+        claim="It began.",
+        evidence=[quote, quote],
+        verified=True,
+        flags=[],
+    )
+    sources = [
+        Source(path="a.md", status="used", reason=None, coverage=COVERED),
+        Source(path="b.md", status="skipped", reason="it is damaged " * 20, coverage=None),
+    ]
+    result = synthesis(table=table, timeline=Timeline(events=[dated] * 20, undated=0), sources=sources)
+    short = fitted(result, estimate_tokens, limit=1)
+    assert short.table is not None
+    assert short.timeline is not None
+    assert len(short.table.rows) == 100
+    first, nothing = short.table.rows[0].cells
+    assert nothing == cells[1]
+    assert (len(first.value or ""), (first.value or "")[-1]) == (120, "…")
+    assert first.evidence == quote.model_copy(update={"quote": f"{quote.quote[:99]}…"})
+    (event, *_), (evidence,) = short.timeline.events, short.timeline.events[0].evidence
+    assert (event.claim, evidence.lines, len(evidence.quote)) == ("It began.", (2, 3), 100)
+    assert [len(source.reason or "") for source in short.sources] == [0, 60]
+    assert "what it says" not in short.synthesis
+    assert "[1]" in short.synthesis
+    within = estimate_tokens(result.model_dump_json()) - 1_000
+    roomy = fitted(result, estimate_tokens, limit=within)
+    assert estimate_tokens(roomy.model_dump_json()) <= within + 100  # the warning comes on top
+    assert len(roomy.warnings[-1]) < len(short.warnings[-1])  # no more goes than has to
 
 
 async def test_findings_that_were_not_combined_are_shown_as_far_as_a_reply_goes(folder: Path) -> None:
