@@ -82,7 +82,9 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    # Files of a test are all young: none of them is to be read again for that alone.
+    monkeypatch.setattr("research_documents.opensearch.pushing.reading.SETTLED_NS", -(10**18))
     made = Folder(tmp_path)
     made.write("cars.md", "The automobile needs new tyres.\n")
     made.write("cats.md", "The cat sleeps on the mat.\n")
@@ -345,8 +347,6 @@ async def test_the_words_of_many_documents_count_before_their_vectors_are_made(
 async def test_vectors_are_made_in_rounds_so_that_changes_are_seen_between_them(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Files of a test are all young: none of them is to be read again for that alone.
-    monkeypatch.setattr("research_documents.opensearch.pushing.reading.SETTLED_NS", -(10**18))
     embed = folder.embedder.embed
 
     async def slow(texts: Any, *, query: bool) -> Any:
