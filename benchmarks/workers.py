@@ -11,6 +11,9 @@ has nothing taken off, and is a lower bound; *without the generator* divides the
 were left to them (N less the processor time of the generator), as if it had run elsewhere. That supposes that they would use the
 rest as well as the part that they had. With more processors the two are the same.
 
+*plain loops* is what N processes that share nothing, each bound to one of the processors, make of one that is bound to the first: what
+the machine itself gives. Virtual processors may be two halves of one, and then no program gets N times as much.
+
 *efficiency* compares the processor time of a call: it shows what the workers cost each other, but not whether one waits while
 another one has much to do; *busy* shows that, for each worker, of what it could have had.
 """
@@ -22,7 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,11 +51,37 @@ HEADER = (
     "clock",
     "generator used",
     "without the generator",
+    "plain loops",
     "ms a call of 1, {n}",
     "efficiency",
     "busy of {n}",
     "MB of 1, {n}",
 )
+
+
+PLAIN_LOOP = """
+import json, os, sys, time
+
+os.sched_setaffinity(0, {int(sys.argv[1])})
+message = {"result": {"content": [{"type": "text", "text": "owl river " * 20}] * 20}}
+rounds, end = 0, time.perf_counter() + float(sys.argv[2])
+while time.perf_counter() < end:
+    json.loads(json.dumps(message))
+    rounds += 1
+print(rounds)
+"""
+
+
+async def plain_loops(processors: Iterable[int], seconds: float) -> int:
+    """Return how often processes, one on each of the processors, do the same small work in so many seconds, all together."""
+    command = (sys.executable, "-c", PLAIN_LOOP)
+    started = [
+        await asyncio.create_subprocess_exec(
+            *command, str(number), str(seconds), stdout=asyncio.subprocess.PIPE
+        )
+        for number in processors
+    ]
+    return sum(int(said) for said, _ in await asyncio.gather(*(each.communicate() for each in started)))
 
 
 @dataclass
@@ -129,6 +158,7 @@ async def measure(work: Path, era: str, options: argparse.Namespace) -> list[str
     """Run one process and N workers in turns, and return a row of the table."""
     everything = os.sched_getaffinity(0)
     ordered = sorted(everything)
+    scaled: list[float] = []
     with reserved_port() as port, reserved_port() as other:
         one = await started(work, port, 1, {ordered[0]})
         several = None
@@ -146,6 +176,8 @@ async def measure(work: Path, era: str, options: argparse.Namespace) -> list[str
                     ]
                     with bound_to(everything - servers.processors or everything):
                         await saturate(servers, requests, options.seconds, note=number > 0)
+                one_loop = await plain_loops(ordered[:1], options.seconds / 2)
+                scaled.append(await plain_loops(ordered[: options.workers], options.seconds / 2) / one_loop)
             memory = [pss_mb(servers.pids) for servers in (one, several)]
             for client in (*one.clients, *several.clients):
                 client.close()
@@ -153,10 +185,12 @@ async def measure(work: Path, era: str, options: argparse.Namespace) -> list[str
             await one.gateway.end()
             if several is not None:
                 await several.gateway.end()
-    return row(era, one, several, memory, shared=len(everything) <= options.workers)
+    return row(era, one, several, scaled, memory, shared=len(everything) <= options.workers)
 
 
-def row(era: str, one: Servers, several: Servers, memory: list[float], *, shared: bool) -> list[str]:
+def row(
+    era: str, one: Servers, several: Servers, scaled: list[float], memory: list[float], *, shared: bool
+) -> list[str]:
     """Return medians of the rounds."""
     count = len(several.processors)
     clock = [more / less for less, more in zip(one.rates, several.rates, strict=True)]
@@ -172,6 +206,7 @@ def row(era: str, one: Servers, several: Servers, memory: list[float], *, shared
         f"{median(clock):.2f} ({min(clock):.2f} to {max(clock):.2f})",
         f"{median(several.generator):.2f} processors",
         f"{median(without):.2f}",
+        f"{median(scaled):.2f} ({min(scaled):.2f} to {max(scaled):.2f})",
         f"{median(one.costs_ms):.2f}, {median(several.costs_ms):.2f}",
         f"{median(efficiency):.2f}",
         " + ".join(f"{each:.2f}" for each in busy),
