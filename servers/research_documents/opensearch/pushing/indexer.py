@@ -407,9 +407,8 @@ class Indexer:
         known = [(self._known.get(info.path) or DocumentRecord(info=info), info) for info in lacking]
         waiting = [replace(record, gone=False, waits=info) for record, info in known if record.waits != info]
         if waiting and not self._anew:
-            await (
-                self._save_state()
-            )  # so that nobody is told that they wait for an indexer that is not at work
+            # First, so that nobody is told that they wait for an indexer that is not at work.
+            await self._save_state()
             await self._write(waiting)
 
     async def _note_unread(self, unread: Sequence[str]) -> None:
