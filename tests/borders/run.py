@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from fastmcp import Client
 
 from research_gateway.app import build_gateway
@@ -25,6 +27,7 @@ from research_gateway.scope.client_roots import narrowed_by
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.errors import ConfigurationError, ResearchError
 from research_shared.settings import Settings
+from support.checks import check, failed
 
 CANARY = "quokka"
 NFC, NFD = (unicodedata.normalize(form, "Größe.md") for form in ("NFC", "NFD"))
@@ -52,14 +55,6 @@ LED_TO = {
     f"mnt/Reports/{NFC}": f"mnt/Reports/{NFD}",
     "INNER/secret.md": "inner/secret.md",
 }
-failed: list[str] = []
-
-
-def check(what: str, passed: bool, seen: object = "") -> None:
-    """Print a check, and remember it if it failed."""
-    print(f"{'ok    ' if passed else 'FAILED'} {what}{'' if passed else f': {seen}'}", flush=True)
-    if not passed:
-        failed.append(what)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from research_shared.serving.version import VERSION
+from support.checks import check, failed
 from support.compose import ROOT, Volume, environment_of, read_compose, volumes_of
 from support.containers import INSIDE, Container, run_apart
 from support.load import HANDSHAKE, HEADERS, make_folder
@@ -85,14 +86,6 @@ STEP_S = 900.0
 LIMIT_S = 300.0
 """For a machine that is busy: what is waited for takes seconds on one that is not."""
 POLL_S = 0.1
-failed: list[str] = []
-
-
-def check(what: str, passed: bool, seen: object = "") -> None:
-    """Print a check, and remember it if it failed."""
-    print(f"{'ok    ' if passed else 'FAILED'} {what}{'' if passed else f': {seen}'}", flush=True)
-    if not passed:
-        failed.append(what)
 
 
 # Building

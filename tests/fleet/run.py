@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import httpx
 
+from support.checks import check, failed
 from support.load import HANDSHAKE, HEADERS, MODERN, make_folder, obliging
 from support.serving import reserved_port
 
@@ -54,14 +55,6 @@ CALLS: Sequence[tuple[str, dict[str, Any]]] = (
     ("read_document", {"document_path": NOTE, "max_lines": 20}),
     ("summarize_document", {"document_path": NOTE, "summary_length": "brief"}),
 )
-failed: list[str] = []
-
-
-def check(what: str, passed: bool, seen: object = "") -> None:
-    """Print a check, and remember it if it failed."""
-    print(f"{'ok    ' if passed else 'FAILED'} {what}{'' if passed else f': {seen}'}", flush=True)
-    if not passed:
-        failed.append(what)
 
 
 class TryAgain(Exception):

@@ -30,6 +30,7 @@ import httpx
 from fastmcp import Client
 
 from fleet.run import CALLS, Caller, TryAgain
+from support.checks import check, failed
 from support.compose import ROOT, Volume, environment_of, read_compose, secret_path, volumes_of
 from support.containers import Container, Network, run_apart, which
 from support.load import HANDSHAKE, MODERN, make_folder
@@ -48,14 +49,6 @@ SUMMARIZE = ("summarize_document", {"document_path": "note-7.md", "summary_lengt
 PROGRAMS = {
     f"/usr/local/bin/valkey-{part}": which(f"valkey-{part}", f"redis-{part}") for part in ("server", "cli")
 }
-failed: list[str] = []
-
-
-def check(what: str, passed: bool, seen: object = "") -> None:
-    """Print a check, and remember it if it failed."""
-    print(f"{'ok    ' if passed else 'FAILED'} {what}{'' if passed else f': {seen}'}", flush=True)
-    if not passed:
-        failed.append(what)
 
 
 @dataclass(frozen=True, kw_only=True)
