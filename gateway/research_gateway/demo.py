@@ -59,7 +59,10 @@ SUMMARY_STEPS = 3
 @asynccontextmanager
 async def gateway_on_loopback(settings: Settings) -> AsyncIterator[str]:
     """Serve the gateway over HTTP on a free port of this machine; gives its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # The protocol is named for asyncio: only then do answers leave at once, not when the client has acknowledged their head.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     app = build_gateway(settings).http_app(path=MCP_PATH)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=2))
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -1,5 +1,6 @@
 """Workers that serve at one address: whose session it is, who asks, and what all of them have done."""
 
+import asyncio
 import json
 import socket
 import sys
@@ -359,6 +360,20 @@ def test_the_connections_of_a_worker_that_has_ended_go_to_the_others_until_it_li
         pause_listening(first)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address)
+
+
+async def test_the_second_part_of_an_answer_does_not_wait_until_the_first_is_acknowledged() -> None:
+    accepted: list[socket.socket] = []
+
+    class Served(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.append(transport.get_extra_info("socket"))
+
+    (listening,) = listening_sockets(("127.0.0.1", 0), family=socket.AF_INET, workers=1, backlog=1)
+    async with await asyncio.get_running_loop().create_server(Served, sock=listening):
+        with socket.create_connection(listening.getsockname()):
+            await until(lambda: bool(accepted))
+            assert accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers share one socket")

@@ -73,7 +73,8 @@ def _listening(address: tuple[Any, ...], family: int, backlog: int) -> socket.so
 
 
 def _bound(address: tuple[Any, ...], family: int) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named for asyncio: only then do answers leave at once, not when the client has acknowledged their head.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if _SPREADS:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
