@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ from research_shared.access.roots import Root
 from research_shared.serving.auth import auth_provider
 from research_shared.serving.commandline import add_serve
 from research_shared.serving.drain import Drain
+from research_shared.serving.fleet.moving import MOST_BYTES
 from research_shared.serving.fleet.passing import PEER_HEADER
 from research_shared.serving.fleet.place import Place, listening_sockets, pause_listening
 from research_shared.serving.fleet.share import share_of_worker
@@ -96,7 +98,13 @@ class Worker:
     listener: DrainingServer
     app: Any
     place: Place
+    address: tuple[str, int]
     number: int = 0
+
+    @property
+    def connections(self) -> int:
+        """How many connections it serves."""
+        return len(self.listener.server_state.connections)
 
     async def post(self, message: dict[str, Any], address: str = "127.0.0.1", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -122,7 +130,7 @@ class Worker:
 
 @asynccontextmanager
 async def running(place: Place, **changes: Any) -> AsyncIterator[Worker]:
-    """One worker of several, which only the others can connect to."""
+    """One worker of several. Each has a port of its own, so that a test chooses which one it connects to."""
     settings = Settings(roots=(Root("r", Path("/")),), **changes)
     metrics = Metrics()
     server: FastMCP[Any] = FastMCP("s", middleware=[MetricsMiddleware(metrics)], auth=auth_provider(settings))
@@ -152,18 +160,19 @@ async def running(place: Place, **changes: Any) -> AsyncIterator[Worker]:
     listener = http_server(server, settings, drain, host="127.0.0.1", port=0, place=place)
     listener.config.load()
     stopped = anyio.Event()
+    (listening,) = listening_sockets(("127.0.0.1", 0), family=socket.AF_INET, workers=1, backlog=8)
 
     async def serve() -> None:
         with anyio.CancelScope(shield=True):
             async with listener.lifespan():
-                await listener.serve([place.listen()])
+                await listener.serve([place.listen(), listening])
         stopped.set()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(serve)
         await until(lambda: listener.started)
         try:
-            yield Worker(listener, listener.config.loaded_app, place)
+            yield Worker(listener, listener.config.loaded_app, place, listening.getsockname())
         finally:
             listener.should_exit = listener.force_exit = True
             with anyio.CancelScope(shield=True):
@@ -271,6 +280,119 @@ async def test_a_client_that_leaves_its_stream_leaves_it_at_the_owner_too(socket
         tasks.start_soon(again.of, two.app, "GET", b"", headers)
         await until(lambda: bool(again.parts))
         again.gone.set()
+
+
+@dataclass
+class Connection:
+    """A connection of a client, kept open, on which it writes what it likes."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    number: int = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, worker: Worker) -> AsyncIterator[Self]:
+        reader, writer = await asyncio.open_connection(*worker.address)
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+
+    async def call(self, tool: str, session: str, *, parts: int = 1, padding: int = 0) -> tuple[int, Any]:
+        """Call a tool, in a request that arrives in so many parts. Returns the status, and what was said."""
+        self.number += 1
+        params = {"name": tool, "arguments": {}, "_meta": {"padding": "x" * padding}}
+        message = {"jsonrpc": "2.0", "id": self.number, "method": "tools/call", "params": params}
+        body = json.dumps(message).encode()
+        headers = {
+            "host": "127.0.0.1",
+            **BASE,
+            "content-length": len(body),
+            "Mcp-Session-Id": session,
+            "mcp-protocol-version": HANDSHAKE,
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body
+        step = -(-len(request) // parts)
+        for at in range(0, len(request), step):
+            self.writer.write(request[at : at + step])
+            await self.writer.drain()
+            if parts > 1:
+                await asyncio.sleep(0.05)
+        status = int((await self.reader.readuntil(b"\r\n")).split()[1])
+        length = re.search(rb"content-length: ([0-9]+)", await self.reader.readuntil(b"\r\n\r\n"))
+        if length is not None:
+            await self.reader.readexactly(int(length[1]))
+            return status, None
+        answer = await self.reader.readuntil(b"\r\n0\r\n\r\n")
+        (line,) = [line for line in answer.decode().splitlines() if line.startswith("data: {")]
+        return status, json.loads(json.loads(line[6:])["result"]["content"][0]["text"])
+
+
+moves = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere requests are passed on")
+
+
+@moves
+@pytest.mark.parametrize("replica", ["", "a"])
+async def test_a_connection_moves_to_the_worker_whose_session_it_asks_for(
+    sockets: Path, replica: str
+) -> None:
+    async with workers(sockets, replica=replica) as (one, two):
+        first, second = await one.open(), await two.open()
+        async with Connection.to(two) as client:
+            for _ in range(3):
+                assert await client.call("who", first) == (200, [1, "127.0.0.1", "http", "127.0.0.1"])
+                assert (one.connections, two.connections) == (1, 0)
+            # It stays there, so that a request of another session is passed on.
+            assert (await client.call("who", second))[1][0] == 2
+            assert (await client.call("who", first))[1][0] == 1
+            assert one.connections == 1
+        await until(lambda: not one.connections)
+
+
+@moves
+async def test_a_connection_stays_where_its_session_is_or_nobodys_is_asked_for(sockets: Path) -> None:
+    async with workers(sockets) as (one, two):
+        session = await two.open()
+        for asked, status in ((session, 200), *((nobodys, 404) for nobodys in NOBODYS if nobodys != "1-abc")):
+            async with Connection.to(two) as client:
+                assert (await client.call("who", asked))[0] == status
+                assert (one.connections, two.connections) == (0, 1)
+            await until(lambda: not two.connections)
+
+
+@moves
+@pytest.mark.parametrize(("parts", "padding"), [(3, 0), (1, MOST_BYTES)])
+async def test_a_request_that_is_long_or_arrives_in_parts_is_passed_on(
+    sockets: Path, parts: int, padding: int
+) -> None:
+    async with workers(sockets) as (one, two):
+        session = await one.open()
+        async with Connection.to(two) as client:
+            assert (await client.call("who", session, parts=parts, padding=padding))[1][0] == 1
+            assert two.connections == 1
+
+
+@moves
+async def test_a_connection_counts_for_its_address_only_where_it_is_served(sockets: Path) -> None:
+    async with workers(sockets, client_connections=1) as (one, two):
+        session = await one.open()
+        async with Connection.to(two) as client, Connection.to(two) as other:
+            assert (await client.call("who", session))[0] == 200
+            assert (await other.call("who", session))[0] == 429  # moved as well: there it is one too many
+            async with Connection.to(two) as third:
+                assert (await third.call("who", await two.open()))[0] == 200
+
+
+@moves
+async def test_the_connection_to_a_worker_that_has_ended_stays_and_its_session_is_gone(sockets: Path) -> None:
+    async with running(Place(number=1, workers=2, directory=sockets)) as one:
+        async with running(Place(number=2, workers=2, directory=sockets)) as two:
+            session = await two.open()
+        async with Connection.to(one) as client:
+            assert (await client.call("who", session))[0] == 404
+            assert (await client.call("who", await one.open()))[0] == 200
 
 
 async def test_the_sessions_of_a_worker_that_has_ended_are_gone(sockets: Path) -> None:

@@ -30,6 +30,10 @@ class Place:
         """Return the path of a worker's socket."""
         return self.directory / f"{number}.sock"
 
+    def connections_of(self, number: int) -> Path:
+        """Return the path of the socket at which a worker takes connections from the others."""
+        return self.directory / f"{number}.moved"
+
     def listen(self) -> socket.socket:
         """Return the listening socket of this worker, in place of that of a worker which has ended."""
         path = self.path_of(self.number)

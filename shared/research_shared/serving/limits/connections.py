@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from functools import partial
 from ipaddress import ip_address, ip_network
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -25,6 +25,7 @@ _SHARE_RESPONSE = (
     b"retry-after: 5\r\nconnection: close\r\n\r\nToo Many Requests"
 )
 _LOG_EVERY_S: Final = 60.0
+Mover: TypeAlias = Callable[[asyncio.Transport, bytes], bool]
 
 
 class ConnectionShares:
@@ -79,19 +80,32 @@ class LimitedConnection(H11Protocol):
 
     The time begins with the connection, and with the first byte after a response. uvicorn closes a connection that
     rests between two requests by itself. A connection beyond the share of its address is answered with 429 and closed.
+
+    `move` is given the first bytes that are read. If it returns True, another process serves the connection. `begun_with`
+    are the first bytes of a connection that another process has begun to read; it stays here.
     """
 
-    def __init__(self, *args: Any, header_s: float, shares: ConnectionShares, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        header_s: float,
+        shares: ConnectionShares,
+        move: Mover | None = None,
+        begun_with: bytes = b"",
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self.header_s = header_s
         self.shares = shares
+        self.begun_with = begun_with
+        self.move = None if begun_with else move
         self.shared_address: str | None = None
         self.header_timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def limited_to(cls, header_s: float, *, shares: ConnectionShares) -> Any:
+    def limited_to(cls, header_s: float, *, shares: ConnectionShares, move: Mover | None = None) -> Any:
         """Return the factory that uvicorn takes as a protocol class."""
-        return partial(cls, header_s=header_s, shares=shares)
+        return partial(cls, header_s=header_s, shares=shares, move=move)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request, or refuse one connection too many of its address."""
@@ -105,9 +119,15 @@ class LimitedConnection(H11Protocol):
             return
         self.shared_address = address
         self._await_headers()
+        if self.begun_with:
+            self.data_received(self.begun_with)
 
     def data_received(self, data: bytes) -> None:
         """Stop waiting when the headers are complete."""
+        if self.move is not None:
+            move, self.move = self.move, None
+            if move(self.transport, data):
+                return
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:

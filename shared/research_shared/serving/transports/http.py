@@ -100,11 +100,13 @@ def http_server(
         allowed_origins=origins or None,
         session_idle_timeout=settings.session_idle_s,
     )
-    door = None
+    door = moving = None
     if place is not None:
         from research_shared.serving.fleet.door import FleetDoor
+        from research_shared.serving.fleet.moving import MovingConnections
 
         door = FleetDoor(app, place, body_s=settings.body_timeout_s)
+        moving = MovingConnections(place, prefix=f"{settings.replica}." if settings.replica else "")
 
     entrance: ASGIApp = app if door is None else door
     if settings.replica:
@@ -130,6 +132,7 @@ def http_server(
                 settings.client_connections or max(settings.max_connections * 3 // 4, 1),
                 proxies=settings.trusted_proxies,
             ),
+            move=None if moving is None else moving.move,
         ),
         # uvicorn refuses the request that reaches the limit.
         # A request that a worker passes on takes a connection at both.
@@ -148,7 +151,7 @@ def http_server(
         within_s=settings.drain_s,
         notice_s=settings.drain_notice_s,
         follow_up_s=follow_up_s,
-        is_worker=place is not None,
+        moving=moving,
     )
 
 
