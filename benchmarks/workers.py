@@ -4,7 +4,8 @@ Both are run in turns in the same minutes, kept busy all the time by 32 connecti
 readings. Every status is looked at, and every fifth answer:
 
 - one process, bound to processor 0; the generator is bound to the others;
-- N workers, bound to processors 0 to N - 1; the generator is bound to the others, if there are any.
+- one process as people start it, on processors 0 to N - 1: its threads use more than one of them only to wait for each other;
+- N workers, on processors 0 to N - 1, each of which binds itself to one; the generator is bound to the others, if there are any.
 
 Where the machine has no more than N processors, the generator shares them with the workers. Then two ratios are printed: *clock*
 has nothing taken off, and is a lower bound; *without the generator* divides the calls of the N workers by the processors that
@@ -46,7 +47,7 @@ CALLS = (
 )
 HEADER = (
     "protocol",
-    "calls/s of 1",
+    "calls/s of 1 bound, 1 as started",
     "calls/s of {n}",
     "clock",
     "generator used",
@@ -112,7 +113,7 @@ def bound_to(processors: set[int]) -> Iterator[None]:
 
 async def started(work: Path, port: int, workers: int, processors: set[int]) -> Servers:
     options = ("--workers", str(workers)) if workers > 1 else ()
-    gateway = Gateway(f"{workers}-workers", port, work, options=options)
+    gateway = Gateway(f"{workers}-workers-{port}", port, work, options=options)
     with bound_to(processors):
         await gateway.start()
     assert gateway.process is not None
@@ -159,18 +160,19 @@ async def measure(work: Path, era: str, options: argparse.Namespace) -> list[str
     everything = os.sched_getaffinity(0)
     ordered = sorted(everything)
     scaled: list[float] = []
-    with reserved_port() as port, reserved_port() as other:
+    with reserved_port() as port, reserved_port() as third, reserved_port() as other:
         one = await started(work, port, 1, {ordered[0]})
-        several = None
+        free = several = None
         try:
+            free = await started(work, third, 1, set(ordered[: options.workers]))
             several = await started(work, other, options.workers, set(ordered[: options.workers]))
-            for servers in (one, several):
+            for servers in (one, free, several):
                 requests = [Prepared.of(servers.gateway.port, "tools/call", call, era=era) for call in CALLS]
                 servers.clients = [LeanClient(servers.gateway.port, era) for _ in range(CONNECTIONS)]
                 for client in servers.clients:
                     await client.start()
             for number in range(options.rounds + 1):
-                for servers in (one, several):
+                for servers in (one, free, several):
                     requests = [
                         Prepared.of(servers.gateway.port, "tools/call", call, era=era) for call in CALLS
                     ]
@@ -179,17 +181,24 @@ async def measure(work: Path, era: str, options: argparse.Namespace) -> list[str
                 one_loop = await plain_loops(ordered[:1], options.seconds / 2)
                 scaled.append(await plain_loops(ordered[: options.workers], options.seconds / 2) / one_loop)
             memory = [pss_mb(servers.pids) for servers in (one, several)]
-            for client in (*one.clients, *several.clients):
+            for client in (*one.clients, *free.clients, *several.clients):
                 client.close()
         finally:
-            await one.gateway.end()
-            if several is not None:
-                await several.gateway.end()
-    return row(era, one, several, scaled, memory, shared=len(everything) <= options.workers)
+            for ended in (one, free, several):
+                if ended is not None:
+                    await ended.gateway.end()
+    return row(era, one, free, several, scaled, memory, shared=len(everything) <= options.workers)
 
 
 def row(
-    era: str, one: Servers, several: Servers, scaled: list[float], memory: list[float], *, shared: bool
+    era: str,
+    one: Servers,
+    free: Servers,
+    several: Servers,
+    scaled: list[float],
+    memory: list[float],
+    *,
+    shared: bool,
 ) -> list[str]:
     """Return medians of the rounds."""
     count = len(several.processors)
@@ -201,7 +210,7 @@ def row(
     median = statistics.median
     return [
         era,
-        f"{median(one.rates):.0f}",
+        f"{median(one.rates):.0f}, {median(free.rates):.0f}",
         f"{median(several.rates):.0f}",
         f"{median(clock):.2f} ({min(clock):.2f} to {max(clock):.2f})",
         f"{median(several.generator):.2f} processors",

@@ -456,6 +456,10 @@ async def workers_under_load(gateway: Gateway) -> None:
     }
     check("both workers serve", min(calls.values()) > 0, calls)
     print(f"       calls since they started: {calls}; memory: {memory(pid)}")
+    usable = sorted(os.sched_getaffinity(0))
+    bound = [[number] for number in usable] if len(usable) == 2 else [usable, usable]
+    found = sorted(sorted(os.sched_getaffinity(child)) for child in children_of(pid))
+    check("each worker has a processor of its own, where there are two", found == bound, found)
     os.killpg(
         pid, signal.SIGTERM
     )  # as who stops a service does: each worker has it twice, from its parent as well

@@ -20,6 +20,7 @@ from mcp.shared.message import SessionMessage
 
 from research_gateway.upstreams.transports.http import MAX_ANSWER_BYTES
 from research_shared.logs import get_logger
+from research_shared.processors import all_processors
 
 log = get_logger("research.upstreams")
 
@@ -79,13 +80,14 @@ class BoundedStdioTransport(ClientTransport):
     ) -> AsyncIterator[ClientSession]:
         """Start the server and open a session with it."""
         options = transport_options or TransportOptions()
-        process = await anyio.open_process(
-            [self._transport.command, *self._transport.args],
-            env=get_default_environment() | (self._transport.env or {}),
-            cwd=self._transport.cwd,
-            stderr=sys.stderr,
-            start_new_session=True,  # so that its children end with it
-        )
+        with all_processors():
+            process = await anyio.open_process(
+                [self._transport.command, *self._transport.args],
+                env=get_default_environment() | (self._transport.env or {}),
+                cwd=self._transport.cwd,
+                stderr=sys.stderr,
+                start_new_session=True,  # so that its children end with it
+            )
         self._pipes = pipes = _Pipes(process, upstream=self._upstream, max_line_bytes=self._max_line_bytes)
         async with (
             pipes.running(),

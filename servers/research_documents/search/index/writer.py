@@ -13,6 +13,7 @@ from research_documents.search.index.reader import BATCH_DOCUMENTS, ReadResult
 from research_documents.search.index.store import STORE_ERRORS, Opened, Store
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText
+from research_shared.processors import use_all_processors
 from research_shared.reading.library import ReadBefore
 from research_shared.serving.memory import return_freed_memory, trim_memory
 
@@ -290,7 +291,7 @@ class IndexWriter:
 
     async def _in_thread(self, function: Callable[[], StepResult]) -> StepResult:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="index", initializer=use_all_processors)
         depends_on_disk = self._store.holds_index
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function)

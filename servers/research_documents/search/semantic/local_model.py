@@ -17,6 +17,7 @@ import numpy as np
 from research_documents.search.semantic import _worker
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
 from research_shared.logs import get_logger
+from research_shared.processors import all_processors
 
 log = get_logger("research.search")
 
@@ -162,15 +163,16 @@ class EmbeddingProcess:
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is None:
             return self._process
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", _worker.__file__, json.dumps(self._options._asdict()), *_package_directories(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd="/",
-            env={},
-            start_new_session=True,
-        )  # fmt: skip
+        with all_processors():
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", _worker.__file__, json.dumps(self._options._asdict()), *_package_directories(),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                cwd="/",
+                env={},
+                start_new_session=True,
+            )  # fmt: skip
         assert self._process.stdout is not None  # noqa: S101  (a pipe)
         async with asyncio.timeout(self._timings.start_timeout_s):
             kind, _, _, payload = await _frame(self._process.stdout)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from research_shared.formats import package_directories
+from research_shared.processors import all_processors
 from research_shared.reading.extraction import _worker
 from research_shared.reading.threads import in_thread
 
@@ -55,7 +56,7 @@ class Worker:
 
     def __init__(self, memory_bytes: int, timings: WorkerTimings = DEFAULT_WORKER_TIMINGS) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, all_processors():
             try:
                 self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and our own script)
                     [

@@ -15,6 +15,7 @@ from fastmcp import FastMCP
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.logs import get_logger
+from research_shared.processors import bind_process
 from research_shared.serving.fleet.place import Place, listening_sockets, pause_listening
 from research_shared.serving.fleet.supervisor import Supervisor
 from research_shared.serving.process import dedicated_process, traces_exported
@@ -60,6 +61,8 @@ def run_workers(
     def work(place: Place, says_ready: int, parent: int) -> int:
         listening = sockets_of_workers[place.number - 1]
         close_sockets(kept=listening)
+        if bind_process(place.number, of=workers):
+            log.info("the worker has a processor of its own", worker=place.number)
         try:
             server, drain = build_for_http(build, settings, host)
             listener = http_server(server, settings, drain, host=host, port=port, place=place)
