@@ -17,8 +17,8 @@ from research_documents.opensearch.layout import DocumentRecord, IndexNames, Pus
 from research_documents.opensearch.mirror import DocumentMirror
 from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLease, PushReport
 from research_documents.opensearch.pushing.cluster_index import RecordTaken, SchemaDiffers
-from research_documents.opensearch.pushing.indexer import FolderAway
 from research_documents.opensearch.pushing.lease import IndexHeld, lease_holder
+from research_documents.opensearch.pushing.report import FolderAway
 from research_documents.opensearch.pushing.run import PushJob
 from research_shared.access.globs import PathChoice
 from research_shared.access.roots import RootsPolicy, Scope
@@ -359,13 +359,13 @@ async def test_a_document_that_goes_before_it_is_read_does_not_wait_any_more(
     folder.write("new.md", "New.\n")
     indexer = Indexer(folder.library(), folder.index())
     await indexer.open()
-    write = indexer._write
+    write = indexer._records.write
 
     async def vanishing(records: Any) -> None:
         await write(records)
         (folder.path / "new.md").unlink(missing_ok=True)
 
-    monkeypatch.setattr(indexer, "_write", vanishing)
+    monkeypatch.setattr(indexer._records, "write", vanishing)
     report = await indexer.push_all()
     assert (report.pushed, report.removed) == (0, 0)
     record = folder.records()["new.md"]
@@ -384,7 +384,7 @@ async def test_a_document_that_the_cluster_refuses_is_named_and_the_rest_is_push
         for key, record in passage_records(text, info, version):
             yield key, {**record, "odd": 1} if info.path == "a.md" else record
 
-    monkeypatch.setattr("research_documents.opensearch.pushing.indexer.passage_records", odd)
+    monkeypatch.setattr("research_documents.opensearch.pushing.versions.passage_records", odd)
     for name in ("a.md", "notes/b.md"):
         folder.write(name, "Changed.\n")
     report = await folder.push()

@@ -169,7 +169,7 @@ async def test_while_the_model_is_away_documents_are_pushed_and_later_get_their_
     monkeypatch.setattr(ClusterIndex, "write_records", keep)
     monkeypatch.setattr(ClusterIndex, "save_state", keep_state)
     monkeypatch.setattr("research_documents.opensearch.pushing.indexer._SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr("research_documents.opensearch.pushing.indexer._EMBEDDED_FILES", 1)
+    monkeypatch.setattr("research_documents.opensearch.pushing.vector_plan._EMBEDDED_FILES", 1)
     healed = await folder.push()
     assert written
     assert all(record.waits is None for record in written), "searches miss none of the words meanwhile"
@@ -359,25 +359,25 @@ async def test_vectors_are_made_in_rounds_so_that_changes_are_seen_between_them(
     index.prepare_state()
     async with (library := Library(RootsPolicy([Root("r", folder.path)]))):
         indexer = Indexer(library, index, vectors=VectorMaker(folder.embedder, clock=clock), clock=clock)
-        indexer.vectors_s = 10.0
+        indexer.vectors.round_s = 10.0
         await indexer.open()
         monkeypatch.setattr(folder.embedder, "embed", slow)
         first = await indexer.push_all()
         assert (first.pushed, first.without_vectors, first.embedding_failed) == (42, 26, False)
         assert first.no_vectors == folder.state().embedding_problem == "they are still being made"
-        assert indexer.has_vectors_to_make
+        assert indexer.vectors.has_more
         folder.write("cats.md", "The cat is awake.\n")
         second = await indexer.push_all()
         assert second.without_vectors == 10
         assert any("awake" in passage["text"] for passage in folder.passages())
-        assert indexer.has_vectors_to_make
+        assert indexer.vectors.has_more
         third = await indexer.push_all()
-        assert (third.without_vectors, indexer.has_vectors_to_make) == (0, False)
+        assert (third.without_vectors, indexer.vectors.has_more) == (0, False)
         folder.embedder.failure = EmbeddingFailed(AWAY)
         for number in range(40):
             folder.write(f"dog{number}.md", f"Dog {number} barks again.\n")
         failed = await indexer.push_all()
-        assert (failed.pushed, failed.no_vectors, indexer.has_vectors_to_make) == (40, AWAY, False)
+        assert (failed.pushed, failed.no_vectors, indexer.vectors.has_more) == (40, AWAY, False)
 
 
 async def test_an_indexer_that_follows_a_folder_makes_all_vectors_without_waiting_for_a_listing(
@@ -411,7 +411,7 @@ async def test_an_indexer_that_follows_a_folder_makes_all_vectors_without_waitin
 async def test_a_push_that_was_ended_goes_on_with_what_has_no_vectors_yet(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("research_documents.opensearch.pushing.indexer._EMBEDDED_FILES", 1)
+    monkeypatch.setattr("research_documents.opensearch.pushing.vector_plan._EMBEDDED_FILES", 1)
     write = ClusterIndex.write_passages
     written: list[Any] = []
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from pydantic import TypeAdapter
@@ -163,6 +163,11 @@ def documents_index(model: IndexedModel | None = None) -> dict[str, Any]:
 def state_index() -> dict[str, Any]:
     """Return the body that creates the index of the state of pushing."""
     return _index_body({"properties": {"lease": _KEPT, "push": _KEPT}}, number_of_shards=1)
+
+
+def iso_now() -> str:
+    """Return the time as it is kept: ISO 8601, UTC, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def document_key(path: str) -> str:

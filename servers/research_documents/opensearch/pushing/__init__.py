@@ -6,8 +6,9 @@ from research_shared.exports import lazy_exports
 
 if TYPE_CHECKING:
     from research_documents.opensearch.pushing.cluster_index import ClusterIndex
-    from research_documents.opensearch.pushing.indexer import Indexer, PushReport
+    from research_documents.opensearch.pushing.indexer import Indexer
     from research_documents.opensearch.pushing.lease import IndexHeld, IndexLease
+    from research_documents.opensearch.pushing.report import PushReport
 
 __all__ = ["ClusterIndex", "IndexHeld", "IndexLease", "Indexer", "PushReport"]
 
@@ -16,6 +17,6 @@ _HOMES = {
     "IndexHeld": "lease",
     "IndexLease": "lease",
     "Indexer": "indexer",
-    "PushReport": "indexer",
+    "PushReport": "report",
 }
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from research_documents.opensearch.client import ClusterClient, ClusterFailed
-from research_documents.opensearch.layout import IndexNames
+from research_documents.opensearch.layout import IndexNames, iso_now
 
 LEASE_S: Final = 30.0
 """An indexer that has not renewed its lease for so long has lost it."""
@@ -68,7 +68,7 @@ class IndexLease:
             IndexHeld: another indexer has it.
             ClusterFailed: the cluster fails.
         """
-        self._since = _now()
+        self._since = iso_now()
         found = self._look()
         if found is None:
             self._write("op_type=create")
@@ -132,7 +132,7 @@ class IndexLease:
             "place": _this_machine(),
             "token": self._token,
             "since": self._since,
-            "renewed_at": _now(),
+            "renewed_at": iso_now(),
             "lease_s": self.lease_s,
         }
         try:
@@ -223,7 +223,3 @@ def _is_gone(held: dict[str, Any]) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

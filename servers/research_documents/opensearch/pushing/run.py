@@ -10,8 +10,9 @@ import anyio.to_thread
 
 from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.pushing.cluster_index import ClusterIndex
-from research_documents.opensearch.pushing.indexer import FolderAway, Indexer, PushReport
+from research_documents.opensearch.pushing.indexer import Indexer
 from research_documents.opensearch.pushing.lease import RENEWALS, IndexLease
+from research_documents.opensearch.pushing.report import FolderAway, PushReport
 from research_documents.search.index.watcher import Watcher
 from research_shared.errors import RootUnavailable
 from research_shared.logs import get_logger
@@ -99,7 +100,7 @@ class PushJob:
         watcher = Watcher(
             self.library.roots.roots, changes.add, changes.everything, faults=self.library.faults
         )
-        self.indexer.vectors_s = VECTORS_ROUND_S
+        self.indexer.vectors.round_s = VECTORS_ROUND_S
         try:
             await self.indexer.open(anew=self.full)
             try:
@@ -145,7 +146,7 @@ class PushJob:
         self._go_on_with_vectors(changes)
 
     def _go_on_with_vectors(self, changes: "_Changes") -> None:
-        if self.indexer.has_vectors_to_make:
+        if self.indexer.vectors.has_more:
             changes.everything()
 
     def _note_away(self, error: FolderAway) -> None:
