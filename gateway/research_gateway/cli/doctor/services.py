@@ -48,6 +48,7 @@ def _found_on(client: "ClusterClient", names: "IndexNames", settings: "Settings"
     from research_documents.opensearch.layout import CLUSTER_SCHEMA
     from research_documents.opensearch.pushing import ClusterIndex
     from research_documents.opensearch.pushing.lease import is_at_work
+    from research_documents.opensearch.pushing.origin import names_of, other_roots
 
     index = ClusterIndex(client, names, attempts=1)
     schema, state = index.schema(), index.state()
@@ -62,10 +63,9 @@ def _found_on(client: "ClusterClient", names: "IndexNames", settings: "Settings"
             "Push the folder again with this version: research-assistant index push --full.",
         )
         return
-    roots = tuple(sorted(root.name for root in settings.roots))
-    if state.roots not in {(), roots}:
+    if difference := other_roots(state, names_of(settings.roots)):
         yield _cluster_problem(
-            f"the index holds the research folders {', '.join(state.roots)}, and these are {', '.join(roots)}",
+            difference,
             "Name the folders as the indexer does (RESEARCH_ROOTS=name=directory), or set RESEARCH_SEARCH_INDEX to their index.",
         )
         return

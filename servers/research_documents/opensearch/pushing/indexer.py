@@ -25,6 +25,7 @@ from research_documents.opensearch.layout import (
 )
 from research_documents.opensearch.pushing.cluster_index import ClusterIndex
 from research_documents.opensearch.pushing.origin import (
+    names_of,
     places_of,
     refuse_other_documents,
     refuse_other_names,
@@ -81,7 +82,7 @@ class Indexer:
         self._writer = VersionWriter(cluster, self._records, self.vectors, save_state=self._save_state)
         self._on_progress = on_progress
         self._clock = clock
-        self._roots = tuple(sorted(root.name for root in library.roots.roots))
+        self._roots = names_of(library.roots.roots)
         self._places = places_of(library.roots.roots)
         self._folder_id = folder_id
         self._is_recognized = False

@@ -23,17 +23,26 @@ def places_of(roots: Iterable[Root]) -> tuple[str, ...]:
     return tuple(f"{machine}:{root.directory}" for root in sorted(roots, key=lambda root: root.name))
 
 
+def names_of(roots: Iterable[Root]) -> tuple[str, ...]:
+    """Return the names of folders, sorted, as the state of an index has them."""
+    return tuple(sorted(root.name for root in roots))
+
+
+def other_roots(state: PushState, roots: Sequence[str]) -> str:
+    """Return, as a clause, that an index holds other folders than those of these names; empty if it does not."""
+    if state.roots in {(), tuple(roots)}:
+        return ""
+    return f"the index holds the research folders {', '.join(state.roots)}, and these are {', '.join(roots)}"
+
+
 def refuse_other_names(state: PushState, roots: Sequence[str], folder_id: str) -> None:
     """Refuse folders that are called otherwise than those that the index was fed from.
 
     Raises:
         ConfigurationError: they are, by the names of the roots or by the name that the operator gave.
     """
-    if state.roots not in {(), tuple(roots)}:
-        raise ConfigurationError(
-            f"the index holds the research folders {', '.join(state.roots)}, and these are {', '.join(roots)}: "
-            f"{_HOW_TO_KEEP_BOTH}"
-        )
+    if difference := other_roots(state, roots):
+        raise ConfigurationError(f"{difference}: {_HOW_TO_KEEP_BOTH}")
     if state.folder_id and state.folder_id != folder_id:
         this = f"this one has {folder_id!r}" if folder_id else "none is set here"
         raise ConfigurationError(
