@@ -106,7 +106,6 @@ class Scan:
     skipped: list[tuple[str, int]] = field(default_factory=list)
     sources: list[CatalogEntry] = field(default_factory=list)
     covered: int = 0
-    done: bool = False
     full: bool = False
     expired: bool = False
     stored: StoredTexts = none_stored
@@ -133,7 +132,6 @@ class Scan:
             elif now - started > _SLOW_S:
                 self._slice = max(self._slice // 2, MIN_SLICE)
             if now >= until or now >= self.deadline:
-                self.done = self.done or self.covered == len(self.entries)
                 self.expired = not self.done and now >= self.deadline
                 return
 
@@ -141,16 +139,24 @@ class Scan:
         return self.done or self.missing is not None
 
     @property
+    def done(self) -> bool:
+        """Whether no more hits are wanted or fit, or all documents were searched."""
+        return self.covered == len(self.entries) or self._has_enough
+
+    @property
+    def _has_enough(self) -> bool:
+        return self.full or len(self.hits) == self.wanted
+
+    @property
     def ended_early(self) -> bool:
         """Return whether the scan ended before the last document, so that there may be more hits."""
-        return self.expired or self.full or len(self.hits) == self.wanted
+        return self.expired or self._has_enough
 
     def supply(self, text: DocumentText | None) -> None:
         """Pass the text of the `missing` document, or None if it is gone."""
         if text is None:
             self.covered += 1
-            if self.covered == len(self.entries):
-                self.done, self.expired = True, False
+            self.expired = self.expired and not self.done
         elif self.missing is not None:
             self._fetched = {**self._fetched, self.missing.id: text}
         self.missing = None
@@ -177,8 +183,7 @@ class Scan:
         """Scan one slice: a part of a document up to a line end, or several documents."""
         if not self._offset and (passed := self._passed(self.covered)):
             self.covered += passed
-        if self.covered == len(self.entries):
-            self.done = True
+        if self.done:
             return
         entry = self.entries[self.covered]
         if self.text_of(entry) is None:
@@ -343,13 +348,13 @@ class Scan:
             hit = self._hit(document.text, line, begin - first, end - first, start - first)
             size = hit_bytes(hit)
         self.room -= size
-        full = self.room < 0 and bool(self.hits)
-        if not full:
+        self.full = self.room < 0 and bool(self.hits)
+        if not self.full:
             self.hits.append(hit)
             if not self.sources or self.sources[-1] is not document.entry:
                 self.sources.append(document.entry)
-        if full or len(self.hits) == self.wanted:
-            self.done, self.full, self.covered = True, full, document.place
+        if self._has_enough:
+            self.covered = document.place
             return False
         return True
 
