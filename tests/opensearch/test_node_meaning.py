@@ -25,6 +25,13 @@ from research_shared.access.roots import Scope, narrowed_scope
 from research_shared.reading.filters import EVERY_DOCUMENT
 from support.backends import PATIENCE_S, library_of
 from support.embedding import ConceptEmbedder, embedded, engine_with
+from support.hybrid import (
+    NEAR_THE_MIDDLE,
+    TEXTS,
+    assert_a_paraphrase_is_found,
+    assert_pages_cover_the_answer,
+    assert_the_nearest_part_is_shown,
+)
 from support.opensearch import cluster_url, new_prefix
 
 AWAY = "the embeddings endpoint cannot be reached"
@@ -97,13 +104,6 @@ class OnCluster:
             httpx.delete(f"{self.url}/{index}", timeout=PATIENCE_S)
 
 
-TEXTS = {
-    "cars.md": "The automobile needs new tyres.\n",
-    "cats.md": "The cat sleeps on the mat.\n",
-    "hens.md": "Hens lay eggs in spring.\n",
-}
-
-
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
@@ -130,7 +130,7 @@ def long_folder() -> dict[str, str]:
     hens = "".join(f"Hen number {number} lays an egg.\n" for number in range(40))
     return {
         **TEXTS,
-        "long.md": f"# Hens\n\n{hens}The physician came on foot.\nThe medic left.\n{hens}",
+        "long.md": f"# Hens\n\n{NEAR_THE_MIDDLE}",
         "other.md": f"# Theses\n\n{hens}A doctoral thesis on eggs and hens.\n",
         "notes/doctor.txt": "A doctor on a cat. The vehicle is old.\n",
         "notes/school.txt": "Pupils of the school look at leftovers.\n" * 80,
@@ -160,14 +160,7 @@ def scores(outcome: SearchOutcome) -> dict[tuple[str, int], float]:
 async def test_a_paraphrase_is_found_without_a_word_of_the_query(place: OnCluster) -> None:
     await place.push()
     async with place.engine() as engine:
-        assert (await engine.search("car vehicle", mode="keyword")).hits == ()
-        outcome = await engine.search("car vehicle", mode="hybrid")
-        assert engine.ranks_by_meaning
-        assert engine.stats.embedded == (3, 3)
-    first = outcome.hits[0]
-    assert (first.document, first.line_number, first.near) == ("cars.md", 1, (1, 1))
-    assert first.score == pytest.approx(0.4)
-    assert (outcome.embedded, outcome.warnings, outcome.total_documents) == ((3, 3), (), 3)
+        await assert_a_paraphrase_is_found(engine)
 
 
 QUERIES = (
@@ -206,14 +199,7 @@ async def test_answers_are_those_of_the_embedded_index(shared: OnCluster, scope:
 async def test_a_hit_by_meaning_is_the_line_where_its_nearest_part_begins(shared: OnCluster) -> None:
     async with shared.engine() as engine:
         with narrowed_scope(Scope(("long.md",))):
-            by_meaning = (await engine.search("doctor", mode="hybrid", limit=1)).hits[0]
-            by_words = (await engine.search("left doctor", mode="hybrid", limit=1)).hits[0]
-    assert by_meaning.near == by_words.near
-    assert by_meaning.near is not None
-    first, last = by_meaning.near
-    assert by_meaning.line_number == first
-    assert first <= 43 <= last
-    assert by_words.matched_text == "The medic left."
+            await assert_the_nearest_part_is_shown(engine, line=43)
 
 
 @pytest.fixture
@@ -252,17 +238,8 @@ async def test_pages_follow_one_another_without_repeats(place: OnCluster) -> Non
     place.write({f"cars/{number:02}.md": f"Automobile {number}.\n" for number in range(12)})
     await place.push()
     async with place.engine() as engine:
-        whole = await engine.search("vehicle", mode="hybrid", limit=50)
-        assert (await engine.search("vehicle", mode="hybrid", limit=50)).hits == whole.hits
-        paged: list[Any] = []
-        cursor = None
-        while True:
-            page = await engine.search("vehicle", mode="hybrid", limit=4, cursor=cursor)
-            paged += page.hits
-            if (cursor := page.next_cursor) is None:
-                break
-    assert paged == list(whole.hits)
-    assert len(paged) == len(set(documents(whole))) == 15
+        whole = await assert_pages_cover_the_answer(engine, "vehicle", limit=4)
+    assert len(set(documents(whole))) == len(whole.hits) == 15
 
 
 async def test_a_document_that_changed_is_found_by_its_new_meaning_alone(place: OnCluster) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from research_documents.search import Hit, SearchEngine
+from research_documents.search import SearchEngine
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
 from research_documents.search.semantic.passage_table import PART_BYTES, part_ranges
 from research_documents.search.semantic.semantic_index import SemanticIndex
@@ -16,12 +16,13 @@ from research_shared.documents import DocumentText
 from research_shared.errors import BackendUnavailable
 from research_shared.reading.library import Library
 from support.embedding import IMPATIENT, ConceptEmbedder, embedded, engine_with, until
-
-TEXTS = {
-    "cars.md": "The automobile needs new tyres.\n",
-    "cats.md": "The cat sleeps on the mat.\n",
-    "hens.md": "Hens lay eggs in spring.\n",
-}
+from support.hybrid import (
+    NEAR_THE_MIDDLE,
+    TEXTS,
+    assert_a_paraphrase_is_found,
+    assert_pages_cover_the_answer,
+    assert_the_nearest_part_is_shown,
+)
 
 
 @pytest.fixture
@@ -35,13 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def test_a_passage_is_found_by_its_meaning_without_a_word_of_the_query(folder: Path) -> None:
     async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
-        by_words = await engine.search("car vehicle", mode="keyword")
-        outcome = await engine.search("car vehicle", mode="hybrid")
-    assert by_words.hits == ()
-    first = outcome.hits[0]
-    assert (first.document, first.line_number) == ("cars.md", 1)
-    assert first.score == pytest.approx(0.4)
-    assert (outcome.embedded, outcome.warnings, outcome.total_documents) == ((3, 3), (), 3)
+        await assert_a_paraphrase_is_found(engine)
 
 
 async def test_a_passage_is_as_near_as_its_nearest_part_wherever_that_stands(folder: Path) -> None:
@@ -62,19 +57,9 @@ async def test_a_passage_is_as_near_as_its_nearest_part_wherever_that_stands(fol
 async def test_a_hit_that_shares_no_word_with_the_query_is_the_line_where_its_nearest_part_begins(
     folder: Path,
 ) -> None:
-    hens = "".join(f"Hen number {number} lays an egg.\n" for number in range(40))
-    (folder / "long.md").write_text(
-        f"{hens}The physician came on foot.\nThe medic left.\n{hens}", encoding="utf-8"
-    )
+    (folder / "long.md").write_text(NEAR_THE_MIDDLE, encoding="utf-8")
     async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
-        by_meaning = (await engine.search("doctor", mode="hybrid", limit=1)).hits[0]
-        by_words = (await engine.search("left doctor", mode="hybrid", limit=1)).hits[0]
-    assert by_meaning.near == by_words.near
-    assert by_meaning.near is not None
-    first, last = by_meaning.near
-    assert by_meaning.line_number == first
-    assert first <= 41 <= last
-    assert by_words.matched_text == "The medic left."
+        await assert_the_nearest_part_is_shown(engine, line=41)
 
 
 async def test_a_passage_counts_as_embedded_when_all_of_its_parts_are(tmp_path: Path) -> None:
@@ -127,18 +112,8 @@ async def test_the_same_search_gives_the_same_answer_and_pages_cover_it_without_
     for number in range(30):
         (folder / f"{number:02}.md").write_text(f"Egg number {number} of the hens.\n", encoding="utf-8")
     async with embedded(engine_with(folder, ConceptEmbedder())) as engine:
-        whole = await engine.search("hens egg vehicle", mode="hybrid", limit=100)
-        again = await engine.search("hens egg vehicle", mode="hybrid", limit=100)
-        pages: list[Hit] = []
-        cursor = None
-        while True:
-            page = await engine.search("hens egg vehicle", mode="hybrid", limit=7, cursor=cursor)
-            pages += page.hits
-            if (cursor := page.next_cursor) is None:
-                break
-    assert whole == again
-    assert tuple(pages) == whole.hits
-    assert len({(hit.document, hit.line_number) for hit in pages}) == len(pages) == 33
+        whole = await assert_pages_cover_the_answer(engine, "hens egg vehicle", limit=7)
+    assert len(whole.hits) == 33
 
 
 async def test_documents_outside_the_scope_change_neither_results_nor_scores(folder: Path) -> None:
