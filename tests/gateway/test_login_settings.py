@@ -112,14 +112,26 @@ def test_the_id_of_a_tenant_is_read_as_tokens_write_it() -> None:
             "RESEARCH_PUBLIC_URL='https://a.example/mcp': allowed: the address",
         ),
         (
-            GOOGLE | {"PUBLIC_URL": "https://a.example/?b"},
-            "RESEARCH_PUBLIC_URL='https://a.example/?b': allowed: an address",
+            GOOGLE | {"PUBLIC_URL": "https://a.example/#b"},
+            "RESEARCH_PUBLIC_URL='https://a.example/#b': allowed: an address",
         ),
         (CLIENT, "RESEARCH_LOGIN_CLIENT_ID needs RESEARCH_LOGIN, which says whose it is"),
         (HERE, "RESEARCH_PUBLIC_URL needs RESEARCH_LOGIN, or JWTs"),
         (
             HERE | {"AUTH_JWKS_URL": "https://i/k", "AUTH_ISSUER": "firm", "AUTH_AUDIENCE": "a"},
             "RESEARCH_AUTH_ISSUER='firm': allowed: an https address",
+        ),
+        (
+            OIDC | CLIENT | {"AUTH_ISSUER": f"http://ann:{SECRET}/x@login.example"},
+            "RESEARCH_AUTH_ISSUER=(hidden): allowed: an https address",
+        ),
+        (
+            OIDC | CLIENT | {"AUTH_ISSUER": f"http://login.example/?key={SECRET}' '{SECRET}"},
+            "RESEARCH_AUTH_ISSUER='http://login.example/?***': allowed: an https address",
+        ),
+        (
+            OIDC | CLIENT | {"PUBLIC_URL": f"https://a.example/?key={SECRET}"},
+            "RESEARCH_PUBLIC_URL='https://a.example/?***': allowed: an address",
         ),
     ],
 )
@@ -189,6 +201,13 @@ def test_an_issuer_that_publishes_something_else_is_refused(
 def test_an_issuer_that_cannot_be_reached_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"http://127.0.0.1:1/.* cannot be reached \(ConnectError\)"):
         discover("http://127.0.0.1:1")
+
+
+def test_the_user_of_an_issuer_is_not_told_where_it_cannot_be_reached() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be reached") as refusal:
+        discover(f"http://ann:{SECRET}@127.0.0.1:1")
+    assert refusal.value.message.startswith("RESEARCH_AUTH_ISSUER=http://***@127.0.0.1:1: ")
+    assert SECRET not in refusal.value.message
 
 
 def test_a_start_without_its_provider_ends_with_one_line_and_status_2(

@@ -23,6 +23,7 @@ from research_shared.settings.sections.reasoning import ReasoningSettings, key_v
 from research_shared.settings.sections.searching import SearchingSettings
 from research_shared.settings.sections.serving import ServingSettings
 from research_shared.settings.sections.tasks import TasksSettings
+from research_shared.text.secrets import quoted_value
 
 
 class Settings(
@@ -131,6 +132,5 @@ def _one_line(settings: type[Settings], error: ValidationError) -> str:
     value = problem["input"]
     if isinstance(value, tuple) and any(isinstance(each, Root) for each in value):
         return f"{variable_of(name)}: allowed: {allowed}"  # which names the folders
-    # an address may hold a password
-    shown = "(hidden)" if secret or "@" in str(value) else repr(value)
+    shown = "(hidden)" if secret else quoted_value(value)
     return f"{variable_of(name)}={shown}: allowed: {allowed}"

@@ -19,3 +19,18 @@ def without_secrets(text: str) -> str:
     return _URL.sub(
         lambda m: f"{m['scheme']}{'***@' if m['user'] else ''}{m['rest']}{'?***' if m['query'] else ''}", text
     )
+
+
+def quoted_value(value: object) -> str:
+    """Return a wrong value as an error may quote it: hidden if it may hold a password, and an address without its query.
+
+    What is no address may have its password anywhere, so that an `@` hides all of it.
+
+    >>> quoted_value("http://host/?key=k"), quoted_value("http://ann:p/w@host"), quoted_value("7 days")
+    ("'http://host/?***'", '(hidden)', "'7 days'")
+    """
+    if "@" in str(value):
+        return "(hidden)"
+    if isinstance(value, str) and "://" in value and "?" in value:
+        value = value.partition("?")[0] + "?***"
+    return repr(value)

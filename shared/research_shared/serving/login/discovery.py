@@ -4,6 +4,7 @@ import httpx2
 from fastmcp.server.auth.oidc_proxy import OIDCConfiguration
 
 from research_shared.base_errors import ConfigurationError
+from research_shared.text.secrets import without_secrets
 
 CONFIGURATION_PATH = "/.well-known/openid-configuration"
 DISCOVERY_TIMEOUT_S = 10.0
@@ -34,4 +35,4 @@ def discover(issuer: str, *, timeout_s: float = DISCOVERY_TIMEOUT_S) -> OIDCConf
 
 
 def _unusable_issuer(issuer: str, reason: str) -> ConfigurationError:
-    return ConfigurationError(f"RESEARCH_AUTH_ISSUER={issuer}: {reason}")
+    return ConfigurationError(without_secrets(f"RESEARCH_AUTH_ISSUER={issuer}: {reason}"))

@@ -11,6 +11,7 @@ from research_shared.settings.field_types import HttpUrl, Names, Secrets
 from research_shared.settings.names import variable_of
 from research_shared.settings.sections.section import Section
 from research_shared.settings.tokens import token_problem
+from research_shared.text.secrets import quoted_value
 
 LoginName = Literal["oidc", "entra", "okta", "keycloak", "google"]
 """The identity providers whose ways are known. Any other one is `oidc`."""
@@ -214,7 +215,9 @@ class AuthenticationSettings(Section):
             try:
                 _check_secured(self.auth_issuer)
             except ValueError as error:
-                raise ValueError(f"RESEARCH_AUTH_ISSUER={self.auth_issuer!r}: allowed: {error}") from error
+                raise ValueError(
+                    f"RESEARCH_AUTH_ISSUER={quoted_value(self.auth_issuer)}: allowed: {error}"
+                ) from None
 
 
 def _check_secured(url: str) -> None:
