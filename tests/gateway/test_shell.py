@@ -1,5 +1,6 @@
 """The tools as commands of a shell: output, exit statuses, and no traceback for anybody's mistake."""
 
+import io
 import itertools
 import json
 import os
@@ -10,13 +11,13 @@ from typing import Any, NamedTuple
 
 import anyio.lowlevel
 import pytest
-from fastmcp import Client, FastMCP
+from fastmcp import Client, Context, FastMCP
 
 from research_gateway.cli import app
 from research_gateway.cli.filters import FilterOptions
 from research_gateway.cli.session import CallFailed, Session
 from research_gateway.cli.show import linker, marker
-from research_gateway.cli.wording import COMMAND_OF_TOOL, in_shell_words
+from research_gateway.cli.wording import COMMAND_OF_TOOL, WORK_OF_TOOL, in_shell_words
 from research_shared.errors import DocumentNotFound, InvalidCursor, NoReadableDocuments
 from research_shared.settings import Settings
 from research_shared.tools.filters import FILTER_ARGUMENTS
@@ -262,8 +263,39 @@ def test_what_is_written_for_a_model_is_said_in_words_of_the_shell(message: str,
     assert not NAMES_FOR_MODELS.search(in_shell_words(message))
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_says_in_plain_words_what_is_at_work(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", bar := Terminal())
+    assert shell("ask", "Why are there tides?", "--html", str(tmp_path / "answer.html")).status == 0
+    assert "answering" in bar.getvalue()
+    assert "reading" in bar.getvalue()
+    assert not NAMES_FOR_MODELS.search(bar.getvalue())
+
+
+async def test_the_bar_names_the_command_that_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", bar := Terminal())
+    server = FastMCP("slow")
+
+    @server.tool
+    async def read_document(ctx: Context) -> dict[str, Any]:
+        await ctx.report_progress(0, 1, "waiting for read_document (5 s)")
+        return {}
+
+    async with Client(server) as client:
+        await Session(client, Settings.load({})).call("read_document")
+    assert "waiting for `research-assistant read` (5 s)" in bar.getvalue()
+
+
 def test_each_tool_has_a_command() -> None:
-    assert tuple(COMMAND_OF_TOOL) == OWN_TOOLS
+    assert tuple(COMMAND_OF_TOOL) == tuple(WORK_OF_TOOL) == OWN_TOOLS
     for command in COMMAND_OF_TOOL.values():
         assert app[command] is not None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.text import Text
 
-from research_gateway.cli.wording import in_shell_words
+from research_gateway.cli.wording import WORK_OF_TOOL, in_shell_words
 from research_shared.base_errors import ConfigurationError
 from research_shared.serving.commandline import load_settings, report_failure
 from research_shared.settings import APPLICATION
@@ -53,7 +53,7 @@ class Session:
             CallFailed: the result is an error.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        with _progress_bar(tool) as advance:
+        with _progress_bar(WORK_OF_TOOL.get(tool, tool)) as advance:
             return await self._result(tool, given, advance)
 
     async def _result(
@@ -102,8 +102,8 @@ class Session:
 
 
 @contextmanager
-def _progress_bar(tool: str) -> "Iterator[ProgressHandler | None]":
-    """Give a handler that moves a bar on standard error, or None where that is no terminal.
+def _progress_bar(work: str) -> "Iterator[ProgressHandler | None]":
+    """Give a handler that moves a bar on standard error, or None where that is no terminal. `work` is shown until it has a message.
 
     A bar that is only disabled still writes a line break in some releases of rich.
     """
@@ -119,10 +119,11 @@ def _progress_bar(tool: str) -> "Iterator[ProgressHandler | None]":
         console=Console(stderr=True),
         transient=True,
     ) as bar:
-        task = bar.add_task(tool, total=None)
+        task = bar.add_task(work, total=None)
 
         async def advance(progress: float, total: float | None, message: str | None) -> None:
-            bar.update(task, completed=progress, total=total, description=terminal_safe(message or tool))
+            said = terminal_safe(in_shell_words(message) if message else work)
+            bar.update(task, completed=progress, total=total, description=said)
 
         yield advance
 

@@ -12,6 +12,15 @@ COMMAND_OF_TOOL: Final = {
     "synthesize_research": "ask",
 }
 """The command of each tool."""
+WORK_OF_TOOL: Final = {
+    "list_research_documents": "listing documents",
+    "search_documents": "searching",
+    "read_document": "reading",
+    "verify_quotes": "checking quotes",
+    "summarize_document": "summarizing",
+    "synthesize_research": "answering",
+}
+"""What each tool does, for whoever waits for it."""
 _PHRASES: Final = {
     "Call again without a cursor": "Try again without --cursor",
     "Call again": "Try again",
