@@ -171,6 +171,11 @@ class Machine:
         """Have servers be asked by way of a proxy."""
         self.patch.setenv("HTTPS_PROXY", proxy)
 
+    def without_socks(self) -> "Machine":
+        """Have no package that speaks SOCKS, as httpx has none of its own."""
+        self.patch.setitem(sys.modules, "socksio", None)
+        return self
+
     def ask_models(self) -> "Machine":
         """Name a model, and one for vectors."""
         self.options = []
@@ -405,6 +410,12 @@ PLANTED: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         "proxy",
         "no server was asked",
         "unset them",
+    ),
+    "SOCKS proxy without its package": (
+        lambda m: m.ask_models().without_socks().behind(f"socks5://user:{SECRETS[0]}@proxy"),
+        "proxy",
+        "pip install socksio; no server was asked",
+        "name an HTTP proxy",
     ),
     "certificate of the cluster by an unknown authority": (
         lambda m: m.search_on(refused_by_tls),

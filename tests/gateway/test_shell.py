@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -261,6 +262,19 @@ def test_messages_name_commands_and_options_of_the_shell(
 def test_what_is_written_for_a_model_is_said_in_words_of_the_shell(message: str, said: str) -> None:
     assert said in in_shell_words(message)
     assert not NAMES_FOR_MODELS.search(in_shell_words(message))
+
+
+def test_a_model_behind_a_socks_proxy_without_its_package_is_refused_in_one_line(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    model = {"RESEARCH_PROVIDER": "openai", "RESEARCH_PROVIDER_MODEL": "m", "RESEARCH_PROVIDER_KEY": "k"}
+    ran = shell("summarize", "notes.txt", **model, HTTPS_PROXY="socks5://ann:secretpart@127.0.0.1:1080")
+    assert ran.status == 2
+    (line,) = ran.err.splitlines()
+    assert "SOCKS" in line
+    assert "pip install socksio" in line
+    assert "secretpart" not in line
 
 
 class Terminal(io.StringIO):

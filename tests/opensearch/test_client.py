@@ -1,6 +1,7 @@
 """Each way in which a cluster can fail has one sentence, with what to do about it, and without secrets."""
 
 import ssl
+import sys
 from collections.abc import Callable
 
 import httpx
@@ -147,10 +148,14 @@ def test_without_an_address_there_is_no_client() -> None:
         ClusterClient.from_settings(Settings.load({}))
 
 
-@pytest.mark.parametrize("proxy", ["http://u:secretpart/rest@proxy:3128", "ftp://u:secretpart@proxy"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://u:secretpart/rest@proxy:3128", "ftp://u:secretpart@proxy", "socks5://u:secretpart@proxy"],
+)
 def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as refused:
         ClusterClient("https://search.example:9200")

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -287,10 +288,14 @@ def test_a_provider_that_can_never_be_reached_is_refused_at_the_start(
         settings(folder, **{variable: value})
 
 
-@pytest.mark.parametrize("proxy", ["http://u:secretpart/rest@proxy:3128", "ftp://u:secretpart@proxy"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://u:secretpart/rest@proxy:3128", "ftp://u:secretpart@proxy", "socks5://u:secretpart@proxy"],
+)
 async def test_a_proxy_that_cannot_be_used_is_told_at_the_start_without_its_password(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     provider = Provider(kind="openai", model="m")
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as refused:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -200,5 +200,11 @@ async def _session(settings: "Settings") -> AsyncIterator[Session]:
     async def unprinted(_message: LogMessage) -> None:
         """Warnings are in the results, and progress is on the bar."""
 
-    async with Client(build_gateway(settings), log_handler=unprinted) as client:
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(Client(build_gateway(settings), log_handler=unprinted))
+        except RuntimeError as error:  # the client's own, about what ended the start of the gateway
+            if isinstance(error.__cause__, ConfigurationError):
+                raise error.__cause__ from None
+            raise
         yield Session(client, settings)

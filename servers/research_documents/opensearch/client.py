@@ -12,6 +12,7 @@ import httpx
 
 from research_shared.base_errors import ConfigurationError
 from research_shared.logs import get_logger
+from research_shared.proxies import usable_proxies
 from research_shared.retry import retry_after, should_retry
 
 if TYPE_CHECKING:
@@ -76,22 +77,19 @@ class ClusterClient:
         self._sleep = sleep
         self._random = random
         try:
-            self._client = httpx.Client(
-                auth=auth,
-                headers=dict(headers or {}),
-                # A redirect would carry texts of documents, and perhaps the password, to a host that is not configured.
-                follow_redirects=False,
-                timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CLUSTER_CONNECT_TIMEOUT_S)),
-                transport=transport,
-            )
+            with usable_proxies():
+                self._client = httpx.Client(
+                    auth=auth,
+                    headers=dict(headers or {}),
+                    # A redirect would carry texts of documents, and perhaps the password, to a host that is not configured.
+                    follow_redirects=False,
+                    timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CLUSTER_CONNECT_TIMEOUT_S)),
+                    transport=transport,
+                )
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
                 f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be used: {error.strerror}"
             ) from error
-        except (httpx.InvalidURL, ValueError):  # what they say quotes the address, which may hold a password
-            raise ConfigurationError(
-                "an address of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used"
-            ) from None
 
     @classmethod
     def from_settings(cls, settings: "Settings", *, timeout_s: float = 60.0) -> Self:

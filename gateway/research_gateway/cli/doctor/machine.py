@@ -40,18 +40,17 @@ def proxy_findings(settings: "Settings") -> Iterator[Finding]:
         return
     import httpx
 
+    from research_shared.proxies import usable_proxies
+
     try:
-        httpx.Client(verify=False).close()  # noqa: S501  (nothing is connected)
-    except (
-        httpx.InvalidURL,
-        ValueError,
-        ImportError,
-    ):  # what they say quotes the address, which may hold a password
+        with usable_proxies():
+            httpx.Client(verify=False).close()  # noqa: S501  (nothing is connected)
+    except ConfigurationError as error:
         yield Finding(
             about="proxy",
             status="problem",
-            text="an address of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used, so no server was asked",
-            remedy="Write http://USER:PASSWORD@HOST:3128, with / @ : ? # in the password as %2F %40 %3A %3F %23, or unset them.",
+            text=f"{error.message}; no server was asked",
+            remedy=error.hint,
         )
 
 

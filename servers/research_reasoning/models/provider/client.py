@@ -28,9 +28,9 @@ from research_reasoning.models.provider.refusals import (
     too_long,
 )
 from research_reasoning.remedies import ProviderCause, provider_hint
-from research_shared.base_errors import ConfigurationError
 from research_shared.lifespan import SharedLifespan
 from research_shared.logs import get_logger
+from research_shared.proxies import usable_proxies
 from research_shared.retry import retry_after, should_retry
 
 log = get_logger("research.provider")
@@ -96,12 +96,8 @@ class Provider(SharedLifespan):
         self._url = endpoint(self.dialect, self.base_url)
 
     async def _open(self) -> None:
-        try:
+        with usable_proxies():
             self._client = (self.new_client or self._default_client)()
-        except (httpx.InvalidURL, ValueError):  # what they say quotes the address, which may hold a password
-            raise ConfigurationError(
-                "an address of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used"
-            ) from None
 
     async def _close(self) -> None:
         client, self._client, self._limiter = self._client, None, None
