@@ -19,7 +19,7 @@ from research_documents.opensearch.pushing import ClusterIndex, Indexer, IndexLe
 from research_documents.opensearch.pushing import vectors as vectors_module
 from research_documents.opensearch.pushing.run import PushJob
 from research_documents.opensearch.pushing.vectors import (
-    LEFT_ALONE_AFTER_FAILURE_S,
+    PASSAGES_LEFT_ALONE_S,
     ModelDiffers,
     VectorMaker,
 )
@@ -200,7 +200,7 @@ async def test_a_model_that_fails_in_between_is_left_alone_for_a_while(
     folder.embedder.embed = failing  # type: ignore[method-assign]
     report = await folder.push()
     assert (report.pushed, report.without_vectors, len(asked)) == (4, 3, 2)
-    folder.now += LEFT_ALONE_AFTER_FAILURE_S
+    folder.now += PASSAGES_LEFT_ALONE_S
     folder.embedder.embed = embed  # type: ignore[method-assign]
     assert (await folder.push()).without_vectors == 0
 
@@ -244,9 +244,9 @@ async def test_a_model_that_could_not_be_read_is_compared_before_it_makes_vector
         indexer = Indexer(library, folder.index(), vectors=vectors)
         await indexer.open()
         assert (await indexer.push_all()).no_vectors == AWAY
-        folder.now += LEFT_ALONE_AFTER_FAILURE_S
+        folder.now += PASSAGES_LEFT_ALONE_S
         assert (await indexer.push_all()).no_vectors == AWAY
-        folder.now += LEFT_ALONE_AFTER_FAILURE_S
+        folder.now += PASSAGES_LEFT_ALONE_S
         monkeypatch.setattr(folder.embedder, "identity", identity)
         if back_as == "concepts":
             assert (await indexer.push_all()).without_vectors == 0

@@ -30,8 +30,10 @@ from research_shared.text.passages import spans
 
 log = get_logger("research.opensearch")
 
-LEFT_ALONE_AFTER_FAILURE_S: Final = 30.0
-"""Time for which a model that failed is not asked again; documents are pushed without vectors meanwhile."""
+PASSAGES_LEFT_ALONE_S: Final = 30.0
+"""Time for which a model that failed is not asked again; documents are pushed without vectors meanwhile.
+
+Longer than that of queries: nobody waits for a push, and each failure costs it all attempts at one batch."""
 PASSAGES_TOGETHER: Final = 500
 """Passages whose vectors are in memory at the same time."""
 
@@ -187,7 +189,7 @@ class VectorMaker:
         return found
 
     def _fail(self, failure: EmbeddingFailed) -> None:
-        wait_s = failure.retry_after_s or LEFT_ALONE_AFTER_FAILURE_S
+        wait_s = failure.retry_after_s or PASSAGES_LEFT_ALONE_S
         self.problem, self._is_identified = str(failure), False
         self._ask_again_at = self._clock() + wait_s
         log.warning("passages are pushed without vectors for now", error=str(failure), wait_s=wait_s)

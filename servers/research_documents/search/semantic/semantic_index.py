@@ -20,8 +20,10 @@ from research_shared.faults import Faults
 
 MAX_REMEMBERED_QUERIES: Final = 256
 MAX_QUERY_CHARACTERS: Final = 4_000
-LEFT_ALONE_S: Final = 10.0
-"""Time for which queries are not embedded after that failed, so that not every search waits for it."""
+QUERIES_LEFT_ALONE_S: Final = 10.0
+"""Time for which queries are not embedded after that failed, so that not every search waits for it.
+
+Short, because people who search meanwhile have answers by words alone."""
 
 QueryVector = NDArray[np.float32]
 
@@ -34,7 +36,7 @@ class QueryVectors:
         self._clock = clock
         self._remembered: OrderedDict[str, QueryVector] = OrderedDict()
         self._asked: dict[str, asyncio.Task[QueryVector]] = {}
-        self._failed: tuple[float, str] = (-LEFT_ALONE_S, "")
+        self._failed: tuple[float, str] = (-QUERIES_LEFT_ALONE_S, "")
 
     async def close(self) -> None:
         """End what is being embedded."""
@@ -55,7 +57,7 @@ class QueryVectors:
             self._remembered.move_to_end(query)
             return known
         failed_at, reason = self._failed
-        if self._clock() < failed_at + LEFT_ALONE_S:
+        if self._clock() < failed_at + QUERIES_LEFT_ALONE_S:
             raise EmbeddingFailed(reason)
         task = self._asked.get(query)
         if task is None:
