@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,23 @@ async def test_what_is_no_answer_is_a_failure_without_the_key(
     await embedder.close()
     assert "sk-secret" not in str(raised.value)
     assert raised.value.about_texts is about_texts
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://u:secretpart/rest@proxy:3128", "ftp://u:secretpart@proxy", "socks5://u:secretpart@proxy"],
+)
+@pytest.mark.parametrize("query", [False, True])
+async def test_a_proxy_that_cannot_be_used_is_a_failure_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch, *, query: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    embedder = EmbeddingEndpoint("https://models.example", "minilm")
+    with pytest.raises(EmbeddingFailed, match="HTTPS_PROXY") as raised:
+        await embedder.embed(["one"], query=query)
+    await embedder.close()
+    assert "secretpart" not in str(raised.value)
 
 
 async def test_vectors_of_another_server_model_or_prefix_are_told_apart() -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import SecretStr
 
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
+from research_shared.base_errors import ConfigurationError
 from research_shared.errors import DeadlineExceeded
+from research_shared.proxies import usable_proxies
 from research_shared.retry import RetryPolicy, Verdict, retry_after, should_retry
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
@@ -100,6 +102,8 @@ class EmbeddingEndpoint:
             return await self._retry.run(attempt, verdict=_verdict)
         except _BadStatus as refusal:
             raise _failure_of(refusal) from None
+        except ConfigurationError as error:
+            raise EmbeddingFailed(error.message) from error
         except DeadlineExceeded as error:
             raise EmbeddingFailed("the embeddings endpoint does not answer in time") from error
         except httpx.TimeoutException as error:
@@ -110,7 +114,8 @@ class EmbeddingEndpoint:
     async def _post(self, body: dict[str, object]) -> object:
         headers = {"authorization": f"Bearer {self._key.get_secret_value()}"} if self._key else {}
         if self._client is None:
-            self._client = self._new_client()
+            with usable_proxies():
+                self._client = self._new_client()
         async with self._client.stream("POST", self._address, json=body, headers=headers) as response:
             if response.status_code != httpx.codes.OK:
                 raise _BadStatus(response.status_code, response.headers)
