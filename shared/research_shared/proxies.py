@@ -9,15 +9,17 @@ from research_shared.base_errors import ConfigurationError
 
 
 @contextmanager
-def usable_proxies() -> Iterator[None]:
+def usable_proxies(invalid: type[Exception] = httpx.InvalidURL) -> Iterator[None]:
     """Make a client of httpx in the block. It takes the proxies of all addresses when it is made, not when one is asked.
+
+    `invalid` is what the package of the client raises for an address that is none.
 
     Raises:
         ConfigurationError: one of them cannot be used. The message has nothing of its address, which may hold a password.
     """
     try:
         yield
-    except (httpx.InvalidURL, ValueError):
+    except (invalid, ValueError):
         raise ConfigurationError(
             "an address of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used",
             hint="Write http://USER:PASSWORD@HOST:3128, with / @ : ? # in the password as %2F %40 %3A %3F %23, or unset them.",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -201,6 +202,17 @@ def test_an_issuer_that_publishes_something_else_is_refused(
 def test_an_issuer_that_cannot_be_reached_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"http://127.0.0.1:1/.* cannot be reached \(ConnectError\)"):
         discover("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://ann:secretpart@127.0.0.1:1", "ftp://ann:secretpart@127.0.0.1"])
+def test_a_proxy_that_cannot_be_used_is_named_and_not_the_issuer(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match=r"^(an address of )?HTTPS_PROXY, HTTP_PROXY or") as refusal:
+        discover("http://127.0.0.1:1")
+    assert "secretpart" not in str(refusal.value)
 
 
 def test_the_user_of_an_issuer_is_not_told_where_it_cannot_be_reached() -> None:

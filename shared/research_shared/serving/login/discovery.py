@@ -4,6 +4,7 @@ import httpx2
 from fastmcp.server.auth.oidc_proxy import OIDCConfiguration
 
 from research_shared.base_errors import ConfigurationError
+from research_shared.proxies import usable_proxies
 from research_shared.text.secrets import without_secrets
 
 CONFIGURATION_PATH = "/.well-known/openid-configuration"
@@ -17,8 +18,11 @@ def discover(issuer: str, *, timeout_s: float = DISCOVERY_TIMEOUT_S) -> OIDCConf
         ConfigurationError: it cannot be fetched within `timeout_s` seconds, is incomplete, or belongs to another issuer.
     """
     address = issuer.rstrip("/") + CONFIGURATION_PATH
+    with usable_proxies(httpx2.InvalidURL):
+        client = httpx2.Client(timeout=timeout_s)
     try:
-        response = httpx2.get(address, timeout=timeout_s)
+        with client:
+            response = client.get(address)
         response.raise_for_status()
         configuration = OIDCConfiguration.model_validate(response.json())
     except httpx2.HTTPStatusError as error:
