@@ -3,6 +3,7 @@
 import json
 import random
 import string
+import tracemalloc
 from base64 import b64encode
 from pathlib import Path
 
@@ -127,3 +128,19 @@ def test_the_estimate_for_limits_of_prose_is_about_the_other() -> None:
 )
 def test_a_run_of_any_length_is_charged_by_it(text: str) -> None:
     assert estimate_tokens(text) > 50_000
+
+
+def test_random_tokens_in_texts_take_no_memory_for_good_and_change_no_estimate() -> None:
+    estimate = estimator_for("gpt-5")
+    prose = odd_texts()["prose"]
+    before = estimate(prose)
+    seeded = random.Random(5)
+    tracemalloc.start()
+    try:
+        for _ in range(40_000):
+            estimate(f"{seeded.getrandbits(40)} {b64encode(seeded.randbytes(12)).decode()}")
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 1_500_000
+    assert estimate(prose) == before

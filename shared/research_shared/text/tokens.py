@@ -26,8 +26,9 @@ _SHORT_BLANKS: Final = 16
 _SHORT_RUN: Final = 16
 """Letters beyond ASCII that are charged as one word."""
 _LONGEST_KEPT: Final = 24
-_MOST_KEPT: Final = 50_000
-"""Bounds on the pieces whose charge is kept: their length in characters and their number."""
+_MOST_KEPT: Final = 4_096
+"""Bounds on the pieces whose charge is kept: their length in characters and their number. Ten papers have 6,000 different
+ones, a few of which make up most of the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ _KANA_OR_IDEOGRAPH: Final = re.compile(f"[{_KANA}{_IDEOGRAPHS}]")
 
 
 class _PieceCharges(dict[str, float]):
-    """The charges of pieces, each computed once if it is short."""
+    """The charges of short pieces. When there are too many, all are forgotten: most are of random marks and tokens."""
 
     def __init__(self, charges: Charges) -> None:
         super().__init__()
@@ -96,7 +97,9 @@ class _PieceCharges(dict[str, float]):
 
     def __missing__(self, piece: str) -> float:
         charge = self._charges.of(piece)
-        if len(piece) <= _LONGEST_KEPT and len(self) < _MOST_KEPT:
+        if len(piece) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
             self[piece] = charge
         return charge
 
