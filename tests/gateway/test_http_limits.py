@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import json
+import socket
+import struct
 import sys
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -116,6 +118,23 @@ async def test_headers_after_a_response_have_the_same_time(
             pass_time(31)
             assert b"HTTP/1.1 408 " in await reader.read()
         writer.close()
+
+
+async def test_nothing_holds_a_connection_that_its_client_has_reset(tmp_path: Path) -> None:
+    async with listening(tmp_path, keep_alive_s=600) as server:
+        reader, writer = await server.connect()
+        writer.write(b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        with anyio.fail_after(60):
+            await reader.readuntil(b"Not Found\r\n")
+        (connection,) = server.state.connections
+        closed = weakref.ref(connection)
+        del connection
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+        await until(lambda: not server.state.connections)
+        gc.collect()
+        assert closed() is None
 
 
 async def test_a_body_that_does_not_arrive_ends_with_408(tmp_path: Path) -> None:

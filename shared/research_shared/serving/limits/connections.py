@@ -138,6 +138,9 @@ class LimitedConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        if self.timeout_keep_alive_task is not None:
+            # uvicorn leaves it when the client resets the connection, and it holds all of the connection until it ends.
+            self.timeout_keep_alive_task.cancel()
         if self.shared_address is not None:
             self.shares.give_back(self.shared_address)
             self.shared_address = None
