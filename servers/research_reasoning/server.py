@@ -1,5 +1,6 @@
 """The reasoning server: `summarize_document` and `synthesize_research`, on whichever route a model can be reached."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,8 @@ def build_reasoning_server(
             await stack.enter_async_context(library)
             if routes.provider is not None:
                 await stack.enter_async_context(routes.provider)
+            letting_go = asyncio.create_task(service.prepared.let_go())
+            stack.callback(letting_go.cancel)
             yield {TASKS_LIFESPAN_KEY: REASONING_SERVER}
 
     server = new_server(

@@ -1,7 +1,9 @@
 """What is estimated of a document once, and how a model's own counts correct the estimates of its call."""
 
+import weakref
 from pathlib import Path
 
+import anyio
 import pytest
 from fastmcp import Client
 
@@ -13,6 +15,7 @@ from research_shared.settings import Settings
 from research_shared.text.tokens import estimate_tokens
 from support.carriers import connected, settings
 from support.scripted import ScriptedModel
+from support.serving import until
 
 SECTION = "Relay {n} removes one layer of encryption and learns its neighbours only. " * 40
 
@@ -128,3 +131,16 @@ async def test_a_model_that_counts_more_is_charged_more_of_the_budget_of_its_cal
             await session.call("summarize_document", document_path="long.md", summary_length="detailed")
         merged.append(model.counts["merge"])
     assert merged[0] < merged[1]
+
+
+async def test_what_is_kept_is_let_go_of_also_when_no_question_comes_any_more(folder: Path) -> None:
+    (folder / "a.md").write_text(long_text(20), encoding="utf-8")
+    async with Library(RootsPolicy.from_settings(Settings.load({}, roots=str(folder)))) as library:
+        text = await library.read("a.md")
+    prepared = PreparedDocuments(estimate_tokens, kept_s=0.2)
+    kept = weakref.ref(prepared.quotes(text))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(prepared.let_go)
+        assert kept() is not None
+        await until(lambda: kept() is None)
+        tasks.cancel_scope.cancel()

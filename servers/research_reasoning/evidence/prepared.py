@@ -1,5 +1,6 @@
 """What is computed from a document once and used again: in the next round, and in the next call."""
 
+import asyncio
 import threading
 import time
 from array import array
@@ -34,7 +35,8 @@ class PreparedDocuments:
     Beyond `max_bytes`, the least recently used go first.
 
     A call of several rounds runs from the top in each of them. Without this, a text of 60 MB would be cut, estimated and
-    ranked in each round. `estimate` gives the tokens of a text; every key implies it. `clock` gives seconds.
+    ranked in each round. `estimate` gives the tokens of a text; every key implies it. `clock` gives seconds, as `kept_s`
+    does. While `let_go` runs, memory is free in time also if no question comes any more.
     """
 
     def __init__(
@@ -42,18 +44,27 @@ class PreparedDocuments:
         estimate: Estimator,
         *,
         max_bytes: int = MAX_BYTES,
+        kept_s: float = KEPT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._estimate = estimate
         self._kept: TTLCache[Hashable, tuple[object, int]] = TTLCache(
-            max_bytes, KEPT_S, timer=clock, getsizeof=lambda kept: kept[1]
+            max_bytes, kept_s, timer=clock, getsizeof=lambda kept: kept[1]
         )
+        self._kept_s = kept_s
         self._lock = threading.Lock()
 
     @property
     def held_bytes(self) -> int:
         """What is kept, in bytes."""
         return int(self._kept.currsize)
+
+    async def let_go(self) -> None:
+        """Look now and then for what was not used in time, and let go of it, until cancelled."""
+        while True:
+            await asyncio.sleep(self._kept_s / 10)
+            with self._lock:
+                self._kept.expire()
 
     def select(self, text: DocumentText, question: str, tokens: int) -> tuple[Shown, str]:
         """Return what to show of a document for a question within `tokens`, and the outline of the rest."""
