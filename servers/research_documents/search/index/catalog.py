@@ -170,6 +170,7 @@ class Catalog:
         """Incremented by each change of the entries."""
         self._budget = text_budget
         self._held_bytes = 0
+        self._readable = 0
         self._last_id = 0
         self._select = lru_cache(maxsize=32)(self._selection)
         self._unread: tuple[str, ...] = ()
@@ -223,7 +224,7 @@ class Catalog:
         """Remove everything. Ids are not reused."""
         self.entries, self.by_id = {}, {}
         self.backlog.clear()
-        self.text_bytes = self._held_bytes = 0
+        self.text_bytes = self._held_bytes = self._readable = 0
         self._changed()
 
     def put(self, entry: CatalogEntry) -> None:
@@ -262,11 +263,13 @@ class Catalog:
             entry = replace(entry, text=None)
         self.entries[entry.path] = self.by_id[entry.id] = entry
         self.text_bytes += entry.text_bytes
+        self._readable += not entry.reason
         self._held_bytes += len(entry.text.data) if entry.text else 0
 
     def _uncount(self, entry: CatalogEntry | None) -> None:
         if entry is not None:
             self.text_bytes -= entry.text_bytes
+            self._readable -= not entry.reason
             self._held_bytes -= len(entry.text.data) if entry.text else 0
 
     def select(self, paths: PathChoice, scope: Scope, wanted: DocumentFilter = EVERY_DOCUMENT) -> Selection:
@@ -330,4 +333,14 @@ class Catalog:
         done = len(selection.readable) - sum(
             (entry := self.entries.get(path)) is not None and not entry.reason for path in missing
         )
+        return IndexCoverage(done=done, total=done + len(missing), listed=self.backlog.listed)
+
+    def coverage_of_all(self) -> IndexCoverage:
+        """Return the coverage of every path for everybody, as the last commit of the index shows it.
+
+        That takes time for what is missing only: probes ask for it again and again while a large folder is read.
+        """
+        missing = {path for path, waiting in self.backlog.all() if waiting.kind != "uncounted"}
+        changed = sum((entry := self.entries.get(path)) is not None and not entry.reason for path in missing)
+        done = self._readable - changed
         return IndexCoverage(done=done, total=done + len(missing), listed=self.backlog.listed)

@@ -14,8 +14,6 @@ from research_documents.search.index.reader import Readers, ReadResult, RefreshR
 from research_documents.search.index.store import Store
 from research_documents.search.index.writer import IndexLost, IndexWriter
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
-from research_shared.access.globs import EVERY_PATH
-from research_shared.access.scope import EVERYTHING
 from research_shared.errors import ResearchError
 from research_shared.logs import get_logger
 from research_shared.reading.library import Library, ReadBefore
@@ -66,7 +64,7 @@ class IndexUpdater:
     @property
     def progress(self) -> tuple[int, int] | None:
         """Return (indexed documents, known documents) while some are missing, else None; (0, 0) before the first listing."""
-        coverage = self._catalog.coverage(EVERY_PATH, EVERYTHING, visible=True)
+        coverage = self._catalog.coverage_of_all()
         if not coverage.listed:
             return (0, 0) if self.working else None
         return None if coverage.complete else (coverage.done, coverage.total)
