@@ -2,13 +2,23 @@
 
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 _CAN_BIND = sys.platform == "linux"
 _all: frozenset[int] = frozenset()
 """Those that the process had before it was bound; none if it was not."""
 _own: frozenset[int] = frozenset()
+
+
+class _Depth(threading.local):
+    """How many blocks of `all_processors` a thread is in. Those of an event loop need not end in their order."""
+
+    number = 0
+
+
+_depth = _Depth()
 
 
 def bind_process(number: int, *, of: int) -> bool:
@@ -25,23 +35,36 @@ def bind_process(number: int, *, of: int) -> bool:
     global _all, _own
     if not _CAN_BIND or len(usable := os.sched_getaffinity(0)) != of:
         return False
-    _all, _own = frozenset(usable), frozenset({sorted(usable)[number - 1]})
-    os.sched_setaffinity(0, _own)
+    own = frozenset({sorted(usable)[number - 1]})
+    if not _run_on(own):
+        return False
+    _all, _own = frozenset(usable), own
     return True
 
 
 def use_all_processors() -> None:
     """Let this thread, and what it starts, run on all processors: for work outside the interpreter."""
     if _all:
-        os.sched_setaffinity(0, _all)
+        _run_on(_all)
 
 
 @contextmanager
 def all_processors() -> Iterator[None]:
     """Start processes for work of their own: what starts while the block runs is not bound."""
+    _depth.number += 1
     use_all_processors()
     try:
         yield
     finally:
-        if _own:
-            os.sched_setaffinity(0, _own)
+        _depth.number -= 1
+        if _own and not _depth.number:
+            _run_on(_own)
+
+
+def _run_on(processors: Iterable[int]) -> bool:
+    """Let this thread run on these processors. Return False, and change nothing, if they were taken from the process."""
+    try:
+        os.sched_setaffinity(0, processors)
+    except OSError:
+        return False
+    return True

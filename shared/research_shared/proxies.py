@@ -19,6 +19,8 @@ def usable_proxies(invalid: type[Exception] = httpx.InvalidURL) -> Iterator[None
     """
     try:
         yield
+    except UnicodeError:  # of a header or a key, not of an address
+        raise
     except (invalid, ValueError):
         raise ConfigurationError(
             "an address of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used",

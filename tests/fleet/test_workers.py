@@ -25,6 +25,7 @@ from research_shared.access.roots import Root
 from research_shared.serving.auth import auth_provider
 from research_shared.serving.commandline import add_serve
 from research_shared.serving.drain import Drain
+from research_shared.serving.fleet import moving
 from research_shared.serving.fleet.moving import MOST_BYTES
 from research_shared.serving.fleet.passing import PEER_HEADER
 from research_shared.serving.fleet.place import Place, listening_sockets, pause_listening
@@ -299,6 +300,12 @@ class Connection:
         finally:
             writer.close()
 
+    async def get(self, path: str, session: str) -> str:
+        """Return a page, asked for with the id of a session."""
+        head = f"host: 127.0.0.1\r\nconnection: close\r\nMcp-Session-Id: {session}\r\n"
+        self.writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        return (await self.reader.read()).decode()
+
     async def call(self, tool: str, session: str, *, parts: int = 1, padding: int = 0) -> tuple[int, Any]:
         """Call a tool, in a request that arrives in so many parts. Returns the status, and what was said."""
         self.number += 1
@@ -386,6 +393,23 @@ async def test_a_connection_counts_for_its_address_only_where_it_is_served(socke
 
 
 @moves
+@pytest.mark.parametrize(("rest_s", "passed_on"), [(3600.0, 1), (0.0, 0)])
+async def test_a_worker_without_room_for_a_connection_takes_none_for_a_while(
+    sockets: Path, monkeypatch: pytest.MonkeyPatch, rest_s: float, passed_on: int
+) -> None:
+    monkeypatch.setattr(moving, "REST_S", rest_s)
+    async with workers(sockets) as (one, two):
+        session = await one.open()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            # So it arrives where the process has no number left for the connection.
+            other.sendto(b"GET / HTTP/1.1\r\n\r\n", str(one.place.connections_of(1)))
+        await asyncio.sleep(0.2)
+        async with Connection.to(two) as client:
+            assert (await client.call("who", session))[1][0] == 1
+            assert two.connections == passed_on
+
+
+@moves
 async def test_the_connection_to_a_worker_that_has_ended_stays_and_its_session_is_gone(sockets: Path) -> None:
     async with running(Place(number=1, workers=2, directory=sockets)) as one:
         async with running(Place(number=2, workers=2, directory=sockets)) as two:
@@ -453,6 +477,20 @@ async def test_the_metrics_are_those_of_all_workers(sockets: Path) -> None:
         assert calls == {"1": 1.0, "2": 2.0}
         assert pages[0].replace(" ", "").count('research_worker_up{worker="2"}1.0') == 1
         assert pages[0].splitlines()[0] == pages[1].splitlines()[0]
+
+
+@moves
+async def test_the_metrics_of_all_are_asked_once_whatever_session_the_request_names(sockets: Path) -> None:
+    async with workers(sockets) as (one, two):
+        for session in (await one.open(), await two.open(), "1-nobodys", "2-nobodys"):
+            for worker in (one, two):
+                async with Connection.to(worker) as client:
+                    page = await client.get("/metrics", session)
+                assert page.count("research_worker_up{") == 2
+        # What the workers asked each other is no connection to somebody else now.
+        session = await one.open()
+        answer = await two.call("who", session, address="203.0.113.9")
+        assert said(answer) == [1, "203.0.113.9", "http", "127.0.0.1"]
 
 
 async def test_the_metrics_of_all_need_the_credentials_that_those_of_one_need(sockets: Path) -> None:

@@ -77,3 +77,33 @@ def test_work_outside_the_interpreter_runs_anywhere(usable: set[int]) -> None:
         assert here() == own
 
     in_thread(started)
+
+
+def test_blocks_that_end_in_another_order_leave_the_later_one_unbound(usable: set[int]) -> None:
+    def interleaved() -> None:
+        processors.bind_process(1, of=len(usable))
+        own = here()
+        first, second = processors.all_processors(), processors.all_processors()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert of_a_process() == usable
+        second.__exit__(None, None, None)
+        assert here() == own
+
+    in_thread(interleaved)
+
+
+def test_processors_that_were_taken_from_the_process_are_done_without(
+    usable: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = frozenset({max(usable) + 1_000})
+
+    def started() -> None:
+        monkeypatch.setattr(processors, "_all", gone)
+        monkeypatch.setattr(processors, "_own", gone)
+        with processors.all_processors():
+            assert of_a_process() == usable
+        assert here() == usable
+
+    in_thread(started)

@@ -162,6 +162,14 @@ def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
     assert "secretpart" not in str(refused.value)
 
 
+def test_a_key_that_no_header_can_carry_is_named_and_no_proxy() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^RESEARCH_SEARCH_KEY has letters that no HTTP header"
+    ) as refused:
+        ClusterClient("https://search.example:9200", headers={"authorization": "Bearer ключ"})
+    assert "ключ" not in str(refused.value)
+
+
 def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
     with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):

@@ -86,6 +86,10 @@ class ClusterClient:
                     timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CLUSTER_CONNECT_TIMEOUT_S)),
                     transport=transport,
                 )
+        except UnicodeError:
+            raise ConfigurationError(
+                "RESEARCH_SEARCH_KEY has letters that no HTTP header can carry"
+            ) from None
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
                 f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be used: {error.strerror}"

@@ -28,9 +28,12 @@ def quoted_value(value: object) -> str:
 
     >>> quoted_value("http://host/?key=k"), quoted_value("http://ann:p/w@host"), quoted_value("7 days")
     ("'http://host/?***'", '(hidden)', "'7 days'")
+    >>> quoted_value(("http://host/?key=k", "http://other/")), quoted_value(("7", "days"))
+    ('(hidden)', "('7', 'days')")
     """
     if "@" in str(value):
         return "(hidden)"
-    if isinstance(value, str) and "://" in value and "?" in value:
-        value = value.partition("?")[0] + "?***"
-    return repr(value)
+    has_query = "?" in str(value).partition("://")[2]
+    if not isinstance(value, str):
+        return "(hidden)" if has_query else repr(value)
+    return repr(value.partition("?")[0] + "?***" if has_query else value)

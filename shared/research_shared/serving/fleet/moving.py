@@ -14,9 +14,12 @@ from research_shared.serving.limits.bodies import SESSION_HEADER
 log = get_logger("research.fleet")
 
 MOST_BYTES = 65_536
-"""Of a request that moves with its connection. A longer one is passed on."""
+"""That were read of a request which moves with its connection. If more were read at once, it is passed on."""
 _AT_ONCE = 16
 """Connections that are taken before others of the event loop have their turn."""
+_ROOM_FOR_ONE = socket.CMSG_SPACE(array("i").itemsize)
+REST_S = 1.0
+"""Seconds in which no connection is taken, after one was lost because too many files were open."""
 _HEAD_ENDS = b"\r\n\r\n"
 _MOVES = sys.platform == "linux"
 """Elsewhere a message between processes holds a few kilobytes."""
@@ -40,6 +43,7 @@ class MovingConnections:
         self._sending = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sending.setblocking(False)
         self._receiving: socket.socket | None = None
+        self._closed = False
 
     def move(self, transport: asyncio.Transport, received: bytes) -> bool:
         """Move a connection, of which nothing but `received` was read, if it asks for the session of another worker.
@@ -70,7 +74,7 @@ class MovingConnections:
 
     def open(self, serve: Callable[[socket.socket, bytes], object]) -> None:
         """From now on have `serve` take each connection that moves here, with what was read of it."""
-        if not _MOVES:
+        if not _MOVES or self._closed:
             return
         path = self._place.connections_of(self._place.number)
         path.unlink(missing_ok=True)
@@ -81,22 +85,31 @@ class MovingConnections:
 
     def close(self) -> None:
         """Move nothing more, and take nothing more."""
+        self._closed = True
         self._sending.close()
+        self._stop_receiving()
+
+    def _stop_receiving(self) -> None:
         if self._receiving is not None:
             asyncio.get_running_loop().remove_reader(self._receiving)
             self._receiving.close()
             self._receiving = None
 
-    @staticmethod
-    def _take(receiving: socket.socket, serve: Callable[[socket.socket, bytes], object]) -> None:
+    def _take(self, receiving: socket.socket, serve: Callable[[socket.socket, bytes], object]) -> None:
         for _ in range(_AT_ONCE):
             try:
-                received, numbers, _flags, _address = socket.recv_fds(
-                    receiving, MOST_BYTES, 1, socket.MSG_CMSG_CLOEXEC
+                # Not `socket.recv_fds`: it leaves the flags out.
+                received, sent, _flags, _address = receiving.recvmsg(
+                    MOST_BYTES, _ROOM_FOR_ONE, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return
-            if not numbers:  # this process has no number left for it
+            if not sent:
                 log.warning("a connection that another worker moved here is lost: too many files are open")
-            for number in numbers:
+                # Until there is room, the others pass their requests on, which wait to be accepted.
+                self._stop_receiving()
+                asyncio.get_running_loop().call_later(REST_S, self.open, serve)
+                return
+            for _level, _kind, data in sent:
+                (number,) = array("i", data)
                 serve(socket.socket(fileno=number), received)

@@ -32,7 +32,7 @@ class Place:
 
     def connections_of(self, number: int) -> Path:
         """Return the path of the socket at which a worker takes connections from the others."""
-        return self.directory / f"{number}.moved"
+        return self.directory / f"{number}.conn"
 
     def listen(self) -> socket.socket:
         """Return the listening socket of this worker, in place of that of a worker which has ended."""

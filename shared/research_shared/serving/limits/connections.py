@@ -110,8 +110,10 @@ class LimitedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request, or refuse one connection too many of its address."""
         super().connection_made(transport)
-        if self.server is None and isinstance(path := transport.get_extra_info("sockname"), str):
-            self.server = (path, None)  # uvicorn before 0.36 does not tell the path of a Unix socket
+        if isinstance(path := transport.get_extra_info("sockname"), str):
+            self.move = None  # another worker asks, about its own figures, too
+            if self.server is None:
+                self.server = (path, None)  # uvicorn before 0.36 does not tell the path of a Unix socket
         address = None if self.client is None else self.client[0]
         if address is not None and not self.shares.take(address):
             transport.write(_SHARE_RESPONSE)
