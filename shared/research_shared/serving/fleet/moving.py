@@ -72,7 +72,7 @@ class MovingConnections:
         number = int(asked[1]) if asked is not None else self._place.number
         return number if number != self._place.number and number in self._place.peers else None
 
-    def open(self, serve: Callable[[socket.socket, bytes], object]) -> None:
+    def start(self, serve: Callable[[socket.socket, bytes], object]) -> None:
         """From now on have `serve` take each connection that moves here, with what was read of it."""
         if not _MOVES or self._closed:
             return
@@ -108,7 +108,7 @@ class MovingConnections:
                 log.warning("a connection that another worker moved here is lost: too many files are open")
                 # Until there is room, the others pass their requests on, which wait to be accepted.
                 self._stop_receiving()
-                asyncio.get_running_loop().call_later(REST_S, self.open, serve)
+                asyncio.get_running_loop().call_later(REST_S, self.start, serve)
                 return
             for _level, _kind, data in sent:
                 (number,) = array("i", data)

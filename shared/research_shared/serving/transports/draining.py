@@ -65,7 +65,7 @@ class DrainingServer(uvicorn.Server):
         """Listen."""
         await super().startup(sockets)
         if self._moving is not None:
-            self._moving.open(self._take)
+            self._moving.start(self._take)
         if self.on_started is not None:
             self.on_started()
 
