@@ -330,10 +330,7 @@ class Catalog:
             and matches(path)
             and wanted.admits_path(path)
         }
-        done = len(selection.readable) - sum(
-            (entry := self.entries.get(path)) is not None and not entry.reason for path in missing
-        )
-        return IndexCoverage(done=done, total=done + len(missing), listed=self.backlog.listed)
+        return self._coverage(len(selection.readable), missing)
 
     def coverage_of_all(self) -> IndexCoverage:
         """Return the coverage of every path for everybody, as the last commit of the index shows it.
@@ -341,6 +338,11 @@ class Catalog:
         That takes time for what is missing only: probes ask for it again and again while a large folder is read.
         """
         missing = {path for path, waiting in self.backlog.all() if waiting.kind != "uncounted"}
-        changed = sum((entry := self.entries.get(path)) is not None and not entry.reason for path in missing)
-        done = self._readable - changed
+        return self._coverage(self._readable, missing)
+
+    def _coverage(self, readable: int, missing: Collection[str]) -> IndexCoverage:
+        """Return the coverage of so many documents with text, of which those that are missing may be earlier versions."""
+        done = readable - sum(
+            (entry := self.entries.get(path)) is not None and not entry.reason for path in missing
+        )
         return IndexCoverage(done=done, total=done + len(missing), listed=self.backlog.listed)
