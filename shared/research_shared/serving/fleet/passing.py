@@ -11,7 +11,6 @@ import httpx
 from starlette.types import Message, Receive, Scope, Send
 
 from research_shared.logs import get_logger
-from research_shared.serving.limits.bodies import SESSION_HEADER
 
 log = get_logger("research.fleet")
 
@@ -20,7 +19,6 @@ PEER_HEADER = b"x-research-worker-peer"
 _OF_ONE_CONNECTION = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", PEER_HEADER}
 )
-_SESSION = SESSION_HEADER.encode()
 _ADDED_BY_UVICORN = frozenset({b"date", b"server"})
 _KEPT_IDLE_S = 0.5
 """Less than the least `keep_alive_s`, so that no request meets a connection which its worker is closing."""
@@ -76,13 +74,12 @@ class Peer:
         await self._transport.aclose()
 
     async def get(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, bytes]:
-        """Return status and body of a page of the worker, which belongs to no session.
+        """Return status and body of a page.
 
         Raises:
             PeerLost: the worker does not answer.
         """
-        kept = [(name, value) for name, value in _end_to_end(headers) if name.lower() != _SESSION]
-        request = httpx.Request("GET", f"http://worker{path}", headers=kept)
+        request = httpx.Request("GET", f"http://worker{path}", headers=_end_to_end(headers))
         try:
             response = await self._transport.handle_async_request(request)
             try:
