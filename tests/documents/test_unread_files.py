@@ -1,6 +1,5 @@
 """Files of types that are not read: counted in listing and search, named when asked for, and never told beyond the scope."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from research_shared.access.roots import Root
 from research_shared.access.scope import Scope, narrowed_scope
 from research_shared.access.unread import count_of_unread, remedy
 from research_shared.errors import DocumentNotFound
-from research_shared.reading.library import SETTLED_NS, Library
+from research_shared.reading.library import Library
 from research_shared.settings import Settings
 from support.backends import IN_EACH_PLACE
 from support.office_files import COMPOUND_FILE, paragraph, word
@@ -72,12 +71,14 @@ async def test_only_files_that_the_pattern_matches_are_counted(client: Client[An
 
 @IN_EACH_PLACE
 async def test_documents_without_text_are_counted_with_the_reason_as_soon_as_it_is_known(
-    client: Client[Any], folder: Path
+    client: Client[Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(
+        "research_shared.reading.library.SETTLED_NS", -1
+    )  # of a young file no reading is remembered
     for name in ("a.docx", "b.docx", "c.pptx"):
         (folder / "letters" / name).write_bytes(COMPOUND_FILE + "EncryptedPackage".encode("utf-16-le"))
     (folder / "letters" / "cut.xlsx").write_bytes(word(paragraph("cut off"))[:200])
-    await asyncio.sleep(3 * SETTLED_NS / 1e9)  # of a younger file no reading is remembered
     counted = "not read: 2 .docx (password), 1 .doc, 1 .pptx (password), 1 .xlsx (damaged)"
     assert await warnings(client, "search_documents", query="hall", file_pattern="letters/*") == [counted]
     assert await warnings(client, "list_research_documents", file_pattern="letters/*") == [counted]

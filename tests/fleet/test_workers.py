@@ -395,7 +395,11 @@ async def test_a_connection_counts_for_its_address_only_where_it_is_served(socke
 @moves
 @pytest.mark.parametrize(("rest_s", "passed_on"), [(3600.0, 1), (0.0, 0)])
 async def test_a_worker_without_room_for_a_connection_takes_none_for_a_while(
-    sockets: Path, monkeypatch: pytest.MonkeyPatch, rest_s: float, passed_on: int
+    sockets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    rest_s: float,
+    passed_on: int,
 ) -> None:
     monkeypatch.setattr(moving, "REST_S", rest_s)
     async with workers(sockets) as (one, two):
@@ -403,7 +407,7 @@ async def test_a_worker_without_room_for_a_connection_takes_none_for_a_while(
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
             # So it arrives where the process has no number left for the connection.
             other.sendto(b"GET / HTTP/1.1\r\n\r\n", str(one.place.connections_of(1)))
-        await asyncio.sleep(0.2)
+        await until(lambda: "too many files are open" in caplog.text)
         async with Connection.to(two) as client:
             assert (await client.call("who", session))[1][0] == 1
             assert two.connections == passed_on
