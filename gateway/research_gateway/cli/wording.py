@@ -20,7 +20,7 @@ WORK_OF_TOOL: Final = {
     "summarize_document": "summarizing",
     "synthesize_research": "answering",
 }
-"""What each tool does, for whoever waits for it."""
+"""What each tool does, as a person reads it while it runs."""
 _PHRASES: Final = {
     "Call again without a cursor": "Try again without --cursor",
     "Call again": "Try again",
