@@ -34,6 +34,7 @@ from research_gateway.cli.show import (
     summary_view,
 )
 from research_shared.logs import configure_logging
+from research_shared.serving.fleet.place import tcp_socket
 from research_shared.serving.transports.http import MCP_PATH
 from research_shared.settings import Settings
 from research_shared.text.sizes import counted
@@ -59,8 +60,7 @@ SUMMARY_STEPS = 3
 @asynccontextmanager
 async def gateway_on_loopback(settings: Settings) -> AsyncIterator[str]:
     """Serve the gateway over HTTP on a free port of this machine; gives its URL."""
-    # The protocol is named for asyncio: only then do answers leave at once, not when the client has acknowledged their head.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = tcp_socket(socket.AF_INET)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     app = build_gateway(settings).http_app(path=MCP_PATH)

@@ -1,6 +1,5 @@
 """The way into one of several workers: sessions to their owner, and the metrics of all."""
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -20,7 +19,6 @@ from research_shared.serving.limits.refusals import refusal
 
 log = get_logger("research.fleet")
 
-_SESSION_ID = re.compile(r"([1-9][0-9]{0,3})-(.+)")
 _FIGURES_S = 5.0
 """Seconds after which a worker counts as down on the page of all metrics."""
 
@@ -61,16 +59,11 @@ class FleetDoor:
         elif scope["path"] == METRICS_PATH and scope["method"] == "GET":
             await self._figures(scope, send)
         else:
-            owner = self._owner(Headers(scope=scope).get(SESSION_HEADER))
+            owner = self._place.other_owner(Headers(scope=scope).get(SESSION_HEADER, ""))
             if owner is None:
                 await self._served(scope, receive, send)
             else:
-                await self._pass_on(owner, scope, receive, send)
-
-    def _owner(self, session: str | None) -> Peer | None:
-        """Return the other worker that a session belongs to; None if it is ours, or nobody's."""
-        match = _SESSION_ID.fullmatch(session or "")
-        return self._peers.get(int(match[1])) if match is not None else None
+                await self._pass_on(self._peers[owner], scope, receive, send)
 
     async def _pass_on(self, owner: Peer, scope: Scope, receive: Receive, send: Send) -> None:
         if not scope["raw_path"].startswith(b"/"):  # such as `OPTIONS *`: nothing that a session asks

@@ -39,7 +39,7 @@ class MovingConnections:
     def __init__(self, place: Place, *, prefix: str = "") -> None:
         self._place = place
         names = SESSION_HEADER.encode(), re.escape(prefix.encode())
-        self._asked = re.compile(rb"\r\n%b:[ \t]*%b([1-9][0-9]{0,3})-" % names, re.IGNORECASE)
+        self._asked = re.compile(rb"\r\n%b:[ \t]*%b([^\r\n]+)" % names, re.IGNORECASE)
         self._sending = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sending.setblocking(False)
         self._receiving: socket.socket | None = None
@@ -69,8 +69,7 @@ class MovingConnections:
         if end < 0 or len(received) > MOST_BYTES:
             return None
         asked = self._asked.search(received, 0, end)
-        number = int(asked[1]) if asked is not None else self._place.number
-        return number if number != self._place.number and number in self._place.peers else None
+        return None if asked is None else self._place.other_owner(asked[1].decode("latin-1").strip())
 
     def start(self, serve: Callable[[socket.socket, bytes], object]) -> None:
         """From now on have `serve` take each connection that moves here, with what was read of it."""

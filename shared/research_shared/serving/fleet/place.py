@@ -1,12 +1,14 @@
 """The place of one worker among the processes that serve at one address."""
 
 import os
+import re
 import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_SESSION_ID = re.compile(r"([1-9][0-9]{0,3})-(.+)")
 _SPREADS = sys.platform == "linux"
 
 
@@ -25,6 +27,12 @@ class Place:
     def peers(self) -> range:
         """The numbers of all workers, this one included."""
         return range(1, self.workers + 1)
+
+    def other_owner(self, session: str) -> int | None:
+        """Return the number of the other worker that a session belongs to, by its id; None if it is ours, or nobody's."""
+        match = _SESSION_ID.fullmatch(session)
+        number = int(match[1]) if match is not None else self.number
+        return number if number != self.number and number in self.peers else None
 
     def path_of(self, number: int) -> Path:
         """Return the path of a worker's socket."""
@@ -76,9 +84,16 @@ def _listening(address: tuple[Any, ...], family: int, backlog: int) -> socket.so
     return listening
 
 
+def tcp_socket(family: int) -> socket.socket:
+    """Return a socket to listen on with asyncio.
+
+    Its protocol is named: only then does asyncio have answers leave at once, not when the client has acknowledged their head.
+    """
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+
 def _bound(address: tuple[Any, ...], family: int) -> socket.socket:
-    # The protocol is named for asyncio: only then do answers leave at once, not when the client has acknowledged their head.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound = tcp_socket(family)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if _SPREADS:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
