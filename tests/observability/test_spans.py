@@ -16,7 +16,7 @@ from research_shared.settings import Settings
 from research_shared.telemetry import collecting, record_duration, spans
 from research_shared.telemetry.export import WithoutContents
 
-MARK = "a mark of 7f3a"
+MARK = "a mark of zq7m"
 
 
 class Traced:
@@ -65,7 +65,7 @@ async def test_no_path_message_or_session_is_sent(settings: Settings, traced: Tr
     finished = traced.sent.get_finished_spans()
     assert any(span.name.startswith("resources/read") for span in finished)
     shown = "".join(span.to_json() for span in finished)
-    assert "7f3a" not in shown
+    assert "zq7m" not in shown
     assert "session" not in shown
     assert finished[-1].status.status_code is StatusCode.ERROR
     assert finished[-1].attributes == {"error.type": "document_not_found"}
