@@ -14,7 +14,8 @@ from statistics import median
 
 import numpy as np
 
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.semantic.fusion import FUSED, fused
 from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable
 from research_documents.search.semantic.vector_file import KEY

@@ -146,7 +146,7 @@ def filter_notes(engine: DocumentSearch, pattern: str, wanted: DocumentFilter, *
 def document_facts(engine: DocumentSearch, hits: Sequence[Hit]) -> list[DocumentFacts]:
     """Return what is known of the documents of hits, in their order; of many only what they are to others."""
     paths = list(dict.fromkeys(hit.document for hit in hits))
-    notes = engine.version_notes() if paths else {}
+    notes = engine.version_notes()
     found = []
     for path in paths:
         entry = engine.entry(path)
@@ -178,7 +178,7 @@ def _metadata_of(engine: DocumentSearch, info: DocumentInfo) -> Metadata | None:
 def _listed_documents(
     engine: DocumentSearch, infos: Sequence[DocumentInfo], *, brief: bool
 ) -> list[Document]:
-    notes = engine.version_notes() if infos else {}
+    notes = engine.version_notes()
     found = []
     for info in infos:
         entry = engine.entry(info.path)

@@ -84,6 +84,10 @@ ALLOWED: dict[str, tuple[str, str]] = {
         r"os\.open|parent\.glob|index\.iterdir",
         "the locks and the copies in RESEARCH_INDEX_DIR",
     ),
+    "servers/research_documents/search/index/checksums.py": (
+        r"\(directory / META\)\.read_bytes|path\.open|directory\.iterdir",
+        "the files of the index in RESEARCH_INDEX_DIR",
+    ),
     "servers/research_documents/search/index/passage_index.py": (
         r"\(directory / 'meta\.json'\)\.read_bytes",
         "the state of the index in RESEARCH_INDEX_DIR",

@@ -27,9 +27,9 @@ from research_documents.opensearch.layout import (
     passage_records,
 )
 from research_documents.search import engine_from_settings
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.executors import PoolName
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import CatalogEntry
 from research_documents.search.request import Mode
 from research_documents.server import build_documents_server
 from research_shared.access.roots import Root

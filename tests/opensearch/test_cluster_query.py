@@ -8,7 +8,8 @@ import pytest
 
 from research_documents.opensearch.passages import filters_of
 from research_documents.opensearch.query import MOST_CLAUSES, OpenSearchDialect
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.keyword.builder import build_in
 from research_documents.search.keyword.query import parse_query
 from research_shared.access.scope import Scope

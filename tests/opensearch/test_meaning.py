@@ -10,7 +10,7 @@ import pytest
 from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.meaning.field import IndexedModel
 from research_documents.opensearch.meaning.search import NO_VECTORS, OTHER_MODEL, ClusterMeaning
-from research_documents.search.index.catalog import Selection
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.semantic.embedder import EmbeddingFailed, Vectors
 
 NO_DOCUMENTS = Selection(readable=(), unreadable=(), everything=True)

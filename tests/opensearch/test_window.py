@@ -4,7 +4,8 @@ import pytest
 
 from research_documents.opensearch.layout import DocumentRecord, passage_records
 from research_documents.opensearch.window import window_of
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.index.passage_index import PassageIndex, ScoredPassage
 from research_documents.search.keyword.builder import build
 from research_documents.search.keyword.query import parse_query

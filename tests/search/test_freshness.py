@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.index import writer as writer_module
-from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.reader import Readers
 from research_documents.search.request import Mode
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
@@ -434,3 +435,32 @@ async def test_freed_memory_is_given_back_whenever_the_index_is_up_to_date(
     (tmp_path / "a.md").write_text("an honest word", encoding="utf-8")
     await engine.search("honest")
     assert set(given) == {14}
+
+
+@pytest.mark.parametrize(("listing_s", "scans"), [(0.05, 10), (10.0, 2), (100.0, 0)])
+async def test_scans_that_nobody_waits_for_take_a_tenth_of_the_time_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing_s: float, scans: int
+) -> None:
+    (tmp_path / "a.md").write_text("owl\n", encoding="utf-8")
+    now = 0.0
+    listings = 0
+    survey = Library.survey
+
+    async def slow(library: Library, pattern: str) -> tuple[list[DocumentInfo], list[str]]:
+        nonlocal now, listings
+        listings += 1
+        now += listing_s
+        return await survey(library, pattern)
+
+    monkeypatch.setattr(Library, "survey", slow)
+    library = Library(RootsPolicy([Root("research", tmp_path)]))
+    engine = SearchEngine(library, watch=False, rescan_interval_s=3600, clock=lambda: now)
+    async with engine:
+        await engine.search("owl")
+        listings = 0
+        for _ in range(10):
+            now += 20.0
+            engine._rescan()
+            while engine._updater.working:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    assert listings == scans

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import DocumentSearch, Hit, SearchEngine, SearchOutcome
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.keyword.best_line import HighlightTerms, best_line
 from research_documents.search.keyword.builder import build
@@ -125,10 +126,8 @@ async def test_texts_that_are_read_from_their_files_for_hits_are_dropped_once_th
     engine = SearchEngine(library, watch=False, tuning=TRUSTING)
     expected = await engine.search("honest", limit=8)
     await engine._updater.scan()
-    for path, entry in tuple(engine._catalog.entries.items()):
-        large = replace(entry, text=None, text_bytes=6 * MIB)
-        engine._catalog.entries[path] = engine._catalog.by_id[entry.id] = large
-    engine._catalog._select.cache_clear()
+    for entry in tuple(engine._catalog.entries.values()):
+        engine._catalog.put(replace(entry, text=None, text_bytes=6 * MIB))
     read: list[str] = []
     held: list[int] = []
     rank = Ranker.rank

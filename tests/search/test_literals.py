@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import SearchEngine
-from research_documents.search.index.catalog import CatalogEntry
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.regex.literals import required_literals
 from research_documents.search.regex.pattern import compiled

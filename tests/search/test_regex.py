@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from research_documents.search import Hit, SearchEngine, SearchOutcome
-from research_documents.search.index.catalog import CatalogEntry
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.regex.dialect import ignores_case
 from research_documents.search.regex.pattern import (
     MAX_REGEX_CHARS,

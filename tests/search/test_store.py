@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from research_documents.search import SearchEngine, SearchOutcome
-from research_documents.search.index import catalog as catalog_module
+from research_documents.search.catalog import entry as entry_module
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.index import store as store_module
-from research_documents.search.index.catalog import Catalog, CatalogEntry
 from research_documents.search.index.directories import IndexCopy, locked
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.store import DiskStore
@@ -89,6 +90,34 @@ async def test_damage_costs_time_and_nothing_else(folder: Path, tmp_path: Path, 
     found, _ = await run(folder, store)
     assert found == ALL
     assert await run(folder, store) == (ALL, [])
+
+
+async def test_what_a_merge_that_was_broken_off_leaves_behind_does_not_cost_the_index(
+    folder: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    await run(folder, store)
+    (meta,) = store.glob("*/index/meta.json")
+    before = meta.stat().st_ino, meta.read_bytes()
+    (meta.parent / f"{'a' * 32}.idx").write_bytes(b"half a segment")
+    assert await run(folder, store) == (ALL, [])
+    assert (meta.stat().st_ino, meta.read_bytes()) == before
+
+
+async def test_many_small_changes_leave_an_index_that_the_next_start_uses(
+    folder: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    library = Library(RootsPolicy([Root("research", folder)]))
+    async with SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING) as engine:
+        for number in range(40):
+            (folder / "new.md").write_text(f"owl{number}\n", encoding="utf-8")
+            assert [hit.document for hit in (await engine.search(f"owl{number}")).hits] == ["new.md"]
+        assert not library.faults.current
+    (meta,) = store.glob("*/index/meta.json")
+    before = meta.stat().st_ino, meta.read_bytes()
+    assert await run(folder, store, "owl39") == (["new.md"], [])
+    assert (meta.stat().st_ino, meta.read_bytes()) == before
 
 
 async def test_deleting_the_index_keeps_the_texts(folder: Path, tmp_path: Path) -> None:
@@ -215,7 +244,7 @@ def test_a_text_that_is_not_held_has_no_line_breaks_counted(monkeypatch: pytest.
     held = kept_document("a.pdf", b"one\ntwo\n")
     assert held.text is not None
     assert held.breaks
-    monkeypatch.setattr(catalog_module, "breaks_of", None)
+    monkeypatch.setattr(entry_module, "breaks_of", None)
     assert CatalogEntry.of(1, held.info, held.text, 0, holds_text=False) == held.without_text()
 
 

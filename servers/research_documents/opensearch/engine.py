@@ -13,6 +13,9 @@ from research_documents.opensearch.freshness import PushedFreshness
 from research_documents.opensearch.layout import IndexNames
 from research_documents.opensearch.mirror import DocumentMirror
 from research_documents.opensearch.passages import ClusterPassages, filters_of
+from research_documents.search.catalog.catalog import IndexCoverage
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.contract import (
     MAX_ATTEMPTS,
     MAX_SEARCH_BYTES,
@@ -22,7 +25,6 @@ from research_documents.search.contract import (
 )
 from research_documents.search.executors import ThreadPools
 from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch, NearPassages
-from research_documents.search.index.catalog import CatalogEntry, IndexCoverage, Selection
 from research_documents.search.keyword import KeywordSearch, SearchedIndex
 from research_documents.search.outcome import SearchOutcome
 from research_documents.search.regex import RegexSearch

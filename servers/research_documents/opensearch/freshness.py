@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import CatalogEntry
 from research_shared.documents import DocumentText, Identity
 from research_shared.errors import Overloaded, ResearchError, RootUnavailable
 from research_shared.reading.library import Library

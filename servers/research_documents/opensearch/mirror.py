@@ -21,7 +21,8 @@ from research_documents.opensearch.layout import (
     unread_key,
 )
 from research_documents.opensearch.meaning.field import IndexedModel
-from research_documents.search.index.catalog import Catalog, CatalogEntry
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
 from research_shared.access.globs import PathChoice
 from research_shared.access.scope import Scope
 from research_shared.documents import DocumentInfo, Identity

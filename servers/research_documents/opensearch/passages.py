@@ -12,7 +12,8 @@ from research_documents.opensearch.meaning.field import PARTS, cosine_of, neares
 from research_documents.opensearch.mirror import Cluster, DocumentMirror
 from research_documents.opensearch.query import MATCH_NOTHING, TOO_LONG, ClusterJson, OpenSearchDialect
 from research_documents.opensearch.window import window_of
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.keyword.query import Group
 from research_shared.access.scope import Scope

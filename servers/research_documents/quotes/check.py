@@ -159,7 +159,9 @@ class QuoteChecker:
         self._cut = len(paths) > CANDIDATES
         # A quote is that of the newest version that has it.
         notes = self._engine.version_notes()
-        paths = sorted(paths[:CANDIDATES], key=lambda path: path in notes and bool(notes[path].version_of))
+        paths = sorted(
+            paths[:CANDIDATES], key=lambda path: bool((note := notes.get(path)) and note.version_of)
+        )
         texts: list[DocumentText] = []
         for path in paths:
             if self._is_late() or (besides is not None and path == besides.path):

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from research_documents.search.catalog.catalog import Catalog
 from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import Catalog
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 
 

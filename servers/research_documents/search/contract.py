@@ -1,10 +1,13 @@
 """What the servers use of a search engine, what all engines do alike, and which engine the settings choose."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Final
 
-from research_documents.search.index.catalog import Catalog, CatalogEntry, Selection
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
+from research_documents.search.catalog.versions import VersionNotes
 from research_documents.search.outcome import EngineStats, SearchOutcome
 from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
 from research_documents.search.request import (
@@ -20,7 +23,6 @@ from research_shared.access.scope import current_scope
 from research_shared.lifespan import SharedLifespan
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.library import Library
-from research_shared.reading.versions import VersionNote
 from research_shared.settings import Settings
 from research_shared.telemetry.spans import span
 from research_shared.text.sizes import counted
@@ -166,8 +168,8 @@ class DocumentSearch(SharedLifespan):
         found = {entry.path: entry for entry in (*selection.readable, *unreadable) if entry is not None}
         return [found[path] for path in sorted(found)]
 
-    def version_notes(self) -> Mapping[str, VersionNote]:
-        """Return which known documents of the current scope are copies or older versions of others, by path."""
+    def version_notes(self) -> VersionNotes:
+        """Return which known documents of the current scope are copies or older versions of others."""
         return self._catalog.version_notes(current_scope())
 
 

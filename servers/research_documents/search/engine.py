@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from research_documents.search.catalog.catalog import Catalog, IndexCoverage
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.contract import (
     MAX_ATTEMPTS,
     MAX_SEARCH_BYTES,
@@ -18,7 +21,6 @@ from research_documents.search.contract import (
 from research_documents.search.executors import ThreadPools
 from research_documents.search.freshness import FreshnessChecker
 from research_documents.search.hybrid import NOT_SET_UP, MeaningSearch
-from research_documents.search.index.catalog import Catalog, CatalogEntry, IndexCoverage, Selection
 from research_documents.search.index.directories import refuse_inside_folders
 from research_documents.search.index.store import DiskStore, MemoryStore, Store
 from research_documents.search.index.updater import IndexUpdater
@@ -334,12 +336,13 @@ class SearchEngine(DocumentSearch):
         return self._watching and self._complete
 
     def _rescan(self) -> None:
-        """Scan now and every `rescan_interval_s`; a failure surfaces in the next search.
+        """Scan now and every `rescan_interval_s`, of a large folder less often; a failure surfaces in the next search.
 
         If watching has failed, or does not see where the folders are now, it begins anew.
         """
         self._replacing = asyncio.get_running_loop().create_task(self._follow_folders(again=True))
-        self._updater.scan().add_done_callback(self._on_scanned)
+        if self._updater.may_scan:
+            self._updater.scan().add_done_callback(self._on_scanned)
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
     def _on_scanned(self, scan: "asyncio.Future[None]") -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from research_documents.search.index.catalog import CatalogEntry, StoredTexts, none_stored
+from research_documents.search.catalog.entry import CatalogEntry, StoredTexts, none_stored
 from research_shared.documents import DocumentText
 from research_shared.errors import ResearchError
 from research_shared.reading.library import Library

@@ -4,8 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.executors import ThreadPools
-from research_documents.search.index.catalog import Catalog, CatalogEntry, Selection
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.keyword.query import has_operators, parse_query
 from research_documents.search.request import SearchRequest

@@ -92,7 +92,7 @@ class IndexedPassages:
         notes = self._engine.version_notes()
         copies: dict[str, str] = {}
         for path, line in list(passages):
-            first = notes[path].same_content_as if path in notes else ""
+            first = note.same_content_as if (note := notes.get(path)) is not None else ""
             if first and (first, line) in passages:
                 del passages[path, line]
                 copies[path] = first

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from research_documents.search.index.catalog import CatalogEntry
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.outcome import Hit
 from research_documents.search.passages import DEFAULT_PASSAGE_TOKENS
 from research_shared.access.globs import PathChoice

@@ -9,7 +9,7 @@ marks: minutes of two days are two documents.
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -74,15 +74,15 @@ class VersionNote:
         return f"{self.kind} of {self.version_of}"
 
 
-_Family = tuple[str, str, str]
-"""Folder, name and suffix."""
+Family = tuple[str, str, str]
+"""Folder, name without marks, and suffix: what the names of the versions of a document have in common."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Name:
+class DocumentName:
     """A file's name without its marks, and what they say: higher is newer."""
 
-    family: _Family
+    family: Family
     stage: int = 0
     finals: int = 0
     number: tuple[int, ...] = (1,)
@@ -92,10 +92,12 @@ class _Name:
 
     @property
     def order(self) -> tuple[int, int, tuple[int, ...]]:
+        """Return what is compared: the stage, how often it is called final, and the number of the version."""
         return self.stage, self.finals, self.number
 
     @property
     def is_copy(self) -> bool:
+        """Return whether the name is that of a copy of any kind."""
         return self.copy or self.conflict or self.numbered
 
     @property
@@ -104,8 +106,7 @@ class _Name:
         return self.is_copy or self.order != _NO_MARKS
 
 
-_NO_MARKS: Final = _Name(family=("", "", "")).order
-_Named = tuple[VersionedDocument, _Name]
+_NO_MARKS: Final = DocumentName(family=("", "", "")).order
 
 
 def version_notes(documents: Iterable[VersionedDocument]) -> dict[str, VersionNote]:
@@ -117,67 +118,75 @@ def version_notes(documents: Iterable[VersionedDocument]) -> dict[str, VersionNo
     """
     every = sorted(documents, key=lambda each: each.path)
     notes = _same_content(every)
-    for family in _families(every):
-        notes |= _versions(family, notes)
+    by_path = {each.path: each for each in every}
+    for paths in members_of(telling_families(by_path), by_path).values():
+        notes |= family_notes([by_path[path] for path in paths], copies=notes)
     return dict(sorted(notes.items()))
 
 
 def _same_content(every: Sequence[VersionedDocument]) -> dict[str, VersionNote]:
     """Return a note for each document whose content another one has, of which the one with the plainest name counts."""
-    first_with: dict[str, str] = {}
-    again: defaultdict[str, list[str]] = defaultdict(list)
+    with_digest: defaultdict[str, list[str]] = defaultdict(list)
     for each in every:
-        if each.digest and first_with.setdefault(each.digest, each.path) != each.path:
-            again[each.digest].append(each.path)
-
-    def plainness(path: str) -> tuple[bool, bool, int, int, str]:
-        name = _parsed_name(_compared_name(path))
-        return name.copy or name.conflict, name.numbered, path.count("/"), len(path), path
-
+        if each.digest:
+            with_digest[each.digest].append(each.path)
     notes: dict[str, VersionNote] = {}
-    for digest, others in again.items():
-        paths = [first_with[digest], *others]
-        first = min(paths, key=plainness)
+    for paths in with_digest.values():
+        first = plainest(paths)
         notes |= {path: VersionNote(same_content_as=first) for path in paths if path != first}
     return notes
 
 
-def _families(every: Sequence[VersionedDocument]) -> list[list[_Named]]:
-    """Return the documents whose names differ in marks alone, in groups of two and more.
+def plainest(paths: Sequence[str]) -> str:
+    """Return which of documents with the same content is the first: the one with the plainest name."""
+    if len(paths) == 1:
+        return paths[0]
 
-    Few names have marks. The others are compared only where one that has some lies in the same folder, and nothing is kept
-    of them: there may be a hundred thousand.
-    """
-    marked: dict[str, _Name] = {}
-    for each in every:
-        plain = _compared_name(each.path)
-        if _MAYBE.search(plain[1]):
-            marked[each.path] = _parsed_name(plain)
-    families: dict[_Family, list[_Named]] = {name.family: [] for name in marked.values() if name.tells}
+    def plainness(path: str) -> tuple[bool, bool, int, int, str]:
+        name = name_of(path)
+        return name.copy or name.conflict, name.numbered, path.count("/"), len(path), path
+
+    return min(paths, key=plainness)
+
+
+def telling_families(paths: Iterable[str]) -> set[Family]:
+    """Return the families of the names that have marks."""
+    found = set()
+    for path in paths:
+        plain = _compared_name(path)
+        if _MAYBE.search(plain[1]) and (name := _parsed_name(plain)).tells:
+            found.add(name.family)
+    return found
+
+
+def members_of(families: Collection[Family], paths: Iterable[str]) -> dict[Family, list[str]]:
+    """Return which of the paths are of which of these families, in their order. Of the other ones nothing is kept."""
+    members: dict[Family, list[str]] = {family: [] for family in families}
     folders = {folder for folder, _, _ in families}
-    for each in every:
-        if each.path.rpartition("/")[0] in folders:
-            name = marked.get(each.path)
-            family = _unmarked(_compared_name(each.path)) if name is None else name.family
-            if (members := families.get(family)) is not None:
-                members.append((each, name or _Name(family=family)))
-    return [members for members in families.values() if len(members) > 1]
+    for path in paths if folders else ():
+        if path.rpartition("/")[0] in folders and (known := members.get(name_of(path).family)) is not None:
+            known.append(path)
+    return members
 
 
-def _versions(family: Sequence[_Named], same: Mapping[str, VersionNote]) -> dict[str, VersionNote]:
-    plain = [named for named in family if not named[1].is_copy]
-    if not plain and all(name.numbered for _, name in family):
+def family_notes(family: Sequence[VersionedDocument], *, copies: Container[str]) -> dict[str, VersionNote]:
+    """Return what the documents of one family are to its newest, by path; `copies` are paths that have a note already."""
+    named = [(each, name_of(each.path)) for each in family]
+    plain = [(each, name) for each, name in named if not name.is_copy]
+    if not plain and all(name.numbered for _, name in named):
         return {}  # "chapter (1)" and "chapter (2)" without a "chapter": parts, not copies
 
-    def age(named: _Named) -> tuple[tuple[int, int, tuple[int, ...]], int, str]:
-        document, name = named
+    def age(
+        each: tuple[VersionedDocument, DocumentName],
+    ) -> tuple[tuple[int, int, tuple[int, ...]], int, str]:
+        document, name = each
         return name.order, document.modified_ns, document.path
 
-    newest, newest_name = max(plain or family, key=age)
+    newest, newest_name = max(plain or named, key=age)
     notes: dict[str, VersionNote] = {}
-    for each, name in family:
+    for each, name in named:
         # The newest one may have its content from a file elsewhere: it is still the newest here.
-        if each is newest or each.path in same:
+        if each is newest or each.path in copies:
             continue
         kind: VersionKind = (
             "conflicted copy" if name.conflict else "copy" if name.is_copy else "older version"
@@ -188,7 +197,13 @@ def _versions(family: Sequence[_Named], same: Mapping[str, VersionNote]) -> dict
     return notes
 
 
-def _compared_name(path: str) -> _Family:
+def name_of(path: str) -> DocumentName:
+    """Return what the name of a document says."""
+    plain = _compared_name(path)
+    return _parsed_name(plain) if _MAYBE.search(plain[1]) else DocumentName(family=_unmarked(plain))
+
+
+def _compared_name(path: str) -> Family:
     """Return a name with its marks, in the form in which names are compared."""
     folder, _, filename = path.rpartition("/")
     stem, dot, suffix = filename.rpartition(".")
@@ -197,13 +212,13 @@ def _compared_name(path: str) -> _Family:
     return folder, unicodedata.normalize("NFC", stem).casefold().strip(), (dot + suffix).casefold()
 
 
-def _unmarked(plain: _Family) -> _Family:
+def _unmarked(plain: Family) -> Family:
     folder, text, suffix = plain
     return folder, text.rstrip(" ._-"), suffix
 
 
 @lru_cache(maxsize=100_000)
-def _parsed_name(plain: _Family) -> _Name:
+def _parsed_name(plain: Family) -> DocumentName:
     """Return what the marks of a name say. To see that it has none takes a hundredth of the time."""
     folder, text, suffix = plain
     stage = finals = 0
@@ -225,7 +240,7 @@ def _parsed_name(plain: _Family) -> _Name:
         else:
             break
         text = shorter.strip()
-    return _Name(
+    return DocumentName(
         family=_unmarked((folder, text, suffix)),
         stage=stage or min(finals, _FINAL),
         finals=finals,

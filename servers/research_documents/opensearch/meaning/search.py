@@ -11,7 +11,8 @@ import numpy as np
 from research_documents.opensearch.client import ClusterFailed
 from research_documents.opensearch.mirror import DocumentMirror
 from research_documents.opensearch.passages import ClusterPassages
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.semantic.embedder import Embedder, EmbeddingFailed
 from research_documents.search.semantic.fusion import FUSED

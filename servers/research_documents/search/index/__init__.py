@@ -1,8 +1,7 @@
-"""The passage index: the catalog of documents, their reading and indexing, and where both are kept."""
+"""The passage index: the reading and indexing of documents, and where both are kept."""
 
-from research_documents.search.index.catalog import Catalog, Selection
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.store import DiskStore, MemoryStore
 from research_documents.search.index.updater import IndexUpdater
 
-__all__ = ["Catalog", "DiskStore", "IndexUpdater", "MemoryStore", "PassageIndex", "Selection"]
+__all__ = ["DiskStore", "IndexUpdater", "MemoryStore", "PassageIndex"]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from research_documents.search.index.backlog import PendingKind, PendingPath
-from research_documents.search.index.catalog import CatalogEntry
+from research_documents.search.catalog.backlog import PendingKind, PendingPath
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.index.reader import reading_order
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, Identity

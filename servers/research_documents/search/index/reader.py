@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from research_documents.search.index.catalog import Catalog
+from research_documents.search.catalog.catalog import Catalog
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.errors import DocumentNotFound, ResearchError, RootUnavailable

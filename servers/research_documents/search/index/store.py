@@ -17,7 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
-from research_documents.search.index.catalog import CatalogEntry
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.index.checksums import META, checksums
 from research_documents.search.index.directories import IndexCopy, locked, make_private
 from research_documents.search.index.passage_index import SCHEMA_VERSION, PassageIndex
 from research_documents.search.index.texts import NOT_INDEXED, KeptTexts, connected, every_text, put
@@ -43,7 +44,6 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
 """What is in the index has a table of its own: when a new index is begun, no text is written again for that."""
 _MOST_JOURNAL: Final = 16 * 1024 * 1024
 """Bytes that the journal of the database keeps after a large change."""
-_TRANSIENT_FILES: Final = (".lock", ".managed.json")
 _DISK_ERRORS: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
@@ -200,7 +200,10 @@ class DiskStore:
         self._kept = KeptTexts(self.directory / "texts.sqlite")
         self._uncommitted: dict[int, DocumentText] = {}
         """Texts that were saved since the last commit, and which no other connection sees yet."""
-        self._described: int | None = None
+        self._described: dict[str, str] = {}
+        """The checksums of the files of the index that were recorded last."""
+        self._swept = False
+        """Whether only texts of documents that are in the index are kept."""
         self._follows = False
         """Whether another process wrote when this one opened the store."""
         self._failed_at: float | None = None
@@ -312,6 +315,7 @@ class DiskStore:
                 raise
             self._throw_away_damaged(error)
             self._database = self._connect()
+        self._described, self._swept = {}, False
         self._throw_away("index")
 
     def _throw_away_damaged(self, error: Exception) -> None:
@@ -353,6 +357,7 @@ class DiskStore:
             roots, entries, kept = set(), [], {}
         index = _checked_index(self.directory / "index", kept, entries, self._tuning)
         if index is not None:
+            self._described = json.loads(kept["files"])
             return Opened(index=index, indexed=entries, roots=frozenset(roots))
         self._throw_away("index")
         self._index_anew(self._database)
@@ -437,22 +442,28 @@ class DiskStore:
 
     def on_idle(self, index: PassageIndex) -> None:
         """Record the checksums of the index files for the next start, and drop the texts of what is not in it."""
-        if self._database is not None and self._holds_index and self._described != index.stamp:
-            self._database.execute("DELETE FROM document WHERE path NOT IN (SELECT path FROM indexed)")
-            self._describe(index.stamp)
-
-    def _describe(self, stamp: int) -> None:
         if self._database is not None and self._holds_index:
-            state = [("files", json.dumps(_checksums(self.directory / "index"))), ("stamp", str(stamp))]
-            self._database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state)
-            self._database.commit()
-            self._described = stamp
+            if not self._swept:
+                self._database.execute("DELETE FROM document WHERE path NOT IN (SELECT path FROM indexed)")
+                self._database.commit()
+                self._swept = True
+            self._describe(self._database, index.stamp)
+
+    def _describe(self, database: sqlite3.Connection, stamp: int) -> None:
+        # Merges go on after a commit: until they have ended, each time that nothing is left to do records them anew.
+        found = checksums(self.directory / "index", self._described)
+        if found is not None and found != self._described:
+            state = [("files", json.dumps(found)), ("stamp", str(stamp))]
+            database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state)
+            database.commit()
+            self._described = found
 
     def close(self, index: PassageIndex) -> None:
         """Record the checksums and release the lock."""
         stamp = index.stamp
         index.close()
-        self._describe(stamp)
+        if self._database is not None and self._holds_index:
+            self._describe(self._database, stamp)
         self._release()
         self._delete_copy()
         self._kept.close()
@@ -482,9 +493,11 @@ def _checked_index(
     place: Path, kept: Mapping[str, str], entries: Sequence[CatalogEntry], tuning: SearchTuning
 ) -> PassageIndex | None:
     """Return the index at a place if its files are as they were `kept` and it holds exactly these documents, else None."""
-    if not place.is_dir() or kept.get("files") != json.dumps(_checksums(place)):
+    if not kept or not (place / META).is_file():
         return None
     try:
+        if kept.get("files") != json.dumps(checksums(place, {})):
+            return None
         index = PassageIndex(place, tuning=tuning)
     except (
         ValueError
@@ -500,12 +513,3 @@ def _checked_index(
 def _is_of_disk(error: Exception) -> bool:
     """Return whether an error says nothing about what a database holds: the disk is full or read-only, for example."""
     return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK_ERRORS
-
-
-def _checksums(directory: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(directory.iterdir()):
-        if not path.name.endswith(_TRANSIENT_FILES):
-            with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from research_documents.search.index.catalog import CatalogEntry
+from research_documents.search.catalog.entry import CatalogEntry
 from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.formats import NO_METADATA, Metadata
 

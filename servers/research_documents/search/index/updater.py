@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from research_documents.search.index.catalog import Catalog
+from research_documents.search.catalog.catalog import Catalog
 from research_documents.search.index.diff import ListingDiff, diff_listing
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import Readers, ReadResult, RefreshRequest
@@ -21,6 +21,8 @@ from research_shared.reading.library import Library, ReadBefore
 log = get_logger("research.search")
 
 MAX_REFRESH_PATHS: Final = 256
+QUIET_SHARE: Final = 9
+"""After a scan there is none that nobody waits for during so many times what it took."""
 
 
 class IndexUpdater:
@@ -52,6 +54,7 @@ class IndexUpdater:
         self._scans: list[asyncio.Future[None]] = []
         self._listing: list[asyncio.Future[None]] | None = None
         self._listed: dict[asyncio.Future[None], int] = {}
+        self._quiet_until = 0.0
         self._refreshes: list[RefreshRequest] = []
         self._refreshing: list[RefreshRequest] = []
         self._readers = self._new_readers()
@@ -79,6 +82,11 @@ class IndexUpdater:
         future: asyncio.Future[None] = self._wake().create_future()
         self._scans.append(future)
         return future
+
+    @property
+    def may_scan(self) -> bool:
+        """Return whether a scan that nobody waits for may begin: those take a tenth of the time at most, however large the folder."""
+        return self._listing is None and not self._scans and self._clock() >= self._quiet_until
 
     def catch_up(self) -> "asyncio.Future[None]":
         """Read what is known to have changed; the future resolves when the index shows all of it."""
@@ -245,7 +253,7 @@ class IndexUpdater:
 
     async def _list(self) -> None:
         """List the folder and queue what is new in it, in reading order."""
-        number = self._catalog.new_id()
+        number, begun = self._catalog.new_id(), self._clock()
         infos, unread = await self._library.survey("*")
         self._catalog.found_unread(unread)
         known, in_progress = dict(self._catalog.entries), dict(self._readers.in_progress)
@@ -259,6 +267,7 @@ class IndexUpdater:
         self._writer.expect_changes()
         self._listed |= dict.fromkeys(self._listing or (), number)
         self._listing = None
+        self._quiet_until = self._clock() + QUIET_SHARE * (self._clock() - begun)
         self._work_available.set()
 
     def _drop_already_read(self, diff: ListingDiff, number: int) -> None:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from research_documents.search.index.catalog import Catalog, CatalogEntry
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.index.passage_index import PassageIndex
 from research_documents.search.index.reader import BATCH_DOCUMENTS, ReadResult
 from research_documents.search.index.store import STORE_ERRORS, Opened, Store

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from research_documents.search.index.catalog import CatalogEntry, StoredTexts
+from research_documents.search.catalog.entry import CatalogEntry, StoredTexts
 from research_shared.documents import DocumentText
 
 FETCHED_BYTES: Final = 16 * 1024 * 1024

@@ -7,8 +7,9 @@ from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
+from research_documents.search.catalog.entry import CatalogEntry, StoredTexts, none_stored
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.display import MAX_LINE, context, cut, lines_around
-from research_documents.search.index.catalog import CatalogEntry, Selection, StoredTexts, none_stored
 from research_documents.search.index.passage_fields import TAIL_BYTES
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.keyword.best_line import (

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from research_documents.search.base import TextSearch
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.display import bounded
-from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.index.passage_index import PassageIndex, ScoredPassage
 from research_documents.search.keyword.builder import QueryDialect, TantivyDialect, build_in
 from research_documents.search.keyword.fetched import FETCHED_BYTES, fetched_together

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from research_documents.search.catalog.entry import BLOCK, CatalogEntry, StoredTexts, breaks_of, none_stored
 from research_documents.search.display import (
     HIT_OVERHEAD_BYTES,
     MAX_LINE,
@@ -15,7 +16,6 @@ from research_documents.search.display import (
     hit_bytes,
     lines_around,
 )
-from research_documents.search.index.catalog import BLOCK, CatalogEntry, StoredTexts, breaks_of, none_stored
 from research_documents.search.outcome import Hit
 from research_documents.search.regex.pattern import Find, Pattern
 from research_shared.documents import DocumentText

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Final, Protocol
 
 from research_documents.search.base import TextSearch
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.executors import PoolName, ThreadPools
 from research_documents.search.freshness import FreshnessChecker
-from research_documents.search.index.catalog import CatalogEntry, Selection
 from research_documents.search.regex.literals import Literals, required_literals
 from research_documents.search.regex.pattern import PatternRefused, compiled
 from research_documents.search.regex.scan import Scan

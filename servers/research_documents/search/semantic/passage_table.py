@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from research_documents.search.index.catalog import CatalogEntry, Selection
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.semantic.vector_file import Keys
 from research_documents.search.semantic.vectors import NO_ROW, Rows, Scores, VectorRows, VectorStore, keys_of

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from research_documents.search.index.catalog import Catalog, CatalogEntry, Selection
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import Selection
 from research_documents.search.index.passage_index import ScoredPassage
 from research_documents.search.semantic.embedder import Embedder, EmbeddingFailed
 from research_documents.search.semantic.fusion import FUSED

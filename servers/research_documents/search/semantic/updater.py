@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from research_documents.search.index.catalog import Catalog, CatalogEntry
+from research_documents.search.catalog.catalog import Catalog
+from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.semantic.embedder import Embedder, EmbeddingFailed, embed_passages
 from research_documents.search.semantic.passage_table import DocumentPassages, PassageTable, parts_of
 from research_documents.search.semantic.vectors import NO_ROW, VectorRows, VectorStore, keys_of

@@ -27,7 +27,9 @@ class SearchingSettings(Section):
     )
     watch: bool = Field(default=True, description="whether file changes are watched for")
     rescan_interval_s: float = Field(
-        default=30.0, gt=0, description="time between safety scans while watching"
+        default=30.0,
+        gt=0,
+        description="time between safety scans while watching, more if a scan takes longer than a tenth of it",
     )
 
     search_url: str | None = Field(

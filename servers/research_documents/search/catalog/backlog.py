@@ -24,19 +24,20 @@ class PendingPath(NamedTuple):
 class Backlog:
     """Paths that must be read (`unread`), and paths that were read and become visible with the next commit (`unseen`).
 
-    `listed` says whether the folder was listed completely; before that, what is missing is unknown. Used by the tasks of
-    one event loop only.
+    `listed` says whether the folder was listed completely; before that, what is missing is unknown. `missing` holds the
+    paths of both that are not uncounted. Used by the tasks of one event loop only.
     """
 
     def __init__(self) -> None:
         self.listed = False
         self.unread: dict[str, PendingPath] = {}
         self.unseen: dict[str, PendingPath] = {}
+        self.missing: set[str] = set()
 
     def clear(self) -> None:
         """Reset to the state before the first listing."""
         self.listed = False
-        self.unread, self.unseen = {}, {}
+        self.unread, self.unseen, self.missing = {}, {}, set()
 
     def found(self, number: int, listing: Mapping[str, PendingPath]) -> None:
         """Replace `unread` with what the listing `number` found, but keep paths that were touched after it."""
@@ -46,6 +47,7 @@ class Backlog:
                 self.unread[path] = waiting
             elif (found := listing.get(path)) is not None:
                 self.unread[path] = PendingPath(waiting.first, found.latest, waiting.since, found.kind)
+        self.missing = {path for path, waiting in self.all() if waiting.kind != "uncounted"}
         self.listed = True
 
     def touched(self, paths: Iterable[str], number: int, now: float, known: Container[str]) -> None:
@@ -55,6 +57,7 @@ class Backlog:
             if (before := self.unread.get(path)) is not None:
                 waiting = waiting._replace(first=before.first, since=before.since, kind=before.kind)
             self.unread[path] = waiting
+            self._tell(path)
 
     def read(self, path: str, number: int, *, has_text: bool) -> None:
         """Mark the read `number` of a path as in the catalog; the next commit makes it visible."""
@@ -65,10 +68,21 @@ class Backlog:
         if (before := self.unseen.get(path)) is not None:
             waiting = waiting._replace(first=before.first, since=before.since)
         self.unseen[path] = waiting if has_text else waiting._replace(kind="uncounted")
+        self._tell(path)
 
     def committed(self) -> None:
         """Mark everything that was read as visible."""
-        self.unseen = {}
+        seen, self.unseen = self.unseen, {}
+        for path in seen:
+            self._tell(path)
+
+    def _tell(self, path: str) -> None:
+        """Bring `missing` up to date for a path."""
+        waiting = (self.unread.get(path), self.unseen.get(path))
+        if any(each is not None and each.kind != "uncounted" for each in waiting):
+            self.missing.add(path)
+        else:
+            self.missing.discard(path)
 
     def all(self) -> Iterator[tuple[str, PendingPath]]:
         """Iterate over all pending paths; a path can occur twice."""
