@@ -16,6 +16,7 @@ from research_shared.documents import DocumentInfo, Identity
 from research_shared.formats import NO_METADATA
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.versions import VersionedDocument, version_notes
+from support.sizes import examples
 
 PATHS = [f"{number}.md" for number in range(6)]
 KINDS: tuple[PendingKind, ...] = ("new", "changed", "uncounted")
@@ -106,7 +107,7 @@ def changed_at_random(seeded: random.Random, catalog: Catalog) -> None:
             catalog.put(random_entry(seeded, catalog.new_id(), path))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(examples(20)))
 def test_what_is_selected_after_changes_is_what_is_selected_anew(seed: int) -> None:
     seeded = random.Random(seed)
     catalog = Catalog(0)
@@ -120,7 +121,7 @@ def test_what_is_selected_after_changes_is_what_is_selected_anew(seed: int) -> N
     assert len(sizes) > 20
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(examples(20)))
 def test_the_notes_on_versions_after_changes_are_those_of_all_documents_of_the_scope(seed: int) -> None:
     seeded = random.Random(seed)
     catalog = Catalog(0)

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,13 +113,20 @@ async def found(backend: Backend, folder: Path, pattern: str) -> SearchOutcome:
     return await engine.search(pattern, mode="regex", limit=ALL)
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+async def compare_with_ripgrep(backend: Backend, folder: Path, patterns: Sequence[str]) -> None:
+    engine = await backend.engine(folder, max_response_bytes=1 << 30, deadline_s=30.0)
+    async with engine:
+        for pattern in patterns:
+            outcome = await engine.search(pattern, mode="regex", limit=ALL)
+            lines = [(hit.document, hit.line_number) for hit in outcome.hits]
+            assert (pattern, lines) == (pattern, lines_of_ripgrep(folder, pattern))
+            assert (pattern, outcome.truncated) == (pattern, False)
+
+
 async def test_the_same_lines_as_ripgrep_in_the_order_of_path_and_line(
-    backend: Backend, folder: Path, pattern: str
+    backend: Backend, folder: Path
 ) -> None:
-    outcome = await found(backend, folder, pattern)
-    assert [(hit.document, hit.line_number) for hit in outcome.hits] == lines_of_ripgrep(folder, pattern)
-    assert not outcome.truncated
+    await compare_with_ripgrep(backend, folder, PATTERNS)
 
 
 @pytest.fixture(scope="module")
@@ -137,18 +144,12 @@ def real_markdown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [*PATTERNS, "research", r"\bwords?\b", "gateway|audit|limit", r"\w{5}\s+\w{5}\s+\w{5}", "Keep", r"`[^`]+`", r"^\s*[-*] ",
-     r"\|$", r"[^\w\s]{3}", r"(?i)the\b.*\bof", r"\d+(?:\.\d+)?", "“|”|—|…"],
-)  # fmt: skip
-async def test_the_same_lines_as_ripgrep_in_real_markdown(
-    backend: Backend, real_markdown: Path, pattern: str
-) -> None:
-    outcome = await found(backend, real_markdown, pattern)
-    assert [(hit.document, hit.line_number) for hit in outcome.hits] == lines_of_ripgrep(
-        real_markdown, pattern
-    )
+async def test_the_same_lines_as_ripgrep_in_real_markdown(backend: Backend, real_markdown: Path) -> None:
+    patterns = [
+        *PATTERNS, "research", r"\bwords?\b", "gateway|audit|limit", r"\w{5}\s+\w{5}\s+\w{5}", "Keep", r"`[^`]+`", r"^\s*[-*] ",
+        r"\|$", r"[^\w\s]{3}", r"(?i)the\b.*\bof", r"\d+(?:\.\d+)?", "“|”|—|…",
+    ]  # fmt: skip
+    await compare_with_ripgrep(backend, real_markdown, patterns)
 
 
 def lines_of_ripgrep(folder: Path, pattern: str) -> list[tuple[str, int]]:
