@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,15 @@ import pytest
 from research_documents.search.catalog.backlog import PendingKind, PendingPath
 from research_documents.search.catalog.catalog import Catalog
 from research_documents.search.catalog.entry import CatalogEntry
-from research_documents.search.catalog.selection import MOST_CHANGES, MOST_SELECTIONS, Selections
+from research_documents.search.catalog.selection import (
+    MOST_CHANGES,
+    MOST_OUTDATED_BYTES,
+    MOST_SELECTIONS,
+    Selections,
+)
 from research_shared.access.globs import EVERY_PATH, PathChoice
 from research_shared.access.scope import EVERYTHING, Scope, View
-from research_shared.documents import DocumentInfo, Identity
+from research_shared.documents import DocumentInfo, DocumentText, Identity
 from research_shared.formats import NO_METADATA
 from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 from research_shared.reading.versions import VersionedDocument, version_notes
@@ -157,6 +163,29 @@ def test_thousands_of_changes_at_once_are_selected_anew() -> None:
     assert len(selection.readable) == 2 * MOST_CHANGES
     assert selection.everything
     assert len(catalog._selections._changed) <= MOST_CHANGES
+
+
+def test_selections_that_nobody_asks_for_again_hold_little_text_that_is_not_the_present_one() -> None:
+    catalog = Catalog(1 << 30)
+    size = MOST_OUTDATED_BYTES // 4
+    texts = []
+    for number in range(2 * MOST_SELECTIONS):
+        text = DocumentText(
+            path="1.md",
+            media_type="text/markdown",
+            identity=info_of("1.md").identity,
+            digest=f"{number}",
+            engine="text",
+            data=f"{number}".encode().ljust(size),
+        )
+        texts.append(weakref.ref(text))
+        entry = CatalogEntry.of(catalog.new_id(), info_of("1.md"), text, 1)
+        before = catalog.entries.get("1.md")
+        catalog.put(entry)
+        catalog.forget([before.id] if before else [])
+        del text, entry, before
+        assert catalog.select(PathChoice((f"*{number}*", "*")), EVERYTHING).readable
+        assert sum(each() is not None for each in texts) <= 6
 
 
 def test_only_the_latest_selections_are_kept() -> None:

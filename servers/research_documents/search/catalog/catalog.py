@@ -87,23 +87,21 @@ class Catalog:
         for entry in entries:
             self._count(entry)
             self._last_id = max(self._last_id, entry.id)
-            self._changed(entry.path)
+        self._all_changed()
 
     def clear(self) -> None:
         """Remove everything. Ids are not reused."""
         self.entries, self.by_id = {}, {}
         self.backlog.clear()
         self.text_bytes = self._held_bytes = self._readable = 0
-        self.version += 1
-        self._selections.clear()
-        self._versions = Versions(self.entries)
-        self.count_unread.cache_clear()
+        self._all_changed()
 
     def put(self, entry: CatalogEntry) -> None:
         """Make this the current version of its document. The previous one stays in `by_id` until `forget`."""
-        self._uncount(self.entries.get(entry.path))
+        before = self.entries.get(entry.path)
+        self._uncount(before)
         self._count(entry)
-        self._changed(entry.path)
+        self._changed(entry.path, before)
 
     def drop_texts(self, ids: Collection[int]) -> None:
         """Hold the texts of these documents no longer: they are kept elsewhere. To a search this is no change."""
@@ -112,21 +110,28 @@ class Catalog:
             if entry is not None and entry.text is not None and self.entries.get(entry.path) is entry:
                 self._held_bytes -= len(entry.text.data)
                 self.entries[entry.path] = self.by_id[number] = entry.without_text()
-                self._selections.changed(entry.path)
+                self._selections.changed(entry.path, entry)
 
     def remove(self, path: str) -> None:
         """Remove a document. It stays in `by_id` until `forget`."""
-        self._uncount(self.entries.pop(path, None))
-        self._changed(path)
+        before = self.entries.pop(path, None)
+        self._uncount(before)
+        self._changed(path, before)
 
     def forget(self, ids: Iterable[int]) -> None:
         """Drop versions that the index no longer holds."""
         for number in ids:
             self.by_id.pop(number, None)
 
-    def _changed(self, path: str) -> None:
+    def _all_changed(self) -> None:
         self.version += 1
-        self._selections.changed(path)
+        self._selections.clear()
+        self._versions = Versions(self.entries)
+        self.count_unread.cache_clear()
+
+    def _changed(self, path: str, before: CatalogEntry | None) -> None:
+        self.version += 1
+        self._selections.changed(path, before)
         self._versions.changed(path)
         self.count_unread.cache_clear()
 

@@ -14,7 +14,8 @@ from research_shared.reading.filters import DocumentFilter
 
 MOST_SELECTIONS: Final = 32
 MOST_CHANGES: Final = 1_024
-"""Selections are made anew after more changes than this."""
+MOST_OUTDATED_BYTES: Final = 8 * 1024 * 1024
+"""Selections are made anew after more changes than this, or when they may hold more text that is not the present one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +57,21 @@ class Selections:
         self._kept: dict[_Key, _KeptSelection] = {}
         self._changed: list[str] = []
         """The paths that changed since the oldest selection may have been made, in order."""
+        self._outdated_bytes = 0
 
     def clear(self) -> None:
         """Forget all selections: so much has changed."""
         self._kept.clear()
         self._changed.clear()
+        self._outdated_bytes = 0
 
-    def changed(self, path: str) -> None:
-        """Note that the entry of a path is another one, or gone."""
+    def changed(self, path: str, before: CatalogEntry | None) -> None:
+        """Note that the entry of a path is another one, or gone, and what it was `before`."""
         if self._kept:
             self._changed.append(path)
-            if len(self._changed) > MOST_CHANGES:
+            if before is not None and before.text is not None:
+                self._outdated_bytes += len(before.text.data)
+            if len(self._changed) > MOST_CHANGES or self._outdated_bytes > MOST_OUTDATED_BYTES:
                 self.clear()
 
     def of(self, entries: Mapping[str, CatalogEntry], key: _Key) -> Selection:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from research_documents.search.catalog.entry import CatalogEntry
 from research_shared.access.roots import Scope
@@ -17,6 +18,8 @@ from research_shared.reading.versions import (
 )
 
 _MOST_SCOPES = 8
+_MOST_CHANGES = 4_096
+"""All names are looked at anew after more changes than this."""
 
 
 class VersionNotes:
@@ -86,7 +89,8 @@ class Versions:
 
     def __init__(self, entries: Mapping[str, CatalogEntry]) -> None:
         self._entries = entries
-        self._changed: set[str] = set()
+        self._changed: set[str] | None = None
+        """The paths that changed since the last look; None if all may have."""
         self._copies: dict[str, tuple[str, ...]] = {}
         """The documents of each digest that two or more have."""
         self._families: dict[Family, frozenset[str]] = {}
@@ -95,11 +99,14 @@ class Versions:
 
     def changed(self, path: str) -> None:
         """Note that the entry of a path is another one, or gone."""
-        self._changed.add(path)
+        if self._changed is not None:
+            self._changed.add(path)
+            if len(self._changed) > _MOST_CHANGES:
+                self._changed = None
 
     def notes(self, scope: Scope) -> VersionNotes:
         """Return what the documents of a scope are to one another."""
-        if self._changed:
+        if self._changed is None or self._changed:
             self._update()
         if (notes := self._notes.get(scope)) is None:
             if len(self._notes) == _MOST_SCOPES:
@@ -112,12 +119,15 @@ class Versions:
         changed, self._changed = self._changed, set()
         self._notes = {}
         self._copies = _copies(self._entries)
-        present = changed & self._entries.keys()
-        known = members_of(self._families, changed)
-        families = {
-            family: members.difference(known[family]).union(present.intersection(known[family]))
-            for family, members in self._families.items()
-        }
+        families: dict[Family, frozenset[str]] = {}
+        present: AbstractSet[str] = self._entries.keys()
+        if changed is not None:
+            present = changed & present
+            known = members_of(self._families, changed)
+            families = {
+                family: members.difference(known[family]).union(present & frozenset(known[family]))
+                for family, members in self._families.items()
+            }
         # Of a family of names without marks nothing is known until one with marks comes.
         new = telling_families(present) - families.keys()
         families |= {family: frozenset(paths) for family, paths in members_of(new, self._entries).items()}
