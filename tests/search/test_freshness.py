@@ -21,7 +21,7 @@ from research_documents.search.request import Mode
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root, RootsPolicy
 from research_shared.documents import DocumentInfo, DocumentText
-from research_shared.errors import Overloaded
+from research_shared.errors import Overloaded, RootUnavailable
 from research_shared.reading.library import Library
 from research_shared.serving.memory import trim_memory
 from support.sizes import FULL
@@ -437,30 +437,88 @@ async def test_freed_memory_is_given_back_whenever_the_index_is_up_to_date(
     assert set(given) == {14}
 
 
+class SlowListings:
+    """Listings that take a time on a clock of their own, and how many there were."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, listing_s: float) -> None:
+        self.now = 0.0
+        self.count = 0
+        survey = Library.survey
+
+        async def slow(library: Library, pattern: str) -> tuple[list[DocumentInfo], list[str]]:
+            self.count += 1
+            self.now += listing_s
+            return await survey(library, pattern)
+
+        monkeypatch.setattr(Library, "survey", slow)
+
+    def engine(self, folder: Path) -> SearchEngine:
+        (folder / "a.md").write_text("owl\n", encoding="utf-8")
+        library = Library(RootsPolicy([Root("research", folder)]))
+        return SearchEngine(library, watch=False, rescan_interval_s=3600, clock=lambda: self.now)
+
+
 @pytest.mark.parametrize(("listing_s", "scans"), [(0.05, 10), (10.0, 2), (100.0, 0)])
-async def test_scans_that_nobody_waits_for_take_a_tenth_of_the_time_at_most(
+async def test_scans_for_what_watching_missed_take_a_tenth_of_the_time_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing_s: float, scans: int
 ) -> None:
-    (tmp_path / "a.md").write_text("owl\n", encoding="utf-8")
-    now = 0.0
-    listings = 0
-    survey = Library.survey
-
-    async def slow(library: Library, pattern: str) -> tuple[list[DocumentInfo], list[str]]:
-        nonlocal now, listings
-        listings += 1
-        now += listing_s
-        return await survey(library, pattern)
-
-    monkeypatch.setattr(Library, "survey", slow)
-    library = Library(RootsPolicy([Root("research", tmp_path)]))
-    engine = SearchEngine(library, watch=False, rescan_interval_s=3600, clock=lambda: now)
-    async with engine:
+    listings = SlowListings(monkeypatch, listing_s)
+    async with (engine := listings.engine(tmp_path)):
         await engine.search("owl")
-        listings = 0
+        before = listings.count
         for _ in range(10):
-            now += 20.0
+            listings.now += 20.0
             engine._rescan()
             while engine._updater.working:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-    assert listings == scans
+    assert listings.count - before == scans
+
+
+async def test_an_engine_that_begins_again_lists_the_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings = SlowListings(monkeypatch, 100.0)
+    engine = listings.engine(tmp_path)
+
+    await engine.search("owl")
+    for begun in range(1, 3):
+
+        async def listed(least: int = 1 + begun) -> bool:
+            return listings.count >= least and engine.stats.documents == 1 and engine.indexing is None
+
+        async with engine:
+            await until(listed)
+    assert listings.count == 3
+
+
+async def test_after_a_failed_scan_a_search_that_scans_makes_the_index_current_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.md").write_text("owl\n", encoding="utf-8")
+    survey = Library.survey
+    away = False
+    listings = 0
+
+    async def failing(library: Library, pattern: str) -> tuple[list[DocumentInfo], list[str]]:
+        nonlocal listings
+        listings += 1
+        if away:
+            raise RootUnavailable("away")
+        return await survey(library, pattern)
+
+    monkeypatch.setattr(Library, "survey", failing)
+    async with engine_of(tmp_path, watch=True, rescan_interval_s=3600) as engine:
+        await watching(engine)
+        away = True
+        engine._on_unclear_change()
+
+        async def outdated() -> bool:
+            return not engine._is_current
+
+        await until(outdated)
+        away = False
+        await engine.search("owl")
+        listings = 0
+        for _ in range(5):
+            await engine.search("owl")
+    assert listings == 0

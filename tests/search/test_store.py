@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
@@ -118,6 +119,51 @@ async def test_many_small_changes_leave_an_index_that_the_next_start_uses(
     before = meta.stat().st_ino, meta.read_bytes()
     assert await run(folder, store, "owl39") == (["new.md"], [])
     assert (meta.stat().st_ino, meta.read_bytes()) == before
+
+
+@pytest.mark.parametrize("written", [b"{}", b'{"segments": [{"segmenu_id": "a"}]}', b"[", b""])
+async def test_a_damaged_note_of_the_segments_costs_time_and_nothing_else(
+    folder: Path, tmp_path: Path, written: bytes
+) -> None:
+    store = tmp_path / "store"
+    await run(folder, store)
+    (meta,) = store.glob("*/index/meta.json")
+    meta.write_bytes(written)
+    assert await run(folder, store) == (ALL, [])
+    assert await run(folder, store) == (ALL, [])
+
+
+async def test_the_order_in_which_files_were_recorded_costs_nothing(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    await run(folder, store)
+    (texts,) = store.glob("*/texts.sqlite")
+    (meta,) = store.glob("*/index/meta.json")
+    before = meta.stat().st_ino, meta.read_bytes()
+    with closing(sqlite3.connect(texts)) as database:
+        (files,) = database.execute("SELECT value FROM state WHERE name = 'files'").fetchone()
+        reversed_order = json.dumps(dict(reversed(json.loads(files).items())))
+        database.execute("UPDATE state SET value = ? WHERE name = 'files'", (reversed_order,))
+        database.commit()
+    assert await run(folder, store) == (ALL, [])
+    assert (meta.stat().st_ino, meta.read_bytes()) == before
+
+
+async def test_texts_of_documents_that_are_gone_are_dropped_also_when_an_engine_begins_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    library = Library(RootsPolicy([Root("research", folder)]))
+    engine = SearchEngine(library, watch=False, index_dir=store, tuning=TRUSTING)
+    for left in (8, 7):
+        async with engine:
+            await engine.search("honest")
+            await engine._updater.scan()
+        (texts,) = store.glob("*/texts.sqlite")
+        with closing(sqlite3.connect(texts)) as database:
+            assert database.execute("SELECT count(*) FROM document").fetchone() == (left,)
+        (folder / "7.md").unlink(missing_ok=True)
+        for index in store.glob("*/index"):
+            shutil.rmtree(index)
 
 
 async def test_deleting_the_index_keeps_the_texts(folder: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from research_documents.opensearch.layout import (
 from research_documents.opensearch.meaning.field import IndexedModel
 from research_documents.search.catalog.catalog import Catalog
 from research_documents.search.catalog.entry import CatalogEntry
+from research_documents.search.catalog.selection import MOST_SELECTIONS
 from research_shared.access.globs import PathChoice
 from research_shared.access.scope import Scope
 from research_shared.documents import DocumentInfo, Identity
@@ -30,8 +31,6 @@ from research_shared.reading.filters import DocumentFilter
 
 MIRROR_PAGE: Final = 2_000
 """Records that are fetched at a time."""
-_SELECTIONS: Final = 32
-"""Selections of which the passages are not counted again for each search: as many as a catalog keeps."""
 
 
 class Cluster(Protocol):
@@ -174,7 +173,7 @@ class DocumentMirror:
             embedded = sum(record.embedded for record in records if record is not None)
             counted = embedded, sum(entry.passages for entry in entries)
             if isinstance(entries, tuple):
-                if len(self._passages_of) == _SELECTIONS:
+                if len(self._passages_of) == MOST_SELECTIONS:
                     self._passages_of.clear()
                 self._passages_of[id(entries)] = entries, counted  # held, so that no other gets its address
         return counted

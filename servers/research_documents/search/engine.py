@@ -163,7 +163,8 @@ class SearchEngine(DocumentSearch):
     async def _open(self) -> None:
         if self._watch:
             self._watch_folders()
-        self._rescan()
+        self._scan()
+        self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
         if self._semantic is not None:
             self._semantic.open(
                 self._catalog,
@@ -336,14 +337,22 @@ class SearchEngine(DocumentSearch):
         return self._watching and self._complete
 
     def _rescan(self) -> None:
-        """Scan now and every `rescan_interval_s`, of a large folder less often; a failure surfaces in the next search.
+        """Scan every `rescan_interval_s`, a large folder less often; a failure surfaces in the next search.
 
         If watching has failed, or does not see where the folders are now, it begins anew.
         """
         self._replacing = asyncio.get_running_loop().create_task(self._follow_folders(again=True))
-        if self._updater.may_scan:
-            self._updater.scan().add_done_callback(self._on_scanned)
-        self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
+        if quiet_s := self._updater.quiet_s:
+            self._updater.tidy()
+        else:
+            self._scan()
+        pause = min(quiet_s or math.inf, self._rescan_interval_s)
+        self._timer = asyncio.get_running_loop().call_later(pause, self._rescan)
+
+    def _scan(self) -> "asyncio.Future[None]":
+        scan = self._updater.scan()
+        scan.add_done_callback(self._on_scanned)
+        return scan
 
     def _on_scanned(self, scan: "asyncio.Future[None]") -> None:
         self._complete = not scan.cancelled() and scan.exception() is None
@@ -352,7 +361,7 @@ class SearchEngine(DocumentSearch):
         """Scan for a change that the watcher cannot attribute to a document."""
         if self._timer is not None:
             self._timer.cancel()
-        self._updater.scan().add_done_callback(self._on_scanned)
+        self._scan()
         self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
 
     def _watch_folders(self) -> None:
@@ -381,7 +390,7 @@ class SearchEngine(DocumentSearch):
         await self._follow_folders()
         if self._is_current and self._coverage(request.paths, request.mode, request.wanted).complete:
             return True
-        update = self._updater.catch_up() if self._is_current else self._updater.scan()
+        update = self._updater.catch_up() if self._is_current else self._scan()
         started = self._clock()
         matches, scope, wanted = request.matches, current_scope(), request.wanted
 

@@ -57,7 +57,7 @@ class Backlog:
             if (before := self.unread.get(path)) is not None:
                 waiting = waiting._replace(first=before.first, since=before.since, kind=before.kind)
             self.unread[path] = waiting
-            self._tell(path)
+            self._update_missing(path)
 
     def read(self, path: str, number: int, *, has_text: bool) -> None:
         """Mark the read `number` of a path as in the catalog; the next commit makes it visible."""
@@ -68,15 +68,15 @@ class Backlog:
         if (before := self.unseen.get(path)) is not None:
             waiting = waiting._replace(first=before.first, since=before.since)
         self.unseen[path] = waiting if has_text else waiting._replace(kind="uncounted")
-        self._tell(path)
+        self._update_missing(path)
 
     def committed(self) -> None:
         """Mark everything that was read as visible."""
         seen, self.unseen = self.unseen, {}
         for path in seen:
-            self._tell(path)
+            self._update_missing(path)
 
-    def _tell(self, path: str) -> None:
+    def _update_missing(self, path: str) -> None:
         """Bring `missing` up to date for a path."""
         waiting = (self.unread.get(path), self.unseen.get(path))
         if any(each is not None and each.kind != "uncounted" for each in waiting):

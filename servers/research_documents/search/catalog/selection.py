@@ -8,14 +8,17 @@ from typing import Final
 
 from research_documents.search.catalog.entry import CatalogEntry
 from research_documents.search.outcome import IN_PART
-from research_shared.access.globs import PathChoice
-from research_shared.access.roots import Scope
-from research_shared.reading.filters import DocumentFilter
+from research_shared.access.globs import EVERY_PATH, PathChoice
+from research_shared.access.scope import EVERYTHING, Scope
+from research_shared.reading.filters import EVERY_DOCUMENT, DocumentFilter
 
 MOST_SELECTIONS: Final = 32
 MOST_CHANGES: Final = 1_024
 MOST_OUTDATED_BYTES: Final = 8 * 1024 * 1024
-"""Selections are made anew after more changes than this, or when they may hold more text that is not the present one."""
+"""Selections are made anew after more changes than this, or when they may hold more text that is not the present one.
+
+A document that is read again is two changes if its text is kept elsewhere: without its text it is another entry.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,8 @@ class Selection:
 
 
 _Key = tuple[PathChoice, Scope, DocumentFilter]
+_EVERYTHING: Final[_Key] = (EVERY_PATH, EVERYTHING, EVERY_DOCUMENT)
+"""What most searches ask for. Of this nothing has to be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +55,13 @@ class _KeptSelection:
 class Selections:
     """The latest selections of the `entries` of a catalog, which may be many while each change is of one.
 
-    A change costs the next search what it costs to find the place of the document, not a pass over all of them.
+    After a change the next search copies a list. To compare each document again takes a hundred times as long.
     """
 
     def __init__(self) -> None:
         self._kept: dict[_Key, _KeptSelection] = {}
         self._changed: list[str] = []
-        """The paths that changed since the oldest selection may have been made, in order."""
+        """The paths that changed since all selections were forgotten, in order."""
         self._outdated_bytes = 0
 
     def clear(self) -> None:
@@ -93,6 +98,10 @@ class Selections:
 
 def _test(paths: PathChoice, scope: Scope, wanted: DocumentFilter) -> Callable[[CatalogEntry], bool]:
     matches = paths.compiled()
+    if (paths, scope, wanted) == _EVERYTHING:
+        return lambda _entry: True
+    if wanted.admits_everything:
+        return lambda entry: scope.shows(entry.info) and matches(entry.path)
 
     def chosen(entry: CatalogEntry) -> bool:
         return (

@@ -25,7 +25,8 @@ _MOST_CHANGES = 4_096
 class VersionNotes:
     """What the documents of one scope are to one another, found when it is asked for. For any thread.
 
-    It says the same as `version_notes` of all documents of the scope. Those that are the first or newest have no note.
+    It says the same as `version_notes` of all documents of the scope, until one of them changes. Those that are the first
+    or newest have no note.
     """
 
     def __init__(

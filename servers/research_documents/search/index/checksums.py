@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 META: Final = "meta.json"
 """Where tantivy notes which segments an index consists of."""
@@ -37,17 +37,15 @@ def checksums(directory: Path, known: Mapping[str, str]) -> dict[str, str] | Non
     return None
 
 
-def _segment_files(directory: Path, meta: object) -> Iterator[Path]:
+def _segment_files(directory: Path, meta: Any) -> Iterator[Path]:
     """Yield the files of the segments of an index, sorted by name: of what was deleted from one, the latest."""
     deleted: dict[str, str] = {}
-    match meta:
-        case {"segments": list(segments)}:
-            for segment in segments:
-                name = str(segment["segment_id"]).replace("-", "")
-                stamp = (segment.get("deletes") or {}).get("opstamp")
-                deleted[name] = f"{name}.{stamp}.del"
-        case _:
-            raise ValueError("the index names no segments")
+    try:
+        for segment in meta["segments"]:
+            name = segment["segment_id"].replace("-", "")
+            deleted[name] = f"{name}.{(segment['deletes'] or {}).get('opstamp')}.del"
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError("the index does not say what it consists of") from error
     for path in sorted(directory.iterdir()):
         name = path.name.partition(".")[0]
         if name in deleted and (path.suffix != ".del" or path.name == deleted[name]):

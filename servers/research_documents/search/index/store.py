@@ -220,6 +220,7 @@ class DiskStore:
 
     def open(self) -> Opened:
         """Open what is stored and passes verification."""
+        self._described, self._swept = {}, False
         try:
             make_private(self.directory)
             self._lock = locked(self.directory / "lock")
@@ -496,7 +497,7 @@ def _checked_index(
     if not kept or not (place / META).is_file():
         return None
     try:
-        if kept.get("files") != json.dumps(checksums(place, {})):
+        if checksums(place, {}) != json.loads(kept.get("files", "null")):
             return None
         index = PassageIndex(place, tuning=tuning)
     except (

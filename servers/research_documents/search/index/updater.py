@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ log = get_logger("research.search")
 
 MAX_REFRESH_PATHS: Final = 256
 QUIET_SHARE: Final = 9
-"""After a scan there is none that nobody waits for during so many times what it took."""
+"""After a scan there is none for what watching missed during so many times what it took."""
 
 
 class IndexUpdater:
@@ -84,9 +85,18 @@ class IndexUpdater:
         return future
 
     @property
-    def may_scan(self) -> bool:
-        """Return whether a scan that nobody waits for may begin: those take a tenth of the time at most, however large the folder."""
-        return self._listing is None and not self._scans and self._clock() >= self._quiet_until
+    def quiet_s(self) -> float:
+        """Return the seconds until a scan that nobody waits for should begin, so that those take a tenth of the time.
+
+        0 if it may begin now, infinity while there is one.
+        """
+        if self.working and (self._scans or self._listing is not None):
+            return math.inf
+        return max(self._quiet_until - self._clock(), 0.0)
+
+    def tidy(self) -> None:
+        """Let the store tidy up, if there is nothing else to do."""
+        self._wake()
 
     def catch_up(self) -> "asyncio.Future[None]":
         """Read what is known to have changed; the future resolves when the index shows all of it."""
@@ -125,6 +135,7 @@ class IndexUpdater:
             await asyncio.wait([self._worker])
         await self._writer.close()
         self._catalog.clear()
+        self._quiet_until = 0.0
 
     def _wake(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
@@ -141,6 +152,7 @@ class IndexUpdater:
         self._worker = None
         self._work_available = asyncio.Event()
         self._scans, self._listing, self._listed = [], None, {}
+        self._quiet_until = 0.0
         self._refreshes, self._refreshing = [], []
         self._writer.abandon_large()
         self._readers = self._new_readers(self._readers.read_before)

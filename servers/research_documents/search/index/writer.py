@@ -213,8 +213,8 @@ class IndexWriter:
         self.uncommitted += len(batch)
         entries = await self._in_thread(write)
         for result in changed:
-            self._catalog.remove(result.path)
             if result.info is None:
+                self._catalog.remove(result.path)
                 self._removed[result.path] = result.id
         for entry in entries:
             self._catalog.put(entry)
