@@ -89,7 +89,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
         "the files of the index in RESEARCH_INDEX_DIR",
     ),
     "servers/research_documents/search/index/passage_index.py": (
-        r"\(directory / 'meta\.json'\)\.read_bytes",
+        r"\(directory / META\)\.read_bytes",
         "the state of the index in RESEARCH_INDEX_DIR",
     ),
     "servers/research_documents/opensearch/engine.py": (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from research_documents.search.index.checksums import META, checksums
-from research_documents.search.index.passage_index import PassageIndex
+from research_documents.search.index.checksums import checksums
+from research_documents.search.index.passage_index import META, PassageIndex
 from research_shared.documents import DocumentText, Identity
 
 ONE, TWO = "1" * 32, "2" * 32

@@ -510,7 +510,7 @@ async def test_after_a_failed_scan_a_search_that_scans_makes_the_index_current_a
     async with engine_of(tmp_path, watch=True, rescan_interval_s=3600) as engine:
         await watching(engine)
         away = True
-        engine._on_unclear_change()
+        engine._scan_now()
 
         async def outdated() -> bool:
             return not engine._is_current

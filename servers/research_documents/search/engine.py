@@ -163,8 +163,7 @@ class SearchEngine(DocumentSearch):
     async def _open(self) -> None:
         if self._watch:
             self._watch_folders()
-        self._scan()
-        self._timer = asyncio.get_running_loop().call_later(self._rescan_interval_s, self._rescan)
+        self._scan_now()
         if self._semantic is not None:
             self._semantic.open(
                 self._catalog,
@@ -357,8 +356,8 @@ class SearchEngine(DocumentSearch):
     def _on_scanned(self, scan: "asyncio.Future[None]") -> None:
         self._complete = not scan.cancelled() and scan.exception() is None
 
-    def _on_unclear_change(self) -> None:
-        """Scan for a change that the watcher cannot attribute to a document."""
+    def _scan_now(self) -> None:
+        """Scan for what no change of a document tells: all of the folder, or a change that cannot be attributed to one."""
         if self._timer is not None:
             self._timer.cancel()
         self._scan()
@@ -369,7 +368,7 @@ class SearchEngine(DocumentSearch):
         self._watcher = Watcher(
             self._library.roots.roots,
             self._updater.refresh_now,
-            self._on_unclear_change,
+            self._scan_now,
             faults=self._library.faults,
         )
         self._complete = False

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-META: Final = "meta.json"
-"""Where tantivy notes which segments an index consists of."""
+from research_documents.search.index.passage_index import META
+
 _TRIES: Final = 3
 
 

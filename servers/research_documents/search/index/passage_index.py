@@ -12,6 +12,8 @@ from research_shared.text.analysis import EXACT, STEMMED, folded, register
 from research_shared.text.passages import spans
 
 HEAP_BYTES: Final = 24_000_000
+META: Final = "meta.json"
+"""Where tantivy notes the last commit of an index, and which segments it consists of."""
 SCHEMA_VERSION: Final = "5"
 """Changes whenever fields, analyzers or passages change."""
 _HALF: Final = 32
@@ -58,7 +60,7 @@ def _last_stamp(directory: Path | None) -> int:
     """
     if directory is None:
         return 0
-    return int(json.loads((directory / "meta.json").read_bytes())["opstamp"])
+    return int(json.loads((directory / META).read_bytes())["opstamp"])
 
 
 class PassageIndex:

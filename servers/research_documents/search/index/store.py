@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from research_documents.search.catalog.entry import CatalogEntry
-from research_documents.search.index.checksums import META, checksums
+from research_documents.search.index.checksums import checksums
 from research_documents.search.index.directories import IndexCopy, locked, make_private
-from research_documents.search.index.passage_index import SCHEMA_VERSION, PassageIndex
+from research_documents.search.index.passage_index import META, SCHEMA_VERSION, PassageIndex
 from research_documents.search.index.texts import NOT_INDEXED, KeptTexts, connected, every_text, put
 from research_documents.search.tuning import DEFAULT_TUNING, SearchTuning
 from research_shared.access.roots import Root
